@@ -1,0 +1,300 @@
+"""Many populations in one folder: the door to SQL and to weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.dtypes import Array
+from catalog.errors import CatalogError, NotFound, closest
+from catalog.folder import Folder
+from catalog.index import build, ensure_index, metadata_paths, parquet_source
+from catalog.layout import Layout
+from catalog.population import Population
+from catalog.reader import ShardReader
+from catalog.schema import TABLES, empty
+from catalog.selection import Selection
+from catalog.shard import Chunk
+from catalog.snapshot import Snapshot, refresh
+from catalog.writer import Writer
+
+_INDEXED = ("runs", "checkpoints", "models", "tensors", "chunks", "shards")
+_IN_PARQUET = ("tensor_stats", "measures")
+
+
+def default_root() -> Path:
+    """``PHASEZOO_HOME``, or ``./phasezoo-data``."""
+    return Path(os.environ.get("PHASEZOO_HOME") or "phasezoo-data")
+
+
+def open_catalog(path: str | Path | None = None, *, create: bool = False) -> Catalog:
+    """Open a catalogue folder at its newest version.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The folder; default ``PHASEZOO_HOME``, else ``./phasezoo-data``.
+    create : bool, default=False
+        Make an empty catalogue if there is none.
+
+    Raises
+    ------
+    NotFound
+        If there is no catalogue and ``create`` is false.
+    """
+    root = Path(path) if path is not None else default_root()
+    if not (root / "manifests").is_dir():
+        if not create:
+            raise NotFound(
+                f"There is no catalogue in {root}. Train one: phasezoo --catalog "
+                f"{root} train digits_mlp_phases; or name another with --catalog DIR."
+            )
+        Folder(root).create()
+    return Catalog(root)
+
+
+class Catalog:
+    """A catalogue folder as of one snapshot.
+
+    Parameters
+    ----------
+    root : Path
+        A folder that `open_catalog` found or made.
+
+    Notes
+    -----
+    An opened catalogue does not change while others write; open it again, or call
+    `refreshed`, to see what came since.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._folder = Folder(root)
+        try:
+            self.snapshot: Snapshot = refresh(self._folder)
+        except OSError as error:
+            if isinstance(error, CatalogError):
+                raise
+            self.snapshot = refresh(self._folder, publish=False)
+        self._shard_readers: dict[str, ShardReader] = {}
+
+    def __repr__(self) -> str:
+        return f"Catalog({str(self.root)!r}, version {self.snapshot.version})"
+
+    @property
+    def version(self) -> int:
+        """Number of the snapshot."""
+        return self.snapshot.version
+
+    def refreshed(self) -> Catalog:
+        """This catalogue at its newest version."""
+        return Catalog(self.root)
+
+    def writer(self) -> Writer:
+        """A writer of new shards; use it as a context manager."""
+        return Writer(self.root)
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """Answer a query over the views that ``phasezoo schema`` lists.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            Lazy; ``.fetchall()``, ``.df()``, ``.to_arrow_table()`` read it.
+
+        Raises
+        ------
+        CatalogError
+            If DuckDB refuses the query, with its own explanation.
+
+        Examples
+        --------
+        >>> from catalog import open
+        >>> zoo = open(create=True, path=getfixture("tmp_path"))
+        >>> zoo.sql("SELECT count(*) FROM runs").fetchall()
+        [(0,)]
+        """
+        self._provide(query)
+        try:
+            relation = self._connection.sql(query)
+        except duckdb.Error as error:
+            raise CatalogError(f"SQL error. {error}") from error
+        if relation is None:
+            relation = self._connection.sql("SELECT 'done' AS result")
+        return relation
+
+    def select(self, where: str | duckdb.DuckDBPyRelation | None = None) -> Selection:
+        """Pick checkpoints; their weights stay on disk until asked for.
+
+        Parameters
+        ----------
+        where : str or DuckDBPyRelation, optional
+            A condition on ``models`` ("width = 32 AND test_accuracy > 0.9"; ORDER BY
+            and LIMIT may follow), or a relation of this catalogue with ``run_id`` and
+            ``step``, whose order is kept. Default: all.
+
+        Raises
+        ------
+        CatalogError
+            If the condition is not valid SQL.
+        """
+        if isinstance(where, str) or where is None:
+            self._provide(where or "")
+            query = f"SELECT * FROM models WHERE {where or 'true'}"
+            return self._selection(self._arrow(query))
+        keys = where.to_arrow_table()
+        for name in ("run_id", "step"):
+            if name not in keys.column_names:
+                raise CatalogError(
+                    f"The relation has no column {name!r}; select run_id and step. It "
+                    f"has: {', '.join(keys.column_names)}."
+                )
+        keys = keys.select(["run_id", "step"]).append_column(
+            "_at", pa.array(range(len(keys)), pa.int64())
+        )
+        self._connection.register("_keys", keys)
+        query = (
+            "SELECT m.* FROM _keys k JOIN models m USING (run_id, step) ORDER BY k._at"
+        )
+        table = self._arrow(query)
+        self._connection.unregister("_keys")
+        if len(table) != len(keys):
+            raise NotFound(
+                f"{len(keys) - len(table)} of {len(keys)} (run_id, step) pairs are not "
+                "in this catalogue."
+            )
+        return self._selection(table)
+
+    def load(
+        self,
+        where: str | duckdb.DuckDBPyRelation | None = None,
+        *,
+        lossy: bool = False,
+        verify: bool = False,
+    ) -> Population:
+        """Read the selected networks; see `select` and `Selection.population`."""
+        return self.select(where).population(lossy=lossy, verify=verify)
+
+    def read_tensor(
+        self,
+        name: str,
+        where: str | duckdb.DuckDBPyRelation | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """One tensor of the selected networks; see `select` and `Selection.tensor`."""
+        return self.select(where).tensor(name, out)
+
+    def layout(self, arch_id: str) -> Layout:
+        """Layout of an architecture.
+
+        Raises
+        ------
+        NotFound
+            If no shard has the architecture.
+        """
+        if arch_id not in self._layouts:
+            raise NotFound(
+                f"No architecture {arch_id!r}. {closest(arch_id, self._layouts)}"
+            )
+        return self._layouts[arch_id]
+
+    def _selection(self, table: pa.Table) -> Selection:
+        return Selection(table, self._reader, self._fingerprints)
+
+    def _arrow(self, query: str) -> pa.Table:
+        try:
+            return self._connection.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            raise CatalogError(f"SQL error. {error}") from error
+
+    def _fingerprints(self, shards: list[str]) -> pa.Table:
+        manifests = [self.snapshot.shards[shard] for shard in shards]
+        source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
+        return self._arrow(f"SELECT shard, row, tensor, blake3 FROM {source}")
+
+    def _reader(self, shard: str) -> ShardReader:
+        if shard not in self._shard_readers:
+            manifest = self.snapshot.shards[shard]
+            rows = self._connection.execute(
+                "SELECT tensor, first_row, rows, \"offset\", row_bytes FROM chunks "
+                "WHERE shard = ? ORDER BY tensor, first_row",
+                [shard],
+            ).fetchall()
+            chunks: dict[str, list[Chunk]] = {}
+            for row in rows:
+                chunks.setdefault(row[0], []).append(Chunk(*row))
+            path = self.root / manifest.files["weights"].path
+            layout = self.layout(manifest.arch_id)
+            self._shard_readers[shard] = ShardReader(path, manifest, layout, chunks)
+        return self._shard_readers[shard]
+
+    @cached_property
+    def _layouts(self) -> dict[str, Layout]:
+        rows = self._arrow("SELECT * FROM tensors ORDER BY arch_id, position")
+        grouped: dict[str, list[dict[str, Any]]] = {}
+        for row in rows.to_pylist():
+            param = {"name": row["tensor"], **row}
+            grouped.setdefault(row["arch_id"], []).append(param)
+        return {arch_id: Layout.from_json(rows) for arch_id, rows in grouped.items()}
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        path = ensure_index(self._folder, self.snapshot)
+        if path is None:
+            build(connection, self.root, self.snapshot.manifests)
+            return connection
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS zoo_index (READ_ONLY)")
+        for view in _INDEXED:
+            connection.execute(f"CREATE VIEW {view} AS FROM zoo_index.{view}")
+        return connection
+
+    def _provide(self, query: str) -> None:
+        """Make the views that stay in Parquet, when a query names them."""
+        for view in _IN_PARQUET:
+            if re.search(rf"\b{view}\b", query, re.IGNORECASE) and view not in self._made:
+                self._made.add(view)
+                kind = [m for m in self.snapshot.manifests if view in m.files]
+                paths = metadata_paths(self.root, kind, view)
+                if paths:
+                    source = parquet_source(paths)
+                elif view in TABLES:
+                    self._connection.register(f"_{view}", empty(view))
+                    source = f"_{view}"
+                else:
+                    source = (
+                        "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR "
+                        "AS measure WHERE false)"
+                    )
+                self._connection.execute(f"CREATE VIEW {view} AS FROM {source}")
+
+    @cached_property
+    def _made(self) -> set[str]:
+        return set()
+
+
+def architecture_of(population: Population, i: int) -> dict[str, Any]:
+    """What `zoo.build` needs to make network i.
+
+    Raises
+    ------
+    NotFound
+        If the architecture is unknown, as for some imported networks.
+    """
+    names = population.table.column_names
+    text = population.table["architecture"][i].as_py() if "architecture" in names else None
+    if not text:
+        raise NotFound(
+            f"The architecture of network {i} is not recorded; use "
+            "population.state_dict(i) with your own module."
+        )
+    value: dict[str, Any] = json.loads(text)
+    return value

@@ -1,0 +1,34 @@
+"""Errors of the catalogue: what is wrong, what was expected, what to paste."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CatalogError(Exception):
+    """The world is wrong: a command that meets one exits with 1."""
+
+
+class ShardCorrupt(CatalogError, OSError):
+    """A file of the catalogue is missing, truncated or altered."""
+
+
+class LayoutMismatch(CatalogError, ValueError):
+    """Tensors do not have the names, shapes or dtypes that were expected."""
+
+
+class NotFound(CatalogError, LookupError):
+    """A name that the catalogue does not know."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Sentence that lists the known names closest to an unknown one."""
+    names = sorted(set(known))
+    if not names:
+        return "There are none yet."
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    if near:
+        return "Closest: " + ", ".join(near) + "."
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"Known: {shown}."

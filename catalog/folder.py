@@ -1,0 +1,159 @@
+"""The catalogue's folder: where files stand, and writing that survives a kill.
+
+A file appears under its name complete or not at all: temporary file, fsync, rename,
+fsync of the folder. A writer holds a lock on its own file in ``writers/`` while it
+lives; the operating system frees the lock when the process ends, however it ends, so
+what a dead writer left behind can be told from what a living one is about to commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalog.errors import CatalogError
+
+KINDS = ("runs", "checkpoints", "tensors", "tensor_stats", "chunks", "measures")
+"""Folders of small metadata files."""
+
+_SHARD = r"[0-9a-f]{12}-[0-9]{6}"
+SHARD_NAME = re.compile(_SHARD)
+DATA_PATH = re.compile(
+    rf"(?:weights/[a-z0-9]+(?:-[a-z0-9]+)*|{'|'.join(KINDS)})/({_SHARD})\.parquet"
+)
+"""The only paths that a manifest may name; group 1 is the shard."""
+
+
+class Folder:
+    """Paths and atomic writes below one catalogue root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def head(self) -> Path:
+        """File that names the newest snapshot."""
+        return self.root / "HEAD"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of everything that can be rebuilt."""
+        return self.root / "cache"
+
+    def snapshot(self, version: int) -> Path:
+        """File of one snapshot."""
+        return self.root / "snapshots" / f"{version}.json"
+
+    def manifest(self, shard: str) -> Path:
+        """Commit record of one shard."""
+        return self.root / "manifests" / f"{shard}.json"
+
+    def manifest_names(self) -> set[str]:
+        """Shards that have a commit record."""
+        return {path.stem for path in (self.root / "manifests").glob("*.json")}
+
+    def create(self) -> None:
+        """Make the folder, or raise if it cannot be written.
+
+        Raises
+        ------
+        CatalogError
+            If the folder is read-only or its disk is full.
+        """
+        with self.writing():
+            for name in ("manifests", "snapshots", "writers"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            probe = self.root / "writers" / f".{secrets.token_hex(6)}.tmp"
+            probe.write_bytes(b"probe")
+            probe.unlink()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn the operating system's refusals into an error that says what to do."""
+        try:
+            yield
+        except CatalogError:
+            raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CatalogError(
+                f"Cannot write to {self.root}: {reason}. Committed shards are "
+                "untouched. Free some space, or write elsewhere with --catalog DIR."
+            ) from error
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Put a file in place, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self.publish(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def publish(self, temporary: Path, path: Path) -> None:
+        """Rename a finished, synced file to its name and sync the folder."""
+        temporary.rename(path)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def lock(self, name: str = "commit") -> Iterator[None]:
+        """Hold the named lock; short critical sections only."""
+        path = self.root / "writers" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def living_writers(self) -> set[str]:
+        """Names of the writers whose process still runs."""
+        living = set()
+        for path in (self.root / "writers").glob("*.writer"):
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    living.add(path.stem)
+        return living
+
+    def leftovers(self, committed: set[str]) -> list[Path]:
+        """Files that no manifest names and no living writer owns.
+
+        Call it under the commit lock. Files are listed before writers are looked at:
+        a writer that starts in between has none of the listed files.
+        """
+        files = [p for p in self.root.rglob("*") if p.is_file() and self._swept(p)]
+        living = self.living_writers()
+        found = []
+        for path in files:
+            writer = re.search(r"([0-9a-f]{12})(?:-[0-9]{6})?\.", path.name)
+            owner = writer[1] if writer else None
+            if owner in living or not path.exists():
+                continue
+            shard = SHARD_NAME.match(path.name)
+            whole = not path.name.startswith(".")
+            if whole and shard and (
+                shard[0] in committed or self.manifest(shard[0]).exists()
+            ):
+                continue
+            found.append(path)
+        return sorted(found)
+
+    def _swept(self, path: Path) -> bool:
+        inside = path.relative_to(self.root).parts
+        if path.name.endswith(".tmp") or path.suffix == ".writer":
+            return inside[0] != "cache"
+        return inside[0] in ("weights", *KINDS) and path.suffix == ".parquet"

@@ -1,0 +1,359 @@
+"""The DuckDB index: a cache built from a snapshot, never written in place.
+
+An open writer of a DuckDB file locks every reader out, and the other way round. So an
+index is built under a temporary name, closed, and renamed to a name derived from its
+snapshot; readers open it read-only. `models` (runs x checkpoints x newest measures) is
+materialised, because the join on the fly costs 6-200 times as much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from catalog.errors import ShardCorrupt
+from catalog.folder import Folder
+from catalog.manifest import Manifest
+from catalog.measures import newest_sql, quoted
+from catalog.schema import empty
+from catalog.snapshot import Snapshot
+
+VERSION = 1
+"""Version of the index's own tables: another one is rebuilt."""
+
+STORED = ("runs", "checkpoints", "tensors", "chunks")
+"""Metadata that is copied into the index; the rest stays in Parquet."""
+
+Connection = duckdb.DuckDBPyConnection
+
+
+def index_path(folder: Folder, snapshot: Snapshot) -> Path:
+    """Where the index of a snapshot stands."""
+    return folder.cache / f"index-v{VERSION}-{snapshot.id}.duckdb"
+
+
+def ensure_index(folder: Folder, snapshot: Snapshot) -> Path | None:
+    """Build the index of a snapshot unless it is there; None if it cannot be stored.
+
+    If an index of an earlier state exists and only new runs or measures came, it is
+    copied and extended.
+    """
+    path = index_path(folder, snapshot)
+    if path.exists():
+        return path
+    temporary = folder.cache / f".{secrets.token_hex(8)}.duckdb.tmp"
+    try:
+        folder.cache.mkdir(exist_ok=True)
+        old, known = _latest(folder)
+        extends = old is not None and known <= snapshot.shards.keys()
+        if old is not None and extends:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(old, temporary)
+        added = [m for m in snapshot.manifests if not extends or m.shard not in known]
+        with duckdb.connect(str(temporary)) as connection:
+            if not (extends and temporary.exists() and _extend(connection, folder, added)):
+                _drop_all(connection)
+                build(connection, folder.root, snapshot.manifests)
+        os.replace(temporary, path)
+        names = {"index": path.name, "shards": sorted(snapshot.shards)}
+        folder.write(folder.cache / "latest.json", json.dumps(names).encode())
+        _forget(folder, keep={path, old})
+    except PermissionError:
+        return None
+    except OSError as error:
+        if error.errno in (30, 28):  # read-only file system, no space left
+            return None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+    return path
+
+
+def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
+    """Fill an empty database from the metadata files of the manifests.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a metadata file is missing or cannot be read.
+    """
+    _shards_table(connection, manifests)
+    for table in STORED:
+        _copy(connection, root, manifests, table)
+    _keep_first_commits(connection)
+    measures = [m for m in manifests if m.content == "measures"]
+    columns = list(dict.fromkeys(c for m in measures for c in m.measure_columns))
+    newest = "SELECT NULL::VARCHAR AS run_id, NULL::BIGINT AS step WHERE false"
+    if columns:
+        _measure_rows(connection, root, measures)
+        newest = newest_sql("measure_rows", columns)
+    connection.execute(
+        f"""CREATE TABLE models AS
+        SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
+        FROM checkpoints c JOIN runs r USING (run_id) JOIN shards s USING (shard)
+        LEFT JOIN ({newest}) m USING (run_id, step)
+        ORDER BY s.sequence, s.sha256, c.row"""
+    )
+    connection.execute("DROP TABLE IF EXISTS measure_rows")
+
+
+def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list[str]:
+    """Metadata files of one kind, each proven to be what its manifest says.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a file is absent or is not the one that was committed.
+    """
+    paths = []
+    for manifest in manifests:
+        if kind not in manifest.files:
+            continue
+        file = manifest.files[kind]
+        path = root / file.path
+        check_size(path, file.bytes)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+            raise ShardCorrupt(
+                f"{path} is not the file that was committed (its sha256 differs). Run "
+                "'phasezoo verify', then fetch or train the shard again."
+            )
+        paths.append(str(path))
+    return paths
+
+
+def check_size(path: Path, expected: int) -> None:
+    """Raise `ShardCorrupt` unless the file is there with the size it should have."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise ShardCorrupt(
+            f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
+            "then fetch the shard again, or delete its manifest to give it up."
+        ) from error
+    if size != expected:
+        raise ShardCorrupt(
+            f"{path} has {size:,} bytes, its manifest says {expected:,}: it is "
+            "truncated or altered. Run 'phasezoo verify', then fetch or train it again."
+        )
+
+
+def parquet_source(paths: Sequence[str]) -> str:
+    """SQL for the union by name of metadata files."""
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+
+
+def _copy(
+    connection: Connection, root: Path, manifests: Sequence[Manifest], table: str
+) -> None:
+    paths = metadata_paths(root, manifests, table)
+    if not paths:
+        connection.register("_empty", empty(table))
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM _empty")
+        connection.unregister("_empty")
+        return
+    extra = ", parse_filename(filename, true) AS _shard" if table == "runs" else ""
+    source = parquet_source(paths)[:-1] + ", filename=true)"
+    try:
+        connection.execute(
+            f"CREATE TABLE {table} AS SELECT * EXCLUDE (filename){extra} FROM {source}"
+        )
+    except duckdb.Error as error:
+        raise ShardCorrupt(
+            f"The {table} metadata in {root} cannot be read: {error}. Run "
+            "'phasezoo verify' to find the file."
+        ) from error
+
+
+def _keep_first_commits(connection: Connection) -> None:
+    """Of equal runs, checkpoints and tensors committed twice, keep the first."""
+    for table, key, shard in (
+        ("runs", "run_id", "_shard"),
+        ("checkpoints", "run_id, step", "shard"),
+        ("tensors", "arch_id, position", None),
+    ):
+        columns = f"DISTINCT ON ({key}) t.*" if shard else "DISTINCT t.*"
+        exclude = " EXCLUDE (_shard)" if table == "runs" else ""
+        total, distinct = connection.execute(
+            f"SELECT count(*), count(DISTINCT ({key})) FROM {table}"
+        ).fetchall()[0]
+        if total == distinct:
+            if table == "runs":
+                connection.execute("ALTER TABLE runs DROP COLUMN IF EXISTS _shard")
+            continue
+        order = (
+            f"JOIN shards s ON s.shard = t.{shard} ORDER BY {key}, s.sequence, s.sha256"
+            if shard
+            else ""
+        )
+        connection.execute(
+            f"CREATE OR REPLACE TABLE {table} AS SELECT *{exclude} FROM "
+            f"(SELECT {columns} FROM {table} t {order})"
+        )
+
+
+def _shards_table(connection: Connection, manifests: Sequence[Manifest]) -> None:
+    rows = []
+    for manifest in manifests:
+        kinds = ("weights", "checkpoints", "measures")
+        kind = next(k for k in kinds if k in manifest.files)
+        file = manifest.files[kind]
+        rows.append(
+            {
+                "shard": manifest.shard,
+                "content": manifest.content,
+                "sequence": manifest.sequence,
+                "created": manifest.created,
+                "writer": manifest.writer,
+                "arch_id": manifest.arch_id,
+                "layout_id": manifest.layout_id,
+                "path": file.path,
+                "rows": file.rows,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+            }
+        )
+    table = pa.Table.from_pylist(rows, schema=empty("shards").schema)
+    connection.register("_rows", table)
+    verb = "INSERT INTO shards" if _has(connection, "shards") else "CREATE TABLE shards AS"
+    connection.execute(f"{verb} SELECT * FROM _rows")
+    connection.unregister("_rows")
+
+
+def _measure_rows(
+    connection: Connection, root: Path, manifests: Sequence[Manifest]
+) -> None:
+    """Measures with the rank of their commit, as table ``measure_rows``."""
+    paths = metadata_paths(root, manifests, "measures")
+    ordered = sorted(manifests, key=lambda m: m.order)
+    ranks = pa.table(
+        {
+            "_shard": [m.shard for m in ordered],
+            "rank": pa.array(range(len(ordered)), pa.int32()),
+        }
+    )
+    connection.register("_ranks", ranks)
+    source = parquet_source(paths)[:-1] + ", filename=true)"
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE measure_rows AS "
+        "SELECT f.* EXCLUDE (filename, measure, measure_id, provenance), k.rank "
+        f"FROM {source} f JOIN _ranks k ON parse_filename(f.filename, true) = k._shard"
+    )
+    connection.unregister("_ranks")
+
+
+def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
+    """Add shards to an existing index; False if only a rebuild gives the right answer.
+
+    A rebuild is needed when a new shard repeats a known run (the first commit wins),
+    brings columns or types that the tables do not have, or was committed before one
+    that is already in.
+    """
+    newest = connection.execute("SELECT coalesce(max(sequence), -1) FROM shards")
+    last = newest.fetchall()[0][0]
+    if any(m.sequence <= last for m in added):
+        return False
+    root = folder.root
+    rows = [m for m in added if m.content != "measures"]
+    measures = [m for m in added if m.content == "measures"]
+    if rows and measures:
+        return False
+    with duckdb.connect() as scratch:
+        build(scratch, root, rows)
+        fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
+    for table, values in fresh.items():
+        connection.register(f"_{table}", values)
+        if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
+            return False
+    repeated = connection.execute("SELECT count(*) FROM _runs JOIN runs USING (run_id)")
+    if repeated.fetchall()[0][0]:
+        return False
+    connection.execute("BEGIN")
+    _shards_table(connection, added)
+    for table in STORED:
+        new = "" if table != "tensors" else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
+    connection.execute(
+        "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
+        "FROM _checkpoints c JOIN _runs r USING (run_id) JOIN shards s USING (shard) "
+        "ORDER BY s.sequence, s.sha256, c.row"
+    )
+    if measures and not _update_models(connection, root, measures):
+        connection.execute("ROLLBACK")
+        return False
+    connection.execute("COMMIT")
+    for table in STORED:
+        connection.unregister(f"_{table}")
+    return True
+
+
+def _update_models(
+    connection: Connection, root: Path, measures: Sequence[Manifest]
+) -> bool:
+    columns = list(dict.fromkeys(c for m in measures for c in m.measure_columns))
+    _measure_rows(connection, root, measures)
+    types, known = _types(connection, "measure_rows"), _types(connection, "models")
+    if any(known.get(column, types[column]) != types[column] for column in columns):
+        return False
+    for column in columns:
+        if column not in known:
+            connection.execute(
+                f'ALTER TABLE models ADD COLUMN "{quoted(column)}" {types[column]}'
+            )
+    sets = ", ".join(
+        f'"{c}" = coalesce(m."{c}", models."{c}")' for c in map(quoted, columns)
+    )
+    connection.execute(
+        f"UPDATE models SET {sets} FROM ({newest_sql('measure_rows', columns)}) m "
+        "WHERE models.run_id = m.run_id AND models.step = m.step"
+    )
+    connection.execute("DROP TABLE measure_rows")
+    return True
+
+
+def _types(connection: Connection, table: str) -> dict[str, str]:
+    described = connection.execute(f"DESCRIBE {table}").fetchall()
+    return {name: kind for name, kind, *_ in described}
+
+
+def _has(connection: Connection, table: str) -> bool:
+    found = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [table]
+    )
+    return bool(found.fetchall()[0][0])
+
+
+def _drop_all(connection: Connection) -> None:
+    for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+        connection.execute(f'DROP TABLE "{quoted(name)}"')
+
+
+def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
+    """The index built last and the shards in it: a hint, ignored if unreadable."""
+    try:
+        value = json.loads((folder.cache / "latest.json").read_bytes())
+        path = folder.cache / Path(value["index"]).name
+        shards = set(value["shards"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, set()
+    ours = path.name.startswith(f"index-v{VERSION}-") and path.exists()
+    return (path, shards) if ours else (None, set())
+
+
+def _forget(folder: Folder, keep: set[Path | None]) -> None:
+    """Delete superseded indexes; readers that have one open keep it."""
+    for path in folder.cache.glob("index-*.duckdb"):
+        if path not in keep:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,0 +1,271 @@
+"""What column j of a weight matrix means: tensor names, shapes and symmetries.
+
+Permutation symmetry is data, after Git Re-Basin [1]_: every axis of every tensor
+carries a symbol or None, and axes with the same symbol are permuted together. Here the
+symbols travel with the stored weights, so aligning and permuting need no model code.
+
+References
+----------
+.. [1] Ainsworth et al., 2022, arXiv:2209.04836. Differs: symbols are part of the
+   stored layout, not of a per-data-set specification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from catalog.dtypes import Array, dtype
+from catalog.errors import LayoutMismatch, NotFound, closest
+from catalog.names import content_id
+
+ROLES = ("parameter", "buffer", "counter", "constant")
+
+
+@dataclass(frozen=True)
+class Param:
+    """One named tensor of a network.
+
+    Parameters
+    ----------
+    name : str
+        The name in the network's state dict.
+    shape : tuple of int
+        ``()`` for a scalar; sizes may be 0.
+    axes : tuple of (str or None), optional
+        One permutation symbol per axis; None marks an axis that has none, such as
+        inputs, classes and kernel positions. Default: None for every axis.
+    dtype : str, default="float32"
+        Name of the source dtype, see `catalog.dtypes`.
+    role : {"parameter", "buffer", "counter", "constant"}, default="parameter"
+        Parameters and buffers must be floating; they fill `Population.weights`.
+        Counters and constants travel in `Population.extra`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    axes: tuple[str | None, ...] = ()
+    dtype: str = "float32"
+    role: str = "parameter"
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(s) for s in self.shape)
+        axes = tuple(self.axes) or (None,) * len(shape)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", axes)
+        if any(size < 0 for size in shape):
+            raise LayoutMismatch(f"Tensor {self.name!r} has a negative size: {shape}.")
+        if len(axes) != len(shape):
+            raise LayoutMismatch(
+                f"Tensor {self.name!r} has {len(shape)} axes {shape} but "
+                f"{len(axes)} axis symbols {axes}; give one symbol or None per axis."
+            )
+        if self.role not in ROLES:
+            raise LayoutMismatch(
+                f"The role of {self.name!r} must be one of {ROLES}. Got {self.role!r}."
+            )
+        if self.in_vector and not dtype(self.dtype).floating:
+            raise LayoutMismatch(
+                f"Tensor {self.name!r} is {self.dtype}: a {self.role} must be "
+                "floating. Give it the role 'counter' or 'constant'."
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one tensor in its source dtype."""
+        return self.size * dtype(self.dtype).storage.itemsize
+
+    @property
+    def in_vector(self) -> bool:
+        """Whether the values are columns of `Population.weights`."""
+        return self.role in ("parameter", "buffer")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "axes": list(self.axes),
+            "dtype": self.dtype,
+            "role": self.role,
+        }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors of a network, in the order of its weight vector.
+
+    Parameters
+    ----------
+    params : tuple of Param
+        Names must differ.
+
+    Raises
+    ------
+    LayoutMismatch
+        If two tensors have one name, or a symbol stands for two sizes.
+
+    Examples
+    --------
+    >>> layout = Layout((Param("w", (2, 3), ("h", None)), Param("b", (2,), ("h",))))
+    >>> layout.d, layout.slices["b"]
+    (8, slice(6, 8, None))
+    >>> layout.unflatten(layout.flatten({"w": np.ones((2, 3)), "b": np.zeros(2)}))["b"]
+    array([0., 0.], dtype=float32)
+    """
+
+    params: tuple[Param, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", tuple(self.params))
+        seen: set[str] = set()
+        sizes: dict[str, tuple[int, str]] = {}
+        for param in self.params:
+            if param.name in seen:
+                raise LayoutMismatch(f"Two tensors are called {param.name!r}.")
+            seen.add(param.name)
+            for symbol, size in zip(param.axes, param.shape, strict=True):
+                if symbol is None:
+                    continue
+                known, where = sizes.setdefault(symbol, (size, param.name))
+                if known != size:
+                    raise LayoutMismatch(
+                        f"Symbol {symbol!r} stands for {known} units in {where!r} and "
+                        f"for {size} in {param.name!r}; axes that are permuted "
+                        "together have one size."
+                    )
+
+    def __iter__(self) -> Iterator[Param]:
+        return iter(self.params)
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Param:
+        if name not in self._by_name:
+            raise NotFound(f"No tensor {name!r}. {closest(name, self._by_name)}")
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Param]:
+        return {param.name: param for param in self.params}
+
+    @cached_property
+    def id(self) -> str:
+        """Identifier derived from the content: equal layouts have equal ids."""
+        return content_id(self.to_json(), 16)
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Columns of each tensor in the weight matrix."""
+        slices, start = {}, 0
+        for param in self.params:
+            if param.in_vector:
+                slices[param.name] = slice(start, start + param.size)
+                start += param.size
+        return slices
+
+    @cached_property
+    def d(self) -> int:
+        """Length of the weight vector."""
+        return sum(param.size for param in self.params if param.in_vector)
+
+    @property
+    def extra(self) -> tuple[Param, ...]:
+        """The tensors that are not in the weight vector."""
+        return tuple(param for param in self.params if not param.in_vector)
+
+    @property
+    def symbols(self) -> dict[str, int]:
+        """Permutation symbols and how many units each of them permutes."""
+        return {
+            symbol: size
+            for param in self.params
+            for symbol, size in zip(param.axes, param.shape, strict=True)
+            if symbol is not None
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one network as stored."""
+        return sum(param.nbytes for param in self.params)
+
+    def flatten(self, tensors: Mapping[str, Any]) -> Array:
+        """Weight vector of length d from named tensors of shape ``(*shape)``.
+
+        A leading net axis, the same in all tensors, gives a matrix ``(n, d)``.
+
+        Raises
+        ------
+        LayoutMismatch
+            If a tensor is missing or has another shape.
+        """
+        parts, lead = [], None
+        for param in self.params:
+            if not param.in_vector:
+                continue
+            if param.name not in tensors:
+                raise LayoutMismatch(
+                    f"Tensor {param.name!r} {param.shape} is missing. "
+                    f"{closest(param.name, tensors)}"
+                )
+            value = np.asarray(tensors[param.name], dtype=np.float32)
+            ahead = value.ndim - len(param.shape)
+            if value.shape[max(ahead, 0) :] != param.shape or ahead not in (0, 1):
+                raise LayoutMismatch(
+                    f"Tensor {param.name!r} has shape {value.shape}, expected "
+                    f"{param.shape}, or (n, ...) of it."
+                )
+            if lead is not None and value.shape[:ahead] != lead:
+                raise LayoutMismatch(
+                    f"Tensor {param.name!r} holds {value.shape[:ahead]} networks, "
+                    f"the tensors before it {lead}."
+                )
+            lead = value.shape[:ahead]
+            parts.append(value.reshape(*lead, param.size))
+        return np.concatenate(parts, axis=-1) if parts else np.zeros(0, np.float32)
+
+    def unflatten(self, vectors: Array) -> dict[str, Array]:
+        """Views of each tensor in ``(d,)`` or ``(n, d)`` float32 vectors.
+
+        Raises
+        ------
+        LayoutMismatch
+            If the last axis does not have length d.
+        """
+        if vectors.shape[-1:] != (self.d,):
+            raise LayoutMismatch(
+                f"Weights of shape {vectors.shape} do not end in d = {self.d} columns."
+            )
+        lead = vectors.shape[:-1]
+        return {
+            name: vectors[..., columns].reshape(*lead, *self[name].shape)
+            for name, columns in self.slices.items()
+        }
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Plain values for JSON."""
+        return [param.to_json() for param in self.params]
+
+    @classmethod
+    def from_json(cls, value: list[dict[str, Any]]) -> Layout:
+        """Layout from the value of `to_json`."""
+        return cls(
+            tuple(
+                Param(p["name"], tuple(p["shape"]), tuple(p["axes"]), p["dtype"], p["role"])
+                for p in value
+            )
+        )

@@ -1,0 +1,238 @@
+"""The commit record of one shard: what no manifest names does not exist.
+
+Every value is checked on reading: a manifest may come from a stranger, and may only
+name files inside the catalogue.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import CatalogError, ShardCorrupt
+from catalog.folder import DATA_PATH, KINDS, SHARD_NAME, Folder
+
+FORMAT = (1, 0)
+"""Version of the on-disk format: readers refuse a greater major number."""
+
+CONTENTS = ("weights", "metrics", "measures")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_LIMIT = 1 << 50
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a shard.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the catalogue's root.
+    bytes : int
+        Size of the file.
+    sha256 : str
+        Hexadecimal digest of the whole file.
+    rows : int
+        Rows of the Parquet file.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Commit record of one shard.
+
+    Attributes
+    ----------
+    shard : str
+        Name, ``<writer>-<number>``.
+    content : {"weights", "metrics", "measures"}
+        Networks; rows without weights; later results about known checkpoints.
+    sequence : int
+        Order of commits. The newest measure wins by (sequence, sha256).
+    created : str
+        UTC time, ISO 8601.
+    writer : str
+        Version of the code that wrote it.
+    arch_id, layout_id : str
+        Empty unless ``content`` is weights.
+    files : mapping of str to File
+        By kind: ``weights`` and the metadata kinds.
+    footer_sha256 : str
+        Digest of the weight file's last ``footer_bytes``: equal means that the
+        offsets in ``chunks`` may be used.
+    footer_bytes : int
+        Length of the Parquet footer with its length field and magic.
+    measure_columns : tuple of str
+        Result columns, if ``content`` is measures.
+    """
+
+    shard: str
+    content: str
+    sequence: int
+    created: str
+    writer: str
+    files: Mapping[str, File]
+    arch_id: str = ""
+    layout_id: str = ""
+    footer_sha256: str = ""
+    footer_bytes: int = 0
+    measure_columns: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Sort key of commits: sequence, then content."""
+        return self.sequence, min(file.sha256 for file in self.files.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        value = asdict(self)
+        value["format"] = list(FORMAT)
+        value["measure_columns"] = list(self.measure_columns)
+        return value
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> Manifest:
+        """Manifest from parsed JSON, every field checked.
+
+        Parameters
+        ----------
+        where : str
+            What the errors name.
+
+        Raises
+        ------
+        ShardCorrupt
+            If a field is missing, has the wrong type or leads outside.
+        CatalogError
+            If a newer major format version wrote it.
+        """
+        return _Checked(value, where).manifest()
+
+
+class _Checked:
+    """Typed access to untrusted JSON."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        self.where = where
+        self.value = self.expect(isinstance(value, dict), value, "an object", value)
+
+    def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
+        if not ok:
+            text = repr(shown)
+            text = text if len(text) < 120 else text[:117] + "..."
+            raise ShardCorrupt(
+                f"{self.where} is not a valid manifest: expected {what}. Got {text}. "
+                "Run 'phasezoo verify' and fetch or train the shard again."
+            )
+        return value
+
+    def text(self, key: str, pattern: str) -> str:
+        value = self.value.get(key)
+        ok = isinstance(value, str) and re.fullmatch(pattern, value) is not None
+        return str(self.expect(ok, value, f"{key!r} to match {pattern}", value))
+
+    def number(self, value: Any, what: str) -> int:
+        ok = isinstance(value, int) and not isinstance(value, bool)
+        self.expect(ok and 0 <= value < _LIMIT, value, f"{what} in [0, 2^50)", value)
+        return int(value)
+
+    def manifest(self) -> Manifest:
+        check_format(self.value.get("format"), self.where)
+        shard = self.text("shard", SHARD_NAME.pattern)
+        content = self.text("content", "|".join(CONTENTS))
+        files = self.value.get("files")
+        self.expect(isinstance(files, dict) and files, files, "'files'", files)
+        columns = self.value.get("measure_columns")
+        self.expect(
+            isinstance(columns, list) and all(isinstance(c, str) for c in columns),
+            columns,
+            "'measure_columns' to be a list of names",
+            columns,
+        )
+        return Manifest(
+            shard=shard,
+            content=content,
+            sequence=self.number(self.value.get("sequence"), "'sequence'"),
+            created=self.text("created", r"[0-9T:.Z+-]{10,40}"),
+            writer=self.text("writer", r"[ -~]{0,100}"),
+            files={k: self.file(k, v, shard) for k, v in files.items()},
+            arch_id=self.text("arch_id", r"[a-z0-9-]{0,120}"),
+            layout_id=self.text("layout_id", r"[0-9a-f]{0,16}"),
+            footer_sha256=self.text("footer_sha256", r"(?:[0-9a-f]{64})?"),
+            footer_bytes=self.number(self.value.get("footer_bytes"), "'footer_bytes'"),
+            measure_columns=tuple(columns),
+        )
+
+    def file(self, kind: str, value: Any, shard: str) -> File:
+        self.expect(kind in ("weights", *KINDS), kind, "a known kind of file", kind)
+        self.expect(isinstance(value, dict), value, "a file record", value)
+        path, digest = value.get("path"), value.get("sha256")
+        match = DATA_PATH.fullmatch(path) if isinstance(path, str) else None
+        ok = match is not None and match[1] == shard and path.split("/")[0] == kind
+        self.expect(ok, path, f"a path like {kind}/.../{shard}.parquet", path)
+        ok = isinstance(digest, str) and _HEX.fullmatch(digest) is not None
+        self.expect(ok, digest, "a sha256 of 64 hex digits", digest)
+        return File(
+            path,
+            self.number(value.get("bytes"), "'bytes'"),
+            str(digest),
+            self.number(value.get("rows"), "'rows'"),
+        )
+
+
+def check_format(version: Any, where: str) -> None:
+    """Refuse what a newer major version of the format wrote.
+
+    Raises
+    ------
+    CatalogError
+        If the version is newer, or is not a version.
+    """
+    ok = (
+        isinstance(version, list)
+        and len(version) == 2
+        and all(isinstance(v, int) and not isinstance(v, bool) for v in version)
+    )
+    if not ok:
+        raise ShardCorrupt(f"{where} states no format version. Got {version!r}.")
+    if version[0] > FORMAT[0]:
+        raise CatalogError(
+            f"{where} has format {version[0]}.{version[1]}; this phasezoo reads up to "
+            f"{FORMAT[0]}.x. Upgrade: pip install -U phasezoo"
+        )
+
+
+def parse_json(path: Path) -> Any:
+    """Parse a JSON file of the catalogue.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is missing, too large or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ShardCorrupt(f"{path} is missing. Run 'phasezoo verify'.") from error
+    except (ValueError, RecursionError) as error:
+        raise ShardCorrupt(
+            f"{path} is not valid JSON ({error}). Run 'phasezoo verify'."
+        ) from error
+
+
+def read_manifest(folder: Folder, shard: str) -> Manifest:
+    """Read and check the commit record of one shard."""
+    path = folder.manifest(shard)
+    manifest = Manifest.from_json(parse_json(path), str(path))
+    if manifest.shard != shard:
+        raise ShardCorrupt(f"{path} is the manifest of shard {manifest.shard!r}.")
+    return manifest

@@ -1,0 +1,79 @@
+"""Later results about known checkpoints, as wide typed tables.
+
+Several files may hold one column: the newest commit wins where it has a value, and a
+null never overwrites.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.errors import CatalogError
+from catalog.names import canonical_json, content_id
+from catalog.schema import CHECKPOINTS, RUNS
+
+_KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
+
+
+def measure_table(
+    table: pa.Table, name: str, provenance: dict[str, Any]
+) -> pa.Table:
+    """A table of results with the identity and provenance of what computed it.
+
+    Raises
+    ------
+    CatalogError
+        If keys are missing, null or double, or a result column has the name of a
+        run's or checkpoint's own column or a type that is none of float64, int64,
+        bool and string.
+    """
+    for key in ("run_id", "step"):
+        if key not in table.column_names or table[key].null_count:
+            raise CatalogError(f"Every row of the measure {name!r} needs a {key!r}.")
+    keys = table.select(["run_id", "step"])
+    if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
+        raise CatalogError(f"Two rows of the measure {name!r} have one (run_id, step).")
+    own = {column.name for column in (*RUNS, *CHECKPOINTS)} - {"run_id", "step"}
+    own |= {"measure_id", "measure", "provenance", "shard"}
+    fields = {"run_id": table["run_id"].cast(pa.string())}
+    fields["step"] = table["step"].cast(pa.int64())
+    for column in table.column_names:
+        if column in ("run_id", "step"):
+            continue
+        if column.lower() in own:
+            raise CatalogError(
+                f"A measure cannot be called {column!r}: runs and checkpoints have a "
+                f"column of that name. Call it '{name}_{column}'."
+            )
+        if table[column].type not in _KINDS:
+            kinds = ", ".join(str(kind) for kind in _KINDS)
+            raise CatalogError(
+                f"Measure {column!r} is {table[column].type}; it must be one of {kinds}."
+            )
+        fields[column] = table[column]
+    n = len(table)
+    measure_id = content_id([name, provenance], 16)
+    fields["measure"] = pa.array([name] * n, pa.string())
+    fields["measure_id"] = pa.array([measure_id] * n, pa.string())
+    fields["provenance"] = pa.array([canonical_json(provenance)] * n, pa.string())
+    return pa.table(fields)
+
+
+def newest_sql(source: str, columns: list[str]) -> str:
+    """Query for the newest value of each column per checkpoint.
+
+    Parameters
+    ----------
+    source : str
+        Relation with ``run_id``, ``step``, an integer ``rank`` (greater is newer)
+        and ``columns``.
+    """
+    newest = ", ".join(f'arg_max("{c}", rank) AS "{c}"' for c in map(quoted, columns))
+    return f"SELECT run_id, step, {newest} FROM {source} GROUP BY run_id, step"
+
+
+def quoted(name: str) -> str:
+    """Name with its double quotes doubled, for use between double quotes in SQL."""
+    return name.replace('"', '""')

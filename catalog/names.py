@@ -1,0 +1,78 @@
+"""Names on disk: column names of tensors, folder names, identifiers.
+
+Tensor names become Parquet column names by one reversible escape. Characters other
+than ``a-z 0-9 _ . -`` are written as ``%`` and two lower-case hex digits per UTF-8
+byte, so names that differ only in case stay apart in SQL, which ignores case. A name
+that starts with the reserved prefix has its first character escaped, and the empty
+name is a lone ``%``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+RESERVED = "pz_"
+"""Prefix of the key columns of a weight shard."""
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
+# `datasets` takes these words in a path for split names and drops the other shards.
+_SPLIT_WORDS = frozenset(
+    "train training test testing eval evaluation valid validation val dev".split()
+)
+
+
+def escape(name: str) -> str:
+    """Column name of a tensor.
+
+    Examples
+    --------
+    >>> escape("layer1.0.conv.weight"), escape("W")
+    ('layer1.0.conv.weight', '%57')
+    """
+    if not name:
+        return "%"
+    column = "".join(c if c in _PLAIN else _percent(c) for c in name)
+    if column.startswith(RESERVED):
+        column = _percent(column[0]) + column[1:]
+    return column
+
+
+def unescape(column: str) -> str:
+    """Tensor name of a column: the inverse of `escape`."""
+    if column == "%":
+        return ""
+    raw = re.sub(
+        rb"%([0-9a-f]{2})",
+        lambda match: bytes([int(match[1], 16)]),
+        column.encode(),
+    )
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{b:02x}" for b in character.encode("utf-8", "surrogatepass"))
+
+
+def slug(text: str) -> str:
+    """Lower-case words joined by hyphens, safe as a folder name.
+
+    Examples
+    --------
+    >>> slug("MLP 64-32 (test)")
+    'mlp-64-32-xtest'
+    """
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return "-".join("x" + w if w in _SPLIT_WORDS else w for w in words) or "x"
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text that is the same for equal values: the input of every hash."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_id(value: Any, digits: int = 32) -> str:
+    """Hexadecimal identifier derived from the content of a JSON value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]

@@ -1,0 +1,188 @@
+"""n networks of one layout in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.dtypes import Array, dtype, narrow, round_to_float32, widen
+from catalog.errors import LayoutMismatch, NotFound, closest
+from catalog.layout import Layout, Param
+
+
+@dataclass(frozen=True)
+class Population:
+    """Networks as rows of a matrix, with what is known about each.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n, d), float32
+        Parameters and floating buffers, in the order of ``layout.slices``.
+    layout : Layout
+        What each column of ``weights`` means.
+    table : pyarrow.Table
+        n rows; at least ``run_id`` (string) and ``step`` (int64).
+    extra : dict of str to ndarray of shape (n, *shape)
+        Counters and constants, in their storage dtype.
+
+    Raises
+    ------
+    LayoutMismatch
+        If the parts disagree about n, d or shapes.
+
+    Examples
+    --------
+    >>> layout = Layout((Param("w", (2,)),))
+    >>> table = pa.table({"run_id": ["a", "b"], "step": [0, 0], "lr": [0.1, 0.2]})
+    >>> p = Population(np.eye(2, dtype=np.float32), layout, table)
+    >>> len(p), p["lr"], p.state_dict(1)["w"]
+    (2, array([0.1, 0.2]), array([0., 1.], dtype=float32))
+    """
+
+    weights: Array
+    layout: Layout
+    table: pa.Table
+    extra: Mapping[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n, d = len(self.table), self.layout.d
+        if self.weights.shape != (n, d) or self.weights.dtype != np.float32:
+            raise LayoutMismatch(
+                f"weights must be float32 of shape ({n}, {d}): rows of the table by "
+                f"d of the layout. Got {self.weights.dtype} {self.weights.shape}."
+            )
+        for name in ("run_id", "step"):
+            if name not in self.table.column_names:
+                raise LayoutMismatch(
+                    f"The table has no column {name!r}; every row needs its run_id "
+                    f"and step. It has: {', '.join(self.table.column_names)}."
+                )
+        for param in self.layout.extra:
+            values = self.extra.get(param.name)
+            shape = (n, *param.shape)
+            storage = dtype(param.dtype).storage
+            if values is None or values.shape != shape or values.dtype != storage:
+                got = "nothing" if values is None else f"{values.dtype} {values.shape}"
+                raise LayoutMismatch(
+                    f"extra[{param.name!r}] must be {storage} {shape}. Got {got}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, column: str) -> Array:
+        """One column of the table as a numpy array."""
+        if column not in self.table.column_names:
+            raise NotFound(
+                f"No column {column!r}. {closest(column, self.table.column_names)}"
+            )
+        values: Array = self.table[column].to_numpy(zero_copy_only=False)
+        return values
+
+    def tensor(self, name: str) -> Array:
+        """One tensor of every network, shape ``(n, *shape)``.
+
+        Parameters and buffers come as float32 views of ``weights``; counters and
+        constants in their storage dtype.
+        """
+        param = self.layout[name]
+        if not param.in_vector:
+            return self.extra[name]
+        columns = self.weights[:, self.layout.slices[name]]
+        return columns.reshape(len(self), *param.shape)
+
+    def stored(self, name: str, rows: slice = slice(None)) -> Array:
+        """One tensor of some networks in its storage dtype (bfloat16: uint16)."""
+        param = self.layout[name]
+        if not param.in_vector:
+            return self.extra[name][rows]
+        return narrow(self.tensor(name)[rows], param.dtype)
+
+    def state_dict(self, i: int) -> dict[str, Array]:
+        """All tensors of network i by name, each in its storage dtype."""
+        at = range(len(self))[i]
+        one = slice(at, at + 1)
+        return {param.name: self.stored(param.name, one)[0] for param in self.layout}
+
+    def select(self, rows: Any) -> Population:
+        """The networks that an index array or a mask of n booleans picks."""
+        index = np.asarray(rows)
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        index = index.astype(np.int64)
+        return Population(
+            self.weights[index],
+            self.layout,
+            self.table.take(pa.array(index)),
+            {name: values[index] for name, values in self.extra.items()},
+        )
+
+    @staticmethod
+    def concat(populations: Sequence[Population]) -> Population:
+        """One population from several of the same layout.
+
+        Raises
+        ------
+        LayoutMismatch
+            If the layouts differ: a population has one layout.
+        """
+        if not populations:
+            raise LayoutMismatch("Nothing to concatenate: give at least one population.")
+        layout = populations[0].layout
+        for other in populations[1:]:
+            if other.layout != layout:
+                raise LayoutMismatch(
+                    f"Cannot put layout {layout.id} (d = {layout.d}) and layout "
+                    f"{other.layout.id} (d = {other.layout.d}) into one population. "
+                    "Load one at a time, e.g. .load(\"arch_id = '...'\")."
+                )
+        return Population(
+            np.concatenate([p.weights for p in populations]),
+            layout,
+            pa.concat_tables([p.table for p in populations], promote_options="default"),
+            {
+                param.name: np.concatenate([p.extra[param.name] for p in populations])
+                for param in layout.extra
+            },
+        )
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Mapping[str, Array],
+        layout: Layout,
+        table: pa.Table,
+        *,
+        lossy: bool = False,
+    ) -> Population:
+        """Population from stacked tensors ``(n, *shape)`` in their storage dtypes.
+
+        Parameters
+        ----------
+        lossy : bool, default=False
+            Round float64 that has no float32 equal instead of raising.
+        """
+        n = len(table)
+        weights = np.empty((n, layout.d), np.float32)
+        for name, columns in layout.slices.items():
+            param = layout[name]
+            stacked = np.asarray(_named(tensors, param)).reshape(n, param.size)
+            round_off = lossy and param.dtype == "float64"
+            weights[:, columns] = (
+                round_to_float32(stacked) if round_off else widen(stacked, param.dtype)
+            )
+        extra = {p.name: np.asarray(_named(tensors, p)) for p in layout.extra}
+        return cls(weights, layout, table, extra)
+
+
+def _named(tensors: Mapping[str, Array], param: Param) -> Array:
+    if param.name not in tensors:
+        raise LayoutMismatch(
+            f"Tensor {param.name!r} {param.shape} is missing. "
+            f"{closest(param.name, tensors)}"
+        )
+    return tensors[param.name]

@@ -1,0 +1,215 @@
+"""Reading tensors of a shard at known offsets, or through pyarrow where none hold.
+
+Offsets are trusted only while the file's size and footer are those of the manifest. A
+file that somebody rewrote (a copy through another tool, a conversion on a hub) is read
+by pyarrow and gives the same numbers, slower.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.dtypes import Array, dtype
+from catalog.errors import LayoutMismatch, ShardCorrupt
+from catalog.layout import Layout, Param
+from catalog.manifest import Manifest
+from catalog.names import canonical_json, escape
+from catalog.shard import Chunk, read_footer
+from catalog.writer import footer_digest
+
+_PIECE = 8 << 20
+_POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
+
+
+class ShardReader:
+    """Tensors of the rows of one shard.
+
+    Parameters
+    ----------
+    path : Path
+        The weight file.
+    manifest : Manifest
+        Its commit record.
+    layout : Layout
+        Its tensors.
+    chunks : mapping of str to list of Chunk
+        Offsets by tensor, in order of rows.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the file is missing, truncated, or is not a shard of this layout.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        layout: Layout,
+        chunks: Mapping[str, list[Chunk]],
+    ) -> None:
+        self.path, self.layout = path, layout
+        self._manifest, self._chunks = manifest, chunks
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise ShardCorrupt(
+                f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
+                "then fetch the shard again, or delete its manifest to give it up."
+            ) from error
+        weakref.finalize(self, os.close, self._descriptor)
+        size = os.fstat(self._descriptor).st_size
+        recorded = manifest.files["weights"].bytes
+        self.trusted = size == recorded and footer_digest(path) == (
+            manifest.footer_sha256,
+            manifest.footer_bytes,
+        )
+        if not self.trusted:
+            self._check_rewritten(size, recorded)
+
+    def read(self, tensor: str, rows: Array, out: Array) -> None:
+        """Fill ``out`` (len(rows), *shape) with one tensor of the given rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Rows of the shard, in any order.
+        out : ndarray
+            C-contiguous along all but the first axis, in the storage dtype.
+        """
+        param = self.layout[tensor]
+        if not param.size or not len(rows):
+            return
+        if not self.trusted:
+            out[...] = self._through_pyarrow(param)[rows]
+        elif len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
+            self._contiguous(param, int(rows[0]), out)
+        else:
+            for chunk, values in zip(self._chunks[tensor], self._views[tensor], strict=True):
+                inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
+                if inside.any():
+                    at = np.flatnonzero(inside)
+                    out[at] = values[rows[at] - chunk.first_row]
+
+    def read_row(self, row: int) -> dict[str, Array]:
+        """All tensors of one row, each a copy in its storage dtype."""
+        if not self.trusted:
+            rows = np.array([row])
+            return {p.name: self._one(p, rows) for p in self.layout}
+        group, within = divmod(row, self._group)
+        return {
+            name: views[group][within].copy() if views else empty.copy()
+            for name, (views, empty) in self._rows.items()
+        }
+
+    def _one(self, param: Param, rows: Array) -> Array:
+        out = np.empty((1, *param.shape), dtype(param.dtype).storage)
+        self.read(param.name, rows, out)
+        return out[0]
+
+    @cached_property
+    def _group(self) -> int:
+        return next(iter(self._chunks.values()))[0].rows if self._chunks else 1
+
+    @cached_property
+    def _views(self) -> dict[str, list[Array]]:
+        mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        views: dict[str, list[Array]] = {}
+        for name, chunks in self._chunks.items():
+            param = self.layout[name]
+            storage = dtype(param.dtype).storage
+            views[name] = [
+                np.ndarray((c.rows, *param.shape), storage, mapped, c.offset)
+                for c in chunks
+            ]
+        return views
+
+    @cached_property
+    def _rows(self) -> dict[str, tuple[list[Array], Array]]:
+        return {
+            p.name: (
+                self._views.get(p.name, []),
+                np.empty(p.shape, dtype(p.dtype).storage),
+            )
+            for p in self.layout
+        }
+
+    def _contiguous(self, param: Param, first: int, out: Array) -> None:
+        """Consecutive rows: a few large reads straight into the destination."""
+        last = first + len(out)
+        jobs = []
+        target = memoryview(out.reshape(-1).view(np.uint8))
+        for chunk in self._chunks[param.name]:
+            start = max(first, chunk.first_row)
+            stop = min(last, chunk.first_row + chunk.rows)
+            if start >= stop:
+                continue
+            offset = chunk.offset + (start - chunk.first_row) * chunk.row_bytes
+            to = target[(start - first) * chunk.row_bytes : (stop - first) * chunk.row_bytes]
+            for piece in range(0, len(to), _PIECE):
+                jobs.append((offset + piece, to[piece : piece + _PIECE]))
+        if len(jobs) == 1:
+            self._fill(*jobs[0])
+        else:
+            for _ in _POOL.map(lambda job: self._fill(*job), jobs):
+                pass
+
+    def _fill(self, offset: int, target: memoryview) -> None:
+        done = 0
+        while done < len(target):
+            count = os.preadv(self._descriptor, [target[done:]], offset + done)
+            if not count:
+                raise ShardCorrupt(f"{self.path} ended while it was read.")
+            done += count
+
+    def _check_rewritten(self, size: int, recorded: int) -> None:
+        """A file with another footer must still be the same table to be read."""
+        footer = read_footer(self.path)
+        metadata = footer.metadata or {}
+        rows = self._manifest.files["weights"].rows
+        layout = metadata.get(b"phasezoo.layout")
+        names = set(footer.schema.to_arrow_schema().names)
+        missing = {escape(p.name) for p in self.layout if p.size} - names
+        expected = canonical_json(self.layout.to_json()).encode()
+        if footer.num_rows != rows or missing or layout not in (None, expected):
+            raise ShardCorrupt(
+                f"{self.path} is not the shard that was committed: {size:,} bytes and "
+                f"{footer.num_rows} rows, expected {recorded:,} and {rows}. Run "
+                "'phasezoo verify', then fetch or train it again."
+            )
+
+    def _through_pyarrow(self, param: Param) -> Array:
+        try:
+            table = pq.read_table(
+                self.path,
+                columns=[escape(param.name)],
+                page_checksum_verification=True,
+                partitioning=None,
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise ShardCorrupt(
+                f"{self.path}: tensor {param.name!r} cannot be read ({error}). Run "
+                "'phasezoo verify', then fetch or train the shard again."
+            ) from error
+        column = table.column(0).combine_chunks()
+        storage = dtype(param.dtype).storage
+        if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
+            flat = np.frombuffer(b"".join(column.to_pylist()), storage)
+        else:
+            flat = column.flatten().to_numpy(zero_copy_only=False).astype(storage)
+        if flat.size != len(column) * param.size:
+            raise LayoutMismatch(
+                f"{self.path}: tensor {param.name!r} has {flat.size} values in "
+                f"{len(column)} rows, expected {param.size} in each."
+            )
+        return flat.reshape(len(column), *param.shape)

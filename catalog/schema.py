@@ -1,0 +1,207 @@
+"""Every documented column of the metadata: type, unit and meaning.
+
+Tables may have further columns (a foreign zoo's hyper-parameters, say); those keep the
+name and type they came with. `phasezoo schema` prints this page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from catalog.errors import CatalogError
+from catalog.shard import RESERVED
+
+PARENTS = pa.list_(
+    pa.struct([("run_id", pa.string()), ("step", pa.int64()), ("role", pa.string())])
+)
+_TEXT, _INT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One documented column."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+
+
+RUNS = (
+    Column("run_id", _TEXT, "hex", "hash of the resolved configuration, or of the source"),
+    Column("zoo", _TEXT, "name", "recipe or foreign zoo that the run belongs to"),
+    Column("source", _TEXT, "word", "trained, imported, derived or generated"),
+    Column("license", _TEXT, "SPDX", "licence of the weights, null if none is stated"),
+    Column("parents", PARENTS, "runs", "checkpoints that the run was made from"),
+    Column("architecture_name", _TEXT, "name", "network family"),
+    Column("architecture", _TEXT, "JSON", "what zoo.build needs to make the network"),
+    Column("arch_id", _TEXT, "slug", "layout and architecture: folder of its weights"),
+    Column("parameters", _INT, "values", "length of the weight vector"),
+    Column("task_name", _TEXT, "name", "data set"),
+    Column("task", _TEXT, "JSON", "the run's own task: classes, labels, transform"),
+    Column("data_fingerprint", _TEXT, "hex", "hash of the data and its split"),
+    Column("load_axis", _TEXT, "column", "what varies the load of the zoo's grid"),
+    Column("load", _REAL, "of its axis", "position on the load axis"),
+    Column("temperature_axis", _TEXT, "column", "what varies the temperature"),
+    Column("temperature", _REAL, "of its axis", "position on the temperature axis"),
+    Column("cell", _TEXT, "name", "one (load, temperature) point of the zoo's grid"),
+    Column("seed", _INT, "-", "seed of every random draw of the run"),
+    Column("width", _INT, "units", "units of a hidden layer or channels of the first"),
+    Column("batch_size", _INT, "samples", "samples per step"),
+    Column("optimizer", _TEXT, "name", "sgd, adam or adamw"),
+    Column("schedule", _TEXT, "name", "constant, linear, cosine or one_cycle"),
+    Column("lr", _REAL, "per step", "peak learning rate"),
+    Column("momentum", _REAL, "-", "momentum, or Adam's beta_1"),
+    Column("weight_decay", _REAL, "per step", "weight decay"),
+    Column("label_noise", _REAL, "fraction", "training labels replaced by another class"),
+    Column("init_scale", _REAL, "factor", "multiplies the initial weights"),
+    Column("train_samples", _INT, "samples", "training samples that the run sees"),
+    Column("steps", _INT, "steps", "length of the run"),
+    Column("status", _TEXT, "word", "finished or diverged"),
+    Column("diverged_step", _INT, "steps", "first step with a non-finite loss, or null"),
+    Column("config", _TEXT, "JSON", "the resolved configuration: what run_id hashes"),
+    Column("code_version", _TEXT, "version", "phasezoo that trained the run"),
+    Column("engine", _TEXT, "text", "device, library and stack: not part of run_id"),
+    Column("created", _TEXT, "UTC", "when the run ended"),
+    Column("split_by_run", _TEXT, "word", "train, validation, test: fixed, 70/15/15"),
+    Column("split_by_cell", _TEXT, "word", "the same for all runs of a cell"),
+    Column("split_by_zoo", _TEXT, "word", "the same for all runs of a zoo"),
+)
+
+CHECKPOINTS = (
+    Column("run_id", _TEXT, "hex", "the run"),
+    Column("step", _INT, "steps", "optimiser steps taken"),
+    Column("epoch", _REAL, "epochs", "passes over the run's own training samples"),
+    Column("train_loss", _REAL, "nats", "evaluated mean cross-entropy, train labels"),
+    Column("train_accuracy", _REAL, "fraction", "evaluated on the same samples"),
+    Column("train_evaluated", _INT, "samples", "training samples evaluated"),
+    Column("validation_loss", _REAL, "nats", "on the validation split"),
+    Column("validation_accuracy", _REAL, "fraction", "on the validation split"),
+    Column("test_loss", _REAL, "nats", "on the test split"),
+    Column("test_accuracy", _REAL, "fraction", "on the test split"),
+    Column("finite", _FLAG, "-", "whether every weight is finite"),
+    Column("shard", _TEXT, "name", "shard that holds the checkpoint"),
+    Column("row", _INT, "-", "row of that shard's weights, null without weights"),
+)
+
+TENSORS = (
+    Column("arch_id", _TEXT, "slug", "the architecture"),
+    Column("position", _INT, "-", "order in the layout"),
+    Column("tensor", _TEXT, "name", "name in the state dict"),
+    Column("column_name", _TEXT, "name", "escaped name: the column of the shard"),
+    Column("shape", pa.list_(_INT), "-", "shape"),
+    Column("axes", pa.list_(_TEXT), "-", "permutation symbol of each axis, or null"),
+    Column("dtype", _TEXT, "name", "source dtype"),
+    Column("role", _TEXT, "word", "parameter, buffer, counter or constant"),
+    Column("size", _INT, "values", "number of values"),
+)
+
+TENSOR_STATS = (
+    Column("shard", _TEXT, "name", "the shard"),
+    Column("row", _INT, "-", "row of the shard's weights"),
+    Column("tensor", _TEXT, "name", "the tensor"),
+    Column("blake3", pa.binary(32), "bytes", "hash of the tensor's stored bytes"),
+    Column("l2", _REAL, "-", "Euclidean norm"),
+    Column("mean", _REAL, "-", "mean"),
+    Column("std", _REAL, "-", "standard deviation, divided by the number of values"),
+    Column("min", _REAL, "-", "smallest value"),
+    Column("max", _REAL, "-", "largest value"),
+    Column("nonfinite", _INT, "values", "values that are NaN or infinite"),
+)
+
+CHUNKS = (
+    Column("shard", _TEXT, "name", "the shard"),
+    Column("tensor", _TEXT, "name", "the tensor"),
+    Column("first_row", _INT, "-", "first row of the row group"),
+    Column("rows", _INT, "-", "rows of the row group"),
+    Column("offset", _INT, "bytes", "where the values start in the file"),
+    Column("row_bytes", _INT, "bytes", "bytes per row"),
+)
+
+SHARDS = (
+    Column("shard", _TEXT, "name", "the shard"),
+    Column("content", _TEXT, "word", "weights, metrics or measures"),
+    Column("sequence", _INT, "-", "order of commits"),
+    Column("created", _TEXT, "UTC", "when it was committed"),
+    Column("writer", _TEXT, "version", "what wrote it"),
+    Column("arch_id", _TEXT, "slug", "its architecture"),
+    Column("layout_id", _TEXT, "hex", "its layout"),
+    Column("path", _TEXT, "path", "its main file, relative to the catalogue"),
+    Column("rows", _INT, "rows", "rows of that file"),
+    Column("bytes", _INT, "bytes", "size of that file"),
+    Column("sha256", _TEXT, "hex", "digest of that file"),
+)
+
+TABLES = {
+    "runs": RUNS,
+    "checkpoints": CHECKPOINTS,
+    "tensors": TENSORS,
+    "tensor_stats": TENSOR_STATS,
+    "chunks": CHUNKS,
+    "shards": SHARDS,
+}
+
+_FREE = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
+
+
+def empty(table: str) -> pa.Table:
+    """A table of the documented columns and no rows."""
+    return pa.schema([(c.name, c.type) for c in TABLES[table]]).empty_table()
+
+
+def conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
+    """Documented columns first, cast to their types, null where absent.
+
+    Raises
+    ------
+    CatalogError
+        If a required column is absent or null, a documented one has the wrong type,
+        a free one has a type outside string, int64, float64 and bool, or two names
+        differ only in case.
+    """
+    lower = [column.lower() for column in table.column_names]
+    for column in table.column_names:
+        if lower.count(column.lower()) > 1:
+            raise CatalogError(f"Two columns of {name} are called {column!r} in SQL.")
+        if column.startswith(RESERVED):
+            raise CatalogError(
+                f"Column {column!r} of {name} starts with the reserved {RESERVED!r}; "
+                "rename it."
+            )
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    for column in TABLES[name]:
+        if column.name in table.column_names:
+            columns[column.name] = _cast(table[column.name], column, name)
+        else:
+            columns[column.name] = pa.nulls(len(table), column.type)
+    for column_name in required:
+        nulls = columns[column_name].null_count
+        if nulls:
+            raise CatalogError(
+                f"{nulls} of {len(table)} rows of {name} have no {column_name!r}; "
+                "every row needs one."
+            )
+    for column_name in table.column_names:
+        if column_name in columns:
+            continue
+        values = table[column_name]
+        if values.type not in _FREE:
+            kinds = ", ".join(str(kind) for kind in _FREE)
+            raise CatalogError(
+                f"Column {column_name!r} of {name} is {values.type}; a free column "
+                f"must be one of {kinds}."
+            )
+        columns[column_name] = values
+    return pa.table(columns)
+
+
+def _cast(values: pa.ChunkedArray, column: Column, table: str) -> pa.ChunkedArray:
+    try:
+        return values.cast(column.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CatalogError(
+            f"Column {column.name!r} of {table} must be {column.type}. "
+            f"Got {values.type}: {error}"
+        ) from error

@@ -1,0 +1,203 @@
+"""Checkpoints picked by SQL, with their weights still on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from blake3 import blake3
+
+from catalog.dtypes import Array, dtype
+from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt, closest
+from catalog.layout import Layout, Param
+from catalog.population import Population
+from catalog.reader import ShardReader
+
+
+class Selection:
+    """Rows of `models` in order, and their weights when asked for.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        The selected rows of ``models``.
+
+    Notes
+    -----
+    ``len(selection)`` counts checkpoints; ``selection[i]`` reads the tensors of one.
+    """
+
+    def __init__(
+        self,
+        table: pa.Table,
+        reader: Callable[[str], ShardReader],
+        fingerprints: Callable[[list[str]], pa.Table],
+    ) -> None:
+        self.table = table
+        self._reader = reader
+        self._fingerprints = fingerprints
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, i: int) -> dict[str, Array]:
+        """All tensors of checkpoint i by name, each in its storage dtype."""
+        code, row = self._codes[i], self._rows[i]
+        return self._readers[code].read_row(int(row))
+
+    @property
+    def layout(self) -> Layout:
+        """The one layout of the selected networks.
+
+        Raises
+        ------
+        LayoutMismatch
+            If there are several, with what to add to the query.
+        NotFound
+            If nothing was selected.
+        """
+        layouts = {reader.layout.id: reader.layout for reader in self._readers}
+        if not layouts:
+            raise NotFound("No checkpoint matches; there is nothing to load.")
+        if len(layouts) > 1:
+            counts = self.table["arch_id"].value_counts().to_pylist()
+            groups = "; ".join(f"{c['counts']} x {c['values']}" for c in counts[:5])
+            raise LayoutMismatch(
+                f"The selection has {len(layouts)} layouts ({groups}), a Population "
+                f"has one. Add for example: arch_id = '{counts[0]['values']}'"
+            )
+        return next(iter(layouts.values()))
+
+    def tensor(self, name: str, out: Array | None = None) -> Array:
+        """One tensor of every selected checkpoint.
+
+        Parameters
+        ----------
+        name : str
+            Name of the tensor.
+        out : ndarray, optional
+            C-contiguous destination of shape ``(n, *shape)`` in the storage dtype.
+
+        Returns
+        -------
+        ndarray of shape (n, *shape)
+            In the tensor's own dtype (bfloat16: uint16).
+
+        Raises
+        ------
+        NotFound
+            If no selected network has the tensor.
+        LayoutMismatch
+            If its shape or dtype differs between networks, or ``out`` does not fit.
+        """
+        param = self._common(name)
+        shape, storage = (len(self), *param.shape), dtype(param.dtype).storage
+        if out is None:
+            out = np.empty(shape, storage)
+        elif out.shape != shape or out.dtype != storage or not out.flags.c_contiguous:
+            raise LayoutMismatch(
+                f"out must be C-contiguous {storage} {shape}. Got {out.dtype} {out.shape}."
+            )
+        if len(self._readers) == 1:
+            self._readers[0].read(name, self._rows, out)
+            return out
+        for code, reader in enumerate(self._readers):
+            at = np.flatnonzero(self._codes == code)
+            if at[-1] - at[0] + 1 == len(at):
+                reader.read(name, self._rows[at], out[at[0] : at[-1] + 1])
+            else:
+                part = np.empty((len(at), *param.shape), storage)
+                reader.read(name, self._rows[at], part)
+                out[at] = part
+        return out
+
+    def population(self, *, lossy: bool = False, verify: bool = False) -> Population:
+        """Read all weights.
+
+        Parameters
+        ----------
+        lossy : bool, default=False
+            Round float64 that has no float32 equal instead of raising.
+        verify : bool, default=False
+            Compare every tensor with its recorded hash.
+
+        Raises
+        ------
+        LayoutMismatch
+            If the networks have several layouts.
+        ShardCorrupt
+            If ``verify`` finds a tensor that is not the one committed.
+        """
+        layout = self.layout
+        tensors = {param.name: self.tensor(param.name) for param in layout}
+        if verify:
+            self._verify(tensors)
+        return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
+
+    def _common(self, name: str) -> Param:
+        params = {}
+        for reader in self._readers:
+            if name not in reader.layout:
+                known = {p.name for r in self._readers for p in r.layout}
+                raise NotFound(
+                    f"No tensor {name!r} in {reader.path.parent.name}. "
+                    f"{closest(name, known)}"
+                )
+            param = reader.layout[name]
+            params[(param.shape, param.dtype)] = param
+        if not params:
+            raise NotFound("No checkpoint matches; there is nothing to read.")
+        if len(params) > 1:
+            shapes = "; ".join(f"{kind} {shape}" for shape, kind in params)
+            raise LayoutMismatch(
+                f"Tensor {name!r} has {len(params)} shapes in the selection ({shapes}). "
+                "Select one with a condition on width or arch_id."
+            )
+        return next(iter(params.values()))
+
+    def _verify(self, tensors: dict[str, Array]) -> None:
+        recorded = {}
+        for part in self._fingerprints(self._names).to_pylist():
+            recorded[part["shard"], part["row"], part["tensor"]] = part["blake3"]
+        for name, values in tensors.items():
+            if not values[0].size:
+                continue
+            for i, (code, row) in enumerate(zip(self._codes, self._rows, strict=True)):
+                digest = blake3(values[i].tobytes()).digest()
+                if recorded.get((self._names[code], int(row), name)) != digest:
+                    path = self._readers[code].path
+                    raise ShardCorrupt(
+                        f"{path}: row {row}, tensor {name!r} is not what was committed "
+                        "(its blake3 differs). Run 'phasezoo verify'."
+                    )
+
+    @cached_property
+    def _names(self) -> list[str]:
+        shards = self.table["shard"].combine_chunks().dictionary_encode()
+        return [str(name) for name in shards.dictionary.to_pylist()]
+
+    @cached_property
+    def _codes(self) -> Array:
+        shards = self.table["shard"].combine_chunks().dictionary_encode()
+        codes: Array = shards.indices.to_numpy(zero_copy_only=False)
+        return codes
+
+    @cached_property
+    def _rows(self) -> Array:
+        column = self.table["row"]
+        if column.null_count:
+            ids = self.table["run_id"].filter(column.is_null()).to_pylist()
+            raise CatalogError(
+                f"{len(ids)} of {len(self)} selected checkpoints have metrics and no "
+                f"weights, e.g. run {ids[0]}. Add the condition: row IS NOT NULL"
+            )
+        rows: Array = column.to_numpy()
+        return rows
+
+    @cached_property
+    def _readers(self) -> list[ShardReader]:
+        if len(self._rows) != len(self):
+            raise AssertionError("one row number per checkpoint")
+        return [self._reader(name) for name in self._names]

@@ -1,0 +1,315 @@
+"""Committing shards: files first, their manifest last.
+
+Any number of processes write at once; each owns its shards. A commit is the rename of
+its manifest. The lock is held only to number the commit and for that rename.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalog import schema
+from catalog.errors import CatalogError, LayoutMismatch
+from catalog.folder import Folder
+from catalog.layout import Layout
+from catalog.manifest import File, Manifest, read_manifest
+from catalog.measures import measure_table
+from catalog.names import canonical_json, content_id, escape, slug
+from catalog.population import Population
+from catalog.shard import Chunk, write_shard
+from catalog.snapshot import read_head, refresh
+from catalog.splits import split
+from catalog.tensor_stats import tensor_stats
+from catalog.version import __version__
+
+
+class Writer:
+    """Writes shards into one catalogue folder; use it as a context manager.
+
+    Leaving the context publishes a snapshot. What was committed before a kill stays
+    committed; what was not, no reader ever sees.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = Folder(root)
+        self._folder.create()
+        self._name = secrets.token_hex(6)
+        self._count = 0
+        self._sequences: dict[str, int] = {}
+        self._own = root / "writers" / f"{self._name}.writer"
+        with self._folder.writing():
+            self._lock = self._own.open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Publish a snapshot of all commits and stop writing."""
+        if self._lock.closed:
+            return
+        self._own.unlink(missing_ok=True)
+        self._lock.close()
+        with self._folder.writing():
+            refresh(self._folder)
+
+    def commit(
+        self,
+        runs: pa.Table,
+        checkpoints: pa.Table,
+        population: Population | None = None,
+        architecture: str = "",
+    ) -> Manifest:
+        """Commit runs with their checkpoints, and their weights if there are any.
+
+        Parameters
+        ----------
+        runs : pyarrow.Table
+            One row per run: ``run_id``, ``zoo``, ``source`` and whatever is known.
+        checkpoints : pyarrow.Table
+            One row per checkpoint: ``run_id``, ``step`` and metrics; row i is row i
+            of the population.
+        population : Population, optional
+            The weights. Without, the shard holds metrics only.
+        architecture : str, default=""
+            JSON text for `zoo.build`; part of ``arch_id``.
+
+        Returns
+        -------
+        Manifest
+
+        Raises
+        ------
+        CatalogError
+            If columns are wrong, or the folder cannot be written.
+        LayoutMismatch
+            If checkpoints and population do not agree row by row.
+        """
+        runs, checkpoints = _checked(runs, checkpoints, population)
+        shard = self._next_shard()
+        arch_id = layout_id = ""
+        tables: dict[str, pa.Table] = {}
+        chunks: list[Chunk] = []
+        files: dict[str, File] = {}
+        with self._folder.writing():
+            if population is not None:
+                layout_id = population.layout.id
+                arch_id = architecture_id(population.layout, architecture)
+                path = f"weights/{arch_id}/{shard}.parquet"
+
+                def write(temporary: Path) -> None:
+                    chunks.extend(write_shard(temporary, population, architecture))
+
+                files["weights"] = self._file(path, write, len(population))
+                tables["tensors"] = _tensors(population.layout, arch_id)
+                tables["tensor_stats"] = tensor_stats(population, shard)
+                tables["chunks"] = _chunks(chunks, shard)
+                runs = _set(runs, "arch_id", [arch_id] * len(runs))
+            row = range(len(checkpoints)) if population else [None] * len(checkpoints)
+            checkpoints = _set(checkpoints, "row", list(row))
+            checkpoints = _set(checkpoints, "shard", [shard] * len(checkpoints))
+            tables |= {"runs": runs, "checkpoints": checkpoints}
+            for kind, table in tables.items():
+                files[kind] = self._table(kind, shard, table)
+            return self._publish(
+                shard,
+                content="metrics" if population is None else "weights",
+                files=files,
+                arch_id=arch_id,
+                layout_id=layout_id,
+            )
+
+    def commit_measures(
+        self, table: pa.Table, name: str, provenance: dict[str, Any]
+    ) -> Manifest:
+        """Commit later results about known checkpoints.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            ``run_id``, ``step`` and one column per result; the standard error of a
+            result ``x`` is called ``x_se``. Null means not measured.
+        name : str
+            What computed them, e.g. ``"hessian"``.
+        provenance : dict
+            JSON values: split, samples, seed, code version.
+
+        Raises
+        ------
+        CatalogError
+            If a column is one of the run's or checkpoint's own.
+        """
+        measured = measure_table(table, name, provenance)
+        columns = [c for c in table.column_names if c not in ("run_id", "step")]
+        shard = self._next_shard()
+        with self._folder.writing():
+            files = {"measures": self._table("measures", shard, measured)}
+            return self._publish(
+                shard, content="measures", files=files, measure_columns=tuple(columns)
+            )
+
+    def _next_shard(self) -> str:
+        if self._lock.closed:
+            raise CatalogError("This writer is closed; open another: catalog.writer()")
+        self._count += 1
+        return f"{self._name}-{self._count:06d}"
+
+    def _table(self, kind: str, shard: str, table: pa.Table) -> File:
+        def write(temporary: Path) -> None:
+            pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 17)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+
+        return self._file(f"{kind}/{shard}.parquet", write, len(table))
+
+    def _file(self, path: str, write: Callable[[Path], None], rows: int) -> File:
+        target = self._folder.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = temporary.stat().st_size
+            self._folder.publish(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return File(path, size, digest, rows)
+
+    def _publish(self, shard: str, *, files: dict[str, File], **fields: Any) -> Manifest:
+        footer_sha256, footer_bytes = "", 0
+        if "weights" in files:
+            path = self._folder.root / files["weights"].path
+            footer_sha256, footer_bytes = footer_digest(path)
+        with self._folder.lock():
+            manifest = Manifest(
+                shard=shard,
+                sequence=self._next_sequence(),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                writer=f"phasezoo {__version__}",
+                files=files,
+                footer_sha256=footer_sha256,
+                footer_bytes=footer_bytes,
+                **fields,
+            )
+            text = canonical_json(manifest.to_json())
+            self._folder.write(self._folder.manifest(shard), text.encode())
+            self._sequences[shard] = manifest.sequence
+        return manifest
+
+    def _next_sequence(self) -> int:
+        if not self._sequences:
+            head = read_head(self._folder)
+            self._sequences = {m.shard: m.sequence for m in head.manifests}
+        for shard in self._folder.manifest_names() - self._sequences.keys():
+            self._sequences[shard] = read_manifest(self._folder, shard).sequence
+        return 1 + max(self._sequences.values(), default=0)
+
+
+def architecture_id(layout: Layout, architecture: str) -> str:
+    """Folder name of the weights of one layout and architecture."""
+    digest = content_id([layout.to_json(), architecture], 12)
+    parts = json.loads(architecture) if architecture else {"name": "layout"}
+    rest = [str(value) for key, value in parts.items() if key != "name"]
+    words = slug(" ".join([str(parts.get("name", "")), *rest]))
+    return f"{slug(words[:40])}-{digest}"
+
+
+def footer_digest(path: Path) -> tuple[str, int]:
+    """Digest and length of a Parquet footer, its length field and magic included."""
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little") + 8
+        file.seek(-min(length, path.stat().st_size), os.SEEK_END)
+        return hashlib.sha256(file.read()).hexdigest(), length
+
+
+def _checked(
+    runs: pa.Table, checkpoints: pa.Table, population: Population | None
+) -> tuple[pa.Table, pa.Table]:
+    runs = schema.conform(runs, "runs", ("run_id", "zoo", "source"))
+    checkpoints = schema.conform(checkpoints, "checkpoints", ("run_id", "step"))
+    both = set(runs.column_names) & set(checkpoints.column_names) - {"run_id"}
+    if both:
+        raise CatalogError(
+            f"Columns {sorted(both)} stand in runs and in checkpoints; models joins "
+            "them, so a name may stand in one only."
+        )
+    if pc.count_distinct(runs["run_id"]).as_py() != len(runs):
+        raise CatalogError("Two rows of runs have one run_id.")
+    unknown = set(checkpoints["run_id"].to_pylist()) ^ set(runs["run_id"].to_pylist())
+    if unknown:
+        raise CatalogError(
+            f"Runs and checkpoints must have the same run_ids; {len(unknown)} stand in "
+            f"one only, e.g. {min(unknown)!r}."
+        )
+    keys = checkpoints.select(["run_id", "step"])
+    if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
+        raise CatalogError("Two rows of checkpoints have one (run_id, step).")
+    if population is not None and not (
+        population.table["run_id"].to_pylist() == keys["run_id"].to_pylist()
+        and population.table["step"].to_pylist() == keys["step"].to_pylist()
+    ):
+        raise LayoutMismatch("Row i of checkpoints must be network i of the population.")
+    ids, zoos = runs["run_id"].to_pylist(), runs["zoo"].to_pylist()
+    cells = runs["cell"].to_pylist()
+    fixed = {
+        "split_by_run": ids,
+        "split_by_cell": [f"{z}\0{c or i}" for z, c, i in zip(zoos, cells, ids, strict=True)],
+        "split_by_zoo": zoos,
+    }
+    for name, keys_of in fixed.items():
+        given = runs[name].to_pylist()
+        values = [g or split(k) for g, k in zip(given, keys_of, strict=True)]
+        runs = _set(runs, name, values)
+    return runs, checkpoints
+
+
+def _set(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    at = table.column_names.index(name)
+    return table.set_column(at, name, pa.array(values, table.schema.field(name).type))
+
+
+def _tensors(layout: Layout, arch_id: str) -> pa.Table:
+    rows = [
+        {
+            "arch_id": arch_id,
+            "position": position,
+            "tensor": param.name,
+            "column_name": escape(param.name) if param.size else None,
+            "shape": list(param.shape),
+            "axes": list(param.axes),
+            "dtype": param.dtype,
+            "role": param.role,
+            "size": param.size,
+        }
+        for position, param in enumerate(layout)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.empty("tensors").schema)
+
+
+def _chunks(chunks: list[Chunk], shard: str) -> pa.Table:
+    rows = [{"shard": shard, **vars(chunk)} for chunk in chunks]
+    return pa.Table.from_pylist(rows, schema=schema.empty("chunks").schema)
