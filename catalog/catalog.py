@@ -53,8 +53,8 @@ def open_catalog(path: str | Path | None = None, *, create: bool = False) -> Cat
     if not (root / "manifests").is_dir():
         if not create:
             raise NotFound(
-                f"There is no catalogue in {root}. Train one: phasezoo --catalog "
-                f"{root} train digits_mlp_phases; or name another with --catalog DIR."
+                f"There is no catalogue in {root}. Make one: phasezoo train "
+                f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
             )
         Folder(root).create()
     return Catalog(root)

@@ -1,0 +1,120 @@
+"""Verbs that read: sql, show, schema, verify, report."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from catalog.catalog import open_catalog
+from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.errors import CatalogError
+
+
+@click.command(
+    epilog="Example: phasezoo sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'"
+)
+@click.argument("query")
+@click.option(
+    "--rows", default=60, show_default=True, help="Rows to print; --json prints all."
+)
+@catalog_option
+@json_option
+def sql(query: str, rows: int, catalog_path: str, as_json: bool) -> None:
+    """Answer QUERY over the views that `phasezoo schema` lists."""
+    relation = open_catalog(catalog_path).sql(query)
+    if as_json:
+        print_json(relation.to_arrow_table().to_pylist())
+        return
+    table = relation.limit(rows + 1).to_arrow_table()
+    print_table(table.slice(0, rows).to_pylist())
+    if len(table) > rows:
+        click.echo(f"First {rows} rows; --rows N prints more.", err=True)
+
+
+@click.command(epilog="Example: phasezoo show digits_mlp_phases")
+@click.argument("identifier", metavar="ID")
+@catalog_option
+@json_option
+def show(identifier: str, catalog_path: str, as_json: bool) -> None:
+    """Show what ID names: a zoo, a run (the start of its run_id), a shard, an arch_id."""
+    from catalog.show import describe
+
+    found = describe(open_catalog(catalog_path), identifier)
+    if as_json:
+        print_json(found)
+        return
+    for title, rows in found.items():
+        click.echo(f"{title}:")
+        if isinstance(rows, list):
+            print_table(rows)
+        else:
+            for key, value in rows.items():
+                click.echo(f"  {key:24}{value}")
+        click.echo()
+
+
+@click.command(epilog="Example: phasezoo schema")
+@catalog_option
+@json_option
+def schema(catalog_path: str, as_json: bool) -> None:
+    """List every column of every view, with type, unit and meaning."""
+    from catalog.show import columns
+
+    has_catalogue = (Path(catalog_path) / "manifests").is_dir()
+    rows = columns(open_catalog(catalog_path) if has_catalogue else None)
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
+
+
+@click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
+@click.option("--keep", is_flag=True, help="Report leftovers of dead writers, keep them.")
+@catalog_option
+@json_option
+def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
+    """Check every committed byte; sweep what killed writers left behind."""
+    from catalog.progress import Progress
+    from catalog.verify import verify as check
+
+    root = Path(catalog_path)
+    if not (root / "manifests").is_dir():
+        raise CatalogError(f"There is no catalogue in {root}; name one: --catalog DIR")
+    bar = Progress(1, "MB", "verify")
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total / 1e6
+        bar.update(done / 1e6)
+
+    result = check(root, sweep=not keep, progress=progress)
+    if as_json:
+        print_json(asdict(result))
+    else:
+        for problem in result.problems:
+            click.echo(f"WRONG  {problem.path}  {problem.detail}")
+        word = "swept" if result.swept else "found"
+        for path in result.leftovers:
+            click.echo(f"{word}  {path}  (left by a writer that was killed)")
+        click.echo(
+            f"{result.shards} shards, {result.files} files, {result.bytes / 1e6:,.1f} MB: "
+            f"{len(result.problems)} problems, {len(result.leftovers)} leftovers {word}"
+        )
+    sys.exit(1 if result.problems else 0)
+
+
+@click.command(epilog="Example: phasezoo report --to report.html")
+@click.option("--to", "path", default="report.html", show_default=True, metavar="FILE")
+@catalog_option
+@json_option
+def report(path: str, catalog_path: str, as_json: bool) -> None:
+    """Write one self-contained HTML page with the heat maps of every zoo."""
+    from catalog.report import write_report
+
+    zoos = write_report(open_catalog(catalog_path), Path(path))
+    if as_json:
+        print_json({"report": path, "zoos": zoos})
+    else:
+        click.echo(f"{path}: {', '.join(zoos) or 'no zoo yet'}")

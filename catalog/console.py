@@ -1,0 +1,168 @@
+"""The command `phasezoo VERB`: finds verbs, turns errors into exit codes.
+
+Verbs come from the entry-point group ``phasezoo.verbs`` and are imported when called,
+so `phasezoo sql` starts at once and needs no torch. Results go to stdout, everything
+else to stderr. Exit 0 done, 1 the world is wrong, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import click
+
+from catalog.errors import CatalogError, closest
+from catalog.version import __version__
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all verbs, in order."""
+        return sorted(_verbs())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import one verb."""
+        verbs = _verbs()
+        if cmd_name not in verbs:
+            raise click.UsageError(f"No verb {cmd_name!r}. {closest(cmd_name, verbs)}")
+        command: click.Command = verbs[cmd_name].load()
+        return command
+
+
+def _verbs() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="phasezoo.verbs")}
+
+
+@click.command(
+    cls=Verbs,
+    epilog="Example: phasezoo train digits_mlp_phases",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="phasezoo")
+def phasezoo() -> None:
+    """Train populations of neural networks, query them with SQL, read their weights."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        code = phasezoo.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="phasezoo",
+            standalone_mode=False,
+        )
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except CatalogError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        print(
+            f"Error: this verb needs {error.name}, which is not installed. Paste: "
+            f"pip install 'phasezoo[{_EXTRAS[error.name]}]'",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+_EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "datasets": "train",
+    "PIL": "train",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "huggingface_hub": "hub",
+}
+"""Which extra installs what a verb may miss."""
+
+
+def catalog_option(function: Function) -> Function:
+    """Add ``--catalog DIR`` to a verb."""
+    return click.option(
+        "--catalog",
+        "catalog_path",
+        metavar="DIR",
+        envvar="PHASEZOO_HOME",
+        default="phasezoo-data",
+        show_default=True,
+        help="Catalogue folder; also PHASEZOO_HOME.",
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """Add ``--json`` to a verb."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+    )(function)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; NaN and infinities become strings."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as aligned columns, numbers to the right."""
+    if not rows:
+        click.echo("(no rows)")
+        return
+    columns = list(rows[0])
+    cells = [[_text(row[column]) for column in columns] for row in rows]
+    widths = [
+        max(len(column), *(len(line[i]) for line in cells))
+        for i, column in enumerate(columns)
+    ]
+    right = [
+        all(isinstance(row[column], int | float | None) for row in rows)
+        for column in columns
+    ]
+    for line in [columns, ["-" * width for width in widths], *cells]:
+        padded = [
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value

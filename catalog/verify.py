@@ -1,0 +1,203 @@
+"""Finding every flipped bit, and sweeping what dead writers left behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from catalog.errors import CatalogError
+from catalog.folder import Folder
+from catalog.manifest import File, Manifest, read_manifest
+from catalog.snapshot import Snapshot, read_head
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    path : str
+        File, relative to the catalogue.
+    shard : str
+        Shard, if the file belongs to one.
+    detail : str
+        What is wrong, and where in the file: row and tensor for weights.
+    """
+
+    path: str
+    shard: str
+    detail: str
+
+
+@dataclass
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    shards, files, bytes : int
+        What was checked.
+    problems : list of Problem
+        Empty if every committed byte is in place.
+    leftovers : list of str
+        Files of dead writers; no reader ever saw them.
+    swept : bool
+        Whether the leftovers were deleted.
+    """
+
+    shards: int = 0
+    files: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    swept: bool = False
+
+
+def verify(
+    root: Path,
+    *,
+    sweep: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
+    """Check every committed file against its recorded hash.
+
+    Parameters
+    ----------
+    root : Path
+        The catalogue's folder.
+    sweep : bool, default=True
+        Delete leftovers of writers that no longer run. Files of living writers are
+        left alone.
+    progress : callable, optional
+        Called with bytes done and bytes in total.
+
+    Returns
+    -------
+    Verification
+    """
+    folder = Folder(root)
+    result = Verification()
+    manifests = _manifests(folder, result)
+    jobs = [(m, kind, file) for m in manifests for kind, file in m.files.items()]
+    total = sum(file.bytes for _, _, file in jobs)
+    with ThreadPoolExecutor(2, "phasezoo-verify") as pool:
+        checked = pool.map(lambda job: list(_check(root, *job)), jobs)
+        for (_, _, file), problems in zip(jobs, checked, strict=True):
+            result.files += 1
+            result.bytes += file.bytes
+            result.problems += problems
+            progress(result.bytes, total)
+    result.shards = len(manifests)
+    _sweep(folder, manifests, result, sweep)
+    return result
+
+
+def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
+    def wrong(path: Path, shard: str, detail: str) -> None:
+        inside = str(path.relative_to(folder.root))
+        result.problems.append(Problem(inside, shard, detail))
+
+    try:
+        head = read_head(folder)
+    except CatalogError as error:
+        wrong(folder.head, "", str(error))
+        head = Snapshot(0, ())
+    found = {}
+    for shard in sorted(folder.manifest_names()):
+        try:
+            found[shard] = read_manifest(folder, shard)
+        except CatalogError as error:
+            wrong(folder.manifest(shard), shard, str(error))
+    for shard, manifest in head.shards.items():
+        if shard not in found:
+            path = folder.manifest(shard)
+            if not path.exists():
+                version = f"snapshot {head.version}"
+                wrong(path, shard, f"manifest is missing; {version} still names it")
+            found[shard] = manifest
+        elif found[shard] != manifest:
+            detail = f"manifest differs from the one in snapshot {head.version}"
+            wrong(folder.manifest(shard), shard, detail)
+    return sorted(found.values(), key=lambda m: m.order)
+
+
+def _check(root: Path, manifest: Manifest, kind: str, file: File) -> Iterator[Problem]:
+    path = root / file.path
+
+    def wrong(detail: str) -> Problem:
+        return Problem(file.path, manifest.shard, detail)
+
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        yield wrong(f"cannot be read: {error.strerror}")
+        return
+    if digest == file.sha256 and size == file.bytes:
+        return
+    if size != file.bytes:
+        yield wrong(f"{size:,} bytes, expected {file.bytes:,}")
+    else:
+        yield wrong(f"sha256 is {digest[:12]}..., expected {file.sha256[:12]}...")
+    if kind == "weights":
+        yield from (wrong(detail) for detail in _locate(root, manifest, size))
+
+
+def _locate(root: Path, manifest: Manifest, size: int) -> Iterator[str]:
+    """Rows and tensors of a damaged weight file that are not what was committed."""
+    try:
+        tables = {
+            kind: pq.read_table(root / manifest.files[kind].path, partitioning=None)
+            for kind in ("chunks", "tensor_stats", "tensors")
+        }
+    except (OSError, pa.ArrowException, KeyError) as error:
+        yield f"rows cannot be told: the shard's metadata cannot be read ({error})"
+        return
+    hashes = {
+        (row["tensor"], row["row"]): row["blake3"]
+        for row in tables["tensor_stats"].select(["tensor", "row", "blake3"]).to_pylist()
+    }
+    bad = 0
+    data = np.memmap(root / manifest.files["weights"].path, np.uint8, "r") if size else b""
+    for chunk in tables["chunks"].to_pylist():
+        for i in range(chunk["rows"]):
+            row, start = chunk["first_row"] + i, chunk["offset"] + i * chunk["row_bytes"]
+            payload = bytes(data[start : start + chunk["row_bytes"]])
+            if blake3(payload).digest() != hashes.get((chunk["tensor"], row)):
+                bad += 1
+                if bad <= 20:
+                    yield f"row {row}, tensor {chunk['tensor']!r}: not what was committed"
+    if bad > 20:
+        yield f"and {bad - 20:,} more tensors"
+    if not bad:
+        yield "every tensor is intact: the damage is in the footer or a page header"
+
+
+def _sweep(
+    folder: Folder, manifests: list[Manifest], result: Verification, sweep: bool
+) -> None:
+    if not sweep:
+        found = folder.leftovers({m.shard for m in manifests})
+        result.leftovers = [str(p.relative_to(folder.root)) for p in found]
+        return
+    try:
+        with folder.lock():
+            found = folder.leftovers({m.shard for m in manifests})
+            result.leftovers = [str(p.relative_to(folder.root)) for p in found]
+            for path in found:
+                path.unlink(missing_ok=True)
+            result.swept = True
+    except OSError as error:
+        detail = f"leftovers cannot be swept: {error.strerror}"
+        if result.leftovers:
+            result.problems.append(Problem("", "", detail))
