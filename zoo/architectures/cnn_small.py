@@ -1,0 +1,153 @@
+"""The small convolutional network of the classic model zoos, width-scalable.
+
+At width 8 on one 28x28 channel it has the 2,464 parameters of [1]_: convolutions 8 of
+5x5, 6 of 5x5 and 4 of 2x2, max-pooling by two after the first two, 20 hidden units.
+
+References
+----------
+.. [1] Schürholt et al., 2022, arXiv:2209.14764. Differs: torch's default
+   initialisation unless scaled, no dropout, any width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from catalog import Layout, Param
+from catalog.dtypes import Array
+from zoo.activation import activation, activation_module
+from zoo.architecture import Architecture, fan_in_bounds
+from zoo.stacked import conv2d, conv2d_max_pool2d, linear
+
+
+@dataclass(frozen=True)
+class CNNSmall(Architecture):
+    """Three convolutions and two linear layers.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution; the others have 3/4 and 1/2 of it, and
+        5/2 of it hidden units (rounded, at least 1).
+    shape : tuple of int
+        Channels, height and width of an input; at least 18 pixels a side.
+    classes : int, default=10
+        Outputs.
+    activation : str, default="relu"
+        Name in `zoo.activation`.
+
+    Examples
+    --------
+    >>> CNNSmall(8, (1, 28, 28)).layout.d
+    2464
+    """
+
+    width: int
+    shape: tuple[int, ...]
+    classes: int = 10
+    activation: str = "relu"
+    name: ClassVar[str] = "cnn_small"
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.classes < 1:
+            raise ValueError(
+                f"width and classes of CNNSmall must be at least 1. Got {self.width} "
+                f"and {self.classes}."
+            )
+        if len(self.shape) != 3 or min(self.shape[1:]) < 18:
+            raise ValueError(
+                "The shape parameter of CNNSmall must be (channels, height, width) with "
+                f"at least 18 pixels a side. Got {self.shape}; use the mlp for smaller "
+                "images."
+            )
+        activation(self.activation)
+
+    @classmethod
+    def scaled(
+        cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
+    ) -> Self:
+        """The network of that width."""
+        return cls(width, tuple(shape), classes, **options)
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Channels of the three convolutions."""
+        w = self.width
+        return w, max(1, round(3 * w / 4)), max(1, round(w / 2))
+
+    @property
+    def hidden(self) -> int:
+        """Units between the two linear layers."""
+        return max(1, round(5 * self.width / 2))
+
+    @property
+    def features(self) -> tuple[int, int]:
+        """Height and width of the last convolution's output."""
+        high, wide = (((side - 4) // 2 - 4) // 2 - 1 for side in self.shape[1:])
+        return high, wide
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Channels and hidden units permute, flattened channels in blocks."""
+        c1, c2, c3 = self.channels
+        positions = math.prod(self.features)
+        conv = [
+            ("conv1", (c1, self.shape[0], 5, 5), ("c1", None, None, None)),
+            ("conv2", (c2, c1, 5, 5), ("c2", "c1", None, None)),
+            ("conv3", (c3, c2, 2, 2), ("c3", "c2", None, None)),
+            ("fc1", (self.hidden, c3 * positions), ("hidden", f"c3*{positions}")),
+            ("fc2", (self.classes, self.hidden), (None, "hidden")),
+        ]
+        params = []
+        for name, shape, axes in conv:
+            params.append(Param(f"{name}.weight", shape, axes))
+            params.append(Param(f"{name}.bias", shape[:1], axes[:1]))
+        return Layout(tuple(params))
+
+    def forward(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Logits of n networks; see `Architecture.forward`."""
+        act = activation(self.activation)
+        for name in ("conv1", "conv2"):
+            weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+            x = act(conv2d_max_pool2d(x, weight, bias))
+        x = act(conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"])).flatten(2)
+        x = act(linear(x, tensors["fc1.weight"], tensors["fc1.bias"]))
+        return linear(x, tensors["fc2.weight"], tensors["fc2.bias"])
+
+    def module(self) -> nn.Module:
+        """An ``nn.Sequential`` with the layout's names."""
+        c1, c2, c3 = self.channels
+        layers: list[tuple[str, nn.Module]] = [
+            ("conv1", nn.Conv2d(self.shape[0], c1, 5)),
+            ("pool1", nn.MaxPool2d(2)),
+            ("act1", activation_module(self.activation)),
+            ("conv2", nn.Conv2d(c1, c2, 5)),
+            ("pool2", nn.MaxPool2d(2)),
+            ("act2", activation_module(self.activation)),
+            ("conv3", nn.Conv2d(c2, c3, 2)),
+            ("act3", activation_module(self.activation)),
+            ("flatten", nn.Flatten()),
+            ("fc1", nn.Linear(c3 * math.prod(self.features), self.hidden)),
+            ("act4", activation_module(self.activation)),
+            ("fc2", nn.Linear(self.hidden, self.classes)),
+        ]
+        return nn.Sequential(OrderedDict(layers))
+
+    def init_bounds(self) -> Array:
+        """Torch's default."""
+        return fan_in_bounds(self.layout)
+
+    @property
+    def activations(self) -> int:
+        """Inputs, convolutions' outputs and pooled maps."""
+        (c1, c2, c3), (_, high, wide) = self.channels, self.shape
+        first = c1 * (high - 4) * (wide - 4)
+        second = c2 * ((high - 4) // 2 - 4) * ((wide - 4) // 2 - 4)
+        return math.prod(self.shape) + 2 * (first + second) + 4 * self.hidden

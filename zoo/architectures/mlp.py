@@ -1,0 +1,100 @@
+"""Multi-layer perceptron of any depth, width and activation."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from catalog import Layout, Param
+from catalog.dtypes import Array
+from zoo.activation import activation, activation_module
+from zoo.architecture import Architecture, fan_in_bounds
+from zoo.stacked import linear
+
+
+@dataclass(frozen=True)
+class MLP(Architecture):
+    """Fully connected layers with one activation between them.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Units of every layer, inputs first and classes last.
+    activation : str, default="relu"
+        Name in `zoo.activation`.
+
+    Examples
+    --------
+    >>> MLP((64, 32, 32, 10)).layout.d
+    3466
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+    name: ClassVar[str] = "mlp"
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(
+                f"The sizes parameter of MLP must be at least two positive numbers of "
+                f"units. Got {self.sizes}."
+            )
+        activation(self.activation)
+
+    @classmethod
+    def scaled(
+        cls,
+        width: int,
+        shape: tuple[int, ...],
+        classes: int,
+        depth: int = 2,
+        **options: Any,
+    ) -> Self:
+        """``depth`` hidden layers of ``width`` units each."""
+        return cls((math.prod(shape), *[width] * depth, classes), **options)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Weights ``layer<k>.weight`` (out, in) and biases; hidden units permute."""
+        params = []
+        last = len(self.sizes) - 2
+        for k, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            into = f"hidden{k}" if k else None
+            out = f"hidden{k + 1}" if k < last else None
+            params.append(Param(f"layer{k}.weight", (outputs, inputs), (out, into)))
+            params.append(Param(f"layer{k}.bias", (outputs,), (out,)))
+        return Layout(tuple(params))
+
+    def forward(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Logits of n networks; see `Architecture.forward`."""
+        x = x.flatten(2)
+        act, last = activation(self.activation), len(self.sizes) - 2
+        for k in range(last + 1):
+            x = linear(x, tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"])
+            x = act(x) if k < last else x
+        return x
+
+    def module(self) -> nn.Module:
+        """An ``nn.Sequential`` with the layout's names."""
+        layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
+        last = len(self.sizes) - 2
+        for k in range(last + 1):
+            layers.append((f"layer{k}", nn.Linear(self.sizes[k], self.sizes[k + 1])))
+            if k < last:
+                layers.append((f"act{k}", activation_module(self.activation)))
+        return nn.Sequential(OrderedDict(layers))
+
+    def init_bounds(self) -> Array:
+        """Torch's default."""
+        return fan_in_bounds(self.layout)
+
+    @property
+    def activations(self) -> int:
+        """Inputs, pre-activations and activations."""
+        return self.sizes[0] + 2 * sum(self.sizes[1:])

@@ -1,0 +1,87 @@
+"""Loss and accuracy of a stack on whole splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog.dtypes import Array
+from zoo.architecture import Architecture
+from zoo.run import Run
+from zoo.samples import Images, View
+from zoo.task import Data
+
+CHUNK_FLOATS = 1 << 21
+"""Activations per forward pass: they stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Results of n networks on one split.
+
+    Attributes
+    ----------
+    loss : ndarray of shape (n,)
+        Mean cross-entropy in nats.
+    accuracy : ndarray of shape (n,)
+        Share of samples whose largest logit is the label's; NaN where a logit is NaN.
+    """
+
+    loss: Array
+    accuracy: Array
+
+
+class Evaluation:
+    """One split of a stack, ready to be scored at any step.
+
+    Parameters
+    ----------
+    views : sequence of View
+        What each run sees of the split; every run may see other samples.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        split: str,
+        runs: Sequence[Run],
+        views: Sequence[View],
+        device: torch.device,
+    ) -> None:
+        self._images = Images(data, split, runs, device)
+        length = max(len(seen.index) for seen in views)
+        index = np.zeros((len(views), length), np.int64)
+        labels = np.zeros_like(index)
+        counted = np.zeros(index.shape, bool)
+        for i, seen in enumerate(views):
+            size = len(seen.index)
+            index[i, :size] = seen.index + self._images.start[i]
+            labels[i, :size], counted[i, :size] = seen.labels, True
+        self._shared = bool((index == index[:1]).all() and counted.all())
+        self._index = torch.from_numpy(index[:1] if self._shared else index).to(device)
+        self._labels = torch.from_numpy(labels).to(device)
+        self._counted = torch.from_numpy(counted).to(device)
+
+    @torch.no_grad()
+    def score(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Score:
+        """Evaluate n networks."""
+        n, length = self._labels.shape
+        loss = torch.zeros(n, dtype=torch.float64, device=self._labels.device)
+        right = torch.zeros_like(loss)
+        size = max(16, CHUNK_FLOATS // (n * architecture.activations))
+        for start in range(0, length, size):
+            columns = slice(start, start + size)
+            x = self._images.gather(self._index[:, columns])
+            logits = architecture.forward(tensors, x.expand(n, *x.shape[1:]))
+            labels, counted = self._labels[:, columns], self._counted[:, columns]
+            logp = torch.log_softmax(logits, 2)
+            picked = logp.gather(2, labels.unsqueeze(2)).squeeze(2)
+            loss -= torch.where(counted, picked, 0.0).sum(1, dtype=torch.float64)
+            hits = torch.where(counted, logits.argmax(2) == labels, False).double()
+            right += torch.where(logits.isnan().any(2), torch.nan, hits).sum(1)
+        total = self._counted.sum(1)
+        return Score((loss / total).cpu().numpy(), (right / total).cpu().numpy())

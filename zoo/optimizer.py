@@ -1,0 +1,124 @@
+"""Optimisers over a stack: one learning rate, momentum and decay per network.
+
+Each works in place on flat buffers of shape ``(n, d)`` and computes, row by row, what
+torch's optimiser of the same name computes for one network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from catalog import NotFound
+from catalog.errors import closest
+
+
+class Optimizer(Protocol):
+    """Moves the weights of a stack by one step."""
+
+    def step(self, gradient: Tensor, factor: float) -> None:
+        """Update the weights in place.
+
+        Parameters
+        ----------
+        gradient : Tensor of shape (n, d)
+            May be overwritten.
+        factor : float
+            What the schedule multiplies the learning rates by.
+        """
+
+
+class SGD:
+    """Stochastic gradient descent with momentum and coupled weight decay.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n, d)
+        Updated in place.
+    lr, momentum, weight_decay : Tensor of shape (n, 1)
+        One value per network.
+    """
+
+    buffers = 1
+
+    def __init__(
+        self, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
+    ) -> None:
+        self._weights, self._lr = weights, lr
+        self._momentum, self._decay = momentum, weight_decay
+        self._decays = bool(weight_decay.any())
+        self._velocity = torch.zeros_like(weights)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, factor: float) -> None:
+        """Update the weights in place."""
+        if self._decays:
+            gradient.addcmul_(self._weights, self._decay)
+        torch.addcmul(gradient, self._velocity, self._momentum, out=self._velocity)
+        self._weights.addcmul_(self._velocity, self._lr, value=-factor)
+
+
+class Adam:
+    """Adam; ``momentum`` is beta_1, beta_2 is 0.999, epsilon 1e-8.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n, d)
+        Updated in place.
+    lr, momentum, weight_decay : Tensor of shape (n, 1)
+        One value per network.
+    """
+
+    buffers = 2
+    decoupled = False
+    beta2, epsilon = 0.999, 1e-8
+
+    def __init__(
+        self, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
+    ) -> None:
+        self._weights, self._lr = weights, lr
+        self._beta1, self._decay = momentum, weight_decay
+        self._decays = bool(weight_decay.any())
+        self._first = torch.zeros_like(weights)
+        self._second = torch.zeros_like(weights)
+        self._power1 = torch.ones_like(momentum)
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, factor: float) -> None:
+        """Update the weights in place."""
+        rate = self._lr * factor
+        if self._decays and self.decoupled:
+            self._weights.mul_(1 - rate * self._decay)
+        elif self._decays:
+            gradient.addcmul_(self._weights, self._decay)
+        self._steps += 1
+        self._power1 *= self._beta1
+        self._first.mul_(self._beta1).addcmul_(gradient, 1 - self._beta1)
+        self._second.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        scale = (1 - self.beta2**self._steps) ** 0.5
+        root = torch.sqrt(self._second, out=gradient).div_(scale).add_(self.epsilon)
+        update = torch.div(self._first, root, out=root)
+        self._weights.addcmul_(update, rate / (1 - self._power1), value=-1)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay."""
+
+    decoupled = True
+
+
+OPTIMIZERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], SGD | Adam]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+
+def check_optimizer(name: str) -> None:
+    """Raise `NotFound` unless there is an optimiser of that name."""
+    if name not in OPTIMIZERS:
+        raise NotFound(f"No optimizer {name!r}. {closest(name, OPTIMIZERS)}")

@@ -1,0 +1,295 @@
+"""How a population is trained: a literal, expanded into runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from catalog import CatalogError, Layout
+from zoo.architecture import Architecture
+from zoo.run import Run
+from zoo.task import Data, Task, task_named
+
+_RUN_FIELDS = {f.name for f in fields(Run)} - {"zoo", "task", "architecture", "steps"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values that a recipe varies.
+
+    Attributes
+    ----------
+    name : str
+        ``"width"``, or a field of `Run`.
+    values : tuple
+        In order.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if self.name not in _RUN_FIELDS:
+            raise ValueError(
+                f"An axis must be one of {sorted(_RUN_FIELDS)}. Got {self.name!r}."
+            )
+        if not self.values:
+            raise ValueError(f"Axis {self.name!r} has no values.")
+
+    def position(self, value: Any) -> float:
+        """The value as a number: itself, or its place in the order."""
+        if isinstance(value, int | float):
+            return float(value)
+        return float(self.values.index(value))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A grid of runs over load, temperature, seeds and further axes.
+
+    Attributes
+    ----------
+    name : str
+        Name on the command line and in the column ``zoo``.
+    summary : str
+        One line for `phasezoo recipes`.
+    paper : str
+        Where the grid comes from.
+    cost : str
+        Measured wall time, with the machine.
+    task : str
+        Name of a task.
+    architecture : str
+        Name of a network family.
+    load, temperature : Axis
+        The two axes of the phase diagram.
+    seeds : sequence of int
+        One run per cell and seed.
+    epochs : float or None
+        Length in passes over the run's training samples; None if ``steps`` is given.
+    steps : int or None
+        Length in steps.
+    checkpoints : tuple of float
+        When to store weights, as shares of the length; 0 is the initialisation.
+    settings : mapping
+        Fields of `Run` that all runs share.
+    options : mapping
+        Options of `Architecture.scaled`.
+    width : int or None
+        Width of all networks, if width is no axis.
+    vary : tuple of Axis
+        Further axes; their values become part of the cell.
+    init_from : str
+        SQL condition on ``models``: every run starts from each checkpoint it picks.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    cost: str
+    task: str
+    architecture: str
+    load: Axis
+    temperature: Axis
+    seeds: Sequence[int]
+    epochs: float | None = None
+    steps: int | None = None
+    checkpoints: tuple[float, ...] = (1.0,)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    width: int | None = None
+    vary: tuple[Axis, ...] = ()
+    init_from: str = ""
+
+    def __post_init__(self) -> None:
+        names = [axis.name for axis in self.axes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Recipe {self.name!r} varies one field twice: {names}.")
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"Recipe {self.name!r} needs either epochs or steps.")
+        if not self.seeds:
+            raise ValueError(f"Recipe {self.name!r} has no seeds.")
+        if ("width" in names) == (self.width is not None):
+            raise ValueError(
+                f"Recipe {self.name!r} needs a width, or an axis called 'width'."
+            )
+        unknown = set(self.settings) - _RUN_FIELDS
+        if unknown or "checkpoints" in self.settings:
+            raise ValueError(
+                f"Settings of recipe {self.name!r} must be fields of Run. Got "
+                f"{sorted(unknown) or ['checkpoints']}."
+            )
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Load, temperature and further axes."""
+        return (self.load, self.temperature, *self.vary)
+
+    @property
+    def networks(self) -> int:
+        """Number of runs, without those that `init_from` multiplies."""
+        cells = 1
+        for axis in self.axes:
+            cells *= len(axis.values)
+        return cells * len(self.seeds)
+
+    @cached_property
+    def data_task(self) -> Task:
+        """The task."""
+        return task_named(self.task)
+
+    def layouts(self) -> list[Layout]:
+        """Layout of each width."""
+        widths = next((a.values for a in self.axes if a.name == "width"), (self.width,))
+        return [self.network(width).layout for width in widths]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all stored weights."""
+        layouts = self.layouts()
+        per_width = self.networks // len(layouts) * len(self.checkpoints)
+        return per_width * sum(layout.nbytes for layout in layouts)
+
+    def network(self, width: int, classes: int | None = None) -> Architecture:
+        """The architecture of one width."""
+        family = architecture_named(self.architecture)
+        task = self.data_task
+        count = task.classes if classes is None else classes
+        return family.scaled(width, task.shape, count, **self.options)
+
+    def runs(
+        self, data: Data, parents: Sequence[tuple[str, int]] = ()
+    ) -> list[Run]:
+        """All runs, seed by seed, within a seed cell by cell.
+
+        Parameters
+        ----------
+        data : Data
+            The loaded task: its size decides the number of steps.
+        parents : sequence of (run_id, step)
+            Checkpoints that `init_from` picks.
+
+        Raises
+        ------
+        CatalogError
+            If a batch is larger than a run's training data, or `init_from` picks
+            nothing.
+        """
+        if self.init_from and not parents:
+            raise CatalogError(
+                f"Recipe {self.name!r} starts from checkpoints where "
+                f"{self.init_from!r}; the catalogue has none. Train them first."
+            )
+        starts: Sequence[tuple[str, int] | None] = parents or (None,)
+        values = [axis.values for axis in self.axes]
+        return [
+            self._run(data, seed, dict(zip(self.axes, point, strict=True)), start)
+            for seed in self.seeds
+            for point in itertools.product(*values)
+            for start in starts
+        ]
+
+    def _run(
+        self,
+        data: Data,
+        seed: int,
+        point: dict[Axis, Any],
+        start: tuple[str, int] | None,
+    ) -> Run:
+        chosen = {axis.name: value for axis, value in point.items()}
+        chosen = {**self.settings, "seed": seed, "width": self.width, **chosen}
+        classes = chosen.get("classes")
+        network = self.network(chosen["width"], len(classes) if classes else None)
+        cell = " ".join(f"{axis.name}={value}" for axis, value in point.items())
+        run = Run(
+            zoo=self.name,
+            task=self.task,
+            architecture=network.config(),
+            steps=0,
+            checkpoints=(0,),
+            init_from=start,
+            load_axis=self.load.name,
+            load=self.load.position(point[self.load]),
+            temperature_axis=self.temperature.name,
+            temperature=self.temperature.position(point[self.temperature]),
+            cell=cell,
+            **chosen,
+        )
+        steps = self.steps
+        if steps is None and self.epochs is not None:
+            steps = round(self.epochs * self._steps_per_epoch(run, data))
+        assert steps is not None
+        marks = sorted({round(share * steps) for share in self.checkpoints})
+        return replace(run, steps=steps, checkpoints=tuple(marks))
+
+    def _steps_per_epoch(self, run: Run, data: Data) -> int:
+        available = data.samples("train")
+        if run.classes is not None:
+            available = int(sum((data.y["train"] == c).sum() for c in run.classes))
+        samples = available if run.train_samples is None else run.train_samples
+        if samples > available or run.batch_size > samples:
+            raise CatalogError(
+                f"Recipe {self.name!r}, cell {run.cell!r}: a batch of "
+                f"{run.batch_size} from {samples} of {available} training samples of "
+                f"{data.task.title} is not possible. Lower batch_size or train_samples."
+            )
+        return samples // run.batch_size
+
+
+def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
+    """The first ``limit`` runs, spread over the cells of the first seeds.
+
+    Raises
+    ------
+    CatalogError
+        If ``limit`` is less than 1.
+    """
+    if limit is None or limit >= len(runs):
+        return list(runs)
+    if limit < 1:
+        raise CatalogError(f"--limit must be at least 1. Got {limit}.")
+    seeds: dict[int, list[Run]] = {}
+    for run in runs:
+        seeds.setdefault(run.seed, []).append(run)
+    chosen: list[Run] = []
+    for group in seeds.values():
+        count = min(limit - len(chosen), len(group))
+        chosen += [group[i * len(group) // count] for i in range(count)]
+        if len(chosen) == limit:
+            break
+    return chosen
+
+
+def architecture_named(name: str) -> type[Architecture]:
+    """A network family by name, or `NotFound` with the closest names."""
+    import zoo.architectures
+    from zoo.registry import lookup
+
+    family: type[Architecture] = lookup(zoo.architectures, Architecture, name)
+    return family
+
+
+def recipes() -> dict[str, Recipe]:
+    """All recipes by name."""
+    from zoo.registry import public
+
+    found: dict[str, Recipe] = public(_exports(), Recipe)
+    return found
+
+
+def recipe_named(name: str) -> Recipe:
+    """A recipe by name, or `NotFound` with the closest names."""
+    from zoo.registry import lookup
+
+    found: Recipe = lookup(_exports(), Recipe, name)
+    return found
+
+
+def _exports() -> ModuleType:
+    import zoo.recipes
+
+    return zoo.recipes

@@ -1,0 +1,23 @@
+"""Digits MLPs over width and learning rate: the phase-diverse zoo of `make demo`.
+
+192 networks: 8 widths x 6 learning rates x 4 seeds, two hidden layers, SGD with
+momentum, batches of 16, constant learning rate, 7 checkpoints each from initialisation
+to epoch 40.
+"""
+
+from zoo.recipe import Axis, Recipe
+
+digits_mlp_phases = Recipe(
+    name="digits_mlp_phases",
+    summary="digits MLPs; load = width, temperature = learning rate",
+    paper="axes after Yang et al. 2021, arXiv:2107.11228; grid chosen here",
+    cost="not measured yet",
+    task="digits",
+    architecture="mlp",
+    load=Axis("width", (2, 3, 4, 6, 8, 16, 32, 64)),
+    temperature=Axis("lr", (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
+    seeds=range(4),
+    epochs=40,
+    checkpoints=(0.0, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+    settings={"batch_size": 16, "momentum": 0.9, "schedule": "constant"},
+)

@@ -1,0 +1,150 @@
+"""One training run, resolved: everything that decides its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from catalog.names import content_id
+from zoo.optimizer import check_optimizer
+from zoo.schedule import schedule
+from zoo.transform import check_transform
+
+SEMANTICS = 1
+"""Version of what training means; a change that changes weights raises it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's configuration.
+
+    Attributes
+    ----------
+    zoo : str
+        Recipe that the run belongs to.
+    task : str
+        Data set.
+    architecture : mapping
+        `Architecture.config`.
+    optimizer, schedule : str
+        Names in `zoo.optimizer` and `zoo.schedule`.
+    batch_size, steps : int
+        Samples per step, number of steps.
+    checkpoints : tuple of int
+        Steps after which weights are stored; 0 is the initialisation.
+    lr : float
+        Peak learning rate.
+    momentum : float
+        Momentum of SGD, beta_1 of Adam and AdamW.
+    weight_decay, label_noise, init_scale : float
+        Decay per step; share of training labels replaced by another class; factor of
+        the initial weights.
+    seed : int
+        Of every draw that has no seed of its own.
+    init_seed, order_seed, subset_seed, noise_seed : int or None
+        Seeds of initialisation, data order, data subset and label noise.
+    train_samples : int or None
+        Size of a random subset of the training data; None takes all.
+    classes : tuple of int or None
+        Classes of the run's own task, in order: label k is ``classes[k]``.
+    label_map : tuple of int or None
+        New label of each label, after ``classes``.
+    transform : str
+        What is done to every image, see `zoo.transform`.
+    init_from : (str, int) or None
+        run_id and step of the checkpoint to start from.
+    train_evaluated : int
+        Training samples on which train loss and accuracy are evaluated, at most.
+    """
+
+    zoo: str
+    task: str
+    architecture: Mapping[str, Any]
+    steps: int
+    checkpoints: tuple[int, ...]
+    optimizer: str = "sgd"
+    schedule: str = "constant"
+    batch_size: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    label_noise: float = 0.0
+    init_scale: float = 1.0
+    seed: int = 0
+    init_seed: int | None = None
+    order_seed: int | None = None
+    subset_seed: int | None = None
+    noise_seed: int | None = None
+    train_samples: int | None = None
+    classes: tuple[int, ...] | None = None
+    label_map: tuple[int, ...] | None = None
+    transform: str = "identity"
+    init_from: tuple[str, int] | None = None
+    train_evaluated: int = 10_000
+    width: int | None = None
+    load_axis: str = ""
+    load: float | None = None
+    temperature_axis: str = ""
+    temperature: float | None = None
+    cell: str = ""
+
+    def __post_init__(self) -> None:
+        check_optimizer(self.optimizer)
+        schedule(self.schedule)
+        check_transform(self.transform)
+        for name, low, high in (
+            ("batch_size", 1, None),
+            ("steps", 0, None),
+            ("lr", 0, None),
+            ("momentum", 0, 1),
+            ("weight_decay", 0, None),
+            ("label_noise", 0, 1),
+            ("init_scale", 0, None),
+            ("train_evaluated", 1, None),
+        ):
+            value = getattr(self, name)
+            if not value >= low or (high is not None and value > high):
+                bound = f"at least {low}" if high is None else f"from {low} to {high}"
+                raise ValueError(
+                    f"The {name} parameter of Run must be {bound}. Got {value!r}."
+                )
+        steps = self.checkpoints
+        if not steps or list(steps) != sorted(set(steps)) or not (
+            steps[0] >= 0 and steps[-1] <= self.steps
+        ):
+            raise ValueError(
+                "The checkpoints parameter of Run must be increasing steps from 0 to "
+                f"{self.steps}. Got {steps!r}."
+            )
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"A class stands twice in classes: {self.classes}.")
+
+    def seed_for(self, purpose: str) -> int:
+        """Seed of ``"init"``, ``"order"``, ``"subset"`` or ``"noise"``."""
+        own = getattr(self, f"{purpose}_seed")
+        return self.seed if own is None else int(own)
+
+    def config(self) -> dict[str, Any]:
+        """JSON values of all fields."""
+        value = asdict(self)
+        value["architecture"] = dict(self.architecture)
+        return value
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Run:
+        """Run from the value of `config`, also after a passage through JSON."""
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        return cls(**values)
+
+    def run_id(self, fingerprint: str) -> str:
+        """Identifier derived from the content.
+
+        Parameters
+        ----------
+        fingerprint : str
+            Of the data and its split.
+        """
+        return content_id(
+            {"semantics": SEMANTICS, "data": fingerprint, "config": self.config()}
+        )

@@ -1,0 +1,126 @@
+"""Grouping runs into stacks that train as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.names import canonical_json
+from zoo.architecture import Architecture
+from zoo.optimizer import OPTIMIZERS
+from zoo.recipe import architecture_named
+from zoo.run import Run
+from zoo.task import Data
+
+NETS = 64
+"""Networks per stack at most: more do not train faster on a CPU."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs with one compute shape.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        They share architecture, batch size, steps, checkpoints, optimiser and schedule.
+    """
+
+    runs: tuple[Run, ...]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that all runs share."""
+        return build_architecture(dict(self.runs[0].architecture))
+
+    @property
+    def work(self) -> float:
+        """Estimate of the time: weights and activations touched in training."""
+        run, architecture = self.runs[0], self.architecture
+        per_step = run.batch_size * (architecture.layout.d + architecture.activations)
+        return float(len(self.runs) * max(run.steps, 1) * per_step)
+
+
+def build_architecture(config: dict[str, object]) -> Architecture:
+    """Architecture from its stored configuration.
+
+    Raises
+    ------
+    NotFound
+        If the family is unknown to this version.
+    """
+    return architecture_named(str(config.get("name"))).from_config(config)
+
+
+def shape_key(run: Run) -> str:
+    """Equal for runs that may share a stack."""
+    return canonical_json(
+        [
+            dict(run.architecture),
+            run.task,
+            run.batch_size,
+            run.steps,
+            list(run.checkpoints),
+            run.optimizer,
+            run.schedule,
+        ]
+    )
+
+
+def network_bytes(run: Run, architecture: Architecture) -> int:
+    """Peak bytes that one network adds to a stack in training.
+
+    Weights, gradient, optimiser buffers and stored checkpoints, the activations of a
+    batch kept for the backward pass (with im2col copies: eight times over), and the
+    planned data order.
+    """
+    d, batch = architecture.layout.d, run.batch_size
+    buffers = 4 + getattr(OPTIMIZERS[run.optimizer], "buffers", 2)
+    weights = 4 * d * (buffers + 2 * len(run.checkpoints))
+    return weights + 4 * 8 * batch * architecture.activations + 64 * 4096
+
+
+def plan(
+    runs: Sequence[Run], data: Data, memory: int, nets: int = NETS
+) -> list[Stack]:
+    """Stacks of all runs, the longest first.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that one worker may use for a stack beyond the data.
+    nets : int
+        Most networks in a stack.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(shape_key(run), []).append(run)
+    stacks = []
+    for group in groups.values():
+        architecture = build_architecture(dict(group[0].architecture))
+        each = network_bytes(group[0], architecture)
+        group.sort(key=lambda run: run.transform)
+        size = int(np.clip(memory // each, 1, nets))
+        parts = -(-len(group) // size)
+        for part in np.array_split(np.arange(len(group)), parts):
+            for piece in _few_transforms([group[i] for i in part], data, memory):
+                stacks.append(Stack(tuple(piece)))
+    return sorted(stacks, key=lambda stack: -stack.work)
+
+
+def _few_transforms(runs: list[Run], data: Data, memory: int) -> list[list[Run]]:
+    """Cut runs so that copies of the images, one per transform, fit the memory."""
+    size = sum(array.nbytes for array in data.x.values())
+    most = max(1, memory // max(size, 1))
+    pieces: list[list[Run]] = [[]]
+    for run in runs:
+        names = {r.transform for r in pieces[-1]} | {run.transform}
+        if len(names) > most:
+            pieces.append([])
+        pieces[-1].append(run)
+    return [piece for piece in pieces if piece]

@@ -1,0 +1,321 @@
+"""Data sets: where they come from, how they are split and normalised.
+
+A task is found by name among the exports of `zoo.tasks`. Its arrays come with scikit-learn,
+from files (``--data DIR``) or from the Hub through `datasets`. Validation is cut from the
+training data by a fixed seed; the test split is the official one where there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from catalog import CatalogError, NotFound
+from catalog.dtypes import Array
+from zoo.randomness import stream
+
+FLOAT_LIMIT = 400 << 20
+"""Bytes of float32 up to which normalised inputs are kept; above, bytes are."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Images and labels as a source gives them.
+
+    Attributes
+    ----------
+    x, x_test : ndarray of shape (N, *shape)
+        Channels first, in units of ``scale``.
+    y, y_test : ndarray of shape (N,)
+        Labels.
+    scale : float
+        Value of one unit of ``x``: 1/255 for bytes.
+    """
+
+    x: Array
+    y: Array
+    x_test: Array
+    y_test: Array
+    scale: float
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A data set on the Hub.
+
+    Attributes
+    ----------
+    repository : str
+        Name for `datasets.load_dataset`.
+    image, label : str
+        Its columns.
+    config : str or None
+        Its configuration.
+    """
+
+    repository: str
+    image: str = "image"
+    label: str = "label"
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification data set; the exports of `zoo.tasks` are its instances.
+
+    Attributes
+    ----------
+    name : str
+        Name in recipes, in the catalogue and of the files below ``--data``.
+    title : str
+        What to call it in print.
+    shape : tuple of int
+        Shape of an input, channels first.
+    classes : int
+        Number of labels.
+    validation : int
+        Samples cut from the training data.
+    embedded : callable, optional
+        Returns the raw arrays without any files.
+    hub : Hub, optional
+        Where to download it.
+    """
+
+    name: str
+    title: str
+    shape: tuple[int, ...]
+    classes: int
+    validation: int
+    embedded: Callable[[], Raw] | None = None
+    hub: Hub | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task's arrays, split and normalised.
+
+    Attributes
+    ----------
+    x, y : mapping of str to ndarray
+        By split: ``train``, ``validation``, ``test``. ``x`` is float32, or bytes that
+        `mean` and `std` normalise; ``y`` is int64.
+    mean, std : ndarray of shape (channels, 1, 1)
+        Normalised input = (x * scale - mean) / std, from the training split.
+    scale : float
+        Value of one unit of the raw input.
+    fingerprint : str
+        Hash of raw arrays, split and normalisation.
+    """
+
+    task: Task
+    x: Mapping[str, Array]
+    y: Mapping[str, Array]
+    mean: Array
+    std: Array
+    scale: float
+    fingerprint: str = field(compare=False)
+
+    def samples(self, split: str) -> int:
+        """Number of samples of a split."""
+        return len(self.y[split])
+
+
+def load_task(task: Task, directory: Path | None = None) -> Data:
+    """Read, check, split and normalise a task.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Folder of files, see `read_files`; first choice where given. Otherwise the
+        embedded data, otherwise the Hub.
+
+    Raises
+    ------
+    NotFound
+        If there is no such data, with ways to get it.
+    CatalogError
+        If arrays have other shapes, labels or counts than the task says.
+    """
+    if directory is not None and (found := find_file(task, directory)) is not None:
+        raw = read_files(task, found)
+    elif task.embedded is not None:
+        raw = task.embedded()
+    elif directory is None and task.hub is not None:
+        raw = read_hub(task, task.hub)
+    else:
+        where = f" in {directory}" if directory else ""
+        raise NotFound(
+            f"No {task.title} data{where}: expected {task.name}/{task.name}.npz with "
+            "x_train, y_train, x_test, y_test, or a folder of Parquet files. Give "
+            "another folder with --data DIR" + (", or omit it to download." if task.hub else ".")
+        )
+    return prepare(task, raw)
+
+
+def find_file(task: Task, directory: Path) -> Path | None:
+    """The task's file or folder of Parquet files below a directory."""
+    if not directory.is_dir():
+        raise NotFound(f"--data {directory} is not a folder.")
+    for inside in (directory / task.name, directory):
+        for suffix in (".npz", ".parquet"):
+            path = inside / f"{task.name}{suffix}"
+            if path.is_file():
+                return path
+    folder = directory / task.name
+    return folder if any(folder.glob("**/*.parquet")) else None
+
+
+def read_files(task: Task, path: Path) -> Raw:
+    """Raw arrays from an ``.npz``, a Parquet file of JPEGs, or a Hub-style folder.
+
+    ``.npz``: ``x_train, y_train, x_test, y_test`` and optionally ``scale``, the value
+    of one unit (bytes need none). Parquet: ``split, label, jpeg``. A folder: what
+    `datasets.load_dataset` reads, with the columns of the task on the Hub.
+    """
+    if path.is_dir():
+        return read_hub(task, Hub(str(path), *(_columns(task))))
+    if path.suffix == ".parquet":
+        return _read_jpegs(path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = ("x_train", "y_train", "x_test", "y_test")
+            missing = [name for name in names if name not in arrays]
+            if missing:
+                raise CatalogError(
+                    f"{path} lacks {', '.join(missing)}; it has {', '.join(arrays)}."
+                )
+            x, y, x_test, y_test = (arrays[name] for name in names)
+            default = 1 / 255 if x.dtype == np.uint8 else 1.0
+            scale = float(arrays["scale"]) if "scale" in arrays else default
+    except (OSError, ValueError) as error:
+        if isinstance(error, CatalogError):
+            raise
+        raise CatalogError(f"{path} is not a readable .npz file: {error}") from error
+    return Raw(x, y, x_test, y_test, scale)
+
+
+def _columns(task: Task) -> tuple[str, str]:
+    return (task.hub.image, task.hub.label) if task.hub else ("image", "label")
+
+
+def read_hub(task: Task, hub: Hub) -> Raw:
+    """Raw arrays through `datasets`, from the Hub or from a folder."""
+    import datasets
+
+    try:
+        splits = {
+            name: datasets.load_dataset(hub.repository, hub.config, split=name)
+            for name in ("train", "test")
+        }
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise NotFound(
+            f"{task.title} could not be read from {hub.repository!r}: {error}. Offline? "
+            f"Give --data DIR with {task.name}/{task.name}.npz."
+        ) from error
+    arrays = []
+    for part in splits.values():
+        images = [np.asarray(image) for image in part[hub.image]]
+        arrays += [np.stack(images), np.asarray(part[hub.label])]
+    return Raw(arrays[0], arrays[1], arrays[2], arrays[3], 1 / 255)
+
+
+def _read_jpegs(path: Path) -> Raw:
+    import io
+
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    table = pq.read_table(path, columns=["split", "label", "jpeg"], partitioning=None)
+    images = np.stack(
+        [np.asarray(Image.open(io.BytesIO(b.as_py()))) for b in table["jpeg"]]
+    )
+    labels = table["label"].to_numpy()
+    train = np.asarray(table["split"].to_pylist()) == "train"
+    return Raw(images[train], labels[train], images[~train], labels[~train], 1 / 255)
+
+
+def prepare(task: Task, raw: Raw) -> Data:
+    """Check raw arrays, cut the validation split, normalise by the training split."""
+    x, x_test = (_channels_first(task, array) for array in (raw.x, raw.x_test))
+    y, y_test = raw.y.astype(np.int64), raw.y_test.astype(np.int64)
+    for labels, images in ((y, x), (y_test, x_test)):
+        if len(labels) != len(images) or labels.min() < 0 or labels.max() >= task.classes:
+            raise CatalogError(
+                f"{task.title}: {len(images)} images and {len(labels)} labels from "
+                f"{labels.min()} to {labels.max()}; expected equal numbers and labels "
+                f"from 0 to {task.classes - 1}."
+            )
+    if len(x) <= task.validation:
+        raise CatalogError(
+            f"{task.title}: {len(x)} training samples; {task.validation} of them are "
+            "for validation, so more are needed."
+        )
+    order = stream(0, "validation split").permutation(len(x))
+    cut, kept = order[: task.validation], np.sort(order[task.validation :])
+    parts = {"train": x[kept], "validation": x[np.sort(cut)], "test": x_test}
+    labels_of = {"train": y[kept], "validation": y[np.sort(cut)], "test": y_test}
+    digest = hashlib.sha256(f"{task.name} {raw.scale!r} split 1".encode())
+    for name in parts:
+        digest.update(np.ascontiguousarray(parts[name]).data)
+        digest.update(labels_of[name].data)
+    axes = (0, *range(2, x.ndim))
+    train = parts["train"]
+    mean = (train.mean(axes, dtype=np.float64, keepdims=True) * raw.scale)[0]
+    std = np.maximum(train.std(axes, dtype=np.float64, keepdims=True) * raw.scale, 1e-6)[0]
+    mean, std = mean.astype(np.float32), std.astype(np.float32)
+    if train.dtype != np.uint8 or train.size * 4 <= FLOAT_LIMIT:
+        parts = {
+            name: (part.astype(np.float32) * np.float32(raw.scale) - mean) / std
+            for name, part in parts.items()
+        }
+    return Data(task, parts, labels_of, mean, std, raw.scale, digest.hexdigest()[:32])
+
+
+def _channels_first(task: Task, images: Array) -> Array:
+    if images.shape[1:] == task.shape:
+        return images
+    if images.shape[1:] == (*task.shape[1:], task.shape[0]):
+        return np.ascontiguousarray(np.moveaxis(images, -1, 1))
+    if task.shape[0] == 1 and images.shape[1:] == task.shape[1:]:
+        return images[:, None]
+    raise CatalogError(
+        f"{task.title}: images have shape {images.shape[1:]}, expected {task.shape} "
+        "(channels first), or channels last."
+    )
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by name."""
+    from zoo.registry import public
+
+    found: dict[str, Task] = public(_exports(), Task)
+    return found
+
+
+def task_named(name: str) -> Task:
+    """A task by name, or `NotFound` with the closest names."""
+    from zoo.registry import lookup
+
+    found: Task = lookup(_exports(), Task, name)
+    return found
+
+
+def _exports() -> ModuleType:
+    import zoo.tasks
+
+    return zoo.tasks
+
+
+def describe(data: Data) -> dict[str, Any]:
+    """What is needed to feed a stored network: JSON values."""
+    return {
+        "scale": data.scale,
+        "mean": data.mean.reshape(-1).tolist(),
+        "std": data.std.reshape(-1).tolist(),
+    }

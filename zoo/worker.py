@@ -1,0 +1,171 @@
+"""A training process: takes stacks as JSON lines, commits its own shards.
+
+Run by `zoo.train` as ``python -m zoo.worker``. Reads one job per line from stdin and
+writes one message per line to stdout; no pickle crosses the boundary. A worker that is
+killed loses the stack in progress and those not yet committed, nothing else; when its
+parent dies, its next message fails and it stops.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catalog import CatalogError, Population, Writer
+from catalog import open as open_catalog
+from catalog.dtypes import Array
+from zoo.process import tune_process
+from zoo.result import tables
+from zoo.run import Run
+from zoo.stack import Stack
+from zoo.task import Data, load_task, task_named
+from zoo.training import Stopped, train_stack
+
+FLUSH_BYTES = 256 << 20
+FLUSH_SECONDS = 60.0
+
+Finished = tuple[pa.Table, pa.Table, Population, str]
+
+
+class Shards:
+    """Collects finished stacks and commits them a shard at a time.
+
+    A shard is committed when the stacks of one architecture reach 256 MB, or when the
+    oldest has waited for a minute: that much work a kill can cost.
+    """
+
+    def __init__(self, writer: Writer, report: Callable[[int], None]) -> None:
+        self._writer, self._report = writer, report
+        self._waiting: dict[str, list[Finished]] = {}
+        self._since = time.monotonic()
+
+    def add(self, finished: Finished) -> None:
+        """Take a finished stack."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        group = self._waiting.setdefault(finished[3], [])
+        group.append(finished)
+        if sum(p.weights.nbytes for _, _, p, _ in group) >= FLUSH_BYTES:
+            self._commit(finished[3])
+        if time.monotonic() - self._since >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit everything that waits."""
+        for architecture in list(self._waiting):
+            self._commit(architecture)
+
+    def _commit(self, architecture: str) -> None:
+        group = self._waiting.pop(architecture)
+        runs = pa.concat_tables([g[0] for g in group], promote_options="permissive")
+        checkpoints = pa.concat_tables([g[1] for g in group], promote_options="permissive")
+        population = Population.concat([g[2] for g in group])
+        order = pa.array(np.argsort(checkpoints["step"].to_numpy(), kind="stable"))
+        checkpoints, population = checkpoints.take(order), population.select(order)
+        self._writer.commit(runs, checkpoints, population, architecture)
+        self._report(len(runs))
+
+
+def train_into(
+    shards: Shards,
+    stack: Stack,
+    data: Data,
+    device: torch.device,
+    start: Mapping[tuple[str, int], Array],
+    progress: Callable[[int], None],
+) -> int:
+    """Train one stack and hand it to the shards; returns how many runs diverged."""
+    trained = train_stack(stack, data, device, start=start, progress=progress)
+    threads = torch.get_num_threads()
+    engine = f"{device.type}, {threads} threads, torch {torch.__version__}, stack of {len(stack)}"
+    shards.add(tables(trained, data, engine))
+    return int((trained.diverged >= 0).sum())
+
+
+def start_weights(catalog: str, stack: Stack) -> dict[tuple[str, int], Array]:
+    """Weights of the parents that a stack starts from."""
+    parents = sorted({run.init_from for run in stack.runs if run.init_from})
+    if not parents:
+        return {}
+    listed = ", ".join(f"('{run}', {step})" for run, step in parents)
+    population = open_catalog(catalog).load(f"(run_id, step) IN ({listed})")
+    keys = zip(population["run_id"], population["step"], strict=True)
+    return {(str(r), int(s)): w for (r, s), w in zip(keys, population.weights, strict=True)}
+
+
+class _Line:
+    """Messages to the parent."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def send(self, **message: Any) -> None:
+        """Write one message."""
+        self._out.write(json.dumps(message) + "\n")
+        self._out.flush()
+
+
+def _serve(jobs: TextIO, line: _Line) -> None:
+    stopping = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setup = json.loads(jobs.readline())
+    device = torch.device(setup["device"])
+    tune_process(setup["threads"])
+    directory = Path(setup["data"]) if setup["data"] else None
+    data = load_task(task_named(setup["task"]), directory)
+    with Writer(Path(setup["catalog"])) as writer:
+        shards = Shards(writer, lambda runs: line.send(committed=runs))
+
+        def progress(steps: int) -> None:
+            line.send(steps=steps * size)
+            if stopping:
+                raise Stopped
+
+        line.send(ready=True)
+        try:
+            for text in jobs:
+                job = json.loads(text)
+                stack = Stack(tuple(Run.from_config(run) for run in job["runs"]))
+                size = len(stack)
+                start = start_weights(setup["catalog"], stack)
+                diverged = train_into(shards, stack, data, device, start, progress)
+                line.send(finished=size, diverged=diverged)
+        except Stopped:
+            pass
+        shards.flush()
+    line.send(done=True)
+
+
+def main() -> int:
+    """Serve one parent; 1 if the world is wrong."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    line = _Line(out)
+    try:
+        _serve(sys.stdin, line)
+    except BrokenPipeError:
+        return 1
+    except (CatalogError, MemoryError, OSError) as error:
+        line.send(error=str(error) or type(error).__name__)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
