@@ -237,8 +237,16 @@ class Catalog:
                 chunks.setdefault(row[0], []).append(Chunk(*row))
             path = self.root / manifest.files["weights"].path
             layout = self.layout(manifest.arch_id)
-            self._shard_readers[shard] = ShardReader(path, manifest, layout, chunks)
+            reader = ShardReader(path, manifest, layout, chunks)
+            if not reader.trusted:
+                reader.check_keys(self._rows_of(shard))
+            self._shard_readers[shard] = reader
         return self._shard_readers[shard]
+
+    def _rows_of(self, shard: str) -> list[tuple[int, str, int]]:
+        return self._connection.execute(
+            'SELECT "row", run_id, step FROM checkpoints WHERE shard = ?', [shard]
+        ).fetchall()
 
     @cached_property
     def _layouts(self) -> dict[str, Layout]:

@@ -97,7 +97,7 @@ def widen(values: Array, name: str) -> Array:
     narrow = round_to_float32(values)
     same = (narrow == values) | (np.isnan(narrow) & np.isnan(values))
     if not same.all():
-        worst = float(np.abs(narrow - values)[~same].max())
+        worst = float(np.abs(narrow[~same] - values[~same]).max())
         raise LayoutMismatch(
             f"{int((~same).sum())} float64 values have no float32 equal (largest "
             f"difference {worst:.3g}). Pass lossy=True to round them, or read the "
@@ -108,7 +108,7 @@ def widen(values: Array, name: str) -> Array:
 
 def round_to_float32(values: Array) -> Array:
     """Round float64 to the nearest float32; too large becomes infinite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # invalid: a signalling NaN
         return values.astype(np.float32)
 
 

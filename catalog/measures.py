@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from catalog.errors import CatalogError
 from catalog.names import canonical_json, content_id
-from catalog.schema import CHECKPOINTS, RUNS
+from catalog.schema import CHECKPOINTS, RUNS, cast, check_columns
 
 _KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
 
@@ -25,9 +25,9 @@ def measure_table(
     Raises
     ------
     CatalogError
-        If keys are missing, null or double, or a result column has the name of a
-        run's or checkpoint's own column or a type that is none of float64, int64,
-        bool and string.
+        If keys are missing, null, double or of another type, or a result column has
+        the name of a run's or checkpoint's own column or a type that is none of
+        float64, int64, bool and string.
     """
     for key in ("run_id", "step"):
         if key not in table.column_names or table[key].null_count:
@@ -35,10 +35,11 @@ def measure_table(
     keys = table.select(["run_id", "step"])
     if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
         raise CatalogError(f"Two rows of the measure {name!r} have one (run_id, step).")
-    own = {column.name for column in (*RUNS, *CHECKPOINTS)} - {"run_id", "step"}
+    check_columns(table.column_names, f"the measure {name!r}", {"run_id", "step"})
+    own = {column.name for column in (*RUNS, *CHECKPOINTS)}
     own |= {"measure_id", "measure", "provenance", "shard"}
-    fields = {"run_id": table["run_id"].cast(pa.string())}
-    fields["step"] = table["step"].cast(pa.int64())
+    keyed = [column for column in CHECKPOINTS if column.name in ("run_id", "step")]
+    fields = {c.name: cast(table[c.name], c, f"the measure {name!r}") for c in keyed}
     for column in table.column_names:
         if column in ("run_id", "step"):
             continue
@@ -67,10 +68,10 @@ def newest_sql(source: str, columns: list[str]) -> str:
     Parameters
     ----------
     source : str
-        Relation with ``run_id``, ``step``, an integer ``rank`` (greater is newer)
+        Relation with ``run_id``, ``step``, an integer ``pz_rank`` (greater is newer)
         and ``columns``.
     """
-    newest = ", ".join(f'arg_max("{c}", rank) AS "{c}"' for c in map(quoted, columns))
+    newest = ", ".join(f'arg_max("{c}", pz_rank) AS "{c}"' for c in map(quoted, columns))
     return f"SELECT run_id, step, {newest} FROM {source} GROUP BY run_id, step"
 
 

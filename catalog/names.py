@@ -18,7 +18,8 @@ RESERVED = "pz_"
 """Prefix of the key columns of a weight shard."""
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
-# `datasets` takes these words in a path for split names and drops the other shards.
+# `datasets` takes these words in a path, between any characters that are no letters,
+# for split names and drops the other shards.
 _SPLIT_WORDS = frozenset(
     "train training test testing eval evaluation valid validation val dev".split()
 )
@@ -64,8 +65,12 @@ def slug(text: str) -> str:
     >>> slug("MLP 64-32 (test)")
     'mlp-64-32-xtest'
     """
-    words = re.findall(r"[a-z0-9]+", text.lower())
-    return "-".join("x" + w if w in _SPLIT_WORDS else w for w in words) or "x"
+    joined = "-".join(re.findall(r"[a-z0-9]+", text.lower()))
+    return re.sub(r"[a-z]+", _not_a_split, joined) or "x"
+
+
+def _not_a_split(word: re.Match[str]) -> str:
+    return "x" + word[0] if word[0] in _SPLIT_WORDS else word[0]
 
 
 def canonical_json(value: Any) -> str:

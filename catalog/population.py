@@ -106,7 +106,7 @@ class Population:
         """All tensors of network i by name, each in its storage dtype."""
         at = range(len(self))[i]
         one = slice(at, at + 1)
-        return {param.name: self.stored(param.name, one)[0] for param in self.layout}
+        return {param.name: self.stored(param.name, one)[0, ...] for param in self.layout}
 
     def select(self, rows: Any) -> Population:
         """The networks that an index array or a mask of n booleans picks."""
@@ -165,24 +165,36 @@ class Population:
         ----------
         lossy : bool, default=False
             Round float64 that has no float32 equal instead of raising.
+
+        Raises
+        ------
+        LayoutMismatch
+            If a tensor is missing or has another shape or dtype.
         """
         n = len(table)
         weights = np.empty((n, layout.d), np.float32)
         for name, columns in layout.slices.items():
             param = layout[name]
-            stacked = np.asarray(_named(tensors, param)).reshape(n, param.size)
+            stacked = _stacked(tensors, param, n).reshape(n, param.size)
             round_off = lossy and param.dtype == "float64"
             weights[:, columns] = (
                 round_to_float32(stacked) if round_off else widen(stacked, param.dtype)
             )
-        extra = {p.name: np.asarray(_named(tensors, p)) for p in layout.extra}
+        extra = {p.name: _stacked(tensors, p, n) for p in layout.extra}
         return cls(weights, layout, table, extra)
 
 
-def _named(tensors: Mapping[str, Array], param: Param) -> Array:
+def _stacked(tensors: Mapping[str, Array], param: Param, n: int) -> Array:
     if param.name not in tensors:
         raise LayoutMismatch(
             f"Tensor {param.name!r} {param.shape} is missing. "
             f"{closest(param.name, tensors)}"
         )
-    return tensors[param.name]
+    values = np.asarray(tensors[param.name])
+    shape, storage = (n, *param.shape), dtype(param.dtype).storage
+    if values.shape != shape or values.dtype != storage:
+        raise LayoutMismatch(
+            f"Tensor {param.name!r} must be {storage} {shape}. "
+            f"Got {values.dtype} {values.shape}."
+        )
+    return values

@@ -59,7 +59,7 @@ def clock(seconds: float) -> str:
     Examples
     --------
     >>> clock(75), clock(7300), clock(float("inf"))
-    ('1:15', '2h02', '?')
+    ('1:15', '2h01', '?')
     """
     if seconds == float("inf"):
         return "?"

@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from catalog.errors import LayoutMismatch, ShardCorrupt
 from catalog.layout import Layout, Param
 from catalog.manifest import Manifest
 from catalog.names import canonical_json, escape
-from catalog.shard import Chunk, read_footer
+from catalog.shard import RUN_ID, STEP, Chunk, read_footer, stored_params
 from catalog.writer import footer_digest
 
 _PIECE = 8 << 20
@@ -87,7 +87,9 @@ class ShardReader:
             manifest.footer_sha256,
             manifest.footer_bytes,
         )
-        if not self.trusted:
+        if self.trusted:
+            self._check_chunks(size)
+        else:
             self._check_rewritten(size, recorded)
 
     def read(self, tensor: str, rows: Array, out: Array) -> None:
@@ -121,14 +123,14 @@ class ShardReader:
             return {p.name: self._one(p, rows) for p in self.layout}
         group, within = divmod(row, self._group)
         return {
-            name: views[group][within].copy() if views else empty.copy()
+            name: views[group][within, ...].copy() if views else empty.copy()
             for name, (views, empty) in self._rows.items()
         }
 
     def _one(self, param: Param, rows: Array) -> Array:
         out = np.empty((1, *param.shape), dtype(param.dtype).storage)
         self.read(param.name, rows, out)
-        return out[0]
+        return out[0, ...]
 
     @cached_property
     def _group(self) -> int:
@@ -185,6 +187,45 @@ class ShardReader:
                 raise ShardCorrupt(f"{self.path} ended while it was read.")
             done += count
 
+    def check_keys(self, checkpoints: Sequence[tuple[int, str, int]]) -> None:
+        """Prove that rows of a rewritten file are still where they were committed.
+
+        Parameters
+        ----------
+        checkpoints : sequence of (row, run_id, step)
+
+        Raises
+        ------
+        ShardCorrupt
+            If a row holds another checkpoint.
+        """
+        table = self._table([RUN_ID, STEP])
+        run_ids, steps = table[RUN_ID].to_pylist(), table[STEP].to_pylist()
+        for row, run_id, step in checkpoints:
+            if (run_ids[row], steps[row]) != (run_id, step):
+                raise ShardCorrupt(
+                    f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
+                    f"run {run_id} at step {step} was committed: somebody rewrote the "
+                    "file with its rows in another order. Fetch or train it again."
+                )
+
+    def _check_chunks(self, size: int) -> None:
+        """Offsets come from a file: they must lead to every row, and inside."""
+        for param in stored_params(self.layout):
+            rows = 0
+            for chunk in self._chunks.get(param.name, ()):
+                end = chunk.offset + chunk.rows * chunk.row_bytes
+                known = (chunk.first_row, chunk.row_bytes) == (rows, param.nbytes)
+                if not known or chunk.rows < 1 or not 0 < chunk.offset <= end <= size:
+                    break
+                rows += chunk.rows
+            if rows != self._manifest.files["weights"].rows:
+                raise ShardCorrupt(
+                    f"{self.path}: the offsets of tensor {param.name!r} do not lead to "
+                    f"its {self._manifest.files['weights'].rows} rows. Run 'phasezoo "
+                    "verify', then fetch or train the shard again."
+                )
+
     def _check_rewritten(self, size: int, recorded: int) -> None:
         """A file with another footer must still be the same table to be read."""
         footer = read_footer(self.path)
@@ -192,7 +233,7 @@ class ShardReader:
         rows = self._manifest.files["weights"].rows
         layout = metadata.get(b"phasezoo.layout")
         names = set(footer.schema.to_arrow_schema().names)
-        missing = {escape(p.name) for p in self.layout if p.size} - names
+        missing = {RUN_ID, STEP, *(escape(p.name) for p in self.layout if p.size)} - names
         expected = canonical_json(self.layout.to_json()).encode()
         if footer.num_rows != rows or missing or layout not in (None, expected):
             raise ShardCorrupt(
@@ -202,19 +243,7 @@ class ShardReader:
             )
 
     def _through_pyarrow(self, param: Param) -> Array:
-        try:
-            table = pq.read_table(
-                self.path,
-                columns=[escape(param.name)],
-                page_checksum_verification=True,
-                partitioning=None,
-            )
-        except (OSError, pa.ArrowException) as error:
-            raise ShardCorrupt(
-                f"{self.path}: tensor {param.name!r} cannot be read ({error}). Run "
-                "'phasezoo verify', then fetch or train the shard again."
-            ) from error
-        column = table.column(0).combine_chunks()
+        column = self._table([escape(param.name)]).column(0).combine_chunks()
         storage = dtype(param.dtype).storage
         if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
             flat = np.frombuffer(b"".join(column.to_pylist()), storage)
@@ -226,3 +255,17 @@ class ShardReader:
                 f"{len(column)} rows, expected {param.size} in each."
             )
         return flat.reshape(len(column), *param.shape)
+
+    def _table(self, columns: list[str]) -> pa.Table:
+        try:
+            return pq.read_table(
+                self.path,
+                columns=columns,
+                page_checksum_verification=True,
+                partitioning=None,
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise ShardCorrupt(
+                f"{self.path}: {', '.join(columns)} cannot be read ({error}). Run "
+                "'phasezoo verify', then fetch or train the shard again."
+            ) from error

@@ -161,19 +161,11 @@ def conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
         a free one has a type outside string, int64, float64 and bool, or two names
         differ only in case.
     """
-    lower = [column.lower() for column in table.column_names]
-    for column in table.column_names:
-        if lower.count(column.lower()) > 1:
-            raise CatalogError(f"Two columns of {name} are called {column!r} in SQL.")
-        if column.startswith(RESERVED):
-            raise CatalogError(
-                f"Column {column!r} of {name} starts with the reserved {RESERVED!r}; "
-                "rename it."
-            )
+    check_columns(table.column_names, name, {column.name for column in TABLES[name]})
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for column in TABLES[name]:
         if column.name in table.column_names:
-            columns[column.name] = _cast(table[column.name], column, name)
+            columns[column.name] = cast(table[column.name], column, name)
         else:
             columns[column.name] = pa.nulls(len(table), column.type)
     for column_name in required:
@@ -197,7 +189,37 @@ def conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
     return pa.table(columns)
 
 
-def _cast(values: pa.ChunkedArray, column: Column, table: str) -> pa.ChunkedArray:
+def check_columns(names: list[str], table: str, documented: set[str]) -> None:
+    """Raise unless SQL can tell the columns of a table, and the documented ones, apart.
+
+    Raises
+    ------
+    CatalogError
+        If a name is empty, cannot be printed, starts with the reserved prefix, or
+        differs from another only in case.
+    """
+    lower = [name.lower() for name in names]
+    lower += [name for name in documented if name not in names]
+    for name in names:
+        if not name or not name.isprintable():
+            raise CatalogError(f"Column {name!r} of {table} has no printable name.")
+        if lower.count(name.lower()) > 1:
+            raise CatalogError(f"Two columns of {table} are called {name!r} in SQL.")
+        if name.lower().startswith(RESERVED):
+            raise CatalogError(
+                f"Column {name!r} of {table} starts with the reserved {RESERVED!r}; "
+                "rename it."
+            )
+
+
+def cast(values: pa.ChunkedArray, column: Column, table: str) -> pa.ChunkedArray:
+    """Values in the type of a documented column.
+
+    Raises
+    ------
+    CatalogError
+        If a value has no equal in that type.
+    """
     try:
         return values.cast(column.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

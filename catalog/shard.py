@@ -166,9 +166,10 @@ def _walk_footer(path: Path, layout: Layout) -> Iterator[Chunk]:
         columns = {}
         for c in range(group.num_columns):
             column = group.column(c)
-            columns[column.path_in_schema.removesuffix(".list.element")] = column
+            columns[column.path_in_schema] = column
         for param in stored_params(layout):
-            column = columns.get(escape(param.name))
+            inner = ".list.element" if dtype(param.dtype).typed else ""
+            column = columns.get(escape(param.name) + inner)
             if column is None:
                 raise ShardCorrupt(
                     f"{path} has no column for tensor {param.name!r}; it is not a "

@@ -45,8 +45,8 @@ def row_hashes(stored: Array) -> list[bytes]:
 
 
 def _moments(values: Array) -> dict[str, Array]:
-    wide = values.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
+        wide = values.astype(np.float64)
         return {
             "l2": np.sqrt(np.einsum("ij,ij->i", wide, wide)),
             "mean": wide.mean(1),

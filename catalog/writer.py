@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalog import schema
+from catalog.card import write_card
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.folder import Folder
 from catalog.layout import Layout
@@ -72,7 +73,7 @@ class Writer:
         self._own.unlink(missing_ok=True)
         self._lock.close()
         with self._folder.writing():
-            refresh(self._folder)
+            write_card(self._folder, refresh(self._folder))
 
     def commit(
         self,
@@ -240,9 +241,10 @@ def architecture_id(layout: Layout, architecture: str) -> str:
 def footer_digest(path: Path) -> tuple[str, int]:
     """Digest and length of a Parquet footer, its length field and magic included."""
     with path.open("rb") as file:
-        file.seek(-8, os.SEEK_END)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 8, 0))
         length = int.from_bytes(file.read(4), "little") + 8
-        file.seek(-min(length, path.stat().st_size), os.SEEK_END)
+        file.seek(max(size - length, 0))
         return hashlib.sha256(file.read()).hexdigest(), length
 
 

@@ -1,1 +1,1 @@
-"""generators."""
+"""Making weights; nothing yet."""

@@ -1,1 +1,1 @@
-"""probes."""
+"""Learning from weights; nothing yet."""

@@ -1,0 +1,39 @@
+# make demo   installs, trains a phase-diverse zoo, queries it, draws report.html
+# make test   lint, types, layering and the fast tests
+# make test-all   also the slow ones: kills, every recipe
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test test-all lint clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("phasezoo needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/phasezoo train digits_mlp_phases
+	@echo; echo "Which width and learning rate generalise best?"
+	@$(BIN)/phasezoo sql "SELECT width, lr, avg(test_accuracy) AS test_accuracy, stddev_samp(test_accuracy) AS sd, count(*) AS seeds FROM models WHERE zoo = 'digits_mlp_phases' AND step = steps GROUP BY width, lr ORDER BY test_accuracy DESC LIMIT 5"
+	@echo; echo "When does each width learn? Mean test accuracy over training, at learning rate 0.01"
+	@$(BIN)/phasezoo sql "SELECT width, round(epoch) AS epoch, avg(train_loss) AS train_loss, avg(test_accuracy) AS test_accuracy FROM models WHERE zoo = 'digits_mlp_phases' AND lr = 0.01 AND width IN (4, 64) GROUP BY ALL ORDER BY width, epoch"
+	@echo; echo "How do the weights differ between networks that generalise and those that do not?"
+	@$(BIN)/phasezoo sql "SELECT test_accuracy > 0.9 AS generalises, tensor, avg(l2) AS norm, avg(std) AS std, count(*) AS networks FROM models JOIN tensor_stats USING (shard, row) WHERE zoo = 'digits_mlp_phases' AND step = steps AND width = 32 GROUP BY ALL ORDER BY tensor, generalises"
+	@echo
+	$(BIN)/phasezoo report
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -q -n 2
+
+test-all: lint
+	$(BIN)/pytest -q -n 2 -m "not gpu and not network"
+
+clean:
+	rm -rf .venv phasezoo-data report.html
