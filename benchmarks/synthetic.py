@@ -74,3 +74,101 @@ def weights_catalog(root: Path, networks: Population) -> catalog.Catalog:
         writer.commit(runs(table), table, networks, '{"name":"cnn_small"}')
     progress(f"catalogue of {len(networks):,} networks written")
     return zoo.refreshed()
+
+
+MEASURES = (
+    "hessian_top",
+    "hessian_top_se",
+    "hessian_trace",
+    "hessian_trace_se",
+    "connectivity",
+    "connectivity_se",
+    "cka",
+    "cka_se",
+    "phase_score",
+    "boundary_distance",
+    "sharpness",
+    "predicted_accuracy",
+)
+GENERATIONS = (MEASURES[:6], MEASURES[4:10], MEASURES[8:])
+"""Columns of each generation of measures; later ones measure some columns again."""
+
+
+def metrics_catalog(root: Path, checkpoints: int, rows_per_shard: int) -> None:
+    """A catalogue of checkpoints without weights, and three generations of measures.
+
+    A shard of measures covers ten shards of checkpoints; a tenth of the values of each
+    column is null.
+    """
+    with catalog.open(root, create=True).writer() as writer:
+        for first in range(0, checkpoints, rows_per_shard):
+            commit_metrics(writer, first, min(rows_per_shard, checkpoints - first))
+        progress(f"{checkpoints:,} checkpoints committed")
+        for generation, columns in enumerate(GENERATIONS):
+            for first in range(0, checkpoints, 10 * rows_per_shard):
+                n = min(10 * rows_per_shard, checkpoints - first)
+                commit_measures(writer, generation, columns, first, n)
+        progress(f"{len(GENERATIONS)} generations of measures committed")
+
+
+def commit_metrics(writer: catalog.Writer, first: int, n: int) -> None:
+    """Commit the runs and metrics of checkpoints first to first + n."""
+    table = keys(first, n)
+    rng = np.random.default_rng(first)
+    accuracy, loss = rng.uniform(0.1, 1.0, n), rng.exponential(1.0, n)
+    step = table["step"].to_numpy()
+    metrics = {
+        "epoch": step / 50,
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "train_evaluated": np.full(n, 1024),
+        "validation_loss": loss * 1.1,
+        "validation_accuracy": accuracy * 0.97,
+        "test_loss": loss * 1.2,
+        "test_accuracy": accuracy * 0.95,
+        "finite": np.full(n, True),
+    }
+    for name, values in metrics.items():
+        table = table.append_column(name, pa.array(values))
+    writer.commit(_configured(runs(table), first // STEPS_PER_RUN), table)
+
+
+def commit_measures(
+    writer: catalog.Writer,
+    generation: int,
+    columns: tuple[str, ...],
+    first: int,
+    n: int,
+) -> None:
+    """Commit one generation of measures of checkpoints first to first + n."""
+    table = keys(first, n)
+    rng = np.random.default_rng([first, generation])
+    for name in columns:
+        values = pa.array(rng.standard_normal(n), mask=rng.random(n) < 0.1)
+        table = table.append_column(name, values)
+    writer.commit_measures(table, f"generation_{generation}", {"seed": generation})
+
+
+def _configured(table: pa.Table, first: int) -> pa.Table:
+    """Runs with the configuration of a grid: 10 widths by 20 learning rates."""
+    number = np.arange(first, first + len(table))
+    columns = {
+        "architecture_name": np.where(number % 2, "cnn_small", "mlp").tolist(),
+        "arch_id": np.where(number % 2, "cnn-small-8", "mlp-64-32").tolist(),
+        "task_name": np.array(["digits", "mnist", "usps"])[number % 3].tolist(),
+        "load_axis": ["width"] * len(table),
+        "load": 2.0 ** (number % 10),
+        "temperature_axis": ["lr"] * len(table),
+        "temperature": 10.0 ** -(number // 10 % 20 / 5),
+        "cell": [f"{i % 10}-{i // 10 % 20}" for i in number.tolist()],
+        "seed": number // 200,
+        "width": 2 ** (number % 10),
+        "batch_size": 16 * 2 ** (number % 5),
+        "lr": 10.0 ** -(number // 10 % 20 / 5),
+        "label_noise": number % 4 / 10,
+        "status": np.where(number % 50, "finished", "diverged").tolist(),
+    }
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    zoos = pa.array([f"zoo_{i // 5000}" for i in number.tolist()])
+    return table.set_column(table.column_names.index("zoo"), "zoo", zoos)

@@ -13,9 +13,9 @@ import duckdb
 import pyarrow as pa
 
 from catalog.dtypes import Array
-from catalog.errors import CatalogError, NotFound, closest
+from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
-from catalog.index import build, ensure_index, metadata_paths, parquet_source
+from catalog.index import attach, build, ensure_index, metadata_paths, parquet_source
 from catalog.layout import Layout
 from catalog.population import Population
 from catalog.reader import ShardReader
@@ -146,7 +146,7 @@ class Catalog:
         """
         if isinstance(where, str) or where is None:
             return self._where(where, "*")
-        keys = where.to_arrow_table()
+        keys = arrow_table(where)
         for name in ("run_id", "step"):
             if name not in keys.column_names:
                 raise CatalogError(
@@ -260,13 +260,15 @@ class Catalog:
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
-        path = ensure_index(self._folder, self.snapshot)
-        if path is None:
-            build(connection, self.root, self.snapshot.manifests)
-            return connection
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{quoted}' AS zoo_index (READ_ONLY)")
-        connection.execute("SET search_path = 'memory.main,zoo_index.main'")
+        try:
+            path = ensure_index(self._folder, self.snapshot)
+            if path is None or not attach(connection, path):
+                build(connection, self.root, self.snapshot.manifests)
+        except duckdb.Error as error:
+            raise ShardCorrupt(
+                f"The metadata in {self.root} cannot be indexed: {error}. Run 'phasezoo "
+                "verify' to find the file."
+            ) from error
         return connection
 
     def _provide(self, query: str) -> None:
@@ -291,6 +293,20 @@ class Catalog:
     @cached_property
     def _made(self) -> set[str]:
         return set()
+
+
+def arrow_table(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Run the query of a relation.
+
+    Raises
+    ------
+    CatalogError
+        If a value makes it fail, e.g. a text that is cast to a number.
+    """
+    try:
+        return relation.to_arrow_table()
+    except duckdb.Error as error:
+        raise CatalogError(f"SQL error. {error}") from error
 
 
 def architecture_of(population: Population, i: int) -> dict[str, Any]:

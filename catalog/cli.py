@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from catalog.catalog import open_catalog
+from catalog.catalog import arrow_table, open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
 from catalog.errors import CatalogError
 
@@ -26,9 +26,9 @@ def sql(query: str, rows: int, catalog_path: str, as_json: bool) -> None:
     """Answer QUERY over the views that `phasezoo schema` lists."""
     relation = open_catalog(catalog_path).sql(query)
     if as_json:
-        print_json(relation.to_arrow_table().to_pylist())
+        print_json(arrow_table(relation).to_pylist())
         return
-    table = relation.limit(rows + 1).to_arrow_table()
+    table = arrow_table(relation.limit(rows + 1))
     print_table(table.slice(0, rows).to_pylist())
     if len(table) > rows:
         click.echo(f"First {rows} rows; --rows N prints more.", err=True)

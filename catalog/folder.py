@@ -21,6 +21,7 @@ from catalog.errors import CatalogError
 KINDS = ("runs", "checkpoints", "tensors", "tensor_stats", "chunks", "measures")
 """Folders of small metadata files."""
 
+_OWN = ("weights", *KINDS, "manifests", "snapshots", "writers")
 _SHARD = r"[0-9a-f]{12}-[0-9]{6}"
 SHARD_NAME = re.compile(_SHARD)
 DATA_PATH = re.compile(
@@ -49,6 +50,12 @@ class Folder:
         """File of one snapshot."""
         return self.root / "snapshots" / f"{version}.json"
 
+    def newest_snapshot(self) -> int:
+        """Greatest version that has a file, whether or not HEAD names it; else 0."""
+        names = [path.name for path in (self.root / "snapshots").glob("*.json")]
+        found = [re.fullmatch(r"([0-9]{1,12})\.json", name) for name in names]
+        return max((int(match[1]) for match in found if match), default=0)
+
     def manifest(self, shard: str) -> Path:
         """Commit record of one shard."""
         return self.root / "manifests" / f"{shard}.json"
@@ -70,7 +77,7 @@ class Folder:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             probe = self.root / "writers" / f".{secrets.token_hex(6)}.tmp"
             probe.write_bytes(b"probe")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -154,6 +161,8 @@ class Folder:
 
     def _swept(self, path: Path) -> bool:
         inside = path.relative_to(self.root).parts
-        if path.name.endswith(".tmp") or path.suffix == ".writer":
-            return inside[0] != "cache"
+        if path.name.startswith(".") and path.suffix == ".tmp":
+            return len(inside) == 1 or inside[0] in _OWN
+        if path.suffix == ".writer":
+            return inside[0] == "writers"
         return inside[0] in ("weights", *KINDS) and path.suffix == ".parquet"

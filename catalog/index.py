@@ -9,6 +9,7 @@ materialised, because the join on the fly costs 6-200 times as much.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ from catalog.measures import newest_sql, quoted
 from catalog.schema import empty
 from catalog.snapshot import Snapshot
 
-VERSION = 1
+VERSION = 2
 """Version of the index's own tables: another one is rebuilt."""
 
 STORED = ("runs", "checkpoints", "tensors", "chunks")
@@ -54,30 +55,58 @@ def ensure_index(folder: Folder, snapshot: Snapshot) -> Path | None:
     try:
         folder.cache.mkdir(exist_ok=True)
         old, known = _latest(folder)
-        extends = old is not None and known <= snapshot.shards.keys()
-        if old is not None and extends:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(old, temporary)
-        added = [m for m in snapshot.manifests if not extends or m.shard not in known]
-        with duckdb.connect(str(temporary)) as connection:
-            if not (extends and temporary.exists() and _extend(connection, folder, added)):
-                _drop_all(connection)
+        if old is None or not _extended(temporary, old, known, folder, snapshot):
+            _remove(temporary)
+            with duckdb.connect(str(temporary)) as connection:
                 build(connection, folder.root, snapshot.manifests)
         os.replace(temporary, path)
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
         folder.write(folder.cache / "latest.json", json.dumps(names).encode())
         _forget(folder, keep={path, old})
-    except PermissionError:
+    except (PermissionError, duckdb.Error):
         return None
     except OSError as error:
-        if error.errno in (30, 28):  # read-only file system, no space left
+        if error.errno in (errno.EROFS, errno.ENOSPC):
             return None
         raise
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+            _remove(temporary)
     return path
+
+
+def attach(connection: Connection, path: Path) -> bool:
+    """Open an index read-only; False if it is gone or damaged, which deletes it.
+
+    Another process forgets an index when it has built a newer one.
+    """
+    escaped = str(path).replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{escaped}' AS zoo_index (READ_ONLY)")
+        connection.execute("SET search_path = 'memory.main,zoo_index.main'")
+    except duckdb.Error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _extended(
+    temporary: Path, old: Path, known: set[str], folder: Folder, snapshot: Snapshot
+) -> bool:
+    """Copy an index and add to it; False if it has to be built from nothing.
+
+    That is so if it has shards that the snapshot has not, is gone, or is damaged.
+    """
+    if not known <= snapshot.shards.keys():
+        return False
+    added = [m for m in snapshot.manifests if m.shard not in known]
+    try:
+        shutil.copyfile(old, temporary)
+        with duckdb.connect(str(temporary)) as connection:
+            return _extend(connection, folder, added)
+    except (FileNotFoundError, duckdb.Error):
+        return False
 
 
 def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
@@ -86,24 +115,28 @@ def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> 
     Raises
     ------
     ShardCorrupt
-        If a metadata file is missing or cannot be read.
+        If a metadata file is missing or is not the one that was committed.
+    duckdb.Error
+        If what was committed does not fit together.
     """
-    _shards_table(connection, manifests)
+    _shards_table(connection, manifests, "CREATE TABLE shards AS")
     for table in STORED:
         _copy(connection, root, manifests, table)
     _keep_first_commits(connection)
     measures = [m for m in manifests if m.content == "measures"]
-    columns = list(dict.fromkeys(c for m in measures for c in m.measure_columns))
+    columns = _measure_columns(measures)
     newest = "SELECT NULL::VARCHAR AS run_id, NULL::BIGINT AS step WHERE false"
+    connection.execute(f"CREATE TABLE pz_waiting AS {newest}")
     if columns:
         _measure_rows(connection, root, measures)
+        _keep_waiting(connection)
         newest = newest_sql("measure_rows", columns)
     connection.execute(
         f"""CREATE TABLE models AS
         SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
         FROM checkpoints c JOIN runs r USING (run_id) JOIN shards s USING (shard)
         LEFT JOIN ({newest}) m USING (run_id, step)
-        ORDER BY s.sequence, s.sha256, c.row"""
+        ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"""
     )
     connection.execute("DROP TABLE IF EXISTS measure_rows")
 
@@ -163,34 +196,28 @@ def _copy(
         connection.execute(f"CREATE TABLE {table} AS SELECT * FROM _empty")
         connection.unregister("_empty")
         return
-    extra = ", parse_filename(filename, true) AS _shard" if table == "runs" else ""
-    source = parquet_source(paths)[:-1] + ", filename=true)"
-    try:
-        connection.execute(
-            f"CREATE TABLE {table} AS SELECT * EXCLUDE (filename){extra} FROM {source}"
-        )
-    except duckdb.Error as error:
-        raise ShardCorrupt(
-            f"The {table} metadata in {root} cannot be read: {error}. Run "
-            "'phasezoo verify' to find the file."
-        ) from error
+    extra = ", parse_filename(pz_file, true) AS pz_shard" if table == "runs" else ""
+    source = parquet_source(paths)[:-1] + ", filename='pz_file')"
+    connection.execute(
+        f"CREATE TABLE {table} AS SELECT * EXCLUDE (pz_file){extra} FROM {source}"
+    )
 
 
 def _keep_first_commits(connection: Connection) -> None:
     """Of equal runs, checkpoints and tensors committed twice, keep the first."""
     for table, key, shard in (
-        ("runs", "run_id", "_shard"),
+        ("runs", "run_id", "pz_shard"),
         ("checkpoints", "run_id, step", "shard"),
         ("tensors", "arch_id, position", None),
     ):
         columns = f"DISTINCT ON ({key}) t.*" if shard else "DISTINCT t.*"
-        exclude = " EXCLUDE (_shard)" if table == "runs" else ""
+        exclude = " EXCLUDE (pz_shard)" if table == "runs" else ""
         total, distinct = connection.execute(
             f"SELECT count(*), count(DISTINCT ({key})) FROM {table}"
         ).fetchall()[0]
         if total == distinct:
             if table == "runs":
-                connection.execute("ALTER TABLE runs DROP COLUMN IF EXISTS _shard")
+                connection.execute("ALTER TABLE runs DROP COLUMN IF EXISTS pz_shard")
             continue
         order = (
             f"JOIN shards s ON s.shard = t.{shard} ORDER BY {key}, s.sequence, s.sha256"
@@ -203,7 +230,9 @@ def _keep_first_commits(connection: Connection) -> None:
         )
 
 
-def _shards_table(connection: Connection, manifests: Sequence[Manifest]) -> None:
+def _shards_table(
+    connection: Connection, manifests: Sequence[Manifest], verb: str
+) -> None:
     rows = []
     for manifest in manifests:
         kinds = ("weights", "checkpoints", "measures")
@@ -226,7 +255,6 @@ def _shards_table(connection: Connection, manifests: Sequence[Manifest]) -> None
         )
     table = pa.Table.from_pylist(rows, schema=empty("shards").schema)
     connection.register("_rows", table)
-    verb = "INSERT INTO shards" if _has(connection, "shards") else "CREATE TABLE shards AS"
     connection.execute(f"{verb} SELECT * FROM _rows")
     connection.unregister("_rows")
 
@@ -239,26 +267,43 @@ def _measure_rows(
     ordered = sorted(manifests, key=lambda m: m.order)
     ranks = pa.table(
         {
-            "_shard": [m.shard for m in ordered],
-            "rank": pa.array(range(len(ordered)), pa.int32()),
+            "pz_shard": [m.shard for m in ordered],
+            "pz_rank": pa.array(range(len(ordered)), pa.int32()),
         }
     )
     connection.register("_ranks", ranks)
-    source = parquet_source(paths)[:-1] + ", filename=true)"
+    source = parquet_source(paths)[:-1] + ", filename='pz_file')"
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE measure_rows AS "
-        "SELECT f.* EXCLUDE (filename, measure, measure_id, provenance), k.rank "
-        f"FROM {source} f JOIN _ranks k ON parse_filename(f.filename, true) = k._shard"
+        "SELECT f.* EXCLUDE (pz_file, measure, measure_id, provenance), k.pz_rank FROM "
+        f"{source} f JOIN _ranks k ON parse_filename(f.pz_file, true) = k.pz_shard"
     )
     connection.unregister("_ranks")
+
+
+def _keep_waiting(connection: Connection) -> None:
+    """Remember which checkpoints of ``measure_rows`` have not come yet."""
+    connection.execute(
+        "INSERT INTO pz_waiting SELECT run_id, step FROM measure_rows "
+        "ANTI JOIN checkpoints USING (run_id, step)"
+    )
+
+
+def _measure_columns(measures: Sequence[Manifest]) -> list[str]:
+    """Result columns in the spelling of their first commit, as SQL ignores case."""
+    spelled: dict[bytes, str] = {}
+    for manifest in measures:
+        for column in manifest.measure_columns:
+            spelled.setdefault(column.encode().lower(), column)
+    return list(spelled.values())
 
 
 def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
     """Add shards to an existing index; False if only a rebuild gives the right answer.
 
     A rebuild is needed when a new shard repeats a known run (the first commit wins),
-    brings columns or types that the tables do not have, or was committed before one
-    that is already in.
+    brings columns or types that the tables do not have, holds a checkpoint that was
+    measured before it came, or was committed before one that is already in.
     """
     newest = connection.execute("SELECT coalesce(max(sequence), -1) FROM shards")
     last = newest.fetchall()[0][0]
@@ -267,8 +312,6 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
     root = folder.root
     rows = [m for m in added if m.content != "measures"]
     measures = [m for m in added if m.content == "measures"]
-    if rows and measures:
-        return False
     with duckdb.connect() as scratch:
         build(scratch, root, rows)
         fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
@@ -276,21 +319,23 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
         connection.register(f"_{table}", values)
         if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
             return False
-    repeated = connection.execute("SELECT count(*) FROM _runs JOIN runs USING (run_id)")
-    if repeated.fetchall()[0][0]:
-        return False
+    for known in (
+        "_runs JOIN runs USING (run_id)",
+        "_checkpoints JOIN pz_waiting USING (run_id, step)",
+    ):
+        if connection.execute(f"SELECT count(*) FROM {known}").fetchall()[0][0]:
+            return False
     connection.execute("BEGIN")
-    _shards_table(connection, added)
+    _shards_table(connection, added, "INSERT INTO shards")
     for table in STORED:
         new = "" if table != "tensors" else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
     connection.execute(
         "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
         "FROM _checkpoints c JOIN _runs r USING (run_id) JOIN shards s USING (shard) "
-        "ORDER BY s.sequence, s.sha256, c.row"
+        "ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"
     )
     if measures and not _update_models(connection, root, measures):
-        connection.execute("ROLLBACK")
         return False
     connection.execute("COMMIT")
     for table in STORED:
@@ -301,11 +346,15 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
 def _update_models(
     connection: Connection, root: Path, measures: Sequence[Manifest]
 ) -> bool:
-    columns = list(dict.fromkeys(c for m in measures for c in m.measure_columns))
+    columns = _measure_columns(measures)
     _measure_rows(connection, root, measures)
     types, known = _types(connection, "measure_rows"), _types(connection, "models")
-    if any(known.get(column, types[column]) != types[column] for column in columns):
-        return False
+    own = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
+    spelled = {name.encode().lower(): name for name in known}
+    for column in columns:
+        same = spelled.get(column.encode().lower(), column)
+        if same != column or same in own or known.get(same, types[same]) != types[same]:
+            return False
     for column in columns:
         if column not in known:
             connection.execute(
@@ -318,6 +367,7 @@ def _update_models(
         f"UPDATE models SET {sets} FROM ({newest_sql('measure_rows', columns)}) m "
         "WHERE models.run_id = m.run_id AND models.step = m.step"
     )
+    _keep_waiting(connection)
     connection.execute("DROP TABLE measure_rows")
     return True
 
@@ -325,18 +375,6 @@ def _update_models(
 def _types(connection: Connection, table: str) -> dict[str, str]:
     described = connection.execute(f"DESCRIBE {table}").fetchall()
     return {name: kind for name, kind, *_ in described}
-
-
-def _has(connection: Connection, table: str) -> bool:
-    found = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [table]
-    )
-    return bool(found.fetchall()[0][0])
-
-
-def _drop_all(connection: Connection) -> None:
-    for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-        connection.execute(f'DROP TABLE "{quoted(name)}"')
 
 
 def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
@@ -349,6 +387,12 @@ def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
         return None, set()
     ours = path.name.startswith(f"index-v{VERSION}-") and path.exists()
     return (path, shards) if ours else (None, set())
+
+
+def _remove(index: Path) -> None:
+    """Delete an unfinished index and its log."""
+    index.unlink(missing_ok=True)
+    index.with_name(index.name + ".wal").unlink(missing_ok=True)
 
 
 def _forget(folder: Folder, keep: set[Path | None]) -> None:

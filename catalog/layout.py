@@ -71,7 +71,8 @@ class Param:
             raise LayoutMismatch(
                 f"The role of {self.name!r} must be one of {ROLES}. Got {self.role!r}."
             )
-        if self.in_vector and not dtype(self.dtype).floating:
+        floating = dtype(self.dtype).floating
+        if self.in_vector and not floating:
             raise LayoutMismatch(
                 f"Tensor {self.name!r} is {self.dtype}: a {self.role} must be "
                 "floating. Give it the role 'counter' or 'constant'."
@@ -274,7 +275,7 @@ class Layout:
             )
         lead = vectors.shape[:-1]
         return {
-            name: vectors[..., columns].reshape(*lead, *self[name].shape)
+            name: vectors[..., columns].reshape((*lead, *self[name].shape))
             for name, columns in self.slices.items()
         }
 

@@ -6,6 +6,7 @@ name files inside the catalogue.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,12 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, ShardCorrupt
-from catalog.folder import DATA_PATH, KINDS, SHARD_NAME, Folder
+from catalog.folder import DATA_PATH, SHARD_NAME, Folder
 
 FORMAT = (1, 0)
 """Version of the on-disk format: readers refuse a greater major number."""
 
-CONTENTS = ("weights", "metrics", "measures")
+CONTENTS = {
+    "weights": {"weights", "runs", "checkpoints", "tensors", "tensor_stats", "chunks"},
+    "metrics": {"runs", "checkpoints"},
+    "measures": {"measures"},
+}
+"""What a shard may hold, and the kinds of files that it then has."""
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 _LIMIT = 1 << 50
 
@@ -150,14 +157,11 @@ class _Checked:
         shard = self.text("shard", SHARD_NAME.pattern)
         content = self.text("content", "|".join(CONTENTS))
         files = self.value.get("files")
-        self.expect(isinstance(files, dict) and files, files, "'files'", files)
+        ok = isinstance(files, dict) and files.keys() == CONTENTS[content]
+        self.expect(ok, files, f"'files' {sorted(CONTENTS[content])}", files)
         columns = self.value.get("measure_columns")
-        self.expect(
-            isinstance(columns, list) and all(isinstance(c, str) for c in columns),
-            columns,
-            "'measure_columns' to be a list of names",
-            columns,
-        )
+        ok = isinstance(columns, list) and all(map(_is_column, columns))
+        self.expect(ok, columns, "'measure_columns' to be a list of names", columns)
         return Manifest(
             shard=shard,
             content=content,
@@ -173,7 +177,6 @@ class _Checked:
         )
 
     def file(self, kind: str, value: Any, shard: str) -> File:
-        self.expect(kind in ("weights", *KINDS), kind, "a known kind of file", kind)
         self.expect(isinstance(value, dict), value, "a file record", value)
         path, digest = value.get("path"), value.get("sha256")
         match = DATA_PATH.fullmatch(path) if isinstance(path, str) else None
@@ -187,6 +190,10 @@ class _Checked:
             str(digest),
             self.number(value.get("rows"), "'rows'"),
         )
+
+
+def _is_column(name: Any) -> bool:
+    return isinstance(name, str) and name.isprintable()
 
 
 def check_format(version: Any, where: str) -> None:
@@ -211,16 +218,22 @@ def check_format(version: Any, where: str) -> None:
         )
 
 
-def parse_json(path: Path) -> Any:
+def parse_json(path: Path, sha256: str = "") -> Any:
     """Parse a JSON file of the catalogue.
 
     Raises
     ------
     ShardCorrupt
-        If it is missing, too large or not JSON.
+        If it is missing, not JSON, or has another digest than the one given.
     """
     try:
-        return json.loads(path.read_bytes())
+        data = path.read_bytes()
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            raise ShardCorrupt(
+                f"{path} is not what HEAD names (its sha256 differs). Delete HEAD: it is "
+                "rebuilt from manifests/."
+            )
+        return json.loads(data)
     except FileNotFoundError as error:
         raise ShardCorrupt(f"{path} is missing. Run 'phasezoo verify'.") from error
     except (ValueError, RecursionError) as error:

@@ -25,21 +25,23 @@ def measure_table(
     Raises
     ------
     CatalogError
-        If keys are missing, null, double or of another type, or a result column has
-        the name of a run's or checkpoint's own column or a type that is none of
-        float64, int64, bool and string.
+        If keys are missing, null, double or of another type, or there is no result
+        column, or one has the name of a run's or checkpoint's own column or a type
+        that is none of float64, int64, bool and string.
     """
+    what = f"the measure {name!r}"
+    check_columns(table.column_names, what, {"run_id", "step"})
     for key in ("run_id", "step"):
         if key not in table.column_names or table[key].null_count:
-            raise CatalogError(f"Every row of the measure {name!r} needs a {key!r}.")
-    keys = table.select(["run_id", "step"])
-    if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
-        raise CatalogError(f"Two rows of the measure {name!r} have one (run_id, step).")
-    check_columns(table.column_names, f"the measure {name!r}", {"run_id", "step"})
+            raise CatalogError(f"Every row of {what} needs a {key!r}.")
+    keys = [column for column in CHECKPOINTS if column.name in ("run_id", "step")]
+    fields = {key.name: cast(table[key.name], key, what) for key in keys}
+    if len(pa.table(fields).group_by(list(fields)).aggregate([])) != len(table):
+        raise CatalogError(f"Two rows of {what} have one (run_id, step).")
+    if len(table.column_names) == len(fields):
+        raise CatalogError(f"There is no result in {what}; add a column for each.")
     own = {column.name for column in (*RUNS, *CHECKPOINTS)}
     own |= {"measure_id", "measure", "provenance", "shard"}
-    keyed = [column for column in CHECKPOINTS if column.name in ("run_id", "step")]
-    fields = {c.name: cast(table[c.name], c, f"the measure {name!r}") for c in keyed}
     for column in table.column_names:
         if column in ("run_id", "step"):
             continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from catalog.errors import CatalogError
-from catalog.shard import RESERVED
+from catalog.names import RESERVED
 
 PARENTS = pa.list_(
     pa.struct([("run_id", pa.string()), ("step", pa.int64()), ("role", pa.string())])

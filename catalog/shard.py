@@ -163,14 +163,11 @@ def _walk_footer(path: Path, layout: Layout) -> Iterator[Chunk]:
     first = 0
     for g in range(footer.num_row_groups):
         group = footer.row_group(g)
-        columns = {}
-        for c in range(group.num_columns):
-            column = group.column(c)
-            columns[column.path_in_schema] = column
-        for param in stored_params(layout):
+        # By position: the paths of x and of a raw x.list.element are the same text.
+        for c, param in enumerate(stored_params(layout), start=2):
+            column = group.column(c) if c < group.num_columns else None
             inner = ".list.element" if dtype(param.dtype).typed else ""
-            column = columns.get(escape(param.name) + inner)
-            if column is None:
+            if column is None or column.path_in_schema != escape(param.name) + inner:
                 raise ShardCorrupt(
                     f"{path} has no column for tensor {param.name!r}; it is not a "
                     f"shard of layout {layout.id}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,21 +50,23 @@ def read_head(folder: Folder) -> Snapshot:
         If a newer major version of the format wrote it.
     """
     try:
-        text = folder.head.read_text()
+        text = folder.head.read_bytes()
     except FileNotFoundError:
         return Snapshot(0, ())
-    if not re.fullmatch(r"[0-9]{1,12}\n?", text):
+    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
+    if match is None:
         raise ShardCorrupt(
-            f"{folder.head} must hold a version number. Got {text[:40]!r}. Delete it: "
-            "it is rebuilt from manifests/."
+            f"{folder.head} must hold a version number and the sha256 of its snapshot. "
+            f"Got {text[:80]!r}. Delete it: it is rebuilt from manifests/."
         )
-    path = folder.snapshot(int(text))
-    value = parse_json(path)
+    version = int(match[1])
+    path = folder.snapshot(version)
+    value = parse_json(path, match[2].decode() if match[2] else "")
     if not isinstance(value, dict) or not isinstance(value.get("shards"), list):
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))
     manifests = [Manifest.from_json(m, str(path)) for m in value["shards"]]
-    return Snapshot(int(text), tuple(sorted(manifests, key=lambda m: m.order)))
+    return Snapshot(version, tuple(sorted(manifests, key=lambda m: m.order)))
 
 
 def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
@@ -91,9 +94,10 @@ def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
             "parent": head.version,
             "shards": [manifest.to_json() for manifest in snapshot.manifests],
         }
-        path = folder.snapshot(snapshot.version)
-        folder.write(path, canonical_json(value).encode())
-        folder.write(folder.head, f"{snapshot.version}\n".encode())
+        data = canonical_json(value).encode()
+        folder.write(folder.snapshot(snapshot.version), data)
+        digest = hashlib.sha256(data).hexdigest()
+        folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
     return snapshot
 
 
@@ -111,7 +115,7 @@ def _extended(folder: Folder, head: Snapshot) -> Snapshot:
     manifests = list(head.manifests)
     for shard in _news(folder, head):
         manifests.append(read_manifest(folder, shard))
-    if head.version >= 10**12 - 1:
-        raise CatalogError(f"{folder.head}: version {head.version} is out of range.")
-    ordered = tuple(sorted(manifests, key=lambda m: m.order))
-    return Snapshot(head.version + 1, ordered)
+    version = 1 + max(head.version, folder.newest_snapshot())
+    if version >= 10**12:
+        raise CatalogError(f"{folder.head}: version {version} is out of range.")
+    return Snapshot(version, tuple(sorted(manifests, key=lambda m: m.order)))

@@ -51,7 +51,7 @@ class Writer:
         self._count = 0
         self._sequences: dict[str, int] = {}
         self._own = root / "writers" / f"{self._name}.writer"
-        with self._folder.writing():
+        with self._folder.writing(), self._folder.lock():  # no sweep in between
             self._lock = self._own.open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -253,7 +253,8 @@ def _checked(
 ) -> tuple[pa.Table, pa.Table]:
     runs = schema.conform(runs, "runs", ("run_id", "zoo", "source"))
     checkpoints = schema.conform(checkpoints, "checkpoints", ("run_id", "step"))
-    both = set(runs.column_names) & set(checkpoints.column_names) - {"run_id"}
+    taken = {name.lower() for name in runs.column_names} - {"run_id"}
+    both = {name for name in checkpoints.column_names if name.lower() in taken}
     if both:
         raise CatalogError(
             f"Columns {sorted(both)} stand in runs and in checkpoints; models joins "

@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from catalog import NotFound
 from catalog.errors import closest
+from zoo.stacked import relu
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[], nn.Module]]] = {
-    "relu": (torch.relu, nn.ReLU),
+    "relu": (relu, nn.ReLU),
     "tanh": (torch.tanh, nn.Tanh),
     "gelu": (functional.gelu, nn.GELU),
     "silu": (functional.silu, nn.SiLU),

@@ -77,11 +77,14 @@ class Evaluation:
             columns = slice(start, start + size)
             x = self._images.gather(self._index[:, columns])
             logits = architecture.forward(tensors, x.expand(n, *x.shape[1:]))
+            # Classes first: a softmax over a short last axis does not vectorise.
+            logits = logits.permute(2, 0, 1).contiguous()
             labels, counted = self._labels[:, columns], self._counted[:, columns]
-            logp = torch.log_softmax(logits, 2)
-            picked = logp.gather(2, labels.unsqueeze(2)).squeeze(2)
+            logp = torch.log_softmax(logits, 0)
+            picked = logp.gather(0, labels.unsqueeze(0)).squeeze(0)
             loss -= torch.where(counted, picked, 0.0).sum(1, dtype=torch.float64)
-            hits = torch.where(counted, logits.argmax(2) == labels, False).double()
-            right += torch.where(logits.isnan().any(2), torch.nan, hits).sum(1)
+            top, best = logits.max(0)
+            hits = torch.where(top.isnan(), torch.nan, (best == labels).float())
+            right += torch.where(counted, hits, 0.0).sum(1, dtype=torch.float64)
         total = self._counted.sum(1)
         return Score((loss / total).cpu().numpy(), (right / total).cpu().numpy())

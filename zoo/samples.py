@@ -115,12 +115,15 @@ class Images:
         self._mean = torch.from_numpy(data.mean).to(device)
         self._std = torch.from_numpy(data.std).to(device)
 
-    def gather(self, index: Tensor) -> Tensor:
+    def gather(self, index: Tensor, out: Tensor | None = None) -> Tensor:
         """Normalised images ``(*index.shape, channels, height, width)``."""
-        images = self.pixels.index_select(0, index.reshape(-1))
-        if images.dtype == torch.uint8:
-            images = (images.float() * self._scale - self._mean) / self._std
-        return images.view(*index.shape, *self.pixels.shape[1:])
+        shape = (*index.shape, *self.pixels.shape[1:])
+        flat = None if out is None else out.view(-1, *self.pixels.shape[1:])
+        if self.pixels.dtype != torch.uint8:
+            return torch.index_select(self.pixels, 0, index.reshape(-1), out=flat).view(shape)
+        images = self.pixels.index_select(0, index.reshape(-1)).float()
+        images = images.mul_(self._scale).sub_(self._mean).div_(self._std)
+        return images.view(shape) if flat is None else flat.copy_(images).view(shape)
 
 
 class Batches:
@@ -145,13 +148,21 @@ class Batches:
         self._next = self._ahead
         self._index = self._labels = torch.empty(0)
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """Images ``(n, b, ...)`` and labels ``(n, b)`` of the next step."""
+    def empty(self) -> tuple[Tensor, Tensor]:
+        """Memory for the images ``(n, b, ...)`` and labels ``(n, b)`` of a step."""
+        shape = (len(self._views), self._batch)
+        pixels = (*shape, *self._images.pixels.shape[1:])
+        labels = torch.zeros(shape, dtype=torch.int64, device=self._device)
+        return torch.zeros(pixels, device=self._device), labels
+
+    def fill(self, x: Tensor, y: Tensor) -> None:
+        """Put images and labels of the next step into the memory of `empty`."""
         if self._next == self._ahead:
             self._plan()
         rows = slice(self._next * self._batch, (self._next + 1) * self._batch)
         self._next += 1
-        return self._images.gather(self._index[:, rows]), self._labels[:, rows]
+        self._images.gather(self._index[:, rows], x)
+        y.copy_(self._labels[:, rows])
 
     def _plan(self) -> None:
         length = self._ahead * self._batch

@@ -25,7 +25,7 @@ from catalog.progress import Progress
 from zoo.memory import default_memory
 from zoo.recipe import Recipe, spread
 from zoo.run import Run
-from zoo.stack import NETS, Stack, plan
+from zoo.stack import Stack, plan
 from zoo.task import Data, load_task
 
 
@@ -66,7 +66,7 @@ def train(
     workers: int | None = None,
     device: str = "auto",
     memory: int | None = None,
-    nets: int = NETS,
+    nets: int | None = None,
 ) -> Summary:
     """Train the runs of a recipe that the catalogue does not have yet.
 
@@ -87,8 +87,8 @@ def train(
     memory : int, optional
         Bytes that all workers together may use; default half of the machine's. Decides
         the size of the stacks.
-    nets : int
-        Most networks in a stack.
+    nets : int, optional
+        Most networks in a stack; default what trains fastest on the device.
 
     Returns
     -------
@@ -116,7 +116,9 @@ def train(
             return summary
         count = workers or (1 if chosen.type == "cuda" else os.cpu_count() or 1)
         budget = (memory or default_memory()) // count
-        stacks = plan(todo, loaded, budget, nets)
+        if nets is None and chosen.type != "cpu":
+            nets = len(todo)
+        stacks = plan(todo, loaded, budget, nets=nets, workers=count)
         count = min(count, len(stacks))
         setup = {
             "catalog": str(store.root),

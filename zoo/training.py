@@ -20,6 +20,7 @@ from zoo.evaluate import Evaluation, Score
 from zoo.optimizer import OPTIMIZERS
 from zoo.randomness import stream
 from zoo.run import Run
+from zoo.replay import replayed
 from zoo.samples import Batches, View, view
 from zoo.schedule import schedule
 from zoo.stack import Stack
@@ -27,6 +28,11 @@ from zoo.stacked import cross_entropy
 from zoo.task import Data
 
 SPLITS = ("train", "validation", "test")
+PROGRESS_EVERY = 64
+"""Steps between two calls of ``progress`` and two looks for diverged runs."""
+
+RECORD_FROM = 32
+"""Shorter stacks are not worth the recording of their step."""
 
 
 class Stopped(Exception):
@@ -121,9 +127,27 @@ def train_stack(
         *(_column(runs, name, device) for name in ("lr", "momentum", "weight_decay")),
     )
     factor, steps = schedule(runs[0].schedule), runs[0].steps
+    x, y = batches.empty()
     ones = torch.ones(len(runs), device=device)
-    fine = torch.zeros(len(runs), dtype=torch.int64, device=device)
-    alive = torch.ones(len(runs), dtype=torch.bool, device=device)
+
+    def step_gradient() -> Tensor:
+        losses = cross_entropy(architecture.forward(tensors, x), y)
+        grads = torch.autograd.grad(losses, parameters, ones)
+        torch.cat([g.reshape(len(runs), -1) for g in grads], 1, out=gradient)
+        return losses.detach()
+
+    trial = torch.Generator().manual_seed(0)
+    classes = 1 + max(int(seen.labels.max()) for seen in views)
+
+    def random_batch() -> None:
+        x.normal_(generator=trial)
+        y.random_(0, classes, generator=trial)
+
+    gradient_of_batch = step_gradient
+    if device.type == "cpu" and steps >= RECORD_FROM:
+        gradient_of_batch = replayed(step_gradient, [gradient], random_batch)
+    history = torch.empty(PROGRESS_EVERY, len(runs), device=device)
+    diverged = torch.full((len(runs),), -1, device=device)
 
     found: list[Checkpoint] = []
     since = 0
@@ -133,24 +157,21 @@ def train_stack(
             found.append(Checkpoint(step, weights.cpu().numpy().copy(), scores))
         if step == steps:
             break
-        x, y = batches.draw()
-        losses = cross_entropy(architecture.forward(tensors, x), y)
-        grads = torch.autograd.grad(losses, parameters, ones)
-        torch.cat([g.reshape(len(runs), -1) for g in grads], 1, out=gradient)
+        batches.fill(x, y)
+        history[since] = gradient_of_batch()
         optimizer.step(gradient, factor(step, steps))
-        alive &= losses.detach().isfinite()
-        fine += alive
         since += 1
-        if since == 64:
+        if since == PROGRESS_EVERY or step + 1 == steps:
+            _mark_diverged(diverged, history[:since], step + 1 - since)
             progress(since)
             since = 0
-    progress(since)
-    counts = fine.cpu().numpy()
-    diverged = np.where(counts < steps, counts, -1)
+    first_bad = diverged.cpu().numpy()
+    lost = ~np.isfinite(found[-1].scores["train"].loss) & (first_bad < 0)
+    first_bad[lost] = found[-1].step
     return Trained(
         stack,
         found,
-        diverged,
+        first_bad,
         [len(seen.index) for seen in views],
         [len(seen.index) for seen in evaluated],
     )
@@ -179,6 +200,14 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
             )
         weights[i] = parent * np.float32(run.init_scale)
     return weights
+
+
+def _mark_diverged(diverged: Tensor, losses: Tensor, start: int) -> None:
+    """Note the first non-finite loss of runs that had none before ``start``."""
+    bad = ~losses.isfinite()
+    news = bad.any(0) & (diverged < 0)
+    if news.any():
+        diverged[news] = start + bad[:, news].int().argmax(0)
 
 
 def _first(seen: View, count: int) -> View:

@@ -1,0 +1,118 @@
+"""A small classification problem, and the oracle: one network, plain torch."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from zoo.architectures import MLP, CNNSmall
+from zoo.randomness import stream
+from zoo.run import Run
+from zoo.samples import view
+from zoo.schedule import schedule
+from zoo.stack import Stack, build_architecture
+from zoo.task import Data, Raw, Task, load_task, prepare, task_named
+from zoo.training import Trained, train_stack
+
+CPU = torch.device("cpu")
+SIDE, CLASSES = 20, 6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Data:
+    """240 training, 30 validation and 54 test images of six noisy patterns."""
+    task = Task("blobs", "blobs", (1, SIDE, SIDE), CLASSES, validation=30)
+    draw = np.random.default_rng(0)
+    patterns = draw.integers(0, 160, (CLASSES, 1, SIDE, SIDE))
+    labels = draw.permutation(324) % CLASSES
+    images = patterns[labels] + draw.integers(0, 96, (324, 1, SIDE, SIDE))
+    x, y = images.astype(np.uint8), labels.astype(np.int64)
+    return prepare(task, Raw(x[:270], y[:270], x[270:], y[270:], 1 / 255))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    return load_task(task_named("digits"))
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Run]:
+    """A short run of a small network on blobs; fields by keyword."""
+
+    def make(network: str = "mlp", **fields: object) -> Run:
+        classes = len(fields.get("classes") or range(CLASSES))
+        shape = (1, SIDE, SIDE)
+        architecture = {
+            "mlp": MLP((SIDE * SIDE, 7, classes), "tanh"),
+            "linear": MLP((SIDE * SIDE, classes)),
+            "cnn": CNNSmall(3, shape, classes, "tanh"),
+        }[network]
+        run = Run("laws", "blobs", architecture.config(), 40, (0, 20, 40), lr=0.02)
+        return replace(run, **{"batch_size": 8, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fit() -> Callable[..., Trained]:
+    """Train runs as one stack."""
+
+    def fit(data: Data, *runs: Run, **options: object) -> Trained:
+        return train_stack(Stack(runs), data, CPU, **options)
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def textbook() -> Callable[..., SimpleNamespace]:
+    """One run in a plain torch loop, from the same start on the same batches."""
+
+    def batches(run: Run, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        seen, order = view(run, data, "train"), stream(run.seed_for("order"), "order")
+        x, y = torch.from_numpy(data.x["train"][seen.index]), torch.from_numpy(seen.labels)
+        while True:
+            shuffled = torch.from_numpy(order.permutation(len(y)))
+            for rows in shuffled.split(run.batch_size):
+                if len(rows) == run.batch_size:
+                    yield x[rows], y[rows]
+
+    def optimizer(run: Run, module: nn.Module) -> torch.optim.Optimizer:
+        common = {"lr": run.lr, "weight_decay": run.weight_decay}
+        if run.optimizer == "sgd":
+            return torch.optim.SGD(module.parameters(), momentum=run.momentum, **common)
+        family = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[run.optimizer]
+        return family(module.parameters(), betas=(run.momentum, 0.999), **common)
+
+    def train(run: Run, data: Data, start: np.ndarray) -> SimpleNamespace:
+        architecture = build_architecture(dict(run.architecture))
+        module = architecture.module()
+        state = architecture.layout.unflatten(start.copy())
+        module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+        moves = optimizer(run, module)
+        factor, losses = schedule(run.schedule), []
+        for step, (x, y) in zip(range(run.steps), batches(run, data), strict=False):
+            for group in moves.param_groups:
+                group["lr"] = run.lr * factor(step, run.steps)
+            loss = functional.cross_entropy(module(x), y)
+            moves.zero_grad()
+            loss.backward()
+            moves.step()
+            losses.append(loss.item())
+        state = {k: v.detach().numpy() for k, v in module.state_dict().items()}
+        weights = architecture.layout.flatten(state)
+        return SimpleNamespace(module=module, weights=weights, losses=losses)
+
+    return train

@@ -1,0 +1,156 @@
+"""A convolution and the 2x2 max-pool after it, in one go.
+
+The image is cut into cells of 2x2 pixels, each cell's pixels becoming channels; each 2x2
+block of outputs becomes four output channels, and a k x k kernel a kernel on cells with
+zeros in it. For k = 5 that costs 1.44 times the arithmetic, needs 2.8 times less memory
+for patches, gives the products four times the rows (wide enough to be fast), and the
+pool is the maximum of four contiguous slabs. Measured: twice as fast.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+from zoo.stacked.convolution import Convolution, batch_last, batch_second
+from zoo.stacked.linear import LANES
+
+
+class _Cells(Function):
+    """``(n, b, c, h, w)`` in any memory as ``(n, 4c, H, W, b)``: cells of 2x2."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, padding: int, high: int, wide: int) -> Tensor:
+        n, b, c, h, w = x.shape
+        p = padding
+        # What the pool of an odd size never sees is cut off.
+        seen_h, seen_w = min(h, 2 * high - p), min(w, 2 * wide - p)
+        ctx.info = p, h, w, seen_h, seen_w
+        x = x[:, :, :, :seen_h, :seen_w].permute(0, 2, 3, 4, 1)
+        if p or seen_h < 2 * high or seen_w < 2 * wide:
+            padded = x.new_zeros(n, c, 2 * high, 2 * wide, b)
+            padded[:, :, p : p + seen_h, p : p + seen_w] = x
+            x = padded
+        x = x.unflatten(3, (wide, 2)).unflatten(2, (high, 2))
+        return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(n, 4 * c, high, wide, b)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None]:
+        p, h, w, seen_h, seen_w = ctx.info
+        n, c4, high, wide, b = g.shape
+        g = g.view(n, c4 // 4, 2, 2, high, wide, b).permute(0, 1, 4, 2, 5, 3, 6)
+        out = g.new_empty(g.shape)
+        for column in range(2):  # two copies with long inner loops, not one with short
+            out[:, :, :, :, :, column] = g[:, :, :, :, :, column]
+        g = out.view(n, c4 // 4, 2 * high, 2 * wide, b)
+        if (2 * high, 2 * wide) != (h, w):
+            g = g[:, :, p : p + seen_h, p : p + seen_w]
+            if (seen_h, seen_w) != (h, w):
+                g = functional.pad(g, (0, 0, 0, w - seen_w, 0, h - seen_h))
+        return batch_second(g), None, None, None
+
+
+@cache
+def _placement(high: int, wide: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """0/1 matrix that puts a kernel at each of four offsets in its cells.
+
+    Shape ``(high * wide, 16 * cells)``, and its transpose with columns padded.
+    """
+    down, across = high // 2 + 1, wide // 2 + 1
+    places = torch.zeros(high, wide, 2, 2, 2 * down, 2 * across)
+    for y in range(high):
+        for x in range(wide):
+            for i in range(2):
+                for j in range(2):
+                    places[y, x, i, j, i + y, j + x] = 1
+    places = places.view(high * wide, 4, down, 2, across, 2).permute(0, 1, 3, 5, 2, 4)
+    matrix = places.reshape(high * wide, -1).contiguous().to(device)
+    return matrix, functional.pad(matrix.t(), (0, -high * wide % LANES)).contiguous()
+
+
+class _CellKernel(Function):
+    """``(n, o, c, kh, kw)`` as ``(n, 4o, 4c, kh // 2 + 1, kw // 2 + 1)`` on cells."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor) -> Tensor:
+        n, o, c, high, wide = ctx.shape = w.shape
+        matrix, _ = _placement(high, wide, w.device)
+        out = torch.mm(w.reshape(-1, high * wide), matrix)
+        out = out.view(n, o, c, 4, matrix.shape[1] // 4).permute(0, 3, 1, 2, 4)
+        return out.reshape(n, 4 * o, 4 * c, high // 2 + 1, wide // 2 + 1)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        n, o, c, high, wide = ctx.shape
+        _, matrix = _placement(high, wide, g.device)
+        g = g.reshape(n, 4, o, c, matrix.shape[0] // 4).permute(0, 2, 3, 1, 4)
+        g = torch.mm(g.reshape(-1, matrix.shape[0]), matrix)
+        return g[:, : high * wide].view(n, o, c, high, wide)
+
+
+class _SlabPool(Function):
+    """``(n, 4o, H, W, b)`` as ``(n, b, o, H, W)``: maximum of four offsets, plus bias.
+
+    The gradient goes to the first maximum, as torch's does. Differences and
+    ``threshold_backward`` route it, because boolean masks are ten times slower.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, bias: Tensor) -> Tensor:
+        n, o4, high, wide, b = y.shape
+        y = y.view(n, 2, 2, (o4 // 4) * high * wide * b)
+        right = y[:, :, 1] - y[:, :, 0]
+        rows = torch.maximum(y[:, :, 0], y[:, :, 1])
+        below = rows[:, 1] - rows[:, 0]
+        out = torch.maximum(rows[:, 0], rows[:, 1]).view(n, o4 // 4, high, wide, b)
+        ctx.save_for_backward(below, right)
+        out += bias.view(n, -1, 1, 1, 1)
+        return batch_second(out)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        below, right = ctx.saved_tensors
+        route = torch.ops.aten.threshold_backward.grad_input
+        n, _, o, high, wide = g.shape
+        g = batch_last(g)
+        bias = g.view(n, o, -1).sum(2)
+        g = g.view(n, -1)
+        half = g.new_empty(n, 2, g.shape[1])
+        route(g, below, 0.0, grad_input=half[:, 1])
+        torch.sub(g, half[:, 1], out=half[:, 0])
+        out = g.new_empty(n, 2, 2, g.shape[1])
+        route(half, right, 0.0, grad_input=out[:, :, 1])
+        torch.sub(half, out[:, :, 1], out=out[:, :, 0])
+        return out.view(n, 4 * o, high, wide, -1), bias
+
+
+def conv2d_max_pool2d(x: Tensor, w: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
+    """Stride-1 convolution, then a 2x2 max-pool, of every network.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, b, c, h, w)
+        Batches of images.
+    w : Tensor of shape (n, o, c, kh, kw)
+        Kernels.
+    bias : Tensor of shape (n, o)
+        Biases.
+
+    Returns
+    -------
+    Tensor of shape (n, b, o, rows, columns)
+    """
+    high, wide = (
+        (x.shape[axis] + 2 * padding - w.shape[axis] + 1) // 2 + w.shape[axis] // 2
+        for axis in (3, 4)
+    )
+    cells = _Cells.apply(x, padding, high, wide)
+    out: Tensor = _SlabPool.apply(
+        Convolution.apply(cells, _CellKernel.apply(w), None, 1), bias
+    )
+    return out

@@ -1,0 +1,49 @@
+"""Cross-entropy of n networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+
+class _CrossEntropy(Function):
+    """Classes first: a softmax over a short last axis does not vectorise (20x)."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        logp = torch.log_softmax(logits.permute(2, 0, 1).contiguous(), 0)
+        targets = targets.unsqueeze(0)
+        ctx.save_for_backward(logp, targets)
+        return logp.gather(0, targets).sum((0, 2)).mul_(-1 / targets.shape[2])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        logp, targets = ctx.saved_tensors
+        share = (g / targets.shape[2]).view(1, -1, 1)
+        out = logp.exp()
+        minus = out.new_full((1, 1, 1), -1.0).expand(targets.shape)
+        out.scatter_add_(0, targets, minus)
+        out *= share
+        return out.permute(1, 2, 0), None
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss of every network.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, b, classes)
+        Outputs.
+    targets : Tensor of shape (n, b)
+        Labels.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        In nats.
+    """
+    out: Tensor = _CrossEntropy.apply(logits, targets)
+    return out

@@ -1,0 +1,52 @@
+"""Max-pooling of n networks, for pools that do not follow a convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from zoo.stacked.convolution import batch_last, batch_second
+
+
+def _cells(x: Tensor) -> Tensor:
+    """The 2x2 cells of ``(n, c, h, w, b)`` as a view ``(n, c, H, 2, W, 2, b)``."""
+    high, wide = x.shape[2] // 2, x.shape[3] // 2
+    x = x[:, :, : 2 * high, : 2 * wide]
+    return x.unflatten(3, (wide, 2)).unflatten(2, (high, 2))
+
+
+class _MaxPool(Function):
+    """The gradient goes to the first maximum, as torch's does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        cells = _cells(batch_last(x))
+        left, right = cells[:, :, :, :, :, 0], cells[:, :, :, :, :, 1]
+        rows = torch.maximum(left, right)
+        ctx.save_for_backward(rows[:, :, :, 1] - rows[:, :, :, 0], right - left)
+        return batch_second(torch.maximum(rows[:, :, :, 0], rows[:, :, :, 1]))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        below, across = ctx.saved_tensors
+        route = torch.ops.aten.threshold_backward
+        n, b, c, h, w = ctx.shape
+        g = batch_last(g)
+        low = route(g, below, 0.0)
+        half = torch.stack((g - low, low), 3)
+        right = route(half, across, 0.0)
+        out = g.new_zeros(n, c, h, w, b)
+        cells = _cells(out)
+        cells[:, :, :, :, :, 1] = right
+        cells[:, :, :, :, :, 0] = half - right
+        return batch_second(out)
+
+
+def max_pool2d(x: Tensor) -> Tensor:
+    """Maximum of every 2x2 cell of ``(n, b, c, h, w)``; an odd edge is dropped."""
+    out: Tensor = _MaxPool.apply(x)
+    return out
