@@ -27,10 +27,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
-
-import catalog
 import synthetic
 from timing import alternate, digits, progress, report
+
+import catalog
 
 ADDED = 1000
 

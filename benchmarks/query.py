@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-
-import catalog
 import synthetic
 from timing import alternate, digits, milliseconds, progress, report
+
+import catalog
 
 QUERIES = {
     "phase_diagram": """

@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import synthetic
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from timing import alternate, digits, in_process, milliseconds, progress, report
 
 import catalog
-import synthetic
-from timing import alternate, digits, in_process, milliseconds, progress, report
 
 TENSOR = "conv2.weight"
 

@@ -22,12 +22,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
+import synthetic
 import torch
+from timing import alternate, digits, progress, report
 
 import catalog
-import synthetic
 from catalog import Population
-from timing import alternate, digits, progress, report
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from timing import progress
 
 import catalog
 from catalog import Layout, Param, Population
-from timing import progress
 
 CNN_SMALL = (
     ("conv1.weight", (8, 1, 5, 5)),
@@ -35,7 +35,7 @@ def layout(shapes: tuple[tuple[str, tuple[int, ...]], ...] = CNN_SMALL) -> Layou
 
 
 def population(n: int, of: Layout, seed: int = 0) -> Population:
-    """n networks with Gaussian weights: `STEPS_PER_RUN` checkpoints of every run."""
+    """N networks with Gaussian weights: `STEPS_PER_RUN` checkpoints of every run."""
     rng = np.random.default_rng(seed)
     weights = rng.standard_normal((n, of.d), dtype=np.float32)
     return Population(weights, of, keys(0, n))

@@ -15,6 +15,7 @@ model-steps per second summed over both processes. Evaluation is in neither side
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -54,7 +55,13 @@ def runs_for(case: str, data: Data, batch: int, count: int) -> list[Run]:
     network = recipe.network(32 if case == "mlp" else 8).config()
     run = Run("benchmark", recipe.task, network, 10**9, (0,), batch_size=batch)
     return [
-        replace(run, seed=i, lr=0.01 + 1e-4 * i, momentum=0.9 - 1e-4 * i, weight_decay=1e-5 * i)
+        replace(
+            run,
+            seed=i,
+            lr=0.01 + 1e-4 * i,
+            momentum=0.9 - 1e-4 * i,
+            weight_decay=1e-5 * i,
+        )
         for i in range(count)
     ]
 
@@ -105,7 +112,9 @@ def _from_loader(
         yield from loader
 
 
-def steps_per_second(step: Callable[[], int], seconds: float, device: torch.device) -> float:
+def steps_per_second(
+    step: Callable[[], int], seconds: float, device: torch.device
+) -> float:
     """Rate of a step over some seconds."""
     start, steps = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -126,10 +135,8 @@ def stacked(runs: list[Run], data: Data, seconds: float, device: torch.device) -
         if marks[-1][0] - marks[0][0] > seconds:
             raise Stopped
 
-    try:
+    with contextlib.suppress(Stopped):
         train_stack(Stack(tuple(runs)), data, device, progress=progress)
-    except Stopped:
-        pass
     elapsed = marks[-1][0] - marks[0][0]
     return len(runs) * sum(steps for _, steps in marks[1:]) / elapsed
 
@@ -140,7 +147,9 @@ def child(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     data = data_for(options.case)
     runs = runs_for(options.case, data, options.batch, options.networks)
-    nets = options.nets or best_size(runs[0], build_architecture(dict(runs[0].architecture)))
+    nets = options.nets or best_size(
+        runs[0], build_architecture(dict(runs[0].architecture))
+    )
     stacks = [runs[start : start + nets] for start in range(0, len(runs), nets)]
     steps: dict[str, Callable[[], int]] = {}
     for number, line in enumerate(sys.stdin):
@@ -184,7 +193,9 @@ def main() -> None:
                 assert process.stdin is not None
                 process.stdin.write(variant + "\n")
                 process.stdin.flush()
-            total = sum(float(process.stdout.readline()) for process in children if process.stdout)
+            total = sum(
+                float(process.stdout.readline()) for process in children if process.stdout
+            )
             if number:  # the first round warms up
                 rates[variant].append(total)
         print(f"round {number} of {options.rounds}", file=sys.stderr)

@@ -93,7 +93,7 @@ class Catalog:
         return self.snapshot.version
 
     def refreshed(self) -> Catalog:
-        """This catalogue at its newest version."""
+        """The catalogue at its newest version."""
         return Catalog(self.root)
 
     def writer(self) -> Writer:
@@ -157,9 +157,7 @@ class Catalog:
             "_at", pa.array(range(len(keys)), pa.int64())
         )
         self._connection.register("_keys", keys)
-        query = (
-            "SELECT m.* FROM _keys k JOIN models m USING (run_id, step) ORDER BY k._at"
-        )
+        query = "SELECT m.* FROM _keys k JOIN models m USING (run_id, step) ORDER BY k._at"
         table = self._arrow(query)
         self._connection.unregister("_keys")
         if len(table) != len(keys):
@@ -187,9 +185,9 @@ class Catalog:
     ) -> Array:
         """One tensor of the selected networks; see `select` and `Selection.tensor`."""
         # The rest of models is not read; but ORDER BY may count its columns.
-        short = where is None or isinstance(where, str) and "order" not in where.lower()
-        selection = self._where(where, "shard, row") if short else self.select(where)
-        return selection.tensor(name, out)
+        if where is None or (isinstance(where, str) and "order" not in where.lower()):
+            return self._where(where, "shard, row").tensor(name, out)
+        return self.select(where).tensor(name, out)
 
     def layout(self, arch_id: str) -> Layout:
         """Layout of an architecture.
@@ -228,7 +226,7 @@ class Catalog:
         if shard not in self._shard_readers:
             manifest = self.snapshot.shards[shard]
             rows = self._connection.execute(
-                "SELECT tensor, first_row, rows, \"offset\", row_bytes FROM chunks "
+                'SELECT tensor, first_row, rows, "offset", row_bytes FROM chunks '
                 "WHERE shard = ? ORDER BY tensor, first_row",
                 [shard],
             ).fetchall()

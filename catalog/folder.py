@@ -152,8 +152,10 @@ class Folder:
                 continue
             shard = SHARD_NAME.match(path.name)
             whole = not path.name.startswith(".")
-            if whole and shard and (
-                shard[0] in committed or self.manifest(shard[0]).exists()
+            if (
+                whole
+                and shard
+                and (shard[0] in committed or self.manifest(shard[0]).exists())
             ):
                 continue
             found.append(path)

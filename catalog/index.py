@@ -230,9 +230,7 @@ def _keep_first_commits(connection: Connection) -> None:
         )
 
 
-def _shards_table(
-    connection: Connection, manifests: Sequence[Manifest], verb: str
-) -> None:
+def _shards_table(connection: Connection, manifests: Sequence[Manifest], verb: str) -> None:
     rows = []
     for manifest in manifests:
         kinds = ("weights", "checkpoints", "measures")
@@ -328,7 +326,11 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
     connection.execute("BEGIN")
     _shards_table(connection, added, "INSERT INTO shards")
     for table in STORED:
-        new = "" if table != "tensors" else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
+        new = (
+            ""
+            if table != "tensors"
+            else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
+        )
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
     connection.execute(
         "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "

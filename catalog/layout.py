@@ -288,7 +288,13 @@ class Layout:
         """Layout from the value of `to_json`."""
         return cls(
             tuple(
-                Param(p["name"], tuple(p["shape"]), tuple(p["axes"]), p["dtype"], p["role"])
+                Param(
+                    p["name"],
+                    tuple(p["shape"]),
+                    tuple(p["axes"]),
+                    p["dtype"],
+                    p["role"],
+                )
                 for p in value
             )
         )

@@ -17,9 +17,7 @@ from catalog.schema import CHECKPOINTS, RUNS, cast, check_columns
 _KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
 
 
-def measure_table(
-    table: pa.Table, name: str, provenance: dict[str, Any]
-) -> pa.Table:
+def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.Table:
     """A table of results with the identity and provenance of what computed it.
 
     Raises

@@ -21,7 +21,18 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 # `datasets` takes these words in a path, between any characters that are no letters,
 # for split names and drops the other shards.
 _SPLIT_WORDS = frozenset(
-    "train training test testing eval evaluation valid validation val dev".split()
+    [
+        "train",
+        "training",
+        "test",
+        "testing",
+        "eval",
+        "evaluation",
+        "valid",
+        "validation",
+        "val",
+        "dev",
+    ]
 )
 
 

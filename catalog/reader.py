@@ -110,7 +110,9 @@ class ShardReader:
         elif len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
             self._contiguous(param, int(rows[0]), out)
         else:
-            for chunk, values in zip(self._chunks[tensor], self._views[tensor], strict=True):
+            for chunk, values in zip(
+                self._chunks[tensor], self._views[tensor], strict=True
+            ):
                 inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
                 if inside.any():
                     at = np.flatnonzero(inside)
@@ -163,14 +165,16 @@ class ShardReader:
         """Consecutive rows: a few large reads straight into the destination."""
         last = first + len(out)
         jobs = []
-        target = memoryview(out.reshape(-1).view(np.uint8))
+        target = out.reshape(-1).view(np.uint8).data
         for chunk in self._chunks[param.name]:
             start = max(first, chunk.first_row)
             stop = min(last, chunk.first_row + chunk.rows)
             if start >= stop:
                 continue
             offset = chunk.offset + (start - chunk.first_row) * chunk.row_bytes
-            to = target[(start - first) * chunk.row_bytes : (stop - first) * chunk.row_bytes]
+            to = target[
+                (start - first) * chunk.row_bytes : (stop - first) * chunk.row_bytes
+            ]
             for piece in range(0, len(to), _PIECE):
                 jobs.append((offset + piece, to[piece : piece + _PIECE]))
         if len(jobs) == 1:
@@ -233,7 +237,11 @@ class ShardReader:
         rows = self._manifest.files["weights"].rows
         layout = metadata.get(b"phasezoo.layout")
         names = set(footer.schema.to_arrow_schema().names)
-        missing = {RUN_ID, STEP, *(escape(p.name) for p in self.layout if p.size)} - names
+        missing = {
+            RUN_ID,
+            STEP,
+            *(escape(p.name) for p in self.layout if p.size),
+        } - names
         expected = canonical_json(self.layout.to_json()).encode()
         if footer.num_rows != rows or missing or layout not in (None, expected):
             raise ShardCorrupt(

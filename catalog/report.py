@@ -84,11 +84,16 @@ def _maps(catalog: Catalog, zoo: dict[str, Any], name: str) -> str:
 
 
 def _moving(catalog: Catalog, zoo: dict[str, Any], name: str) -> str:
-    query = f"SELECT DISTINCT round(step / steps, 4) AS share FROM models WHERE zoo = {name} AND steps > 0 ORDER BY 1"
+    query = (
+        "SELECT DISTINCT round(step / steps, 4) AS share FROM models "
+        f"WHERE zoo = {name} AND steps > 0 ORDER BY 1"
+    )
     shares = [row["share"] for row in _rows(catalog, query)]
     if len(shares) < 2:
         return ""
-    picked = [shares[i] for i in np.unique(np.linspace(0, len(shares) - 1, 5).round().astype(int))]
+    picked = [
+        shares[i] for i in np.unique(np.linspace(0, len(shares) - 1, 5).round().astype(int))
+    ]
     grids = []
     for share in picked:
         at = f"steps > 0 AND round(step / steps, 4) = {share}"
@@ -107,7 +112,9 @@ def _heat_maps(grids: list[Any], zoo: dict[str, Any]) -> str:
             value = np.nan if row["value"] is None else row["value"]
             grid[heats.index(row["temperature"]), loads.index(row["load"])] = value
         low, high = limits or (None, None)
-        image = ax.imshow(grid, origin="lower", aspect="auto", cmap=colours, vmin=low, vmax=high)
+        image = ax.imshow(
+            grid, origin="lower", aspect="auto", cmap=colours, vmin=low, vmax=high
+        )
         ax.set_facecolor("0.85")
         ax.set_xticks(range(len(loads)), [f"{v:g}" for v in loads], rotation=45, fontsize=7)
         ax.set_yticks(range(len(heats)), [f"{v:g}" for v in heats], fontsize=7)
@@ -127,7 +134,15 @@ def _numbers(ax: Any, grid: Array, image: Any) -> None:
             red, green, blue, _ = image.cmap(image.norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
             text = f"{value:.2f}".replace("0.", ".", 1)
-            ax.text(x, y, text, ha="center", va="center", fontsize=5.5, color="w" if dark else "k")
+            ax.text(
+                x,
+                y,
+                text,
+                ha="center",
+                va="center",
+                fontsize=5.5,
+                color="w" if dark else "k",
+            )
 
 
 def _histogram(catalog: Catalog, name: str) -> str:
@@ -140,7 +155,9 @@ def _histogram(catalog: Catalog, name: str) -> str:
         return ""
     figure, (ax, scatter) = _figure(2, 4.2, 2.8)
     test = np.array([row["test_accuracy"] for row in rows])
-    train = np.array([np.nan if r["train_accuracy"] is None else r["train_accuracy"] for r in rows])
+    train = np.array(
+        [np.nan if r["train_accuracy"] is None else r["train_accuracy"] for r in rows]
+    )
     ax.hist(test, bins=40, color="#31688e")
     ax.set_xlabel("test accuracy", fontsize=8)
     ax.set_ylabel("networks", fontsize=8)

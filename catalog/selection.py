@@ -44,8 +44,8 @@ class Selection:
 
     def __getitem__(self, i: int) -> dict[str, Array]:
         """All tensors of checkpoint i by name, each in its storage dtype."""
-        code, row = self._codes[i], self._rows[i]
-        return self._readers[code].read_row(int(row))
+        code, row = int(self._codes[i]), int(self._rows[i])
+        return self._readers[code].read_row(row)
 
     @property
     def layout(self) -> Layout:

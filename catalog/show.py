@@ -49,19 +49,29 @@ def columns(catalog: Catalog | None) -> Rows:
     for table, known in TABLES.items():
         names = {column.name for column in known}
         for column in known:
-            rows.append(_row(table, column.name, str(column.type), column.unit, column.meaning))
+            rows.append(
+                _row(table, column.name, str(column.type), column.unit, column.meaning)
+            )
         for name, kind in _free(catalog, table, names):
             rows.append(_row(table, name, kind, "-", "came with its zoo"))
     rows.append(_row("models", "*", "-", "-", "runs x checkpoints x newest measures"))
     runs_columns = {name for name, _ in _free(catalog, "runs", set())}
     checkpoint_columns = {name for name, _ in _free(catalog, "checkpoints", set())}
-    for name, kind in _free(catalog, "models", documented | runs_columns | checkpoint_columns):
+    for name, kind in _free(
+        catalog, "models", documented | runs_columns | checkpoint_columns
+    ):
         rows.append(_row("models", name, kind, "-", "measure, see measures.provenance"))
     return rows
 
 
 def _row(view: str, column: str, kind: str, unit: str, meaning: str) -> dict[str, Any]:
-    return {"view": view, "column": column, "type": kind, "unit": unit, "meaning": meaning}
+    return {
+        "view": view,
+        "column": column,
+        "type": kind,
+        "unit": unit,
+        "meaning": meaning,
+    }
 
 
 def _free(catalog: Catalog | None, view: str, known: set[str]) -> list[tuple[str, str]]:
@@ -88,7 +98,10 @@ def _zoo(catalog: Catalog, name: str) -> dict[str, Any] | None:
     )
     if not runs:
         return None
-    steps = f"SELECT {_CHECKPOINT_SUMMARY} FROM models WHERE zoo = :name GROUP BY step ORDER BY step"
+    steps = (
+        f"SELECT {_CHECKPOINT_SUMMARY} FROM models WHERE zoo = :name "
+        "GROUP BY step ORDER BY step"
+    )
     shards = (
         "SELECT s.shard, s.arch_id, s.rows, s.bytes FROM shards s WHERE s.shard IN "
         "(SELECT shard FROM models WHERE zoo = :name) ORDER BY s.sequence"
@@ -109,8 +122,8 @@ def _shard(catalog: Catalog, name: str) -> dict[str, Any] | None:
         "GROUP BY zoo, step ORDER BY zoo, step"
     )
     chunks = (
-        "SELECT tensor, first_row, rows, \"offset\", row_bytes FROM chunks "
-        "WHERE shard = :name ORDER BY \"offset\""
+        'SELECT tensor, first_row, rows, "offset", row_bytes FROM chunks '
+        'WHERE shard = :name ORDER BY "offset"'
     )
     return {
         f"Shard {name}": shard[0],
@@ -120,7 +133,9 @@ def _shard(catalog: Catalog, name: str) -> dict[str, Any] | None:
 
 
 def _architecture(catalog: Catalog, name: str) -> dict[str, Any] | None:
-    query = "SELECT * EXCLUDE (arch_id) FROM tensors WHERE arch_id = :name ORDER BY position"
+    query = (
+        "SELECT * EXCLUDE (arch_id) FROM tensors WHERE arch_id = :name ORDER BY position"
+    )
     tensors = _rows(catalog, query, name=name)
     return {f"Architecture {name}": tensors} if tensors else None
 
@@ -138,8 +153,6 @@ def _run(catalog: Catalog, start: str) -> dict[str, Any] | None:
     if not runs:
         return None
     run = runs[0]["run_id"]
-    steps = (
-        "SELECT * EXCLUDE (run_id) FROM checkpoints WHERE run_id = :run ORDER BY step"
-    )
+    steps = "SELECT * EXCLUDE (run_id) FROM checkpoints WHERE run_id = :run ORDER BY step"
     known = {key: value for key, value in runs[0].items() if value is not None}
     return {f"Run {run}": known, "Checkpoints": _rows(catalog, steps, run=run)}

@@ -39,7 +39,7 @@ def tensor_stats(population: Population, shard: str) -> pa.Table:
 
 def row_hashes(stored: Array) -> list[bytes]:
     """Blake3 of each row's bytes."""
-    data = memoryview(stored.reshape(-1).view(np.uint8))
+    data = stored.reshape(-1).view(np.uint8).data
     size = len(data) // max(len(stored), 1)
     return [blake3(data[i : i + size]).digest() for i in range(0, len(data), size)]
 

@@ -173,7 +173,10 @@ def _locate(root: Path, manifest: Manifest, size: int) -> Iterator[str]:
     data = np.memmap(root / manifest.files["weights"].path, np.uint8, "r") if size else b""
     for chunk in tables["chunks"].to_pylist():
         for i in range(chunk["rows"]):
-            row, start = chunk["first_row"] + i, chunk["offset"] + i * chunk["row_bytes"]
+            row, start = (
+                chunk["first_row"] + i,
+                chunk["offset"] + i * chunk["row_bytes"],
+            )
             payload = bytes(data[start : start + chunk["row_bytes"]])
             if blake3(payload).digest() != hashes.get((chunk["tensor"], row)):
                 bad += 1

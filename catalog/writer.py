@@ -271,6 +271,10 @@ def _checked(
     keys = checkpoints.select(["run_id", "step"])
     if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
         raise CatalogError("Two rows of checkpoints have one (run_id, step).")
+    if population is not None and not len(population.layout):
+        raise LayoutMismatch(
+            "The population has no tensors. Commit its metrics alone: population=None"
+        )
     if population is not None and not (
         population.table["run_id"].to_pylist() == keys["run_id"].to_pylist()
         and population.table["step"].to_pylist() == keys["step"].to_pylist()
@@ -280,7 +284,9 @@ def _checked(
     cells = runs["cell"].to_pylist()
     fixed = {
         "split_by_run": ids,
-        "split_by_cell": [f"{z}\0{c or i}" for z, c, i in zip(zoos, cells, ids, strict=True)],
+        "split_by_cell": [
+            f"{z}\0{c or i}" for z, c, i in zip(zoos, cells, ids, strict=True)
+        ],
         "split_by_zoo": zoos,
     }
     for name, keys_of in fixed.items():

@@ -22,7 +22,10 @@ def folder(tmp_path_factory):
 
 
 def run(command, path):
-    arguments = [str(Path(sys.executable).with_name("phasezoo")), *shlex.split(command)[1:]]
+    arguments = [
+        str(Path(sys.executable).with_name("phasezoo")),
+        *shlex.split(command)[1:],
+    ]
     done = subprocess.run(arguments, cwd=path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -43,7 +46,11 @@ def test_command(command, folder):
 def test_python_blocks_run_in_order(folder):
     script = "\n".join(PYTHON)
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "(10, 3466)" in done.stdout

@@ -1,17 +1,38 @@
-"""Training and rebuilding populations of networks."""
+"""Training and rebuilding populations of networks.
 
-from zoo.architecture import Architecture as Architecture
-from zoo.build import build as build
-from zoo.recipe import Axis as Axis
-from zoo.recipe import Recipe as Recipe
-from zoo.recipe import recipe_named as recipe_named
-from zoo.recipe import recipes as list_recipes
-from zoo.run import Run as Run
-from zoo.task import Task as Task
-from zoo.task import load_task as load_task
-from zoo.task import task_named as task_named
-from zoo.train import Summary as Summary
-from zoo.train import train as train
+Names are imported when they are first used, so that starting to train does not wait for
+torch twice: `train` hands everything that needs it to worker processes.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.architecture import Architecture as Architecture
+    from zoo.build import build as build
+    from zoo.recipe import Axis as Axis
+    from zoo.recipe import Recipe as Recipe
+    from zoo.recipe import recipe_named as recipe_named
+    from zoo.run import Run as Run
+    from zoo.task import Task as Task
+    from zoo.task import load_task as load_task
+    from zoo.task import task_named as task_named
+    from zoo.train import Summary as Summary
+    from zoo.train import train as train
+
+_HOMES = {
+    "Architecture": "architecture",
+    "Axis": "recipe",
+    "Recipe": "recipe",
+    "Run": "run",
+    "Summary": "train",
+    "Task": "task",
+    "build": "build",
+    "load_task": "task",
+    "recipe_named": "recipe",
+    "task_named": "task",
+    "train": "train",
+}
 
 __all__ = [
     "Architecture",
@@ -21,9 +42,16 @@ __all__ = [
     "Summary",
     "Task",
     "build",
-    "list_recipes",
     "load_task",
     "recipe_named",
     "task_named",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(import_module(f"zoo.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -68,12 +68,10 @@ def train(
 ) -> None:
     """Train RECIPE into the catalogue; what is there already is not trained again."""
     from zoo.memory import parse_memory
-    from zoo.recipe import recipe_named
     from zoo.train import train as run
 
-    found = recipe_named(recipe)
     summary = run(
-        found,
+        recipe,
         catalog_path,
         data=data,
         limit=limit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,9 @@ from zoo.architecture import Architecture
 from zoo.run import Run
 from zoo.task import Data, Task, task_named
 
-_RUN_FIELDS = {f.name for f in fields(Run)} - {"zoo", "task", "architecture", "steps"}
+_DECIDED = {"zoo", "task", "architecture", "steps", "checkpoints", "seed", "init_from"}
+_DECIDED |= {"width", "cell", "load_axis", "load", "temperature_axis", "temperature"}
+_RUN_FIELDS = {f.name for f in fields(Run)} - _DECIDED
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Axis:
     Attributes
     ----------
     name : str
-        ``"width"``, or a field of `Run`.
+        ``"width"``, or a field of `Run` that the recipe does not decide itself.
     values : tuple
         In order.
     """
@@ -33,10 +35,9 @@ class Axis:
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        if self.name not in _RUN_FIELDS:
-            raise ValueError(
-                f"An axis must be one of {sorted(_RUN_FIELDS)}. Got {self.name!r}."
-            )
+        known = {"width"} | _RUN_FIELDS
+        if self.name not in known:
+            raise ValueError(f"An axis must be one of {sorted(known)}. Got {self.name!r}.")
         if not self.values:
             raise ValueError(f"Axis {self.name!r} has no values.")
 
@@ -118,10 +119,10 @@ class Recipe:
                 f"Recipe {self.name!r} needs a width, or an axis called 'width'."
             )
         unknown = set(self.settings) - _RUN_FIELDS
-        if unknown or "checkpoints" in self.settings:
+        if unknown:
             raise ValueError(
-                f"Settings of recipe {self.name!r} must be fields of Run. Got "
-                f"{sorted(unknown) or ['checkpoints']}."
+                f"Settings of recipe {self.name!r} must be among {sorted(_RUN_FIELDS)}. "
+                f"Got {sorted(unknown)}."
             )
 
     @property
@@ -161,9 +162,13 @@ class Recipe:
         count = task.classes if classes is None else classes
         return family.scaled(width, task.shape, count, **self.options)
 
-    def runs(
-        self, data: Data, parents: Sequence[tuple[str, int]] = ()
-    ) -> list[Run]:
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON, which `recipe_from` takes back."""
+        value = asdict(self)
+        value["seeds"] = list(self.seeds)
+        return value
+
+    def runs(self, data: Data, parents: Sequence[tuple[str, int]] = ()) -> list[Run]:
         """All runs, seed by seed, within a seed cell by cell.
 
         Parameters
@@ -219,9 +224,8 @@ class Recipe:
             cell=cell,
             **chosen,
         )
-        steps = self.steps
-        if steps is None and self.epochs is not None:
-            steps = round(self.epochs * self._steps_per_epoch(run, data))
+        per_epoch = self._steps_per_epoch(run, data)
+        steps = self.steps if self.epochs is None else round(self.epochs * per_epoch)
         assert steps is not None
         marks = sorted({round(share * steps) for share in self.checkpoints})
         return replace(run, steps=steps, checkpoints=tuple(marks))
@@ -287,6 +291,24 @@ def recipe_named(name: str) -> Recipe:
 
     found: Recipe = lookup(_exports(), Recipe, name)
     return found
+
+
+def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
+    """A recipe from its name, or from the value of `Recipe.to_json`."""
+    if isinstance(value, str):
+        return recipe_named(value)
+    values = {k: _tuple(v) for k, v in value.items()}
+    for name in ("load", "temperature"):
+        values[name] = Axis(value[name]["name"], _tuple(value[name]["values"]))
+    values["vary"] = tuple(Axis(a["name"], _tuple(a["values"])) for a in value["vary"])
+    for name in ("settings", "options"):
+        values[name] = {k: _tuple(v) for k, v in value[name].items()}
+    return Recipe(**values)
+
+
+def _tuple(value: Any) -> Any:
+    """Lists, as JSON has them, to tuples."""
+    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value
 
 
 def _exports() -> ModuleType:

@@ -29,7 +29,5 @@ def lookup(package: ModuleType, kind: type, name: str) -> Any:
     """
     known = public(package, kind)
     if name not in known:
-        raise NotFound(
-            f"No {kind.__name__.lower()} {name!r}. {closest(name, known)}"
-        )
+        raise NotFound(f"No {kind.__name__.lower()} {name!r}. {closest(name, known)}")
     return known[name]

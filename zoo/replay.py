@@ -20,7 +20,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_FILLED = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
+_FILLED = {
+    "zeros": 0,
+    "zeros_like": 0,
+    "new_zeros": 0,
+    "ones": 1,
+    "ones_like": 1,
+    "new_ones": 1,
+}
 _UNFILLED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
 _VALUE_AT = {"full": 1, "full_like": 1, "new_full": 2, "scalar_tensor": 0}
 _ALIGN = 64

@@ -85,9 +85,14 @@ _COPIED = (
 
 
 def _task(run: Run, data: Data) -> dict[str, object]:
-    own = {"classes": run.classes, "label_map": run.label_map}
-    own |= {"transform": run.transform, **describe(data)}
-    plain: dict[str, object] = json.loads(json.dumps({"name": run.task, **own}))
+    value = {
+        "name": run.task,
+        "classes": run.classes,
+        "label_map": run.label_map,
+        "transform": run.transform,
+        **describe(data),
+    }
+    plain: dict[str, object] = json.loads(json.dumps(value))
     return plain
 
 

@@ -110,8 +110,10 @@ class Run:
                     f"The {name} parameter of Run must be {bound}. Got {value!r}."
                 )
         steps = self.checkpoints
-        if not steps or list(steps) != sorted(set(steps)) or not (
-            steps[0] >= 0 and steps[-1] <= self.steps
+        if (
+            not steps
+            or list(steps) != sorted(set(steps))
+            or not (steps[0] >= 0 and steps[-1] <= self.steps)
         ):
             raise ValueError(
                 "The checkpoints parameter of Run must be increasing steps from 0 to "
@@ -134,7 +136,9 @@ class Run:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Run:
         """Run from the value of `config`, also after a passage through JSON."""
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in config.items()
+        }
         return cls(**values)
 
     def run_id(self, fingerprint: str) -> str:

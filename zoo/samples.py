@@ -120,7 +120,9 @@ class Images:
         shape = (*index.shape, *self.pixels.shape[1:])
         flat = None if out is None else out.view(-1, *self.pixels.shape[1:])
         if self.pixels.dtype != torch.uint8:
-            return torch.index_select(self.pixels, 0, index.reshape(-1), out=flat).view(shape)
+            return torch.index_select(self.pixels, 0, index.reshape(-1), out=flat).view(
+                shape
+            )
         images = self.pixels.index_select(0, index.reshape(-1)).float()
         images = images.mul_(self._scale).sub_(self._mean).div_(self._std)
         return images.view(shape) if flat is None else flat.copy_(images).view(shape)
@@ -137,7 +139,11 @@ class Batches:
     """Samples per run that are planned ahead."""
 
     def __init__(
-        self, data: Data, runs: Sequence[Run], views: Sequence[View], device: torch.device
+        self,
+        data: Data,
+        runs: Sequence[Run],
+        views: Sequence[View],
+        device: torch.device,
     ) -> None:
         self._images = Images(data, "train", runs, device)
         self._views, self._device = views, device

@@ -153,7 +153,8 @@ def load_task(task: Task, directory: Path | None = None) -> Data:
         raise NotFound(
             f"No {task.title} data{where}: expected {task.name}/{task.name}.npz with "
             "x_train, y_train, x_test, y_test, or a folder of Parquet files. Give "
-            "another folder with --data DIR" + (", or omit it to download." if task.hub else ".")
+            "another folder with --data DIR"
+            + (", or omit it to download." if task.hub else ".")
         )
     return prepare(task, raw)
 

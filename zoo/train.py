@@ -1,4 +1,7 @@
-"""Training a recipe: plan stacks, hand them to workers, keep what is committed."""
+"""Training a recipe: workers plan and train stacks, this process hands them out.
+
+This module needs no torch: while it waits, the workers import it side by side.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from catalog import Catalog, CatalogError
-from catalog import open as open_catalog
+from catalog import CatalogError
 from catalog.folder import Folder
 from catalog.progress import Progress
 from zoo.memory import default_memory
-from zoo.recipe import Recipe, spread
-from zoo.run import Run
-from zoo.stack import Stack, plan
-from zoo.task import Data, load_task
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
 
 
 @dataclass
@@ -42,9 +41,7 @@ class Summary:
     checkpoints : int
         Checkpoints committed now.
     stacks : int
-        Stacks trained now.
-    interrupted : bool
-        Whether it was stopped before the end.
+        Stacks that were to be trained now.
     """
 
     zoo: str
@@ -54,11 +51,10 @@ class Summary:
     diverged: int = 0
     checkpoints: int = 0
     stacks: int = 0
-    interrupted: bool = False
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | str,
     catalog: str | Path,
     *,
     data: str | Path | None = None,
@@ -72,8 +68,8 @@ def train(
 
     Parameters
     ----------
-    recipe : Recipe
-        What to train.
+    recipe : Recipe or str
+        What to train, or the name of a recipe in `zoo.recipes`.
     catalog : str or Path
         Folder of the catalogue; made if it is not there.
     data : str or Path, optional
@@ -97,69 +93,44 @@ def train(
     Raises
     ------
     CatalogError
-        If data are absent, another process trains the same recipe into the catalogue,
-        the folder cannot be written, or a worker fails; what was committed stays.
+        If recipe or data are absent, another process trains the same recipe into the
+        catalogue, the folder cannot be written, or a worker fails; what was committed
+        stays.
     """
-    chosen = _device(device)
     if workers is not None and workers < 1:
         raise CatalogError(f"--workers must be at least 1. Got {workers}.")
-    directory = Path(data) if data is not None else None
-    loaded = load_task(recipe.data_task, directory)
-    store = open_catalog(catalog, create=True)
-    Folder(store.root).create()
-    parents = _parents(recipe, store)
-    runs = spread(recipe.runs(loaded, parents), limit)
-    with _alone(store, recipe.name):
-        todo = _missing(store, runs, loaded)
-        summary = Summary(recipe.name, len(runs), len(runs) - len(todo))
-        if not todo:
-            return summary
-        count = workers or (1 if chosen.type == "cuda" else os.cpu_count() or 1)
-        budget = (memory or default_memory()) // count
-        if nets is None and chosen.type != "cpu":
-            nets = len(todo)
-        stacks = plan(todo, loaded, budget, nets=nets, workers=count)
-        count = min(count, len(stacks))
-        setup = {
-            "catalog": str(store.root),
-            "task": recipe.task,
-            "data": str(directory) if directory else None,
-            "device": str(chosen),
-            "threads": max(1, (os.cpu_count() or 1) // count),
-        }
-        summary.stacks = len(stacks)
-        _run_workers(count, setup, stacks, summary)
-    return summary
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if limit is not None and limit < 1:
+        raise CatalogError(f"--limit must be at least 1. Got {limit}.")
+    count = workers or os.cpu_count() or 1
+    setup = {
+        "catalog": str(catalog),
+        "recipe": recipe if isinstance(recipe, str) else recipe.to_json(),
+        "data": None if data is None else str(data),
+        "limit": limit,
+        "device": device,
+        "memory": (memory or default_memory()) // count,
+        "nets": nets,
+        "workers": count,
+        "threads": max(1, (os.cpu_count() or 1) // count),
+    }
+    crew = _Crew(count, setup)
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise CatalogError(f"--device {name!r} cannot be used: {error}") from error
-    return device
-
-
-def _parents(recipe: Recipe, store: Catalog) -> list[tuple[str, int]]:
-    if not recipe.init_from:
-        return []
-    table = store.select(recipe.init_from).table
-    keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
-    return [(str(run), int(step)) for run, step in keys]
-
-
-def _missing(store: Catalog, runs: Sequence[Run], data: Data) -> list[Run]:
-    known = {r[0] for r in store.sql("SELECT run_id FROM runs").fetchall()}
-    return [run for run in runs if run.run_id(data.fingerprint) not in known]
+        accepted = crew.expect("accepted")
+        if accepted["device"] != "cpu" and workers is None:
+            crew.keep(1)
+        folder = Folder(Path(catalog))
+        folder.create()
+        with _alone(folder, accepted["zoo"]):
+            crew.workers[0].send({"plan": True})
+            return crew.work(accepted["zoo"], crew.expect("stacks"))
+    finally:
+        crew.end()
 
 
 @contextlib.contextmanager
-def _alone(store: Catalog, name: str) -> Iterator[None]:
+def _alone(folder: Folder, name: str) -> Iterator[None]:
     """Hold the recipe's lock; the system frees it when the process ends."""
-    path = store.root / "writers" / f"recipe-{name}.lock"
+    path = folder.root / "writers" / f"recipe-{name}.lock"
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,8 +138,8 @@ def _alone(store: Catalog, name: str) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise CatalogError(
-                f"Process {owner} is training {name!r} into {store.root}. Wait for it, "
-                "or train into another folder with --catalog DIR."
+                f"Process {owner} is training {name!r} into {folder.root}. Wait for "
+                "it, or train into another folder with --catalog DIR."
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -176,40 +147,58 @@ def _alone(store: Catalog, name: str) -> Iterator[None]:
         yield
 
 
-class _Worker:
-    """One worker process and the thread that reads its messages."""
+Message = dict[str, Any]
 
-    def __init__(self, setup: dict[str, Any], inbox: Queue[tuple[_Worker, Any]]) -> None:
+
+class _Worker:
+    """One worker process, and the thread that reads its messages."""
+
+    def __init__(
+        self, setup: Message, inbox: Queue[tuple[_Worker, Message | None]]
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "zoo.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            process_group=0,  # Ctrl-C reaches this process, which stops the worker
         )
-        self.job: Stack | None = None
-        self.finished = False
+        self.idle = self.ended = False
         self.send(setup)
-        threading.Thread(target=self._read, args=(inbox,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(inbox,), daemon=True)
+        self._reader.start()
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Write one job; a dead worker is noticed by its reader."""
+    def send(self, message: Message) -> None:
+        """Write one message; a dead worker is noticed by its reader."""
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ValueError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
-    def train(self, stack: Stack | None) -> None:
-        """Hand over a stack, or say that there are no more."""
-        self.job = stack
-        if stack is not None:
-            self.send({"runs": [run.config() for run in stack.runs]})
-        else:
-            assert self.process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
+    def dismiss(self) -> None:
+        """Say that there is no more work."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
 
-    def _read(self, inbox: Queue[tuple[_Worker, Any]]) -> None:
+    def stop(self) -> None:
+        """Drop the stack in progress, commit what is finished, and end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.dismiss()
+
+    def end(self) -> None:
+        """Be sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.dismiss()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self, inbox: Queue[tuple[_Worker, Message | None]]) -> None:
         assert self.process.stdout is not None
         for text in self.process.stdout:
             inbox.put((self, json.loads(text)))
@@ -217,83 +206,109 @@ class _Worker:
         inbox.put((self, None))
 
 
-def _run_workers(
-    count: int, setup: dict[str, Any], stacks: list[Stack], summary: Summary
-) -> None:
-    inbox: Queue[tuple[_Worker, Any]] = Queue()
-    workers = [_Worker(setup, inbox) for _ in range(count)]
-    work = _Work(stacks, summary)
-    try:
-        work.follow(workers, inbox)
-    except KeyboardInterrupt:
-        summary.interrupted = True
-        _stop(workers)
-        work.drain(workers, inbox)
-        raise
-    except CatalogError:
-        _stop(workers)
-        work.drain(workers, inbox)
-        raise
-    finally:
-        work.bar.close(work.steps / work.per_model)
-        for worker in workers:
-            if worker.process.poll() is None:
-                worker.process.kill()
-            worker.process.wait()
+class _Crew:
+    """All workers of one `train`, and what they report."""
 
+    def __init__(self, count: int, setup: Message) -> None:
+        self._inbox: Queue[tuple[_Worker, Message | None]] = Queue()
+        self.workers = [
+            _Worker(setup | {"leads": number == 0}, self._inbox) for number in range(count)
+        ]
+        self._stacks: list[Any] = []
+        self._summary = Summary("")
+        self._per_run = self._steps = 0.0
+        self._per_model = 1.0
+        self._bar: Progress | None = None
 
-def _stop(workers: list[_Worker]) -> None:
-    for worker in workers:
-        if worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGTERM)
-            worker.train(None)
+    def keep(self, count: int) -> None:
+        """Send workers home that will not be needed."""
+        for worker in self.workers[count:]:
+            worker.end()
+            worker.ended = True
 
+    def expect(self, key: str) -> Any:
+        """Wait for a message of the worker that plans."""
+        try:
+            while True:
+                worker, message = self._inbox.get()
+                self._take(worker, message)
+                if message is not None and key in message:
+                    return message[key]
+        except KeyboardInterrupt:
+            self._stop()
+            raise
 
-class _Work:
-    """Stacks to hand out, and what came back."""
+    def work(self, zoo: str, plan: Message) -> Summary:
+        """Hand out stacks until all are committed."""
+        self._summary = Summary(
+            zoo, plan["planned"], plan["known"], stacks=len(plan["stacks"])
+        )
+        runs = [run for stack in plan["stacks"] for run in stack]
+        if not runs:
+            return self._summary
+        self._stacks = plan["stacks"]
+        self._per_model = sum(max(run["steps"], 1) for run in runs) / len(runs)
+        self._per_run = sum(len(run["checkpoints"]) for run in runs) / len(runs)
+        self._bar = Progress(len(runs), "models", zoo)
+        try:
+            for worker in self.workers:
+                if worker.idle:
+                    self._hand_out(worker)
+            while not all(worker.ended for worker in self.workers):
+                worker, message = self._inbox.get()
+                self._take(worker, message)
+                if worker.idle and not worker.ended:
+                    self._hand_out(worker)
+        except (KeyboardInterrupt, CatalogError):
+            self._stop()
+            raise
+        finally:
+            self._bar.close(self._steps / self._per_model)
+        return self._summary
 
-    def __init__(self, stacks: list[Stack], summary: Summary) -> None:
-        self.stacks, self.summary = list(stacks), summary
-        runs = [run for stack in stacks for run in stack.runs]
-        total = sum(max(run.steps, 1) for run in runs)
-        self.per_model = total / len(runs)
-        self.per_run = sum(len(run.checkpoints) for run in runs) / len(runs)
-        self.steps = 0.0
-        self.bar = Progress(len(runs), "models", summary.zoo)
+    def end(self) -> None:
+        """Be sure that no worker is left."""
+        for worker in self.workers:
+            worker.end()
 
-    def follow(self, workers: list[_Worker], inbox: Queue[tuple[_Worker, Any]]) -> None:
-        """Hand out stacks until all workers are done."""
-        while not all(worker.finished for worker in workers):
-            worker, message = inbox.get()
-            self.take(worker, message)
-            ready = message is not None and ("ready" in message or "finished" in message)
-            if ready:
-                worker.train(self.stacks.pop(0) if self.stacks else None)
+    def _hand_out(self, worker: _Worker) -> None:
+        worker.idle = False
+        if self._stacks:
+            worker.send({"runs": self._stacks.pop(0)})
+        else:
+            worker.dismiss()
 
-    def drain(self, workers: list[_Worker], inbox: Queue[tuple[_Worker, Any]]) -> None:
-        """After a stop: wait until the workers have committed what they finished."""
-        while not all(worker.finished for worker in workers):
-            worker, message = inbox.get()
+    def _stop(self) -> None:
+        """Let the workers commit what they finished."""
+        for worker in self.workers:
+            worker.stop()
+        while not all(worker.ended for worker in self.workers):
+            worker, message = self._inbox.get()
             with contextlib.suppress(CatalogError):
-                self.take(worker, message)
+                self._take(worker, message)
 
-    def take(self, worker: _Worker, message: dict[str, Any] | None) -> None:
+    def _take(self, worker: _Worker, message: Message | None) -> None:
         """Account for one message."""
         if message is None:
-            worker.finished = True
-            if worker.process.returncode != 0:
+            if not worker.ended and worker.process.returncode != 0:
+                worker.ended = True
                 raise CatalogError(
                     f"A worker ended with code {worker.process.returncode}; "
-                    f"{self.summary.trained} runs are committed. Run the command again "
-                    "to train the rest; if memory ran out, lower --memory."
+                    f"{self._summary.trained} runs are committed. Run the command "
+                    "again to train the rest; if memory ran out, lower --memory."
                 )
+            worker.ended = True
         elif "error" in message:
             raise CatalogError(message["error"])
+        elif "ready" in message:
+            worker.idle = True
         elif "steps" in message:
-            self.steps += message["steps"]
-            self.bar.update(self.steps / self.per_model)
+            self._steps += message["steps"]
+            if self._bar is not None:
+                self._bar.update(self._steps / self._per_model)
         elif "committed" in message:
-            self.summary.trained += message["committed"]
-            self.summary.checkpoints = round(self.summary.trained * self.per_run)
-        elif "finished" in message:
-            self.summary.diverged += message["diverged"]
+            self._summary.trained += message["committed"]
+            self._summary.checkpoints = round(self._summary.trained * self._per_run)
+        elif "diverged" in message:
+            self._summary.diverged += message["diverged"]
+            worker.idle = True

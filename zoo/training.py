@@ -19,8 +19,8 @@ from catalog.dtypes import Array
 from zoo.evaluate import Evaluation, Score
 from zoo.optimizer import OPTIMIZERS
 from zoo.randomness import stream
-from zoo.run import Run
 from zoo.replay import replayed
+from zoo.run import Run
 from zoo.samples import Batches, View, view
 from zoo.schedule import schedule
 from zoo.stack import Stack
@@ -109,7 +109,9 @@ def train_stack(
     layout = architecture.layout
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
-    evaluated = [_first(seen, run.train_evaluated) for seen, run in zip(views, runs, strict=True)]
+    evaluated = [
+        _first(seen, run.train_evaluated) for seen, run in zip(views, runs, strict=True)
+    ]
     evaluations = {"train": Evaluation(data, "train", runs, evaluated, device)}
     for split in SPLITS[1:]:
         seen = [view(run, data, split) for run in runs]

@@ -8,6 +8,7 @@ parent dies, its next message fails and it stops.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -25,10 +26,11 @@ from catalog import CatalogError, Population, Writer
 from catalog import open as open_catalog
 from catalog.dtypes import Array
 from zoo.process import tune_process
+from zoo.recipe import Recipe, recipe_from, spread
 from zoo.result import tables
 from zoo.run import Run
-from zoo.stack import Stack
-from zoo.task import Data, load_task, task_named
+from zoo.stack import Stack, plan
+from zoo.task import Data, load_task
 from zoo.training import Stopped, train_stack
 
 FLUSH_BYTES = 256 << 20
@@ -87,7 +89,8 @@ def train_into(
     """Train one stack and hand it to the shards; returns how many runs diverged."""
     trained = train_stack(stack, data, device, start=start, progress=progress)
     threads = torch.get_num_threads()
-    engine = f"{device.type}, {threads} threads, torch {torch.__version__}, stack of {len(stack)}"
+    version = f"torch {torch.__version__}"
+    engine = f"{device.type}, {threads} threads, {version}, stack of {len(stack)}"
     shards.add(tables(trained, data, engine))
     return int((trained.diverged >= 0).sum())
 
@@ -115,6 +118,36 @@ class _Line:
         self._out.flush()
 
 
+def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[str, Any]:
+    """Stacks of the runs that the catalogue does not have yet, as JSON values."""
+    store = open_catalog(setup["catalog"], create=True)
+    parents: list[tuple[str, int]] = []
+    if recipe.init_from:
+        table = store.select(recipe.init_from).table.select(["run_id", "step"])
+        parents = [(str(row["run_id"]), int(row["step"])) for row in table.to_pylist()]
+    runs = spread(recipe.runs(data, parents), setup["limit"])
+    known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
+    todo = [run for run in runs if run.run_id(data.fingerprint) not in known]
+    nets, workers = setup["nets"], setup["workers"]
+    if nets is None and _device(setup["device"]).type != "cpu":
+        nets, workers = max(len(todo), 1), 1
+    stacks = plan(todo, data, setup["memory"], nets=nets, workers=workers)
+    listed = [[run.config() for run in stack.runs] for stack in stacks]
+    return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CatalogError(f"--device {name!r} cannot be used: {reason}") from error
+    return device
+
+
 def _serve(jobs: TextIO, line: _Line) -> None:
     stopping = False
 
@@ -125,10 +158,20 @@ def _serve(jobs: TextIO, line: _Line) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setup = json.loads(jobs.readline())
-    device = torch.device(setup["device"])
+    device = _device(setup["device"])
     tune_process(setup["threads"])
-    directory = Path(setup["data"]) if setup["data"] else None
-    data = load_task(task_named(setup["task"]), directory)
+    recipe = recipe_from(setup["recipe"])
+    directory = None if setup["data"] is None else Path(setup["data"])
+    data = load_task(recipe.data_task, directory)
+    if setup["leads"]:
+        line.send(accepted={"zoo": recipe.name, "device": device.type})
+        if not jobs.readline():
+            return
+        line.send(stacks=plan_stacks(setup, recipe, data))
+    line.send(ready=True)
+    first = jobs.readline()
+    if not first:
+        return
     with Writer(Path(setup["catalog"])) as writer:
         shards = Shards(writer, lambda runs: line.send(committed=runs))
 
@@ -137,19 +180,17 @@ def _serve(jobs: TextIO, line: _Line) -> None:
             if stopping:
                 raise Stopped
 
-        line.send(ready=True)
         try:
-            for text in jobs:
+            for text in itertools.chain([first], jobs):
                 job = json.loads(text)
                 stack = Stack(tuple(Run.from_config(run) for run in job["runs"]))
                 size = len(stack)
                 start = start_weights(setup["catalog"], stack)
                 diverged = train_into(shards, stack, data, device, start, progress)
-                line.send(finished=size, diverged=diverged)
+                line.send(diverged=diverged)
         except Stopped:
             pass
         shards.flush()
-    line.send(done=True)
 
 
 def main() -> int:
@@ -161,7 +202,7 @@ def main() -> int:
         _serve(sys.stdin, line)
     except BrokenPipeError:
         return 1
-    except (CatalogError, MemoryError, OSError) as error:
+    except (CatalogError, ValueError, MemoryError, OSError) as error:
         line.send(error=str(error) or type(error).__name__)
         return 1
     return 0

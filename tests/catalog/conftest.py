@@ -63,7 +63,10 @@ def make_population(
 ) -> Population:
     rng = np.random.default_rng(seed)
     tensors = {param.name: stored_values(rng, param, n) for param in layout}
-    table = {"run_id": [f"{prefix}-{i}" for i in range(n)], "step": [10 * i for i in range(n)]}
+    table = {
+        "run_id": [f"{prefix}-{i}" for i in range(n)],
+        "step": [10 * i for i in range(n)],
+    }
     return Population.from_tensors(tensors, layout, pa.table(table))
 
 
@@ -76,7 +79,11 @@ st.register_type_strategy(
 
 def make_runs(ids: Sequence[str], **columns: Any) -> pa.Table:
     unique = list(dict.fromkeys(ids))
-    columns = {"zoo": ["zoo"] * len(unique), "source": ["trained"] * len(unique), **columns}
+    columns = {
+        "zoo": ["zoo"] * len(unique),
+        "source": ["trained"] * len(unique),
+        **columns,
+    }
     return pa.table({"run_id": unique, **columns})
 
 
@@ -92,7 +99,9 @@ def commit_metrics(zoo: Catalog, *ids: str, **columns: Any) -> Manifest:
         return writer.commit(make_runs(ids, **columns), checkpoints)
 
 
-def commit_measure(zoo: Catalog, rows: Sequence[dict[str, Any]], name: str = "m") -> Manifest:
+def commit_measure(
+    zoo: Catalog, rows: Sequence[dict[str, Any]], name: str = "m"
+) -> Manifest:
     with zoo.writer() as writer:
         return writer.commit_measures(pa.Table.from_pylist(list(rows)), name, {"seed": 0})
 
@@ -164,7 +173,9 @@ def files() -> Callable[[Path], dict[str, bytes]]:
     """Every file below a folder but locks and the cache, by relative name."""
 
     def read(root: Path) -> dict[str, bytes]:
-        inside = {str(p.relative_to(root)): p for p in sorted(root.rglob("*")) if p.is_file()}
+        inside = {
+            str(p.relative_to(root)): p for p in sorted(root.rglob("*")) if p.is_file()
+        }
         return {
             name: path.read_bytes()
             for name, path in inside.items()

@@ -12,7 +12,9 @@ from catalog import LayoutMismatch
 from catalog.dtypes import DTYPES, dtype, narrow, round_to_float32, widen
 
 HALVES = np.arange(1 << 16, dtype=np.uint16)
-FLOAT32_BITS = hnp.arrays(np.uint32, st.integers(0, 9)).map(lambda bits: bits.view(np.float32))
+FLOAT32_BITS = hnp.arrays(np.uint32, st.integers(0, 9)).map(
+    lambda bits: bits.view(np.float32)
+)
 SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-45, -1e-40, 3.4e38], np.float32)
 
 
@@ -85,7 +87,13 @@ def test_narrowing_is_exact_or_refused(value: float, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(0.1, "float16"), (0.1, "bfloat16"), (1e5, "float16"), (1e-9, "float16"), (257, "bfloat16")],
+    [
+        (0.1, "float16"),
+        (0.1, "bfloat16"),
+        (1e5, "float16"),
+        (1e-9, "float16"),
+        (257, "bfloat16"),
+    ],
 )
 def test_narrowing_refuses_what_it_would_change(value: float, name: str) -> None:
     with pytest.raises(LayoutMismatch, match=f"not exact in {name}.*'float32'"):
@@ -93,7 +101,9 @@ def test_narrowing_refuses_what_it_would_change(value: float, name: str) -> None
 
 
 @pytest.mark.parametrize("beside", [0.0, np.nan, np.inf])
-@pytest.mark.parametrize(("value", "error"), [(0.1, "1.49e-09"), (1e300, "inf"), (1e-60, "1e-60")])
+@pytest.mark.parametrize(
+    ("value", "error"), [(0.1, "1.49e-09"), (1e300, "inf"), (1e-60, "1e-60")]
+)
 def test_a_lossy_float64_is_refused_and_the_loss_stated(
     value: float, error: str, beside: float
 ) -> None:

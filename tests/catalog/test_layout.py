@@ -57,7 +57,9 @@ def test_every_field_of_a_tensor_changes_the_id(change: dict[str, Any]) -> None:
 
 @given(st.from_type(Layout))
 def test_slices_tile_the_weight_vector_in_order(layout: Layout) -> None:
-    covered = [i for columns in layout.slices.values() for i in range(*columns.indices(layout.d))]
+    covered = [
+        i for columns in layout.slices.values() for i in range(*columns.indices(layout.d))
+    ]
     assert covered == list(range(layout.d))
     assert {*layout.slices} | {p.name for p in layout.extra} == {p.name for p in layout}
 
@@ -68,7 +70,9 @@ def test_the_order_of_tensors_is_part_of_the_layout() -> None:
 
 
 def test_a_block_symbol_permutes_units_of_consecutive_positions() -> None:
-    layout = Layout((Param("conv", (4, 3), ("c", None)), Param("fc", (2, 36), (None, "c*9"))))
+    layout = Layout(
+        (Param("conv", (4, 3), ("c", None)), Param("fc", (2, 36), (None, "c*9")))
+    )
     assert layout.symbols == {"c": 4}
     assert split_symbol("c*9") == ("c", 9)
 
@@ -80,21 +84,33 @@ W = Param("w", (4, 3), ("h", None))
     ("make", "message"),
     [
         (lambda: Layout((W, W)), "Two tensors are called 'w'"),
-        (lambda: Layout((W, Param("b", (5,), ("h",)))), "'h' stands for 4 units in 'w' and for 5"),
+        (
+            lambda: Layout((W, Param("b", (5,), ("h",)))),
+            "'h' stands for 4 units in 'w' and for 5",
+        ),
         (lambda: Layout((W, Param("b", (9,), ("h*2",)))), "stands for 4 units"),
         (lambda: Param("w", (4, 3), ("h",)), "2 axes .* but 1 axis symbols"),
         (lambda: Param("w", (4,), ("h", None)), "1 axes .* but 2 axis symbols"),
         (lambda: Param("w", (2, -1)), r"negative size: \(2, -1\)"),
         (lambda: Param("w", (2,), (), "int64"), "a parameter must be floating"),
         (lambda: Param("w", (2,), (), "bool", "buffer"), "a buffer must be floating"),
-        (lambda: Param("w", (2,), (), "float31", "counter"), "Unknown dtype 'float31'.*float32"),
+        (
+            lambda: Param("w", (2,), (), "float31", "counter"),
+            "Unknown dtype 'float31'.*float32",
+        ),
         (lambda: Param("w", (2,), role="weight"), "role of 'w' must be one of"),
         (lambda: split_symbol("c*"), r"'c\*' must be a name"),
         (lambda: split_symbol("c*0"), r"'c\*0' must be a name"),
         (lambda: split_symbol("*3"), r"'\*3' must be a name"),
         (lambda: Layout((W,)).flatten({}), "'w' .4, 3. is missing"),
-        (lambda: Layout((W,)).flatten({"w": np.zeros((3, 4))}), r"\(3, 4\), expected \(4, 3\)"),
-        (lambda: Layout((W,)).flatten({"w": np.zeros((1, 1, 4, 3))}), r"expected \(4, 3\)"),
+        (
+            lambda: Layout((W,)).flatten({"w": np.zeros((3, 4))}),
+            r"\(3, 4\), expected \(4, 3\)",
+        ),
+        (
+            lambda: Layout((W,)).flatten({"w": np.zeros((1, 1, 4, 3))}),
+            r"expected \(4, 3\)",
+        ),
         (lambda: Layout((W,)).unflatten(np.zeros(11)), "do not end in d = 12"),
         (
             lambda: Layout((W, Param("b", (4,)))).flatten(

@@ -25,7 +25,10 @@ def test_state_dicts_hold_every_tensor_in_its_own_shape_and_dtype(
         for param in population.layout:
             value = state[param.name]
             assert isinstance(value, np.ndarray)
-            assert (value.shape, value.dtype) == (param.shape, dtype(param.dtype).storage)
+            assert (value.shape, value.dtype) == (
+                param.shape,
+                dtype(param.dtype).storage,
+            )
             assert bits(value) == bits(population.stored(param.name)[i])
 
 
@@ -72,10 +75,20 @@ EXTRA = {"n": np.zeros(1, np.int64)}
 @pytest.mark.parametrize(
     ("weights", "table", "extra", "message"),
     [
-        (WEIGHTS.astype(np.float64), TABLE, EXTRA, r"float32 of shape \(1, 6\).*Got float64"),
+        (
+            WEIGHTS.astype(np.float64),
+            TABLE,
+            EXTRA,
+            r"float32 of shape \(1, 6\).*Got float64",
+        ),
         (np.zeros((2, 6), np.float32), TABLE, EXTRA, r"Got float32 \(2, 6\)"),
         (np.zeros((1, 5), np.float32), TABLE, EXTRA, r"Got float32 \(1, 5\)"),
-        (WEIGHTS, pa.table({"run_id": ["a"]}), EXTRA, "no column 'step'.*It has: run_id"),
+        (
+            WEIGHTS,
+            pa.table({"run_id": ["a"]}),
+            EXTRA,
+            "no column 'step'.*It has: run_id",
+        ),
         (WEIGHTS, pa.table({"step": [0]}), EXTRA, "no column 'run_id'"),
         (WEIGHTS, TABLE, {}, r"extra\['n'\] must be int64 \(1,\). Got nothing"),
         (WEIGHTS, TABLE, {"n": np.zeros(1, np.int32)}, "Got int32"),
@@ -93,9 +106,15 @@ def test_parts_that_disagree_are_refused(
     ("tensors", "message"),
     [
         ({"n": EXTRA["n"]}, "'w' .2, 3. is missing. Closest: n|Known: n"),
-        ({"w": WEIGHTS.reshape(1, 3, 2), **EXTRA}, r"float32 \(1, 2, 3\). Got float32 \(1, 3, 2\)"),
+        (
+            {"w": WEIGHTS.reshape(1, 3, 2), **EXTRA},
+            r"float32 \(1, 2, 3\). Got float32 \(1, 3, 2\)",
+        ),
         ({"w": np.zeros((1, 2, 3)), **EXTRA}, r"Got float64 \(1, 2, 3\)"),
-        ({"w": WEIGHTS.reshape(1, 2, 3), "n": np.zeros(1, np.uint8)}, r"must be int64 \(1,\)"),
+        (
+            {"w": WEIGHTS.reshape(1, 2, 3), "n": np.zeros(1, np.uint8)},
+            r"must be int64 \(1,\)",
+        ),
     ],
 )
 def test_tensors_of_another_shape_or_dtype_are_refused(tensors: Any, message: str) -> None:

@@ -226,9 +226,14 @@ def cut(path: Path, keep: int) -> None:
         (lambda path: cut(path, 0), "not a readable Parquet file"),
         (lambda path: cut(path, 7), "not a readable Parquet file"),
         (lambda path: cut(path, 600), "truncated or damaged"),
-        (lambda path: pq.write_table(pa.table({"a": [1]}), path), "1 rows, expected .* and 7"),
         (
-            lambda path: pq.write_table(pq.read_table(path, partitioning=None).slice(1), path),
+            lambda path: pq.write_table(pa.table({"a": [1]}), path),
+            "1 rows, expected .* and 7",
+        ),
+        (
+            lambda path: pq.write_table(
+                pq.read_table(path, partitioning=None).slice(1), path
+            ),
             "6 rows, expected",
         ),
         (
@@ -262,7 +267,13 @@ def test_a_file_that_is_no_longer_the_shard_is_refused(
 
 @pytest.mark.parametrize(
     "change",
-    [{"offset": -4}, {"offset": 1 << 40}, {"rows": 0}, {"first_row": 1}, {"row_bytes": 1 << 50}],
+    [
+        {"offset": -4},
+        {"offset": 1 << 40},
+        {"rows": 0},
+        {"first_row": 1},
+        {"row_bytes": 1 << 50},
+    ],
 )
 def test_offsets_that_lead_elsewhere_are_refused(
     path: Path, written: tuple[Population, ShardReader], change: dict[str, int]
@@ -270,7 +281,9 @@ def test_offsets_that_lead_elsewhere_are_refused(
     population, opened = written
     hostile = dict(opened._chunks)
     hostile["fc.weight"] = [Chunk(**{**vars(hostile["fc.weight"][0]), **change})]
-    with pytest.raises(ShardCorrupt, match="offsets of tensor 'fc.weight' do not lead to its 7"):
+    with pytest.raises(
+        ShardCorrupt, match="offsets of tensor 'fc.weight' do not lead to its 7"
+    ):
         ShardReader(path, opened._manifest, population.layout, hostile)
 
 

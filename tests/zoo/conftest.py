@@ -82,7 +82,10 @@ def textbook() -> Callable[..., SimpleNamespace]:
 
     def batches(run: Run, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seen, order = view(run, data, "train"), stream(run.seed_for("order"), "order")
-        x, y = torch.from_numpy(data.x["train"][seen.index]), torch.from_numpy(seen.labels)
+        x, y = (
+            torch.from_numpy(data.x["train"][seen.index]),
+            torch.from_numpy(seen.labels),
+        )
         while True:
             shuffled = torch.from_numpy(order.permutation(len(y)))
             for rows in shuffled.split(run.batch_size):

@@ -23,7 +23,10 @@ def score(data, split, runs, weights):
 
 def one(data, split, run, vector):
     """The same by the network's module on the whole split at once."""
-    architecture, seen = build_architecture(dict(run.architecture)), view(run, data, split)
+    architecture, seen = (
+        build_architecture(dict(run.architecture)),
+        view(run, data, split),
+    )
     module, state = architecture.module(), architecture.layout.unflatten(vector)
     module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in state.items()})
     images = transform(run.transform, data.x[split][seen.index])
@@ -82,7 +85,9 @@ def test_nan_logits_have_no_loss_and_no_accuracy(blobs, make_run, other):
     weights[1, -1] = np.nan  # the bias of one class: the other logits stay finite
     found = score(blobs, "train", runs, weights)
     assert np.isnan([found.loss[1], found.accuracy[1]]).all()
-    for values, before in zip((found.loss, found.accuracy), (healthy.loss, healthy.accuracy)):
+    for values, before in zip(
+        (found.loss, found.accuracy), (healthy.loss, healthy.accuracy)
+    ):
         assert values[[0, 2]].tolist() == before[[0, 2]].tolist()
 
 

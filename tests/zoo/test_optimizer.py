@@ -21,9 +21,7 @@ TORCH = {
         w, lr=lr, betas=(m, 0.999), weight_decay=decay
     ),
 }
-NETS = torch.tensor(
-    [[0.1, 0.9, 0.0], [0.01, 0.0, 0.1], [0.003, 0.5, 0.5], [0.0, 0.9, 0.1]]
-)
+NETS = torch.tensor([[0.1, 0.9, 0.0], [0.01, 0.0, 0.1], [0.003, 0.5, 0.5], [0.0, 0.9, 0.1]])
 """Learning rate, momentum and weight decay of each network."""
 
 
@@ -51,7 +49,10 @@ def stacked(name: str, weights: Tensor, nets: Tensor, steps: Tensor) -> Tensor:
 @pytest.mark.parametrize("decays", [True, False])
 def test_each_net_moves_as_with_torch(name, decays):
     nets = NETS * torch.tensor([1.0, 1.0, float(decays)])
-    start, steps = torch.randn(4, D, generator=torch.Generator().manual_seed(9)), gradients(4)
+    start, steps = (
+        torch.randn(4, D, generator=torch.Generator().manual_seed(9)),
+        gradients(4),
+    )
     ours = stacked(name, start, nets, steps)
     for i, (lr, momentum, decay) in enumerate(nets.tolist()):
         weights = start[i].clone().requires_grad_()

@@ -31,4 +31,7 @@ def test_streams_are_the_same_for_ever():
     draw = stream(7, "init")
     assert draw.integers(0, 1000, 5).tolist() == [49, 268, 171, 876, 327]
     assert draw.permutation(6).tolist() == [3, 5, 1, 0, 2, 4]
-    assert draw.random(2, dtype=np.float32).tolist() == [0.7422457933425903, 0.6286070346832275]
+    assert draw.random(2, dtype=np.float32).tolist() == [
+        0.7422457933425903,
+        0.6286070346832275,
+    ]

@@ -121,7 +121,8 @@ def test_a_subset_or_map_that_does_not_fit_the_task_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("batch", "samples"), [(1, None), (7, None), (64, 65), (240, 240), (1, 65), (50, 50)]
+    ("batch", "samples"),
+    [(1, None), (7, None), (64, 65), (240, 240), (1, 65), (50, 50)],
 )
 def test_an_epoch_visits_every_sample_once_but_the_remainder(
     blobs, make_run, batch, samples

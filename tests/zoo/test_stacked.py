@@ -145,7 +145,10 @@ def test_cross_entropy_of_a_hopeless_logit_is_exact():
 LAYERS = {
     "linear": (linear, [(3, 16, 9), (3, 5, 9), (3, 5)]),
     "conv2d": (conv2d, [(3, 16, 2, 7, 7), (3, 5, 2, 3, 3), (3, 5)]),
-    "conv2d_max_pool2d": (conv2d_max_pool2d, [(3, 16, 2, 8, 8), (3, 5, 2, 3, 3), (3, 5)]),
+    "conv2d_max_pool2d": (
+        conv2d_max_pool2d,
+        [(3, 16, 2, 8, 8), (3, 5, 2, 3, 3), (3, 5)],
+    ),
     "max_pool2d": (max_pool2d, [(3, 16, 2, 6, 6)]),
 }
 

@@ -88,7 +88,9 @@ def test_a_run_is_what_a_textbook_loop_gives(
     settings = {**OPTIMIZERS[optimizer], "batch_size": 9, "label_noise": 0.2, "seed": 3}
     run = make_run(network, schedule="cosine", weight_decay=0.1, train_samples=200)
     run = replace(run, **settings)
-    trained = fit(blobs, make_run(network, **{**settings, "seed": 0}, schedule="cosine"), run)
+    trained = fit(
+        blobs, make_run(network, **{**settings, "seed": 0}, schedule="cosine"), run
+    )
     oracle = textbook(run, blobs, trained.checkpoints[0].weights[1])
     assert close(final(trained, 1), oracle.weights)
     for split, score in trained.checkpoints[LAST].scores.items():
@@ -108,7 +110,9 @@ def test_every_schedule_and_length_is_the_textbooks(
 ):
     run = make_run(schedule=schedule, steps=steps, checkpoints=(0, steps))
     trained = fit(blobs, run)
-    assert close(final(trained), textbook(run, blobs, trained.checkpoints[0].weights[0]).weights)
+    assert close(
+        final(trained), textbook(run, blobs, trained.checkpoints[0].weights[0]).weights
+    )
 
 
 @pytest.mark.parametrize("network", ["mlp", "cnn"])

@@ -11,7 +11,14 @@ from zoo.transform import GEOMETRIC, check_transform, transform
 
 IMAGES = arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 2, st.just(4), st.just(4)))
 MOVES = [*GEOMETRIC, "permute:0", "permute:17"]
-ORDER = {"rot90": 4, "rot270": 4, "rot180": 2, "flip_lr": 2, "flip_ud": 2, "transpose": 2}
+ORDER = {
+    "rot90": 4,
+    "rot270": 4,
+    "rot180": 2,
+    "flip_lr": 2,
+    "flip_ud": 2,
+    "transpose": 2,
+}
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -54,7 +61,8 @@ def test_the_square_has_its_symmetries(images):
     np.testing.assert_array_equal(transform("rot90", rot90), transform("rot180", images))
     np.testing.assert_array_equal(transform("rot270", rot90), images)
     np.testing.assert_array_equal(
-        transform("flip_lr", transform("transpose", images)), transform("rot270", images)
+        transform("flip_lr", transform("transpose", images)),
+        transform("rot270", images),
     )
 
 
@@ -74,7 +82,11 @@ def test_negation_fits_the_units():
 
 @pytest.mark.parametrize(
     ("name", "closest"),
-    [("rot9", "rot90"), ("permute:", "permute:<seed>"), ("permute:-1", "permute:<seed>")],
+    [
+        ("rot9", "rot90"),
+        ("permute:", "permute:<seed>"),
+        ("permute:-1", "permute:<seed>"),
+    ],
 )
 def test_an_unknown_transform_is_answered_with_the_closest(name, closest):
     with pytest.raises(NotFound, match=f"No transform '{name}'. Closest: {closest}"):

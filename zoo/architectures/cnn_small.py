@@ -147,7 +147,7 @@ class CNNSmall(Architecture):
     @property
     def activations(self) -> int:
         """Inputs, convolutions' outputs and pooled maps."""
-        (c1, c2, c3), (_, high, wide) = self.channels, self.shape
+        (c1, c2, _), (_, high, wide) = self.channels, self.shape
         first = c1 * (high - 4) * (wide - 4)
         second = c2 * ((high - 4) // 2 - 4) * ((wide - 4) // 2 - 4)
         return math.prod(self.shape) + 2 * (first + second) + 4 * self.hidden

@@ -64,7 +64,9 @@ class MLP(Architecture):
         """Weights ``layer<k>.weight`` (out, in) and biases; hidden units permute."""
         params = []
         last = len(self.sizes) - 2
-        for k, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+        for k, (inputs, outputs) in enumerate(
+            zip(self.sizes, self.sizes[1:], strict=False)
+        ):
             into = f"hidden{k}" if k else None
             out = f"hidden{k + 1}" if k < last else None
             params.append(Param(f"layer{k}.weight", (outputs, inputs), (out, into)))

@@ -36,9 +36,7 @@ def patches(x: Tensor, high: int, wide: int, stride: int) -> Tensor:
     return view.reshape(n, c * high * wide, rows * columns * b)
 
 
-def from_patches(
-    g: Tensor, shape: torch.Size, high: int, wide: int, stride: int
-) -> Tensor:
+def from_patches(g: Tensor, shape: torch.Size, high: int, wide: int, stride: int) -> Tensor:
     """The adjoint of `patches`: what overlaps is added."""
     n, c, h, w, b = shape
     if high == wide == stride == 1:
@@ -58,9 +56,7 @@ class Convolution(Function):
     """``x (n, c, h, w, b)``, ``w (n, o, c, kh, kw)``, bias ``(n, o)`` or None."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         """Products of kernels and patches, ``(n, o, rows, columns, b)``."""
         n, o, _, high, wide = w.shape
         rows = (x.shape[2] - high) // stride + 1
@@ -76,9 +72,7 @@ class Convolution(Function):
         return out.view(n, o, rows, columns, -1)
 
     @staticmethod
-    def backward(
-        ctx: Any, g: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         """Gradients of images, kernels and bias."""
         seen, w = ctx.saved_tensors
         n, o, _, high, wide = w.shape

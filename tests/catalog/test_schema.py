@@ -1,0 +1,73 @@
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog import CatalogError
+from catalog.schema import CHECKPOINTS, RUNS, TABLES, conform, empty
+
+RUN = {"run_id": ["a"], "zoo": ["z"], "source": ["trained"]}
+NEEDED = ("run_id", "zoo", "source")
+
+
+def test_conform_puts_documented_columns_first_and_keeps_free_ones() -> None:
+    given_ = pa.table({"dropout": [0.5], **RUN, "seed": pa.array([3], pa.int32())})
+    table = conform(given_, "runs", NEEDED)
+    assert table.column_names == [*(column.name for column in RUNS), "dropout"]
+    assert table.schema.types[: len(RUNS)] == [column.type for column in RUNS]
+    assert table["seed"].to_pylist() == [3]
+    assert table["lr"].to_pylist() == [None]
+    assert conform(table, "runs", NEEDED).equals(table)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_empty_tables_have_every_documented_column(table: str) -> None:
+    assert empty(table).column_names == [column.name for column in TABLES[table]]
+    assert len(empty(table)) == 0
+
+
+def test_documented_names_differ_but_for_the_keys() -> None:
+    runs, checkpoints = ({c.name for c in table} for table in (RUNS, CHECKPOINTS))
+    assert runs & checkpoints == {"run_id"}
+    for columns in TABLES.values():
+        assert len({c.name.lower() for c in columns}) == len(columns)
+        assert all(c.unit and c.meaning for c in columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"zoo": None}, "1 of 1 rows of runs have no 'zoo'"),
+        ({"run_id": [None]}, "1 of 1 rows of runs have no 'run_id'"),
+        ({"seed": ["x"]}, "'seed' of runs must be int64. Got string"),
+        ({"seed": [0.5]}, "'seed' of runs must be int64. Got double"),
+        ({"lr": ["fast"]}, "'lr' of runs must be double. Got string"),
+        ({"lr": [[0.1]]}, "'lr' of runs must be double. Got list"),
+        ({"seed": [1], "Seed": [2]}, "Two columns of runs are called '[Ss]eed' in SQL"),
+        ({"SEED": [1]}, "Two columns of runs are called 'SEED' in SQL"),
+        ({"drop": [1], "DROP": [2]}, "Two columns of runs are called '(drop|DROP)' in SQL"),
+        ({"pz_x": [1]}, "'pz_x' of runs starts with the reserved 'pz_'"),
+        ({"PZ_x": [1]}, "'PZ_x' of runs starts with the reserved 'pz_'"),
+        ({"": [1]}, "'' of runs has no printable name"),
+        ({"a\nb": [1]}, r"'a\\nb' of runs has no printable name"),
+        ({"tags": [["a"]]}, "'tags' of runs is list<.*>; a free column must be one of string"),
+        ({"x": pa.array([1], pa.int32())}, "'x' of runs is int32; a free column must be"),
+        ({"x": pa.nulls(1)}, "'x' of runs is null; a free column must be"),
+    ],
+)
+def test_columns_that_sql_could_not_tell_or_hold_are_refused(
+    columns: dict, message: str
+) -> None:
+    table = {k: v for k, v in {**RUN, **columns}.items() if v is not None}
+    with pytest.raises(CatalogError, match=message):
+        conform(pa.table(table), "runs", NEEDED)
+
+
+@given(st.text(min_size=1, max_size=6), st.sampled_from([1, 0.5, "x", True]))
+def test_a_free_column_of_any_name_is_kept_or_refused(name: str, value: object) -> None:
+    try:
+        table = conform(pa.table({**RUN, name: [value]}), "runs", NEEDED)
+    except CatalogError as error:
+        assert repr(name) in str(error) or name in RUN
+    else:
+        assert table[name].to_pylist() == [value]

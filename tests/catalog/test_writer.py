@@ -1,0 +1,290 @@
+"""Commits: everything is checked before anything is written."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import catalog
+from catalog import Catalog, CatalogError, Layout, LayoutMismatch, Param, Population, Writer
+from catalog.splits import split
+from catalog.verify import verify
+from catalog.writer import architecture_id
+
+IDS = ["a", "b"]
+POINTS = {"run_id": IDS, "step": [0, 0]}
+LAYOUT = Layout((Param("w", (2,)),))
+
+
+def population(ids: list[str] = IDS, steps: list[int] | None = None) -> Population:
+    table = pa.table({"run_id": ids, "step": steps or [0] * len(ids)})
+    return Population(np.zeros((len(ids), 2), np.float32), LAYOUT, table)
+
+
+@pytest.mark.parametrize(
+    ("runs", "points", "networks", "message"),
+    [
+        ({"zoo": [None, "z"]}, {}, None, "1 of 2 rows of runs have no 'zoo'"),
+        ({}, {"step": [0, None]}, None, "1 of 2 rows of checkpoints have no 'step'"),
+        ({}, {"test_accuracy": ["high", "low"]}, None, "must be double. Got string"),
+        ({}, {"run_id": ["a", "a"]}, None, "1 stand in one only, e.g. 'b'"),
+        ({"run_id": ["a", "a"]}, {}, None, "Two rows of runs have one run_id"),
+        ({}, {"run_id": ["a", "c"]}, None, "2 stand in one only, e.g. 'b'"),
+        ({}, {"run_id": ["a", "b", "a"], "step": [0, 0, 0]}, None, r"one \(run_id, step\)"),
+        ({"dropout": [1, 2]}, {"dropout": [1, 2]}, None, "'dropout'.* in runs and in checkpoints"),
+        ({"Dropout": [1, 2]}, {"dropout": [1, 2]}, None, "'dropout'.* in runs and in checkpoints"),
+        ({"test_loss": [1, 2]}, {}, None, "'test_loss'.* in runs and in checkpoints"),
+        ({"step": [1, 2]}, {}, None, "'step'.* in runs and in checkpoints"),
+        ({}, {"zoo": ["z", "z"]}, None, "'zoo'.* in runs and in checkpoints"),
+        ({"pz_x": [1, 2]}, {}, None, "reserved 'pz_'"),
+        ({}, {"pz_x": [1, 2]}, None, "reserved 'pz_'"),
+        ({}, {}, population(["b", "a"]), "Row i of checkpoints must be network i"),
+        ({}, {}, population(["a", "b"], [0, 1]), "Row i of checkpoints must be network i"),
+        ({}, {}, population(["a", "b", "c"]), "Row i of checkpoints must be network i"),
+        (
+            {},
+            {},
+            Population(np.zeros((2, 0), np.float32), Layout(()), pa.table(POINTS)),
+            "no tensors. Commit its metrics alone",
+        ),
+    ],
+)
+def test_a_wrong_commit_writes_nothing(
+    new_zoo: Any, files: Any, runs: dict, points: dict, networks: Any, message: str
+) -> None:
+    zoo = new_zoo()
+    before = files(zoo.root)
+    table = pa.table({"run_id": IDS, "zoo": ["z", "z"], "source": ["trained"] * 2, **runs})
+    with zoo.writer() as writer:
+        with pytest.raises(CatalogError, match=message):
+            writer.commit(table, pa.table({**POINTS, **points}), networks)
+        assert files(zoo.root) == before
+    assert zoo.refreshed().version == 0
+
+
+def test_weights_that_are_not_exact_in_their_dtype_commit_nothing(
+    new_zoo: Any, runs_of: Any, files: Any
+) -> None:
+    layout = Layout((Param("w", (2,), (), "bfloat16"),))
+    inexact = Population(np.full((1, 2), 0.1, np.float32), layout, pa.table({"run_id": ["a"], "step": [0]}))
+    zoo = new_zoo()
+    with zoo.writer() as writer:
+        with pytest.raises(LayoutMismatch, match="not exact in bfloat16"):
+            writer.commit(runs_of(["a"]), inexact.table, inexact)
+        assert files(zoo.root) == {}
+
+
+def test_splits_are_fixed_by_name_and_may_be_given(new_zoo: Any, metrics: Any) -> None:
+    zoo = new_zoo()
+    ids = [f"r{i}" for i in range(6)]
+    given = ["test", None, None, None, None, None]
+    metrics(zoo, *ids, cell=["c", "c", None, None, "d", "d"], split_by_run=given)
+    rows = zoo.refreshed().sql("SELECT * FROM runs ORDER BY run_id").to_arrow_table().to_pylist()
+    assert [r["split_by_run"] for r in rows] == ["test", *map(split, ids[1:])]
+    assert {r["split_by_zoo"] for r in rows} == {split("zoo")}
+    by_cell = [r["split_by_cell"] for r in rows]
+    assert by_cell[:2] == [split("zoo\0c")] * 2
+    assert by_cell[2:4] == [split("zoo\0r2"), split("zoo\0r3")]
+
+
+def test_commits_are_numbered_in_order_whoever_makes_them(new_zoo: Any, runs_of: Any) -> None:
+    zoo = new_zoo()
+    with zoo.writer() as one, zoo.writer() as other:
+        made = [
+            writer.commit(runs_of([name]), pa.table({"run_id": [name], "step": [0]}))
+            for writer, name in [(one, "a"), (other, "b"), (other, "c"), (one, "d")]
+        ]
+    assert [m.sequence for m in made] == [1, 2, 3, 4]
+    ordered = zoo.refreshed().snapshot.manifests
+    assert [m.shard for m in ordered] == [m.shard for m in made]
+    rows = zoo.refreshed().sql("SELECT run_id FROM models").fetchall()
+    assert rows == [("a",), ("b",), ("c",), ("d",)]
+
+
+def test_a_run_committed_twice_keeps_its_first_commit(new_zoo: Any, metrics: Any) -> None:
+    zoo = new_zoo()
+    metrics(zoo, "a", "b", seed=[1, 1])
+    zoo.refreshed().sql("FROM runs").fetchall()
+    metrics(zoo, "b", "c", seed=[2, 2])
+    for _ in range(2):
+        rows = zoo.refreshed().sql("SELECT run_id, seed, step FROM models ORDER BY 1").fetchall()
+        assert rows == [("a", 1, 0), ("b", 1, 0), ("c", 2, 0)]
+
+
+def test_a_closed_writer_refuses_and_closes_once(new_zoo: Any, runs_of: Any) -> None:
+    writer = new_zoo().writer()
+    writer.close()
+    writer.close()
+    with pytest.raises(CatalogError, match=r"closed; open another: catalog.writer\(\)"):
+        writer.commit(runs_of(["a"]), pa.table({"run_id": ["a"], "step": [0]}))
+
+
+def test_leaving_the_context_publishes_a_snapshot(new_zoo: Any, runs_of: Any) -> None:
+    zoo = new_zoo()
+    with zoo.writer() as writer:
+        writer.commit(runs_of(["a"]), pa.table({"run_id": ["a"], "step": [0]}))
+        assert not (zoo.root / "HEAD").exists()
+    assert (zoo.root / "HEAD").read_text().split()[0] == "1"
+    assert list((zoo.root / "writers").glob("*.writer")) == []
+
+
+def test_files_are_synced_before_they_are_renamed_and_their_folder_after(
+    zoo: Catalog, networks: Any, runs_of: Any, small_layout: Layout, monkeypatch: Any
+) -> None:
+    """What a power cut may do: seen through the order of system calls."""
+    events: list[tuple[str, str]] = []
+    real_sync, real_rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        events.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        real_sync(descriptor)
+
+    def renamed(source: Path, target: Path) -> Path:
+        events.append(("rename", str(source)))
+        events.append(("appear", str(target)))
+        return real_rename(source, target)
+
+    more = networks(small_layout, 2, prefix="more")
+    with zoo.writer() as writer:
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(Path, "rename", renamed)
+        manifest = writer.commit(runs_of(more["run_id"].tolist()), more.table, more)
+        monkeypatch.undo()
+    renames = [i for i, (what, _) in enumerate(events) if what == "rename"]
+    assert len(renames) == len(manifest.files) + 1
+    for i in renames:
+        source, target = events[i][1], events[i + 1][1]
+        assert ("sync", source) in events[:i]
+        assert ("sync", str(Path(target).parent)) == events[i + 2]
+    assert events[renames[-1] + 1][1] == str(zoo.root / "manifests" / f"{manifest.shard}.json")
+
+
+def test_a_writer_makes_itself_known_under_the_commit_lock(
+    new_zoo: Any, monkeypatch: Any
+) -> None:
+    """Else a sweep between making its file and locking it would take it for dead."""
+    zoo, real, seen = new_zoo(), fcntl.flock, []
+
+    def watched(file: Any, how: int) -> None:
+        if str(getattr(file, "name", "")).endswith(".writer"):
+            with (zoo.root / "writers" / "commit.lock").open("rb") as lock:
+                with pytest.raises(BlockingIOError):
+                    real(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen.append(file.name)
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", watched)
+    with Writer(zoo.root):
+        assert len(seen) == 1
+
+
+def test_a_writer_starts_while_leftovers_are_swept(new_zoo: Any, monkeypatch: Any) -> None:
+    zoo, real = new_zoo(), Path.write_bytes
+
+    def swept(path: Path, data: bytes) -> int:
+        written = real(path, data)
+        verify(zoo.root)
+        return written
+
+    monkeypatch.setattr(Path, "write_bytes", swept)
+    with Writer(zoo.root) as writer:
+        assert writer is not None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "start"),
+    [
+        ("", "layout-"),
+        ('{"name": "MLP", "width": 32}', "mlp-32-"),
+        ('{"name": "test"}', "xtest-"),
+        ('{"name": "../../x", "train": "dev2"}', "x-xdev2-"),
+        ('{"name": "' + "long " * 40 + '"}', "long-long-long-long-long-long-long-long-"),
+    ],
+)
+def test_architecture_ids_are_safe_folder_names(architecture: str, start: str) -> None:
+    made = architecture_id(LAYOUT, architecture)
+    assert made.startswith(start)
+    assert len(made) <= 60
+    assert made == architecture_id(LAYOUT, architecture)
+    assert made != architecture_id(Layout((Param("w", (3,)),)), architecture)
+
+
+FULL = OSError(28, "No space left on device")
+READ_ONLY = OSError(30, "Read-only file system")
+DENIED = PermissionError(13, "Permission denied")
+
+
+def failing(error: OSError, real: Callable[..., Any], after: int) -> Callable[..., Any]:
+    calls = iter(range(10_000))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) >= after:
+            raise error
+        return real(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("after", range(7))
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_full_disk_at_any_moment_leaves_nothing_half_visible(
+    zoo: Catalog, networks: Any, runs_of: Any, small_layout: Layout, monkeypatch: Any,
+    files: Any, call: str, after: int,
+) -> None:  # fmt: skip
+    more = networks(small_layout, 2, prefix="more")
+    manifests = set((zoo.root / "manifests").iterdir())
+    writer = zoo.writer()
+    owner, real = (os, os.fsync) if call == "fsync" else (Path, Path.rename)
+    monkeypatch.setattr(owner, call, failing(FULL, real, after))
+    with pytest.raises(CatalogError, match=f"Cannot write to {zoo.root}: No space left"):
+        writer.commit(runs_of(more["run_id"].tolist()), more.table, more)
+    monkeypatch.undo()
+    writer.close()
+    assert [p for p in zoo.root.rglob("*") if p.suffix == ".tmp"] == []
+    assert set((zoo.root / "manifests").iterdir()) == manifests
+    again = zoo.refreshed()
+    assert again.version == zoo.version
+    assert len(again.load(verify=True)) == 5
+    found = verify(zoo.root)
+    assert found.problems == []
+    assert verify(zoo.root).leftovers == []
+
+
+@pytest.mark.parametrize("error", [FULL, READ_ONLY, DENIED])
+def test_a_folder_that_cannot_be_written_is_named_at_once(
+    zoo: Catalog, monkeypatch: Any, error: OSError
+) -> None:
+    monkeypatch.setattr(Path, "write_bytes", failing(error, None, 0))
+    with pytest.raises(CatalogError, match=f"{zoo.root}: {error.strerror}.*--catalog DIR"):
+        zoo.writer()
+    monkeypatch.setattr(Path, "mkdir", failing(error, None, 0))
+    with pytest.raises(CatalogError, match=f"Cannot write to .*: {error.strerror}"):
+        catalog.open(zoo.root / "deeper", create=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_pyarrow_running_out_of_disk_is_reported_the_same_way(
+    zoo: Catalog, networks: Any, runs_of: Any, small_layout: Layout, monkeypatch: Any
+) -> None:
+    """The real thing: the temporary weight file is /dev/full."""
+    more = networks(small_layout, 2, prefix="more")
+    real = Path.with_name
+
+    def full(path: Path, name: str) -> Path:
+        made = real(path, name)
+        if name.endswith(".parquet.tmp"):
+            made.symlink_to("/dev/full")
+        return made
+
+    with zoo.writer() as writer:
+        monkeypatch.setattr(Path, "with_name", full)
+        with pytest.raises(CatalogError, match="Cannot write to .*No space left on device"):
+            writer.commit(runs_of(more["run_id"].tolist()), more.table, more)
+        monkeypatch.undo()
+        assert [p for p in zoo.root.rglob("*.tmp")] == []
+    assert len(zoo.refreshed().load()) == 5
