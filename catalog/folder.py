@@ -168,3 +168,19 @@ class Folder:
         if path.suffix == ".writer":
             return inside[0] == "writers"
         return inside[0] in ("weights", *KINDS) and path.suffix == ".parquet"
+
+
+def write_outside(path: Path, text: str) -> None:
+    """Write a file that a user asked for, outside any catalogue.
+
+    Raises
+    ------
+    CatalogError
+        If it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CatalogError(
+            f"Cannot write {path}: {error.strerror}. Name another file with --to FILE."
+        ) from error

@@ -244,8 +244,15 @@ class Recipe:
         return samples // run.batch_size
 
 
+_GOLDEN = (5**0.5 - 1) / 2
+
+
 def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
-    """The first ``limit`` runs, spread over the cells of the first seeds.
+    """``limit`` runs, spread over the cells of the first seeds.
+
+    Within a seed, cells are taken in the order of the fractional parts of multiples of
+    the golden ratio: no row or column of the grid is favoured, and a greater limit
+    keeps what a smaller one took.
 
     Raises
     ------
@@ -261,10 +268,8 @@ def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
         seeds.setdefault(run.seed, []).append(run)
     chosen: list[Run] = []
     for group in seeds.values():
-        count = min(limit - len(chosen), len(group))
-        chosen += [group[i * len(group) // count] for i in range(count)]
-        if len(chosen) == limit:
-            break
+        order = sorted(range(len(group)), key=lambda k: k * _GOLDEN % 1)
+        chosen += [group[k] for k in order[: limit - len(chosen)]]
     return chosen
 
 

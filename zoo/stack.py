@@ -77,17 +77,18 @@ def shape_key(run: Run) -> str:
     )
 
 
-def network_bytes(run: Run, architecture: Architecture) -> int:
+def network_bytes(run: Run, architecture: Architecture, samples: int = 0) -> int:
     """Peak bytes that one network adds to a stack in training.
 
     Weights, gradient, optimiser buffers and stored checkpoints, the activations of a
     batch kept for the backward pass (with im2col copies: eight times over), and the
-    planned data order.
+    planned data order, and positions and labels of its ``samples`` in all splits.
     """
     d, batch = architecture.layout.d, run.batch_size
     buffers = 4 + getattr(OPTIMIZERS[run.optimizer], "buffers", 2)
     weights = 4 * d * (buffers + 2 * len(run.checkpoints))
-    return weights + 4 * 8 * batch * architecture.activations + 64 * 4096
+    planned = 16 * 4096 + 48 * samples
+    return weights + 4 * 8 * batch * architecture.activations + planned
 
 
 def best_size(run: Run, architecture: Architecture) -> int:
@@ -119,9 +120,10 @@ def plan(
     for run in runs:
         groups.setdefault(shape_key(run), []).append(run)
     stacks = []
+    samples = sum(data.samples(split) for split in data.y)
     for group in groups.values():
         architecture = build_architecture(dict(group[0].architecture))
-        each = network_bytes(group[0], architecture)
+        each = network_bytes(group[0], architecture, samples)
         group.sort(key=lambda run: run.transform)
         most = nets or best_size(group[0], architecture)
         size = int(np.clip(memory // each, 1, most))

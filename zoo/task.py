@@ -8,6 +8,8 @@ training data by a fixed seed; the test split is the official one where there is
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,19 +186,17 @@ def read_files(task: Task, path: Path) -> Raw:
     if path.suffix == ".parquet":
         return _read_jpegs(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = ("x_train", "y_train", "x_test", "y_test")
             missing = [name for name in names if name not in arrays]
             if missing:
                 raise CatalogError(
                     f"{path} lacks {', '.join(missing)}; it has {', '.join(arrays)}."
                 )
-            x, y, x_test, y_test = (arrays[name] for name in names)
+            x, y, x_test, y_test = (np.asarray(arrays[name]) for name in names)
             default = 1 / 255 if x.dtype == np.uint8 else 1.0
             scale = float(arrays["scale"]) if "scale" in arrays else default
-    except (OSError, ValueError) as error:
-        if isinstance(error, CatalogError):
-            raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise CatalogError(f"{path} is not a readable .npz file: {error}") from error
     return Raw(x, y, x_test, y_test, scale)
 
@@ -221,6 +221,11 @@ def read_hub(task: Task, hub: Hub) -> Raw:
         ) from error
     arrays = []
     for part in splits.values():
+        if missing := {hub.image, hub.label} - set(part.column_names):
+            raise CatalogError(
+                f"{hub.repository} lacks {', '.join(sorted(missing))}; it has "
+                f"{', '.join(part.column_names)}."
+            )
         images = [np.asarray(image) for image in part[hub.image]]
         arrays += [np.stack(images), np.asarray(part[hub.label])]
     return Raw(arrays[0], arrays[1], arrays[2], arrays[3], 1 / 255)
@@ -232,26 +237,36 @@ def _read_jpegs(path: Path) -> Raw:
     import pyarrow.parquet as pq
     from PIL import Image
 
-    table = pq.read_table(path, columns=["split", "label", "jpeg"], partitioning=None)
-    images = np.stack(
-        [np.asarray(Image.open(io.BytesIO(b.as_py()))) for b in table["jpeg"]]
-    )
-    labels = table["label"].to_numpy()
-    train = np.asarray(table["split"].to_pylist()) == "train"
+    try:
+        names = ["split", "label", "jpeg"]
+        table = pq.read_table(path, columns=names, partitioning=None).select(names)
+        images = np.stack(
+            [np.asarray(Image.open(io.BytesIO(b.as_py()))) for b in table["jpeg"]]
+        )
+    except (OSError, ValueError, LookupError) as error:
+        raise CatalogError(
+            f"{path} must hold the columns split, label and jpeg, with images of one "
+            f"shape: {error}"
+        ) from error
+    labels, splits = table["label"].to_numpy(), np.asarray(table["split"].to_pylist())
+    if unknown := set(splits.tolist()) - {"train", "test"}:
+        raise CatalogError(f"{path} has splits {unknown}; expected train and test.")
+    train = splits == "train"
     return Raw(images[train], labels[train], images[~train], labels[~train], 1 / 255)
 
 
 def prepare(task: Task, raw: Raw) -> Data:
     """Check raw arrays, cut the validation split, normalise by the training split."""
     x, x_test = (_channels_first(task, array) for array in (raw.x, raw.x_test))
-    y, y_test = raw.y.astype(np.int64), raw.y_test.astype(np.int64)
-    for labels, images in ((y, x), (y_test, x_test)):
-        if len(labels) != len(images) or labels.min() < 0 or labels.max() >= task.classes:
+    for labels, images in ((raw.y, x), (raw.y_test, x_test)):
+        wrong = np.setdiff1d(labels, np.arange(task.classes))
+        if labels.shape != (len(images),) or not len(labels) or len(wrong):
             raise CatalogError(
-                f"{task.title}: {len(images)} images and {len(labels)} labels from "
-                f"{labels.min()} to {labels.max()}; expected equal numbers and labels "
-                f"from 0 to {task.classes - 1}."
+                f"{task.title}: {len(images)} images and labels of shape {labels.shape}, "
+                f"{len(wrong)} unknown {wrong[:3].tolist()}; expected one label from 0 to "
+                f"{task.classes - 1} for each image."
             )
+    y, y_test = raw.y.astype(np.int64), raw.y_test.astype(np.int64)
     if len(x) <= task.validation:
         raise CatalogError(
             f"{task.title}: {len(x)} training samples; {task.validation} of them are "

@@ -34,6 +34,9 @@ from zoo.task import Data, load_task
 from zoo.training import Stopped, train_stack
 
 FLUSH_BYTES = 256 << 20
+"""Weights of one shard, or an eighth of a worker's memory if that is less: joining,
+hashing and writing them takes about three times as much."""
+
 FLUSH_SECONDS = 60.0
 
 Finished = tuple[pa.Table, pa.Table, Population, str]
@@ -42,12 +45,14 @@ Finished = tuple[pa.Table, pa.Table, Population, str]
 class Shards:
     """Collects finished stacks and commits them a shard at a time.
 
-    A shard is committed when the stacks of one architecture reach 256 MB, or when the
-    oldest has waited for a minute: that much work a kill can cost.
+    A shard is committed when the stacks of one architecture reach 256 MB (less where
+    memory is short), or when the oldest has waited for a minute: that much work a
+    kill can cost.
     """
 
-    def __init__(self, writer: Writer, report: Callable[[int], None]) -> None:
+    def __init__(self, writer: Writer, memory: int, report: Callable[[int], None]) -> None:
         self._writer, self._report = writer, report
+        self._most = min(FLUSH_BYTES, memory // 8)
         self._waiting: dict[str, list[Finished]] = {}
         self._since = time.monotonic()
 
@@ -57,7 +62,7 @@ class Shards:
             self._since = time.monotonic()
         group = self._waiting.setdefault(finished[3], [])
         group.append(finished)
-        if sum(p.weights.nbytes for _, _, p, _ in group) >= FLUSH_BYTES:
+        if sum(p.weights.nbytes for _, _, p, _ in group) >= self._most:
             self._commit(finished[3])
         if time.monotonic() - self._since >= FLUSH_SECONDS:
             self.flush()
@@ -173,7 +178,7 @@ def _serve(jobs: TextIO, line: _Line) -> None:
     if not first:
         return
     with Writer(Path(setup["catalog"])) as writer:
-        shards = Shards(writer, lambda runs: line.send(committed=runs))
+        shards = Shards(writer, setup["memory"], lambda runs: line.send(committed=runs))
 
         def progress(steps: int) -> None:
             line.send(steps=steps * size)

@@ -230,8 +230,10 @@ def failing(error: OSError, real: Callable[..., Any], after: int) -> Callable[..
     return call
 
 
-@pytest.mark.parametrize("after", range(7))
-@pytest.mark.parametrize("call", ["fsync", "rename"])
+MOMENTS = [*(("fsync", i) for i in range(13)), *(("rename", i) for i in range(7))]
+
+
+@pytest.mark.parametrize(("call", "after"), MOMENTS)
 def test_a_full_disk_at_any_moment_leaves_nothing_half_visible(
     zoo: Catalog, networks: Any, runs_of: Any, small_layout: Layout, monkeypatch: Any,
     files: Any, call: str, after: int,

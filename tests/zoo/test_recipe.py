@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
-from zoo.recipe import Axis, Recipe, architecture_named, recipe_named, spread
+from zoo.recipe import (
+    Axis,
+    Recipe,
+    architecture_named,
+    recipe_from,
+    recipe_named,
+    spread,
+)
 from zoo.run import Run
 from zoo.task import task_named
 
@@ -170,6 +177,20 @@ def test_an_unknown_name_is_answered_with_the_closest(find, name, message):
         find(name)
 
 
+def test_a_recipe_survives_json(digits):
+    recipe = replace(
+        GRID,
+        vary=(Axis("classes", ((0, 1, 2), (3, 4, 5))),),
+        settings={"label_map": (2, 1, 0), "batch_size": 20},
+        options={"depth": 1, "activation": "tanh"},
+        seeds=range(3),
+    )
+    back = recipe_from(json.loads(json.dumps(recipe.to_json())))
+    assert back.runs(digits) == recipe.runs(digits)
+    assert replace(back, seeds=range(3)) == recipe
+    assert recipe_from("digits_mlp_phases") is recipe_named("digits_mlp_phases")
+
+
 def numbered(seeds, cells):
     run = Run("zoo", "digits", {}, 0, (0,))
     return [replace(run, seed=s, cell=str(c)) for s in range(seeds) for c in range(cells)]
@@ -206,4 +227,5 @@ def test_a_limit_below_one_is_refused(limit):
 def test_identities_are_the_same_for_ever(digits):
     """Goldens: if this fails, finished runs would be trained again."""
     run = recipe_named("digits_mlp_phases").runs(digits)[0]
-    assert run.run_id(digits.fingerprint) == "?"
+    assert digits.fingerprint == "38f039f086a19ea0075f85f5d43439a0"
+    assert run.run_id(digits.fingerprint) == "a93455b415391c917d1ef410d960993e"

@@ -37,7 +37,7 @@ class CNNSmall(Architecture):
         Channels of the first convolution; the others have 3/4 and 1/2 of it, and
         5/2 of it hidden units (rounded, at least 1).
     shape : tuple of int
-        Channels, height and width of an input; at least 18 pixels a side.
+        Channels, height and width of an input; at least 20 pixels a side.
     classes : int, default=10
         Outputs.
     activation : str, default="relu"
@@ -61,10 +61,10 @@ class CNNSmall(Architecture):
                 f"width and classes of CNNSmall must be at least 1. Got {self.width} "
                 f"and {self.classes}."
             )
-        if len(self.shape) != 3 or min(self.shape[1:]) < 18:
+        if len(self.shape) != 3 or min(self.shape[1:]) < 20:
             raise ValueError(
                 "The shape parameter of CNNSmall must be (channels, height, width) with "
-                f"at least 18 pixels a side. Got {self.shape}; use the mlp for smaller "
+                f"at least 20 pixels a side. Got {self.shape}; use the mlp for smaller "
                 "images."
             )
         activation(self.activation)
