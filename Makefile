@@ -14,8 +14,8 @@ BIN = .venv/bin
 
 demo: .venv/installed
 	$(BIN)/phasezoo train digits_mlp_phases
-	@echo; echo "Which width and learning rate generalise best?"
-	@$(BIN)/phasezoo sql "SELECT width, lr, avg(test_accuracy) AS test_accuracy, stddev_samp(test_accuracy) AS sd, count(*) AS seeds FROM models WHERE zoo = 'digits_mlp_phases' AND step = steps GROUP BY width, lr ORDER BY test_accuracy DESC LIMIT 5"
+	@echo; echo "Which width and learning rate generalise best? Chosen on the validation split"
+	@$(BIN)/phasezoo sql "SELECT width, lr, avg(validation_accuracy) AS validation_accuracy, avg(test_accuracy) AS test_accuracy, stddev_samp(test_accuracy) AS sd, count(*) AS seeds FROM models WHERE zoo = 'digits_mlp_phases' AND step = steps GROUP BY width, lr ORDER BY validation_accuracy DESC LIMIT 5"
 	@echo; echo "When does each width learn? Mean test accuracy over training, at learning rate 0.01"
 	@$(BIN)/phasezoo sql "SELECT width, round(epoch) AS epoch, avg(train_loss) AS train_loss, avg(test_accuracy) AS test_accuracy FROM models WHERE zoo = 'digits_mlp_phases' AND lr = 0.01 AND width IN (4, 64) GROUP BY ALL ORDER BY width, epoch"
 	@echo; echo "How do the weights differ between networks that generalise and those that do not?"

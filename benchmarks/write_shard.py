@@ -17,14 +17,14 @@ import resource
 import tempfile
 from pathlib import Path
 
+import synthetic
 import torch
 from safetensors.torch import save_file
+from timing import alternate, digits, in_process, progress, report
 
 import catalog
-import synthetic
 from catalog import Layout, Population
 from catalog.shard import row_group_rows
-from timing import alternate, digits, in_process, progress, report
 
 WIDE = (("in.weight", (1024, 1024)), ("out.weight", (1024, 1024)), ("bias", (1024,)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +19,9 @@ import click
 
 from catalog.errors import CatalogError, closest
 from catalog.version import __version__
+
+WIDEST = 72
+"""Characters of a cell in a printed table; --json prints everything."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show(sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        print("\nInterrupted.", file=sys.stderr)
+    except (KeyboardInterrupt, click.Abort) as error:
+        print(f"\nInterrupted. {error.__cause__ or error}", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except CatalogError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -153,7 +157,8 @@ def _text(value: Any) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
 
 
 def _plain(value: Any) -> Any:

@@ -83,8 +83,8 @@ def shard_schema(layout: Layout, architecture: str) -> pa.Schema:
 def write_shard(path: Path, population: Population, architecture: str) -> list[Chunk]:
     """Write a shard, synced, and prove that its offsets lead to its values.
 
-    Peak memory beyond the population: about four times one row group, which is
-    500 MB or, if that is more, four times one network, however large the shard.
+    Peak memory beyond the population: at most five times one row group, however large
+    the shard; so under 700 MB, or five times one network of more than 128 MiB.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _write_group(
     ]
     for param in stored_params(population.layout):
         values = np.ascontiguousarray(population.stored(param.name, rows))
-        digests.append(blake3(values.reshape(-1).view(np.uint8)).digest())
+        digests.append(blake3(values.reshape(-1).view(np.uint8).data).digest())
         columns.append(_arrow_column(values, param))
     table = pa.Table.from_arrays(columns, schema=writer.schema)
     writer.write_table(table, row_group_size=len(table))

@@ -54,8 +54,8 @@ class Architecture(ABC):
         ----------
         tensors : mapping of str to Tensor of shape (n, *shape)
             One entry per tensor of the layout.
-        x : Tensor of shape (n, b, *input shape) or (1, b, *input shape)
-            A batch per network, or one that all share.
+        x : Tensor of shape (n, b, *input shape)
+            A batch per network; one that all share may be expanded.
 
         Returns
         -------

@@ -259,7 +259,13 @@ class _Crew:
                 self._take(worker, message)
                 if worker.idle and not worker.ended:
                     self._hand_out(worker)
-        except (KeyboardInterrupt, CatalogError):
+        except KeyboardInterrupt:
+            self._stop()
+            raise KeyboardInterrupt(
+                f"{self._summary.trained} runs are committed; run the command again to "
+                "train the rest."
+            ) from None
+        except CatalogError:
             self._stop()
             raise
         finally:

@@ -77,7 +77,7 @@ st.register_type_strategy(
 )
 
 
-def make_runs(ids: Sequence[str], **columns: Any) -> pa.Table:
+def make_runs(ids: Sequence[str], /, **columns: Any) -> pa.Table:
     unique = list(dict.fromkeys(ids))
     columns = {
         "zoo": ["zoo"] * len(unique),
@@ -87,13 +87,13 @@ def make_runs(ids: Sequence[str], **columns: Any) -> pa.Table:
     return pa.table({"run_id": unique, **columns})
 
 
-def commit_networks(zoo: Catalog, population: Population, **columns: Any) -> Manifest:
+def commit_networks(zoo: Catalog, population: Population, /, **columns: Any) -> Manifest:
     runs = make_runs(population.table["run_id"].to_pylist(), **columns)
     with zoo.writer() as writer:
         return writer.commit(runs, population.table, population)
 
 
-def commit_metrics(zoo: Catalog, *ids: str, **columns: Any) -> Manifest:
+def commit_metrics(zoo: Catalog, /, *ids: str, **columns: Any) -> Manifest:
     checkpoints = pa.table({"run_id": list(ids), "step": [0] * len(ids)})
     with zoo.writer() as writer:
         return writer.commit(make_runs(ids, **columns), checkpoints)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -152,12 +153,9 @@ def test_measures_of_equal_sequence_are_ordered_by_content(zoo: Catalog) -> None
         path.write_text(path.read_text().replace('"sequence":3', '"sequence":2'))
     (zoo.root / "HEAD").unlink()
     merged = zoo.refreshed()
-    newest = max((m for m in merged.snapshot.manifests if m.content == "measures"),
-                 key=lambda m: (m.sequence, m.files["measures"].sha256))  # fmt: skip
-    table = index.pa.parquet.read_table(
-        merged.root / newest.files["measures"].path, partitioning=None
-    ) if hasattr(index.pa, "parquet") else None
-    assert table is not None
+    both = [m.files["measures"] for m in merged.snapshot.manifests if m.content == "measures"]
+    newest = max(both, key=lambda file: file.sha256)
+    table = pq.read_table(merged.root / newest.path, partitioning=None)
     assert models(merged)[0]["x"] == table["x"][0].as_py()
 
 

@@ -1,4 +1,4 @@
-"""A small classification problem, and the oracle: one network, plain torch."""
+"""A small problem, the oracle (one network, plain torch), and a trained catalogue."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,8 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import zoo.train
+from catalog import CatalogError
 from zoo.architectures import MLP, CNNSmall
 from zoo.randomness import stream
+from zoo.recipe import Axis, Recipe
 from zoo.run import Run
 from zoo.samples import view
 from zoo.schedule import schedule
@@ -119,3 +122,55 @@ def textbook() -> Callable[..., SimpleNamespace]:
         return SimpleNamespace(module=module, weights=weights, losses=losses)
 
     return train
+
+
+TINY = Recipe(
+    name="tiny",
+    summary="eight digits MLPs, half of which diverge",
+    paper="none",
+    cost="a second",
+    task="digits",
+    architecture="mlp",
+    load=Axis("width", (3, 4)),
+    temperature=Axis("lr", (0.02, 1e20)),
+    seeds=range(2),
+    steps=40,
+    checkpoints=(0.0, 0.5, 1.0),
+    settings={"batch_size": 20, "label_noise": 0.1, "train_evaluated": 500},
+    options={"activation": "leaky_relu"},
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A catalogue trained in two calls; during the second a third was refused.
+
+    Attributes: root, recipe, first and second (summaries), refusal (an error).
+    """
+    root = tmp_path_factory.mktemp("tiny") / "zoo"
+    refusals: list[CatalogError] = []
+
+    class Intruder(zoo.train.Progress):
+        """Starts training the same recipe while it is trained."""
+
+        def update(self, done: float) -> None:
+            super().update(done)
+            if not refusals:
+                try:
+                    zoo.train.train(TINY, root, workers=1)
+                except CatalogError as error:
+                    refusals.append(error)
+
+    first = zoo.train.train(TINY, root, limit=3, workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo.train, "Progress", Intruder)
+        second = zoo.train.train(TINY, root, workers=1)
+    (refusal,) = refusals
+    return SimpleNamespace(
+        root=root, recipe=TINY, first=first, second=second, refusal=refusal
+    )

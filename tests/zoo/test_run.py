@@ -81,7 +81,7 @@ def test_a_value_out_of_bounds_is_named_with_its_bound(field, value, bound):
 
 @pytest.mark.parametrize("checkpoints", [(), (5, 0), (0, 0), (-1, 5), (0, 11)])
 def test_checkpoints_are_increasing_steps_of_the_run(checkpoints):
-    with pytest.raises(ValueError, match="increasing steps from 0 to 10. Got"):
+    with pytest.raises(ValueError, match=r"increasing steps from 0 to 10. Got"):
         replace(RUN, checkpoints=checkpoints)
 
 

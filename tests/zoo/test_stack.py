@@ -65,12 +65,13 @@ def test_a_plan_is_a_partition_that_fits_the_memory(
         for batch, optimizer, name, seed in drawn
     ]
     stacks = plan(runs, blobs, memory, nets=nets, workers=workers)
+    samples = sum(map(len, blobs.y.values()))
     together = [run for stack in stacks for run in stack.runs]
     assert Counter(map(repr, together)) == Counter(map(repr, runs))
     for stack in stacks:
         assert len({shape_key(run) for run in stack.runs}) == 1
         assert len(stack) <= nets
-        each = network_bytes(stack.runs[0], stack.architecture)
+        each = network_bytes(stack.runs[0], stack.architecture, samples)
         assert each * len(stack) <= memory or len(stack) == 1
         images = len({run.transform for run in stack.runs}) * sum(
             x.nbytes for x in blobs.x.values()
@@ -85,7 +86,8 @@ def test_a_plan_is_a_partition_that_fits_the_memory(
 
 def test_less_memory_makes_smaller_stacks(blobs, make_run):
     runs = [make_run(seed=seed) for seed in range(32)]
-    each = network_bytes(runs[0], build_architecture(dict(runs[0].architecture)))
+    architecture = build_architecture(dict(runs[0].architecture))
+    each = network_bytes(runs[0], architecture, sum(map(len, blobs.y.values())))
     sizes = [
         max(len(stack) for stack in plan(runs, blobs, memory, nets=32))
         for memory in (40 * each, 20 * each, 5 * each, each, 1)
@@ -102,10 +104,11 @@ def test_more_of_anything_takes_more_memory(make_run, optimizer):
     assert network_bytes(replace(run, batch_size=64), small) > bytes_of
     assert network_bytes(replace(run, checkpoints=(0, 1, 2, 3)), small) > bytes_of
     assert network_bytes(run, MLP((400, 70, 6))) > bytes_of
+    assert network_bytes(run, small, samples=1000) > bytes_of
 
 
 def test_an_unknown_architecture_is_answered_with_the_closest():
-    with pytest.raises(NotFound, match="No architecture 'mpl'. Closest: mlp"):
+    with pytest.raises(NotFound, match=r"No architecture 'mpl'. Closest: mlp"):
         build_architecture({"name": "mpl", "sizes": (2, 2)})
 
 

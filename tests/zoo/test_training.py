@@ -1,5 +1,6 @@
 """The training loop: a stack gives every run what it would get alone."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_looking_more_often_changes_nothing(blobs, make_run, fit):
     assert (final(seldom) == final(often)).all()
     assert [c.step for c in often.checkpoints] == list(range(41))
     steps = [c.weights for c in often.checkpoints]
-    assert all((a != b).any() for a, b in zip(steps, steps[1:], strict=False))
+    assert all((a != b).any() for a, b in itertools.pairwise(steps))
 
 
 def test_step_zero_is_the_initialisation(blobs, make_run, fit):

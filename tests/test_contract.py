@@ -1,0 +1,371 @@
+"""What every exported architecture, task and recipe promises."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.init import _calculate_fan_in_and_fan_out as fans
+
+import catalog
+import zoo.architectures
+import zoo.recipes
+import zoo.tasks
+from catalog import Writer
+from catalog.layout import split_symbol
+from catalog.verify import verify
+from zoo.activation import ACTIVATIONS
+from zoo.architecture import Architecture
+from zoo.architectures import MLP, CNNSmall
+from zoo.randomness import stream
+from zoo.recipe import Recipe, spread
+from zoo.registry import public
+from zoo.run import Run
+from zoo.stack import build_architecture, plan
+from zoo.task import Task, load_task
+from zoo.train import train
+from zoo.training import SPLITS
+from zoo.worker import Shards, train_into
+
+ARCHITECTURES = public(zoo.architectures, Architecture)
+RECIPES = public(zoo.recipes, Recipe)
+TASKS = public(zoo.tasks, Task)
+
+CPU, NETS, BATCH = torch.device("cpu"), 3, 5
+IMAGE = (2, 20, 23)
+MEMBERS = [
+    *((f.scaled(1, IMAGE, 3), IMAGE) for f in ARCHITECTURES.values()),
+    *((f.scaled(8, IMAGE, 10), IMAGE) for f in ARCHITECTURES.values()),
+    *(
+        (f.scaled(5, IMAGE, 3, activation=name), IMAGE)
+        for f in ARCHITECTURES.values()
+        for name in ACTIVATIONS
+    ),
+    (MLP((6, 4)), (6,)),
+    (MLP((16, 5, 4, 3, 2), "gelu"), (1, 4, 4)),
+    (CNNSmall(16, (1, 28, 28)), (1, 28, 28)),
+    (CNNSmall(6, (3, 32, 32), 100), (3, 32, 32)),
+]
+member = pytest.mark.parametrize(
+    ("network", "shape"), MEMBERS, ids=[repr(network) for network, _ in MEMBERS]
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [ARCHITECTURES, RECIPES, TASKS, {a.name: a for a, _ in MEMBERS}],
+    ids=["architectures", "recipes", "tasks", "members"],
+)
+def test_there_is_something_to_test(found):
+    assert len(found) >= 1
+    assert all(found[name].name == name for name in found)
+
+
+def test_every_architecture_has_members():
+    assert {network.name for network, _ in MEMBERS} == set(ARCHITECTURES)
+
+
+# ---------------------------------------------------------------------- architectures
+
+
+def initial(network, scale=2.0, nets=NETS):
+    draws = [network.init(stream(seed, "init")) for seed in range(nets)]
+    return np.stack(draws) * np.float32(scale)
+
+
+def batch(shape, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(NETS, BATCH, *shape, generator=draw)
+
+
+def tensors_of(network, weights):
+    views = network.layout.unflatten(weights)
+    return {name: torch.from_numpy(view.copy()) for name, view in views.items()}
+
+
+def module_of(network, vector):
+    """One network in torch, in double precision: the oracle."""
+    module = network.module()
+    module.load_state_dict(tensors_of(network, vector))
+    return module.double()
+
+
+def close(ours, oracle, tolerance=1e-5):
+    assert ours.shape == oracle.shape
+    return bool((ours - oracle).abs().max() <= tolerance * oracle.abs().max())
+
+
+@member
+def test_the_layout_is_that_of_the_modules_state(network, shape):
+    state = network.module().state_dict()
+    listed = [(param.name, param.shape) for param in network.layout]
+    assert listed == [(name, tuple(value.shape)) for name, value in state.items()]
+    assert {param.dtype for param in network.layout} == {"float32"}
+
+
+@member
+def test_flatten_and_unflatten_are_inverse(network, shape):
+    weights, layout = initial(network), network.layout
+    assert (layout.flatten(layout.unflatten(weights)) == weights).all()
+    state = {name: value.numpy() for name, value in network.module().state_dict().items()}
+    back = layout.unflatten(layout.flatten(state))
+    assert all((back[name] == value).all() for name, value in state.items())
+
+
+@member
+def test_the_stack_computes_what_each_module_computes(network, shape):
+    weights, x = initial(network), batch(shape)
+    logits = network.forward(tensors_of(network, weights), x)
+    for i in range(NETS):
+        assert close(logits[i], module_of(network, weights[i])(x[i].double()))
+
+
+@member
+def test_gradients_of_the_stack_are_those_of_each_module(network, shape):
+    weights, x = initial(network), batch(shape)
+    tensors = tensors_of(network, weights)
+    leaves = [tensor.requires_grad_() for tensor in tensors.values()]
+    logits = network.forward(tensors, x)
+    ours = torch.autograd.grad(logits.square().mean((1, 2)).sum(), leaves)
+    for i in range(NETS):
+        module = module_of(network, weights[i])
+        loss = module(x[i].double()).square().mean()
+        theirs = torch.autograd.grad(loss, list(module.parameters()))
+        for mine, right in zip(ours, theirs, strict=True):
+            assert close(mine[i], right, 2e-5)
+
+
+@member
+def test_a_batch_may_be_shared(network, shape):
+    tensors, x = tensors_of(network, initial(network)), batch(shape)[:1]
+    own = x.repeat(NETS, *[1] * (x.dim() - 1))
+    shared = x.expand(NETS, *x.shape[1:])
+    assert close(network.forward(tensors, shared), network.forward(tensors, own))
+
+
+@member
+def test_a_dead_net_changes_no_bit_of_its_neighbours(network, shape):
+    weights, x, results = initial(network), batch(shape), []
+    for broken in (False, True):
+        weights[1] = np.nan if broken else weights[1]
+        tensors = tensors_of(network, weights)
+        leaves = [tensor.requires_grad_() for tensor in tensors.values()]
+        logits = network.forward(tensors, x)
+        results.append([logits, *torch.autograd.grad(logits.sum(), leaves)])
+    for clean, beside in zip(*results, strict=True):
+        assert torch.equal(clean[[0, 2]], beside[[0, 2]])
+    assert results[1][0][1].isnan().all()
+
+
+def other_order(draw, size):
+    order = draw.permutation(size)
+    return order[::-1] if (order == np.arange(size)).all() else order
+
+
+def permuted(network, weights, seed):
+    """Units of every symbol in another order, the same in all tensors."""
+    draw = np.random.default_rng(seed)
+    orders = {s: other_order(draw, n) for s, n in network.layout.symbols.items()}
+    tensors = network.layout.unflatten(weights)
+    for param in network.layout:
+        for axis, symbol in enumerate(param.axes):
+            if symbol is not None:
+                name, block = split_symbol(symbol)
+                rows = (orders[name][:, None] * block + np.arange(block)).ravel()
+                tensors[param.name] = tensors[param.name].take(rows, axis + 1)
+    return network.layout.flatten(tensors)
+
+
+@member
+def test_permuting_units_leaves_the_logits(network, shape):
+    weights, x = initial(network), batch(shape)
+    other = permuted(network, weights, seed=2)
+    logits, same = (network.forward(tensors_of(network, w), x) for w in (weights, other))
+    assert close(same, logits)
+    movable = max(network.layout.symbols.values(), default=1) > 1
+    assert (other != weights).any() == movable
+
+
+@member
+def test_every_unit_before_the_logits_permutes(network, shape):
+    permute = [p.axes != (None,) for p in network.layout if len(p.shape) == 1]
+    assert permute == [True] * (len(permute) - 1) + [False]
+
+
+@member
+def test_initial_weights_are_uniform_within_torchs_bounds(network, shape):
+    layout, bounds = network.layout, network.init_bounds()
+    modules = [network.module().state_dict() for _ in range(20)]
+    shares = initial(network, scale=1.0, nets=20) / bounds
+    for name, columns in layout.slices.items():
+        fan_in = fans(modules[0][name.replace("bias", "weight")])[0]
+        np.testing.assert_allclose(bounds[columns], fan_in**-0.5, rtol=1e-6)
+        torchs = torch.stack([state[name] for state in modules]).abs().max() * fan_in**0.5
+        assert torchs <= 1 + 1e-6
+        ours = np.sort(shares[:, columns].ravel())
+        assert ours[0] >= -1 - 1e-6
+        assert ours[-1] <= 1 + 1e-6
+        # Kolmogorov-Smirnov at 1 in 10,000, with fixed seeds.
+        line = np.linspace(-1, 1, len(ours))
+        assert abs(ours - line).max() / 2 <= 2.3 / np.sqrt(len(ours))
+
+
+@member
+def test_an_architecture_survives_json(network, shape):
+    config = json.loads(json.dumps(network.config()))
+    assert config["name"] == network.name
+    assert build_architecture(config) == network
+    assert build_architecture(config).layout.id == network.layout.id
+
+
+@member
+def test_the_memory_estimate_is_near_what_a_sample_keeps_alive(network, shape):
+    sizes = [int(np.prod(shape))]
+    module = network.module()
+    for layer in module.children():
+        layer.register_forward_hook(lambda m, i, out: sizes.append(out[0].numel()))
+    module(batch(shape)[0])
+    assert 0.5 * sum(sizes) <= network.activations <= 3 * sum(sizes)
+
+
+# ------------------------------------------------------------------------------ tasks
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory):
+    """Noise in the shape of every task that needs files: nothing leaves the machine."""
+    folder = tmp_path_factory.mktemp("data")
+    draw = np.random.default_rng(0)
+    for task in TASKS.values():
+        if task.embedded is None:
+            count = task.validation + 320
+            x = draw.integers(0, 256, (count, *task.shape), np.uint8)
+            y = np.arange(count) % task.classes
+            np.savez(
+                folder / f"{task.name}.npz",
+                x_train=x[:-20], y_train=y[:-20], x_test=x[-20:], y_test=y[-20:],
+            )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_loads_with_its_shape_and_splits(name, data_folder):
+    task = TASKS[name]
+    data = load_task(task, data_folder)
+    assert data.samples("validation") == task.validation
+    for split in SPLITS:
+        assert data.x[split].shape == (data.samples(split), *task.shape)
+        assert data.y[split].dtype == np.int64
+        assert set(data.y[split]) <= set(range(task.classes))
+        assert data.samples(split) >= 20
+    assert data.mean.shape == data.std.shape == (task.shape[0], 1, 1)
+    assert load_task(task, data_folder).fingerprint == data.fingerprint
+
+
+def test_tasks_have_fingerprints_of_their_own(data_folder):
+    prints = {load_task(task, data_folder).fingerprint for task in TASKS.values()}
+    assert len(prints) == len(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_documented_and_says_where_its_data_are(name):
+    assert sys.modules[f"zoo.tasks.{name}"].__doc__.strip()
+    assert TASKS[name].title
+    sources = (TASKS[name].embedded, TASKS[name].hub)
+    assert any(sources) or name == "cifar10_jpeg"
+
+
+# ---------------------------------------------------------------------------- recipes
+
+
+@pytest.fixture(scope="module")
+def loaded(data_folder):
+    """Data of a recipe's task, with a short validation split."""
+    tasks = {}
+
+    def load(recipe):
+        if recipe.task not in tasks:
+            tasks[recipe.task] = load_task(
+                replace(TASKS[recipe.task], validation=20), data_folder
+            )
+        return tasks[recipe.task]
+
+    return load
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_documented_where_its_name_says(name):
+    recipe = RECIPES[name]
+    assert len(sys.modules[f"zoo.recipes.{name}"].__doc__.strip().splitlines()) > 1
+    assert 10 < len(recipe.summary) < 100
+    assert recipe.paper
+    assert recipe.cost
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_expands_into_distinct_stable_runs(name, loaded):
+    recipe, data = RECIPES[name], loaded(RECIPES[name])
+    runs = recipe.runs(data)
+    ids = [run.run_id(data.fingerprint) for run in runs]
+    assert len(set(ids)) == len(runs) == recipe.networks
+    assert {run.zoo for run in runs} == {name}
+    assert all(run.checkpoints[-1] == run.steps > 0 for run in runs)
+    few = slice(None, None, 1 + len(runs) // 200)
+    for run, again, run_id in zip(runs[few], recipe.runs(data)[few], ids[few], strict=True):
+        back = Run.from_config(json.loads(json.dumps(run.config())))
+        assert run_id == again.run_id(data.fingerprint) == back.run_id(data.fingerprint)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_states_the_bytes_of_its_weights(name, loaded):
+    recipe = RECIPES[name]
+    runs = recipe.runs(loaded(recipe))
+    sizes = {layout.d for layout in recipe.layouts()}
+    assert {build_architecture(dict(r.architecture)).layout.d for r in runs[:200]} <= sizes
+    every = sum(
+        4 * len(run.checkpoints) * build_architecture(dict(run.architecture)).layout.d
+        for run in spread(runs, 200)
+    )
+    assert recipe.bytes == pytest.approx(every * len(runs) / min(200, len(runs)), rel=0.05)
+
+
+def short(name):
+    return replace(RECIPES[name], epochs=None, steps=3, checkpoints=(0, 1))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains(name, loaded, tmp_path):
+    data = loaded(RECIPES[name])
+    runs = spread(short(name).runs(data), 2)
+    with Writer(tmp_path) as writer:
+        shards = Shards(writer, 1 << 30, lambda runs: None)
+        for stack in plan(runs, data, 1 << 30):
+            train_into(shards, stack, data, CPU, {}, lambda steps: None)
+        shards.flush()
+    rows = catalog.open(tmp_path).sql(
+        "SELECT run_id, step, finite, train_loss, test_accuracy FROM models ORDER BY ALL"
+    )
+    rows = rows.fetchall()
+    expected = [(r.run_id(data.fingerprint), s, True) for r in runs for s in (0, 3)]
+    assert [row[:3] for row in rows] == sorted(expected)
+    assert all(np.isfinite(row[3]) and 0 <= row[4] <= 1 for row in rows)
+    assert not verify(tmp_path).problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_in_a_worker(name, data_folder, tmp_path):
+    summary = train(short(name), tmp_path, data=data_folder, limit=2, workers=1)
+    assert (summary.planned, summary.trained, summary.checkpoints) == (2, 2, 4)
+    assert not verify(tmp_path).problems
