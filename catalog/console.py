@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from catalog.errors import CatalogError, closest
+from catalog.extras import advice
 from catalog.version import __version__
 
 WIDEST = 72
@@ -78,26 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
+        text = advice(error)
+        if text is None:
             raise
-        print(
-            f"Error: this verb needs {error.name}, which is not installed. Paste: "
-            f"pip install 'phasezoo[{_EXTRAS[error.name]}]'",
-            file=sys.stderr,
-        )
+        print(f"Error: {text}", file=sys.stderr)
         sys.exit(1)
-
-
-_EXTRAS = {
-    "torch": "train",
-    "sklearn": "train",
-    "datasets": "train",
-    "PIL": "train",
-    "matplotlib": "report",
-    "jinja2": "report",
-    "huggingface_hub": "hub",
-}
-"""Which extra installs what a verb may miss."""
 
 
 def catalog_option(function: Function) -> Function:

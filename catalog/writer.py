@@ -73,7 +73,9 @@ class Writer:
         self._own.unlink(missing_ok=True)
         self._lock.close()
         with self._folder.writing():
-            write_card(self._folder, refresh(self._folder))
+            refresh(self._folder)
+            with self._folder.lock():  # of the newest snapshot, and no sweep in between
+                write_card(self._folder, read_head(self._folder))
 
     def commit(
         self,

@@ -20,6 +20,7 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from catalog import CatalogError
+from catalog.extras import require
 from catalog.folder import Folder
 from catalog.progress import Progress
 from zoo.memory import default_memory
@@ -101,6 +102,7 @@ def train(
         raise CatalogError(f"--workers must be at least 1. Got {workers}.")
     if limit is not None and limit < 1:
         raise CatalogError(f"--limit must be at least 1. Got {limit}.")
+    require("torch")
     count = workers or os.cpu_count() or 1
     setup = {
         "catalog": str(catalog),

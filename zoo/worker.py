@@ -25,6 +25,7 @@ import torch
 from catalog import CatalogError, Population, Writer
 from catalog import open as open_catalog
 from catalog.dtypes import Array
+from catalog.extras import advice
 from zoo.process import tune_process
 from zoo.recipe import Recipe, recipe_from, spread
 from zoo.result import tables
@@ -206,6 +207,9 @@ def main() -> int:
     try:
         _serve(sys.stdin, line)
     except BrokenPipeError:
+        return 1
+    except ModuleNotFoundError as error:
+        line.send(error=advice(error) or str(error))
         return 1
     except (CatalogError, ValueError, MemoryError, OSError) as error:
         line.send(error=str(error) or type(error).__name__)

@@ -72,7 +72,10 @@ def test_no_rows_are_said_to_be_none(phasezoo: Any, named: Catalog) -> None:
     "arguments",
     [
         ("sql", "SELECT * FROM models"),
-        ("sql", "SELECT 'nan'::DOUBLE, [1.5, 'inf'::DOUBLE], {'a': 'x'::BLOB}, DATE '2026-01-01'"),
+        (
+            "sql",
+            "SELECT 'nan'::DOUBLE, [1.5, 'inf'::DOUBLE], {'a': 'x'::BLOB}, DATE '2026-01-01'",
+        ),
         ("sql", "CREATE TABLE t AS SELECT 1"),
         ("sql", "FROM tensor_stats"),
         ("show", "digits"),
@@ -159,7 +162,9 @@ def test_an_interrupt_exits_with_130(phasezoo: Any, monkeypatch: Any, kind: Any)
     assert "Interrupted." in err
 
 
-def test_a_missing_extra_is_named_with_what_to_paste(phasezoo: Any, monkeypatch: Any) -> None:
+def test_a_missing_extra_is_named_with_what_to_paste(
+    phasezoo: Any, monkeypatch: Any
+) -> None:
     def missing(name: str) -> Callable[..., Any]:
         def fail(path: str) -> Catalog:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -169,7 +174,9 @@ def test_a_missing_extra_is_named_with_what_to_paste(phasezoo: Any, monkeypatch:
     monkeypatch.setattr("catalog.cli.open_catalog", missing("torch"))
     code, _, err = phasezoo("sql", "SELECT 1")
     assert code == 1
-    assert "needs torch, which is not installed. Paste: pip install 'phasezoo[train]'" in err
+    assert (
+        "this needs torch, which is not installed. Paste: pip install 'phasezoo[train]'" in err
+    )
     monkeypatch.setattr("catalog.cli.open_catalog", missing("phasezoo_bug"))
     with pytest.raises(ModuleNotFoundError, match="phasezoo_bug"):
         main(["sql", "SELECT 1"])
@@ -188,7 +195,9 @@ def test_the_help_lists_every_verb_and_the_version_is_printed(phasezoo: Any) -> 
     code, out, _ = phasezoo("--help")
     assert code == 0
     listed = out[out.index("Commands:") :].splitlines()
-    assert [line.split()[0] for line in listed if line[:3].strip()][1 : 1 + len(VERBS)] == VERBS
+    assert [line.split()[0] for line in listed if line[:3].strip()][
+        1 : 1 + len(VERBS)
+    ] == VERBS
     assert out.rstrip().splitlines()[-1].strip().startswith("Example: phasezoo ")
     assert phasezoo("--version")[1] == f"phasezoo, version {catalog.__version__}\n"
 
@@ -228,14 +237,19 @@ def test_show_finds_shards_and_architectures(phasezoo: Any, named: Catalog) -> N
     assert len(found["Tensors"]) == 5
     _, out, _ = phasezoo("show", manifest.arch_id, "--catalog", named.root, "--json")
     tensors = json.loads(out)[f"Architecture {manifest.arch_id}"]
-    assert [t["tensor"] for t in tensors] == [p.name for p in named.layout(manifest.arch_id)]
+    assert [t["tensor"] for t in tensors] == [
+        p.name for p in named.layout(manifest.arch_id)
+    ]
 
 
 @pytest.mark.parametrize(
     ("identifier", "message"),
     [
         ("digit", "Nothing is called 'digit'.*Closest: digits"),
-        ("run-of", "Several runs begin with 'run-of', e.g. run-of-digits-. and run-of-digits-."),
+        (
+            "run-of",
+            "Several runs begin with 'run-of', e.g. run-of-digits-. and run-of-digits-.",
+        ),
         ("run", "Nothing is called 'run'"),
         ("' OR 1=1 --", "Nothing is called"),
         (":name", "Nothing is called ':name'"),
@@ -261,7 +275,9 @@ def test_schema_documents_every_column_with_and_without_a_catalogue(
     assert added == {("runs", "dropout"), ("models", "sharpness")}
     assert all(row["unit"] and row["meaning"] for row in rows)
     models = {name for name, *_ in named.sql("DESCRIBE models").fetchall()}
-    documented = {row["column"] for row in rows if row["view"] in ("runs", "checkpoints", "models")}
+    documented = {
+        row["column"] for row in rows if row["view"] in ("runs", "checkpoints", "models")
+    }
     assert models == documented - {"*"}
     assert {c.name for c in (*RUNS, *CHECKPOINTS)} < models
 
@@ -279,7 +295,10 @@ def test_verify_exits_with_1_and_names_what_is_wrong(phasezoo: Any, zoo: Catalog
     code, out, _ = phasezoo("verify", "--catalog", zoo.root, "--json")
     assert code == 1
     (problem,) = json.loads(out)["problems"]
-    assert (problem["path"], problem["shard"]) == (manifest.files["runs"].path, manifest.shard)
+    assert (problem["path"], problem["shard"]) == (
+        manifest.files["runs"].path,
+        manifest.shard,
+    )
 
 
 def test_verify_keeps_leftovers_on_request(phasezoo: Any, zoo: Catalog) -> None:
@@ -294,7 +313,14 @@ def test_verify_keeps_leftovers_on_request(phasezoo: Any, zoo: Catalog) -> None:
 
 
 def test_tables_and_json_show_every_kind_of_value(capsys: Any) -> None:
-    row = {"a": None, "b": True, "c": 99_999, "d": 1e-9, "e": [1, float("inf")], "f": b"\x01"}
+    row = {
+        "a": None,
+        "b": True,
+        "c": 99_999,
+        "d": 1e-9,
+        "e": [1, float("inf")],
+        "f": b"\x01",
+    }
     print_table([row, {**row, "a": "x"}])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["-", "true", "99,999", "1e-09", "[1,", "inf]", "b'\\x01'"]
@@ -303,7 +329,16 @@ def test_tables_and_json_show_every_kind_of_value(capsys: Any) -> None:
     assert len({len(line) for line in lines[:1]}) == 1
 
 
-HEAVY = ["torch", "scipy", "sklearn", "datasets", "huggingface_hub", "matplotlib", "pandas", "zoo"]
+HEAVY = [
+    "torch",
+    "scipy",
+    "sklearn",
+    "datasets",
+    "huggingface_hub",
+    "matplotlib",
+    "pandas",
+    "zoo",
+]
 
 
 @pytest.mark.parametrize("verb", READING)
@@ -327,7 +362,9 @@ def test_a_reader_of_the_output_that_leaves_is_no_error(named: Catalog) -> None:
     code = "from catalog.console import main; main()"
     command = [sys.executable, "-c", code, "sql", "SELECT unnest(range(200000))"]
     command += ["--rows", "200000", "--catalog", str(named.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
         process.stdout.close()
@@ -338,5 +375,7 @@ def test_a_reader_of_the_output_that_leaves_is_no_error(named: Catalog) -> None:
 
 def test_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("phasezoo")
-    done = subprocess.run([command, "--version"], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(
+        [command, "--version"], capture_output=True, text=True, env=os.environ
+    )
     assert done.stdout == f"phasezoo, version {catalog.__version__}\n"

@@ -132,7 +132,9 @@ def mutated(value: dict[str, Any], keys: tuple[str, ...], to: Any) -> dict[str, 
 
 @pytest.mark.parametrize(("keys", "to"), MUTATIONS)
 def test_one_wrong_value_makes_a_manifest_corrupt(keys: tuple[str, ...], to: Any) -> None:
-    with pytest.raises(ShardCorrupt, match=r"here (is not a valid manifest: expected|states no)"):
+    with pytest.raises(
+        ShardCorrupt, match=r"here (is not a valid manifest: expected|states no)"
+    ):
         Manifest.from_json(mutated(record(), keys, to), "here")
 
 
@@ -141,7 +143,9 @@ def test_every_field_is_needed(content: str) -> None:
     for key in record(content):
         value = record(content)
         del value[key]
-        with pytest.raises(ShardCorrupt, match=key if key != "format" else "no format version"):
+        with pytest.raises(
+            ShardCorrupt, match=key if key != "format" else "no format version"
+        ):
             Manifest.from_json(value, "here")
     for kind in CONTENTS[content]:
         for key in ("path", "bytes", "sha256", "rows"):
@@ -153,19 +157,27 @@ def test_every_field_is_needed(content: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
     max_leaves=6,
 )
 PATHS = st.sampled_from(
     [(key,) for key in record()]
     + [("files", kind) for kind in CONTENTS["weights"]]
-    + [("files", k, f) for k in ("weights", "runs") for f in ("path", "bytes", "sha256", "rows")]
+    + [
+        ("files", k, f)
+        for k in ("weights", "runs")
+        for f in ("path", "bytes", "sha256", "rows")
+    ]
 )
 
 
 @given(st.lists(st.tuples(PATHS, JSON), max_size=3), JSON)
 @settings(max_examples=300)
-def test_any_json_is_a_manifest_or_a_catalogue_error(changes: list[Any], other: Any) -> None:
+def test_any_json_is_a_manifest_or_a_catalogue_error(
+    changes: list[Any], other: Any
+) -> None:
     value = record()
     for keys, to in changes:
         try:
@@ -190,7 +202,9 @@ def test_a_newer_major_format_is_refused_with_the_way_out(version: list[int]) ->
         lambda: check_format(version, "here"),
         lambda: Manifest.from_json({**record(), "format": version}, "here"),
     ):
-        with pytest.raises(CatalogError, match=r"format \d+\.\d.*reads up to 1.x. Upgrade: pip") as e:
+        with pytest.raises(
+            CatalogError, match=r"format \d+\.\d.*reads up to 1.x. Upgrade: pip"
+        ) as e:
             raises()
         assert not isinstance(e.value, ShardCorrupt)
 
@@ -243,13 +257,17 @@ def test_a_catalogue_with_a_lying_manifest_is_refused_when_read(
         catalog.open(zoo.root).load(verify=True)
 
 
-@pytest.mark.parametrize("columns", [["nope"], ["x", "nope"], ["run_id"], ["measure"], [""], []])
+@pytest.mark.parametrize(
+    "columns", [["nope"], ["x", "nope"], ["run_id"], ["measure"], [""], []]
+)
 def test_measure_columns_that_are_not_in_the_file_never_crash(
     zoo: Catalog, measure: Any, columns: list[str]
 ) -> None:
     made = measure(zoo, [{"run_id": "run-0", "step": 0, "x": 1.5}])
     path = zoo._folder.manifest(made.shard)
-    path.write_text(json.dumps(mutated(json.loads(path.read_text()), ("measure_columns",), columns)))
+    path.write_text(
+        json.dumps(mutated(json.loads(path.read_text()), ("measure_columns",), columns))
+    )
     (zoo.root / "HEAD").unlink()
     try:
         rows = catalog.open(zoo.root).sql("FROM models").fetchall()

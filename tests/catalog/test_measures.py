@@ -79,10 +79,14 @@ def test_the_newest_value_wins_and_a_null_never_overwrites(
     assert [row["run_id"] for row in found] == RUNS
     for row in found:
         assert row.keys() >= named
-        assert {c: row[c] for c in named} == {c: expected[row["run_id"]].get(c) for c in named}
+        assert {c: row[c] for c in named} == {
+            c: expected[row["run_id"]].get(c) for c in named
+        }
 
 
-RUN = st.tuples(st.just("run"), st.sampled_from("defg"), st.sampled_from([{}, {"extra": [1.5]}]))
+RUN = st.tuples(
+    st.just("run"), st.sampled_from("defg"), st.sampled_from([{}, {"extra": [1.5]}])
+)
 ANY_COLUMN = st.sampled_from(["new", "New", "other", "extra", "rank", "pzrank", 'q"'])
 ANY_VALUE = st.sampled_from([1, 2.5, "text", True, None])
 MEASURE = st.tuples(st.just("measure"), st.sampled_from("abcdefg"), ANY_COLUMN, ANY_VALUE)
@@ -94,7 +98,9 @@ MEASURE = st.tuples(st.just("measure"), st.sampled_from("abcdefg"), ANY_COLUMN, 
 @example([(("measure", "a", "new", 1), True), (("measure", "a", "New", 2), True)])
 @example([(("run", "d", {"extra": [1.5]}), True), (("measure", "d", "extra", 2.5), True)])
 @example([(("run", "d", {}), True), (("run", "d", {"extra": [1.5]}), True)])
-@example([(("run", "d", {}), True), (("measure", "d", "q\"", 1), False), (("run", "e", {}), True)])
+@example(
+    [(("run", "d", {}), True), (("measure", "d", 'q"', 1), False), (("run", "e", {}), True)]
+)
 @settings(max_examples=12)
 def test_an_index_extended_step_by_step_equals_one_built_from_nothing(
     new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]
@@ -124,7 +130,9 @@ def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
 ) -> None:
     built = []
     real = index.build
-    monkeypatch.setattr(index, "build", lambda c, r, m: (built.append(len(m)), real(c, r, m)))
+    monkeypatch.setattr(
+        index, "build", lambda c, r, m: (built.append(len(m)), real(c, r, m))
+    )
     models(zoo)
     assert built == [1]
     add(zoo, pa.table({"run_id": ["run-0"], "step": [0], "x": [1]}))
@@ -153,7 +161,9 @@ def test_measures_of_equal_sequence_are_ordered_by_content(zoo: Catalog) -> None
         path.write_text(path.read_text().replace('"sequence":3', '"sequence":2'))
     (zoo.root / "HEAD").unlink()
     merged = zoo.refreshed()
-    both = [m.files["measures"] for m in merged.snapshot.manifests if m.content == "measures"]
+    both = [
+        m.files["measures"] for m in merged.snapshot.manifests if m.content == "measures"
+    ]
     newest = max(both, key=lambda file: file.sha256)
     table = pq.read_table(merged.root / newest.path, partitioning=None)
     assert models(merged)[0]["x"] == table["x"][0].as_py()
@@ -171,10 +181,16 @@ GOOD = {"run_id": ["a"], "step": [0], "x": [1.5]}
         ({**GOOD, "step": pa.nulls(1, pa.int64())}, "'m' needs a 'step'"),
         ({**GOOD, "step": ["x"]}, "'step' of the measure 'm' must be int64. Got string"),
         ({**GOOD, "step": [0.5]}, "'step' of the measure 'm' must be int64. Got double"),
-        ({"run_id": ["a"] * 2, "step": [0] * 2, "x": [1, 2]}, r"Two rows of .*'m' have one"),
+        (
+            {"run_id": ["a"] * 2, "step": [0] * 2, "x": [1, 2]},
+            r"Two rows of .*'m' have one",
+        ),
         ({"run_id": ["a"], "step": [0]}, "no result in the measure 'm'"),
         ({**GOOD, "X": [1]}, "Two columns of the measure 'm' are called '[xX]'"),
-        ({**GOOD, "RUN_ID": ["a"]}, "Two columns of the measure 'm' are called '(run_id|RUN_ID)'"),
+        (
+            {**GOOD, "RUN_ID": ["a"]},
+            "Two columns of the measure 'm' are called '(run_id|RUN_ID)'",
+        ),
         ({**GOOD, "test_accuracy": [1.0]}, "cannot be called 'test_accuracy'.*'m_test_acc"),
         ({**GOOD, "Zoo": ["z"]}, "cannot be called 'Zoo'"),
         ({**GOOD, "shard": ["z"]}, "cannot be called 'shard'"),

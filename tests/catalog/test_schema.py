@@ -50,7 +50,10 @@ def test_documented_names_differ_but_for_the_keys() -> None:
         ({"PZ_x": [1]}, "'PZ_x' of runs starts with the reserved 'pz_'"),
         ({"": [1]}, "'' of runs has no printable name"),
         ({"a\nb": [1]}, r"'a\\nb' of runs has no printable name"),
-        ({"tags": [["a"]]}, "'tags' of runs is list<.*>; a free column must be one of string"),
+        (
+            {"tags": [["a"]]},
+            "'tags' of runs is list<.*>; a free column must be one of string",
+        ),
         ({"x": pa.array([1], pa.int32())}, "'x' of runs is int32; a free column must be"),
         ({"x": pa.nulls(1)}, "'x' of runs is null; a free column must be"),
     ],

@@ -46,9 +46,7 @@ def test_an_empty_catalogue_is_version_zero(new_zoo: Any) -> None:
     assert zoo.sql("FROM models").fetchall() == []
 
 
-def test_commits_of_a_writer_that_never_closed_are_seen(
-    zoo: Catalog, runs_of: Any
-) -> None:
+def test_commits_of_a_writer_that_never_closed_are_seen(zoo: Catalog, runs_of: Any) -> None:
     import pyarrow as pa
 
     with zoo.writer() as writer:
@@ -71,11 +69,24 @@ def test_a_deleted_head_is_rebuilt_from_the_manifests(
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"x", b"-1\n", b"1.0", b"1\n2", b"\xff\xfe1", b"1 abc", b"9" * 13, "１".encode(), b"1 \n"],
+    [
+        b"",
+        b"x",
+        b"-1\n",
+        b"1.0",
+        b"1\n2",
+        b"\xff\xfe1",
+        b"1 abc",
+        b"9" * 13,
+        "１".encode(),
+        b"1 \n",
+    ],
 )
 def test_a_damaged_head_is_refused_with_the_way_out(zoo: Catalog, text: bytes) -> None:
     (zoo.root / "HEAD").write_bytes(text)
-    with pytest.raises(ShardCorrupt, match=r"HEAD must hold a version .*Delete it: it is rebuilt"):
+    with pytest.raises(
+        ShardCorrupt, match=r"HEAD must hold a version .*Delete it: it is rebuilt"
+    ):
         catalog.open(zoo.root)
     (zoo.root / "HEAD").unlink()
     assert counted(zoo) == 5
@@ -97,7 +108,9 @@ def test_a_head_without_a_digest_is_read(zoo: Catalog) -> None:
     assert counted(zoo) == 5
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "3", '{"shards": {}}', '{"format": [1, 0]}', "{"])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "3", '{"shards": {}}', '{"format": [1, 0]}', "{"]
+)
 def test_a_snapshot_that_is_none_is_refused(zoo: Catalog, text: str) -> None:
     (zoo.root / "snapshots" / "1.json").write_text(text)
     for head in ("1\n", (zoo.root / "HEAD").read_text()):
@@ -114,7 +127,9 @@ def test_a_newer_major_format_is_refused_with_upgrade(zoo: Catalog, where: str) 
     (zoo.root / "HEAD").write_text("1\n")
     if where.startswith("manifests"):
         (zoo.root / "HEAD").unlink()
-    with pytest.raises(CatalogError, match=r"format 2\.0.*Upgrade: pip install -U phasezoo"):
+    with pytest.raises(
+        CatalogError, match=r"format 2\.0.*Upgrade: pip install -U phasezoo"
+    ):
         catalog.open(zoo.root)
 
 
@@ -148,7 +163,9 @@ def test_refreshing_without_publishing_sees_news_and_writes_nothing(
 
 
 @pytest.mark.parametrize("damage", ["deleted", "emptied", "truncated", "garbled", "latest"])
-def test_a_lost_or_damaged_cache_is_rebuilt(zoo: Catalog, metrics: Any, damage: str) -> None:
+def test_a_lost_or_damaged_cache_is_rebuilt(
+    zoo: Catalog, metrics: Any, damage: str
+) -> None:
     assert counted(zoo) == 5
     cache = zoo.root / "cache"
     (index,) = cache.glob("*.duckdb")
@@ -157,7 +174,11 @@ def test_a_lost_or_damaged_cache_is_rebuilt(zoo: Catalog, metrics: Any, damage: 
     elif damage == "latest":
         (cache / "latest.json").write_text('{"index": "../../x", "shards": [[]]}')
     else:
-        data = {"emptied": b"", "truncated": index.read_bytes()[:20_000], "garbled": b"x" * 9999}
+        data = {
+            "emptied": b"",
+            "truncated": index.read_bytes()[:20_000],
+            "garbled": b"x" * 9999,
+        }
         index.write_bytes(data[damage])
     assert counted(zoo) == 5
     metrics(zoo, "x")
@@ -165,14 +186,20 @@ def test_a_lost_or_damaged_cache_is_rebuilt(zoo: Catalog, metrics: Any, damage: 
     assert counted(zoo) == 6
 
 
-def test_an_index_that_another_process_forgot_is_no_error(zoo: Catalog, monkeypatch: Any) -> None:
+def test_an_index_that_another_process_forgot_is_no_error(
+    zoo: Catalog, monkeypatch: Any
+) -> None:
     import catalog.catalog as door
 
-    monkeypatch.setattr(door, "ensure_index", lambda folder, snapshot: folder.cache / "gone.duckdb")
+    monkeypatch.setattr(
+        door, "ensure_index", lambda folder, snapshot: folder.cache / "gone.duckdb"
+    )
     assert counted(zoo) == 5
 
 
-def test_superseded_indexes_are_deleted_but_for_the_last(zoo: Catalog, metrics: Any) -> None:
+def test_superseded_indexes_are_deleted_but_for_the_last(
+    zoo: Catalog, metrics: Any
+) -> None:
     for i in range(4):
         metrics(zoo, f"r{i}")
         assert counted(zoo) == 6 + i
@@ -202,12 +229,16 @@ def public(zoo: Catalog) -> Iterator[Path]:
     """A copy of the catalogue where other users may look."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        shutil.copytree(zoo.root, Path(name) / "zoo", ignore=shutil.ignore_patterns("cache"))
+        shutil.copytree(
+            zoo.root, Path(name) / "zoo", ignore=shutil.ignore_patterns("cache")
+        )
         yield Path(name) / "zoo"
 
 
 @pytest.mark.parametrize("cache", ["none", "empty", "stale", "current"])
-def test_a_read_only_folder_is_read(public: Path, files: Any, metrics: Any, cache: str) -> None:
+def test_a_read_only_folder_is_read(
+    public: Path, files: Any, metrics: Any, cache: str
+) -> None:
     zoo = catalog.open(public)
     if cache == "empty":
         (public / "cache").mkdir()
@@ -227,7 +258,9 @@ def test_a_read_only_folder_is_read(public: Path, files: Any, metrics: Any, cach
 
 
 @pytest.mark.parametrize("errno", [28, 30])
-@pytest.mark.parametrize("call", ["os.replace", "pathlib.Path.mkdir", "pathlib.Path.rename"])
+@pytest.mark.parametrize(
+    "call", ["os.replace", "pathlib.Path.mkdir", "pathlib.Path.rename"]
+)
 def test_where_nothing_can_be_written_everything_can_be_read(
     zoo: Catalog, metrics: Any, monkeypatch: Any, call: str, errno: int
 ) -> None:
@@ -251,7 +284,9 @@ def test_duckdb_running_out_of_disk_while_indexing_is_no_error(
 
     def connect(path: str = ":memory:", **kwargs: Any) -> Any:
         if path != ":memory:":
-            raise duckdb.IOException("IO Error: Could not write file: No space left on device")
+            raise duckdb.IOException(
+                "IO Error: Could not write file: No space left on device"
+            )
         return real(path, **kwargs)
 
     monkeypatch.setattr(duckdb, "connect", connect)

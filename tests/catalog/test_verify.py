@@ -105,7 +105,9 @@ def weights(zoo: Catalog) -> Path:
 
 
 @pytest.mark.parametrize("row", range(5))
-@pytest.mark.parametrize("tensor", ["fc.weight", "fc.bias", "bn.num_batches_tracked", "mask"])
+@pytest.mark.parametrize(
+    "tensor", ["fc.weight", "fc.bias", "bn.num_batches_tracked", "mask"]
+)
 def test_a_flipped_bit_of_a_payload_is_traced_to_row_and_tensor(
     zoo: Catalog, weights: Path, tensor: str, row: int
 ) -> None:
@@ -130,7 +132,9 @@ def test_a_flipped_bit_beside_the_payload_leaves_every_tensor_intact(
     weights.write_bytes(flipped(data, 8 * byte))
     details = [p.detail for p in problems(zoo)]
     assert details[0].startswith("sha256 is ")
-    assert details[1:] == ["every tensor is intact: the damage is in the footer or a page header"]
+    assert details[1:] == [
+        "every tensor is intact: the damage is in the footer or a page header"
+    ]
 
 
 def test_many_damaged_tensors_are_counted(
@@ -144,7 +148,9 @@ def test_many_damaged_tensors_are_counted(
     assert len(details) == 1 + 20 + 1
 
 
-@pytest.mark.parametrize("kind", ["weights", "runs", "checkpoints", "chunks", "tensor_stats"])
+@pytest.mark.parametrize(
+    "kind", ["weights", "runs", "checkpoints", "chunks", "tensor_stats"]
+)
 @pytest.mark.parametrize(
     ("damage", "detail"),
     [
@@ -172,7 +178,9 @@ def test_damage_is_told_even_when_its_metadata_is_damaged_too(
     (manifest,) = zoo.snapshot.manifests
     weights.write_bytes(flipped(weights.read_bytes(), 999))
     (zoo.root / manifest.files["chunks"].path).write_bytes(b"PAR1")
-    assert any("rows cannot be told: the shard's metadata" in p.detail for p in problems(zoo))
+    assert any(
+        "rows cannot be told: the shard's metadata" in p.detail for p in problems(zoo)
+    )
 
 
 def test_a_deleted_manifest_is_missed_and_its_files_are_kept(
@@ -206,7 +214,11 @@ def test_a_manifest_that_says_something_else_than_its_snapshot_is_reported(
     zoo: Catalog,
 ) -> None:
     (path,) = (zoo.root / "manifests").iterdir()
-    for key, to in [("created", "2020-01-01T00:00:00+00:00"), ("format", [1, 1]), ("sequence", 5)]:
+    for key, to in [
+        ("created", "2020-01-01T00:00:00+00:00"),
+        ("format", [1, 1]),
+        ("sequence", 5),
+    ]:
         intact = path.read_text()
         path.write_text(json.dumps({**json.loads(intact), key: to}))
         assert [p.detail for p in problems(zoo)] == [

@@ -36,8 +36,18 @@ def population(ids: list[str] = IDS, steps: list[int] | None = None) -> Populati
         ({"run_id": ["a", "a"]}, {}, None, "Two rows of runs have one run_id"),
         ({}, {"run_id": ["a", "c"]}, None, "2 stand in one only, e.g. 'b'"),
         ({}, {"run_id": ["a", "b", "a"], "step": [0, 0, 0]}, None, r"one \(run_id, step\)"),
-        ({"dropout": [1, 2]}, {"dropout": [1, 2]}, None, "'dropout'.* in runs and in checkpoints"),
-        ({"Dropout": [1, 2]}, {"dropout": [1, 2]}, None, "'dropout'.* in runs and in checkpoints"),
+        (
+            {"dropout": [1, 2]},
+            {"dropout": [1, 2]},
+            None,
+            "'dropout'.* in runs and in checkpoints",
+        ),
+        (
+            {"Dropout": [1, 2]},
+            {"dropout": [1, 2]},
+            None,
+            "'dropout'.* in runs and in checkpoints",
+        ),
         ({"test_loss": [1, 2]}, {}, None, "'test_loss'.* in runs and in checkpoints"),
         ({"step": [1, 2]}, {}, None, "'step'.* in runs and in checkpoints"),
         ({}, {"zoo": ["z", "z"]}, None, "'zoo'.* in runs and in checkpoints"),
@@ -71,7 +81,9 @@ def test_weights_that_are_not_exact_in_their_dtype_commit_nothing(
     new_zoo: Any, runs_of: Any, files: Any
 ) -> None:
     layout = Layout((Param("w", (2,), (), "bfloat16"),))
-    inexact = Population(np.full((1, 2), 0.1, np.float32), layout, pa.table({"run_id": ["a"], "step": [0]}))
+    inexact = Population(
+        np.full((1, 2), 0.1, np.float32), layout, pa.table({"run_id": ["a"], "step": [0]})
+    )
     zoo = new_zoo()
     with zoo.writer() as writer:
         with pytest.raises(LayoutMismatch, match="not exact in bfloat16"):
@@ -84,7 +96,12 @@ def test_splits_are_fixed_by_name_and_may_be_given(new_zoo: Any, metrics: Any) -
     ids = [f"r{i}" for i in range(6)]
     given = ["test", None, None, None, None, None]
     metrics(zoo, *ids, cell=["c", "c", None, None, "d", "d"], split_by_run=given)
-    rows = zoo.refreshed().sql("SELECT * FROM runs ORDER BY run_id").to_arrow_table().to_pylist()
+    rows = (
+        zoo.refreshed()
+        .sql("SELECT * FROM runs ORDER BY run_id")
+        .to_arrow_table()
+        .to_pylist()
+    )
     assert [r["split_by_run"] for r in rows] == ["test", *map(split, ids[1:])]
     assert {r["split_by_zoo"] for r in rows} == {split("zoo")}
     by_cell = [r["split_by_cell"] for r in rows]
@@ -92,7 +109,9 @@ def test_splits_are_fixed_by_name_and_may_be_given(new_zoo: Any, metrics: Any) -
     assert by_cell[2:4] == [split("zoo\0r2"), split("zoo\0r3")]
 
 
-def test_commits_are_numbered_in_order_whoever_makes_them(new_zoo: Any, runs_of: Any) -> None:
+def test_commits_are_numbered_in_order_whoever_makes_them(
+    new_zoo: Any, runs_of: Any
+) -> None:
     zoo = new_zoo()
     with zoo.writer() as one, zoo.writer() as other:
         made = [
@@ -112,7 +131,11 @@ def test_a_run_committed_twice_keeps_its_first_commit(new_zoo: Any, metrics: Any
     zoo.refreshed().sql("FROM runs").fetchall()
     metrics(zoo, "b", "c", seed=[2, 2])
     for _ in range(2):
-        rows = zoo.refreshed().sql("SELECT run_id, seed, step FROM models ORDER BY 1").fetchall()
+        rows = (
+            zoo.refreshed()
+            .sql("SELECT run_id, seed, step FROM models ORDER BY 1")
+            .fetchall()
+        )
         assert rows == [("a", 1, 0), ("b", 1, 0), ("c", 2, 0)]
 
 
@@ -161,7 +184,9 @@ def test_files_are_synced_before_they_are_renamed_and_their_folder_after(
         source, target = events[i][1], events[i + 1][1]
         assert ("sync", source) in events[:i]
         assert ("sync", str(Path(target).parent)) == events[i + 2]
-    assert events[renames[-1] + 1][1] == str(zoo.root / "manifests" / f"{manifest.shard}.json")
+    assert events[renames[-1] + 1][1] == str(
+        zoo.root / "manifests" / f"{manifest.shard}.json"
+    )
 
 
 def test_a_writer_makes_itself_known_under_the_commit_lock(

@@ -71,9 +71,9 @@ def test_a_trained_zoo_knows_its_grid(tiny_zoo):
         assert row[3] == row[4]
         assert row[5] == row[6]
         assert row[8] == f"width={row[3]} lr={row[5]}"
-        assert row[9:] == (20, 0.1, 1200, 40)
+        assert row[9:] == (20, 0.1, 1200, 30)
     scores = "SELECT DISTINCT step, epoch, train_evaluated FROM checkpoints ORDER BY 1"
-    assert counted(tiny_zoo.root, scores) == [(s, s / 60, 500) for s in (0, 20, 40)]
+    assert counted(tiny_zoo.root, scores) == [(s, s / 60, 500) for s in (0, 15, 30)]
 
 
 def test_a_finished_recipe_is_not_trained_again(tiny_zoo):

@@ -76,12 +76,12 @@ def test_a_child_starts_from_its_parents_weights_and_names_them(copy, child_reci
     assert len(children) == 2
     found = {}
     for i, (parent,) in enumerate(children["parents"]):
-        assert (parent["step"], parent["role"]) == (40, "init")
+        assert (parent["step"], parent["role"]) == (30, "init")
         found[parent["run_id"]] = children.weights[i]
     expected = dict(zip(parents["run_id"], parents.weights, strict=True))
     assert found.keys() == expected.keys()
     assert all((found[key] == expected[key]).all() for key in expected)
-    final = zoo.load("zoo = 'child' AND step = 40")
+    final = zoo.load("zoo = 'child' AND step = 30")
     assert (final.weights != children.weights).any(1).all()
     assert zoo.sql("SELECT count(*) FROM runs WHERE len(parents) > 0").fetchall() == [(2,)]
     assert planned(copy, child_recipe, digits) == []
@@ -116,7 +116,7 @@ def test_a_shard_holds_one_architecture_step_by_step(tmp_path, tiny_recipe, digi
     )
     widths, steps = zip(*(row[1:] for row in rows.fetchall()), strict=True)
     assert widths == ([3] * 12, [4] * 12)
-    assert steps == ([0] * 4 + [20] * 4 + [40] * 4,) * 2
+    assert steps == ([0] * 4 + [15] * 4 + [30] * 4,) * 2
 
 
 @pytest.mark.parametrize("limit", ["bytes", "seconds"])

@@ -1,0 +1,32 @@
+"""Optional dependencies, and what to paste when one is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "datasets": "train",
+    "PIL": "train",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "huggingface_hub": "hub",
+}
+"""Which extra installs which module."""
+
+
+def advice(error: ModuleNotFoundError) -> str | None:
+    """What to say about a missing module; None if no extra would install it."""
+    if error.name not in EXTRAS:
+        return None
+    return (
+        f"this needs {error.name}, which is not installed. Paste: "
+        f"pip install 'phasezoo[{EXTRAS[error.name]}]'"
+    )
+
+
+def require(module: str) -> None:
+    """Raise `ModuleNotFoundError` if a module is missing, without importing it."""
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
