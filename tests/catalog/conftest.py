@@ -4,7 +4,8 @@
 for every argument that is annotated with one.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def commit_measure(
 ) -> Manifest:
     with zoo.writer() as writer:
         return writer.commit_measures(pa.Table.from_pylist(list(rows)), name, {"seed": 0})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Power cuts are tested by the order of system calls, so that no test waits for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

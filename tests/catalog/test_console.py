@@ -175,7 +175,8 @@ def test_a_missing_extra_is_named_with_what_to_paste(
     code, _, err = phasezoo("sql", "SELECT 1")
     assert code == 1
     assert (
-        "this needs torch, which is not installed. Paste: pip install 'phasezoo[train]'" in err
+        "this needs torch, which is not installed. Paste: pip install 'phasezoo[train]'"
+        in err
     )
     monkeypatch.setattr("catalog.cli.open_catalog", missing("phasezoo_bug"))
     with pytest.raises(ModuleNotFoundError, match="phasezoo_bug"):

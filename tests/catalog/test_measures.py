@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import catalog
@@ -92,37 +92,67 @@ ANY_VALUE = st.sampled_from([1, 2.5, "text", True, None])
 MEASURE = st.tuples(st.just("measure"), st.sampled_from("abcdefg"), ANY_COLUMN, ANY_VALUE)
 
 
-@given(st.lists(st.tuples(RUN | MEASURE, st.booleans()), min_size=2, max_size=7))
-@example([(("measure", "d", "new", 1), True), (("run", "d", {}), True)])
-@example([(("measure", "a", "new", 1), True), (("measure", "a", "new", 2.5), True)])
-@example([(("measure", "a", "new", 1), True), (("measure", "a", "New", 2), True)])
-@example([(("run", "d", {"extra": [1.5]}), True), (("measure", "d", "extra", 2.5), True)])
-@example([(("run", "d", {}), True), (("run", "d", {"extra": [1.5]}), True)])
-@example(
-    [(("run", "d", {}), True), (("measure", "d", 'q"', 1), False), (("run", "e", {}), True)]
-)
-@settings(max_examples=12)
-def test_an_index_extended_step_by_step_equals_one_built_from_nothing(
-    new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]
-) -> None:
-    """Runs between measures, new columns, changed types, runs measured before they come."""
+STEPS = st.lists(st.tuples(RUN | MEASURE, st.booleans()), min_size=2, max_size=7)
+
+
+def check_extension(new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]) -> None:
+    """Commit step by step, look in between, and compare with an index built afresh."""
     zoo = new_zoo()
     metrics(zoo, "a", "b", "c")
     models(zoo.refreshed())
     for (what, run, *rest), look in steps:
         if what == "run":
             metrics(zoo, run, **rest[0])
-        elif rest[1] is not None:
-            add(zoo, pa.table({"run_id": [run], "step": [0], rest[0]: [rest[1]]}))
         else:
-            nothing = pa.nulls(1, pa.float64())
-            add(zoo, pa.table({"run_id": [run], "step": [0], rest[0]: nothing}))
+            column, value = rest
+            values = pa.nulls(1, pa.float64()) if value is None else pa.array([value])
+            add(zoo, pa.table({"run_id": [run], "step": [0], column: values}))
         if look:
             models(zoo.refreshed())
     opened = zoo.refreshed()
     rows, types = rebuilt(zoo)
     assert models(opened) == rows
     assert opened.sql("DESCRIBE models").fetchall() == types
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("measure", "d", "new", 1), ("run", "d", {})],
+        [("measure", "a", "new", 1), ("measure", "a", "new", 2.5)],
+        [("measure", "a", "new", 2.5), ("measure", "a", "new", 1)],
+        [("measure", "a", "new", 1), ("measure", "b", "new", "text")],
+        [("measure", "a", "new", 1), ("measure", "a", "New", 2)],
+        [("measure", "a", "rank", 1), ("measure", "a", "rank", 2)],
+        [("run", "d", {"extra": [1.5]}), ("measure", "d", "extra", 2.5)],
+        [("measure", "a", "extra", 2.5), ("run", "d", {"extra": [1.5]})],
+        [("run", "d", {}), ("run", "d", {"extra": [1.5]})],
+        [("run", "d", {}), ("measure", "d", 'q"', 1), ("run", "e", {})],
+        [("run", "d", {"filename": ["f"]}), ("measure", "d", "_shard", 1)],
+    ],
+)
+def test_an_index_extended_step_by_step_equals_one_built_from_nothing(
+    new_zoo: Any, metrics: Any, steps: list[Any]
+) -> None:
+    check_extension(new_zoo, metrics, [(step, True) for step in steps])
+
+
+@given(STEPS)
+@settings(max_examples=8)
+def test_extending_an_index_equals_building_it(
+    new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]
+) -> None:
+    """Runs between measures, new columns, changed types, runs measured before they come."""
+    check_extension(new_zoo, metrics, steps)
+
+
+@pytest.mark.slow
+@given(STEPS)
+@settings(max_examples=200)
+def test_extending_an_index_equals_building_it_often(
+    new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]
+) -> None:
+    check_extension(new_zoo, metrics, steps)
 
 
 def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
