@@ -111,6 +111,45 @@ class AdamW(Adam):
     decoupled = True
 
 
+class _Fused:
+    """Torch's fused Adam or AdamW, for a stack whose networks share all settings.
+
+    One pass over the memory in place of nine: three to four times as fast.
+    """
+
+    def __init__(
+        self,
+        kind: type[torch.optim.Adam],
+        weights: Tensor,
+        lr: float,
+        beta1: float,
+        weight_decay: float,
+    ) -> None:
+        self._weights, self._lr = weights, lr
+        self._optimizer = kind(
+            [weights], lr, (beta1, Adam.beta2), Adam.epsilon, weight_decay, fused=True
+        )
+
+    def step(self, gradient: Tensor, factor: float) -> None:
+        """Update the weights in place."""
+        self._weights.grad = gradient
+        self._optimizer.param_groups[0]["lr"] = self._lr * factor
+        self._optimizer.step()
+
+
+def make_optimizer(
+    name: str, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
+) -> Optimizer:
+    """The fastest optimiser of that name; parameters as for `SGD`."""
+    settings = [column.unique() for column in (lr, momentum, weight_decay)]
+    if name in _FUSED and all(len(values) == 1 for values in settings):
+        lr_, beta1, decay = (float(values) for values in settings)
+        return _Fused(_FUSED[name], weights, lr_, beta1, decay)
+    return OPTIMIZERS[name](weights, lr, momentum, weight_decay)
+
+
+_FUSED = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
 OPTIMIZERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], SGD | Adam]] = {
     "sgd": SGD,
     "adam": Adam,

@@ -17,7 +17,7 @@ from torch import Tensor
 from catalog import LayoutMismatch
 from catalog.dtypes import Array
 from zoo.evaluate import Evaluation, Score
-from zoo.optimizer import OPTIMIZERS
+from zoo.optimizer import make_optimizer
 from zoo.randomness import stream
 from zoo.replay import replayed
 from zoo.run import Run
@@ -124,7 +124,8 @@ def train_stack(
     }
     parameters = list(tensors.values())
     gradient = torch.empty_like(weights)
-    optimizer = OPTIMIZERS[runs[0].optimizer](
+    optimizer = make_optimizer(
+        runs[0].optimizer,
         weights,
         *(_column(runs, name, device) for name in ("lr", "momentum", "weight_decay")),
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from catalog import NotFound
-from zoo.optimizer import OPTIMIZERS, check_optimizer
+from zoo.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
 
 STEPS, D = 50, 7
 TORCH = {
@@ -94,3 +94,24 @@ def test_a_learning_rate_of_zero_moves_nothing(name):
 def test_an_unknown_optimizer_is_answered_with_the_closest():
     with pytest.raises(NotFound, match=r"No optimizer 'adamww'. Closest: adamw, adam"):
         check_optimizer("adamww")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_shared_settings_take_the_fused_path_to_the_same_weights(name):
+    nets = torch.tensor([[0.01, 0.9, 0.1]]).expand(4, 3)
+    start, steps = torch.ones(4, D), gradients(4)
+    fused = start.clone()
+    optimizer = make_optimizer(name, fused, *(nets[:, i : i + 1] for i in range(3)))
+    for step, gradient in enumerate(steps):
+        optimizer.step(gradient.clone(), factor(step))
+    torch.testing.assert_close(
+        fused, stacked(name, start, nets, steps), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_one_differing_net_keeps_every_net_on_its_own_settings():
+    nets = torch.tensor([[0.01, 0.9, 0.1], [0.02, 0.9, 0.1]])
+    optimizer = make_optimizer(
+        "adamw", torch.ones(2, D), *(nets[:, i : i + 1] for i in range(3))
+    )
+    assert type(optimizer) is OPTIMIZERS["adamw"]
