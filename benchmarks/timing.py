@@ -2,13 +2,15 @@
 
 A shared machine drifts by a factor of three from day to day and within minutes, so
 only ratios of times taken side by side count. Contestants run one after the other in
-every round, in an order that rotates, and medians over rounds are reported.
+every round, in an order drawn anew (what ran before leaves its traces in caches and in
+free memory), and medians over rounds are reported.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import sys
 import time
@@ -20,16 +22,23 @@ from typing import Any
 Contestants = Mapping[str, Callable[[], object]]
 
 
-def alternate(contestants: Contestants, rounds: int) -> dict[str, float]:
+def alternate(
+    contestants: Contestants, rounds: int, *, rehearse: bool = False
+) -> dict[str, float]:
     """Median seconds of each contestant; the first, untimed round warms up.
 
-    What a contestant returns is freed before the next one starts.
+    What a contestant returns is freed before the next one starts. With ``rehearse``
+    each one also runs untimed right before it is timed: some machines page out what is
+    idle for seconds, and a warm page cache has to be warm for every contestant.
     """
-    names = list(contestants)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    order = list(contestants)
+    seconds: dict[str, list[float]] = {name: [] for name in order}
+    draw = random.Random(0)
     for round_ in range(rounds + 1):
-        at = round_ % len(names)
-        for name in names[at:] + names[:at]:
+        draw.shuffle(order)
+        for name in order:
+            if rehearse:
+                contestants[name]()
             started = time.perf_counter()
             result = contestants[name]()
             elapsed = time.perf_counter() - started

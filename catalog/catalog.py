@@ -184,8 +184,10 @@ class Catalog:
         out: Array | None = None,
     ) -> Array:
         """One tensor of the selected networks; see `select` and `Selection.tensor`."""
+        if where is None:
+            return self._all.tensor(name, out)
         # The rest of models is not read; but ORDER BY may count its columns.
-        if where is None or (isinstance(where, str) and "order" not in where.lower()):
+        if isinstance(where, str) and "order" not in where.lower():
             return self._where(where, "shard, row").tensor(name, out)
         return self.select(where).tensor(name, out)
 
@@ -202,6 +204,11 @@ class Catalog:
                 f"No architecture {arch_id!r}. {closest(arch_id, self._layouts)}"
             )
         return self._layouts[arch_id]
+
+    @cached_property
+    def _all(self) -> Selection:
+        """Every checkpoint: the same for ever, as a catalogue does not change."""
+        return self._where(None, "shard, row")
 
     def _where(self, where: str | None, columns: str) -> Selection:
         self._provide(where or "")

@@ -81,7 +81,7 @@ class ShardReader:
                 "then fetch the shard again, or delete its manifest to give it up."
             ) from error
         weakref.finalize(self, os.close, self._descriptor)
-        size = os.fstat(self._descriptor).st_size
+        self._size = size = os.fstat(self._descriptor).st_size
         recorded = manifest.files["weights"].bytes
         self.trusted = size == recorded and footer_digest(path) == (
             manifest.footer_sha256,
@@ -107,7 +107,9 @@ class ShardReader:
             return
         if not self.trusted:
             out[...] = self._through_pyarrow(param)[rows]
-        elif len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
+            return
+        self._check_size()
+        if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
             self._contiguous(param, int(rows[0]), out)
         else:
             for chunk, values in zip(
@@ -123,6 +125,7 @@ class ShardReader:
         if not self.trusted:
             rows = np.array([row])
             return {p.name: self._one(p, rows) for p in self.layout}
+        self._check_size()
         group, within = divmod(row, self._group)
         return {
             name: views[group][within, ...].copy() if views else empty.copy()
@@ -139,14 +142,19 @@ class ShardReader:
         return next(iter(self._chunks.values()))[0].rows if self._chunks else 1
 
     @cached_property
+    def _bytes(self) -> Array:
+        """The file, mapped: what was read once is copied again without the kernel."""
+        mapped = mmap.mmap(self._descriptor, self._size, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8)
+
+    @cached_property
     def _views(self) -> dict[str, list[Array]]:
-        mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
         views: dict[str, list[Array]] = {}
         for name, chunks in self._chunks.items():
             param = self.layout[name]
             storage = dtype(param.dtype).storage
             views[name] = [
-                np.ndarray((c.rows, *param.shape), storage, mapped, c.offset)
+                np.ndarray((c.rows, *param.shape), storage, self._bytes.data, c.offset)
                 for c in chunks
             ]
         return views
@@ -162,10 +170,10 @@ class ShardReader:
         }
 
     def _contiguous(self, param: Param, first: int, out: Array) -> None:
-        """Consecutive rows: a few large reads straight into the destination."""
+        """Consecutive rows: a few large copies, announced to the disk beforehand."""
         last = first + len(out)
         jobs = []
-        target = out.reshape(-1).view(np.uint8).data
+        target = out.reshape(-1).view(np.uint8)
         for chunk in self._chunks[param.name]:
             start = max(first, chunk.first_row)
             stop = min(last, chunk.first_row + chunk.rows)
@@ -175,21 +183,27 @@ class ShardReader:
             to = target[
                 (start - first) * chunk.row_bytes : (stop - first) * chunk.row_bytes
             ]
+            self._announce(offset, len(to))
+            values = self._bytes[offset : offset + len(to)]
             for piece in range(0, len(to), _PIECE):
-                jobs.append((offset + piece, to[piece : piece + _PIECE]))
+                part = slice(piece, piece + _PIECE)
+                jobs.append((to[part], values[part]))
         if len(jobs) == 1:
-            self._fill(*jobs[0])
+            np.copyto(*jobs[0])
         else:
-            for _ in _POOL.map(lambda job: self._fill(*job), jobs):
+            for _ in _POOL.map(lambda job: np.copyto(*job), jobs):
                 pass
 
-    def _fill(self, offset: int, target: memoryview) -> None:
-        done = 0
-        while done < len(target):
-            count = os.preadv(self._descriptor, [target[done:]], offset + done)
-            if not count:
-                raise ShardCorrupt(f"{self.path} ended while it was read.")
-            done += count
+    def _announce(self, offset: int, length: int) -> None:
+        """Have a cold file read ahead in large pieces rather than page by page."""
+        if hasattr(os, "posix_fadvise"):
+            willneed = os.POSIX_FADV_WILLNEED
+            os.posix_fadvise(self._descriptor, offset, length, willneed)
+
+    def _check_size(self) -> None:
+        """Raise before the pages of a file that was cut are touched."""
+        if os.fstat(self._descriptor).st_size != self._size:
+            raise ShardCorrupt(f"{self.path} ended while it was read.")
 
     def check_keys(self, checkpoints: Sequence[tuple[int, str, int]]) -> None:
         """Prove that rows of a rewritten file are still where they were committed.

@@ -5,6 +5,7 @@ for every argument that is annotated with one.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,12 +170,20 @@ def small_layout() -> Layout:
     return LAYOUT
 
 
-@pytest.fixture
-def zoo(new_zoo: Callable[[], Catalog]) -> Catalog:
-    """A catalogue of its own with one shard of five networks."""
+@pytest.fixture(scope="session")
+def template(new_zoo: Callable[[], Catalog]) -> Path:
+    """One shard of five networks; not to be changed."""
     empty = new_zoo()
     commit_networks(empty, make_population(LAYOUT, 5))
-    return empty.refreshed()
+    return empty.root
+
+
+@pytest.fixture
+def zoo(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """A catalogue of its own with one shard of five networks."""
+    root = tmp_path_factory.mktemp("zoo")
+    shutil.copytree(template, root, dirs_exist_ok=True)
+    return catalog.open(root)
 
 
 @pytest.fixture(scope="session")

@@ -59,9 +59,9 @@ def test_it_is_written_under_the_commit_lock(
     calls = []
 
     def locked(*arguments: Any) -> None:
-        with (zoo.root / "writers" / "commit.lock").open("rb") as lock:
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = (zoo.root / "writers" / "commit.lock").open("rb")
+        with lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         calls.append(write_card(*arguments))
 
     monkeypatch.setattr(writer, "write_card", locked)
@@ -70,9 +70,9 @@ def test_it_is_written_under_the_commit_lock(
 
 
 def test_datasets_reads_every_configuration(
-    zoo: Catalog, readme: Path, tmp_path: Path, monkeypatch: Any
+    zoo: Catalog, readme: Path, tmp_path: Path
 ) -> None:
-    """The oracle is `datasets` itself, offline, on names that it would take for splits."""
+    """The oracle is `datasets` itself."""
     pytest.importorskip("datasets")
     from datasets import get_dataset_config_names, load_dataset
 

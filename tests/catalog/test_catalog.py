@@ -42,7 +42,7 @@ def weight_file(zoo: Catalog, name: str | None = None) -> Path:
     st.integers(1, 4),
     st.randoms(),
 )
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_a_population_comes_back_bit_for_bit_every_way(
     new_zoo: Any, commit: Any, population: Population, group: int, random: Any
 ) -> None:
@@ -137,7 +137,7 @@ def test_the_message_about_several_layouts_offers_a_condition_that_works(
     mixed: Any,
 ) -> None:
     zoo, _ = mixed
-    with pytest.raises(LayoutMismatch, match="3 layouts .*8 x .*4 x ") as caught:
+    with pytest.raises(LayoutMismatch, match=r"3 layouts .*8 x .*4 x ") as caught:
         zoo.load("row IS NOT NULL")
     condition = re.search(r"Add for example: (arch_id = '[^']+')$", str(caught.value))
     assert condition is not None
@@ -260,7 +260,7 @@ def test_float64_is_read_exactly_or_rounded_on_request(new_zoo: Any, commit: Any
     )
     pq.write_table(changed.set_column(2, changed.schema.field("w"), values), path)
     zoo = zoo.refreshed()
-    with pytest.raises(LayoutMismatch, match="2 float64 values .*inf.*lossy=True"):
+    with pytest.raises(LayoutMismatch, match=r"2 float64 values .*inf.*lossy=True"):
         zoo.load()
     assert zoo.load(lossy=True).weights.tolist() == [[float(np.float32(0.1)), np.inf]]
 

@@ -143,5 +143,7 @@ def test_the_arrow_type_has_the_bytes_of_the_tensor(name: str) -> None:
 
 
 def test_an_unknown_dtype_is_answered_with_the_closest() -> None:
-    with pytest.raises(LayoutMismatch, match="Unknown dtype 'bfloat15'. Closest: bfloat16"):
+    with pytest.raises(
+        LayoutMismatch, match=r"Unknown dtype 'bfloat15'. Closest: bfloat16"
+    ):
         dtype("bfloat15")

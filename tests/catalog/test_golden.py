@@ -139,9 +139,10 @@ def test_the_contract_needs_no_code_of_ours() -> None:
         (GOLDEN / "manifests" / f"{shard['shard']}.json").read_text()
     )
     path = GOLDEN / shard["files"]["weights"]["path"]
+    table = GOLDEN / shard["files"]["chunks"]["path"]
     chunks = duckdb.sql(
-        f'SELECT first_row, rows, "offset", row_bytes FROM '
-        f"'{GOLDEN / shard['files']['chunks']['path']}' WHERE tensor = 'fc.weight' ORDER BY 1"
+        f"SELECT first_row, rows, \"offset\", row_bytes FROM '{table}' "
+        "WHERE tensor = 'fc.weight' ORDER BY 1"
     ).fetchall()
     assert [chunk[:2] for chunk in chunks] == [(0, 2), (2, 1)]
     with path.open("rb") as file:

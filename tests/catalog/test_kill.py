@@ -158,15 +158,15 @@ def test_sixty_kills_lose_nothing_that_was_acknowledged(new_zoo: Any) -> None:
 
 
 def write_at_once(root: Path, writers: int, commits: int) -> int:
-    """Several writers beside three readers; how often this one saw a new count."""
+    """Several writers beside two readers; how often this one saw a new count."""
     seen, rows = [0], 3 * writers * commits
     with ExitStack() as stack:
         processes = [
             stack.enter_context(started(WRITER, root, f"w{i}", commits))
             for i in range(writers)
         ]
-        readers = [stack.enter_context(started(READER, root, rows)) for _ in range(2)]
-        for process in [*processes, *readers]:
+        reader = stack.enter_context(started(READER, root, rows))
+        for process in [*processes, reader]:
             go(process)
         while any(process.poll() is None for process in processes):
             counts = check_rows(catalog.open(root))
@@ -175,7 +175,7 @@ def write_at_once(root: Path, writers: int, commits: int) -> int:
             seen.append(sum(counts.values()))
         assert [process.returncode for process in processes] == [0] * writers
         assert [acknowledged(process) for process in processes] == [commits] * writers
-        assert [process.wait() for process in readers] == [0, 0]
+        assert reader.wait() == 0
     done = catalog.open(root)
     assert check_rows(done) == {f"w{i}": 3 * commits for i in range(writers)}
     sequences = [m.sequence for m in done.snapshot.manifests]
@@ -186,12 +186,12 @@ def write_at_once(root: Path, writers: int, commits: int) -> int:
     return len(set(seen))
 
 
-def test_four_writers_beside_three_readers_lose_nothing(new_zoo: Any) -> None:
-    assert write_at_once(new_zoo().root, writers=4, commits=6) > 1
+def test_four_writers_beside_two_readers_lose_nothing(new_zoo: Any) -> None:
+    assert write_at_once(new_zoo().root, writers=4, commits=4) > 1
 
 
 @pytest.mark.slow
-def test_four_writers_beside_three_readers_lose_nothing_for_long(new_zoo: Any) -> None:
+def test_four_writers_beside_two_readers_lose_nothing_for_long(new_zoo: Any) -> None:
     assert write_at_once(new_zoo().root, writers=4, commits=150) > 4
 
 

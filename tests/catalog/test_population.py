@@ -147,7 +147,7 @@ def test_other_layouts_and_unknown_columns_are_refused(
         Population.concat([one, other])
     with pytest.raises(LayoutMismatch, match="at least one population"):
         Population.concat([])
-    with pytest.raises(NotFound, match="No column 'run'. Closest: run_id"):
+    with pytest.raises(NotFound, match=r"No column 'run'. Closest: run_id"):
         one["run"]
     with pytest.raises(IndexError, match="out of range"):
         one.state_dict(3)

@@ -282,7 +282,7 @@ def test_offsets_that_lead_elsewhere_are_refused(
     hostile = dict(opened._chunks)
     hostile["fc.weight"] = [Chunk(**{**vars(hostile["fc.weight"][0]), **change})]
     with pytest.raises(
-        ShardCorrupt, match="offsets of tensor 'fc.weight' do not lead to its 7"
+        ShardCorrupt, match=r"offsets of tensor 'fc.weight' do not lead to its 7"
     ):
         ShardReader(path, opened._manifest, population.layout, hostile)
 

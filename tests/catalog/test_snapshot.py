@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import catalog
@@ -47,8 +48,6 @@ def test_an_empty_catalogue_is_version_zero(new_zoo: Any) -> None:
 
 
 def test_commits_of_a_writer_that_never_closed_are_seen(zoo: Catalog, runs_of: Any) -> None:
-    import pyarrow as pa
-
     with zoo.writer() as writer:
         writer.commit(runs_of(["x"]), pa.table({"run_id": ["x"], "step": [0]}))
         assert counted(zoo) == 6
@@ -189,10 +188,9 @@ def test_a_lost_or_damaged_cache_is_rebuilt(
 def test_an_index_that_another_process_forgot_is_no_error(
     zoo: Catalog, monkeypatch: Any
 ) -> None:
-    import catalog.catalog as door
-
     monkeypatch.setattr(
-        door, "ensure_index", lambda folder, snapshot: folder.cache / "gone.duckdb"
+        "catalog.catalog.ensure_index",
+        lambda folder, snapshot: folder.cache / "gone.duckdb",
     )
     assert counted(zoo) == 5
 
@@ -257,10 +255,10 @@ def test_a_read_only_folder_is_read(
     assert files(public) == before
 
 
-@pytest.mark.parametrize("errno", [28, 30])
-@pytest.mark.parametrize(
-    "call", ["os.replace", "pathlib.Path.mkdir", "pathlib.Path.rename"]
-)
+REFUSALS = [("os.replace", 28), ("os.replace", 30), ("pathlib.Path.mkdir", 30)]
+
+
+@pytest.mark.parametrize(("call", "errno"), [*REFUSALS, ("pathlib.Path.rename", 28)])
 def test_where_nothing_can_be_written_everything_can_be_read(
     zoo: Catalog, metrics: Any, monkeypatch: Any, call: str, errno: int
 ) -> None:

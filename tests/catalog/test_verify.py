@@ -87,12 +87,11 @@ def test_every_single_bit_of_a_manifest_is_reported(whole: Catalog) -> None:
     path.write_bytes(intact)
 
 
-def test_every_single_bit_of_head_is_reported_and_refused(whole: Catalog) -> None:
+def test_every_single_bit_of_head_is_refused(whole: Catalog) -> None:
     path = whole.root / "HEAD"
     intact = path.read_bytes()
     for bit in range(8 * len(intact)):
         path.write_bytes(flipped(intact, bit))
-        assert problems(whole), bit
         with pytest.raises(CatalogError, match=r"HEAD|snapshots"):
             catalog.open(whole.root)
     path.write_bytes(intact)

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,9 +199,9 @@ def test_a_writer_makes_itself_known_under_the_commit_lock(
 
     def watched(file: Any, how: int) -> None:
         if str(getattr(file, "name", "")).endswith(".writer"):
-            with (zoo.root / "writers" / "commit.lock").open("rb") as lock:
-                with pytest.raises(BlockingIOError):
-                    real(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = (zoo.root / "writers" / "commit.lock").open("rb")
+            with lock, pytest.raises(BlockingIOError):
+                real(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             seen.append(file.name)
         real(file, how)
 
@@ -310,8 +312,55 @@ def test_pyarrow_running_out_of_disk_is_reported_the_same_way(
 
     with zoo.writer() as writer:
         monkeypatch.setattr(Path, "with_name", full)
-        with pytest.raises(CatalogError, match="Cannot write to .*No space left on device"):
+        with pytest.raises(
+            CatalogError, match=r"Cannot write to .*No space left on device"
+        ):
             writer.commit(runs_of(more["run_id"].tolist()), more.table, more)
         monkeypatch.undo()
         assert [p for p in zoo.root.rglob("*.tmp")] == []
     assert len(zoo.refreshed().load()) == 5
+
+
+FILL_THE_DISK = """
+import sys
+from pathlib import Path
+import numpy as np, pyarrow as pa
+import catalog
+from catalog import CatalogError, Layout, Param, Population
+from catalog.verify import verify
+
+root, layout, commits = Path(sys.argv[1]), Layout((Param("w", (2000,)),)), 0
+zoo = catalog.open(root, create=True)
+try:
+    with zoo.writer() as writer:
+        while True:
+            ids = [f"{commits}-{i}" for i in range(20)]
+            table = pa.table({"run_id": ids, "step": [0] * 20})
+            runs = pa.table({"run_id": ids, "zoo": ["z"] * 20, "source": ["trained"] * 20})
+            weights = np.full((20, 2000), commits, np.float32)
+            writer.commit(runs, table, Population(weights, layout, table))
+            commits += 1
+except CatalogError as error:
+    assert f"Cannot write to {root}: No space left on device" in str(error), error
+assert commits > 3
+assert not list(root.rglob("*.tmp"))
+for _ in range(2):
+    opened = catalog.open(root)
+    assert opened.sql("SELECT count(*) FROM models").fetchall() == [(20 * commits,)]
+    assert len(opened.load(verify=True)) == 20 * commits
+    assert verify(root).problems == []
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """A file system of 3 MB, where the tests may mount one."""
+    mount = 'mount -t tmpfs -o size=3m none "$1" && shift && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", mount, "sh", str(tmp_path)]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("cannot mount a file system here")
+    fill = [sys.executable, "-c", FILL_THE_DISK, str(tmp_path / "zoo")]
+    done = subprocess.run([*command, *fill], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -95,6 +95,19 @@ def test_less_memory_makes_smaller_stacks(blobs, make_run):
     assert sizes == [32, 16, 5, 1, 1]
 
 
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_a_stack_has_no_more_transforms_than_copies_of_the_images_fit(
+    blobs, make_run, copies
+):
+    names = ["identity", "rot90", "rot180", "negate", "transpose"]
+    runs = [make_run("linear", transform=name, batch_size=1) for name in names]
+    images = sum(x.nbytes for x in blobs.x.values())
+    stacks = plan(runs, blobs, images * copies + 1, nets=99)
+    found = [len({run.transform for run in stack.runs}) for stack in stacks]
+    assert max(found) == copies
+    assert sum(found) == len(names)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_more_of_anything_takes_more_memory(make_run, optimizer):
     run = make_run(optimizer=optimizer)

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from catalog import LayoutMismatch
+from zoo.randomness import stream
 from zoo.samples import view
 from zoo.schedule import SCHEDULES
 from zoo.stack import build_architecture
@@ -164,10 +165,25 @@ def test_looking_more_often_changes_nothing(blobs, make_run, fit):
 
 
 def test_step_zero_is_the_initialisation(blobs, make_run, fit):
-    runs = [make_run(), make_run(init_scale=3.0), make_run(lr=9.0, order_seed=4)]
-    first = fit(blobs, *runs).checkpoints[0].weights
+    parent, start = ("parent", 1), start_of(make_run())
+    runs = [
+        make_run(),
+        make_run(init_scale=3.0),
+        make_run(init_from=parent, init_scale=3.0),
+    ]
+    first = fit(blobs, *runs, start={parent: start}).checkpoints[0].weights
     np.testing.assert_allclose(first[1], 3 * first[0], rtol=1e-6)
-    assert (first[2] == first[0]).all()
+    np.testing.assert_allclose(first[2], 3 * start, rtol=1e-6)
+    draw = stream(runs[0].seed, "init")
+    assert (first[0] == build_architecture(dict(runs[0].architecture)).init(draw)).all()
+
+
+def test_the_initialisation_depends_on_its_seed_alone(blobs, make_run, fit):
+    fields = {"lr": 9.0, "order_seed": 4, "label_noise": 0.5, "optimizer": "sgd"}
+    runs = [make_run(seed=3), make_run(seed=8, init_seed=3, **fields), make_run(seed=8)]
+    first = fit(blobs, *runs).checkpoints[0].weights
+    assert (first[1] == first[0]).all()
+    assert (first[2] != first[0]).any()
 
 
 def test_a_run_learns(blobs, make_run, fit):
@@ -212,7 +228,7 @@ def test_divergence_is_the_first_step_with_a_loss_that_is_not_finite(
 ):
     base = make_run("linear", steps=steps, checkpoints=(0, steps), weight_decay=0.5)
     corpse, start = dead(base)
-    rates = (0.02, 1e3, 1e6, 1e20, 1e38)
+    rates = (0.02, 10, 50, 1e6, 1e20, 1e38)  # 10 fails after 80 steps
     runs = [*(replace(base, lr=lr, seed=i) for i, lr in enumerate(rates)), corpse]
     trained = fit(blobs, *runs, start=start)
     for run, begin, found in zip(
