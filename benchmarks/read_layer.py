@@ -11,12 +11,13 @@ Compared with:
 - ``memcpy``: `numpy.copy` of an equal array that is already in memory. The ceiling.
 
 Fair because every contestant makes a new float32 array of shape (10000, 6, 8, 5, 5)
-each time (fresh memory, page faults included), every file is in the page cache (each
-contestant runs once untimed right before it is timed), and paths are ready. Ours is timed as the public call for all networks (which ones they
-are is remembered, as a catalogue does not change), the same with a condition (SQL every
-time), and the tensor of a selection made before, without any SQL; for information
-also into memory that is there already (``out=``), where no page is zeroed. All
-contestants are timed on all cores and bound to one core.
+each time (fresh memory, page faults included), paths are ready, and every file is in
+the page cache: each contestant runs once untimed right before it is timed. Ours is
+timed as the public call for all networks (which ones they are is remembered, as a
+catalogue does not change), the same with a condition (SQL every time), and the tensor
+of a selection made before, without any SQL; for information also into memory that is
+there already (``out=``), where no page is zeroed. All contestants are timed on all
+cores and bound to one core.
 """
 
 from __future__ import annotations

@@ -18,7 +18,11 @@ from catalog.errors import CatalogError
 )
 @click.argument("query")
 @click.option(
-    "--rows", default=60, show_default=True, help="Rows to print; --json prints all."
+    "--rows",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rows to print; --json prints all.",
 )
 @catalog_option
 @json_option
@@ -26,7 +30,8 @@ def sql(query: str, rows: int, catalog_path: str, as_json: bool) -> None:
     """Answer QUERY over the views that `phasezoo schema` lists."""
     relation = open_catalog(catalog_path).sql(query)
     if as_json:
-        print_json(arrow_table(relation).to_pylist())
+        # A limit renames columns that have one name; JSON objects would lose them.
+        print_json(arrow_table(relation.limit(1 << 60)).to_pylist())
         return
     table = arrow_table(relation.limit(rows + 1))
     print_table(table.slice(0, rows).to_pylist())

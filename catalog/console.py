@@ -70,7 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show(sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as error:
-        print(f"\nInterrupted. {error.__cause__ or error}", file=sys.stderr)
+        print(f"\nInterrupted. {error.__cause__ or error}".rstrip(), file=sys.stderr)
+        sys.exit(130)
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # DuckDB's own answer to Ctrl-C
+            raise
+        print("\nInterrupted.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

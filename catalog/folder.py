@@ -167,7 +167,8 @@ class Folder:
             return len(inside) == 1 or inside[0] in _OWN
         if path.suffix == ".writer":
             return inside[0] == "writers"
-        return inside[0] in ("weights", *KINDS) and path.suffix == ".parquet"
+        ours = SHARD_NAME.fullmatch(path.stem) and path.suffix == ".parquet"
+        return bool(ours) and inside[0] in ("weights", *KINDS)
 
 
 def write_outside(path: Path, text: str) -> None:

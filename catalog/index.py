@@ -172,7 +172,7 @@ def check_size(path: Path, expected: int) -> None:
     except FileNotFoundError as error:
         raise ShardCorrupt(
             f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
-            "then fetch the shard again, or delete its manifest to give it up."
+            "then fetch the shard again. To give it up, delete its manifest and HEAD."
         ) from error
     if size != expected:
         raise ShardCorrupt(

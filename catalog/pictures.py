@@ -26,7 +26,7 @@ MOST_NUMBERS = 100
 _LAST = "step = steps"
 
 _CELLS = """
-SELECT load, temperature, avg({measure}) AS value
+SELECT load, temperature, avg({measure}) AS value, count({measure}) < count(*) AS lost
 FROM (SELECT *, train_accuracy - test_accuracy AS gap FROM models)
 WHERE zoo = {zoo} AND {at} AND load IS NOT NULL AND temperature IS NOT NULL
 GROUP BY load, temperature ORDER BY load, temperature"""
@@ -130,6 +130,10 @@ def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
         ax.set_yticks(range(len(heats)), [f"{v:g}" for v in heats], fontsize=7)
         ax.set_title(title, fontsize=9)
         ax.set_xlabel(f"load: {names['load']}", fontsize=8)
+        for row in cells:
+            if row["lost"]:
+                at = loads.index(row["load"]) - 0.5, heats.index(row["temperature"]) - 0.5
+                ax.add_patch(_hatched(at))
         if grid.size <= MOST_NUMBERS:
             _numbers(ax, grid, image)
         bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
@@ -145,6 +149,13 @@ def _numbers(ax: Any, grid: Array, image: Any) -> None:
             colour = "w" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "k"
             text = f"{value:.2f}".replace("0.", ".", 1)
             ax.text(x, y, text, ha="center", va="center", fontsize=5.5, color=colour)
+
+
+def _hatched(at: tuple[float, float]) -> Any:
+    """Mark of a cell in which some networks diverged: its mean is over the others."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(at, 1, 1, fill=False, hatch="///", edgecolor="0.5", linewidth=0)
 
 
 def _figure(count: int, wide: float, high: float) -> tuple[Any, list[Any]]:

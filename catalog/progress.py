@@ -41,11 +41,14 @@ class Progress:
     def _write(self, done: float, now: float) -> None:
         seconds = max(now - self._start, 1e-9)
         rate = done / seconds
+        speed = f"{rate:,.1f} {self.unit}/s"
+        if 0 < rate < 1:
+            speed = f"{1 / rate:,.1f} s/{self.unit.removesuffix('s')}"
         left = (self.total - done) / rate if rate > 0 else float("inf")
         share = done / self.total if self.total else 1.0
         text = (
             f"{self.label} {done:,.0f}/{self.total:,.0f} {self.unit} ({share:.0%}), "
-            f"{rate:,.1f} {self.unit}/s, {clock(seconds)} gone, {clock(left)} left"
+            f"{speed}, {clock(seconds)} gone, {clock(left)} left"
         )
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

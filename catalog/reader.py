@@ -78,7 +78,7 @@ class ShardReader:
         except FileNotFoundError as error:
             raise ShardCorrupt(
                 f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
-                "then fetch the shard again, or delete its manifest to give it up."
+                "then fetch the shard again. To give it up, delete its manifest and HEAD."
             ) from error
         weakref.finalize(self, os.close, self._descriptor)
         self._size = size = os.fstat(self._descriptor).st_size
@@ -103,7 +103,10 @@ class ShardReader:
             C-contiguous along all but the first axis, in the storage dtype.
         """
         param = self.layout[tensor]
-        if not param.size or not len(rows):
+        if not len(rows):
+            return
+        self._check_rows(int(rows.min()), int(rows.max()))
+        if not param.size:
             return
         if not self.trusted:
             out[...] = self._through_pyarrow(param)[rows]
@@ -122,6 +125,7 @@ class ShardReader:
 
     def read_row(self, row: int) -> dict[str, Array]:
         """All tensors of one row, each a copy in its storage dtype."""
+        self._check_rows(row, row)
         if not self.trusted:
             rows = np.array([row])
             return {p.name: self._one(p, rows) for p in self.layout}
@@ -206,7 +210,7 @@ class ShardReader:
             raise ShardCorrupt(f"{self.path} ended while it was read.")
 
     def check_keys(self, checkpoints: Sequence[tuple[int, str, int]]) -> None:
-        """Prove that rows of a rewritten file are still where they were committed.
+        """Prove that rows of the file hold the checkpoints that they should.
 
         Parameters
         ----------
@@ -223,18 +227,35 @@ class ShardReader:
             if (run_ids[row], steps[row]) != (run_id, step):
                 raise ShardCorrupt(
                     f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
-                    f"run {run_id} at step {step} was committed: somebody rewrote the "
-                    "file with its rows in another order. Fetch or train it again."
+                    f"run {run_id} at step {step} was expected: the file was rewritten with "
+                    "its rows in another order, or checkpoints/ was. Fetch or train the "
+                    "shard again."
                 )
+
+    def _check_rows(self, first: int, last: int) -> None:
+        """Row numbers come from a file too."""
+        count = self._manifest.files["weights"].rows
+        if not 0 <= first <= last < count:
+            raise ShardCorrupt(
+                f"{self.path} has rows 0 to {count - 1}, but checkpoints/ names row "
+                f"{first if first < 0 else last}. Run 'phasezoo verify', then fetch or "
+                "train the shard again."
+            )
 
     def _check_chunks(self, size: int) -> None:
         """Offsets come from a file: they must lead to every row, and inside."""
         for param in stored_params(self.layout):
-            rows = 0
-            for chunk in self._chunks.get(param.name, ()):
+            rows, chunks = 0, self._chunks.get(param.name, [])
+            for chunk in chunks:
+                even = chunk.rows == self._group or chunk is chunks[-1]
                 end = chunk.offset + chunk.rows * chunk.row_bytes
                 known = (chunk.first_row, chunk.row_bytes) == (rows, param.nbytes)
-                if not known or chunk.rows < 1 or not 0 < chunk.offset <= end <= size:
+                if (
+                    not known
+                    or not even
+                    or chunk.rows < 1
+                    or not 0 < chunk.offset <= end <= size
+                ):
                     break
                 rows += chunk.rows
             if rows != self._manifest.files["weights"].rows:

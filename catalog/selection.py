@@ -121,7 +121,8 @@ class Selection:
         lossy : bool, default=False
             Round float64 that has no float32 equal instead of raising.
         verify : bool, default=False
-            Compare every tensor with its recorded hash.
+            Compare every tensor with its recorded hash, and every row's key with the
+            checkpoint that it should hold.
 
         Raises
         ------
@@ -158,6 +159,10 @@ class Selection:
         return next(iter(params.values()))
 
     def _verify(self, tensors: dict[str, Array]) -> None:
+        ids, steps = (self.table[name].to_pylist() for name in ("run_id", "step"))
+        for code, reader in enumerate(self._readers):
+            at = np.flatnonzero(self._codes == code).tolist()
+            reader.check_keys([(int(self._rows[i]), ids[i], steps[i]) for i in at])
         recorded = {}
         for part in self._fingerprints(self._names).to_pylist():
             recorded[part["shard"], part["row"], part["tensor"]] = part["blake3"]

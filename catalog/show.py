@@ -13,8 +13,8 @@ Rows = list[dict[str, Any]]
 _CHECKPOINT_SUMMARY = """
 step, count(*) AS checkpoints, avg(train_loss) AS train_loss,
 avg(train_accuracy) AS train_accuracy, avg(validation_accuracy) AS validation_accuracy,
-avg(test_accuracy) AS test_accuracy, min(test_accuracy) AS worst,
-max(test_accuracy) AS best"""
+avg(test_accuracy) AS test_accuracy, min(test_accuracy) AS worst_test,
+max(test_accuracy) AS best_test"""
 
 
 def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:

@@ -101,12 +101,6 @@ def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
     return snapshot
 
 
-def next_sequence(folder: Folder) -> int:
-    """Sequence number of the next commit; call it under the commit lock."""
-    manifests = refresh(folder, publish=False).manifests
-    return 1 + max((manifest.sequence for manifest in manifests), default=0)
-
-
 def _news(folder: Folder, head: Snapshot) -> set[str]:
     return folder.manifest_names() - head.shards.keys()
 

@@ -76,7 +76,7 @@ def verify(
         The catalogue's folder.
     sweep : bool, default=True
         Delete leftovers of writers that no longer run. Files of living writers are
-        left alone.
+        left alone; so is everything while HEAD, its snapshot or a manifest is damaged.
     progress : callable, optional
         Called with bytes done and bytes in total.
 
@@ -87,6 +87,7 @@ def verify(
     folder = Folder(root)
     result = Verification()
     manifests = _manifests(folder, result)
+    doubtful = bool(result.problems)  # what is committed is not certain: delete nothing
     jobs = [(m, kind, file) for m in manifests for kind, file in m.files.items()]
     total = sum(file.bytes for _, _, file in jobs)
     with ThreadPoolExecutor(2, "phasezoo-verify") as pool:
@@ -97,7 +98,7 @@ def verify(
             result.problems += problems
             progress(result.bytes, total)
     result.shards = len(manifests)
-    _sweep(folder, manifests, result, sweep)
+    _sweep(folder, manifests, result, sweep and not doubtful)
     return result
 
 

@@ -27,13 +27,19 @@ def bare(tmp_path_factory):
 
 def run(bare, *arguments):
     return subprocess.run(
-        [str(bare), *arguments], cwd=bare.parent, capture_output=True, text=True, check=False
+        [str(bare), *arguments],
+        cwd=bare.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def test_it_reads_a_catalogue_without_torch(bare):
     copy = shutil.copytree(Path(__file__).parent / "golden" / "v1", bare.parent / "v1")
-    done = run(bare, "sql", "SELECT count(*) > 0 AS full FROM models", "--catalog", str(copy))
+    done = run(
+        bare, "sql", "SELECT count(*) > 0 AS full FROM models", "--catalog", str(copy)
+    )
     assert done.returncode == 0, done.stderr
     assert "true" in done.stdout
 

@@ -49,9 +49,11 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 @click.command(epilog="Example: phasezoo train digits_mlp_phases --limit 24")
 @click.argument("recipe")
-@click.option("--limit", type=int, help="Train only so many runs, spread over the grid.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Train only so many runs, spread over the grid."
+)
 @click.option("--data", metavar="DIR", help="Folder with the data as files.")
-@click.option("--workers", type=int, help="Processes; default one per core.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default one per core.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--memory", metavar="SIZE", help="For all workers; default half of it.")
 @catalog_option

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catalog import CatalogError
 
+if TYPE_CHECKING:
+    from zoo.task import Data
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+WORKER = 450 << 20
+"""Bytes of a worker with torch before it has data; measured."""
+
 LEAST = 64 << 20
+"""Bytes that are left for a stack at least."""
 
 
 def parse_memory(text: str) -> int:
@@ -17,7 +26,7 @@ def parse_memory(text: str) -> int:
     Raises
     ------
     CatalogError
-        If the text is no size, or less than 64 MB.
+        If the text is no size.
 
     Examples
     --------
@@ -26,11 +35,34 @@ def parse_memory(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    if size < LEAST:
-        raise CatalogError(f"--memory must be at least 64MB, e.g. 4GB. Got {text!r}.")
+    if size < 1:
+        raise CatalogError(f"--memory must be a size such as 4GB. Got {text!r}.")
     return size
 
 
 def default_memory() -> int:
-    """Half of the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Half of the machine's memory, or of what the container may use."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdecimal():
+        sizes.append(int(text))
+    return min(sizes) // 2
+
+
+def stack_memory(memory: int, data: Data) -> int:
+    """Bytes of a worker's memory that its stacks may use.
+
+    Raises
+    ------
+    CatalogError
+        If torch and the data leave too little.
+    """
+    held = sum(array.nbytes for array in data.x.values())
+    left = memory - WORKER - held
+    if left < LEAST:
+        least = -(-(WORKER + held + LEAST) // (1 << 20))
+        raise CatalogError(
+            f"--memory leaves {memory >> 20} MB per worker; with {data.task.title} a "
+            f"worker needs at least {least} MB. Give more, or fewer --workers."
+        )
+    return left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -107,6 +108,11 @@ class Recipe:
     init_from: str = ""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,79}", self.name):
+            raise ValueError(
+                "The name of a recipe must be lower-case letters, digits and "
+                f"underscores, a letter first. Got {self.name!r}."
+            )
         names = [axis.name for axis in self.axes]
         if len(set(names)) != len(names):
             raise ValueError(f"Recipe {self.name!r} varies one field twice: {names}.")

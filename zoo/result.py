@@ -11,16 +11,18 @@ import pyarrow as pa
 from catalog import Population, __version__
 from catalog.names import canonical_json
 from catalog.schema import PARENTS
+from zoo.parents import Parents
 from zoo.run import Run
 from zoo.task import Data, describe
 from zoo.training import SPLITS, Trained
 
 
 def tables(
-    trained: Trained, data: Data, engine: str
+    trained: Trained, data: Data, engine: str, parents: Parents
 ) -> tuple[pa.Table, pa.Table, Population, str]:
     """Runs, checkpoints, weights and architecture of a stack.
 
+    Children are in the fixed splits of their parents.
     Checkpoints stand step by step, so that one step of all runs is contiguous.
     """
     runs = trained.stack.runs
@@ -44,6 +46,7 @@ def tables(
                 "status": "finished" if diverged < 0 else "diverged",
                 "diverged_step": None if diverged < 0 else diverged,
                 "parents": _parents(run),
+                **(parents[run.init_from].splits if run.init_from else {}),
                 "config": canonical_json(run.config()),
                 "code_version": __version__,
                 "engine": engine,
@@ -58,8 +61,8 @@ def tables(
     layout = trained.stack.architecture.layout
     population = Population(weights, layout, checkpoints.select(["run_id", "step"]))
     schema = pa.schema([("parents", PARENTS)])
-    parents = pa.Table.from_pylist([{"parents": r.pop("parents")} for r in rows], schema)
-    table = pa.Table.from_pylist(rows).append_column("parents", parents["parents"])
+    lineage = pa.Table.from_pylist([{"parents": r.pop("parents")} for r in rows], schema)
+    table = pa.Table.from_pylist(rows).append_column("parents", lineage["parents"])
     return table, checkpoints, population, architecture
 
 

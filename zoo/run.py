@@ -15,6 +15,9 @@ SEMANTICS = 1
 """Version of what training means; a change that changes weights raises it."""
 
 
+_REALS = ("lr", "momentum", "weight_decay", "label_noise", "init_scale")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's configuration.
@@ -43,7 +46,9 @@ class Run:
     seed : int
         Of every draw that has no seed of its own.
     init_seed, order_seed, subset_seed, noise_seed : int or None
-        Seeds of initialisation, data order, data subset and label noise.
+        Seeds of initialisation, data order, data subset and label noise. Without an
+        ``init_seed`` the cell takes part in the draw, so that no two cells share an
+        initialisation, which would leak between splits; give one to share it.
     train_samples : int or None
         Size of a random subset of the training data; None takes all.
     classes : tuple of int or None
@@ -90,6 +95,8 @@ class Run:
     cell: str = ""
 
     def __post_init__(self) -> None:
+        for name in _REALS:  # 1 and 1.0 are one configuration
+            object.__setattr__(self, name, float(getattr(self, name)))
         check_optimizer(self.optimizer)
         schedule(self.schedule)
         check_transform(self.transform)
@@ -143,6 +150,8 @@ class Run:
 
     def run_id(self, fingerprint: str) -> str:
         """Identifier derived from the content.
+
+        The zoo and the place in its grid are part of it: a run belongs to one zoo.
 
         Parameters
         ----------

@@ -237,8 +237,8 @@ class _Crew:
                 if message is not None and key in message:
                     return message[key]
         except KeyboardInterrupt:
-            self._stop()
-            raise
+            self.end()
+            raise KeyboardInterrupt("Nothing was trained yet.") from None
 
     def work(self, zoo: str, plan: Message) -> Summary:
         """Hand out stacks until all are committed."""

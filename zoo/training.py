@@ -110,7 +110,7 @@ def train_stack(
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
     evaluated = [
-        _first(seen, run.train_evaluated) for seen, run in zip(views, runs, strict=True)
+        _sample(seen, run.train_evaluated) for seen, run in zip(views, runs, strict=True)
     ]
     evaluations = {"train": Evaluation(data, "train", runs, evaluated, device)}
     for split in SPLITS[1:]:
@@ -192,7 +192,9 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
     weights = np.empty((len(stack), architecture.layout.d), np.float32)
     for i, run in enumerate(stack.runs):
         if run.init_from is None:
-            draw = stream(run.seed_for("init"), "init")
+            # Cells that shared an initialisation would leak it across splits by cell.
+            own = "init" if run.init_seed is not None else f"init of {run.cell}"
+            draw = stream(run.seed_for("init"), own)
             weights[i] = architecture.init(draw) * np.float32(run.init_scale)
             continue
         parent = start[run.init_from]
@@ -213,8 +215,12 @@ def _mark_diverged(diverged: Tensor, losses: Tensor, start: int) -> None:
         diverged[news] = start + bad[:, news].int().argmax(0)
 
 
-def _first(seen: View, count: int) -> View:
-    return View(seen.index[:count], seen.labels[:count])
+def _sample(seen: View, count: int) -> View:
+    """A fixed random sample of a run's view; files may be sorted by class."""
+    if count >= len(seen.index):
+        return seen
+    picks = np.sort(stream(0, "evaluated").permutation(len(seen.index))[:count])
+    return View(seen.index[picks], seen.labels[picks])
 
 
 def _column(runs: tuple[Run, ...], name: str, device: torch.device) -> Tensor:

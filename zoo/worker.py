@@ -24,8 +24,9 @@ import torch
 
 from catalog import CatalogError, Population, Writer
 from catalog import open as open_catalog
-from catalog.dtypes import Array
 from catalog.extras import advice
+from zoo.memory import stack_memory
+from zoo.parents import Parents, read_parents
 from zoo.process import tune_process
 from zoo.recipe import Recipe, recipe_from, spread
 from zoo.result import tables
@@ -89,27 +90,17 @@ def train_into(
     stack: Stack,
     data: Data,
     device: torch.device,
-    start: Mapping[tuple[str, int], Array],
+    parents: Parents,
     progress: Callable[[int], None],
 ) -> int:
     """Train one stack and hand it to the shards; returns how many runs diverged."""
+    start = {key: parent.weights for key, parent in parents.items()}
     trained = train_stack(stack, data, device, start=start, progress=progress)
     threads = torch.get_num_threads()
     version = f"torch {torch.__version__}"
     engine = f"{device.type}, {threads} threads, {version}, stack of {len(stack)}"
-    shards.add(tables(trained, data, engine))
+    shards.add(tables(trained, data, engine, parents))
     return int((trained.diverged >= 0).sum())
-
-
-def start_weights(catalog: str, stack: Stack) -> dict[tuple[str, int], Array]:
-    """Weights of the parents that a stack starts from."""
-    parents = sorted({run.init_from for run in stack.runs if run.init_from})
-    if not parents:
-        return {}
-    listed = ", ".join(f"('{run}', {step})" for run, step in parents)
-    population = open_catalog(catalog).load(f"(run_id, step) IN ({listed})")
-    keys = zip(population["run_id"], population["step"], strict=True)
-    return {(str(r), int(s)): w for (r, s), w in zip(keys, population.weights, strict=True)}
 
 
 class _Line:
@@ -129,15 +120,17 @@ def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[st
     store = open_catalog(setup["catalog"], create=True)
     parents: list[tuple[str, int]] = []
     if recipe.init_from:
-        table = store.select(recipe.init_from).table.select(["run_id", "step"])
-        parents = [(str(row["run_id"]), int(row["step"])) for row in table.to_pylist()]
+        # Its own runs may fit the condition too: they are children, never parents.
+        rows = store.select(recipe.init_from).table.to_pylist()
+        parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
     runs = spread(recipe.runs(data, parents), setup["limit"])
     known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
     todo = [run for run in runs if run.run_id(data.fingerprint) not in known]
     nets, workers = setup["nets"], setup["workers"]
     if nets is None and _device(setup["device"]).type != "cpu":
         nets, workers = max(len(todo), 1), 1
-    stacks = plan(todo, data, setup["memory"], nets=nets, workers=workers)
+    memory = stack_memory(setup["memory"], data)
+    stacks = plan(todo, data, memory, nets=nets, workers=workers)
     listed = [[run.config() for run in stack.runs] for stack in stacks]
     return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
 
@@ -191,8 +184,8 @@ def _serve(jobs: TextIO, line: _Line) -> None:
                 job = json.loads(text)
                 stack = Stack(tuple(Run.from_config(run) for run in job["runs"]))
                 size = len(stack)
-                start = start_weights(setup["catalog"], stack)
-                diverged = train_into(shards, stack, data, device, start, progress)
+                parents = read_parents(setup["catalog"], stack)
+                diverged = train_into(shards, stack, data, device, parents, progress)
                 line.send(diverged=diverged)
         except Stopped:
             pass

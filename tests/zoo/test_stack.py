@@ -79,9 +79,6 @@ def test_a_plan_is_a_partition_that_fits_the_memory(
         assert images <= memory or len({run.transform for run in stack.runs}) == 1
     work = [stack.work for stack in stacks]
     assert work == sorted(work, reverse=True)
-    assert len(stacks) >= min(
-        workers, len(runs) // max(1, len({shape_key(r) for r in runs}))
-    )
 
 
 def test_less_memory_makes_smaller_stacks(blobs, make_run):
@@ -93,6 +90,14 @@ def test_less_memory_makes_smaller_stacks(blobs, make_run):
         for memory in (40 * each, 20 * each, 5 * each, each, 1)
     ]
     assert sizes == [32, 16, 5, 1, 1]
+
+
+@pytest.mark.parametrize(("runs", "workers", "stacks"), [(9, 1, 1), (9, 2, 2), (3, 4, 3)])
+def test_every_worker_gets_a_stack_if_there_are_runs(
+    blobs, make_run, runs, workers, stacks
+):
+    same = [make_run(seed=seed) for seed in range(runs)]
+    assert len(plan(same, blobs, 1 << 40, nets=99, workers=workers)) == stacks
 
 
 @pytest.mark.parametrize("copies", [1, 2, 3])
