@@ -193,7 +193,8 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
     for i, run in enumerate(stack.runs):
         if run.init_from is None:
             # Cells that shared an initialisation would leak it across splits by cell.
-            own = "init" if run.init_seed is not None else f"init of {run.cell}"
+            shared = run.init_seed is not None or not run.cell
+            own = "init" if shared else f"init of {run.cell}"
             draw = stream(run.seed_for("init"), own)
             weights[i] = architecture.init(draw) * np.float32(run.init_scale)
             continue

@@ -135,6 +135,7 @@ def test_a_batch_that_the_data_cannot_fill_is_refused(digits, settings, steps):
         ({"epochs": 1, "steps": 10}, "needs either epochs or steps"),
         ({"epochs": None}, "needs either epochs or steps"),
         ({"seeds": ()}, "has no seeds"),
+        ({"name": "../grid"}, r"lower-case letters, .* Got '../grid'"),
         ({"width": 8}, "needs a width, or an axis called 'width'"),
         ({"load": Axis("momentum", (0.1,))}, "needs a width, or an axis"),
         ({"load": Axis("lr", (0.1,)), "width": 3}, "varies one field twice"),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from zoo.evaluate import Score
+from zoo.parents import SPLITS as SPLITS_BY
+from zoo.parents import Parent
 from zoo.result import tables
 from zoo.stack import Stack, build_architecture
 from zoo.training import SPLITS, Checkpoint, Trained
@@ -30,10 +32,11 @@ def finished(blobs, make_run):
     good = {split: Score(np.ones(3), np.ones(3)) for split in SPLITS}
     bad = {split: Score(LOSSES, ACCURACIES) for split in SPLITS}
     checkpoints = [Checkpoint(0, weights, good), Checkpoint(40, last, bad)]
+    parents = {("f00", 3): Parent(weights[1], dict.fromkeys(SPLITS_BY, "test"))}
     trained = Trained(
         Stack(runs), checkpoints, np.array([-1, 0, 17]), [240, 95, 240], [240, 90, 240]
     )
-    return runs, trained, tables(trained, blobs, "an engine")
+    return runs, trained, tables(trained, blobs, "an engine", parents)
 
 
 def test_a_run_is_a_row_with_its_configuration(finished, blobs):
@@ -45,15 +48,16 @@ def test_a_run_is_a_row_with_its_configuration(finished, blobs):
         assert row["architecture"] == architecture
         assert json.loads(architecture) == json.loads(json.dumps(run.architecture))
         assert (row["seed"], row["lr"], row["steps"]) == (run.seed, run.lr, run.steps)
-        assert (row["engine"], row["source"], row["zoo"]) == (
-            "an engine",
-            "trained",
-            "laws",
-        )
+        assert (row["engine"], row["source"]) == ("an engine", "trained")
     assert [row["train_samples"] for row in rows] == [240, 95, 240]
     assert [row["parents"] for row in rows] == [
         [], [{"run_id": "f00", "step": 3, "role": "init"}], [],
     ]  # fmt: skip
+
+
+def test_a_child_has_the_splits_of_its_parent_and_others_get_their_own(finished):
+    for name in SPLITS_BY:
+        assert finished[2][0][name].to_pylist() == [None, "test", None]
 
 
 def test_a_task_says_how_to_feed_the_network(finished, blobs):

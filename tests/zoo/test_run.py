@@ -49,6 +49,10 @@ def test_every_field_is_part_of_the_identity(field):
     assert replace(RUN, **{field: value}).run_id("data") != RUN.run_id("data")
 
 
+def test_whole_and_real_numbers_are_one_configuration():
+    assert replace(RUN, lr=1).run_id("data") == replace(RUN, lr=1.0).run_id("data")
+
+
 def test_the_data_are_part_of_the_identity():
     assert RUN.run_id("data") != RUN.run_id("other data")
 

@@ -9,7 +9,6 @@ import torch
 from torch.nn import functional
 
 from catalog import LayoutMismatch
-from zoo.randomness import stream
 from zoo.samples import view
 from zoo.schedule import SCHEDULES
 from zoo.stack import build_architecture
@@ -174,16 +173,27 @@ def test_step_zero_is_the_initialisation(blobs, make_run, fit):
     first = fit(blobs, *runs, start={parent: start}).checkpoints[0].weights
     np.testing.assert_allclose(first[1], 3 * first[0], rtol=1e-6)
     np.testing.assert_allclose(first[2], 3 * start, rtol=1e-6)
-    draw = stream(runs[0].seed, "init")
-    assert (first[0] == build_architecture(dict(runs[0].architecture)).init(draw)).all()
 
 
 def test_the_initialisation_depends_on_its_seed_alone(blobs, make_run, fit):
     fields = {"lr": 9.0, "order_seed": 4, "label_noise": 0.5, "optimizer": "sgd"}
-    runs = [make_run(seed=3), make_run(seed=8, init_seed=3, **fields), make_run(seed=8)]
+    runs = [
+        make_run(seed=3, init_seed=5),
+        make_run(seed=8, init_seed=5, cell="elsewhere", **fields),
+        make_run(seed=3, init_seed=6),
+    ]
     first = fit(blobs, *runs).checkpoints[0].weights
     assert (first[1] == first[0]).all()
     assert (first[2] != first[0]).any()
+
+
+def test_without_a_seed_of_its_own_every_cell_and_seed_has_its_initialisation(
+    blobs, make_run, fit
+):
+    runs = [make_run(seed=s, cell=c) for s, c in ((0, "a"), (0, "b"), (1, "a"), (0, "a"))]
+    first = fit(blobs, *runs).checkpoints[0].weights
+    assert len({weights.tobytes() for weights in first}) == 3
+    assert (first[3] == first[0]).all()
 
 
 def test_a_run_learns(blobs, make_run, fit):

@@ -10,9 +10,10 @@ import torch
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, Writer
+from zoo.parents import SPLITS, read_parents
 from zoo.run import Run
 from zoo.stack import Stack
-from zoo.worker import Shards, plan_stacks, start_weights, train_into
+from zoo.worker import Shards, plan_stacks, train_into
 
 CPU = torch.device("cpu")
 
@@ -32,8 +33,8 @@ def train_here(root, recipe, data, **options):
     with Writer(root) as writer:
         shards = Shards(writer, 1 << 30, lambda runs: None)
         for stack in planned(root, recipe, data, **options):
-            start = start_weights(str(root), stack)
-            train_into(shards, stack, data, CPU, start, lambda steps: None)
+            parents = read_parents(str(root), stack)
+            train_into(shards, stack, data, CPU, parents, lambda steps: None)
         shards.flush()
     return catalog.open(root)
 
@@ -87,6 +88,23 @@ def test_a_child_starts_from_its_parents_weights_and_names_them(copy, child_reci
     assert planned(copy, child_recipe, digits) == []
 
 
+def test_a_child_inherits_the_splits_of_its_parent(copy, child_recipe, digits):
+    zoo = train_here(copy, child_recipe, digits)
+    splits = ", ".join(SPLITS)
+    of = {
+        row[0]: row[1:] for row in zoo.sql(f"SELECT run_id, {splits} FROM runs").fetchall()
+    }
+    pairs = zoo.sql("SELECT run_id, parents[1].run_id FROM runs WHERE zoo = 'child'")
+    for child, parent in pairs.fetchall():
+        assert of[child] == of[parent]
+
+
+def test_a_child_is_no_parent_of_its_own_zoo(copy, child_recipe, digits):
+    every = replace(child_recipe, init_from="step = steps AND finite AND width = 3")
+    train_here(copy, every, digits)
+    assert planned(copy, every, digits) == []
+
+
 def test_a_child_without_parents_is_refused(child_recipe, digits, tmp_path):
     with pytest.raises(
         CatalogError, match=r"'child' starts from .* the catalogue has none"
@@ -96,7 +114,9 @@ def test_a_child_without_parents_is_refused(child_recipe, digits, tmp_path):
 
 def test_a_child_of_another_width_is_refused(copy, child_recipe, digits):
     wider = replace(child_recipe, load=replace(child_recipe.load, values=(5,)))
-    with pytest.raises(LayoutMismatch, match=r"starts from \w+ with \d+ weights, but mlp"):
+    with pytest.raises(
+        LayoutMismatch, match="'child' start from networks with other tensors than mlp"
+    ):
         train_here(copy, wider, digits)
 
 
