@@ -227,8 +227,8 @@ class ShardReader:
             if (run_ids[row], steps[row]) != (run_id, step):
                 raise ShardCorrupt(
                     f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
-                    f"run {run_id} at step {step} was expected: the file was rewritten with "
-                    "its rows in another order, or checkpoints/ was. Fetch or train the "
+                    f"run {run_id} at step {step} was expected: the file was rewritten "
+                    "with its rows in another order, or checkpoints/ was. Fetch or train the "
                     "shard again."
                 )
 
