@@ -17,7 +17,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def folder(tmp_path_factory):
     """A folder in which the README's second section was followed, on fewer networks."""
     path = tmp_path_factory.mktemp("readme")
-    run("phasezoo train digits_mlp_phases --limit 48 --workers 1", path)
+    run("phasezoo train digits_mlp_phases --limit 96 --workers 1", path)
     return path
 
 

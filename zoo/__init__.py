@@ -1,15 +1,20 @@
 """Training and rebuilding populations of networks.
 
-Names are imported when they are first used, so that starting to train does not wait for
-torch twice: `train` hands everything that needs it to worker processes.
+Names that need torch are imported when they are first used, so that starting to train
+does not wait for it twice: `train` hands everything that needs it to worker processes.
+`build` and `train` are also the names of their modules, which would hide them if they
+were imported later than those; they import torch when they are called.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from zoo.build import build as build
+from zoo.train import Summary as Summary
+from zoo.train import train as train
+
 if TYPE_CHECKING:
     from zoo.architecture import Architecture as Architecture
-    from zoo.build import build as build
     from zoo.recipe import Axis as Axis
     from zoo.recipe import Recipe as Recipe
     from zoo.recipe import recipe_named as recipe_named
@@ -17,21 +22,16 @@ if TYPE_CHECKING:
     from zoo.task import Task as Task
     from zoo.task import load_task as load_task
     from zoo.task import task_named as task_named
-    from zoo.train import Summary as Summary
-    from zoo.train import train as train
 
 _HOMES = {
     "Architecture": "architecture",
     "Axis": "recipe",
     "Recipe": "recipe",
     "Run": "run",
-    "Summary": "train",
     "Task": "task",
-    "build": "build",
     "load_task": "task",
     "recipe_named": "recipe",
     "task_named": "task",
-    "train": "train",
 }
 
 __all__ = [

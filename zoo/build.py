@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from catalog import Population
 from catalog.catalog import architecture_of
-from zoo.stack import build_architecture
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def build(population: Population, i: int) -> nn.Module:
@@ -23,6 +24,10 @@ def build(population: Population, i: int) -> nn.Module:
     RuntimeError
         If tensors do not fit the architecture (torch names them).
     """
+    import torch
+
+    from zoo.stack import build_architecture
+
     module = build_architecture(architecture_of(population, i)).module()
     state = {}
     for name, values in population.state_dict(i).items():

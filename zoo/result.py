@@ -11,6 +11,7 @@ import pyarrow as pa
 from catalog import Population, __version__
 from catalog.names import canonical_json
 from catalog.schema import PARENTS
+from zoo.parents import SPLITS as FIXED
 from zoo.parents import Parents
 from zoo.run import Run
 from zoo.task import Data, describe
@@ -46,7 +47,7 @@ def tables(
                 "status": "finished" if diverged < 0 else "diverged",
                 "diverged_step": None if diverged < 0 else diverged,
                 "parents": _parents(run),
-                **(parents[run.init_from].splits if run.init_from else {}),
+                **(parents[run.init_from].splits if run.init_from else _NO_SPLITS),
                 "config": canonical_json(run.config()),
                 "code_version": __version__,
                 "engine": engine,
@@ -65,6 +66,8 @@ def tables(
     table = pa.Table.from_pylist(rows).append_column("parents", lineage["parents"])
     return table, checkpoints, population, architecture
 
+
+_NO_SPLITS = dict.fromkeys(FIXED)  # the writer draws them
 
 _COPIED = (
     "zoo",

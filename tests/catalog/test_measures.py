@@ -84,6 +84,56 @@ def test_the_newest_value_wins_and_a_null_never_overwrites(
         }
 
 
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_the_newest_is_neither_the_greatest_nor_the_longest(
+    new_zoo: Any, metrics: Any, stepwise: bool
+) -> None:
+    zoo = new_zoo()
+    metrics(zoo, *RUNS)
+    history = {
+        "flat": ([5.5, None, 3.5], 3.5),
+        "rank": ([9, 1, None], 1),
+        "ok": ([True, False, None], False),
+        "phase": (["IV-B", "I", None], "I"),
+    }
+    for i in range(3):
+        commit = {column: [values[i]] for column, (values, _) in history.items()}
+        add(zoo, table_of({"run_id": ["b"], "step": [0], **commit}))
+        if stepwise:
+            models(zoo.refreshed())
+    found = {row["run_id"]: row for row in models(zoo.refreshed())}
+    assert {c: found["b"][c] for c in history} == {
+        c: last for c, (_, last) in history.items()
+    }
+    assert {c: found["a"][c] for c in history} == dict.fromkeys(history)
+
+
+@pytest.mark.parametrize("late", [2, 3, 4])
+def test_a_commit_that_arrives_after_newer_ones_takes_its_own_place(
+    zoo: Catalog, runs_of: Any, late: int
+) -> None:
+    """As when somebody fetches shard by shard: order is that of commits."""
+    with zoo.writer() as writer:
+        for value in (1, 2):
+            table = pa.table({"run_id": ["run-0"], "step": [0], "x": [value]})
+            writer.commit_measures(table, "m", {})
+        writer.commit(runs_of(["new"]), pa.table({"run_id": ["new"], "step": [0]}))
+    (path,) = (
+        zoo._folder.manifest(m.shard)
+        for m in zoo.refreshed().snapshot.manifests
+        if m.sequence == late
+    )
+    text = path.read_text()
+    path.unlink()
+    (zoo.root / "HEAD").unlink()
+    models(zoo.refreshed())
+    path.write_text(text)
+    found = models(zoo.refreshed())
+    assert found == rebuilt(zoo)[0]
+    assert [row["run_id"] for row in found][-1] == "new"
+    assert found[0]["x"] == 2
+
+
 RUN = st.tuples(
     st.just("run"), st.sampled_from("defg"), st.sampled_from([{}, {"extra": [1.5]}])
 )

@@ -271,8 +271,10 @@ def test_a_file_that_is_no_longer_the_shard_is_refused(
         {"offset": -4},
         {"offset": 1 << 40},
         {"rows": 0},
+        {"rows": 2},
         {"first_row": 1},
         {"row_bytes": 1 << 50},
+        {"row_bytes": 4},
     ],
 )
 def test_offsets_that_lead_elsewhere_are_refused(
@@ -280,11 +282,40 @@ def test_offsets_that_lead_elsewhere_are_refused(
 ) -> None:
     population, opened = written
     hostile = dict(opened._chunks)
-    hostile["fc.weight"] = [Chunk(**{**vars(hostile["fc.weight"][0]), **change})]
+    first, *rest = hostile["fc.weight"]
+    hostile["fc.weight"] = [Chunk(**{**vars(first), **change}), *rest]
     with pytest.raises(
         ShardCorrupt, match=r"offsets of tensor 'fc.weight' do not lead to its 7"
     ):
         ShardReader(path, opened._manifest, population.layout, hostile)
+
+
+def test_row_groups_of_uneven_length_are_refused(
+    path: Path, written: tuple[Population, ShardReader]
+) -> None:
+    """The row group of a row is found by division."""
+    population, opened = written
+    uneven = dict(opened._chunks)
+    first, *rest = uneven["mask"]
+    parts = [
+        Chunk("mask", 0, 2, first.offset, first.row_bytes),
+        Chunk("mask", 2, 1, first.offset + 2 * first.row_bytes, first.row_bytes),
+    ]
+    uneven["mask"] = [*parts, *rest]
+    with pytest.raises(ShardCorrupt, match="offsets of tensor 'mask' do not lead to its 7"):
+        ShardReader(path, opened._manifest, population.layout, uneven)
+
+
+def test_a_file_whose_values_moved_under_an_intact_footer_is_refused(
+    path: Path, written: tuple[Population, ShardReader]
+) -> None:
+    population, opened = written
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + bytes(12) + data[4:])
+    after = ShardReader(path, opened._manifest, population.layout, opened._chunks)
+    assert not after.trusted
+    with pytest.raises(ShardCorrupt, match=r"fc.weight cannot be read"):
+        after.read("fc.weight", np.arange(7), np.empty((7, 4, 3), np.float32))
 
 
 def test_a_file_that_shrinks_while_open_is_reported(
@@ -307,3 +338,19 @@ def test_a_rewritten_shard_with_a_flipped_bit_in_a_page_is_refused(
     after = ShardReader(path, opened._manifest, population.layout, opened._chunks)
     with pytest.raises(ShardCorrupt, match=r"fc.weight cannot be read .*CRC"):
         after.read("fc.weight", np.arange(7), np.empty((7, 4, 3), np.float32))
+
+
+@pytest.mark.parametrize("rows", [[7], [0, 7], [-1], [3, -1], [1 << 40]])
+def test_rows_that_the_shard_does_not_have_are_refused(
+    path: Path, written: tuple[Population, ShardReader], rows: list[int]
+) -> None:
+    population, opened = written
+    by_pyarrow(path, compression="zstd")
+    after = ShardReader(path, opened._manifest, population.layout, opened._chunks)
+    for shard_reader in (opened, after):
+        with pytest.raises(
+            ShardCorrupt, match="has rows 0 to 6, but checkpoints/ names row"
+        ):
+            shard_reader.read("mask", np.array(rows), np.empty((len(rows), 2, 2), bool))
+    with pytest.raises(ShardCorrupt, match="has rows 0 to 6"):
+        after.read_row(rows[-1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import zoo.train
 from catalog import CatalogError
 from zoo.architectures import MLP, CNNSmall
 from zoo.randomness import stream
@@ -23,6 +23,7 @@ from zoo.task import Data, Raw, Task, load_task, prepare, task_named
 from zoo.training import Trained, train_stack
 
 CPU = torch.device("cpu")
+TRAIN = import_module("zoo.train")  # `zoo.train` is the function
 SIDE, CLASSES = 20, 6
 
 
@@ -155,21 +156,21 @@ def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     root = tmp_path_factory.mktemp("tiny") / "zoo"
     refusals: list[CatalogError] = []
 
-    class Intruder(zoo.train.Progress):
+    class Intruder(TRAIN.Progress):
         """Starts training the same recipe while it is trained."""
 
         def update(self, done: float) -> None:
             super().update(done)
             if not refusals:
                 try:
-                    zoo.train.train(TINY, root, workers=1)
+                    TRAIN.train(TINY, root, workers=1)
                 except CatalogError as error:
                     refusals.append(error)
 
-    first = zoo.train.train(TINY, root, limit=3, workers=1)
+    first = TRAIN.train(TINY, root, limit=3, workers=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo.train, "Progress", Intruder)
-        second = zoo.train.train(TINY, root, workers=1)
+        patch.setattr(TRAIN, "Progress", Intruder)
+        second = TRAIN.train(TINY, root, workers=1)
     (refusal,) = refusals
     return SimpleNamespace(
         root=root, recipe=TINY, first=first, second=second, refusal=refusal

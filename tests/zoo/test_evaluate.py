@@ -1,5 +1,7 @@
 """Loss and accuracy of a stack against one network at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,18 @@ def test_long_splits_are_scored_in_chunks(blobs, make_run, monkeypatch):
     parts = score(blobs, "train", runs, weights)
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-6)
     np.testing.assert_array_equal(parts.accuracy, whole.accuracy)
+
+
+def test_bytes_are_normalised_as_they_are_scored(blobs, make_run):
+    stored = {
+        split: np.rint((x * blobs.std + blobs.mean) * 255).astype(np.uint8)
+        for split, x in blobs.x.items()
+    }
+    runs, weights = [make_run()] * 2, draw_weights(make_run(), 2)
+    found = score(replace(blobs, x=stored), "test", runs, weights)
+    expected = score(blobs, "test", runs, weights)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
+    assert (found.accuracy == expected.accuracy).all()
 
 
 @pytest.mark.parametrize("other", ["same data", "own data"])

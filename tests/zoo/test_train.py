@@ -8,18 +8,19 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import catalog
-import zoo.train
 from catalog import CatalogError
 from catalog.verify import verify
 from zoo.recipe import Axis
 from zoo.train import train
 
+TRAIN = import_module("zoo.train")  # `zoo.train` is the function
 PHASEZOO = str(Path(sys.executable).with_name("phasezoo"))
 
 
@@ -130,14 +131,14 @@ def test_a_killed_worker_costs_what_it_had_not_committed(
             super().__init__(*args, **options)
             processes.append(self)
 
-    class Killer(zoo.train.Progress):
+    class Killer(TRAIN.Progress):
         def update(self, done):
             processes[0].send_signal(signal.SIGKILL)
 
     train(long_recipe, root, limit=2, workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr(zoo.train.subprocess, "Popen", Watched)
-        patch.setattr(zoo.train, "Progress", Killer)
+        patch.setattr(subprocess, "Popen", Watched)
+        patch.setattr(TRAIN, "Progress", Killer)
         with pytest.raises(CatalogError, match=r"A worker ended with code -9; \d runs are"):
             train(long_recipe, root, workers=workers)
     assert len(processes) == workers

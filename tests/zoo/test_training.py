@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from catalog import LayoutMismatch
+from zoo.run import SEMANTICS
 from zoo.samples import view
 from zoo.schedule import SCHEDULES
 from zoo.stack import build_architecture
@@ -38,6 +39,15 @@ VARIATIONS = {
     "init_from": {"init_from": ("parent", 40)},
 }
 LAST = -1
+GOLDEN = [
+    -0.004104751627892256,
+    -0.02299942448735237,
+    -0.018363434821367264,
+    -0.003785582259297371,
+    0.01678594946861267,
+    -0.009852015413343906,
+    0.4037714317440987,
+]
 
 
 def final(trained, i=0):
@@ -283,3 +293,13 @@ def test_a_run_of_no_steps_stores_its_initialisation(blobs, make_run, fit):
     assert [c.step for c in trained.checkpoints] == [0]
     assert trained.diverged.tolist() == [-1]
     assert np.isfinite(loss(trained))
+
+
+def test_training_means_the_same_for_ever(blobs, make_run, fit):
+    """Golden: if this fails, raise `SEMANTICS` in zoo.run, then the numbers here."""
+    run = make_run(label_noise=0.1, train_samples=100, cell="width=7", train_evaluated=50)
+    trained = fit(blobs, run)
+    first, last = trained.checkpoints[0].weights[0, :3], final(trained)[:3]
+    assert first.tolist() == GOLDEN[:3]
+    assert [*last.tolist(), loss(trained)] == pytest.approx(GOLDEN[3:], rel=1e-4)
+    assert SEMANTICS == 1
