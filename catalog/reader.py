@@ -228,8 +228,8 @@ class ShardReader:
                 raise ShardCorrupt(
                     f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
                     f"run {run_id} at step {step} was expected: the file was rewritten "
-                    "with its rows in another order, or checkpoints/ was. Fetch or train the "
-                    "shard again."
+                    "with its rows in another order, or checkpoints/ was. Fetch or "
+                    "train the shard again."
                 )
 
     def _check_rows(self, first: int, last: int) -> None:

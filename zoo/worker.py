@@ -129,8 +129,7 @@ def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[st
     nets, workers = setup["nets"], setup["workers"]
     if nets is None and _device(setup["device"]).type != "cpu":
         nets, workers = max(len(todo), 1), 1
-    memory = stack_memory(setup["memory"], data)
-    stacks = plan(todo, data, memory, nets=nets, workers=workers)
+    stacks = plan(todo, data, setup["memory"], nets=nets, workers=workers)
     listed = [[run.config() for run in stack.runs] for stack in stacks]
     return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
 
@@ -162,6 +161,7 @@ def _serve(jobs: TextIO, line: _Line) -> None:
     recipe = recipe_from(setup["recipe"])
     directory = None if setup["data"] is None else Path(setup["data"])
     data = load_task(recipe.data_task, directory)
+    setup["memory"] = stack_memory(setup["memory"], data)
     if setup["leads"]:
         line.send(accepted={"zoo": recipe.name, "device": device.type})
         if not jobs.readline():
