@@ -292,8 +292,13 @@ def _measure_columns(measures: Sequence[Manifest]) -> list[str]:
     spelled: dict[bytes, str] = {}
     for manifest in measures:
         for column in manifest.measure_columns:
-            spelled.setdefault(column.encode().lower(), column)
+            spelled.setdefault(_spelling(column), column)
     return list(spelled.values())
+
+
+def _spelling(column: str) -> bytes:
+    """What SQL compares: the name with the case of ASCII letters ignored."""
+    return column.encode().lower()
 
 
 def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
@@ -301,7 +306,9 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
 
     A rebuild is needed when a new shard repeats a known run (the first commit wins),
     brings columns or types that the tables do not have, holds a checkpoint that was
-    measured before it came, or was committed before one that is already in.
+    measured before it came, or was committed before one that is already in; and always
+    when some shard has a column in runs that another has in checkpoints, as ``models``
+    then renames one of them.
     """
     newest = connection.execute("SELECT coalesce(max(sequence), -1) FROM shards")
     last = newest.fetchall()[0][0]
@@ -317,6 +324,11 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
         connection.register(f"_{table}", values)
         if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
             return False
+    runs, points = (
+        {*map(_spelling, _types(connection, t))} for t in ("runs", "checkpoints")
+    )
+    if runs & points != {b"run_id"}:
+        return False
     for known in (
         "_runs JOIN runs USING (run_id)",
         "_checkpoints JOIN pz_waiting USING (run_id, step)",
@@ -352,9 +364,9 @@ def _update_models(
     _measure_rows(connection, root, measures)
     types, known = _types(connection, "measure_rows"), _types(connection, "models")
     own = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
-    spelled = {name.encode().lower(): name for name in known}
+    spelled = {_spelling(name): name for name in known}
     for column in columns:
-        same = spelled.get(column.encode().lower(), column)
+        same = spelled.get(_spelling(column), column)
         if same != column or same in own or known.get(same, types[same]) != types[same]:
             return False
     for column in columns:

@@ -1,6 +1,7 @@
 """What every exported architecture, task and recipe promises."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,10 +56,13 @@ member = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_core() -> Iterator[None]:
+    """Tests run side by side: two threads each would wait for one another."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 1)
+        yield
     torch.set_num_threads(before)
 
 

@@ -139,13 +139,16 @@ RUN = st.tuples(
 )
 ANY_COLUMN = st.sampled_from(["new", "New", "other", "extra", "rank", "pzrank", 'q"'])
 ANY_VALUE = st.sampled_from([1, 2.5, "text", True, None])
+POINT = st.tuples(st.just("point"), st.sampled_from("defg"), st.just({"extra": [2]}))
 MEASURE = st.tuples(st.just("measure"), st.sampled_from("abcdefg"), ANY_COLUMN, ANY_VALUE)
 
 
-STEPS = st.lists(st.tuples(RUN | MEASURE, st.booleans()), min_size=2, max_size=7)
+STEPS = st.lists(st.tuples(RUN | POINT | MEASURE, st.booleans()), min_size=2, max_size=7)
 
 
-def check_extension(new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]) -> None:
+def check_extension(
+    new_zoo: Any, metrics: Any, runs_of: Any, steps: list[tuple[Any, bool]]
+) -> None:
     """Commit step by step, look in between, and compare with an index built afresh."""
     zoo = new_zoo()
     metrics(zoo, "a", "b", "c")
@@ -153,6 +156,10 @@ def check_extension(new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]) -
     for (what, run, *rest), look in steps:
         if what == "run":
             metrics(zoo, run, **rest[0])
+        elif what == "point":
+            points = pa.table({"run_id": [run], "step": [0], **rest[0]})
+            with zoo.writer() as writer:
+                writer.commit(runs_of([run]), points)
         else:
             column, value = rest
             values = pa.nulls(1, pa.float64()) if value is None else pa.array([value])
@@ -178,31 +185,33 @@ def check_extension(new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]) -
         [("measure", "a", "extra", 2.5), ("run", "d", {"extra": [1.5]})],
         [("run", "d", {}), ("run", "d", {"extra": [1.5]})],
         [("run", "d", {}), ("measure", "d", 'q"', 1), ("run", "e", {})],
+        [("run", "d", {"extra": [1]}), *(("point", x, {"extra": [2]}) for x in "ef")],
+        [("run", "d", {"Extra": [1]}), *(("point", x, {"extra": [2]}) for x in "ef")],
         [("run", "d", {"filename": ["f"]}), ("measure", "d", "_shard", 1)],
     ],
 )
 def test_an_index_extended_step_by_step_equals_one_built_from_nothing(
-    new_zoo: Any, metrics: Any, steps: list[Any]
+    new_zoo: Any, metrics: Any, runs_of: Any, steps: list[Any]
 ) -> None:
-    check_extension(new_zoo, metrics, [(step, True) for step in steps])
+    check_extension(new_zoo, metrics, runs_of, [(step, True) for step in steps])
 
 
 @given(STEPS)
 @settings(max_examples=4)
 def test_extending_an_index_equals_building_it(
-    new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]
+    new_zoo: Any, metrics: Any, runs_of: Any, steps: list[tuple[Any, bool]]
 ) -> None:
     """Runs between measures, new columns, changed types, runs measured before they come."""
-    check_extension(new_zoo, metrics, steps)
+    check_extension(new_zoo, metrics, runs_of, steps)
 
 
 @pytest.mark.slow
 @given(STEPS)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_extending_an_index_equals_building_it_often(
-    new_zoo: Any, metrics: Any, steps: list[tuple[Any, bool]]
+    new_zoo: Any, metrics: Any, runs_of: Any, steps: list[tuple[Any, bool]]
 ) -> None:
-    check_extension(new_zoo, metrics, steps)
+    check_extension(new_zoo, metrics, runs_of, steps)
 
 
 def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(

@@ -1,5 +1,6 @@
 """A small problem, the oracle (one network, plain torch), and a trained catalogue."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -28,10 +29,13 @@ SIDE, CLASSES = 20, 6
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_core() -> Iterator[None]:
+    """Tests run side by side: two threads each would wait for one another."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 1)
+        yield
     torch.set_num_threads(before)
 
 
