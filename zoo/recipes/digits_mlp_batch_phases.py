@@ -10,7 +10,7 @@ digits_mlp_batch_phases = Recipe(
     name="digits_mlp_batch_phases",
     summary="digits MLPs; load = width, temperature = batch size",
     paper="axes of arXiv:2504.18072; grid chosen here",
-    cost="about 30 s on two cores (estimated from digits_mlp_phases)",
+    cost="23 s on two cores, start-up included",
     task="digits",
     architecture="mlp",
     load=Axis("width", (2, 3, 4, 6, 8, 16, 32, 64)),

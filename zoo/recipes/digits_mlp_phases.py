@@ -11,7 +11,7 @@ digits_mlp_phases = Recipe(
     name="digits_mlp_phases",
     summary="digits MLPs; load = width, temperature = learning rate",
     paper="axes after Yang et al. 2021, arXiv:2107.11228; grid chosen here",
-    cost="10 s on two cores, start-up included",
+    cost="9 s on two cores, start-up included",
     task="digits",
     architecture="mlp",
     load=Axis("width", (2, 3, 4, 6, 8, 16, 32, 64)),

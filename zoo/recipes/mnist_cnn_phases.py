@@ -11,7 +11,7 @@ mnist_cnn_phases = Recipe(
     name="mnist_cnn_phases",
     summary="MNIST small CNNs; load = width, temperature = learning rate",
     paper="network of arXiv:2209.14764, axes after arXiv:2107.11228; grid chosen here",
-    cost="about 20 min on two cores (estimated from Fashion-MNIST)",
+    cost="about 19 min on two cores (estimated from Fashion-MNIST)",
     task="mnist",
     architecture="cnn_small",
     load=Axis("width", (2, 4, 6, 8, 12, 16)),
