@@ -36,13 +36,11 @@ def test_there_is_something_to_run():
     assert len(PYTHON) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command, folder):
     assert run(command, folder).strip()
 
 
-@pytest.mark.slow
 def test_python_blocks_run_in_order(folder):
     script = "\n".join(PYTHON)
     done = subprocess.run(
