@@ -115,8 +115,9 @@ def train(
         "workers": count,
         "threads": max(1, (os.cpu_count() or 1) // count),
     }
-    crew = _Crew(count, setup)
+    crew = _Crew()
     try:
+        crew.start(count, setup)
         accepted = crew.expect("accepted")
         if accepted["device"] != "cpu" and workers is None:
             crew.keep(1)
@@ -125,6 +126,9 @@ def train(
         with _alone(folder, accepted["zoo"]):
             crew.workers[0].send({"plan": True})
             return crew.work(accepted["zoo"], crew.expect("stacks"))
+    except KeyboardInterrupt as interrupt:
+        text = str(interrupt) or "Nothing was trained yet."
+        raise KeyboardInterrupt(text) from None
     finally:
         crew.end()
 
@@ -211,16 +215,19 @@ class _Worker:
 class _Crew:
     """All workers of one `train`, and what they report."""
 
-    def __init__(self, count: int, setup: Message) -> None:
+    def __init__(self) -> None:
         self._inbox: Queue[tuple[_Worker, Message | None]] = Queue()
-        self.workers = [
-            _Worker(setup | {"leads": number == 0}, self._inbox) for number in range(count)
-        ]
+        self.workers: list[_Worker] = []
         self._stacks: list[Any] = []
         self._summary = Summary("")
         self._per_run = self._steps = 0.0
         self._per_model = 1.0
         self._bar: Progress | None = None
+
+    def start(self, count: int, setup: Message) -> None:
+        """Start the workers; the first one plans."""
+        for number in range(count):
+            self.workers.append(_Worker(setup | {"leads": number == 0}, self._inbox))
 
     def keep(self, count: int) -> None:
         """Send workers home that will not be needed."""
@@ -230,15 +237,11 @@ class _Crew:
 
     def expect(self, key: str) -> Any:
         """Wait for a message of the worker that plans."""
-        try:
-            while True:
-                worker, message = self._inbox.get()
-                self._take(worker, message)
-                if message is not None and key in message:
-                    return message[key]
-        except KeyboardInterrupt:
-            self.end()
-            raise KeyboardInterrupt("Nothing was trained yet.") from None
+        while True:
+            worker, message = self._inbox.get()
+            self._take(worker, message)
+            if message is not None and key in message:
+                return message[key]
 
     def work(self, zoo: str, plan: Message) -> Summary:
         """Hand out stacks until all are committed."""
