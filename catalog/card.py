@@ -25,7 +25,7 @@ def card(snapshot: Snapshot) -> str:
     """Text of the card: metadata is the default, one configuration per architecture."""
     configs: dict[str, list[str]] = {kind: [] for kind in _METADATA}
     for manifest in snapshot.manifests:
-        for kind, file in manifest.files.items():
+        for kind, file in manifest.own.items():
             if kind == "weights":
                 configs.setdefault(manifest.arch_id, []).append(file.path)
             elif kind in configs:

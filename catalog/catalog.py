@@ -22,7 +22,7 @@ from catalog.reader import ShardReader
 from catalog.schema import TABLES, empty
 from catalog.selection import Selection
 from catalog.shard import Chunk
-from catalog.snapshot import Snapshot, refresh
+from catalog.snapshot import Snapshot, read_snapshot, refresh
 from catalog.writer import Writer
 
 _IN_PARQUET = ("tensor_stats", "measures")
@@ -33,8 +33,10 @@ def default_root() -> Path:
     return Path(os.environ.get("PHASEZOO_HOME") or "phasezoo-data")
 
 
-def open_catalog(path: str | Path | None = None, *, create: bool = False) -> Catalog:
-    """Open a catalogue folder at its newest version.
+def open_catalog(
+    path: str | Path | None = None, *, create: bool = False, at: int | None = None
+) -> Catalog:
+    """Open a catalogue folder at its newest version, or at an older one.
 
     Parameters
     ----------
@@ -42,11 +44,13 @@ def open_catalog(path: str | Path | None = None, *, create: bool = False) -> Cat
         The folder; default ``PHASEZOO_HOME``, else ``./phasezoo-data``.
     create : bool, default=False
         Make an empty catalogue if there is none.
+    at : int, optional
+        A version; `Catalog.version` and ``phasezoo versions`` tell them.
 
     Raises
     ------
     NotFound
-        If there is no catalogue and ``create`` is false.
+        If there is no catalogue and ``create`` is false, or no such version.
     """
     root = Path(path) if path is not None else default_root()
     if not (root / "manifests").is_dir():
@@ -56,7 +60,7 @@ def open_catalog(path: str | Path | None = None, *, create: bool = False) -> Cat
                 f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
             )
         Folder(root).create()
-    return Catalog(root)
+    return Catalog(root, at=at)
 
 
 class Catalog:
@@ -73,16 +77,20 @@ class Catalog:
     `refreshed`, to see what came since.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, at: int | None = None) -> None:
         self.root = root
         self._folder = Folder(root)
+        self._at = at
+        self.snapshot = self._newest() if at is None else read_snapshot(self._folder, at)
+        self._shard_readers: dict[str, ShardReader] = {}
+
+    def _newest(self) -> Snapshot:
         try:
-            self.snapshot: Snapshot = refresh(self._folder)
+            return refresh(self._folder)
         except OSError as error:
             if isinstance(error, CatalogError):
                 raise
-            self.snapshot = refresh(self._folder, publish=False)
-        self._shard_readers: dict[str, ShardReader] = {}
+            return refresh(self._folder, publish=False)
 
     def __repr__(self) -> str:
         return f"Catalog({str(self.root)!r}, version {self.snapshot.version})"
@@ -225,9 +233,14 @@ class Catalog:
             raise CatalogError(f"SQL error. {error}") from error
 
     def _fingerprints(self, shards: list[str]) -> pa.Table:
-        manifests = [self.snapshot.shards[shard] for shard in shards]
+        known = self.snapshot.shards
+        holders = {known[shard].pack or shard for shard in shards}
+        manifests = [known[shard] for shard in sorted(holders)]
         source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
-        return self._arrow(f"SELECT shard, row, tensor, blake3 FROM {source}")
+        names = ", ".join(f"'{shard}'" for shard in shards)
+        return self._arrow(
+            f"SELECT shard, row, tensor, blake3 FROM {source} WHERE shard IN ({names})"
+        )
 
     def _reader(self, shard: str) -> ShardReader:
         if shard not in self._shard_readers:
@@ -266,7 +279,7 @@ class Catalog:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
         try:
-            path = ensure_index(self._folder, self.snapshot)
+            path = ensure_index(self._folder, self.snapshot, newest=self._at is None)
             if path is None or not attach(connection, path):
                 build(connection, self.root, self.snapshot.manifests)
         except duckdb.Error as error:
@@ -281,7 +294,7 @@ class Catalog:
         for view in _IN_PARQUET:
             if re.search(rf"\b{view}\b", query, re.IGNORECASE) and view not in self._made:
                 self._made.add(view)
-                kind = [m for m in self.snapshot.manifests if view in m.files]
+                kind = [m for m in self.snapshot.manifests if view in m.own]
                 paths = metadata_paths(self.root, kind, view)
                 if paths:
                     source = parquet_source(paths)
@@ -293,7 +306,10 @@ class Catalog:
                         "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR "
                         "AS measure WHERE false)"
                     )
-                self._connection.execute(f"CREATE VIEW {view} AS FROM {source}")
+                shown = "COLUMNS(lambda c: c <> 'pz_shard')"
+                self._connection.execute(
+                    f"CREATE VIEW {view} AS SELECT {shown} FROM {source}"
+                )
 
     @cached_property
     def _made(self) -> set[str]:

@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from catalog.catalog import arrow_table, open_catalog
-from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.console import (
+    at_option,
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+)
 from catalog.errors import CatalogError
 
 
@@ -25,10 +31,11 @@ from catalog.errors import CatalogError
     help="Rows to print; --json prints all.",
 )
 @catalog_option
+@at_option
 @json_option
-def sql(query: str, rows: int, catalog_path: str, as_json: bool) -> None:
+def sql(query: str, rows: int, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Answer QUERY over the views that `phasezoo schema` lists."""
-    relation = open_catalog(catalog_path).sql(query)
+    relation = open_catalog(catalog_path, at=at).sql(query)
     if as_json:
         # A limit renames columns that have one name; JSON objects would lose them.
         print_json(arrow_table(relation.limit(1 << 60)).to_pylist())
@@ -113,12 +120,13 @@ def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
 @click.command(epilog="Example: phasezoo report --to report.html")
 @click.option("--to", "path", default="report.html", show_default=True, metavar="FILE")
 @catalog_option
+@at_option
 @json_option
-def report(path: str, catalog_path: str, as_json: bool) -> None:
+def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Write one self-contained HTML page with the heat maps of every zoo."""
     from catalog.report import write_report
 
-    zoos = write_report(open_catalog(catalog_path), Path(path))
+    zoos = write_report(open_catalog(catalog_path, at=at), Path(path))
     if as_json:
         print_json({"report": path, "zoos": zoos})
     else:

@@ -104,6 +104,16 @@ def catalog_option(function: Function) -> Function:
     )(function)
 
 
+def at_option(function: Function) -> Function:
+    """Add ``--at VERSION`` to a verb that reads."""
+    return click.option(
+        "--at",
+        type=click.IntRange(0),
+        metavar="VERSION",
+        help="Read an older version; 'phasezoo versions' lists them.",
+    )(function)
+
+
 def json_option(function: Function) -> Function:
     """Add ``--json`` to a verb."""
     return click.option(

@@ -18,7 +18,15 @@ from pathlib import Path
 
 from catalog.errors import CatalogError
 
-KINDS = ("runs", "checkpoints", "tensors", "tensor_stats", "chunks", "measures")
+KINDS = (
+    "runs",
+    "checkpoints",
+    "tensors",
+    "tensor_stats",
+    "chunks",
+    "measures",
+    "tombstones",
+)
 """Folders of small metadata files."""
 
 _OWN = ("weights", *KINDS, "manifests", "snapshots", "writers")
@@ -50,11 +58,11 @@ class Folder:
         """File of one snapshot."""
         return self.root / "snapshots" / f"{version}.json"
 
-    def newest_snapshot(self) -> int:
-        """Greatest version that has a file, whether or not HEAD names it; else 0."""
+    def versions(self) -> set[int]:
+        """Versions that have a file, whether or not HEAD names one."""
         names = [path.name for path in (self.root / "snapshots").glob("*.json")]
         found = [re.fullmatch(r"([0-9]{1,12})\.json", name) for name in names]
-        return max((int(match[1]) for match in found if match), default=0)
+        return {int(match[1]) for match in found if match}
 
     def manifest(self, shard: str) -> Path:
         """Commit record of one shard."""

@@ -28,8 +28,11 @@ from catalog.measures import newest_sql, quoted
 from catalog.schema import empty
 from catalog.snapshot import Snapshot
 
-VERSION = 2
+VERSION = 3
 """Version of the index's own tables: another one is rebuilt."""
+
+_MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
+"""The main file of a shard is the first of these kinds that it has."""
 
 STORED = ("runs", "checkpoints", "tensors", "chunks")
 """Metadata that is copied into the index; the rest stays in Parquet."""
@@ -42,11 +45,12 @@ def index_path(folder: Folder, snapshot: Snapshot) -> Path:
     return folder.cache / f"index-v{VERSION}-{snapshot.id}.duckdb"
 
 
-def ensure_index(folder: Folder, snapshot: Snapshot) -> Path | None:
+def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> Path | None:
     """Build the index of a snapshot unless it is there; None if it cannot be stored.
 
     If an index of an earlier state exists and only new runs or measures came, it is
-    copied and extended.
+    copied and extended. The index of an old version (``newest`` false) stays until a
+    newer one is built.
     """
     path = index_path(folder, snapshot)
     if path.exists():
@@ -60,6 +64,8 @@ def ensure_index(folder: Folder, snapshot: Snapshot) -> Path | None:
             with duckdb.connect(str(temporary)) as connection:
                 build(connection, folder.root, snapshot.manifests)
         os.replace(temporary, path)
+        if not newest:
+            return path
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
         folder.write(folder.cache / "latest.json", json.dumps(names).encode())
         _forget(folder, keep={path, old})
@@ -122,13 +128,15 @@ def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> 
     _shards_table(connection, manifests, "CREATE TABLE shards AS")
     for table in STORED:
         _copy(connection, root, manifests, table)
+    _remove_tombstoned(connection, root, manifests)
     _keep_first_commits(connection)
     measures = [m for m in manifests if m.content == "measures"]
     columns = _measure_columns(measures)
     newest = "SELECT NULL::VARCHAR AS run_id, NULL::BIGINT AS step WHERE false"
     connection.execute(f"CREATE TABLE pz_waiting AS {newest}")
     if columns:
-        _measure_rows(connection, root, measures)
+        packs = [m for m in manifests if m.content == "pack"]
+        _measure_rows(connection, root, [*measures, *packs])
         _keep_waiting(connection)
         newest = newest_sql("measure_rows", columns)
     connection.execute(
@@ -151,9 +159,9 @@ def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list
     """
     paths = []
     for manifest in manifests:
-        if kind not in manifest.files:
+        if kind not in manifest.own:
             continue
-        file = manifest.files[kind]
+        file = manifest.own[kind]
         path = root / file.path
         check_size(path, file.bytes)
         if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
@@ -196,11 +204,54 @@ def _copy(
         connection.execute(f"CREATE TABLE {table} AS SELECT * FROM _empty")
         connection.unregister("_empty")
         return
-    extra = ", parse_filename(pz_file, true) AS pz_shard" if table == "runs" else ""
-    source = parquet_source(paths)[:-1] + ", filename='pz_file')"
-    connection.execute(
-        f"CREATE TABLE {table} AS SELECT * EXCLUDE (pz_file){extra} FROM {source}"
+    source = with_origin(paths) if table == "runs" else parquet_source(paths)
+    shard = {"runs": "pz_shard", "tensors": None}.get(table, "shard")
+    packed = shard and any(m.content == "pack" for m in manifests)
+    # A pack may hold rows of shards that were given up after it was written.
+    only = f"WHERE {shard} IN (SELECT shard FROM shards)" if packed else ""
+    connection.execute(f"CREATE TABLE {table} AS FROM {source} {only}")
+
+
+def with_origin(paths: Sequence[str]) -> str:
+    """SQL for the union by name of metadata files, with ``pz_shard`` for every row.
+
+    A pack has that column; the files of one shard are called as it is.
+    """
+    listed = parquet_source(paths)[:-1]
+    no_pack = "SELECT NULL::VARCHAR AS pz_shard WHERE false"
+    return (
+        f"(SELECT * EXCLUDE (pz_file) REPLACE (coalesce(pz_shard, "
+        f"parse_filename(pz_file, true)) AS pz_shard) FROM (FROM {listed}, "
+        f"filename='pz_file') UNION ALL BY NAME {no_pack}))"
     )
+
+
+def _remove_tombstoned(
+    connection: Connection, root: Path, manifests: Sequence[Manifest]
+) -> None:
+    """Drop what was removed after it was committed, and runs that have nothing left.
+
+    A removed checkpoint that is committed again, exists again.
+    """
+    paths = metadata_paths(root, manifests, "tombstones")
+    if not paths:
+        return
+    connection.execute(
+        f"""CREATE TEMP TABLE removed AS
+        SELECT t.run_id, t.step, max(s.sequence) AS sequence
+        FROM {with_origin(paths)} t JOIN shards s ON s.shard = t.pz_shard
+        GROUP BY ALL"""
+    )
+    connection.execute(
+        """DELETE FROM checkpoints USING removed r, shards s
+        WHERE s.shard = checkpoints.shard AND r.run_id = checkpoints.run_id
+        AND r.step = checkpoints.step AND s.sequence < r.sequence"""
+    )
+    connection.execute(
+        """DELETE FROM runs WHERE NOT EXISTS (FROM checkpoints c
+        WHERE c.run_id = runs.run_id AND c.shard = runs.pz_shard)"""
+    )
+    connection.execute("DROP TABLE removed")
 
 
 def _keep_first_commits(connection: Connection) -> None:
@@ -233,8 +284,7 @@ def _keep_first_commits(connection: Connection) -> None:
 def _shards_table(connection: Connection, manifests: Sequence[Manifest], verb: str) -> None:
     rows = []
     for manifest in manifests:
-        kinds = ("weights", "checkpoints", "measures")
-        kind = next(k for k in kinds if k in manifest.files)
+        kind = next(k for k in _MAIN if k in manifest.files)
         file = manifest.files[kind]
         rows.append(
             {
@@ -245,7 +295,7 @@ def _shards_table(connection: Connection, manifests: Sequence[Manifest], verb: s
                 "writer": manifest.writer,
                 "arch_id": manifest.arch_id,
                 "layout_id": manifest.layout_id,
-                "path": file.path,
+                "path": manifest.own[kind].path if kind in manifest.own else None,
                 "rows": file.rows,
                 "bytes": file.bytes,
                 "sha256": file.sha256,
@@ -270,11 +320,10 @@ def _measure_rows(
         }
     )
     connection.register("_ranks", ranks)
-    source = parquet_source(paths)[:-1] + ", filename='pz_file')"
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE measure_rows AS "
-        "SELECT f.* EXCLUDE (pz_file, measure, measure_id, provenance), k.pz_rank FROM "
-        f"{source} f JOIN _ranks k ON parse_filename(f.pz_file, true) = k.pz_shard"
+        "SELECT f.* EXCLUDE (pz_shard, measure, measure_id, provenance), k.pz_rank "
+        f"FROM {with_origin(paths)} f JOIN _ranks k USING (pz_shard)"
     )
     connection.unregister("_ranks")
 
@@ -304,7 +353,8 @@ def _spelling(column: str) -> bytes:
 def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
     """Add shards to an existing index; False if only a rebuild gives the right answer.
 
-    A rebuild is needed when a new shard repeats a known run (the first commit wins),
+    A rebuild is needed when a new shard removes or packs others, repeats a known run
+    (the first commit wins),
     brings columns or types that the tables do not have, holds a checkpoint that was
     measured before it came, or was committed before one that is already in; and always
     when some shard has a column in runs that another has in checkpoints, as ``models``
@@ -313,6 +363,8 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
     newest = connection.execute("SELECT coalesce(max(sequence), -1) FROM shards")
     last = newest.fetchall()[0][0]
     if any(m.sequence <= last for m in added):
+        return False
+    if any(m.content in ("tombstones", "pack") for m in added):
         return False
     root = folder.root
     rows = [m for m in added if m.content != "measures"]

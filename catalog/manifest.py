@@ -10,22 +10,29 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.folder import DATA_PATH, SHARD_NAME, Folder
 
-FORMAT = (1, 0)
-"""Version of the on-disk format: readers refuse a greater major number."""
+FORMAT = (2, 0)
+"""Version of the on-disk format: readers refuse a greater major number. A file states
+the lowest version that describes it, so that older readers read what they can."""
+
+FIRST_FORMAT = (1, 0)
 
 CONTENTS = {
     "weights": {"weights", "runs", "checkpoints", "tensors", "tensor_stats", "chunks"},
     "metrics": {"runs", "checkpoints"},
     "measures": {"measures"},
+    "tombstones": {"tombstones"},
+    "pack": {"runs", "checkpoints", "tensors", "tensor_stats", "chunks", "measures"},
 }
-"""What a shard may hold, and the kinds of files that it then has."""
+"""What a shard may hold, and the kinds of files that it then has (a pack: some)."""
+
+_SINCE_FORMAT_2 = ("tombstones", "pack")
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _LIMIT = 1 << 50
@@ -61,8 +68,9 @@ class Manifest:
     ----------
     shard : str
         Name, ``<writer>-<number>``.
-    content : {"weights", "metrics", "measures"}
-        Networks; rows without weights; later results about known checkpoints.
+    content : {"weights", "metrics", "measures", "tombstones", "pack"}
+        Networks; rows without weights; later results about known checkpoints; names of
+        checkpoints that were removed; the metadata of other shards in one file each.
     sequence : int
         Order of commits. The newest measure wins by (sequence, sha256).
     created : str
@@ -80,6 +88,12 @@ class Manifest:
         Length of the Parquet footer with its length field and magic.
     measure_columns : tuple of str
         Result columns, if ``content`` is measures.
+    members : tuple of Manifest
+        If ``content`` is pack: the shards whose metadata it holds, as they were
+        committed. Their weights stay where they are.
+    pack : str
+        Of a member: the pack that holds its metadata. Not written; `from_json` of the
+        pack sets it.
     """
 
     shard: str
@@ -93,6 +107,20 @@ class Manifest:
     footer_sha256: str = ""
     footer_bytes: int = 0
     measure_columns: tuple[str, ...] = ()
+    members: tuple[Manifest, ...] = ()
+    pack: str = ""
+
+    @property
+    def own(self) -> Mapping[str, File]:
+        """The files that the shard still has: of a pack's member, its weights alone."""
+        if not self.pack:
+            return self.files
+        return {kind: file for kind, file in self.files.items() if kind == "weights"}
+
+    @property
+    def format(self) -> tuple[int, int]:
+        """Lowest version of the format that describes the shard."""
+        return FORMAT if self.content in _SINCE_FORMAT_2 else FIRST_FORMAT
 
     @property
     def order(self) -> tuple[int, str]:
@@ -101,9 +129,12 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        value = asdict(self)
-        value["format"] = list(FORMAT)
+        value = asdict(replace(self, members=()))
+        del value["members"], value["pack"]
+        value["format"] = list(self.format)
         value["measure_columns"] = list(self.measure_columns)
+        if self.members:
+            value["members"] = [member.to_json() for member in self.members]
         return value
 
     @classmethod
@@ -128,8 +159,10 @@ class Manifest:
 class _Checked:
     """Typed access to untrusted JSON."""
 
-    def __init__(self, value: Any, where: str) -> None:
-        self.where = where
+    def __init__(self, value: Any, where: str, *, of_pack: bool = False) -> None:
+        self.where, self.contents = where, CONTENTS.keys()
+        if of_pack:
+            self.contents = CONTENTS.keys() - set(_SINCE_FORMAT_2)
         self.value = self.expect(isinstance(value, dict), value, "an object", value)
 
     def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
@@ -155,9 +188,12 @@ class _Checked:
     def manifest(self) -> Manifest:
         check_format(self.value.get("format"), self.where)
         shard = self.text("shard", SHARD_NAME.pattern)
-        content = self.text("content", "|".join(CONTENTS))
+        content = self.text("content", "|".join(sorted(self.contents)))
         files = self.value.get("files")
-        ok = isinstance(files, dict) and files.keys() == CONTENTS[content]
+        ok = isinstance(files, dict) and (
+            files.keys() == CONTENTS[content]
+            or (content == "pack" and len(files) > 0 and files.keys() <= CONTENTS[content])
+        )
         self.expect(ok, files, f"'files' {sorted(CONTENTS[content])}", files)
         columns = self.value.get("measure_columns")
         ok = isinstance(columns, list) and all(map(_is_column, columns))
@@ -174,7 +210,18 @@ class _Checked:
             footer_sha256=self.text("footer_sha256", r"(?:[0-9a-f]{64})?"),
             footer_bytes=self.number(self.value.get("footer_bytes"), "'footer_bytes'"),
             measure_columns=tuple(columns),
+            members=self.members(shard) if content == "pack" else (),
         )
+
+    def members(self, pack: str) -> tuple[Manifest, ...]:
+        values = self.value.get("members")
+        ok = isinstance(values, list) and bool(values)
+        values = self.expect(ok, values, "'members' to be a list of manifests", values)
+        where = f"{self.where}, a member"
+        members = [_Checked(v, where, of_pack=True).manifest() for v in values]
+        names = {member.shard for member in members}
+        self.expect(len(names) == len(members), names, "members to differ", len(names))
+        return tuple(replace(member, pack=pack) for member in members)
 
     def file(self, kind: str, value: Any, shard: str) -> File:
         self.expect(isinstance(value, dict), value, "a file record", value)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from catalog.errors import CatalogError, ShardCorrupt
-from catalog.folder import Folder
-from catalog.manifest import FORMAT, Manifest, check_format, parse_json, read_manifest
+from catalog.errors import CatalogError, NotFound, ShardCorrupt
+from catalog.folder import SHARD_NAME, Folder
+from catalog.manifest import (
+    FIRST_FORMAT,
+    FORMAT,
+    Manifest,
+    check_format,
+    parse_json,
+    read_manifest,
+)
 from catalog.names import canonical_json, content_id
 
 
@@ -22,21 +31,58 @@ class Snapshot:
     version : int
         0 is the empty catalogue.
     manifests : tuple of Manifest
-        Sorted by `Manifest.order`.
+        Sorted by `Manifest.order`; the members of packs included.
+    dropped : frozenset of str
+        Shards that `gc` gave up and packs that newer ones supersede: they do not
+        exist, whether or not their manifest still does.
     """
 
     version: int
     manifests: tuple[Manifest, ...]
+    dropped: frozenset[str] = frozenset()
 
     @cached_property
     def id(self) -> str:
         """Identifier derived from the content, whatever the version is called."""
-        return content_id([[m.shard, *m.order] for m in self.manifests], 16)
+        return content_id([[m.shard + m.pack, *m.order] for m in self.manifests], 16)
 
     @cached_property
     def shards(self) -> dict[str, Manifest]:
         """Manifests by shard name."""
         return {manifest.shard: manifest for manifest in self.manifests}
+
+    @classmethod
+    def of(
+        cls, version: int, manifests: Iterable[Manifest], dropped: Iterable[str] = ()
+    ) -> Snapshot:
+        """A snapshot from commit records: packs supersede what they hold.
+
+        A shard that several packs hold belongs to the newest of them; a pack whose
+        members all belong to newer ones is superseded itself.
+        """
+        gone = frozenset(dropped)
+        known = {m.shard: m for m in manifests if m.shard not in gone and not m.pack}
+        packs = [m for m in known.values() if m.content == "pack"]
+        held: dict[str, Manifest] = {}
+        for pack in sorted(packs, key=lambda m: m.order):
+            held |= {m.shard: m for m in pack.members if m.shard not in gone}
+        living = {member.pack for member in held.values()}
+        idle = frozenset(pack.shard for pack in packs) - living
+        loose = [m for m in known.values() if m.shard not in held.keys() | idle]
+        ordered = sorted([*loose, *held.values()], key=lambda m: m.order)
+        return cls(version, tuple(ordered), gone | idle)
+
+    def to_json(self, parent: int) -> dict[str, Any]:
+        """Plain values for JSON."""
+        top = [manifest for manifest in self.manifests if not manifest.pack]
+        formats = [m.format for m in top] + [FORMAT if self.dropped else FIRST_FORMAT]
+        value = {
+            "format": list(max(formats)),
+            "version": self.version,
+            "parent": parent,
+            "shards": [manifest.to_json() for manifest in top],
+        }
+        return value | ({"dropped": sorted(self.dropped)} if self.dropped else {})
 
 
 def read_head(folder: Folder) -> Snapshot:
@@ -49,9 +95,25 @@ def read_head(folder: Folder) -> Snapshot:
     CatalogError
         If a newer major version of the format wrote it.
     """
+    text = _head_text(folder)
+    while True:
+        try:
+            return _read_head(folder, text)
+        except ShardCorrupt:
+            before, text = text, _head_text(folder)
+            if text == before:  # HEAD did not move while its version was deleted
+                raise
+
+
+def _head_text(folder: Folder) -> bytes | None:
     try:
-        text = folder.head.read_bytes()
+        return folder.head.read_bytes()
     except FileNotFoundError:
+        return None
+
+
+def _read_head(folder: Folder, text: bytes | None) -> Snapshot:
+    if text is None:
         return Snapshot(0, ())
     match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
     if match is None:
@@ -59,14 +121,44 @@ def read_head(folder: Folder) -> Snapshot:
             f"{folder.head} must hold a version number and the sha256 of its snapshot. "
             f"Got {text[:80]!r}. Delete it: it is rebuilt from manifests/."
         )
-    version = int(match[1])
+    return _read(folder, int(match[1]), match[2].decode() if match[2] else "")
+
+
+def read_snapshot(folder: Folder, version: int) -> Snapshot:
+    """One version, also an old one.
+
+    Raises
+    ------
+    NotFound
+        If there is no such version, or `gc` has deleted it.
+    ShardCorrupt
+        If it is damaged.
+    """
+    head = read_head(folder)
+    if version == head.version:
+        return head
+    known = sorted(folder.versions())
+    if version not in known or version > head.version:
+        shown = ", ".join(str(v) for v in known if v <= head.version)
+        raise NotFound(
+            f"{folder.root} has no version {version}. It has: {shown or 'none'}. "
+            "'phasezoo gc' deletes old ones."
+        )
+    return _read(folder, version, "")
+
+
+def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     path = folder.snapshot(version)
-    value = parse_json(path, match[2].decode() if match[2] else "")
+    value = parse_json(path, sha256)
     if not isinstance(value, dict) or not isinstance(value.get("shards"), list):
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))
+    dropped = value.get("dropped", [])
+    names = isinstance(dropped, list) and all(isinstance(d, str) for d in dropped)
+    if not names or not all(SHARD_NAME.fullmatch(d) for d in dropped):
+        raise ShardCorrupt(f"{path}: 'dropped' is no list of shards.")
     manifests = [Manifest.from_json(m, str(path)) for m in value["shards"]]
-    return Snapshot(version, tuple(sorted(manifests, key=lambda m: m.order)))
+    return Snapshot.of(version, manifests, dropped)
 
 
 def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
@@ -82,34 +174,39 @@ def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
     if not _news(folder, head):
         return head
     if not publish:
-        return _extended(folder, head)
+        return extended(folder, head)
     with folder.lock():
         head = read_head(folder)
         if not _news(folder, head):
             return head
-        snapshot = _extended(folder, head)
-        value = {
-            "format": list(FORMAT),
-            "version": snapshot.version,
-            "parent": head.version,
-            "shards": [manifest.to_json() for manifest in snapshot.manifests],
-        }
-        data = canonical_json(value).encode()
-        folder.write(folder.snapshot(snapshot.version), data)
-        digest = hashlib.sha256(data).hexdigest()
-        folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
+        snapshot = extended(folder, head)
+        publish_snapshot(folder, snapshot, head.version)
     return snapshot
 
 
-def _news(folder: Folder, head: Snapshot) -> set[str]:
-    return folder.manifest_names() - head.shards.keys()
+def publish_snapshot(folder: Folder, snapshot: Snapshot, parent: int) -> None:
+    """Write a snapshot and move HEAD to it; call it under the commit lock."""
+    data = canonical_json(snapshot.to_json(parent)).encode()
+    folder.write(folder.snapshot(snapshot.version), data)
+    digest = hashlib.sha256(data).hexdigest()
+    folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
 
 
-def _extended(folder: Folder, head: Snapshot) -> Snapshot:
-    manifests = list(head.manifests)
-    for shard in _news(folder, head):
-        manifests.append(read_manifest(folder, shard))
-    version = 1 + max(head.version, folder.newest_snapshot())
+def _next_version(folder: Folder, head: Snapshot) -> int:
+    """Number of the snapshot after HEAD."""
+    version = 1 + max(head.version, *folder.versions(), 0)
     if version >= 10**12:
         raise CatalogError(f"{folder.head}: version {version} is out of range.")
-    return Snapshot(version, tuple(sorted(manifests, key=lambda m: m.order)))
+    return version
+
+
+def _news(folder: Folder, head: Snapshot) -> set[str]:
+    """Shards committed since: neither in a snapshot, nor superseded, nor given up."""
+    return folder.manifest_names() - head.shards.keys() - head.dropped
+
+
+def extended(folder: Folder, head: Snapshot) -> Snapshot:
+    """HEAD plus every manifest committed since, under the next version's number."""
+    manifests = [m for m in head.manifests if not m.pack]
+    manifests += [read_manifest(folder, shard) for shard in _news(folder, head)]
+    return Snapshot.of(_next_version(folder, head), manifests, head.dropped)

@@ -88,11 +88,16 @@ def verify(
     result = Verification()
     manifests = _manifests(folder, result)
     doubtful = bool(result.problems)  # what is committed is not certain: delete nothing
-    jobs = [(m, kind, file) for m in manifests for kind, file in m.files.items()]
-    total = sum(file.bytes for _, _, file in jobs)
+    records = {m.shard: m for m in manifests}
+    jobs = [
+        (m, records[m.pack or m.shard], kind, file)
+        for m in manifests
+        for kind, file in m.own.items()
+    ]
+    total = sum(job[-1].bytes for job in jobs)
     with ThreadPoolExecutor(2, "phasezoo-verify") as pool:
         checked = pool.map(lambda job: list(_check(root, *job)), jobs)
-        for (_, _, file), problems in zip(jobs, checked, strict=True):
+        for (*_, file), problems in zip(jobs, checked, strict=True):
             result.files += 1
             result.bytes += file.bytes
             result.problems += problems
@@ -120,20 +125,24 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
             found[shard] = read_manifest(folder, shard)
         except CatalogError as error:
             wrong(folder.manifest(shard), shard, str(error))
-    for shard, manifest in head.shards.items():
+    for manifest in head.manifests:
+        shard, path = manifest.shard, folder.manifest(manifest.shard)
+        if manifest.pack:
+            continue
         if shard not in found:
-            path = folder.manifest(shard)
             if not path.exists():
                 version = f"snapshot {head.version}"
                 wrong(path, shard, f"manifest is missing; {version} still names it")
             found[shard] = manifest
-        elif parse_json(folder.manifest(shard)) != recorded[shard]:
+        elif parse_json(path) != recorded[shard]:
             detail = f"manifest differs from the one in snapshot {head.version}"
-            wrong(folder.manifest(shard), shard, detail)
-    return sorted(found.values(), key=lambda m: m.order)
+            wrong(path, shard, detail)
+    return list(Snapshot.of(head.version, found.values(), head.dropped).manifests)
 
 
-def _check(root: Path, manifest: Manifest, kind: str, file: File) -> Iterator[Problem]:
+def _check(
+    root: Path, manifest: Manifest, holder: Manifest, kind: str, file: File
+) -> Iterator[Problem]:
     path = root / file.path
 
     def wrong(detail: str) -> Problem:
@@ -153,15 +162,21 @@ def _check(root: Path, manifest: Manifest, kind: str, file: File) -> Iterator[Pr
     else:
         yield wrong(f"sha256 is {digest[:12]}..., expected {file.sha256[:12]}...")
     if kind == "weights":
-        yield from (wrong(detail) for detail in _locate(root, manifest, size))
+        yield from (wrong(detail) for detail in _locate(root, manifest, holder, size))
 
 
-def _locate(root: Path, manifest: Manifest, size: int) -> Iterator[str]:
-    """Rows and tensors of a damaged weight file that are not what was committed."""
+def _locate(root: Path, manifest: Manifest, holder: Manifest, size: int) -> Iterator[str]:
+    """Rows and tensors of a damaged weight file that are not what was committed.
+
+    ``holder`` is the shard itself, or the pack that holds its metadata.
+    """
+    own = [("shard", "=", manifest.shard)]
     try:
         tables = {
-            kind: pq.read_table(root / manifest.files[kind].path, partitioning=None)
-            for kind in ("chunks", "tensor_stats", "tensors")
+            kind: pq.read_table(
+                root / holder.files[kind].path, partitioning=None, filters=own
+            )
+            for kind in ("chunks", "tensor_stats")
         }
     except (OSError, pa.ArrowException, KeyError) as error:
         yield f"rows cannot be told: the shard's metadata cannot be read ({error})"

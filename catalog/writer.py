@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -172,6 +172,53 @@ class Writer:
                 shard, content="measures", files=files, measure_columns=tuple(columns)
             )
 
+    def commit_tombstones(self, table: pa.Table) -> Manifest:
+        """Remove checkpoints: from the next version on they do not exist.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            ``run_id`` and ``step``. What is committed again afterwards exists again.
+
+        Raises
+        ------
+        CatalogError
+            If there are no rows or a key is missing.
+        """
+        keys = [
+            column for column in schema.CHECKPOINTS if column.name in table.column_names
+        ]
+        fields = {k.name: schema.cast(table[k.name], k, "tombstones") for k in keys}
+        nulls = sum(values.null_count for values in fields.values())
+        if set(fields) != {"run_id", "step"} or not len(table) or nulls:
+            raise CatalogError(
+                "Tombstones need a run_id and a step in each of at least one row. Got "
+                f"{len(table)} rows of {', '.join(table.column_names)}, {nulls} nulls."
+            )
+        shard = self._next_shard()
+        with self._folder.writing():
+            files = {"tombstones": self._table("tombstones", shard, pa.table(fields))}
+            return self._publish(shard, content="tombstones", files=files)
+
+    def commit_pack(
+        self, write: Mapping[str, Callable[[Path], int]], members: Sequence[Manifest]
+    ) -> Manifest:
+        """Commit the metadata of other shards as one file of each kind.
+
+        Parameters
+        ----------
+        write : mapping of str to callable
+            By kind of metadata: writes a file and returns its number of rows.
+        members : sequence of Manifest
+            The shards that the files hold; see `catalog.compaction`.
+        """
+        shard = self._next_shard()
+        files = {}
+        with self._folder.writing():
+            for kind, writer in write.items():
+                files[kind] = self._file(f"{kind}/{shard}.parquet", writer, None)
+            return self._publish(shard, content="pack", files=files, members=tuple(members))
+
     def _next_shard(self) -> str:
         if self._lock.closed:
             raise CatalogError("This writer is closed; open another: catalog.writer()")
@@ -186,12 +233,14 @@ class Writer:
 
         return self._file(f"{kind}/{shard}.parquet", write, len(table))
 
-    def _file(self, path: str, write: Callable[[Path], None], rows: int) -> File:
+    def _file(
+        self, path: str, write: Callable[[Path], int | None], rows: int | None
+    ) -> File:
         target = self._folder.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.tmp")
         try:
-            write(temporary)
+            written = write(temporary)
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = temporary.stat().st_size
@@ -199,7 +248,7 @@ class Writer:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        return File(path, size, digest, rows)
+        return File(path, size, digest, written or 0 if rows is None else rows)
 
     def _publish(self, shard: str, *, files: dict[str, File], **fields: Any) -> Manifest:
         footer_sha256, footer_bytes = "", 0

@@ -13,7 +13,6 @@ import catalog
 from catalog import Catalog, CatalogError, ShardCorrupt
 from catalog.manifest import (
     CONTENTS,
-    FORMAT,
     Manifest,
     check_format,
     parse_json,
@@ -21,18 +20,20 @@ from catalog.manifest import (
 )
 
 SHARD = "0123456789ab-000001"
+OTHER = "ba9876543210-000001"
 DIGEST = "0" * 64
 
 
-def record(content: str = "weights") -> dict[str, Any]:
+def record(content: str = "weights", shard: str = SHARD) -> dict[str, Any]:
     def file(kind: str) -> dict[str, Any]:
         folder = "weights/mlp-0123456789ab" if kind == "weights" else kind
-        path = f"{folder}/{SHARD}.parquet"
+        path = f"{folder}/{shard}.parquet"
         return {"path": path, "bytes": 10, "sha256": DIGEST, "rows": 1}
 
-    return {
-        "format": list(FORMAT),
-        "shard": SHARD,
+    members = {"members": [record("metrics", OTHER)]} if content == "pack" else {}
+    return members | {
+        "format": [2, 0] if content in ("tombstones", "pack") else [1, 0],
+        "shard": shard,
         "content": content,
         "sequence": 1,
         "created": "2026-01-01T00:00:00+00:00",
@@ -196,17 +197,34 @@ def test_any_json_is_a_manifest_or_a_catalogue_error(
             assert parts[-1] == f"{manifest.shard}.parquet"
 
 
-@pytest.mark.parametrize("version", [[2, 0], [99, 1]])
+@pytest.mark.parametrize("version", [[3, 0], [99, 1]])
 def test_a_newer_major_format_is_refused_with_the_way_out(version: list[int]) -> None:
     for raises in (
         lambda: check_format(version, "here"),
         lambda: Manifest.from_json({**record(), "format": version}, "here"),
     ):
         with pytest.raises(
-            CatalogError, match=r"format \d+\.\d.*reads up to 1.x. Upgrade: pip"
+            CatalogError, match=r"format \d+\.\d.*reads up to 2.x. Upgrade: pip"
         ) as e:
             raises()
         assert not isinstance(e.value, ShardCorrupt)
+
+
+def test_a_pack_of_packs_or_tombstones_is_refused() -> None:
+    for inner in ("pack", "tombstones"):
+        value = record("pack") | {"members": [record(inner, OTHER)]}
+        with pytest.raises(ShardCorrupt, match="a member is not a valid manifest"):
+            Manifest.from_json(value, "m")
+
+
+def test_members_of_a_pack_are_checked_as_any_manifest() -> None:
+    value = record("pack")
+    value["members"][0]["files"]["runs"]["path"] = "../../etc/passwd"
+    with pytest.raises(ShardCorrupt, match="path"):
+        Manifest.from_json(value, "m")
+    twice = record("pack") | {"members": 2 * record("pack")["members"]}
+    with pytest.raises(ShardCorrupt, match="members to differ"):
+        Manifest.from_json(twice, "m")
 
 
 def test_a_newer_minor_format_is_read() -> None:

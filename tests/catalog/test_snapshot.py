@@ -122,12 +122,12 @@ def test_a_snapshot_that_is_none_is_refused(zoo: Catalog, text: str) -> None:
 def test_a_newer_major_format_is_refused_with_upgrade(zoo: Catalog, where: str) -> None:
     (path,) = zoo.root.glob(where)
     value = json.loads(path.read_text())
-    path.write_text(json.dumps({**value, "format": [2, 0]}))
+    path.write_text(json.dumps({**value, "format": [3, 0]}))
     (zoo.root / "HEAD").write_text("1\n")
     if where.startswith("manifests"):
         (zoo.root / "HEAD").unlink()
     with pytest.raises(
-        CatalogError, match=r"format 2\.0.*Upgrade: pip install -U phasezoo"
+        CatalogError, match=r"format 3\.0.*Upgrade: pip install -U phasezoo"
     ):
         catalog.open(zoo.root)
 
@@ -190,7 +190,7 @@ def test_an_index_that_another_process_forgot_is_no_error(
 ) -> None:
     monkeypatch.setattr(
         "catalog.catalog.ensure_index",
-        lambda folder, snapshot: folder.cache / "gone.duckdb",
+        lambda folder, snapshot, newest: folder.cache / "gone.duckdb",
     )
     assert counted(zoo) == 5
 

@@ -1,0 +1,178 @@
+"""Deleting what no kept version needs: removed shards, superseded files, old versions.
+
+Nothing is deleted before a version that does without it is published, and commit
+records go before their files, tombstones last. So a kill at any moment leaves a
+catalogue that reads the same; `gc` or `verify` finishes the work.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import duckdb
+
+from catalog.card import write_card
+from catalog.catalog import Catalog
+from catalog.compaction import names, pack
+from catalog.errors import CatalogError
+from catalog.folder import Folder
+from catalog.index import metadata_paths, parquet_source, with_origin
+from catalog.manifest import Manifest, read_manifest
+from catalog.snapshot import (
+    Snapshot,
+    extended,
+    publish_snapshot,
+    read_head,
+    read_snapshot,
+    refresh,
+)
+
+GRACE = 600.0
+"""Seconds for which a superseded version stays: somebody may be reading it."""
+
+
+@dataclass
+class Garbage:
+    """What `collect` found.
+
+    Attributes
+    ----------
+    shards : list of str
+        Shards that were given up: all of their checkpoints are removed.
+    files : list of str
+        Files deleted (or to be deleted, in a rehearsal), relative to the catalogue.
+    bytes : int
+        Their size.
+    versions : list of int
+        Versions kept.
+    """
+
+    shards: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    bytes: int = 0
+    versions: list[int] = field(default_factory=list)
+
+
+def collect(
+    root: Path, *, keep: int = 1, grace: float = GRACE, rehearse: bool = False
+) -> Garbage:
+    """Give up removed shards and delete what no kept version needs.
+
+    Parameters
+    ----------
+    keep : int, default=1
+        Newest versions to keep readable with ``--at``.
+    grace : float, default=600
+        Seconds; a version that was superseded later than that is kept too.
+    rehearse : bool, default=False
+        Only say what could go now; deletes nothing.
+
+    Raises
+    ------
+    CatalogError
+        If the folder cannot be written, or a commit record is damaged: nothing is
+        deleted then.
+    """
+    if keep < 1:
+        raise CatalogError(f"At least one version must be kept. Got --keep {keep}.")
+    folder = Folder(root)
+    with folder.writing(), folder.lock("compact"):
+        snapshot = refresh(folder)
+        dead = _dead(Catalog(root), snapshot)
+        if dead and not rehearse:
+            if any(set(dead) & {*names(m)} for m in snapshot.manifests):
+                pack(folder, without=dead)
+            snapshot = _give_up(folder, dead)
+        kept = _kept(folder, snapshot, keep, grace)
+        garbage = Garbage(shards=sorted(dead), versions=sorted(kept))
+        for path in _unneeded(folder, kept):
+            garbage.files.append(str(path.relative_to(root)))
+            garbage.bytes += path.stat().st_size
+            if not rehearse:
+                path.unlink(missing_ok=True)
+    return garbage
+
+
+def _dead(catalog: Catalog, snapshot: Snapshot) -> set[str]:
+    """Shards without a living checkpoint, and tombstones without one to remove."""
+    tombstones = [m for m in snapshot.manifests if m.content == "tombstones"]
+    if not tombstones:
+        return set()
+    empty = catalog.sql(
+        "SELECT shard FROM shards WHERE content IN ('weights', 'metrics') AND shard "
+        "NOT IN (SELECT shard FROM checkpoints)"
+    ).fetchall()
+    dead = {shard for (shard,) in empty}
+    rest = {m.shard: m.sequence for m in snapshot.manifests if m.shard not in dead}
+    living = metadata_paths(catalog.root, snapshot.manifests, "checkpoints")
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE s (shard VARCHAR, sequence BIGINT)")
+        connection.executemany("INSERT INTO s VALUES (?, ?)", list(rest.items()))
+        paths = metadata_paths(catalog.root, tombstones, "tombstones")
+        still = f"""SELECT DISTINCT t.pz_shard FROM {with_origin(paths)} t
+            JOIN s AS ts ON ts.shard = t.pz_shard
+            JOIN (SELECT c.run_id, c.step, s.sequence FROM {parquet_source(living)} c
+                  JOIN s USING (shard)) c
+            ON c.run_id = t.run_id AND c.step = t.step AND c.sequence < ts.sequence"""
+        needed = {shard for (shard,) in connection.execute(still).fetchall()}
+    return dead | {m.shard for m in tombstones if m.shard not in needed}
+
+
+def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
+    """Publish a version in which the dead shards do not exist."""
+    with folder.lock():
+        head = read_head(folder)
+        newest = extended(folder, head)
+        top = [m for m in newest.manifests if not m.pack]
+        snapshot = Snapshot.of(newest.version, top, newest.dropped | dead)
+        # Names that no record on disk could bring back need not be kept.
+        present = folder.manifest_names()
+        for shard in present & snapshot.dropped:
+            present |= {*names(read_manifest(folder, shard))}
+        snapshot = replace(snapshot, dropped=snapshot.dropped & present)
+        publish_snapshot(folder, snapshot, head.version)
+        write_card(folder, snapshot)
+    return snapshot
+
+
+def _kept(folder: Folder, head: Snapshot, keep: int, grace: float) -> dict[int, Snapshot]:
+    """The newest versions, and those superseded only a moment ago."""
+    versions = sorted((v for v in folder.versions() if v <= head.version), reverse=True)
+    chosen = versions[:keep]
+    for version, successor in zip(versions[1:], versions, strict=False):
+        age = time.time() - folder.snapshot(successor).stat().st_mtime
+        if version not in chosen and age < grace:
+            chosen.append(version)
+    return {v: read_snapshot(folder, v) for v in chosen} | {head.version: head}
+
+
+def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
+    """Files that no kept version needs, in the order in which they may go."""
+    head = kept[max(kept)]
+    needed: set[str] = set()
+    records: set[str] = set()
+    for snapshot in kept.values():
+        for manifest in snapshot.manifests:
+            needed |= {file.path for file in manifest.own.values()}
+            if not manifest.pack:
+                records.add(manifest.shard)
+    packed = {m.shard for m in head.manifests if m.pack}
+    old = {v for v in folder.versions() if v < head.version} - kept.keys()
+    snapshots = [folder.snapshot(v) for v in sorted(old)]
+    first: list[Path] = []
+    last: list[Path] = []
+    files: list[Path] = []
+    superseded: list[Manifest] = [m for m in head.manifests if m.pack]
+    for shard in sorted(folder.manifest_names() & (head.dropped | packed) - records):
+        manifest = replace(read_manifest(folder, shard), pack="")
+        superseded += [manifest, *(replace(m, pack="") for m in manifest.members)]
+        gone_first = shard in head.dropped and manifest.content != "tombstones"
+        (first if gone_first else last).append(folder.manifest(shard))
+    for manifest in superseded:
+        for file in manifest.files.values():
+            path = folder.root / file.path
+            if file.path not in needed and path.exists():
+                files.append(path)
+    return [*snapshots, *first, *last, *dict.fromkeys(files)]

@@ -1,0 +1,296 @@
+"""Removing, packing and collecting garbage change what they say, and nothing else."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import catalog
+from catalog import Catalog, CatalogError, Layout, NotFound, Param, Population
+from catalog.annotation import annotate
+from catalog.compaction import compact
+from catalog.garbage import collect
+from catalog.history import history
+from catalog.removal import find_removal, remove
+from catalog.verify import verify
+
+LAYOUT = Layout((Param("w", (3,)), Param("n", (), (), "int64", "counter")))
+Content = dict[tuple[str, int], tuple[float | None, float | None]]
+
+RUNS = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3, unique=True)
+OPERATIONS = st.one_of(
+    st.tuples(st.just("networks"), RUNS),
+    st.tuples(st.just("metrics"), RUNS),
+    st.tuples(st.just("measure"), RUNS),
+    st.tuples(st.just("rm"), RUNS),
+    st.tuples(st.just("compact"), st.none()),
+    st.tuples(st.just("gc"), st.none()),
+)
+
+
+def value_of(run: str) -> float:
+    return float(ord(run))
+
+
+def commit_runs(zoo: Catalog, runs_of: Any, runs: list[str], *, weights: bool) -> None:
+    """Two checkpoints of each run; the weights say which run it is."""
+    ids = [run for run in runs for _ in (0, 1)]
+    table = pa.table({"run_id": ids, "step": [0, 1] * len(runs)})
+    values = np.array([[value_of(run)] * 3 for run in ids], np.float32)
+    numbers = np.arange(len(ids), dtype=np.int64)
+    population = Population(values, LAYOUT, table, {"n": numbers})
+    with zoo.writer() as writer:
+        writer.commit(runs_of(ids), table, population if weights else None)
+
+
+def commit_measures(zoo: Catalog, runs: list[str]) -> None:
+    table = pa.table(
+        {"run_id": runs, "step": [1] * len(runs), "x": list(map(value_of, runs))}
+    )
+    with zoo.writer() as writer:
+        writer.commit_measures(table, "x", {})
+
+
+def content(zoo: Catalog) -> Content:
+    """What every checkpoint's weights and measure say."""
+    x = "x" if "x" in zoo.sql("FROM models").columns else "NULL"
+    rows = zoo.sql(f"SELECT run_id, step, row, {x} FROM models").fetchall()
+    measured = {(run, step): (None, value) for run, step, _, value in rows}
+    if any(row is not None for _, _, row, _ in rows):
+        networks = zoo.load("row IS NOT NULL", verify=True)
+        keys = zip(
+            *(networks.table[c].to_pylist() for c in ("run_id", "step")), strict=True
+        )
+        for key, weights in zip(keys, networks.weights, strict=True):
+            assert np.ptp(weights) == 0
+            measured[key] = (float(weights[0]), measured[key][1])
+    assert len(measured) == len(rows)
+    return measured
+
+
+@given(st.lists(OPERATIONS, min_size=3, max_size=12))
+@settings(max_examples=4)
+def test_any_history_gives_what_a_dictionary_gives(
+    new_zoo: Any, runs_of: Any, operations: list[Any]
+) -> None:
+    check_history(new_zoo, runs_of, operations)
+
+
+@pytest.mark.slow
+@given(st.lists(OPERATIONS, min_size=6, max_size=25))
+@settings(max_examples=60)
+def test_any_long_history_gives_what_a_dictionary_gives(
+    new_zoo: Any, runs_of: Any, operations: list[Any]
+) -> None:
+    check_history(new_zoo, runs_of, operations)
+
+
+def check_history(new_zoo: Any, runs_of: Any, operations: list[Any]) -> None:
+    zoo = new_zoo()
+    weights: dict[tuple[str, int], float | None] = {}
+    measured: dict[tuple[str, int], float] = {}
+    versions: dict[int, Content] = {}
+    for name, runs in operations:
+        zoo = zoo.refreshed()
+        if name in ("networks", "metrics"):
+            commit_runs(zoo, runs_of, runs, weights=name == "networks")
+            for run in runs:
+                for step in (0, 1):
+                    value = value_of(run) if name == "networks" else None
+                    weights.setdefault((run, step), value)
+        elif name == "measure":
+            commit_measures(zoo, runs)
+            measured |= {(run, 1): value_of(run) for run in runs}
+        elif name == "rm":
+            picked = {key for key in weights if key[0] in runs}
+            where = f"run_id IN ({', '.join(map(repr, runs))})"
+            if picked:
+                assert remove(zoo, where).checkpoints == len(picked)
+            else:
+                with pytest.raises(NotFound):
+                    remove(zoo, where)
+            weights = {key: value for key, value in weights.items() if key not in picked}
+        elif name == "compact":
+            compact(zoo.root)
+        else:
+            kept = collect(zoo.root, keep=2, grace=0).versions
+            versions = {v: seen for v, seen in versions.items() if v in kept}
+        zoo = zoo.refreshed()
+        expected = {key: (value, measured.get(key)) for key, value in weights.items()}
+        assert content(zoo) == expected, name
+        versions[zoo.version] = expected
+        found = verify(zoo.root)
+        assert not found.problems, name
+        assert not found.leftovers, name
+    for version, expected in versions.items():
+        assert content(catalog.open(zoo.root, at=version)) == expected
+    for path in (zoo.root / "HEAD", *(zoo.root / "cache").glob("*")):
+        path.unlink()
+    assert content(catalog.open(zoo.root)) == expected, "rebuilt from manifests"
+
+
+@pytest.fixture
+def zoo(new_zoo: Callable[[], Catalog], runs_of: Any) -> Catalog:
+    """Runs a to d in four shards; a and b have a measure."""
+    zoo = new_zoo()
+    for run in "abcd":
+        commit_runs(zoo, runs_of, [run], weights=True)
+    commit_measures(zoo, ["a", "b"])
+    return zoo.refreshed()
+
+
+def files(root: Path, folder: str) -> set[str]:
+    return {path.name for path in (root / folder).rglob("*.parquet")}
+
+
+def test_the_removed_bytes_leave_with_gc_and_not_before(zoo: Catalog) -> None:
+    before = files(zoo.root, "weights")
+    removed = remove(zoo, "run_id = 'a' OR (run_id = 'b' AND step = 1)")
+    assert (removed.runs, removed.checkpoints) == (1, 3)
+    assert files(zoo.root, "weights") == before
+    assert len(collect(zoo.root, rehearse=True).shards) == 1
+    assert len(collect(zoo.root, rehearse=True).shards) == 1, "a rehearsal changes nothing"
+    waiting = collect(zoo.root)
+    assert len(waiting.shards) == 1
+    assert not waiting.files, "somebody may still read the version before"
+    garbage = collect(zoo.root, grace=0)
+    assert len(before - files(zoo.root, "weights")) == 1
+    assert garbage.bytes > 0
+    assert len(content(catalog.open(zoo.root))) == 5
+
+
+def test_finding_what_would_go_changes_nothing(zoo: Catalog) -> None:
+    assert find_removal(zoo, "run_id = 'a'").checkpoints == 2
+    assert zoo.refreshed().version == zoo.version
+
+
+@pytest.mark.parametrize("where", ["nope = 1", "run_id =", "1; DROP TABLE models"])
+def test_a_condition_that_is_no_sql_removes_nothing(zoo: Catalog, where: str) -> None:
+    with pytest.raises(CatalogError):
+        remove(zoo, where)
+    assert zoo.refreshed().version == zoo.version
+
+
+def test_what_is_committed_again_exists_again(zoo: Catalog, runs_of: Any) -> None:
+    everything = content(zoo)
+    remove(zoo, "run_id = 'a'")
+    commit_runs(zoo, runs_of, ["a"], weights=True)
+    assert content(zoo.refreshed()) == everything
+
+
+def test_a_pack_holds_one_file_of_each_kind_and_the_same_models(zoo: Catalog) -> None:
+    query = "FROM models ORDER BY run_id, step"
+    before = zoo.sql(query).to_arrow_table()
+    stats = "SELECT * FROM tensor_stats ORDER BY ALL"
+    moments = zoo.sql(stats).fetchall()
+    done = compact(zoo.root)
+    assert (done.shards, done.files_before, done.files_after) == (5, 21, 6)
+    packed = zoo.refreshed()
+    assert packed.sql(query).to_arrow_table().equals(before)
+    assert packed.sql(stats).fetchall() == moments
+    assert packed.sql("SELECT * FROM measures").columns == zoo.sql("FROM measures").columns
+    collect(zoo.root, grace=0)
+    for kind in ("runs", "checkpoints", "chunks", "tensors", "tensor_stats", "measures"):
+        assert files(zoo.root, kind) == {f"{done.pack}.parquet"}
+    assert not compact(zoo.root).shards, "there is nothing left to join"
+    assert catalog.open(zoo.root).load("run_id = 'a'", verify=True).weights.size == 6
+
+
+def test_damage_in_a_packed_shard_is_found_by_row_and_tensor(zoo: Catalog) -> None:
+    compact(zoo.root)
+    zoo = zoo.refreshed()
+    zoo.sql("FROM chunks")  # an opened catalogue has its index
+    collect(zoo.root, grace=0)
+    path = sorted((zoo.root / "weights").rglob("*.parquet"))[0]
+    data = bytearray(path.read_bytes())
+    chunk = zoo.sql(
+        f"SELECT \"offset\" FROM chunks WHERE shard = '{path.stem}' AND tensor = 'w'"
+    ).fetchall()[0][0]
+    data[chunk + 13] ^= 1  # row 1: 12 bytes a row
+    path.write_bytes(data)
+    details = [problem.detail for problem in verify(zoo.root).problems]
+    assert "row 1, tensor 'w': not what was committed" in details
+
+
+def test_older_versions_are_listed_and_read_until_gc(zoo: Catalog) -> None:
+    remove(zoo, "run_id = 'a'")
+    remove(zoo.refreshed(), "run_id = 'b'")
+    newest = zoo.refreshed().version
+    counts = {row["version"]: row["tombstones"] for row in history(zoo.root)}
+    assert next(iter(counts)) == newest
+    assert counts[newest] == 2
+    for version, tombstones in counts.items():
+        if version >= zoo.version:
+            old = catalog.open(zoo.root, at=version)
+            assert len(content(old)) == 8 - 2 * tombstones
+    collect(zoo.root, keep=1, grace=0)
+    with pytest.raises(NotFound, match=f"has no version {zoo.version}. It has: "):
+        catalog.open(zoo.root, at=zoo.version)
+
+
+def test_gc_while_a_writer_works_keeps_what_it_stages(zoo: Catalog, runs_of: Any) -> None:
+    remove(zoo, "run_id = 'a'")
+    with zoo.writer() as writer:
+        table = pa.table({"run_id": ["new"], "step": [0]})
+        writer.commit(runs_of(["new"]), table)
+        collect(zoo.root, grace=0)
+        writer.commit(runs_of(["newer"]), pa.table({"run_id": ["newer"], "step": [0]}))
+    found = {run for run, _ in content(zoo.refreshed())}
+    assert found == {"b", "c", "d", "new", "newer"}
+
+
+def test_a_snapshot_with_tombstones_says_that_old_readers_cannot_read_it(
+    zoo: Catalog,
+) -> None:
+    def stated() -> list[int]:
+        version = zoo.refreshed().version
+        return json.loads((zoo.root / f"snapshots/{version}.json").read_text())["format"]
+
+    assert stated() == [1, 0]
+    remove(zoo, "run_id = 'a'")
+    assert stated() == [2, 0]
+
+
+def test_a_table_becomes_columns_of_models(zoo: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "sharpness.csv"
+    path.write_text("run_id,step,sharpness,kind\na,0,1.5,low\nb,1,,high\n")
+    done = annotate(zoo, path, "mine")
+    assert (done.columns, done.checkpoints) == (["sharpness", "kind"], 2)
+    rows = zoo.refreshed().sql(
+        "SELECT run_id, step, sharpness, kind FROM models WHERE kind IS NOT NULL ORDER BY 1"
+    )
+    assert rows.fetchall() == [("a", 0, 1.5, "low"), ("b", 1, None, "high")]
+
+
+def test_without_a_step_a_row_is_for_every_checkpoint(zoo: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "owners.csv"
+    path.write_text("run_id,owner\na,x\nb,y\n")
+    assert annotate(zoo, path, "owners").checkpoints == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run,step,x\na,0,1\n", "no column 'run_id'"),
+        ("run_id,step,x\nzz,0,1\n", "1 of 1 rows .* name no checkpoint"),
+        ("run_id,step,x\na,7,1\n", "name no checkpoint .* 'step': 7"),
+        ("run_id,step,x\na,zero,1\n", "do not fit"),
+        ("run_id,step,x\na,0,1\na,0,2\n", "Two rows"),
+        ("run_id,step,test_loss\na,0,1\n", "cannot be called 'test_loss'"),
+        ("run_id,step\na,0\n", "no result"),
+    ],
+)
+def test_a_table_that_does_not_fit_adds_nothing(
+    zoo: Catalog, tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(CatalogError, match=message):
+        annotate(zoo, path, "mine")
+    assert zoo.refreshed().version == zoo.version
