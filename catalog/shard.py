@@ -156,9 +156,7 @@ def write_shard(path: Path, population: Rows, architecture: str) -> list[Chunk]:
     return chunks
 
 
-def _write_group(
-    writer: pq.ParquetWriter, population: Rows, rows: slice
-) -> list[bytes]:
+def _write_group(writer: pq.ParquetWriter, population: Rows, rows: slice) -> list[bytes]:
     """Write one row group; a hash of the values of each tensor."""
     digests = []
     columns = [
