@@ -160,9 +160,9 @@ class _Checked:
     """Typed access to untrusted JSON."""
 
     def __init__(self, value: Any, where: str, *, of_pack: bool = False) -> None:
-        self.where, self.contents = where, CONTENTS.keys()
+        self.where, self.contents = where, set(CONTENTS)
         if of_pack:
-            self.contents = CONTENTS.keys() - set(_SINCE_FORMAT_2)
+            self.contents -= set(_SINCE_FORMAT_2)
         self.value = self.expect(isinstance(value, dict), value, "an object", value)
 
     def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
