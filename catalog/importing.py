@@ -349,10 +349,14 @@ def _nonfinite(tensor: Tensor) -> int:
 def _difference(first: Batch, second: Batch) -> str:
     if first.layout is None or second.layout is None:
         return "one has weights, the other only metrics"
-    for one, other in zip(first.layout, second.layout, strict=False):
+    pairs = [[_told(p) for p in batch.layout or ()] for batch in (first, second)]
+    for one, other in zip(*pairs, strict=False):
         if one != other:
-            told = [f"{p.name!r} {p.shape} {p.dtype} {p.role}" for p in (one, other)]
-            return f"{told[1]}, expected {told[0]}"
+            return f"{other}, expected {one}"
     if len(first.layout) != len(second.layout):
         return f"{len(second.layout)} tensors, expected {len(first.layout)}"
     return f"architecture {second.architecture}, expected {first.architecture}"
+
+
+def _told(param: Param) -> str:
+    return f"{param.name!r} {param.shape} {param.dtype} {param.role}"
