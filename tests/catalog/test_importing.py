@@ -1,6 +1,7 @@
 """Imports: grouped, typed, in documented units, and all or nothing."""
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from catalog.axes import infer_axes
 from catalog.console import main
 from catalog.folder import Folder
 from catalog.foreign import Network, Tensor
+from catalog.progress import Progress
 from catalog.splits import split
 from catalog.stored import StoredNetworks
 from catalog.verify import verify
@@ -106,6 +108,32 @@ def test_a_shard_is_staged_when_enough_weights_wait(
     for i in range(9):
         state = store().select(f"source_name = 'n{i}'")[0]
         assert all((state[n] == t.values).all() for n, t in tensors(i).items())
+
+
+def test_memory_does_not_grow_with_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lazy(Planted):
+        def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
+            for i in range(64):
+                values = np.full(1 << 18, i, np.float32)  # 1 MB
+                yield net(f"n{i}", tensors={"w": Tensor(values, "float32")})
+
+    monkeypatch.setattr(importing, "find_format", lambda f, s: Lazy([]))
+    monkeypatch.setattr(importing, "SHARD_BYTES", 4 << 20)
+    tracemalloc.start()
+    summary = import_source(tmp_path / "zoo", tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert summary.bytes > 64 << 20
+    assert len(summary.shards) == 13
+    assert peak < 32 << 20
+
+
+def test_progress_without_a_total_says_how_many(capsys: Any) -> None:
+    bar = Progress(0, "networks", "import")
+    bar.close(1234)
+    assert capsys.readouterr().err.startswith("import 1,234 networks, ")
 
 
 def test_roles_and_dtypes_follow_the_documented_default(bring: Any, store: Any) -> None:
