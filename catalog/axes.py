@@ -20,6 +20,7 @@ Axes = tuple[str | None, ...]
 
 _LAYER_WORDS = ("l", "layer", "hidden", "fc", "linear", "lin", "dense", "conv")
 _NORM_WORDS = ("bn", "batchnorm", "batch_norm", "norm")
+_CONTAINERS = ("module", "model", "net", "network", "layers", "sequential", "mlp", "cnn")
 _LAST = ("fc", "linear", "out", "output", "head", "classifier")
 _NORM = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
@@ -79,11 +80,13 @@ def _modules(params: Sequence[Param]) -> list[_Module]:
 
 
 def _common_prefix(modules: Sequence[str]) -> str:
-    """Containers that all modules are in, such as ``model.``."""
+    """Plain containers that all modules are in, such as ``model.``; no blocks."""
     prefix = ""
     while modules and all("." in module[len(prefix) :] for module in modules):
         first = modules[0][: modules[0].index(".", len(prefix)) + 1]
         if not all(module.startswith(first) for module in modules):
+            break
+        if first[len(prefix) : -1] not in _CONTAINERS:
             break
         prefix = first
     return prefix

@@ -17,25 +17,9 @@ _RUNS = {column.name: column for column in RUNS}
 _CHECKPOINTS = {column.name: column for column in CHECKPOINTS}
 _DOCUMENTED = {name.lower(): name for name in (*_RUNS, *_CHECKPOINTS)}
 SET_HERE = frozenset(
-    [
-        "run_id",
-        "zoo",
-        "source",
-        "source_name",
-        "parents",
-        "arch_id",
-        "architecture",
-        "parameters",
-        "config",
-        "split_by_run",
-        "split_by_cell",
-        "split_by_zoo",
-        "step",
-        "content",
-        "finite",
-        "shard",
-        "row",
-    ]
+    {"run_id", "zoo", "source", "source_name", "parents", "arch_id", "architecture"}
+    | {"parameters", "config", "split_by_run", "split_by_cell", "split_by_zoo"}
+    | {"step", "content", "finite", "shard", "row"}
 )
 """Columns that an import computes; a source cannot give them."""
 

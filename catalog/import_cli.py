@@ -70,6 +70,7 @@ def import_(
         allow_nonfinite=allow_nonfinite,
         progress=bar.update,
     )
+    bar.close(summary.networks)
     if as_json:
         print_json(asdict(summary))
         return

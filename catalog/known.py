@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,5 +111,12 @@ class Known:
             )
 
     def _cell(self, column: str, row: int) -> Any:
-        names = self.table.column_names
-        return self.table[column][row].as_py() if column in names else None
+        if column not in self._values:
+            known = column in self.table.column_names
+            self._values[column] = self.table[column].to_pylist() if known else None
+        values = self._values[column]
+        return None if values is None else values[row]
+
+    @cached_property
+    def _values(self) -> dict[str, list[Any] | None]:
+        return {}

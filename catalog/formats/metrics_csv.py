@@ -25,19 +25,8 @@ from catalog.formats.source import files_of
 
 _KEYS = ("id", "name", "run_name")
 _TAXONOMY = frozenset(
-    [
-        "arch",
-        "width",
-        "batch_size",
-        "lr_schedule",
-        "run",
-        "train_loss",
-        "train_accuracy",
-        "test_loss",
-        "test_accuracy",
-        "hessian_top_eig",
-        "hessian_trace",
-    ]
+    {"arch", "width", "batch_size", "lr_schedule", "run", "train_loss", "test_loss"}
+    | {"train_accuracy", "test_accuracy", "hessian_top_eig", "hessian_trace"}
 )
 _LATER = ("hessian_top_eig", "hessian_trace")
 
