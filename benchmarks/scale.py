@@ -30,6 +30,7 @@ from query import QUERIES
 from timing import digits, in_process, progress, report
 
 import catalog
+from catalog import in_place
 
 ADDED = 1000
 
@@ -41,6 +42,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary")
     parser.add_argument("--most-gb", type=float, default=30.0, help="disk that it may use")
+    parser.add_argument(
+        "--stored",
+        type=int,
+        default=in_place.STORED_CHECKPOINTS,
+        help="greatest number of checkpoints that the index copies; 0: views in place",
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     options = parser.parse_args()
     if options.quick:
@@ -48,8 +55,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder) / "zoo"
         room(root.parent, options.checkpoints, options.most_gb)
-        figures = measure(root, options.checkpoints, options.rows_per_shard, options.rounds)
-    report("scale", checkpoints=options.checkpoints, **figures)
+        figures = measure(root, options)
+    stored = options.checkpoints <= options.stored
+    report("scale", checkpoints=options.checkpoints, stored=stored, **figures)
 
 
 def room(folder: Path, checkpoints: int, most_gb: float) -> None:
@@ -62,24 +70,32 @@ def room(folder: Path, checkpoints: int, most_gb: float) -> None:
         )
 
 
-def measure(root: Path, checkpoints: int, rows: int, rounds: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    parts: dict[str, Callable[[], Any]] = {
-        "generate": lambda: in_process(timed, bulk.bulk_catalog, root, checkpoints, rows),
-        "open": lambda: in_process(timed, shards, root),
-        "index": lambda: index(root),
-        "reopen": lambda: in_process(timed, count, root),
-        "queries": lambda: in_process(queries, root, rounds),
-        "add_one_shard": lambda: in_process(timed, add, root, checkpoints),
+def measure(root: Path, options: argparse.Namespace) -> dict[str, Any]:
+    n, rows = options.checkpoints, options.rows_per_shard
+
+    def alone(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        figures: dict[str, Any] = in_process(timed, options.stored, function, *arguments)
+        return figures
+
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "generate": lambda: alone(bulk.bulk_catalog, root, n, rows),
+        "open": lambda: alone(shards, root),
+        "index": lambda: watched(root / "cache", lambda: alone(count, root)),
+        "reopen": lambda: alone(count, root),
+        "queries": lambda: alone(queries, root, options.rounds),
+        "add_one_shard": lambda: watched(root / "cache", lambda: alone(add, root, n)),
+        "add_measures": lambda: alone(add_measures, root, n),
     }
+    figures: dict[str, Any] = {}
     for name, part in parts.items():
         figures[name] = part()
         progress(f"{name}: {figures[name]}")
     return figures
 
 
-def timed(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+def timed(stored: int, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """Seconds, peak memory of this process, and what the function returned."""
+    in_place.STORED_CHECKPOINTS = stored
     started = time.perf_counter()
     result = function(*arguments)
     return {
@@ -98,23 +114,24 @@ def count(root: Path) -> int:
     return int(catalog.open(root).sql(query).fetchall()[0][0])
 
 
-def index(root: Path) -> dict[str, Any]:
-    """Build the index, and watch the disk that it takes meanwhile."""
+def watched(folder: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Figures of work, with the size of a folder after it and the greatest meanwhile."""
     most, ended = [0], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.2):
-            most.append(size(root / "cache"))
+            most.append(size(folder))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        figures: dict[str, Any] = in_process(timed, count, root)
+        figures = work()
     finally:
         ended.set()
         watcher.join()
-    figures["index_gb"] = digits(size(root / "cache") / 1e9)
-    figures["peak_disk_gb"] = digits(max(most) / 1e9)
+    after = size(folder)
+    figures["cache_gb"] = digits(after / 1e9)
+    figures["peak_cache_gb"] = digits(max(after, *most) / 1e9)
     return figures
 
 
@@ -145,8 +162,7 @@ def queries(root: Path, rounds: int) -> dict[str, Any]:
             "first": digits(seconds[0]),
             "median": digits(statistics.median(seconds[1:])),
         }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return figures | {"peak_gb": digits(peak)}
+    return figures
 
 
 def add(root: Path, first: int) -> int:
@@ -155,6 +171,15 @@ def add(root: Path, first: int) -> int:
         synthetic.commit_metrics(writer, first, ADDED)
     if count(root) != first + ADDED:
         raise AssertionError("the added checkpoints are missing from the answer")
+    return ADDED
+
+
+def add_measures(root: Path, first: int) -> int:
+    """The same with measures of the shard that `add` added."""
+    with catalog.open(root).writer() as writer:
+        columns = synthetic.GENERATIONS[1]
+        synthetic.commit_measures(writer, 1, columns, first, ADDED)
+    count(root)
     return ADDED
 
 

@@ -15,7 +15,14 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
-from catalog.index import attach, build, ensure_index, metadata_paths, parquet_source
+from catalog.index import (
+    attach,
+    build,
+    ensure_index,
+    metadata_paths,
+    parquet_source,
+    view_in_place,
+)
 from catalog.layout import Layout
 from catalog.population import Population
 from catalog.reader import ShardReader
@@ -269,6 +276,7 @@ class Catalog:
             path = ensure_index(self._folder, self.snapshot)
             if path is None or not attach(connection, path):
                 build(connection, self.root, self.snapshot.manifests)
+            view_in_place(connection, self.root, self.snapshot.manifests)
         except duckdb.Error as error:
             raise ShardCorrupt(
                 f"The metadata in {self.root} cannot be indexed: {error}. Run 'phasezoo "
