@@ -107,9 +107,7 @@ def metrics(first: int, last: int) -> pa.Table:
     return conform(table, "checkpoints", ("run_id", "step"))
 
 
-def measured(
-    first: int, last: int, generation: int, columns: tuple[str, ...]
-) -> pa.Table:
+def measured(first: int, last: int, generation: int, columns: tuple[str, ...]) -> pa.Table:
     """One generation of measures of the last checkpoint of runs first to last."""
     rng = np.random.default_rng([first, generation])
     n = last - first

@@ -15,6 +15,7 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
+from catalog.in_place import too_large
 from catalog.index import (
     attach,
     build,
@@ -275,7 +276,8 @@ class Catalog:
         try:
             path = ensure_index(self._folder, self.snapshot)
             if path is None or not attach(connection, path):
-                build(connection, self.root, self.snapshot.manifests)
+                large = too_large(self.snapshot.manifests)
+                build(connection, self.root, self.snapshot.manifests, in_place=large)
             view_in_place(connection, self.root, self.snapshot.manifests)
         except duckdb.Error as error:
             raise ShardCorrupt(

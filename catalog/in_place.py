@@ -10,13 +10,12 @@ docs/scale.md has the measurements behind the rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import duckdb
 
 from catalog.manifest import Manifest
 
-STORED_CHECKPOINTS = 50_000_000
+STORED_CHECKPOINTS = 20_000_000
 """Greatest number of committed checkpoints of which the index keeps a copy."""
 
 Connection = duckdb.DuckDBPyConnection

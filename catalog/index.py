@@ -63,7 +63,8 @@ def ensure_index(folder: Folder, snapshot: Snapshot) -> Path | None:
         if old is None or not _extended(temporary, old, known, folder, snapshot):
             _remove(temporary)
             with duckdb.connect(str(temporary)) as connection:
-                build(connection, folder.root, snapshot.manifests)
+                large = too_large(snapshot.manifests)
+                build(connection, folder.root, snapshot.manifests, in_place=large)
         os.replace(temporary, path)
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
         folder.write(folder.cache / "latest.json", json.dumps(names).encode())
@@ -116,8 +117,16 @@ def _extended(
         return False
 
 
-def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
+def build(
+    connection: Connection,
+    root: Path,
+    manifests: Sequence[Manifest],
+    *,
+    in_place: bool = False,
+) -> None:
     """Fill an empty database from the metadata files of the manifests.
+
+    With ``in_place`` it gets no ``checkpoints`` and ``models``: `view_in_place` makes them.
 
     Raises
     ------
@@ -127,7 +136,6 @@ def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> 
         If what was committed does not fit together.
     """
     _shards_table(connection, manifests, "CREATE TABLE shards AS")
-    in_place = too_large(manifests)
     for table in STORED:
         if not in_place or table != "checkpoints":
             _copy(connection, root, manifests, table)

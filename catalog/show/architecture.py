@@ -14,7 +14,8 @@ WHERE arch_id = :id ORDER BY position"""
 
 _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS networks, count(*) AS checkpoints,
-    min(validation_accuracy) AS worst_validation, max(validation_accuracy) AS best_validation
+    min(validation_accuracy) AS worst_validation,
+    max(validation_accuracy) AS best_validation
 FROM models WHERE shard IN (SELECT shard FROM shards WHERE arch_id = :id)
 GROUP BY zoo ORDER BY zoo"""
 

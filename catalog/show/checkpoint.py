@@ -31,8 +31,8 @@ def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, A
     -------
     dict
         ``run`` and ``checkpoint``: what is known; ``tensors``: a row each, moments as
-        recorded; ``histograms``: by tensor, of its values; ``all_parameters``: one of
-        all parameters together. The last three are empty without weights.
+        recorded; ``all_parameters``: the histogram of all parameters together;
+        ``histograms``: one of each tensor. The last three are empty without weights.
 
     Raises
     ------
@@ -55,8 +55,8 @@ def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, A
         "run": {k: v for k, v in facts.items() if k in of_run - {"parents", "config"}},
         "checkpoint": {k: v for k, v in facts.items() if k not in of_run},
         "tensors": [],
-        "histograms": {},
         "all_parameters": histogram(np.empty(0)),
+        "histograms": {},
     }
     if rows[0]["row"] is None:
         return document
@@ -107,4 +107,3 @@ def _tensors(catalog: Catalog, shard: str, row: int, layout: Layout) -> Rows:
         }
         for param in layout
     ]
-

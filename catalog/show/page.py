@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.blocks import bars, counted, sparkline
@@ -11,9 +11,10 @@ from catalog.table import cell, table_lines
 MOST_ROWS = 24
 """Rows of a table that are printed; --json prints all."""
 
-MOST_HISTOGRAMS = 6
+MOST_HISTOGRAMS = 4
 """Tensors whose histograms are printed in full: the largest ones."""
 
+_SAID_IF_NONE = ("parents", "children", "tensors")
 _WIDEST = 110
 
 
@@ -32,6 +33,8 @@ def page(document: Mapping[str, Any], *, blocks: bool = True) -> str:
         if name in ("kind", "id") or name.endswith("_are"):
             continue
         body = _section(name, section, document, blocks)
+        if not body and name in _SAID_IF_NONE:
+            body = ["  (none)"]
         if body:
             note = document.get(f"{name}_are")
             title = name.replace("_", " ").capitalize()
@@ -51,7 +54,8 @@ def _section(name: str, value: Any, document: Mapping[str, Any], blocks: bool) -
     if isinstance(value, Mapping):
         if value and all(map(_is_histogram, value.values())):
             return _each(value, blocks)
-        return [f"  {key:24}{_fact(item)}" for key, item in value.items()]
+        wide = max(map(len, value), default=0)
+        return [f"  {key:{wide}}  {_fact(item)}" for key, item in value.items()]
     return _table(value)
 
 
@@ -65,7 +69,7 @@ def _fact(value: Any) -> str:
     return cell(value, _WIDEST)
 
 
-def _table(rows: list[Mapping[str, Any]]) -> list[str]:
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return []
     # Rows may lack what they do not have: all columns, in the order of first sight.

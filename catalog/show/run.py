@@ -33,7 +33,8 @@ def describe_run(catalog: Catalog, run_id: str) -> dict[str, Any]:
         and measure, a list each; ``parents`` and ``children``: rows.
     """
     configuration = rows_of(catalog, "FROM runs WHERE run_id = :run", run=run_id)[0]
-    document = {
+    configuration.pop("parents")
+    return {
         "kind": "run",
         "id": run_id,
         "configuration": {k: v for k, v in configuration.items() if v is not None},
@@ -41,8 +42,6 @@ def describe_run(catalog: Catalog, run_id: str) -> dict[str, Any]:
         "parents": rows_of(catalog, _PARENTS, run=run_id),
         "children": rows_of(catalog, _CHILDREN, run=run_id),
     }
-    document["configuration"].pop("parents", None)
-    return document
 
 
 def trajectory(catalog: Catalog, run_id: str) -> dict[str, list[Any]]:

@@ -14,13 +14,15 @@ SELECT zoo, count(DISTINCT run_id) AS networks, count(*) AS checkpoints,
 FROM models WHERE shard = :shard GROUP BY zoo ORDER BY zoo"""
 
 _GROUPS = """
-SELECT first_row, any_value(rows) AS rows, sum(rows * row_bytes) AS bytes,
+SELECT first_row, any_value(rows) AS rows, sum(rows * row_bytes)::BIGINT AS bytes,
     min("offset") AS "offset"
 FROM chunks WHERE shard = :shard GROUP BY first_row ORDER BY first_row"""
 
 _TENSORS = """
 SELECT tensor, row_bytes, min("offset") AS first_offset FROM chunks
 WHERE shard = :shard GROUP BY tensor, row_bytes ORDER BY first_offset"""
+
+_FILE = ("rows", "bytes", "sha256", "path")
 
 
 def describe_shard(catalog: Catalog, shard: str) -> dict[str, Any]:
@@ -42,12 +44,10 @@ def describe_shard(catalog: Catalog, shard: str) -> dict[str, Any]:
         "id": shard,
         "shard": {k: v for k, v in record.items() if v not in ("", [], 0)},
         "files": [
-            {key: {"kind": kind, **files[kind]}[key] for key in _FILE} for kind in files
+            {"kind": kind, **{key: file[key] for key in _FILE}}
+            for kind, file in files.items()
         ],
         "checkpoints": rows_of(catalog, _CHECKPOINTS, shard=shard),
         "row_groups": rows_of(catalog, _GROUPS, shard=shard),
         "tensors": rows_of(catalog, _TENSORS, shard=shard),
     }
-
-
-_FILE = ("kind", "rows", "bytes", "sha256", "path")

@@ -137,9 +137,7 @@ def judging_columns(catalog: Catalog, zoo: str) -> list[str]:
     counts = ", ".join(f"count({name}) AS n{i}" for i, name in enumerate(quoted))
     query = f"SELECT {counts} FROM ({last_checkpoints('*')})"
     row = rows_of(catalog, query, zoo=zoo)[0]
-    names = [
-        name[1:-1].replace('""', '"') for i, name in enumerate(quoted) if row[f"n{i}"]
-    ]
+    names = [name[1:-1].replace('""', '"') for i, name in enumerate(quoted) if row[f"n{i}"]]
     for ending in ("_accuracy", "_loss"):
         own = [f"{split}{ending}" for split in ("validation", "test", "train")]
         if chosen := [name for name in own if name in names]:
