@@ -67,11 +67,13 @@ def runs(first: int, last: int) -> pa.Table:
     plain = plain.append_column("source", pa.array(["trained"] * len(plain)))
     table = synthetic.configured(plain, first)
     zoos, cells = table["zoo"].to_pylist(), table["cell"].to_pylist()
-    known = {key: split(key) for key in {f"{z}\0{c}" for z, c in zip(zoos, cells)}}
+    known = {
+        key: split(key) for key in {f"{z}\0{c}" for z, c in zip(zoos, cells, strict=True)}
+    }
     known |= {zoo: split(zoo) for zoo in set(zoos)}
     splits = {
         "split_by_run": [split(run_id) for run_id in table["run_id"].to_pylist()],
-        "split_by_cell": [known[f"{z}\0{c}"] for z, c in zip(zoos, cells)],
+        "split_by_cell": [known[f"{z}\0{c}"] for z, c in zip(zoos, cells, strict=True)],
         "split_by_zoo": [known[zoo] for zoo in zoos],
     }
     number = np.arange(first, last)

@@ -89,7 +89,8 @@ def distributions(catalog: Catalog, zoo: str) -> Any:
     if len(both):
         thin = both[:: max(1, len(both) // 5000)]
         axes[-1].plot(*thin.T, ".", markersize=3, alpha=0.5, color=BLUE)
-        axes[-1].plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
+        ends = [both.min(), both.max()]
+        axes[-1].plot(ends, ends, color="0.6", linewidth=0.8)
         axes[-1].set_xlabel("training accuracy", fontsize=8)
         axes[-1].set_ylabel("test accuracy", fontsize=8)
     return figure

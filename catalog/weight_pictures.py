@@ -20,6 +20,9 @@ from catalog.show.checkpoint import real
 MOST_TENSORS = 6
 """Tensors that are drawn: the largest parameters, in the order of the layout."""
 
+FEWEST_VALUES = 32
+"""Smaller tensors are drawn only where there is nothing larger."""
+
 COLOURS = ("#35b779", "#31688e", "#b5367a")
 
 _NORMS = """
@@ -34,20 +37,19 @@ def weight_histograms(catalog: Catalog, zoo: str) -> Any:
     chosen = [row for row in representatives(catalog, zoo)[0] if row["has_weights"]]
     if not chosen:
         return None
-    drawn = [_largest(catalog, row["arch_id"]) for row in chosen]
-    columns = max(map(len, drawn))
-    if not columns:
+    names = _largest(catalog, chosen[0]["arch_id"])
+    if not names:
         return None
-    figure, axes = _figure(len(chosen), columns, 1.9, 1.55)
-    for i, (row, params) in enumerate(zip(chosen, drawn, strict=True)):
+    figure, axes = _figure(len(chosen), len(names), 1.9, 1.55)
+    for i, row in enumerate(chosen):
+        layout = catalog.layout(row["arch_id"])
         where = f"run_id = {literal(row['run_id'])} AND step = {row['step']}"
         tensors = catalog.select(where)[0]
-        for j in range(columns):
-            ax = axes[i, j]
-            if j >= len(params):
+        for ax, name in zip(axes[i], names, strict=True):
+            if name in layout:
+                _distribution(ax, layout[name], tensors[name], COLOURS[i])
+            else:
                 ax.set_axis_off()
-                continue
-            _distribution(ax, params[j], tensors[params[j].name], COLOURS[i])
         axes[i, 0].set_ylabel(_label(row), fontsize=7)
     return figure
 
@@ -58,14 +60,21 @@ def norm_histograms(catalog: Catalog, zoo: str) -> Any:
     chosen = [row for row in representatives(catalog, zoo)[0] if row["has_weights"]]
     if not rows or not chosen:
         return None
-    names = [p.name for p in _largest(catalog, chosen[0]["arch_id"])]
+    names = _largest(catalog, chosen[0]["arch_id"])
     names = [name for name in names if any(row["tensor"] == name for row in rows)]
     if not names:
         return None
     figure, axes = _figure(1, len(names), 1.9, 1.9)
     for ax, name in zip(axes[0], names, strict=True):
         norms = {row["run_id"]: row["l2"] for row in rows if row["tensor"] == name}
-        ax.hist(list(norms.values()), bins=30, color="0.7")
+        values = np.array(list(norms.values()))
+        low, high = values.min(), values.max()
+        wide = low > 0 and high / low > 10
+        count = min(30, max(8, len(values) // 4))
+        bins = np.geomspace(low, high, count + 1) if wide else count
+        ax.hist(values, bins=bins, color="0.7")
+        if wide:
+            ax.set_xscale("log")
         for row, colour in zip(chosen, COLOURS, strict=False):
             if row["run_id"] in norms:
                 ax.axvline(norms[row["run_id"]], color=colour, label=row["which"])
@@ -76,10 +85,12 @@ def norm_histograms(catalog: Catalog, zoo: str) -> Any:
     return figure
 
 
-def _largest(catalog: Catalog, arch_id: str) -> list[Param]:
-    params = [p for p in catalog.layout(arch_id) if p.role == "parameter" and p.size > 1]
-    kept = sorted(params, key=lambda p: -p.size)[:MOST_TENSORS]
-    return [p for p in params if p in kept]
+def _largest(catalog: Catalog, arch_id: str) -> list[str]:
+    """Names of the parameters worth a histogram, in the order of the layout."""
+    params = [p for p in catalog.layout(arch_id) if p.role == "parameter" and p.size]
+    many = [p for p in params if p.size >= FEWEST_VALUES] or params
+    kept = sorted(many, key=lambda p: -p.size)[:MOST_TENSORS]
+    return [p.name for p in params if p in kept]
 
 
 def _distribution(ax: Any, param: Param, stored: Array, colour: str) -> None:

@@ -14,7 +14,7 @@ from catalog.histogram import Histogram, histogram
 from catalog.index import metadata_paths
 from catalog.layout import Layout
 from catalog.rows import Rows, literal, rows_of
-from catalog.schema import RUNS
+from catalog.show.run import described
 
 _STATS = ("mean", "std", "min", "max", "l2", "nonfinite")
 
@@ -47,7 +47,8 @@ def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, A
             f"Run {run_id} has no checkpoint at step {step!r}; it has: {steps}. "
             f"For example: phasezoo show {run_id}@{known[-1]['step']}"
         )
-    of_run = {column.name for column in RUNS} - {"run_id"}
+    names = {row["column_name"] for row in described(catalog, "runs")}
+    of_run = names - {"run_id"}
     facts = {k: v for k, v in rows[0].items() if v is not None}
     document: dict[str, Any] = {
         "kind": "checkpoint",

@@ -108,7 +108,10 @@ def _trajectory(columns: Mapping[str, list[Any]], blocks: bool) -> list[str]:
             }
         )
     at = ", ".join(map(str, steps[:MOST_ROWS])) + (", ..." * (len(steps) > MOST_ROWS))
-    return [*_table(rows), f"  {len(steps)} checkpoints at steps {at}"] if steps else []
+    if not steps:
+        return []
+    plural = "checkpoints at steps" if len(steps) > 1 else "checkpoint at step"
+    return [*_table(rows), f"  {len(steps)} {plural} {at}"]
 
 
 def _drawn(

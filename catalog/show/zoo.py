@@ -35,7 +35,7 @@ WHERE zoo = :zoo"""
 _GRID = """
 SELECT load_axis, list(DISTINCT load ORDER BY load) AS loads, temperature_axis,
     list(DISTINCT temperature ORDER BY temperature) AS temperatures,
-    count(DISTINCT cell) AS cells
+    count(DISTINCT (load, temperature)) AS cells
 FROM runs WHERE zoo = :zoo AND load IS NOT NULL AND temperature IS NOT NULL
 GROUP BY load_axis, temperature_axis ORDER BY load_axis, temperature_axis"""
 
