@@ -53,7 +53,7 @@ def histogram(values: Array, bins: int = 12) -> Histogram:
     share = np.linspace(0.0, 1.0, bins + 1)
     edges = low * (1 - share) + high * share  # high - low may overflow
     edges[0], edges[-1] = low, high
-    if not (np.diff(edges) > 0).all():  # one value, or neighbours in floating point
+    if not (edges[1:] > edges[:-1]).all():  # one value, or neighbours in floating point
         return Histogram(edges=[low, high], counts=[len(finite)], nonfinite=nonfinite)
     counts, _ = np.histogram(finite, edges)
     return Histogram(edges=edges.tolist(), counts=counts.tolist(), nonfinite=nonfinite)

@@ -69,7 +69,7 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
     """
     exact = rows_of(catalog, _EXACT, id=identifier)
     run, at, step = identifier.rpartition("@")
-    if at and not exact:
+    if at and run and not exact:
         kind, name = _only(_starting(catalog, run, "run"), catalog, run)
         return describe_checkpoint(catalog, name, step)
     kind, name = _only(exact or _starting(catalog, identifier), catalog, identifier)
