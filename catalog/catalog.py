@@ -19,6 +19,7 @@ from catalog.in_place import too_large
 from catalog.index import (
     attach,
     build,
+    connect,
     ensure_index,
     metadata_paths,
     parquet_source,
@@ -272,7 +273,7 @@ class Catalog:
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect()
+        connection = connect()
         try:
             path = ensure_index(self._folder, self.snapshot)
             if path is None or not attach(connection, path):

@@ -42,6 +42,17 @@ BATCH = 2_000_000
 Connection = duckdb.DuckDBPyConnection
 
 
+def connect(path: str | Path = ":memory:") -> Connection:
+    """A connection that writes nothing to stdout.
+
+    DuckDB draws its own progress bar there when a query takes seconds, into the midst
+    of what a command prints.
+    """
+    connection = duckdb.connect(str(path))
+    connection.execute("SET enable_progress_bar_print = false")
+    return connection
+
+
 def index_path(folder: Folder, snapshot: Snapshot) -> Path:
     """Where the index of a snapshot stands."""
     return folder.cache / f"index-v{VERSION}-{snapshot.id}.duckdb"
@@ -62,7 +73,7 @@ def ensure_index(folder: Folder, snapshot: Snapshot) -> Path | None:
         old, known = _latest(folder)
         if old is None or not _extended(temporary, old, known, folder, snapshot):
             _remove(temporary)
-            with duckdb.connect(str(temporary)) as connection:
+            with connect(temporary) as connection:
                 large = too_large(snapshot.manifests)
                 build(connection, folder.root, snapshot.manifests, in_place=large)
         os.replace(temporary, path)
@@ -109,7 +120,7 @@ def _extended(
     added = [m for m in snapshot.manifests if m.shard not in known]
     try:
         shutil.copyfile(old, temporary)
-        with duckdb.connect(str(temporary)) as connection:
+        with connect(temporary) as connection:
             if too_large(snapshot.manifests) == ("models" in _tables(connection)):
                 return False
             return _extend(connection, folder, added)
@@ -390,7 +401,7 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
     rows = [m for m in added if m.content != "measures"]
     measures = [m for m in added if m.content == "measures"]
     tables = _tables(connection)
-    with duckdb.connect() as scratch:
+    with connect() as scratch:
         build(scratch, root, rows)
         fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
     for table, values in fresh.items():
