@@ -130,7 +130,7 @@ def commit_metrics(writer: catalog.Writer, first: int, n: int) -> None:
     }
     for name, values in metrics.items():
         table = table.append_column(name, pa.array(values))
-    writer.commit(_configured(runs(table), first // STEPS_PER_RUN), table)
+    writer.commit(configured(runs(table), first // STEPS_PER_RUN), table)
 
 
 def commit_measures(
@@ -149,7 +149,7 @@ def commit_measures(
     writer.commit_measures(table, f"generation_{generation}", {"seed": generation})
 
 
-def _configured(table: pa.Table, first: int) -> pa.Table:
+def configured(table: pa.Table, first: int) -> pa.Table:
     """Runs with the configuration of a grid: 10 widths by 20 learning rates."""
     number = np.arange(first, first + len(table))
     columns = {

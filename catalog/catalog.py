@@ -15,7 +15,16 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
-from catalog.index import attach, build, ensure_index, metadata_paths, parquet_source
+from catalog.in_place import too_large
+from catalog.index import (
+    attach,
+    build,
+    connect,
+    ensure_index,
+    metadata_paths,
+    parquet_source,
+    view_in_place,
+)
 from catalog.layout import Layout
 from catalog.population import Population
 from catalog.reader import ShardReader
@@ -277,11 +286,13 @@ class Catalog:
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect()
+        connection = connect()
         try:
             path = ensure_index(self._folder, self.snapshot, newest=self._at is None)
             if path is None or not attach(connection, path):
-                build(connection, self.root, self.snapshot.manifests)
+                large = too_large(self.snapshot.manifests)
+                build(connection, self.root, self.snapshot.manifests, in_place=large)
+            view_in_place(connection, self.root, self.snapshot.manifests)
         except duckdb.Error as error:
             raise ShardCorrupt(
                 f"The metadata in {self.root} cannot be indexed: {error}. Run 'phasezoo "

@@ -51,21 +51,18 @@ def sql(query: str, rows: int, catalog_path: str, at: int | None, as_json: bool)
 @catalog_option
 @json_option
 def show(identifier: str, catalog_path: str, as_json: bool) -> None:
-    """Show what ID names: a zoo, a run (the start of its run_id), a shard, an arch_id."""
-    from catalog.show import describe
+    """Show what ID names: a zoo, a run, a checkpoint (RUN@STEP), a shard, an arch_id.
+
+    The first characters of an ID are enough if nothing else begins with them.
+    """
+    from catalog.blocks import prints_blocks
+    from catalog.show import describe, page
 
     found = describe(open_catalog(catalog_path), identifier)
     if as_json:
         print_json(found)
-        return
-    for title, rows in found.items():
-        click.echo(f"{title}:")
-        if isinstance(rows, list):
-            print_table(rows)
-        else:
-            for key, value in rows.items():
-                click.echo(f"  {key:24}{value}")
-        click.echo()
+    else:
+        click.echo(page(found, blocks=prints_blocks(sys.stdout)))
 
 
 @click.command(epilog="Example: phasezoo schema")
@@ -73,7 +70,7 @@ def show(identifier: str, catalog_path: str, as_json: bool) -> None:
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
     """List every column of every view, with type, unit and meaning."""
-    from catalog.show import columns
+    from catalog.dictionary import columns
 
     has_catalogue = (Path(catalog_path) / "manifests").is_dir()
     rows = columns(open_catalog(catalog_path) if has_catalogue else None)

@@ -19,10 +19,8 @@ import click
 
 from catalog.errors import CatalogError, closest
 from catalog.extras import advice
+from catalog.table import table_lines
 from catalog.version import __version__
-
-WIDEST = 72
-"""Characters of a cell in a printed table; --json prints everything."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -128,38 +126,8 @@ def print_json(value: Any) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as aligned columns, numbers to the right."""
-    if not rows:
-        click.echo("(no rows)")
-        return
-    columns = list(rows[0])
-    cells = [[_text(row[column]) for column in columns] for row in rows]
-    widths = [
-        max(len(column), *(len(line[i]) for line in cells))
-        for i, column in enumerate(columns)
-    ]
-    right = [
-        all(isinstance(row[column], int | float | None) for row in rows)
-        for column in columns
-    ]
-    for line in [columns, ["-" * width for width in widths], *cells]:
-        padded = [
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(line, widths, right, strict=True)
-        ]
-        click.echo("  ".join(padded).rstrip())
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
+    for line in table_lines(rows):
+        click.echo(line)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,8 @@
 An open writer of a DuckDB file locks every reader out, and the other way round. So an
 index is built under a temporary name, closed, and renamed to a name derived from its
 snapshot; readers open it read-only. `models` (runs x checkpoints x newest measures) is
-materialised, because the join on the fly costs 6-200 times as much.
+materialised, because the join on the fly costs 6-200 times as much; in a catalogue that
+is too large for that (`catalog.in_place`), both big tables are views over Parquet.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ import pyarrow as pa
 
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
+from catalog.in_place import keep_repeats, make_views, merge_newest, too_large
 from catalog.manifest import Manifest
 from catalog.measures import newest_sql, quoted
 from catalog.schema import empty
 from catalog.snapshot import Snapshot
 
-VERSION = 3
+VERSION = 4
 """Version of the index's own tables: another one is rebuilt."""
 
 _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
@@ -37,7 +39,21 @@ _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
 STORED = ("runs", "checkpoints", "tensors", "chunks")
 """Metadata that is copied into the index; the rest stays in Parquet."""
 
+BATCH = 2_000_000
+"""Rows of `models` that are joined and sorted at a time, to bound memory."""
+
 Connection = duckdb.DuckDBPyConnection
+
+
+def connect(path: str | Path = ":memory:") -> Connection:
+    """A connection that writes nothing to stdout.
+
+    DuckDB draws its own progress bar there when a query takes seconds, into the midst
+    of what a command prints.
+    """
+    connection = duckdb.connect(str(path))
+    connection.execute("SET enable_progress_bar_print = false")
+    return connection
 
 
 def index_path(folder: Folder, snapshot: Snapshot) -> Path:
@@ -61,8 +77,9 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
         old, known = _latest(folder)
         if old is None or not _extended(temporary, old, known, folder, snapshot):
             _remove(temporary)
-            with duckdb.connect(str(temporary)) as connection:
-                build(connection, folder.root, snapshot.manifests)
+            with connect(temporary) as connection:
+                large = too_large(snapshot.manifests)
+                build(connection, folder.root, snapshot.manifests, in_place=large)
         os.replace(temporary, path)
         if not newest:
             return path
@@ -109,14 +126,24 @@ def _extended(
     added = [m for m in snapshot.manifests if m.shard not in known]
     try:
         shutil.copyfile(old, temporary)
-        with duckdb.connect(str(temporary)) as connection:
+        with connect(temporary) as connection:
+            if too_large(snapshot.manifests) == ("models" in _tables(connection)):
+                return False
             return _extend(connection, folder, added)
     except (FileNotFoundError, duckdb.Error):
         return False
 
 
-def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
+def build(
+    connection: Connection,
+    root: Path,
+    manifests: Sequence[Manifest],
+    *,
+    in_place: bool = False,
+) -> None:
     """Fill an empty database from the metadata files of the manifests.
+
+    With ``in_place`` it gets no ``checkpoints`` and ``models``: `view_in_place` makes them.
 
     Raises
     ------
@@ -127,8 +154,14 @@ def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> 
     """
     _shards_table(connection, manifests, "CREATE TABLE shards AS")
     for table in STORED:
-        _copy(connection, root, manifests, table)
-    _remove_tombstoned(connection, root, manifests)
+        if not in_place or table != "checkpoints":
+            _copy(connection, root, manifests, table)
+    source = "checkpoints"
+    if in_place:
+        source = parquet_source(metadata_paths(root, manifests, "checkpoints"))
+    _remove_tombstoned(connection, root, manifests, source)
+    if in_place:
+        keep_repeats(connection, source)
     _keep_first_commits(connection)
     measures = [m for m in manifests if m.content == "measures"]
     columns = _measure_columns(measures)
@@ -137,16 +170,67 @@ def build(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> 
     if columns:
         packs = [m for m in manifests if m.content == "pack"]
         _measure_rows(connection, root, [*measures, *packs])
-        _keep_waiting(connection)
+        if not in_place:
+            _keep_waiting(connection)
         newest = newest_sql("measure_rows", columns)
-    connection.execute(
-        f"""CREATE TABLE models AS
-        SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
-        FROM checkpoints c JOIN runs r USING (run_id) JOIN shards s USING (shard)
-        LEFT JOIN ({newest}) m USING (run_id, step)
-        ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"""
-    )
+    connection.execute(f"CREATE TABLE pz_newest AS {newest}")
     connection.execute("DROP TABLE IF EXISTS measure_rows")
+    if not in_place:
+        _fill_models(connection, manifests)
+        connection.execute("DROP TABLE pz_newest")
+
+
+def view_in_place(
+    connection: Connection, root: Path, manifests: Sequence[Manifest]
+) -> None:
+    """Make the views that stand for the big tables, if the index does not have these.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a file of checkpoints is missing or has another length than committed.
+    """
+    if not too_large(manifests):
+        return
+    files = [m.own["checkpoints"] for m in manifests if "checkpoints" in m.own]
+    for file in files:  # their hashes were checked when the index was built
+        check_size(root / file.path, file.bytes)
+    paths = [str(root / file.path) for file in files]
+    packed = any(m.content == "pack" for m in manifests)
+    make_views(connection, paths, parquet_source, packed=packed)
+
+
+def _fill_models(connection: Connection, manifests: Sequence[Manifest]) -> None:
+    """Make ``models``, a batch of whole shards at a time: one sort would not fit."""
+    batch = "SELECT * FROM checkpoints WHERE rowid >= {} AND rowid < {}"
+    ids = f"run_id IN (SELECT run_id FROM ({batch}))"
+    select = f"""SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
+        FROM ({batch}) c JOIN (FROM runs WHERE {ids}) r USING (run_id)
+        JOIN shards s USING (shard)
+        LEFT JOIN (FROM pz_newest WHERE {ids}) m USING (run_id, step)
+        ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"""
+    verb = "CREATE TABLE models AS"
+    for first, last in _batches(connection, manifests):
+        connection.execute(f"{verb} {select.format(*[first, last] * 3)}")
+        verb = "INSERT INTO models"
+
+
+def _batches(
+    connection: Connection, manifests: Sequence[Manifest]
+) -> list[tuple[int, int]]:
+    """Ranges of rows of ``checkpoints`` that may be sorted one after the other."""
+    kind = "checkpoints"
+    rows = [(m.sequence, m.own[kind].rows) for m in manifests if kind in m.own]
+    total = connection.execute("SELECT count(*) FROM checkpoints").fetchall()[0][0]
+    if sum(count for _, count in rows) != total:
+        return [(0, total)]  # some came twice: the table is in another order
+    ranges, first, last = [], 0, 0
+    for i, (sequence, count) in enumerate(rows):
+        if last - first >= BATCH and sequence != rows[i - 1][0]:
+            ranges.append((first, last))
+            first = last
+        last += count
+    return [*ranges, (first, last)]
 
 
 def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list[str]:
@@ -227,31 +311,35 @@ def with_origin(paths: Sequence[str]) -> str:
 
 
 def _remove_tombstoned(
-    connection: Connection, root: Path, manifests: Sequence[Manifest]
+    connection: Connection, root: Path, manifests: Sequence[Manifest], checkpoints: str
 ) -> None:
     """Drop what was removed after it was committed, and runs that have nothing left.
 
-    A removed checkpoint that is committed again, exists again.
+    A removed checkpoint that is committed again, exists again. Rows that stay in
+    Parquet are listed in ``pz_removed``, those of a table are deleted.
     """
+    connection.execute(
+        "CREATE TABLE pz_removed (shard VARCHAR, run_id VARCHAR, step BIGINT)"
+    )
     paths = metadata_paths(root, manifests, "tombstones")
     if not paths:
         return
     connection.execute(
-        f"""CREATE TEMP TABLE removed AS
-        SELECT t.run_id, t.step, max(s.sequence) AS sequence
-        FROM {with_origin(paths)} t JOIN shards s ON s.shard = t.pz_shard
-        GROUP BY ALL"""
+        f"""INSERT INTO pz_removed SELECT c.shard, c.run_id, c.step
+        FROM {checkpoints} c JOIN shards s USING (shard) JOIN (
+            SELECT t.run_id, t.step, max(ts.sequence) AS sequence
+            FROM {with_origin(paths)} t JOIN shards ts ON ts.shard = t.pz_shard
+            GROUP BY ALL) r USING (run_id, step)
+        WHERE s.sequence < r.sequence"""
     )
+    left = f"{checkpoints} ANTI JOIN pz_removed USING (shard, run_id, step)"
     connection.execute(
-        """DELETE FROM checkpoints USING removed r, shards s
-        WHERE s.shard = checkpoints.shard AND r.run_id = checkpoints.run_id
-        AND r.step = checkpoints.step AND s.sequence < r.sequence"""
+        f"""DELETE FROM runs WHERE run_id IN (SELECT run_id FROM pz_removed) AND
+        (pz_shard, run_id) NOT IN (SELECT (shard, run_id) FROM {left})"""
     )
-    connection.execute(
-        """DELETE FROM runs WHERE NOT EXISTS (FROM checkpoints c
-        WHERE c.run_id = runs.run_id AND c.shard = runs.pz_shard)"""
-    )
-    connection.execute("DROP TABLE removed")
+    if checkpoints == "checkpoints":
+        connection.execute(f"CREATE OR REPLACE TABLE checkpoints AS FROM {left}")
+        connection.execute("DELETE FROM pz_removed")
 
 
 def _keep_first_commits(connection: Connection) -> None:
@@ -262,9 +350,12 @@ def _keep_first_commits(connection: Connection) -> None:
         ("tensors", "arch_id, position", None),
     ):
         columns = f"DISTINCT ON ({key}) t.*" if shard else "DISTINCT t.*"
+        if table not in _tables(connection):
+            continue
         exclude = " EXCLUDE (pz_shard)" if table == "runs" else ""
+        # Equal hashes of unequal keys only cost the query that then looks for repeats.
         total, distinct = connection.execute(
-            f"SELECT count(*), count(DISTINCT ({key})) FROM {table}"
+            f"SELECT count(*), count(DISTINCT hash({key})) FROM {table}"
         ).fetchall()[0]
         if total == distinct:
             if table == "runs":
@@ -369,17 +460,19 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
     root = folder.root
     rows = [m for m in added if m.content != "measures"]
     measures = [m for m in added if m.content == "measures"]
-    with duckdb.connect() as scratch:
+    tables = _tables(connection)
+    with connect() as scratch:
         build(scratch, root, rows)
         fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
     for table, values in fresh.items():
         connection.register(f"_{table}", values)
+        if table not in tables:
+            continue
         if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
             return False
-    runs, points = (
-        {*map(_spelling, _types(connection, t))} for t in ("runs", "checkpoints")
-    )
-    if runs & points != {b"run_id"}:
+    points = "checkpoints" if "checkpoints" in tables else "_checkpoints"
+    names = ({*map(_spelling, _types(connection, t))} for t in ("runs", points))
+    if set.intersection(*names) != {b"run_id"}:
         return False
     for known in (
         "_runs JOIN runs USING (run_id)",
@@ -395,12 +488,14 @@ def _extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -
             if table != "tensors"
             else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
         )
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
-    connection.execute(
-        "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
-        "FROM _checkpoints c JOIN _runs r USING (run_id) JOIN shards s USING (shard) "
-        "ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"
-    )
+        if table in tables:
+            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
+    if "models" in tables:
+        connection.execute(
+            "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
+            "FROM _checkpoints c JOIN _runs r USING (run_id) JOIN shards s USING (shard) "
+            "ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"
+        )
     if measures and not _update_models(connection, root, measures):
         return False
     connection.execute("COMMIT")
@@ -414,6 +509,9 @@ def _update_models(
 ) -> bool:
     columns = _measure_columns(measures)
     _measure_rows(connection, root, measures)
+    if "models" not in _tables(connection):
+        quotes = [f'"{quoted(c)}"' for c in columns]
+        return merge_newest(connection, newest_sql("measure_rows", columns), quotes)
     types, known = _types(connection, "measure_rows"), _types(connection, "models")
     own = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
     spelled = {_spelling(name): name for name in known}
@@ -436,6 +534,10 @@ def _update_models(
     _keep_waiting(connection)
     connection.execute("DROP TABLE measure_rows")
     return True
+
+
+def _tables(connection: Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
 
 
 def _types(connection: Connection, table: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Figures about one zoo: heat maps over its grid, how its accuracies are distributed.
+"""Figures about the metrics of one zoo: maps over its grid, distributions.
 
 Every function takes an open catalogue and a zoo's name, and returns a matplotlib figure,
 or None where the zoo has nothing to draw.
@@ -12,6 +12,8 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.rows import Rows, rows_of
+from catalog.show.zoo import judging_columns, last_checkpoints, varied
 
 MAPS = (
     ("train_loss", "training loss (nats)", "viridis_r"),
@@ -23,15 +25,19 @@ MAPS = (
 MOST_NUMBERS = 100
 """A grid with more cells is drawn without numbers."""
 
-_LAST = "step = steps"
+MOST_VALUES = 30
+"""A column with more values is not drawn as an axis of groups."""
+
+BLUE = "#31688e"
+
+_LAST = "last AND (steps IS NULL OR step = steps)"
 
 _CELLS = """
 SELECT load, temperature, avg({measure}) AS value, count({measure}) < count(*) AS lost
-FROM (SELECT *, train_accuracy - test_accuracy AS gap FROM models)
-WHERE zoo = {zoo} AND {at} AND load IS NOT NULL AND temperature IS NOT NULL
+FROM (SELECT *, train_accuracy - test_accuracy AS gap,
+    step = max(step) OVER (PARTITION BY run_id) AS last FROM models WHERE zoo = :zoo)
+WHERE {at} AND load IS NOT NULL AND temperature IS NOT NULL
 GROUP BY load, temperature ORDER BY load, temperature"""
-
-Rows = list[dict[str, Any]]
 
 
 def phase_maps(catalog: Catalog, zoo: str) -> Any:
@@ -40,16 +46,17 @@ def phase_maps(catalog: Catalog, zoo: str) -> Any:
         (title, colours, _cells(catalog, zoo, measure, _LAST), None)
         for measure, title, colours in MAPS
     ]
-    return _heat_maps(catalog, zoo, grids)
+    known = [g for g in grids if any(cell["value"] is not None for cell in g[2])]
+    return _heat_maps(catalog, zoo, known)
 
 
 def moving_maps(catalog: Catalog, zoo: str) -> Any:
     """Heat maps of test accuracy at up to five checkpoints."""
     query = (
         "SELECT DISTINCT round(step / steps, 4) AS share FROM models "
-        f"WHERE zoo = {_text(zoo)} AND steps > 0 ORDER BY 1"
+        "WHERE zoo = :zoo AND steps > 0 ORDER BY 1"
     )
-    shares = [row["share"] for row in rows_of(catalog, query)]
+    shares = [row["share"] for row in rows_of(catalog, query, zoo=zoo)]
     if len(shares) < 2:
         return None
     at = np.unique(np.linspace(0, len(shares) - 1, 5).round().astype(int))
@@ -61,48 +68,71 @@ def moving_maps(catalog: Catalog, zoo: str) -> Any:
     return _heat_maps(catalog, zoo, grids)
 
 
-def accuracies(catalog: Catalog, zoo: str) -> Any:
-    """Histogram of test accuracy at the end, and training against test accuracy."""
-    rows = rows_of(
-        catalog,
-        f"SELECT train_accuracy, test_accuracy FROM models WHERE zoo = {_text(zoo)} "
-        f"AND {_LAST} AND test_accuracy IS NOT NULL",
-    )
-    if not rows:
+def distributions(catalog: Catalog, zoo: str) -> Any:
+    """A histogram per accuracy (or loss, or metric), and training against test accuracy."""
+    columns = judging_columns(catalog, zoo)
+    if not columns:
         return None
-    figure, (counts, scatter) = _figure(2, 4.2, 2.8)
-    test = np.array([row["test_accuracy"] for row in rows])
-    train = np.array([row["train_accuracy"] for row in rows], float)
-    counts.hist(test, bins=40, color="#31688e")
-    counts.set_ylabel("networks", fontsize=8)
-    counts.set_title(
-        f"{len(test):,} networks: median {np.median(test):.3f}, "
-        f"from {test.min():.3f} to {test.max():.3f}",
-        fontsize=8,
-    )
-    thin = slice(None, None, max(1, len(test) // 5000))
-    scatter.plot(train[thin], test[thin], ".", markersize=3, alpha=0.5, color="#31688e")
-    scatter.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
-    scatter.set_xlabel("training accuracy", fontsize=8)
-    scatter.set_ylabel("test accuracy", fontsize=8)
-    counts.set_xlabel("test accuracy", fontsize=8)
-    for axes in (counts, scatter):
-        axes.tick_params(labelsize=7)
+    rows = rows_of(catalog, last_checkpoints("*"), zoo=zoo)
+    both = _pairs(rows, "train_accuracy", "test_accuracy")
+    figure, axes = _figure(len(columns) + bool(len(both)), 3.1, 2.6)
+    for ax, column in zip(axes, columns, strict=False):
+        values = np.array([r[column] for r in rows if r[column] is not None], float)
+        values = values[np.isfinite(values)]
+        ax.hist(values, bins=30, color=BLUE)
+        ax.set_xlabel(column.replace("_", " "), fontsize=8)
+        if len(values):
+            text = f"{len(values):,} networks: median {np.median(values):.3g}\n"
+            text += f"from {values.min():.3g} to {values.max():.3g}"
+            ax.set_title(text, fontsize=8)
+    axes[0].set_ylabel("networks", fontsize=8)
+    if len(both):
+        thin = both[:: max(1, len(both) // 5000)]
+        axes[-1].plot(*thin.T, ".", markersize=3, alpha=0.5, color=BLUE)
+        ends = [both.min(), both.max()]
+        axes[-1].plot(ends, ends, color="0.6", linewidth=0.8)
+        axes[-1].set_xlabel("training accuracy", fontsize=8)
+        axes[-1].set_ylabel("test accuracy", fontsize=8)
     return figure
 
 
-def rows_of(catalog: Catalog, query: str) -> Rows:
-    """Rows of a query as dictionaries."""
-    rows: Rows = catalog.sql(query).to_arrow_table().to_pylist()
-    return rows
+def by_column(catalog: Catalog, zoo: str) -> Any:
+    """What judges the networks against up to four columns that vary among the runs.
+
+    For zoos without a grid: there is a picture of how they were varied all the same.
+    """
+    grid = "SELECT 1 FROM runs WHERE zoo = :zoo AND load IS NOT NULL LIMIT 1"
+    judging = judging_columns(catalog, zoo)
+    if not judging or rows_of(catalog, grid, zoo=zoo):
+        return None
+    groups = [r for r in varied(catalog, zoo) if r["values"] <= MOST_VALUES][:4]
+    if not groups:
+        return None
+    judged = judging[0]
+    rows = rows_of(catalog, last_checkpoints("*"), zoo=zoo)
+    figure, axes = _figure(len(groups), 3.1, 2.6)
+    rng = np.random.default_rng(0)
+    for ax, group in zip(axes, groups, strict=True):
+        column = group["column"]
+        known = [r for r in rows if r[column] is not None and r[judged] is not None]
+        values = sorted({row[column] for row in known})
+        at = np.array([values.index(row[column]) for row in known], float)
+        at += rng.uniform(-0.15, 0.15, len(at))
+        ax.plot(at, [r[judged] for r in known], ".", markersize=4, alpha=0.5, color=BLUE)
+        names = [f"{v:g}" if isinstance(v, int | float) else str(v)[:16] for v in values]
+        ax.set_xticks(range(len(values)), names, rotation=45, ha="right", fontsize=7)
+        ax.set_xlabel(column, fontsize=8)
+    axes[0].set_ylabel(judged.replace("_", " "), fontsize=8)
+    return figure
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _pairs(rows: Rows, first: str, second: str) -> Array:
+    known = [(r[first], r[second]) for r in rows if None not in (r[first], r[second])]
+    return np.array(known, float)
 
 
 def _cells(catalog: Catalog, zoo: str, measure: str, at: str) -> Rows:
-    return rows_of(catalog, _CELLS.format(measure=measure, zoo=_text(zoo), at=at))
+    return rows_of(catalog, _CELLS.format(measure=measure, at=at), zoo=zoo)
 
 
 def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
@@ -111,7 +141,8 @@ def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
     names = rows_of(
         catalog,
         "SELECT any_value(load_axis) AS load, any_value(temperature_axis) AS temperature "
-        f"FROM runs WHERE zoo = {_text(zoo)}",
+        "FROM runs WHERE zoo = :zoo",
+        zoo=zoo,
     )[0]
     figure, axes = _figure(len(grids), 3.5, 3.0)
     for ax, (title, colours, cells, limits) in zip(axes, grids, strict=True):
@@ -163,4 +194,6 @@ def _figure(count: int, wide: float, high: float) -> tuple[Any, list[Any]]:
 
     figure = Figure(figsize=(wide * count, high), layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
+    for ax in axes:
+        ax.tick_params(labelsize=7)
     return figure, list(axes)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: phase diagrams, accuracy distributions, all zoos."""
+"""One self-contained HTML page: every zoo with its diagrams, distributions, weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.folder import write_outside
-from catalog.pictures import accuracies, moving_maps, phase_maps, rows_of
+from catalog.pictures import by_column, distributions, moving_maps, phase_maps
+from catalog.rows import rows_of
+from catalog.show.zoo import describe_zoo
+from catalog.table import cell
+from catalog.weight_pictures import norm_histograms, weight_histograms
 
 _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
@@ -21,7 +25,10 @@ FROM models GROUP BY zoo ORDER BY zoo"""
 _FIGURES = (
     ("At the last checkpoint", phase_maps),
     ("Test accuracy as training goes on", moving_maps),
-    ("How accuracies are distributed", accuracies),
+    ("How the networks differ", distributions),
+    ("By what varies among them", by_column),
+    ("Weights of representative networks", weight_histograms),
+    ("Norms of the weights of all networks", norm_histograms),
 )
 
 
@@ -42,10 +49,12 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
 
     text = files("catalog").joinpath("report.html.jinja").read_text()
     template = jinja2.Template(text, autoescape=True)
+    template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)
     for zoo in zoos:
         drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in _FIGURES]
         zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
+        zoo["about"] = describe_zoo(catalog, zoo["zoo"])
     write_outside(path, template.render(catalog=catalog, zoos=zoos))
     return [zoo["zoo"] for zoo in zoos]
 
@@ -55,3 +64,7 @@ def _svg(figure: Any) -> str:
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(cell, value)) if isinstance(value, list) else cell(value)

@@ -379,3 +379,12 @@ def test_the_architecture_travels_with_the_weights(
     assert architecture_of(loaded, 0) == {"name": "MLP", "width": 4}
     with pytest.raises(NotFound, match="architecture of network 1 is not recorded"):
         architecture_of(loaded, 1)
+
+
+def test_a_slow_query_draws_no_bar_into_the_output(
+    zoo: Catalog, capfd: pytest.CaptureFixture[str]
+) -> None:
+    zoo.sql("SET progress_bar_time = 1")
+    query = "SELECT count(*) FROM range(30000000) t(i) WHERE hash(i) % 7 = 3"
+    assert zoo.sql(query).fetchall()[0][0] > 0
+    assert capfd.readouterr() == ("", "")

@@ -220,7 +220,7 @@ def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
     built = []
     real = index.build
     monkeypatch.setattr(
-        index, "build", lambda c, r, m: (built.append(len(m)), real(c, r, m))
+        index, "build", lambda c, r, m, **how: (built.append(len(m)), real(c, r, m, **how))
     )
     models(zoo)
     assert built == [1]

@@ -1,0 +1,49 @@
+"""The data dictionary: every column of every view, its type, unit and meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.catalog import Catalog
+from catalog.schema import CHECKPOINTS, RUNS, TABLES
+
+Rows = list[dict[str, Any]]
+
+
+def columns(catalog: Catalog | None) -> Rows:
+    """Every column of every view: the documented ones, and those a catalogue adds."""
+    rows = []
+    documented = {c.name for c in (*RUNS, *CHECKPOINTS)}
+    for table, known in TABLES.items():
+        names = {column.name for column in known}
+        for column in known:
+            rows.append(
+                _row(table, column.name, str(column.type), column.unit, column.meaning)
+            )
+        for name, kind in _free(catalog, table, names):
+            rows.append(_row(table, name, kind, "-", "came with its zoo"))
+    rows.append(_row("models", "*", "-", "-", "runs x checkpoints x newest measures"))
+    runs_columns = {name for name, _ in _free(catalog, "runs", set())}
+    checkpoint_columns = {name for name, _ in _free(catalog, "checkpoints", set())}
+    for name, kind in _free(
+        catalog, "models", documented | runs_columns | checkpoint_columns
+    ):
+        rows.append(_row("models", name, kind, "-", "measure, see measures.provenance"))
+    return rows
+
+
+def _row(view: str, column: str, kind: str, unit: str, meaning: str) -> dict[str, Any]:
+    return {
+        "view": view,
+        "column": column,
+        "type": kind,
+        "unit": unit,
+        "meaning": meaning,
+    }
+
+
+def _free(catalog: Catalog | None, view: str, known: set[str]) -> list[tuple[str, str]]:
+    if catalog is None or view == "tensor_stats":
+        return []
+    described = catalog.sql(f"DESCRIBE {view}").fetchall()
+    return [(row[0], row[1]) for row in described if row[0] not in known]

@@ -1,0 +1,69 @@
+"""A few networks that stand for a zoo: best, median and worst on the validation split.
+
+The test split is never looked at: a network picked by its test accuracy would make that
+accuracy worthless.
+"""
+
+from __future__ import annotations
+
+from catalog.catalog import Catalog
+from catalog.rows import Rows, rows_of
+
+BY_VALIDATION = (
+    "best, median and worst of the last checkpoints by validation accuracy; networks "
+    "without one, such as diverged runs, are left out"
+)
+BY_RUN_ID = (
+    "first, middle and last by run_id, because no validation accuracy is recorded: the "
+    "test split is never used to choose"
+)
+
+_CANDIDATES = """
+SELECT run_id, step, arch_id, "row" IS NOT NULL AS has_weights, train_accuracy,
+    validation_accuracy, test_accuracy
+FROM models WHERE zoo = :zoo
+QUALIFY step = max(step) OVER (PARTITION BY run_id)"""
+
+_ENDS = f"""
+WITH candidates AS ({_CANDIDATES}), weighed AS (FROM candidates
+    WHERE has_weights OR NOT (SELECT bool_or(has_weights) FROM candidates)),
+judged AS (SELECT *, {{rank}} AS place, count(*) OVER () AS n FROM weighed WHERE {{where}})
+SELECT CASE place WHEN 1 THEN '{{first}}' WHEN n THEN '{{last}}' ELSE '{{middle}}' END
+    AS which, * EXCLUDE (place, n)
+FROM judged WHERE place IN (1, (n + 1) // 2, n) ORDER BY place"""
+
+_RANK = "row_number() OVER (ORDER BY {order})"
+
+
+def representatives(catalog: Catalog, zoo: str) -> tuple[Rows, str]:
+    """Up to three checkpoints of a zoo, and the rule that chose them.
+
+    Checkpoints with weights are preferred, equal accuracies go by run_id, and a zoo of
+    fewer than three networks has fewer.
+
+    Returns
+    -------
+    rows : list of dict
+        ``which``, ``run_id``, ``step``, ``arch_id``, ``has_weights``, accuracies.
+    rule : str
+        How they were chosen.
+    """
+    order = _RANK.format(order="validation_accuracy DESC, run_id")
+    query = _ENDS.format(
+        rank=order,
+        where="isfinite(validation_accuracy)",
+        first="best",
+        middle="median",
+        last="worst",
+    )
+    rows = rows_of(catalog, query, zoo=zoo)
+    if rows:
+        return rows, BY_VALIDATION
+    query = _ENDS.format(
+        rank=_RANK.format(order="run_id"),
+        where="true",
+        first="first",
+        middle="middle",
+        last="last",
+    )
+    return rows_of(catalog, query, zoo=zoo), BY_RUN_ID

@@ -1,0 +1,64 @@
+"""One architecture: its tensors and who has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from catalog.catalog import Catalog
+from catalog.rows import rows_of
+
+_TENSORS = """
+SELECT tensor, column_name, shape, axes, dtype, role, size FROM tensors
+WHERE arch_id = :id ORDER BY position"""
+
+_ZOOS = """
+SELECT zoo, count(DISTINCT run_id) AS networks, count(*) AS checkpoints,
+    min(validation_accuracy) AS worst_validation,
+    max(validation_accuracy) AS best_validation
+FROM models WHERE shard IN (SELECT shard FROM shards WHERE arch_id = :id)
+GROUP BY zoo ORDER BY zoo"""
+
+_ARCHITECTURE = """
+SELECT any_value(architecture) AS architecture, any_value(architecture_name) AS name
+FROM runs WHERE arch_id = :id"""
+
+
+def describe_architecture(catalog: Catalog, arch_id: str) -> dict[str, Any]:
+    """Document about an architecture.
+
+    Returns
+    -------
+    dict
+        ``architecture``: what `zoo.build` needs, layout and sizes; ``tensors``;
+        ``zoos`` that have it; ``shards`` that hold it.
+    """
+    layout = catalog.layout(arch_id)
+    known = rows_of(catalog, _ARCHITECTURE, id=arch_id)[0]
+    shards = rows_of(
+        catalog,
+        "SELECT shard, rows, bytes FROM shards WHERE arch_id = :id ORDER BY sequence",
+        id=arch_id,
+    )
+    trained = [p for p in layout if p.role == "parameter"]
+    return {
+        "kind": "architecture",
+        "id": arch_id,
+        "architecture": {
+            **_parts(known["architecture"], known["name"]),
+            "layout_id": layout.id,
+            "tensors": len(layout),
+            "parameters": sum(p.size for p in trained),
+            "vector_length": layout.d,
+            "bytes": layout.nbytes,
+            "symmetries": len({a for p in layout for a in p.axes if a is not None}),
+        },
+        "tensors": rows_of(catalog, _TENSORS, id=arch_id),
+        "zoos": rows_of(catalog, _ZOOS, id=arch_id),
+        "shards": shards,
+    }
+
+
+def _parts(text: str | None, name: str | None) -> dict[str, Any]:
+    parts = json.loads(text) if text else {}
+    return parts if parts else ({"name": name} if name else {})

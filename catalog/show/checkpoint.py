@@ -1,0 +1,110 @@
+"""One checkpoint: its metrics, its tensors, how their values are distributed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from catalog.catalog import Catalog
+from catalog.dtypes import Array, dtype, widen
+from catalog.errors import NotFound
+from catalog.histogram import Histogram, histogram
+from catalog.index import metadata_paths
+from catalog.layout import Layout
+from catalog.rows import Rows, literal, rows_of
+from catalog.show.run import described
+
+_STATS = ("mean", "std", "min", "max", "l2", "nonfinite")
+
+
+def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, Any]:
+    """Document about a checkpoint.
+
+    Parameters
+    ----------
+    step : str
+        Digits: the optimiser steps taken.
+
+    Returns
+    -------
+    dict
+        ``run`` and ``checkpoint``: what is known; ``tensors``: a row each, moments as
+        recorded; ``all_parameters``: the histogram of all parameters together;
+        ``histograms``: one of each tensor. The last three are empty without weights.
+
+    Raises
+    ------
+    NotFound
+        If the run has no checkpoint at that step.
+    """
+    known = rows_of(catalog, "FROM models WHERE run_id = :run ORDER BY step", run=run_id)
+    rows = [row for row in known if str(row["step"]) == step]
+    if not rows:
+        steps = ", ".join(str(row["step"]) for row in known)
+        raise NotFound(
+            f"Run {run_id} has no checkpoint at step {step!r}; it has: {steps}. "
+            f"For example: phasezoo show {run_id}@{known[-1]['step']}"
+        )
+    names = {row["column_name"] for row in described(catalog, "runs")}
+    of_run = names - {"run_id"}
+    facts = {k: v for k, v in rows[0].items() if v is not None}
+    document: dict[str, Any] = {
+        "kind": "checkpoint",
+        "id": f"{run_id}@{step}",
+        "run": {k: v for k, v in facts.items() if k in of_run - {"parents", "config"}},
+        "checkpoint": {k: v for k, v in facts.items() if k not in of_run},
+        "tensors": [],
+        "all_parameters": histogram(np.empty(0)),
+        "histograms": {},
+    }
+    if rows[0]["row"] is None:
+        return document
+    layout = catalog.layout(rows[0]["arch_id"])
+    tensors = catalog.select(f"run_id = {literal(run_id)} AND step = {step}")[0]
+    wide = {name: real(values, layout[name].dtype) for name, values in tensors.items()}
+    document["tensors"] = _tensors(catalog, rows[0]["shard"], rows[0]["row"], layout)
+    document["histograms"] = {
+        name: histogram(values) for name, values in wide.items() if values is not None
+    }
+    document["all_parameters"] = _together(wide, layout)
+    return document
+
+
+def real(values: Array, name: str) -> Array | None:
+    """Stored values as numbers to count; None for complex ones."""
+    if dtype(name).storage.kind == "c":
+        return None
+    return widen(values, name) if name == "bfloat16" else values
+
+
+def _together(wide: dict[str, Array | None], layout: Layout) -> Histogram:
+    parts = [
+        values.reshape(-1).astype(np.float64)
+        for name, values in wide.items()
+        if values is not None and layout[name].role == "parameter"
+    ]
+    return histogram(np.concatenate(parts) if parts else np.empty(0), 16)
+
+
+def _tensors(catalog: Catalog, shard: str, row: int, layout: Layout) -> Rows:
+    """The layout with the recorded moments of one row."""
+    manifest = catalog.snapshot.shards[shard]
+    (path,) = metadata_paths(catalog.root, [manifest], "tensor_stats")
+    columns = ["tensor", *_STATS]
+    table = pq.read_table(
+        path, columns=columns, filters=[("row", "==", row)], partitioning=None
+    )
+    stats = {record["tensor"]: record for record in table.to_pylist()}
+    return [
+        {
+            "tensor": param.name,
+            "shape": "x".join(map(str, param.shape)) or "()",
+            "dtype": param.dtype,
+            "role": param.role,
+            "size": param.size,
+            **{key: stats.get(param.name, {}).get(key) for key in _STATS},
+        }
+        for param in layout
+    ]
