@@ -34,6 +34,15 @@ _HUGE_PAGE = 2 << 20
 _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
 
 
+def _renew_pool() -> None:
+    """A forked process has the pool but none of its threads: it would wait for ever."""
+    global _POOL
+    _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
+
+
+os.register_at_fork(after_in_child=_renew_pool)
+
+
 def empty_aligned(shape: tuple[int, ...], storage: np.dtype[Any]) -> Array:
     """`numpy.empty` that starts on a huge page, which the kernel fills a sixth faster."""
     size = math.prod(shape) * storage.itemsize
@@ -92,6 +101,14 @@ class ShardReader:
             self._check_chunks(size)
         else:
             self._check_rewritten(size, recorded)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ShardReader, (
+            self.path.absolute(),
+            self._manifest,
+            self.layout,
+            self._chunks,
+        )
 
     def read(self, tensor: str, rows: Array, out: Array) -> None:
         """Fill ``out`` (len(rows), *shape) with one tensor of the given rows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,24 @@ class Selection:
         """All tensors of checkpoint i by name, each in its storage dtype."""
         code, row = int(self._codes[i]), int(self._rows[i])
         return self._readers[code].read_row(row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process opens the files itself; it needs no catalogue and no DuckDB.
+        return {
+            "table": self.table,
+            "readers": dict(zip(self._names, self._readers, strict=True)),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["table"], state["readers"].__getitem__, _no_fingerprints)  # type: ignore[misc]
+
+    def slice(self, first: int, n: int) -> Selection:
+        """Checkpoints first to first + n."""
+        return Selection(self.table.slice(first, n), self._reader, self._fingerprints)
+
+    def layout_of(self, i: int) -> Layout:
+        """Layout of checkpoint i; a selection may have several."""
+        return self._readers[int(self._codes[i])].layout
 
     @property
     def layout(self) -> Layout:
@@ -208,3 +227,10 @@ class Selection:
         if len(self._rows) != len(self):
             raise AssertionError("one row number per checkpoint")
         return [self._reader(name) for name in self._names]
+
+
+def _no_fingerprints(shards: list[str]) -> pa.Table:
+    raise CatalogError(
+        "This selection came from another process and cannot be verified; load it from "
+        "the catalogue: catalog.load(where, verify=True)."
+    )

@@ -1,0 +1,1 @@
+"""Foreign populations that can be read without torch."""
