@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.catalog import Catalog
-from catalog.dtypes import dtype
+from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, closest
 from catalog.foreign import Tensor
 from catalog.names import canonical_json, escape
@@ -175,7 +175,7 @@ def write_npz(selection: Selection, file: BinaryIO) -> None:
     described = canonical_json(layout.to_json()).encode()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
 
-        def put(name: str, values: np.ndarray) -> None:  # type: ignore[type-arg]
+        def put(name: str, values: Array) -> None:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, values, allow_pickle=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +49,7 @@ def import_modules(
     CatalogError
         If a state is not made of dense tensors, or a key stands twice.
     """
-    # Not at the top: the core is only needed here, and `networks_of` without it.
-    from catalog.importing import import_networks
-
-    return import_networks(
+    return import_module("catalog.importing").import_networks(
         Path(root),
         networks_of(modules, columns),
         zoo=zoo,
@@ -99,7 +97,7 @@ def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Netw
     noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
     described: dict[str, Scalar] = {"architecture_name": type(module).__name__}
     for attribute in ("config", "pretrained_cfg"):
-        value = getattr(module, attribute, None)
+        value: Any = getattr(module, attribute, None)
         value = value.to_dict() if hasattr(value, "to_dict") else value
         if isinstance(value, Mapping):
             described[f"model_{attribute}"] = json.dumps(value, default=str, sort_keys=True)

@@ -66,11 +66,11 @@ class NetworkDataset(Dataset[Any]):
         self._length = len(networks)
         self._targets = _targets(networks, target) if target else None
         self._population = networks if isinstance(networks, Population) else None
-        self._weights = to_torch(networks) if self._population else None
+        self._weights = None if self._population is None else to_torch(self._population)
         self._state = b"" if isinstance(networks, Population) else pickle.dumps(networks)
         self._open: Selection | None = None
         self._process = 0
-        if not self._population and gives == "vector":
+        if self._population is None and gives == "vector":
             _ = self._selection().layout
 
     def __len__(self) -> int:
