@@ -36,6 +36,9 @@ Write = Callable[[Selection, BinaryIO], None]
 PREFIX = "tensor."
 """Of tensor columns in Arrow files, so that they differ from columns of `models`."""
 
+NPZ_KEYS = ("pz_run_id", "pz_step", "pz_table", "pz_layout")
+"""Arrays of an npz file that are no tensors."""
+
 _MANY = ("npz", "arrow")
 
 
@@ -167,10 +170,11 @@ def write_npz(selection: Selection, file: BinaryIO) -> None:
     ``pz_layout`` are UTF-8 JSON as bytes.
     """
     layout = selection.layout
-    keys = ("pz_run_id", "pz_step", "pz_table", "pz_layout")
-    taken = [param.name for param in layout if param.name in keys]
-    if taken:
-        raise LayoutMismatch(f"Tensor {taken[0]!r} has a reserved name. Write .arrow.")
+    odd = [param.name for param in layout if param.name in NPZ_KEYS or "\0" in param.name]
+    if odd:
+        raise LayoutMismatch(
+            f"An npz file cannot hold a tensor called {odd[0]!r}. Write .arrow instead."
+        )
     table = json.dumps(selection.table.to_pylist()).encode()
     described = canonical_json(layout.to_json()).encode()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:

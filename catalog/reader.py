@@ -103,12 +103,12 @@ class ShardReader:
             self._check_rewritten(size, recorded)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ShardReader, (
-            self.path.absolute(),
-            self._manifest,
-            self.layout,
-            self._chunks,
-        )
+        path = self.path.absolute()
+        return ShardReader, (path, self._manifest, self.layout, self._chunks)
+
+    def reopened(self) -> ShardReader:
+        """The same shard, with a file descriptor of its own."""
+        return ShardReader(self.path, self._manifest, self.layout, self._chunks)
 
     def read(self, tensor: str, rows: Array, out: Array) -> None:
         """Fill ``out`` (len(rows), *shape) with one tensor of the given rows.

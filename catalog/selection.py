@@ -50,13 +50,17 @@ class Selection:
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process opens the files itself; it needs no catalogue and no DuckDB.
-        return {
-            "table": self.table,
-            "readers": dict(zip(self._names, self._readers, strict=True)),
-        }
+        return {"table": self.table, "readers": self._opened}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["table"], state["readers"].__getitem__, _no_fingerprints)  # type: ignore[misc]
+        self.table = state["table"]
+        self._reader = state["readers"].__getitem__
+        self._fingerprints = _no_fingerprints
+
+    def reopened(self) -> Selection:
+        """The same checkpoints with the files opened anew, as in a forked process."""
+        readers = {name: reader.reopened() for name, reader in self._opened.items()}
+        return Selection(self.table, readers.__getitem__, _no_fingerprints)
 
     def slice(self, first: int, n: int) -> Selection:
         """Checkpoints first to first + n."""
@@ -221,6 +225,10 @@ class Selection:
             )
         rows: Array = column.combine_chunks().to_numpy()
         return rows
+
+    @property
+    def _opened(self) -> dict[str, ShardReader]:
+        return dict(zip(self._names, self._readers, strict=True))
 
     @cached_property
     def _readers(self) -> list[ShardReader]:

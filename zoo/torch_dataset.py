@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from typing import Any
 
 import numpy as np
@@ -67,11 +66,10 @@ class NetworkDataset(Dataset[Any]):
         self._targets = _targets(networks, target) if target else None
         self._population = networks if isinstance(networks, Population) else None
         self._weights = None if self._population is None else to_torch(self._population)
-        self._state = b"" if isinstance(networks, Population) else pickle.dumps(networks)
-        self._open: Selection | None = None
-        self._process = 0
-        if self._population is None and gives == "vector":
-            _ = self._selection().layout
+        self._open = None if isinstance(networks, Population) else networks
+        self._process = os.getpid()
+        if self._open is not None and gives == "vector":
+            _ = self._open.layout
 
     def __len__(self) -> int:
         return self._length
@@ -82,14 +80,11 @@ class NetworkDataset(Dataset[Any]):
         network = self._vector(at) if self.gives == "vector" else self._tensors(at)
         return network if self._targets is None else (network, self._targets[at])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_open": None, "_process": 0}
-
     def _selection(self) -> Selection:
         """The selection, opened by this process."""
-        if self._open is None or self._process != os.getpid():
-            self._open = pickle.loads(self._state)  # noqa: S301  our own bytes
-            self._process = os.getpid()
+        assert self._open is not None
+        if self._process != os.getpid():
+            self._open, self._process = self._open.reopened(), os.getpid()
         return self._open
 
     def _vector(self, i: int) -> torch.Tensor:
