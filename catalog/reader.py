@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,12 @@ def _renew_pool() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_pool)
+
+
+def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run jobs that copy memory on all cores; the first error is raised."""
+    for _ in _POOL.map(lambda job: job(), jobs):
+        pass
 
 
 def empty_aligned(shape: tuple[int, ...], storage: np.dtype[Any]) -> Array:
@@ -140,6 +146,38 @@ class ShardReader:
                 if inside.any():
                     at = np.flatnonzero(inside)
                     out[at] = values[rows[at] - chunk.first_row]
+
+    def pieces(self, tensor: str, rows: Array) -> Iterator[tuple[slice | Array, Array]]:
+        """Stored values of one tensor, and which of the given rows they are.
+
+        Views of the mapped file where rows follow one another, so that what converts
+        or scatters them copies once.
+        """
+        param = self.layout[tensor]
+        if not len(rows) or not param.size:
+            return
+        self._check_rows(int(rows.min()), int(rows.max()))
+        if not self.trusted:
+            yield slice(None), self._through_pyarrow(param)[rows]
+            return
+        self._check_size()
+        first, last = int(rows[0]), int(rows[0]) + len(rows)
+        together = bool((np.diff(rows) == 1).all())
+        for chunk, values in zip(self._chunks[tensor], self._views[tensor], strict=True):
+            start = max(first, chunk.first_row)
+            stop = min(last, chunk.first_row + chunk.rows)
+            inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
+            if together and start < stop:
+                skipped, count = start - chunk.first_row, stop - start
+                if tensor not in self._announced:
+                    offset = chunk.offset + skipped * chunk.row_bytes
+                    self._announce(offset, count * chunk.row_bytes)
+                yield slice(start - first, stop - first), values[skipped : skipped + count]
+            elif not together and inside.any():
+                at = np.flatnonzero(inside)
+                yield at, values[rows[at] - chunk.first_row]
+        if together:
+            self._announced.add(tensor)
 
     def read_row(self, row: int) -> dict[str, Array]:
         """All tensors of one row, each a copy in its storage dtype."""

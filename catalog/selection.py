@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from catalog.dtypes import Array, dtype
+from catalog.dtypes import Array, dtype, round_to_float32, widen
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt, closest
 from catalog.layout import Layout, Param
 from catalog.population import Population
-from catalog.reader import ShardReader, empty_aligned
+from catalog.reader import ShardReader, empty_aligned, side_by_side
+
+_ALONE = 8 << 20
+"""Bytes up to which one thread fills the weights."""
 
 
 class Selection:
@@ -155,10 +158,33 @@ class Selection:
             If ``verify`` finds a tensor that is not the one committed.
         """
         layout = self.layout
-        tensors = {param.name: self.tensor(param.name) for param in layout}
         if verify:
+            tensors = {param.name: self.tensor(param.name) for param in layout}
             self._verify(tensors)
-        return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
+            return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
+        extra = {param.name: self.tensor(param.name) for param in layout.extra}
+        return Population(self._weights(layout, lossy), layout, self.table, extra)
+
+    def _weights(self, layout: Layout, lossy: bool) -> Array:
+        """Every network as a row, copied once from where it stands in its file."""
+        weights = empty_aligned((len(self), layout.d), np.dtype(np.float32))
+        jobs = []
+        for code, reader in enumerate(self._readers):
+            at = np.flatnonzero(self._codes == code)
+            together = at[-1] - at[0] + 1 == len(at)
+            for name, columns in layout.slices.items():
+                for which, values in reader.pieces(name, self._rows[at]):
+                    rows: Array | slice = at[which]
+                    if together and isinstance(which, slice):
+                        rows = slice(at[which][0], at[which][-1] + 1)
+                    kind = layout[name].dtype
+                    jobs.append(partial(_fill, weights, rows, columns, values, kind, lossy))
+        if weights.nbytes < _ALONE:
+            for job in jobs:
+                job()
+        else:
+            side_by_side(jobs)
+        return weights
 
     def _common(self, name: str) -> Param:
         params = {}
@@ -235,6 +261,19 @@ class Selection:
         if len(self._rows) != len(self):
             raise AssertionError("one row number per checkpoint")
         return [self._reader(name) for name in self._names]
+
+
+def _fill(
+    weights: Array,
+    rows: Array | slice,
+    columns: slice,
+    values: Array,
+    kind: str,
+    lossy: bool,
+) -> None:
+    flat = values.reshape(len(values), -1)
+    rounded = lossy and kind == "float64"
+    weights[rows, columns] = round_to_float32(flat) if rounded else widen(flat, kind)
 
 
 def _no_fingerprints(shards: list[str]) -> pa.Table:
