@@ -83,7 +83,7 @@ def networks_of(
 def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Network:
     from torch.nn import Module
 
-    from catalog.published import sort_columns
+    from catalog.published_columns import sort_columns
 
     run_name, step = key if isinstance(key, tuple) else (key, 0)
     name = f"{run_name}@{step}" if isinstance(key, tuple) else run_name

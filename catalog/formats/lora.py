@@ -20,7 +20,7 @@ from typing import Any
 
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar
-from catalog.published import (
+from catalog.published_columns import (
     Columns,
     flatten,
     match_rows,

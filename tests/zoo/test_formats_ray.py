@@ -101,17 +101,16 @@ def zoo(tmp_path):
 
 
 def test_a_trial_of_the_phase_zoo(zoo):
-    first, second, third = ray.read(zoo)
+    first, last = ray.read(zoo)
     name = "NN_tune_trainable_1f0a2_00000_0_seed=1"
     assert first.name == f"{name}/checkpoint_000000"
-    assert {n.run_name for n in (first, second, third)} == {name}
-    assert [n.step for n in (first, second, third)] == [0, 1, 2]
-    assert first.run == second.run == third.run == RUN
-    assert second.tensors is None
-    for network in (first, third):
+    assert {first.run_name, last.run_name} == {name}
+    assert [first.step, last.step] == [0, 2]
+    assert first.run == last.run == RUN
+    for network in (first, last):
         (tensor,) = network.tensors.values()
         assert (tensor.values == network.step).all()
-    assert third.checkpoint == {
+    assert last.checkpoint == {
         "running_train_loss": 0.0,
         "running_train_accuracy": 0.25,
         "test_loss": 1.5,
@@ -146,16 +145,23 @@ def test_modelzoodataset_marks_what_it_did_not_measure(tmp_path):
 def test_lines_are_matched_by_epoch_and_not_by_position(tmp_path):
     """Zoos without a line for epoch 0; and a trial that was resumed from epoch 1."""
     lines = [line(1), line(2, test_acc=0.1), line(2, test_acc=0.9), line(3)]
-    root = trial(tmp_path / "trial", lines, (2,))
+    root = trial(tmp_path / "trial", lines, (2, 3))
     networks = {n.step: n for n in ray.read(root)}
-    assert sorted(networks) == [1, 2, 3]
+    assert sorted(networks) == [2, 3]
     assert networks[2].checkpoint["test_accuracy"] == 0.9
-    assert networks[2].tensors is not None
+    (tensor,) = networks[2].tensors.values()
+    assert (tensor.values == 2).all()
+
+
+def test_a_trial_without_checkpoints_gives_its_metrics(tmp_path):
+    networks = list(ray.read(trial(tmp_path / "trial", checkpoints=())))
+    assert [(n.step, n.tensors) for n in networks] == [(0, None), (1, None), (2, None)]
+    assert networks[1].checkpoint["test_accuracy"] == 0.6
 
 
 def test_non_finite_numbers_are_read(tmp_path):
     bad = line(1, train_loss=math.nan, test_loss=math.inf)
-    root = trial(tmp_path / "trial", [line(0), bad], (0,))
+    root = trial(tmp_path / "trial", [line(0), bad], (0, 1))
     assert "NaN" in (root / "result.json").read_text()
     columns = list(ray.read(root))[1].checkpoint
     assert math.isnan(columns["running_train_loss"])
@@ -241,7 +247,7 @@ BROKEN = {
 def test_a_broken_run_is_refused_by_name(tmp_path, case):
     root = trial(tmp_path / "run17")
     damage, message = BROKEN[case]
-    assert len(list(ray.read(root))) == 3
+    assert len(list(ray.read(root))) == 2
     damage(root)
     with pytest.raises(CatalogError, match=message) as caught:
         list(ray.read(root))

@@ -3,8 +3,8 @@
 A trial is a folder with ``params.json``, ``result.json`` (one JSON line per epoch) and
 ``checkpoint_000012/checkpoints``. Lines and checkpoints are matched by
 ``training_iteration``, never by position: some zoos have a line for epoch 0, some do
-not. Epochs without a checkpoint give metrics without weights. ``params.pkl`` and
-``optimizer`` are never opened.
+not. Epochs without a checkpoint are left out; a trial without any gives its metrics
+alone. ``params.pkl`` and ``optimizer`` are never opened.
 
 =========================== ========================= ==================================
 published                   column                    remark
@@ -41,7 +41,13 @@ from typing import Any
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar
-from catalog.published import Columns, flatten, match_rows, read_metadata, sort_columns
+from catalog.published_columns import (
+    Columns,
+    flatten,
+    match_rows,
+    read_metadata,
+    sort_columns,
+)
 from zoo.formats.torch_file import read_torch_file
 
 _SETTINGS = {
@@ -141,7 +147,7 @@ def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
     first = next(iter(lines.values()))
     if isinstance(first.get("trial_id"), str):
         run["trial_id"] = first["trial_id"]
-    for step in sorted(lines):
+    for step in sorted(checkpoints or lines):
         path = checkpoints.get(step)
         file = read_torch_file(path / "checkpoints") if path else None
         measured = {**_metrics(lines[step], regression), **of_checkpoint}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar
-from catalog.published import Columns, match_rows, read_metadata, sort_columns
+from catalog.published_columns import Columns, match_rows, read_metadata, sort_columns
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th")

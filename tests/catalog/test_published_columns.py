@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError
-from catalog.published import flatten, match_rows, parse, read_metadata, sort_columns
+from catalog.published_columns import (
+    flatten,
+    match_rows,
+    parse,
+    read_metadata,
+    sort_columns,
+)
 from catalog.schema import CHECKPOINTS, RUNS
 
 
