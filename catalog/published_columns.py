@@ -1,17 +1,15 @@
 """Columns that a publisher gives: which table they belong to, and under which name.
 
 A documented name keeps its meaning only if the publisher means the same. So what this
-project computes itself (`run_id`, `shard`, ...) is kept as ``published_<name>``, and an
-accuracy that is no fraction is refused.
+project computes itself (`run_id`, `shard`, ...) is kept as ``published_<name>``.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,27 +43,19 @@ _COMPUTED = frozenset(
 )
 _RUNS = {column.name for column in RUNS} - _COMPUTED
 _CHECKPOINTS = {column.name for column in CHECKPOINTS} - _COMPUTED
-_FRACTIONS = ("train_accuracy", "validation_accuracy", "test_accuracy")
 
 Columns = dict[str, Scalar]
 
 
 def sort_columns(
-    values: Mapping[str, Scalar], where: str, *, free: str = "checkpoint"
+    values: Mapping[str, Scalar], *, free: str = "checkpoint"
 ) -> tuple[Columns, Columns]:
     """Columns of `runs` and of `checkpoints`.
 
     Parameters
     ----------
-    where : str
-        What errors name.
     free : {"run", "checkpoint"}, default="checkpoint"
         Where undocumented columns go.
-
-    Raises
-    ------
-    CatalogError
-        If a documented accuracy is not a fraction.
     """
     run: Columns = {}
     checkpoint: Columns = {}
@@ -74,20 +64,8 @@ def sort_columns(
         if low in _COMPUTED or (low != name and low in _RUNS | _CHECKPOINTS):
             name = f"published_{published}"
         of_run = name in _RUNS or (free == "run" and name not in _CHECKPOINTS)
-        if name in _FRACTIONS and isinstance(value, int | float):
-            check_fraction(value, name, where)
         (run if of_run else checkpoint)[name] = value
     return run, checkpoint
-
-
-def check_fraction(value: float, name: str, where: str) -> None:
-    """Raise unless an accuracy is a fraction or NaN."""
-    if not (0 <= value <= 1 or math.isnan(value)):
-        raise CatalogError(
-            f"{where}: {name} is {value:g}, a fraction from 0 to 1 was expected. Put the "
-            f"right values into a csv with the columns path and {name}, and name it with "
-            "--metadata."
-        )
 
 
 def flatten(values: Mapping[str, Any], where: str) -> Columns:
@@ -172,21 +150,31 @@ def read_metadata(path: Path) -> dict[str, Columns]:
         raise CatalogError(
             f"{path}: a row has more or fewer fields than {', '.join(names)}."
         )
-    typed = {name: _typed([row[name] for row in rows]) for name in names if name != "path"}
     found: dict[str, Columns] = {}
-    for i, row in enumerate(rows):
-        if row["path"] in found:
-            raise CatalogError(f"{path} has two rows for {row['path']!r}.")
-        found[row["path"]] = {name: values[i] for name, values in typed.items()}
+    for row in typed_rows(rows):
+        key = str(row.pop("path"))
+        if key in found:
+            raise CatalogError(f"{path} has two rows for {key!r}.")
+        found[key] = row
     return found
 
 
-def _typed(texts: list[str]) -> list[Scalar]:
-    values = [parse(text) for text in texts]
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or len(kinds) == 1:
-        return values
-    return [text or None for text in texts]
+def typed_rows(rows: Sequence[Mapping[str, str]]) -> list[Columns]:
+    """Rows of text, each column of one type in all rows that have it; see `parse`."""
+    kinds: dict[str, set[type]] = {}
+    for row in rows:
+        for name, text in row.items():
+            kinds.setdefault(name, set()).add(type(parse(text)))
+    numbers = {int, float, type(None)}
+    whole = {
+        name
+        for name, types in kinds.items()
+        if name != "path" and (types <= numbers or len(types - {type(None)}) == 1)
+    }
+    return [
+        {name: parse(text) if name in whole else text or None for name, text in row.items()}
+        for row in rows
+    ]
 
 
 def match_rows(rows: Mapping[str, Columns], names: list[str], path: Path) -> None:

@@ -92,7 +92,7 @@ def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Netw
             f"{name!r} is a {type(module).__name__}; a torch.nn.Module was expected. For "
             "state dicts: phasezoo import FILE."
         )
-    run, checkpoint = sort_columns(columns, repr(name))
+    run, checkpoint = sort_columns(columns)
     tensors, tied = _tensors(name, module)
     noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
     described: dict[str, Scalar] = {"architecture_name": type(module).__name__}

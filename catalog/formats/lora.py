@@ -24,9 +24,9 @@ from catalog.published_columns import (
     Columns,
     flatten,
     match_rows,
-    parse,
     read_metadata,
     sort_columns,
+    typed_rows,
 )
 from catalog.safetensors_file import Header, read_header, read_tensors
 
@@ -80,8 +80,10 @@ class Lora:
             rows = read_metadata(metadata)
             match_rows(rows, names, metadata)
         own = set(names)
-        for name, path in zip(names, files, strict=True):
-            yield _network(name, path, rows.get(name, {}), own)
+        # Numbers are text in headers: a column's type needs all of them.
+        texts = typed_rows([read_header(path).metadata for path in files])
+        for name, path, text in zip(names, files, texts, strict=True):
+            yield _network(name, path, text, rows.get(name, {}), own)
 
 
 def _network_names(files: list[Path], root: Path) -> list[str]:
@@ -94,11 +96,11 @@ def _network_names(files: list[Path], root: Path) -> list[str]:
     return names
 
 
-def _network(name: str, path: Path, row: Columns, own: set[str]) -> Network:
+def _network(name: str, path: Path, text: Columns, row: Columns, own: set[str]) -> Network:
     header = read_header(path)
     ranks = _ranks(path, header)
     columns: dict[str, Scalar] = {}
-    _add(columns, {k: parse(v) for k, v in header.metadata.items() if k != "format"}, path)
+    _add(columns, {k: v for k, v in text.items() if k != "format"}, path)
     config = _json(path.with_name("adapter_config.json"))
     if config is not None:
         rank, pattern = config.get("r"), config.get("rank_pattern")
@@ -121,7 +123,7 @@ def _network(name: str, path: Path, row: Columns, own: set[str]) -> Network:
         columns["published_split"] = first
     columns |= row
     run_name, step = _run_of(name, columns, own)
-    run, checkpoint = sort_columns(columns, str(path), free="run")
+    run, checkpoint = sort_columns(columns, free="run")
     for key in ("best_metric", "not_imported"):
         if key in run:
             checkpoint[key] = run.pop(key)

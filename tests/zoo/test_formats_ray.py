@@ -234,12 +234,6 @@ BROKEN = {
         lambda r: (r / "checkpoint_000002" / "checkpoints").unlink(),
         "has no file 'checkpoints'",
     ),
-    "percent": (
-        lambda r: (r / "result.json").write_text(
-            "\n".join(json.dumps(line(i, test_acc=55.0)) for i in range(3))
-        ),
-        "test_accuracy is 55, a fraction",
-    ),
 }
 
 

@@ -207,7 +207,6 @@ def test_a_plain_pickle_does_not_go_off(tmp_path, protocol):
         ({"w": torch.ones(2, device="meta")}, "is meta"),
         ({"w": torch.ones(1).expand(10**12)}, "only 4 bytes behind it"),
         ({"model": {"w": torch.ones(1)}, "state_dict": {}}, "several state dicts"),
-        ({"model": {"w": torch.ones(1)}, "test_accuracy": 93.5}, "test_accuracy is 93.5"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

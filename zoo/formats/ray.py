@@ -141,9 +141,7 @@ def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
             "out of the source."
         )
     regression = config.get("training_task") == "regression"
-    run, of_checkpoint = sort_columns(
-        {**_run_columns(config), **row}, str(trial), free="run"
-    )
+    run, of_checkpoint = sort_columns({**_run_columns(config), **row}, free="run")
     first = next(iter(lines.values()))
     if isinstance(first.get("trial_id"), str):
         run["trial_id"] = first["trial_id"]
@@ -151,7 +149,7 @@ def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
         path = checkpoints.get(step)
         file = read_torch_file(path / "checkpoints") if path else None
         measured = {**_metrics(lines[step], regression), **of_checkpoint}
-        _, columns = sort_columns(measured, f"{trial / 'result.json'} (epoch {step})")
+        _, columns = sort_columns(measured)
         if file:
             columns |= file.notes
         yield Network(

@@ -50,7 +50,7 @@ class StateDict:
             rows = read_metadata(metadata)
             match_rows(rows, names, metadata)
         for name, path in zip(names, files, strict=True):
-            yield _network(name, path, read_torch_file(path), rows.get(name, {}))
+            yield _network(name, read_torch_file(path), rows.get(name, {}))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -59,7 +59,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _network(name: str, path: Path, file: TorchFile, row: Columns) -> Network:
+def _network(name: str, file: TorchFile, row: Columns) -> Network:
     columns: dict[str, Scalar] = {**file.scalars, **row}
     run_name = str(columns.pop("run_name", None) or name)
     step = 0
@@ -69,7 +69,7 @@ def _network(name: str, path: Path, file: TorchFile, row: Columns) -> Network:
             step = value
             columns.pop(key)
             break
-    run, checkpoint = sort_columns(columns, str(path))
+    run, checkpoint = sort_columns(columns)
     return Network(
         name,
         file.tensors,
