@@ -16,6 +16,7 @@ from catalog.errors import CatalogError as CatalogError
 from catalog.errors import LayoutMismatch as LayoutMismatch
 from catalog.errors import NotFound as NotFound
 from catalog.errors import ShardCorrupt as ShardCorrupt
+from catalog.importing import import_source as import_source
 from catalog.layout import Layout as Layout
 from catalog.layout import Param as Param
 from catalog.population import Population as Population
@@ -35,5 +36,6 @@ __all__ = [
     "ShardCorrupt",
     "Writer",
     "__version__",
+    "import_source",
     "open",
 ]

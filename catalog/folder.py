@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from catalog.errors import CatalogError
@@ -95,16 +95,28 @@ class Folder:
 
     def write(self, path: Path, data: bytes) -> None:
         """Put a file in place, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        self.write_all({path: data})
+
+    def write_all(self, files: Mapping[Path, bytes]) -> None:
+        """Put files in place, all of them or none: renames come last.
+
+        A kill between two renames leaves the files before it.
+        """
+        ready: dict[Path, Path] = {}
+        new = [path for path in files if not path.exists()]
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            self.publish(temporary, path)
+            for path, data in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                ready[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+                with ready[path].open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path, temporary in ready.items():
+                self.publish(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            for path in (*ready.values(), *new):
+                path.unlink(missing_ok=True)
             raise
 
     def publish(self, temporary: Path, path: Path) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from catalog.dtypes import Array
+from catalog.dtypes import DTYPES, Array
+from catalog.errors import CatalogError
 
 Scalar = str | int | float | bool | None
 """What a metadata column may hold."""
@@ -31,12 +32,40 @@ class Tensor:
         A name of `catalog.dtypes`.
     role : str, optional
         As in `Param`; default by dtype and name: ``running_mean`` and ``running_var``
-        are buffers, other floats parameters, integers and booleans counters.
+        are buffers, other floats parameters, integers and booleans counters, complex
+        numbers constants.
+    axes : tuple of (str or None), optional
+        As in `Param`, if the format knows them for sure. If one tensor of a network
+        has them, nothing is inferred for the others.
     """
 
     values: Array
     dtype: str
     role: str | None = None
+    axes: tuple[str | None, ...] | None = None
+
+    @classmethod
+    def from_array(cls, values: Array, where: str, role: str | None = None) -> Tensor:
+        """A tensor of a numpy array, in native byte order.
+
+        Parameters
+        ----------
+        where : str
+            File and key: what the error names.
+
+        Raises
+        ------
+        CatalogError
+            If the array holds something other than numbers.
+        """
+        name = values.dtype.name
+        if name not in DTYPES:
+            raise CatalogError(
+                f"{where} is an array of {values.dtype}, which is no tensor; expected "
+                f"one of {', '.join(DTYPES)}."
+            )
+        native = values.astype(DTYPES[name].storage, order="C", copy=False)
+        return cls(native, name, role)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ class Progress:
     Parameters
     ----------
     total : float
-        What ``update`` counts up to.
+        What ``update`` counts up to; 0 if that is not known.
     unit : str
         What is counted, e.g. "models".
     label : str
@@ -44,12 +44,18 @@ class Progress:
         speed = f"{rate:,.1f} {self.unit}/s"
         if 0 < rate < 1:
             speed = f"{1 / rate:,.1f} s/{self.unit.removesuffix('s')}"
+        if not self.total:
+            self._print(f"{self.label} {done:,.0f} {self.unit}, {speed}")
+            return
         left = (self.total - done) / rate if rate > 0 else float("inf")
-        share = done / self.total if self.total else 1.0
+        share = done / self.total
         text = (
             f"{self.label} {done:,.0f}/{self.total:,.0f} {self.unit} ({share:.0%}), "
             f"{speed}, {clock(seconds)} gone, {clock(left)} left"
         )
+        self._print(text)
+
+    def _print(self, text: str) -> None:
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         else:

@@ -1,4 +1,4 @@
-"""One weight shard: a Population as one Parquet file with known byte offsets.
+"""One weight shard: networks of one layout as one Parquet file with known byte offsets.
 
 One row per checkpoint, one REQUIRED column per tensor. Uncompressed, PLAIN, one page
 per column chunk: the values of (row group, tensor) are then the last bytes of the
@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +23,30 @@ from catalog.dtypes import Array, dtype
 from catalog.errors import ShardCorrupt
 from catalog.layout import Layout, Param
 from catalog.names import RESERVED, canonical_json, escape
-from catalog.population import Population
 
 ROW_GROUP_BYTES = 128 << 20
 ROW_GROUP_ROWS = 1000
 RUN_ID, STEP = RESERVED + "run_id", RESERVED + "step"
+
+
+class Rows(Protocol):
+    """What a shard is written from: a `Population`, or tensors stored elsewhere."""
+
+    @property
+    def layout(self) -> Layout:
+        """The tensors of every row."""
+        ...
+
+    @property
+    def table(self) -> pa.Table:
+        """At least ``run_id`` and ``step`` of every row."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def stored(self, name: str, rows: slice = ...) -> Array:
+        """One tensor ``(rows, *shape)`` in its storage dtype."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,7 @@ def shard_schema(layout: Layout, architecture: str) -> pa.Schema:
     return pa.schema(fields, metadata=metadata)
 
 
-def write_shard(path: Path, population: Population, architecture: str) -> list[Chunk]:
+def write_shard(path: Path, population: Rows, architecture: str) -> list[Chunk]:
     """Write a shard, synced, and prove that its offsets lead to its values.
 
     Peak memory beyond the population: at most five times one row group, however large
@@ -90,6 +109,8 @@ def write_shard(path: Path, population: Population, architecture: str) -> list[C
     ----------
     path : Path
         A temporary name; the caller renames it.
+    population : Rows
+        What is written.
     architecture : str
         JSON text from which `zoo.build` makes the network; empty if unknown.
 
@@ -135,9 +156,7 @@ def write_shard(path: Path, population: Population, architecture: str) -> list[C
     return chunks
 
 
-def _write_group(
-    writer: pq.ParquetWriter, population: Population, rows: slice
-) -> list[bytes]:
+def _write_group(writer: pq.ParquetWriter, population: Rows, rows: slice) -> list[bytes]:
     """Write one row group; a hash of the values of each tensor."""
     digests = []
     columns = [

@@ -6,12 +6,14 @@ its manifest. The lock is held only to number the commit and for that rename.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,11 +32,45 @@ from catalog.manifest import File, Manifest, read_manifest
 from catalog.measures import measure_table
 from catalog.names import canonical_json, content_id, escape, slug
 from catalog.population import Population
-from catalog.shard import Chunk, write_shard
+from catalog.shard import Chunk, Rows, write_shard
 from catalog.snapshot import read_head, refresh
 from catalog.splits import split
 from catalog.tensor_stats import tensor_stats
 from catalog.version import __version__
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The weights of a shard that no manifest names yet.
+
+    Attributes
+    ----------
+    shard : str
+        Its name.
+    layout : Layout
+        Of the weights.
+    arch_id : str
+        Folder of the weights.
+    keys : pyarrow.Table
+        ``run_id`` and ``step`` of every row.
+    files : mapping of str to File
+        What stands on disk, by kind.
+    """
+
+    shard: str
+    layout: Layout
+    arch_id: str
+    keys: pa.Table
+    files: dict[str, File]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard to publish: its metadata, and its weights if it has any."""
+
+    runs: pa.Table
+    checkpoints: pa.Table
+    staged: Staged | None = None
 
 
 class Writer:
@@ -50,6 +86,7 @@ class Writer:
         self._name = secrets.token_hex(6)
         self._count = 0
         self._sequences: dict[str, int] = {}
+        self._written: list[Path] = []
         self._own = root / "writers" / f"{self._name}.writer"
         with self._folder.writing(), self._folder.lock():  # no sweep in between
             self._lock = self._own.open("wb")
@@ -64,6 +101,8 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self.discard()
         self.close()
 
     def close(self) -> None:
@@ -109,39 +148,72 @@ class Writer:
         LayoutMismatch
             If checkpoints and population do not agree row by row.
         """
-        runs, checkpoints = _checked(runs, checkpoints, population)
+        keys = None if population is None else (population.layout, population.table)
+        _checked(runs, checkpoints, keys)  # before any weight is written
+        try:
+            staged = None if population is None else self.stage(population, architecture)
+            return self.publish([Part(runs, checkpoints, staged)])[0]
+        except BaseException:
+            self.discard()
+            raise
+
+    def stage(self, weights: Rows, architecture: str = "") -> Staged:
+        """Write weights that stay invisible until they are published.
+
+        Parameters
+        ----------
+        weights : Rows
+            A `Population`, or tensors as they were stored elsewhere.
+        architecture : str, default=""
+            As in `commit`.
+        """
         shard = self._next_shard()
-        arch_id = layout_id = ""
-        tables: dict[str, pa.Table] = {}
+        layout = weights.layout
+        arch_id = architecture_id(layout, architecture)
         chunks: list[Chunk] = []
         files: dict[str, File] = {}
+
+        def write(temporary: Path) -> None:
+            chunks.extend(write_shard(temporary, weights, architecture))
+
         with self._folder.writing():
-            if population is not None:
-                layout_id = population.layout.id
-                arch_id = architecture_id(population.layout, architecture)
-                path = f"weights/{arch_id}/{shard}.parquet"
-
-                def write(temporary: Path) -> None:
-                    chunks.extend(write_shard(temporary, population, architecture))
-
-                files["weights"] = self._file(path, write, len(population))
-                tables["tensors"] = _tensors(population.layout, arch_id)
-                tables["tensor_stats"] = tensor_stats(population, shard)
-                tables["chunks"] = _chunks(chunks, shard)
-                runs = _set(runs, "arch_id", [arch_id] * len(runs))
-            row = range(len(checkpoints)) if population else [None] * len(checkpoints)
-            checkpoints = _set(checkpoints, "row", list(row))
-            checkpoints = _set(checkpoints, "shard", [shard] * len(checkpoints))
-            tables |= {"runs": runs, "checkpoints": checkpoints}
+            path = f"weights/{arch_id}/{shard}.parquet"
+            files["weights"] = self._file(path, write, len(weights))
+            tables = {
+                "tensors": _tensors(layout, arch_id),
+                "tensor_stats": tensor_stats(weights, shard),
+                "chunks": _chunks(chunks, shard),
+            }
             for kind, table in tables.items():
                 files[kind] = self._table(kind, shard, table)
-            return self._publish(
-                shard,
-                content="metrics" if population is None else "weights",
-                files=files,
-                arch_id=arch_id,
-                layout_id=layout_id,
-            )
+        keys = weights.table.select(["run_id", "step"])
+        return Staged(shard, layout, arch_id, keys, files)
+
+    def publish(self, parts: Sequence[Part]) -> list[Manifest]:
+        """Commit several shards at once: all of them, or none if one is wrong.
+
+        Everything is checked and written before the first manifest gets its name. A
+        kill between two of these renames leaves the shards before it committed.
+
+        Raises
+        ------
+        CatalogError
+            As `commit`.
+        """
+        checked = [_checked(p.runs, p.checkpoints, _rows(p.staged)) for p in parts]
+        pending = []
+        with self._folder.writing():
+            for part, (runs, checkpoints) in zip(parts, checked, strict=True):
+                pending.append(self._described(part.staged, runs, checkpoints))
+            return self._publish(pending)
+
+    def discard(self) -> None:
+        """Delete what was written and not published."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others write there too
+                path.parent.rmdir()
+        self._written.clear()
 
     def commit_measures(
         self, table: pa.Table, name: str, provenance: dict[str, Any]
@@ -168,9 +240,25 @@ class Writer:
         shard = self._next_shard()
         with self._folder.writing():
             files = {"measures": self._table("measures", shard, measured)}
-            return self._publish(
-                shard, content="measures", files=files, measure_columns=tuple(columns)
-            )
+            pending = _Pending(shard, "measures", files, measure_columns=tuple(columns))
+            return self._publish([pending])[0]
+
+    def _described(
+        self, staged: Staged | None, runs: pa.Table, checkpoints: pa.Table
+    ) -> _Pending:
+        """Write the metadata of a shard."""
+        shard = staged.shard if staged else self._next_shard()
+        if staged:
+            runs = _set(runs, "arch_id", [staged.arch_id] * len(runs))
+        row = range(len(checkpoints)) if staged else [None] * len(checkpoints)
+        checkpoints = _set(checkpoints, "row", list(row))
+        checkpoints = _set(checkpoints, "shard", [shard] * len(checkpoints))
+        files = dict(staged.files) if staged else {}
+        for kind, table in (("runs", runs), ("checkpoints", checkpoints)):
+            files[kind] = self._table(kind, shard, table)
+        if staged is None:
+            return _Pending(shard, "metrics", files)
+        return _Pending(shard, "weights", files, staged.arch_id, staged.layout.id)
 
     def _next_shard(self) -> str:
         if self._lock.closed:
@@ -196,31 +284,40 @@ class Writer:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = temporary.stat().st_size
             self._folder.publish(temporary, target)
+            self._written.append(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         return File(path, size, digest, rows)
 
-    def _publish(self, shard: str, *, files: dict[str, File], **fields: Any) -> Manifest:
-        footer_sha256, footer_bytes = "", 0
-        if "weights" in files:
-            path = self._folder.root / files["weights"].path
-            footer_sha256, footer_bytes = footer_digest(path)
+    def _publish(self, pending: Sequence[_Pending]) -> list[Manifest]:
+        footers = [self._footer(part) for part in pending]
+        manifests: list[Manifest] = []
         with self._folder.lock():
-            manifest = Manifest(
-                shard=shard,
-                sequence=self._next_sequence(),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                writer=f"phasezoo {__version__}",
-                files=files,
-                footer_sha256=footer_sha256,
-                footer_bytes=footer_bytes,
-                **fields,
+            for part, (footer_sha256, footer_bytes) in zip(pending, footers, strict=True):
+                manifest = Manifest(
+                    sequence=self._next_sequence(),
+                    created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    writer=f"phasezoo {__version__}",
+                    footer_sha256=footer_sha256,
+                    footer_bytes=footer_bytes,
+                    **vars(part),
+                )
+                self._sequences[manifest.shard] = manifest.sequence
+                manifests.append(manifest)
+            self._folder.write_all(
+                {
+                    self._folder.manifest(m.shard): canonical_json(m.to_json()).encode()
+                    for m in manifests
+                }
             )
-            text = canonical_json(manifest.to_json())
-            self._folder.write(self._folder.manifest(shard), text.encode())
-            self._sequences[shard] = manifest.sequence
-        return manifest
+        self._written.clear()
+        return manifests
+
+    def _footer(self, part: _Pending) -> tuple[str, int]:
+        if "weights" not in part.files:
+            return "", 0
+        return footer_digest(self._folder.root / part.files["weights"].path)
 
     def _next_sequence(self) -> int:
         if not self._sequences:
@@ -229,6 +326,18 @@ class Writer:
         for shard in self._folder.manifest_names() - self._sequences.keys():
             self._sequences[shard] = read_manifest(self._folder, shard).sequence
         return 1 + max(self._sequences.values(), default=0)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """What a manifest will say, but for its number and time."""
+
+    shard: str
+    content: str
+    files: dict[str, File]
+    arch_id: str = ""
+    layout_id: str = ""
+    measure_columns: tuple[str, ...] = field(default=())
 
 
 def architecture_id(layout: Layout, architecture: str) -> str:
@@ -250,8 +359,12 @@ def footer_digest(path: Path) -> tuple[str, int]:
         return hashlib.sha256(file.read()).hexdigest(), length
 
 
+def _rows(staged: Staged | None) -> tuple[Layout, pa.Table] | None:
+    return None if staged is None else (staged.layout, staged.keys)
+
+
 def _checked(
-    runs: pa.Table, checkpoints: pa.Table, population: Population | None
+    runs: pa.Table, checkpoints: pa.Table, weights: tuple[Layout, pa.Table] | None
 ) -> tuple[pa.Table, pa.Table]:
     runs = schema.conform(runs, "runs", ("run_id", "zoo", "source"))
     checkpoints = schema.conform(checkpoints, "checkpoints", ("run_id", "step"))
@@ -273,13 +386,13 @@ def _checked(
     keys = checkpoints.select(["run_id", "step"])
     if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
         raise CatalogError("Two rows of checkpoints have one (run_id, step).")
-    if population is not None and not len(population.layout):
+    if weights is not None and not len(weights[0]):
         raise LayoutMismatch(
             "The population has no tensors. Commit its metrics alone: population=None"
         )
-    if population is not None and not (
-        population.table["run_id"].to_pylist() == keys["run_id"].to_pylist()
-        and population.table["step"].to_pylist() == keys["step"].to_pylist()
+    if weights is not None and not (
+        weights[1]["run_id"].to_pylist() == keys["run_id"].to_pylist()
+        and weights[1]["step"].to_pylist() == keys["step"].to_pylist()
     ):
         raise LayoutMismatch("Row i of checkpoints must be network i of the population.")
     ids, zoos = runs["run_id"].to_pylist(), runs["zoo"].to_pylist()

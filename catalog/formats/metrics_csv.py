@@ -1,0 +1,134 @@
+"""Metrics without weights: a csv with one row per checkpoint.
+
+One published table is known by its columns and converted: the ResNet-18 grid of Yang
+et al. [1]_ (widths x batch sizes x five runs on CIFAR-10), whose accuracies are in
+percent.
+
+References
+----------
+.. [1] Yang et al., 2021, arXiv:2107.11228; nsfzyzz/loss_landscape_taxonomy. Differs:
+   accuracies become fractions; every row is a run of its own, without weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from catalog.columns import divided
+from catalog.csv_table import CsvTable, csv_header, read_csv
+from catalog.errors import CatalogError
+from catalog.foreign import Network, Scalar
+from catalog.formats.source import files_of
+
+_KEYS = ("id", "name", "run_name")
+_TAXONOMY = frozenset(
+    {"arch", "width", "batch_size", "lr_schedule", "run", "train_loss", "test_loss"}
+    | {"train_accuracy", "test_accuracy", "hessian_top_eig", "hessian_trace"}
+)
+_LATER = ("hessian_top_eig", "hessian_trace")
+
+
+class MetricsCsv:
+    """A lone csv; a column ``id``, ``name`` or ``run_name`` names the run, ``step`` counts.
+
+    Without such a column every row is a run, named after its row number. Columns that
+    vary within a run belong to the checkpoint.
+    """
+
+    name = "metrics_csv"
+    summary = "a csv, gzipped or not, with metrics of runs and no weights"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether it is a csv, or a folder that holds the known table and no weights."""
+        if source.is_file():
+            return source.name.endswith((".csv", ".csv.gz"))
+        return _known_table(source) is not None
+
+    def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
+        """Rows in the order of the file."""
+        if metadata is not None:
+            raise CatalogError(
+                f"A table of metrics has no second table: got --metadata {metadata}."
+            )
+        path = source if source.is_file() else _known_table(source)
+        if path is None:
+            raise CatalogError(f"{source} is no csv; name the file in it.")
+        table = read_csv(path)
+        if table.columns and set(table.columns) >= _TAXONOMY:
+            return (_taxonomy(path, row) for row in table)
+        return _rows(table)
+
+
+def _known_table(folder: Path) -> Path | None:
+    """The published table in a folder, whatever aggregated tables stand beside it."""
+    if any(path.suffix in (".npz", ".npy", ".safetensors") for path in folder.iterdir()):
+        return None
+    tables = [p for p in files_of(folder, ".csv") if set(csv_header(p)) >= _TAXONOMY]
+    return tables[0] if len(tables) == 1 else None
+
+
+def _taxonomy(path: Path, row: dict[str, Scalar]) -> Network:
+    width, batch = row["width"], row["batch_size"]
+    if not isinstance(width, int) or not isinstance(batch, int):
+        raise CatalogError(f"{path}: width {width!r} and batch_size {batch!r}: no numbers.")
+    cell = f"width={width} batch_size={batch}"
+    point: dict[str, Scalar] = {}
+    for key in ("train_loss", "train_nll", "test_loss", "test_nll", *_LATER):
+        if key in row:
+            point[key] = row[key]
+    for key in ("train_accuracy", "test_accuracy"):
+        point[key] = _fraction(row[key], f"{path}: {key} of {cell} run={row['run']}")
+    run: dict[str, Scalar] = {
+        "architecture_name": row["arch"],
+        "task_name": "cifar10",
+        "load_axis": "width",
+        "load": float(width),
+        "temperature_axis": "batch_size",
+        "temperature": float(batch),
+        "cell": cell,
+        "width": width,
+        "batch_size": batch,
+    }
+    for key in row.keys() - point.keys() - run.keys() - {"arch", ""}:
+        run[key] = row[key]
+    return Network(f"{cell} {row['lr_schedule']} run={row['run']}", None, run, point)
+
+
+def _fraction(percent: Scalar, where: str) -> float | None:
+    if percent is None:
+        return None
+    if isinstance(percent, str) or not 0 <= percent <= 100:
+        raise CatalogError(f"{where} is {percent!r}; the table states percent, 0 to 100.")
+    return percent / 100
+
+
+def _rows(table: CsvTable) -> Iterator[Network]:
+    key = next((name for name in _KEYS if name in table.columns), None)
+    varying = set() if key is None else _varying(table, key)
+    for i, row in enumerate(table):
+        columns = {name: value for name, value in row.items() if name}
+        step = columns.pop("step", None)
+        if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
+            raise CatalogError(f"{table.path}, row {i + 1}: step is {step!r}, no number.")
+        run_name = f"row {i}" if key is None else str(columns[key])
+        if key is not None and columns[key] is None:
+            raise CatalogError(f"{table.path}, row {i + 1}: {key!r} is empty.")
+        run, point = divided(columns)
+        point |= {name: run.pop(name) for name in list(run) if name in varying}
+        name = f"{table.path.name}, row {i + 1} ({run_name})"
+        yield Network(name, None, run, point, run_name, step or 0)
+
+
+def _varying(table: CsvTable, key: str) -> set[str]:
+    """Columns with more than one value within some run."""
+    others = [name for name in table.columns if name not in (key, "step", "")]
+    grouped = table.table.group_by(key).aggregate(
+        [(name, "count_distinct", pc.CountOptions(mode="all")) for name in others]
+    )
+    return {n for n in others if (pc.max(grouped[f"{n}_count_distinct"]).as_py() or 0) > 1}
+
+
+FORMAT = MetricsCsv()

@@ -1,0 +1,47 @@
+"""Many networks in one .npz: keys ``id|tensor``, and a csv with a column ``id``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalog.errors import CatalogError
+from catalog.foreign import Network
+from catalog.formats.npz import Archive
+from catalog.formats.source import network, rows_by_name, single_file, table_beside
+
+
+class NpzKeyed:
+    """Networks of any shapes; what stands before the first ``|`` is the network."""
+
+    name = "npz_keyed"
+    summary = "one .npz: 'ID|NAME' -> tensor; csv with a column id"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether every key has a bar."""
+        path = single_file(source, ".npz")
+        if path is None:
+            return False
+        with Archive(path) as archive:
+            return bool(archive.headers) and all("|" in name for name in archive.headers)
+
+    def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
+        """Networks in the order of their first key, one in memory at a time."""
+        path = single_file(source, ".npz")
+        if path is None:
+            raise CatalogError(f"{source} must be, or hold, exactly one .npz file.")
+        with Archive(path) as archive:
+            keys: dict[str, list[str]] = {}
+            for key in archive.headers:
+                name, bar, _ = key.partition("|")
+                if not bar:
+                    raise CatalogError(f"{path}: key {key!r} has no '|': ID|TENSOR.")
+                keys.setdefault(name, []).append(key)
+            table = table_beside(path, metadata)
+            rows = rows_by_name(table, list(keys)) if table else {}
+            for name, own in keys.items():
+                tensors = {key.partition("|")[2]: archive.tensor(key) for key in own}
+                yield network(name, tensors, table.row(rows[name]) if table else {})
+
+
+FORMAT = NpzKeyed()

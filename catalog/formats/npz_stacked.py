@@ -1,0 +1,102 @@
+"""Many networks of one architecture in one .npz: a leading network axis on every array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalog.csv_table import CsvTable
+from catalog.errors import CatalogError
+from catalog.foreign import Network, Tensor
+from catalog.formats.npz import Archive, Header
+from catalog.formats.source import network, single_file, table_beside
+
+
+class NpzStacked:
+    """Arrays ``(n, *shape)`` and a csv whose column ``index`` counts from 0.
+
+    A float64 array beside narrower ones is taken for a constant (the normalisation of
+    inputs, say) unless it is called weight or bias: networks are not trained so.
+    """
+
+    name = "npz_stacked"
+    summary = "one .npz: NAME -> (n, *shape); csv with a column index"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether all arrays have one length, plain keys, and maybe a table beside."""
+        path = single_file(source, ".npz")
+        if path is None:
+            return False
+        with Archive(path) as archive:
+            return is_stack(archive)
+
+    def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
+        """Networks in order of the first axis, one in memory at a time."""
+        path = single_file(source, ".npz")
+        if path is None:
+            raise CatalogError(f"{source} must be, or hold, exactly one .npz file.")
+        with Archive(path) as archive:
+            n = _count(archive)
+            table = table_beside(path, metadata)
+            order = _by_index(table, n) if table else []
+            roles = {name: _role(name, archive.headers) for name in archive.headers}
+            streams = {name: archive.rows(name) for name in archive.headers}
+            for i in range(n):
+                tensors = {
+                    name: Tensor.from_array(
+                        next(stream), f"{path}: {name!r} of network {i}", roles[name]
+                    )
+                    for name, stream in streams.items()
+                }
+                yield network(str(i), tensors, table.row(order[i]) if table else {})
+            for stream in streams.values():  # the end of a stream checks its checksum
+                next(stream, None)
+
+
+def is_stack(archive: Archive) -> bool:
+    """Whether all arrays have the same first axis, and keys name no network."""
+    shapes = [header.shape for header in archive.headers.values()]
+    keyed = any("|" in name for name in archive.headers)
+    return not keyed and all(shapes) and len({shape[0] for shape in shapes if shape}) == 1
+
+
+def _count(archive: Archive) -> int:
+    first = next(iter(archive.headers), None)
+    if first is None:
+        raise CatalogError(f"{archive.path} holds no array.")
+    for name, header in archive.headers.items():
+        expected = archive.headers[first].shape[:1]
+        if not header.shape or header.shape[:1] != expected:
+            raise CatalogError(
+                f"{archive.path}: {name!r} has shape {header.shape}, but {first!r} says "
+                f"that the file holds {expected[0] if expected else 'no'} networks: every "
+                "array needs the network axis first."
+            )
+    return archive.headers[first].shape[0]
+
+
+def _role(name: str, headers: dict[str, Header]) -> str | None:
+    narrower = any(h.dtype.kind == "f" and h.dtype.itemsize < 8 for h in headers.values())
+    wide = headers[name].dtype == "float64"
+    trained = name.rpartition(".")[2] in ("weight", "bias")
+    return "constant" if wide and narrower and not trained else None
+
+
+def _by_index(table: CsvTable, n: int) -> list[int]:
+    if len(table) != n:
+        raise CatalogError(
+            f"{table.path} has {len(table)} rows for {n} networks; every network has one."
+        )
+    if "index" not in table.columns:
+        raise CatalogError(
+            f"{table.path} has no column 'index' that counts the networks from 0. It "
+            f"has: {', '.join(table.columns)}."
+        )
+    rows = table.keyed("index")
+    for i in range(n):
+        if str(i) not in rows:
+            raise CatalogError(f"{table.path}: no row has index = {i} of 0 to {n - 1}.")
+    return [rows[str(i)] for i in range(n)]
+
+
+FORMAT = NpzStacked()

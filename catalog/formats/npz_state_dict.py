@@ -1,0 +1,50 @@
+"""One network per .npz file: its state dict, array by array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalog.errors import CatalogError
+from catalog.foreign import Network
+from catalog.formats.npz import Archive
+from catalog.formats.npz_stacked import is_stack
+from catalog.formats.source import (
+    files_of,
+    network,
+    network_name,
+    rows_by_name,
+    table_beside,
+)
+
+
+class NpzStateDict:
+    """A file, or a folder tree with one file per network."""
+
+    name = "npz_state_dict"
+    summary = "one .npz per network: NAME -> tensor; csv with a column path, name or id"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether the first file has plain keys and is no stack with a table."""
+        files = files_of(source, ".npz")
+        if not files:
+            return False
+        with Archive(files[0]) as archive:
+            keyed = any("|" in name for name in archive.headers)
+            stacked = len(files) == 1 and is_stack(archive) and table_beside(files[0], None)
+            return bool(archive.headers) and not keyed and not stacked
+
+    def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
+        """Networks in order of path; see `Format.read`."""
+        files = {network_name(source, path): path for path in files_of(source, ".npz")}
+        if not files:
+            raise CatalogError(f"{source} holds no .npz file.")
+        table = table_beside(source, metadata)
+        rows = rows_by_name(table, list(files)) if table else {}
+        for name, path in files.items():
+            with Archive(path) as archive:
+                tensors = {key: archive.tensor(key) for key in archive.headers}
+            yield network(name, tensors, table.row(rows[name]) if table else {})
+
+
+FORMAT = NpzStateDict()

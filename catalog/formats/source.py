@@ -1,0 +1,118 @@
+"""Files of a source, and the csv beside them with one row per network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from catalog.columns import divided
+from catalog.csv_table import CsvTable, read_csv
+from catalog.errors import CatalogError
+from catalog.foreign import Network, Scalar, Tensor
+
+_TABLES = ("networks.csv", "metadata.csv", "metrics.csv")
+_KEYS = ("id", "name", "path", "file", "model", "network")
+
+
+def files_of(source: Path, suffix: str) -> list[Path]:
+    """A file itself, or the files below a folder with this suffix, in order of path."""
+    if source.is_file():
+        return [source] if source.suffix == suffix else []
+    found = [path for path in source.rglob(f"*{suffix}") if path.is_file()]
+    shown = [p for p in found if not any(x[0] == "." for x in p.relative_to(source).parts)]
+    return sorted(shown, key=lambda path: path.relative_to(source).as_posix())
+
+
+def single_file(source: Path, suffix: str) -> Path | None:
+    """The only file with this suffix; None if there are none or several."""
+    files = files_of(source, suffix)
+    return files[0] if len(files) == 1 else None
+
+
+def network_name(source: Path, path: Path) -> str:
+    """Path inside the source without its suffix; of a lone file, its stem."""
+    inside = Path(path.name) if source == path else path.relative_to(source)
+    return inside.with_suffix("").as_posix()
+
+
+def table_beside(file: Path, metadata: Path | None) -> CsvTable | None:
+    """The csv that was named, or else the one beside a file or inside a folder.
+
+    Raises
+    ------
+    CatalogError
+        If several could be it.
+    """
+    if metadata is not None:
+        return read_csv(metadata)
+    folder = file if file.is_dir() else file.parent
+    names = dict.fromkeys([f"{file.stem}.csv", *_TABLES])
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) > 1:
+        listed = ", ".join(path.name for path in found)
+        raise CatalogError(
+            f"{file} has several tables beside it: {listed}. Name one: --metadata FILE"
+        )
+    return read_csv(found[0]) if found else None
+
+
+def rows_by_name(table: CsvTable, names: Sequence[str]) -> dict[str, int]:
+    """Row of each network in a table whose key column holds their names.
+
+    Raises
+    ------
+    CatalogError
+        If networks and rows do not match one to one.
+    """
+    wanted = set(names)
+    best: tuple[int, str] | None = None
+    for column in table.columns:
+        if column.lower() in _KEYS:
+            cells = {str(v) for v in table.table[column].to_pylist()}
+            hits = len(wanted & {_bare(cell, wanted) for cell in cells})
+            if best is None or hits > best[0]:
+                best = (hits, column)
+    if best is None:
+        raise CatalogError(
+            f"{table.path} has no column that names the networks; expected one of "
+            f"{', '.join(_KEYS)}. It has: {', '.join(table.columns)}."
+        )
+    rows = {_bare(cell, wanted): i for cell, i in table.keyed(best[1]).items()}
+    without = [name for name in names if name not in rows]
+    unknown = [name for name in rows if name not in wanted]
+    if without or unknown or len(rows) < len(table):
+        parts = []
+        if without:
+            parts.append(f"{len(without)} networks have no row, e.g. {without[0]!r}")
+        if unknown:
+            parts.append(f"{len(unknown)} rows have no network, e.g. {unknown[0]!r}")
+        if not parts:
+            parts.append("two rows name one network")
+        raise CatalogError(
+            f"{table.path}, column {best[1]!r}, does not match the networks: "
+            f"{' and '.join(parts)}. Give the table of this source: --metadata FILE"
+        )
+    return rows
+
+
+def network(
+    name: str, tensors: Mapping[str, Tensor] | None, row: Mapping[str, Scalar]
+) -> Network:
+    """A network with the columns of its row; a column ``step`` is its step.
+
+    Raises
+    ------
+    CatalogError
+        If the step is not a whole number.
+    """
+    columns = {key: value for key, value in row.items() if key}
+    step = columns.pop("step", None)
+    if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
+        raise CatalogError(f"{name}: the step must be a whole number. Got {step!r}.")
+    run, checkpoint = divided(columns)
+    return Network(name, tensors, run, checkpoint, step=step or 0)
+
+
+def _bare(cell: str, wanted: set[str]) -> str:
+    """A cell without its file suffix, unless networks are named with it."""
+    return cell if cell in wanted else Path(cell).with_suffix("").as_posix()

@@ -1,0 +1,93 @@
+"""The verb import."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from catalog.console import catalog_option, json_option, print_json
+
+
+@click.command(
+    "import",
+    epilog="Example: phasezoo import networks.npz --zoo tandem --license MIT",
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_name",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="How SOURCE is laid out.",
+)
+@click.option("--zoo", metavar="NAME", help="Name of the zoo.  [default: that of SOURCE]")
+@click.option("--license", "licence", metavar="SPDX", help="Such as MIT or CC-BY-4.0.")
+@click.option(
+    "--metadata",
+    metavar="CSV",
+    type=click.Path(path_type=Path),
+    help="One row per network.  [default: a csv beside SOURCE]",
+)
+@click.option("--percent", multiple=True, metavar="COL", help="Divide a column by 100.")
+@click.option(
+    "--rename", multiple=True, metavar="OLD=NEW", help="Rename a published column."
+)
+@click.option("--one-layout", is_flag=True, help="Refuse networks that differ in shape.")
+@click.option("--allow-nonfinite", is_flag=True, help="Keep weights with NaN, flagged.")
+@catalog_option
+@json_option
+def import_(
+    source: Path,
+    format_name: str,
+    zoo: str | None,
+    licence: str | None,
+    metadata: Path | None,
+    percent: tuple[str, ...],
+    rename: tuple[str, ...],
+    one_layout: bool,
+    allow_nonfinite: bool,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Import the networks of SOURCE, all or none; what is known is skipped."""
+    from catalog.importing import import_source
+    from catalog.progress import Progress
+
+    bar = Progress(0, "networks", "import")
+    summary = import_source(
+        catalog_path,
+        source,
+        format=format_name,
+        zoo=zoo,
+        license=licence,
+        metadata=metadata,
+        rename=_renames(rename),
+        percent=percent,
+        one_layout=one_layout,
+        allow_nonfinite=allow_nonfinite,
+        progress=bar.update,
+    )
+    if as_json:
+        print_json(asdict(summary))
+        return
+    click.echo(
+        f"{summary.zoo} ({summary.format}): {summary.imported:,} of {summary.networks:,} "
+        f"networks imported, {summary.known:,} known; {summary.runs:,} runs, "
+        f"{summary.weights:,} with weights in {summary.layouts} layouts, "
+        f"{summary.bytes / 1e6:,.1f} MB in {len(summary.shards)} shards"
+    )
+
+
+def _renames(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new) or old in found:
+            raise click.BadParameter(
+                f"{pair!r} must be OLD=NEW, once per column.", param_hint="--rename"
+            )
+        found[old] = new
+    return found

@@ -1,0 +1,113 @@
+"""Which networks of a source are made from which, and the splits that follow.
+
+A network that holds all tensors of another, bit for bit, under one prefix (``_f.`` in a
+tandem network) was made from it. Relatives share their fixed splits: a network in test
+whose parent is in train would leak.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from catalog.errors import CatalogError, closest
+from catalog.foreign import Network
+from catalog.splits import split
+
+Key = tuple[str, int]
+
+
+class Lineage:
+    """Collects networks as they come; knows parents once all have been seen."""
+
+    def __init__(self) -> None:
+        self._run_ids: dict[str, str] = {}
+        self._whole: dict[str, list[Key]] = {}
+        self._parts: dict[str, list[tuple[int, str]]] = {}
+        self._stated: dict[str, tuple[tuple[str, int, str], ...]] = {}
+
+    def add(self, network: Network, run_id: str, digests: Mapping[str, bytes]) -> None:
+        """Take a network with the hash of each of its tensors."""
+        name = network.run_name
+        self._run_ids[name] = run_id
+        if network.parents:
+            self._stated[name] = (*self._stated.get(name, ()), *network.parents)
+        if not digests:
+            return
+        self._whole.setdefault(combined(digests), []).append((name, network.step))
+        groups: dict[str, dict[str, bytes]] = {}
+        for tensor, digest in digests.items():
+            prefix, dot, rest = tensor.partition(".")
+            if dot:
+                groups.setdefault(prefix, {})[rest] = digest
+        parts = [(network.step, combined(g)) for g in groups.values() if len(g) > 1]
+        self._parts.setdefault(name, []).extend(parts)
+
+    def parents(self) -> dict[str, list[dict[str, Any]]]:
+        """Parents of each run that has any, by run name.
+
+        Raises
+        ------
+        CatalogError
+            If a stated parent is not in the source.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for name, stated in self._stated.items():
+            for parent, step, role in stated:
+                self._append(found, name, (parent, step), role)
+        for name, parts in self._parts.items():
+            for _, digest in parts:
+                same = [key for key in self._whole.get(digest, ()) if key[0] != name]
+                if len(same) == 1:  # of equal networks, none can be told to be the parent
+                    self._append(found, name, same[0], "embedded")
+        return found
+
+    def _append(
+        self, found: dict[str, list[dict[str, Any]]], name: str, parent: Key, role: str
+    ) -> None:
+        if parent[0] not in self._run_ids:
+            raise CatalogError(
+                f"{name} names the parent {parent[0]!r}, which the source does not have. "
+                f"{closest(parent[0], self._run_ids)}"
+            )
+        link = {"run_id": self._run_ids[parent[0]], "step": parent[1], "role": role}
+        parents = found.setdefault(name, [])
+        if link not in parents:
+            parents.append(link)
+
+    def splits(
+        self, zoo: str, parents: Mapping[str, list[dict[str, Any]]]
+    ) -> dict[str, dict[str, str]]:
+        """Fixed splits of runs with relatives: those of the first that has no parent."""
+        names = {run_id: name for name, run_id in self._run_ids.items()}
+        family: dict[str, str] = {}
+
+        def head(name: str) -> str:
+            while family.get(name, name) != name:
+                name = family[name]
+            return name
+
+        order = {name: i for i, name in enumerate(self._run_ids)}
+        for name, links in parents.items():
+            for link in links:
+                both = {head(name), head(names[link["run_id"]])}
+                oldest = min(both, key=lambda n: (n in parents, order[n]))
+                for member in both:
+                    family[member] = oldest
+        found = {}
+        for name in family:
+            root = self._run_ids[head(name)]
+            found[name] = {
+                "split_by_run": split(root),
+                "split_by_cell": split(f"{zoo}\0{root}"),
+            }
+        return found
+
+
+def combined(digests: Mapping[str, bytes]) -> str:
+    """Hash of named tensors from the hash of each, whatever their order."""
+    digest = hashlib.sha256()
+    for name, value in sorted(digests.items()):
+        digest.update(len(name.encode()).to_bytes(8, "little") + name.encode() + value)
+    return digest.hexdigest()[:32]

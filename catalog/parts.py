@@ -1,0 +1,158 @@
+"""Shards of an import: staged while networks stream, published together at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from catalog.columns import Row, column_array
+from catalog.dtypes import Array
+from catalog.known import Known
+from catalog.layout import Layout
+from catalog.manifest import Manifest
+from catalog.schema import CHECKPOINTS, RUNS
+from catalog.stored import StoredNetworks
+from catalog.writer import Part, Staged, Writer
+
+METRIC_ROWS = 1 << 20
+"""Rows of metrics without weights in one shard."""
+
+_TYPES = {column.name: column.type for column in (*RUNS, *CHECKPOINTS)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network that is to be stored."""
+
+    run_id: str
+    run_name: str
+    step: int
+    columns: Row
+    tensors: Mapping[str, Array]
+
+
+@dataclass
+class Batch:
+    """Networks of one layout that wait for their shard; no layout: metrics alone."""
+
+    layout: Layout | None
+    architecture: str
+    waiting: list[Entry] = field(default_factory=list)
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Metadata of one staged shard, in a compact form until all types are known."""
+
+    staged: Staged | None
+    keys: pa.Table
+    run_names: list[str]
+    columns: dict[str, list[Any]]
+
+
+class Parts:
+    """The shards of one import; use it as a context manager.
+
+    The writer is opened when there is something to write: an import that is refused
+    early, or brings nothing new, leaves no trace.
+    """
+
+    def __init__(self, root: Path, zoo: str) -> None:
+        self.known = Known.of(root, zoo)
+        self._root = root
+        self._writer: Writer | None = None
+        self._batches: list[Batch] = []
+        self._shards: list[_Shard] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, trace)
+
+    def add(self, batch: Batch, entry: Entry, limit: int) -> None:
+        """Take a network; stage the fullest batch if more than ``limit`` bytes wait."""
+        if not any(batch is known for known in self._batches):
+            self._batches.append(batch)
+        batch.waiting.append(entry)
+        batch.bytes += sum(values.nbytes for values in entry.tensors.values())
+        if sum(b.bytes for b in self._batches) > limit or len(batch.waiting) >= METRIC_ROWS:
+            self._stage(max(self._batches, key=lambda b: (b.bytes, b is batch)))
+
+    def publish(
+        self, runs: Mapping[str, dict[str, Any]], types: Mapping[str, pa.DataType]
+    ) -> list[Manifest]:
+        """Commit everything that came, if anything did.
+
+        Parameters
+        ----------
+        runs : mapping of str to dict
+            The row of each run by its name.
+        types : mapping of str to pyarrow.DataType
+            Of every column that has a value somewhere.
+        """
+        for batch in self._batches:
+            if batch.waiting:
+                self._stage(batch)
+        kinds = self.known.types({**types, **_TYPES})
+        parts = []
+        for shard in self._shards:
+            rows = [runs[name] for name in dict.fromkeys(shard.run_names)]
+            names = dict.fromkeys(name for row in rows for name in row)
+            columns = {name: [row.get(name) for row in rows] for name in names}
+            points = {name: shard.keys[name] for name in ("run_id", "step")}
+            points |= _arrays(shard.columns, kinds)
+            tables = pa.table(_arrays(columns, kinds)), pa.table(points)
+            for table, what in zip(tables, ("runs", "checkpoints"), strict=True):
+                for name in table.column_names:
+                    if name not in _TYPES:
+                        self.known.check_table(name, what)
+            parts.append(Part(*tables, shard.staged))
+        return self._open().publish(parts) if parts else []
+
+    def _stage(self, batch: Batch) -> None:
+        entries = sorted(batch.waiting, key=lambda entry: entry.step)
+        keys = pa.table(
+            {
+                "run_id": pa.array([e.run_id for e in entries], pa.string()),
+                "step": pa.array([e.step for e in entries], pa.int64()),
+            }
+        )
+        staged = None
+        if batch.layout is not None:
+            stored = StoredNetworks(batch.layout, keys, [e.tensors for e in entries])
+            staged = self._open().stage(stored, batch.architecture)
+        names = dict.fromkeys(name for e in entries for name in e.columns)
+        columns = {name: [e.columns.get(name) for e in entries] for name in names}
+        self._shards.append(_Shard(staged, keys, [e.run_name for e in entries], columns))
+        batch.waiting, batch.bytes = [], 0
+
+    def _open(self) -> Writer:
+        if self._writer is None:
+            self._writer = Writer(self._root)
+        return self._writer
+
+
+def _arrays(
+    columns: Mapping[str, Sequence[Any]], kinds: Mapping[str, pa.DataType]
+) -> dict[str, pa.Array]:
+    """Columns that have a type; one without any value in the source has none."""
+    return {
+        name: pa.array(values, kinds[name])
+        if pa.types.is_list(kinds[name])
+        else column_array(list(values), kinds[name], name)
+        for name, values in columns.items()
+        if name in kinds
+    }

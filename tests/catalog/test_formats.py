@@ -1,0 +1,322 @@
+"""Contract of every format: what was planted comes back bit for bit."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import catalog
+from catalog import CatalogError, NotFound, import_source
+from catalog.foreign import Network
+from catalog.formats import find_format, format_points, load_format
+from catalog.formats.npz import Archive
+from catalog.verify import verify
+
+HERE = sorted(n for n, p in format_points().items() if p.module.startswith("catalog."))
+MLP = {"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}
+TF = [
+    ("sequential/conv2d/bias:0", (16,)),
+    ("sequential/conv2d/kernel:0", (3, 3, 1, 16)),
+    ("sequential/conv2d_1/bias:0", (16,)),
+    ("sequential/conv2d_1/kernel:0", (3, 3, 16, 16)),
+    ("sequential/conv2d_2/bias:0", (16,)),
+    ("sequential/conv2d_2/kernel:0", (3, 3, 16, 16)),
+    ("sequential/dense/bias:0", (10,)),
+    ("sequential/dense/kernel:0", (16, 10)),
+]
+
+Planted = dict[tuple[str, int], dict[str, np.ndarray]]
+"""Tensors by (source_name, step)."""
+
+
+def draw(seed: int, shapes: Mapping[str, tuple[int, ...]] = MLP) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    with io.StringIO() as text:
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        data = text.getvalue().encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def plant_stacked(folder: Path) -> tuple[Path, Planted]:
+    nets = [draw(i) for i in range(5)]
+    scale = np.random.default_rng(0).normal(size=(5, 2))  # float64, no float32 equal
+    arrays = {name: np.stack([net[name] for net in nets]) for name in MLP}
+    np.savez_compressed(folder / "nets.npz", **arrays, scale=scale)
+    rows = [{"index": i, "lr": f"1e-{i}"} for i in range(5)]
+    write_csv(folder / "networks.csv", rows[::-1])
+    return folder, {(str(i), 0): {**nets[i], "scale": scale[i]} for i in range(5)}
+
+
+def plant_keyed(folder: Path) -> tuple[Path, Planted]:
+    nets = {f"net-{i}": draw(i) for i in range(4)}
+    nets["net-0"]["0.bias"] = np.arange(4, dtype=np.int64)
+    arrays = {f"{n}|{t}": v for n, net in nets.items() for t, v in net.items()}
+    np.savez(folder / "nets.npz", **arrays)
+    write_csv(folder / "networks.csv", [{"id": name, "lr": 0.1} for name in nets])
+    return folder / "nets.npz", {(name, 0): net for name, net in nets.items()}
+
+
+def plant_state_dicts(folder: Path) -> tuple[Path, Planted]:
+    nets = {f"deep/{c}": draw(i) for i, c in enumerate("ab")}
+    (folder / "deep").mkdir()
+    nets["deep/a"]["0.weight"] = np.asfortranarray(nets["deep/a"]["0.weight"])
+    nets["deep/b"]["2.bias"] = nets["deep/b"]["2.bias"].astype(">f4")
+    for name, net in nets.items():
+        np.savez(folder / f"{name}.npz", **net)
+    write_csv(folder / "metadata.csv", [{"path": f"{n}.npz", "lr": 1} for n in nets])
+    return folder, {(name, 0): net for name, net in nets.items()}
+
+
+def plant_safetensors(folder: Path) -> tuple[Path, Planted]:
+    nets = {f"deep/{c}": draw(i) for i, c in enumerate("abc")}
+    (folder / "deep").mkdir()
+    for i, (name, net) in enumerate(nets.items()):
+        net["half"] = np.float16([i, -0.0])
+        net["steps"] = np.array(2**62 + 1)
+        header = {"lr": str(0.1 * i), "format": "pt"}
+        save_file(net, folder / f"{name}.safetensors", metadata=header)
+    return folder, {(name, 0): net for name, net in nets.items()}
+
+
+def plant_metrics(folder: Path) -> tuple[Path, Planted]:
+    rows = [
+        {"id": c, "step": s, "lr": 0.1, "test_accuracy": s / 10, "sharpness": s * 2.0}
+        for c in "ab"
+        for s in (0, 5)
+    ]
+    path = write_csv(folder / "runs.csv.gz", rows)
+    return path, {(c, s): {} for c in "ab" for s in (0, 5)}
+
+
+def plant_matrix(folder: Path) -> tuple[Path, Planted]:
+    """As google-research/dnn_predict_accuracy publishes it."""
+    shapes, planted, layout, rows, at = dict(TF), {}, [], [], 0
+    for i, (name, shape) in enumerate(TF):
+        size = int(np.prod(shape))
+        layout.append(
+            {"": i, "varname": name, "start_idx": at, "end_idx": at + size, "size": size}
+            | {"shape": str(shape)}
+        )
+        at += size
+    for run in range(3):
+        for epoch in (0, 1, 86):
+            planted[f"/x/{run}", epoch] = draw(100 * run + epoch, shapes)
+            config = {"activation": "relu", "dataset": "mnist", "l2reg": 1e-3 * run}
+            config |= {"learning_rate": 0.01, "epochs": 86, "random_seed": 42}
+            metrics = {"test_accuracy": 0.5, "test_loss": 2.0, "train_accuracy": 0.6}
+            rows.append(
+                {"": len(rows), **{f"config.{k}": v for k, v in config.items()}}
+                | {"modeldir": f"/x/{run}/permanent_ckpt-{epoch}", "step": epoch}
+                | {**metrics, "train_loss": 1.0}
+            )
+    flat = [np.concatenate([v.ravel() for v in net.values()]) for net in planted.values()]
+    assert len(flat[0]) == 4970
+    np.save(folder / "weights.npy", np.stack(flat))
+    write_csv(folder / "layout.csv", layout)
+    write_csv(folder / "metrics.csv.gz", rows)
+    return folder, planted
+
+
+def plant_json(folder: Path) -> tuple[Path, Planted]:
+    nets = {c: draw(i) for i, c in enumerate("ab")}
+    networks = [
+        {"id": c, "lr": 0.1, "weights": np.concatenate([v.ravel() for v in n.values()])}
+        for c, n in nets.items()
+    ]
+    layout = [{"name": name, "shape": shape} for name, shape in MLP.items()]
+    value = {"layout": layout, "networks": networks}
+    (folder / "nets.json").write_text(json.dumps(value, default=np.ndarray.tolist))
+    return folder / "nets.json", {(c, 0): net for c, net in nets.items()}
+
+
+PLANTS = {
+    "json_vectors": plant_json,
+    "metrics_csv": plant_metrics,
+    "npy_matrix": plant_matrix,
+    "npz_keyed": plant_keyed,
+    "npz_stacked": plant_stacked,
+    "npz_state_dict": plant_state_dicts,
+    "safetensors": plant_safetensors,
+}
+each = pytest.mark.parametrize("name", HERE)
+
+
+def test_every_format_of_the_catalogue_is_tested() -> None:
+    assert sorted(PLANTS) == HERE
+
+
+@each
+def test_a_format_is_named_and_summarised(name: str) -> None:
+    reader = load_format(format_points()[name])
+    assert reader.name == name
+    assert 20 < len(reader.summary) < 90
+
+
+@each
+@pytest.mark.parametrize("how", ["auto", "named"])
+def test_planted_networks_come_back(name: str, how: str, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    source, planted = PLANTS[name](tmp_path / "source")
+    if how == "auto":
+        assert find_format("auto", source).name == name
+    summary = import_source(
+        tmp_path / "zoo", source, zoo="z", format="auto" if how == "auto" else name
+    )
+    assert (summary.format, summary.networks) == (name, len(planted))
+    assert (summary.imported, summary.known) == (len(planted), 0)
+    store = catalog.open(tmp_path / "zoo")
+    rows = store.sql("SELECT source_name, step, run_id FROM models").fetchall()
+    assert {row[:2] for row in rows} == planted.keys()
+    assert len(rows) == len(planted)
+    assert summary.runs == len({row[2] for row in rows})
+    assert store.sql("SELECT DISTINCT source, zoo FROM runs").fetchall() == [
+        ("imported", "z")
+    ]
+    assert store.sql("SELECT count(lr) FROM models").fetchall() == [(len(planted),)]
+    for (run, step), tensors in planted.items():
+        if not tensors:
+            continue
+        state = store.select(f"source_name = '{run}' AND step = {step}")[0]
+        assert state.keys() == tensors.keys()
+        for key, value in tensors.items():
+            native = value.astype(value.dtype.newbyteorder("="))
+            assert state[key].dtype == native.dtype
+            assert state[key].shape == native.shape
+            assert state[key].tobytes() == native.tobytes()
+    assert not verify(tmp_path / "zoo").problems
+
+
+@each
+def test_importing_again_changes_no_byte(name: str, tmp_path: Path, files: Any) -> None:
+    (tmp_path / "source").mkdir()
+    source, planted = PLANTS[name](tmp_path / "source")
+    import_source(tmp_path / "zoo", source)
+    before = files(tmp_path / "zoo")
+    again = import_source(tmp_path / "zoo", source)
+    assert (again.imported, again.known, again.shards) == (0, len(planted), [])
+    assert files(tmp_path / "zoo") == before
+
+
+@each
+def test_networks_are_read_one_at_a_time_and_in_a_fixed_order(
+    name: str, tmp_path: Path
+) -> None:
+    source, planted = PLANTS[name](tmp_path)
+    reader = load_format(format_points()[name])
+    first, second = (list(reader.read(source, None)) for _ in range(2))
+    assert [(n.run_name, n.step) for n in first] == [(n.run_name, n.step) for n in second]
+    assert len(first) == len(planted)
+    assert all(isinstance(network, Network) for network in first)
+
+
+def test_rows_of_a_stack_follow_its_index(tmp_path: Path) -> None:
+    source, _ = plant_stacked(tmp_path)
+    import_source(tmp_path / "zoo", source)
+    rows = catalog.open(tmp_path / "zoo").sql("SELECT source_name, index, lr FROM models")
+    expected = [(str(i), i, float(f"1e-{i}")) for i in range(5)]
+    assert sorted(rows.fetchall()) == expected
+    layout = catalog.open(tmp_path / "zoo").select("true").layout
+    roles = {param.name: param.role for param in layout}
+    assert roles == dict.fromkeys(MLP, "parameter") | {"scale": "constant"}
+
+
+def test_a_stream_of_rows_equals_the_array(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 2, 3))
+    np.savez_compressed(tmp_path / "a.npz", c=values, f=np.asfortranarray(values))
+    with Archive(tmp_path / "a.npz") as archive:
+        for name in ("c", "f"):
+            assert (np.stack(list(archive.rows(name))) == values).all()
+            assert (archive.tensor(name).values == values).all()
+
+
+def test_columns_of_the_small_cnn_zoo(tmp_path: Path) -> None:
+    source, _ = plant_matrix(tmp_path)
+    import_source(tmp_path / "zoo", source, license="CC-BY-4.0")
+    store = catalog.open(tmp_path / "zoo")
+    rows = store.sql(
+        "SELECT lr, seed, steps, step_unit, task_name, activation, l2reg, license, "
+        "count(*), max(epoch), min(test_accuracy) FROM models GROUP BY ALL ORDER BY l2reg"
+    ).fetchall()
+    assert [row[:6] for row in rows] == [(0.01, 42, 86, "epoch", "mnist", "relu")] * 3
+    assert [row[6] for row in rows] == pytest.approx([0, 1e-3, 2e-3])
+    assert [row[7:] for row in rows] == [("CC-BY-4.0", 3, 86.0, 0.5)] * 3
+    layout = store.select("true").layout
+    assert layout.d == 4970
+    assert layout["sequential/conv2d_1/kernel:0"].axes == (
+        *(None, None, "channels1"),
+        "channels2",
+    )
+    assert layout["sequential/dense/kernel:0"].axes == ("channels3", None)
+    assert layout["sequential/dense/bias:0"].axes == (None,)
+
+
+def test_columns_that_vary_within_a_run_are_the_checkpoints(tmp_path: Path) -> None:
+    source, _ = plant_metrics(tmp_path)
+    import_source(tmp_path / "zoo", source)
+    store = catalog.open(tmp_path / "zoo")
+    found = {v: store.sql(f"FROM {v}").columns for v in ("runs", "checkpoints")}
+    assert "sharpness" in found["checkpoints"]
+    assert "sharpness" not in found["runs"]
+    assert "lr" in found["runs"]
+
+
+def bf16_file(path: Path) -> np.ndarray:
+    """As torch writes bfloat16; numpy has no name for it."""
+    values = np.arange(6, dtype=np.uint16) + 0x3F80
+    header = {"w": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + values.tobytes())
+    return values.reshape(2, 3)
+
+
+def test_bfloat16_keeps_its_bytes(tmp_path: Path) -> None:
+    values = bf16_file(tmp_path / "a.safetensors")
+    import_source(tmp_path / "zoo", tmp_path / "a.safetensors")
+    store = catalog.open(tmp_path / "zoo")
+    assert store.select("true").layout["w"].dtype == "bfloat16"
+    assert (store.select("true")[0]["w"] == values).all()
+    assert store.load().weights[0, 0] == 1.0
+
+
+def test_numbers_of_json_are_float64_where_float32_has_no_equal(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"w": [0.1, 1]}\n{"w": [0.5, 2]}\n')
+    import_source(tmp_path / "zoo", path)
+    store = catalog.open(tmp_path / "zoo")
+    stored = store.read_tensor("weights", "true ORDER BY source_name")
+    assert stored.dtype == np.float64
+    assert stored.tolist() == [[0.1, 1.0], [0.5, 2.0]]
+
+
+def test_a_stack_without_a_table_may_be_one_network(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", w=np.ones((2, 3)), b=np.ones(2))
+    with pytest.raises(CatalogError, match=r"(?s)several.*npz_stacked.*npz_state_dict"):
+        find_format("auto", tmp_path / "a.npz")
+
+
+def test_what_no_format_recognises_lists_them_all(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    with pytest.raises(CatalogError, match="looks like none") as caught:
+        find_format("auto", tmp_path / "a.txt")
+    assert all(name in str(caught.value) for name in HERE)
+
+
+def test_unknown_formats_and_sources_are_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="Closest: npz_stacked"):
+        find_format("npz_stack", tmp_path)
+    with pytest.raises(NotFound, match="There is no"):
+        find_format("auto", tmp_path / "nothing")
