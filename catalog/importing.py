@@ -138,7 +138,8 @@ def import_source(
         root,
         _read(reader.read(path, beside), path),
         zoo=name,
-        source_name=reader.name,
+        source_name=str(path),
+        format_name=reader.name,
         license=license,
         rename=rename,
         percent=percent,
@@ -154,6 +155,7 @@ def import_networks(
     *,
     zoo: str,
     source_name: str,
+    format_name: str = "memory",
     license: str | None = None,
     rename: Mapping[str, str] | None = None,
     percent: Collection[str] = (),
@@ -174,8 +176,8 @@ def import_networks(
             if progress is not None:
                 progress(count)
         if not intake.networks:
-            raise CatalogError(f"There are no networks to import ({source_name}).")
-        return intake.finish(parts, source_name)
+            raise CatalogError(f"{source_name} holds no networks.")
+        return intake.finish(parts, format_name)
 
 
 def _read(networks: Iterator[Network], source: Path) -> Iterator[Network]:

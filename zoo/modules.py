@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
+from catalog.importing import ImportSummary, import_networks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,7 @@ def import_modules(
     columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
     source_name: str = "modules",
     license: str | None = None,
-) -> Any:
+) -> ImportSummary:
     """Commit modules to a catalogue.
 
     Parameters
@@ -49,7 +49,7 @@ def import_modules(
     CatalogError
         If a state is not made of dense tensors, or a key stands twice.
     """
-    return import_module("catalog.importing").import_networks(
+    return import_networks(
         Path(root),
         networks_of(modules, columns),
         zoo=zoo,
