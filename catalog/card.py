@@ -2,15 +2,29 @@
 
 Without named configurations two architectures in one folder raise a CastError, and
 files are sorted into splits by words in their paths. So every configuration lists its
-files.
+files. Shards may add columns to `runs` and `checkpoints`, which `datasets` takes from
+the first file alone; so those two also list their columns, and a shard that lacks one
+has nulls there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from catalog.folder import Folder
+from catalog.schema import PARENTS, TABLES
 from catalog.snapshot import Snapshot
 
 _METADATA = ("checkpoints", "runs", "tensors", "tensor_stats", "chunks")
+_WIDENING = ("checkpoints", "runs")
+
+Free = dict[str, dict[str, str]]
+"""Undocumented columns and their types, by file."""
 
 
 def write_card(folder: Folder, snapshot: Snapshot) -> None:
@@ -18,10 +32,10 @@ def write_card(folder: Folder, snapshot: Snapshot) -> None:
     path = folder.root / "README.md"
     if path.exists() and _MARK not in path.read_text(errors="replace"):
         return
-    folder.write(path, card(snapshot).encode())
+    folder.write(path, card(snapshot, _free_columns(folder, snapshot)).encode())
 
 
-def card(snapshot: Snapshot) -> str:
+def card(snapshot: Snapshot, free: Free | None = None) -> str:
     """Text of the card: metadata is the default, one configuration per architecture."""
     configs: dict[str, list[str]] = {kind: [] for kind in _METADATA}
     for manifest in snapshot.manifests:
@@ -39,8 +53,77 @@ def card(snapshot: Snapshot) -> str:
             lines.append("  default: true")
         lines += ["  data_files:", "  - split: train", "    path:"]
         lines += [f"    - {path}" for path in paths]
+    features = [
+        line
+        for kind in _WIDENING
+        if any((free or {}).get(path) for path in configs[kind])
+        for line in _features(kind, [(free or {}).get(path, {}) for path in configs[kind]])
+    ]
+    if features:
+        lines += ["dataset_info:", *features]
     lines += ["---", "", _MARK, "", _TEXT]
     return "\n".join(lines)
+
+
+def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
+    """Columns of a configuration: the documented ones, then what any shard adds."""
+    added: dict[str, str] = {}
+    for columns in shards:
+        for name, type_ in columns.items():
+            added[name] = _common(added.setdefault(name, type_), type_)
+    lines = [f"- config_name: {kind}", "  features:"]
+    for column in TABLES[kind]:
+        lines.append(f"  - name: {column.name}")
+        if column.type == PARENTS:
+            lines.append("    list:")
+            for field in PARENTS.value_type:
+                lines += [f"    - name: {field.name}", f"      dtype: {_type(field.type)}"]
+        else:
+            lines.append(f"    dtype: {_type(column.type)}")
+    for name, type_ in added.items():
+        # A JSON string is a YAML string, whatever the name holds.
+        lines += [f"  - name: {json.dumps(name)}", f"    dtype: {type_}"]
+    return lines
+
+
+def _type(type_: pa.DataType) -> str:
+    return {"double": "float64"}.get(str(type_), str(type_))
+
+
+def _common(one: str, other: str) -> str:
+    if one == other:
+        return one
+    return "float64" if {one, other} == {"int64", "float64"} else "string"
+
+
+def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
+    """Read from the files that are new since the last card; shards never change."""
+    path = folder.cache / "columns.json"
+    known: Free = {}
+    if path.exists():
+        with contextlib.suppress(ValueError):  # it is rebuilt
+            value = json.loads(path.read_bytes())
+            known = value if isinstance(value, dict) else {}
+    found: Free = {}
+    for manifest in snapshot.manifests:
+        for kind in _WIDENING:
+            if kind not in manifest.files:
+                continue
+            file = manifest.files[kind].path
+            columns = known.get(file)
+            if columns is None:
+                try:
+                    schema = pq.read_schema(folder.root / file)
+                except (OSError, pa.ArrowException):
+                    continue  # `verify` reports it; a commit elsewhere must not fail
+                documented = {column.name for column in TABLES[kind]}
+                columns = {
+                    f.name: _type(f.type) for f in schema if f.name not in documented
+                }
+            found[file] = columns
+    if found != known:
+        folder.write(path, json.dumps(found).encode())
+    return found
 
 
 _MARK = "<!-- written by phasezoo; delete this line to keep your own text -->"

@@ -1,4 +1,4 @@
-"""Verbs that read: sql, show, schema, verify, report."""
+"""Verbs that read: sql, show, export, schema, verify, report."""
 
 from __future__ import annotations
 
@@ -63,6 +63,38 @@ def show(identifier: str, catalog_path: str, as_json: bool) -> None:
         print_json(found)
     else:
         click.echo(page(found, blocks=prints_blocks(sys.stdout)))
+
+
+@click.command(epilog="Example: phasezoo export 3fa9@1500 --to network.safetensors")
+@click.argument("identifier", metavar="[ID]", required=False)
+@click.option("--to", "path", required=True, metavar="FILE", help="File, or a folder.")
+@click.option("--where", metavar="SQL", help="A condition on models, instead of ID.")
+@click.option("--kind", metavar="KIND", help="safetensors, npz, arrow, pt; by the ending.")
+@click.option("--force", is_flag=True, help="Replace what is there.")
+@catalog_option
+@json_option
+def export(
+    identifier: str | None,
+    path: str,
+    where: str | None,
+    kind: str | None,
+    force: bool,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Write checkpoint ID (start of a run_id, or RUN@STEP), or many, to files."""
+    from catalog.export import export as write
+    from catalog.export import find_checkpoint
+
+    if (identifier is None) == (where is None):
+        raise click.UsageError("Give ID or --where SQL, one of them.")
+    zoo = open_catalog(catalog_path)
+    selection = find_checkpoint(zoo, identifier) if identifier else zoo.select(where)
+    files = write(selection, path, kind, force=force)
+    if as_json:
+        print_json({"networks": len(selection), "files": [str(f) for f in files]})
+    else:
+        click.echo(f"{path}: {len(selection)} networks, {len(files)} files")
 
 
 @click.command(epilog="Example: phasezoo schema")

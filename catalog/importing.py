@@ -8,7 +8,7 @@ found right, and on an error the staged files are deleted.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,10 +125,40 @@ def import_source(
     name = zoo or _zoo_name(path)
     if not name.strip() or not name.isprintable():
         raise CatalogError(f"{name!r} is no name for a zoo; give one: --zoo NAME")
-    intake = Intake(name, license, Columns(rename or {}, percent), allow_nonfinite)
-    with Parts(Path(root), name) as parts:
+    return import_networks(
+        root,
+        _read(reader.read(path, beside), path),
+        zoo=name,
+        source_name=str(path),
+        format_name=reader.name,
+        license=license,
+        rename=rename,
+        percent=percent,
+        one_layout=one_layout,
+        allow_nonfinite=allow_nonfinite,
+        progress=progress,
+    )
+
+
+def import_networks(
+    root: str | Path,
+    networks: Iterable[Network],
+    *,
+    zoo: str,
+    source_name: str,
+    format_name: str = "memory",
+    license: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    percent: Collection[str] = (),
+    one_layout: bool = False,
+    allow_nonfinite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Import networks that stand in memory or come one by one; see `import_source`."""
+    intake = Intake(zoo, license, Columns(rename or {}, percent), allow_nonfinite)
+    with Parts(Path(root), zoo) as parts:
         intake.known = parts.known
-        for count, network in enumerate(_read(reader.read(path, beside), path), 1):
+        for count, network in enumerate(networks, 1):
             batch, entry = intake.take(network)
             if one_layout:
                 intake.check_one_layout(network, batch)
@@ -137,11 +167,11 @@ def import_source(
             if progress is not None:
                 progress(count)
         if not intake.networks:
-            raise CatalogError(f"{path} holds no networks ({reader.name}).")
+            raise CatalogError(f"{source_name} holds no networks ({format_name}).")
         manifests = intake.finish(parts)
     return ImportSummary(
-        zoo=name,
-        format=reader.name,
+        zoo=zoo,
+        format=format_name,
         networks=intake.networks,
         imported=intake.networks - intake.skipped,
         known=intake.skipped,

@@ -108,6 +108,23 @@ class Population:
         one = slice(at, at + 1)
         return {param.name: self.stored(param.name, one)[0, ...] for param in self.layout}
 
+    def to_arrow(self) -> pa.Table:
+        """The table with the column ``weights``: d float32 per row, sharing memory.
+
+        Counters and constants stay in ``extra``. Contiguous weights are not copied.
+
+        Raises
+        ------
+        LayoutMismatch
+            If the table has a column ``weights`` of its own.
+        """
+        if "weights" in self.table.column_names:
+            raise LayoutMismatch("The table has a column 'weights' already; rename it.")
+        flat = pa.array(np.ascontiguousarray(self.weights).reshape(-1))
+        kind = pa.list_(pa.field("element", pa.float32(), nullable=False), self.layout.d)
+        column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        return self.table.append_column(pa.field("weights", kind, nullable=False), column)
+
     def select(self, rows: Any) -> Population:
         """The networks that an index array or a mask of n booleans picks."""
         index = np.asarray(rows)

@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,21 @@ from catalog.writer import footer_digest
 _PIECE = 8 << 20
 _HUGE_PAGE = 2 << 20
 _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
+
+
+def _renew_pool() -> None:
+    """A forked process has the pool but none of its threads: it would wait for ever."""
+    global _POOL
+    _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
+
+
+os.register_at_fork(after_in_child=_renew_pool)
+
+
+def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run jobs that copy memory on all cores; the first error is raised."""
+    for _ in _POOL.map(lambda job: job(), jobs):
+        pass
 
 
 def empty_aligned(shape: tuple[int, ...], storage: np.dtype[Any]) -> Array:
@@ -93,6 +108,14 @@ class ShardReader:
         else:
             self._check_rewritten(size, recorded)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = self.path.absolute()
+        return ShardReader, (path, self._manifest, self.layout, self._chunks)
+
+    def reopened(self) -> ShardReader:
+        """The same shard, with a file descriptor of its own."""
+        return ShardReader(self.path, self._manifest, self.layout, self._chunks)
+
     def read(self, tensor: str, rows: Array, out: Array) -> None:
         """Fill ``out`` (len(rows), *shape) with one tensor of the given rows.
 
@@ -123,6 +146,38 @@ class ShardReader:
                 if inside.any():
                     at = np.flatnonzero(inside)
                     out[at] = values[rows[at] - chunk.first_row]
+
+    def pieces(self, tensor: str, rows: Array) -> Iterator[tuple[slice | Array, Array]]:
+        """Stored values of one tensor, and which of the given rows they are.
+
+        Views of the mapped file where rows follow one another, so that what converts
+        or scatters them copies once.
+        """
+        param = self.layout[tensor]
+        if not len(rows) or not param.size:
+            return
+        self._check_rows(int(rows.min()), int(rows.max()))
+        if not self.trusted:
+            yield slice(None), self._through_pyarrow(param)[rows]
+            return
+        self._check_size()
+        first, last = int(rows[0]), int(rows[0]) + len(rows)
+        together = bool((np.diff(rows) == 1).all())
+        for chunk, values in zip(self._chunks[tensor], self._views[tensor], strict=True):
+            start = max(first, chunk.first_row)
+            stop = min(last, chunk.first_row + chunk.rows)
+            inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
+            if together and start < stop:
+                skipped, count = start - chunk.first_row, stop - start
+                if tensor not in self._announced:
+                    offset = chunk.offset + skipped * chunk.row_bytes
+                    self._announce(offset, count * chunk.row_bytes)
+                yield slice(start - first, stop - first), values[skipped : skipped + count]
+            elif not together and inside.any():
+                at = np.flatnonzero(inside)
+                yield at, values[rows[at] - chunk.first_row]
+        if together:
+            self._announced.add(tensor)
 
     def read_row(self, row: int) -> dict[str, Array]:
         """All tensors of one row, each a copy in its storage dtype."""

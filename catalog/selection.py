@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from catalog.dtypes import Array, dtype
+from catalog.dtypes import Array, dtype, round_to_float32, widen
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt, closest
 from catalog.layout import Layout, Param
 from catalog.population import Population
-from catalog.reader import ShardReader, empty_aligned
+from catalog.reader import ShardReader, empty_aligned, side_by_side
+
+_ALONE = 8 << 20
+"""Bytes up to which one thread fills the weights."""
 
 
 class Selection:
@@ -46,6 +50,28 @@ class Selection:
         """All tensors of checkpoint i by name, each in its storage dtype."""
         code, row = int(self._codes[i]), int(self._rows[i])
         return self._readers[code].read_row(row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process opens the files itself; it needs no catalogue and no DuckDB.
+        return {"table": self.table, "readers": self._opened}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.table = state["table"]
+        self._reader = state["readers"].__getitem__
+        self._fingerprints = _no_fingerprints
+
+    def reopened(self) -> Selection:
+        """The same checkpoints with the files opened anew, as in a forked process."""
+        readers = {name: reader.reopened() for name, reader in self._opened.items()}
+        return Selection(self.table, readers.__getitem__, _no_fingerprints)
+
+    def slice(self, first: int, n: int) -> Selection:
+        """Checkpoints first to first + n."""
+        return Selection(self.table.slice(first, n), self._reader, self._fingerprints)
+
+    def layout_of(self, i: int) -> Layout:
+        """Layout of checkpoint i; a selection may have several."""
+        return self._readers[int(self._codes[i])].layout
 
     @property
     def layout(self) -> Layout:
@@ -132,10 +158,33 @@ class Selection:
             If ``verify`` finds a tensor that is not the one committed.
         """
         layout = self.layout
-        tensors = {param.name: self.tensor(param.name) for param in layout}
         if verify:
+            tensors = {param.name: self.tensor(param.name) for param in layout}
             self._verify(tensors)
-        return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
+            return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
+        extra = {param.name: self.tensor(param.name) for param in layout.extra}
+        return Population(self._weights(layout, lossy), layout, self.table, extra)
+
+    def _weights(self, layout: Layout, lossy: bool) -> Array:
+        """Every network as a row, copied once from where it stands in its file."""
+        weights = empty_aligned((len(self), layout.d), np.dtype(np.float32))
+        jobs = []
+        for code, reader in enumerate(self._readers):
+            at = np.flatnonzero(self._codes == code)
+            together = at[-1] - at[0] + 1 == len(at)
+            for name, columns in layout.slices.items():
+                for which, values in reader.pieces(name, self._rows[at]):
+                    rows: Array | slice = at[which]
+                    if together and isinstance(which, slice):
+                        rows = slice(at[which][0], at[which][-1] + 1)
+                    kind = layout[name].dtype
+                    jobs.append(partial(_fill, weights, rows, columns, values, kind, lossy))
+        if weights.nbytes < _ALONE:
+            for job in jobs:
+                job()
+        else:
+            side_by_side(jobs)
+        return weights
 
     def _common(self, name: str) -> Param:
         params = {}
@@ -203,8 +252,32 @@ class Selection:
         rows: Array = column.combine_chunks().to_numpy()
         return rows
 
+    @property
+    def _opened(self) -> dict[str, ShardReader]:
+        return dict(zip(self._names, self._readers, strict=True))
+
     @cached_property
     def _readers(self) -> list[ShardReader]:
         if len(self._rows) != len(self):
             raise AssertionError("one row number per checkpoint")
         return [self._reader(name) for name in self._names]
+
+
+def _fill(
+    weights: Array,
+    rows: Array | slice,
+    columns: slice,
+    values: Array,
+    kind: str,
+    lossy: bool,
+) -> None:
+    flat = values.reshape(len(values), -1)
+    rounded = lossy and kind == "float64"
+    weights[rows, columns] = round_to_float32(flat) if rounded else widen(flat, kind)
+
+
+def _no_fingerprints(shards: list[str]) -> pa.Table:
+    raise CatalogError(
+        "This selection came from another process and cannot be verified; load it from "
+        "the catalogue: catalog.load(where, verify=True)."
+    )

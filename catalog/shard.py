@@ -166,7 +166,7 @@ def _write_group(writer: pq.ParquetWriter, population: Rows, rows: slice) -> lis
     for param in stored_params(population.layout):
         values = np.ascontiguousarray(population.stored(param.name, rows))
         digests.append(blake3(values.reshape(-1).view(np.uint8).data).digest())
-        columns.append(_arrow_column(values, param))
+        columns.append(arrow_column(values, param))
     table = pa.Table.from_arrays(columns, schema=writer.schema)
     writer.write_table(table, row_group_size=len(table))
     return digests
@@ -242,7 +242,8 @@ def read_footer(path: Path) -> Any:
         ) from error
 
 
-def _arrow_column(values: Array, param: Param) -> pa.Array:
+def arrow_column(values: Array, param: Param) -> pa.Array:
+    """Column of one tensor of n networks ``(n, *shape)``, sharing its memory."""
     kind = dtype(param.dtype)
     arrow_type = kind.arrow_type(param.size)
     if not kind.typed:

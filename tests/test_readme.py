@@ -33,7 +33,7 @@ def run(command, path):
 
 def test_there_is_something_to_run():
     assert len(COMMANDS) >= 7
-    assert len(PYTHON) >= 4
+    assert len(PYTHON) >= 5
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zoo.build import build as build
+from zoo.modules import import_modules as import_modules
+from zoo.tensors import to_torch as to_torch
 from zoo.train import Summary as Summary
 from zoo.train import train as train
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from zoo.task import Task as Task
     from zoo.task import load_task as load_task
     from zoo.task import task_named as task_named
+    from zoo.torch_dataset import NetworkDataset as NetworkDataset
 
 _HOMES = {
     "Architecture": "architecture",
     "Axis": "recipe",
+    "NetworkDataset": "torch_dataset",
     "Recipe": "recipe",
     "Run": "run",
     "Task": "task",
@@ -37,14 +41,17 @@ _HOMES = {
 __all__ = [
     "Architecture",
     "Axis",
+    "NetworkDataset",
     "Recipe",
     "Run",
     "Summary",
     "Task",
     "build",
+    "import_modules",
     "load_task",
     "recipe_named",
     "task_named",
+    "to_torch",
     "train",
 ]
 

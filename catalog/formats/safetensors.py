@@ -14,6 +14,7 @@ from catalog.csv_table import CsvTable, typed
 from catalog.dtypes import DTYPES
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Tensor
+from catalog.formats.lora import lora
 from catalog.formats.source import (
     files_of,
     network,
@@ -41,7 +42,7 @@ class Safetensors:
 
     def recognises(self, source: Path) -> bool:
         """Whether it is, or holds, such files."""
-        return bool(files_of(source, ".safetensors"))
+        return bool(files_of(source, ".safetensors")) and not lora.recognises(source)
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
         """Networks in order of path; see `Format.read`."""

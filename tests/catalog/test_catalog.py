@@ -388,3 +388,26 @@ def test_a_slow_query_draws_no_bar_into_the_output(
     query = "SELECT count(*) FROM range(30000000) t(i) WHERE hash(i) % 7 = 3"
     assert zoo.sql(query).fetchall()[0][0] > 0
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("alone", [0, 1 << 30], ids=["threads", "one thread"])
+@pytest.mark.parametrize("order", ["run_id", "run_id DESC", "hash(run_id)", "step, run_id"])
+def test_weights_are_those_of_the_rows_in_any_order(
+    new_zoo: Any, networks: Any, commit: Any, small_layout: Any, monkeypatch: Any,
+    order: str, alone: int,
+) -> None:  # fmt: skip
+    """Filled straight from the files: one run of rows, several, or scattered ones."""
+    monkeypatch.setattr("catalog.shard.ROW_GROUP_ROWS", 4)
+    monkeypatch.setattr("catalog.selection._ALONE", alone)
+    zoo = new_zoo()
+    shards = [networks(small_layout, 11, seed=i, prefix=f"s{i}") for i in range(3)]
+    for part in shards:
+        commit(zoo, part)
+    found = zoo.refreshed().load(f"run_id != 's1-5' ORDER BY {order}")
+    assert len(found) == 32
+    whole = Population.concat(shards)
+    at = {run_id: i for i, run_id in enumerate(whole["run_id"])}
+    expected = whole.select([at[run_id] for run_id in found["run_id"]])
+    assert found.weights.tobytes() == expected.weights.tobytes()
+    for name, values in expected.extra.items():
+        assert found.extra[name].tobytes() == values.tobytes()

@@ -92,6 +92,22 @@ def plant_safetensors(folder: Path) -> tuple[Path, Planted]:
     return folder, {(name, 0): net for name, net in nets.items()}
 
 
+def plant_lora(folder: Path) -> tuple[Path, Planted]:
+    """As Model-J publishes it: a folder per split, a folder per model."""
+    nets = {}
+    for i, split in enumerate(("train", "val", "test")):
+        name = f"{split}/model_idx_{i:04d}"
+        draws = np.random.default_rng(i)
+        nets[name] = {
+            "unet.to_q.lora.down.weight": draws.normal(size=(2, 6)).astype(np.float32),
+            "unet.to_q.lora.up.weight": draws.normal(size=(5, 2)).astype(np.float32),
+        }
+        (folder / name).mkdir(parents=True)
+        path = folder / name / "pytorch_lora_weights.safetensors"
+        save_file(nets[name], path, metadata={"learning_rate": "3e-05", "format": "pt"})
+    return folder, {(name, 0): net for name, net in nets.items()}
+
+
 def plant_metrics(folder: Path) -> tuple[Path, Planted]:
     rows = [
         {"id": c, "step": s, "lr": 0.1, "test_accuracy": s / 10, "sharpness": s * 2.0}
@@ -151,6 +167,7 @@ PLANTS = {
     "npz_stacked": plant_stacked,
     "npz_state_dict": plant_state_dicts,
     "safetensors": plant_safetensors,
+    "lora": plant_lora,
 }
 each = pytest.mark.parametrize("name", HERE)
 

@@ -151,3 +151,23 @@ def test_other_layouts_and_unknown_columns_are_refused(
         one["run"]
     with pytest.raises(IndexError, match="out of range"):
         one.state_dict(3)
+
+
+def test_to_arrow_shares_memory_with_the_weights(networks: Any, small_layout: Any) -> None:
+    population = networks(small_layout, 4)
+    table = population.to_arrow()
+    assert table.column_names == [*population.table.column_names, "weights"]
+    column = table["weights"].chunk(0)
+    flat = column.flatten().to_numpy(zero_copy_only=True)
+    assert np.shares_memory(flat, population.weights)
+    assert flat.tobytes() == population.weights.tobytes()
+    assert column.type.list_size == population.layout.d
+    population.weights[2, 0] = 42.0
+    assert column[2].as_py()[0] == 42.0
+
+
+def test_to_arrow_does_not_hide_a_column() -> None:
+    table = pa.table({"run_id": ["a"], "step": [0], "weights": [1.0]})
+    population = Population(np.ones((1, 2), np.float32), Layout((Param("w", (2,)),)), table)
+    with pytest.raises(LayoutMismatch, match="has a column 'weights' already"):
+        population.to_arrow()

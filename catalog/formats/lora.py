@@ -1,0 +1,215 @@
+"""LoRA adapters in safetensors: folders of peft, of diffusers, and of Model-J.
+
+An adapter is a file whose tensors pair up as ``lora_A.weight`` with ``lora_B.weight``
+(peft) or ``lora.down.weight`` with ``lora.up.weight`` (diffusers). The text of the
+file's header, ``adapter_config.json`` and the numbers of ``trainer_state.json`` become
+columns; lists stay text and nothing is evaluated. Model-J's first folder is kept as
+``published_split``. ``lora_rank`` is measured on the tensors.
+
+``checkpoint-500`` of the Hugging Face trainer is step 500 of the folder above it, where
+that folder holds no adapter of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import CatalogError
+from catalog.foreign import Network, Scalar
+from catalog.published_columns import (
+    Columns,
+    flatten,
+    match_rows,
+    read_metadata,
+    sort_columns,
+    typed_rows,
+)
+from catalog.safetensors_file import Header, read_header, read_tensors
+
+_PAIRS = (("lora_A", "lora_B"), ("lora.down", "lora.up"), ("lora_down", "lora_up"))
+_SPLITS = ("train", "val", "validation", "test", "val_holdout", "test_holdout")
+_NAMES = {
+    "learning_rate": "lr",
+    "val_accuracy": "validation_accuracy",
+    "train_batch_size": "batch_size",
+    "max_steps": "steps",
+    "max_train_steps": "steps",
+    # Whether the whole training split was evaluated is not said.
+    "train_loss": "published_train_loss",
+    "train_accuracy": "published_train_accuracy",
+}
+_STATE = ("best_metric", "epoch", "global_step", "max_steps", "train_batch_size")
+
+
+class Lora:
+    """Reader of LoRA adapters."""
+
+    name = "lora"
+    summary = "LoRA adapters of peft or diffusers: safetensors with A and B pairs"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether it is an adapter, or the first safetensors file in it is one."""
+        files = [source] if source.is_file() else source.rglob("*.safetensors")
+        path = next((p for p in files if p.suffix == ".safetensors" and p.is_file()), None)
+        if path is None:
+            return False
+        try:
+            return any(_half(name) for name in read_header(path).entries)
+        except CatalogError:
+            return False
+
+    def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
+        """Yield the adapters in order of their paths.
+
+        Raises
+        ------
+        CatalogError
+            If a file is not an adapter, or half of a pair is missing.
+        """
+        root = source.parent if source.is_file() else source
+        files = [source] if source.is_file() else sorted(source.rglob("*.safetensors"))
+        if not files:
+            raise CatalogError(f"{source} has no safetensors file.")
+        names = _network_names(files, root)
+        rows: dict[str, Columns] = {}
+        if metadata is not None:
+            rows = read_metadata(metadata)
+            match_rows(rows, names, metadata)
+        own = set(names)
+        # Numbers are text in headers: a column's type needs all of them.
+        texts = typed_rows([read_header(path).metadata for path in files])
+        for name, path, text in zip(names, files, texts, strict=True):
+            yield _network(name, path, text, rows.get(name, {}), own)
+
+
+def _network_names(files: list[Path], root: Path) -> list[str]:
+    """The folder of an adapter, or its file where a folder has several."""
+    folders = [path.parent for path in files]
+    names = []
+    for path in files:
+        alone = folders.count(path.parent) == 1 and path.parent != root
+        names.append((path.parent if alone else path).relative_to(root).as_posix())
+    return names
+
+
+def _network(name: str, path: Path, text: Columns, row: Columns, own: set[str]) -> Network:
+    header = read_header(path)
+    ranks = _ranks(path, header)
+    columns: dict[str, Scalar] = {}
+    _add(columns, {k: v for k, v in text.items() if k != "format"}, path)
+    config = _json(path.with_name("adapter_config.json"))
+    if config is not None:
+        rank, pattern = config.get("r"), config.get("rank_pattern")
+        if isinstance(rank, int) and not pattern and ranks != {rank}:
+            raise CatalogError(
+                f"{path.with_name('adapter_config.json')} says r = {rank}, the tensors of "
+                f"{path.name} have rank {_text(ranks)}. One of them belongs to another "
+                "adapter."
+            )
+        settings = {key: value for key, value in config.items() if value is not None}
+        _add(columns, flatten(settings, str(path)), path)
+    state = _json(path.with_name("trainer_state.json")) or {}
+    known = {key: state[key] for key in _STATE if key in state}
+    _add(columns, flatten(known, str(path)), path)
+    columns["lora_rank"] = next(iter(ranks)) if len(ranks) == 1 else None
+    if len(ranks) > 1:
+        columns["lora_ranks"] = _text(ranks)
+    first = name.split("/")[0]
+    if first in _SPLITS and "/" in name:
+        columns["published_split"] = first
+    columns |= row
+    run_name, step = _run_of(name, columns, own)
+    run, checkpoint = sort_columns(columns, free="run")
+    for key in ("best_metric", "not_imported"):
+        if key in run:
+            checkpoint[key] = run.pop(key)
+    tensors = read_tensors(path, header)
+    return Network(name, tensors, run, checkpoint, run_name=run_name, step=step)
+
+
+def _run_of(name: str, columns: Columns, own: set[str]) -> tuple[str, int]:
+    run_name, step = str(columns.pop("run_name", None) or ""), 0
+    folder, _, last = name.rpartition("/")
+    match = re.fullmatch(r"checkpoint-([0-9]+)", last)
+    counted = columns.pop("global_step", None)
+    if type(counted) is int:
+        step = counted
+    elif match:
+        step = int(match[1])
+    if type(columns.get("step")) is int:
+        step = int(str(columns.pop("step")))
+    if not run_name and match and folder and folder not in own:
+        run_name = folder
+    return run_name or name, step
+
+
+def _add(columns: dict[str, Scalar], values: Columns, path: Path) -> None:
+    """Add columns; one that is there must say the same."""
+    for published, value in values.items():
+        name = _NAMES.get(published, published)
+        if columns.setdefault(name, value) != value:
+            raise CatalogError(
+                f"{path}: {published} is {columns[name]!r} in one of its header, "
+                f"adapter_config.json and trainer_state.json, and {value!r} in another."
+            )
+
+
+def _half(name: str) -> tuple[str, str, bool] | None:
+    """The name of the other half of a pair, and whether this one is A."""
+    for down, up in _PAIRS:
+        for mine, other in ((down, up), (up, down)):
+            # `.lora_A.default.weight` is peft's name inside a model.
+            found = re.fullmatch(
+                rf"(.*(?:\.|^)){re.escape(mine)}((?:\.[^.]+)*\.weight)", name
+            )
+            if found:
+                return name, f"{found[1]}{other}{found[2]}", mine == down
+    return None
+
+
+def _ranks(path: Path, header: Header) -> set[int]:
+    """Ranks of all pairs."""
+    ranks = set()
+    for name, entry in header.entries.items():
+        half = _half(name)
+        if half is None:
+            continue
+        partner = header.entries.get(half[1])
+        if partner is None:
+            raise CatalogError(f"{path}: tensor {name!r} has no partner {half[1]!r}.")
+        if half[2]:
+            shapes = (entry.shape, partner.shape)
+            if min(map(len, shapes)) < 2 or entry.shape[0] != partner.shape[1]:
+                raise CatalogError(
+                    f"{path}: {name!r} {entry.shape} and {half[1]!r} {partner.shape} are "
+                    "no pair (rank, inputs) and (outputs, rank)."
+                )
+            ranks.add(entry.shape[0])
+    if not ranks:
+        first = ", ".join(list(header.entries)[:3])
+        raise CatalogError(f"{path} has no LoRA pair; it has {first}, ...")
+    return ranks
+
+
+def _text(ranks: set[int]) -> str:
+    return ", ".join(map(str, sorted(ranks)))
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """A JSON object beside an adapter, or None; a bare Infinity is read as such."""
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CatalogError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CatalogError(f"{path} holds no JSON object but {str(value)[:40]!r}.")
+    return value
+
+
+lora = Lora()

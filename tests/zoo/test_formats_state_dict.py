@@ -1,0 +1,266 @@
+"""Files of torch.save, as people publish them, and as attackers would."""
+
+import csv
+import os
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from catalog import CatalogError
+from catalog.dtypes import DTYPES
+from zoo.formats.state_dict import state_dict
+from zoo.formats.torch_file import as_tensor
+
+
+def every_dtype():
+    """Random bits of every dtype, in several shapes; NaN payloads included."""
+    draw = np.random.default_rng(0)
+    state = OrderedDict()
+    for name, kind in DTYPES.items():
+        for shape in ((), (3, 2), (0, 4)):
+            count = int(np.prod(shape))
+            if name == "bool":
+                values = torch.from_numpy(np.asarray(draw.random(shape) < 0.5))
+            else:
+                raw = bytearray(draw.bytes(max(count, 1) * kind.storage.itemsize))
+                values = torch.frombuffer(raw, dtype=getattr(torch, name))
+                values = values[:count].reshape(shape)
+            state[f"{name}.{len(shape)}.{count}"] = values
+    return state
+
+
+def bits(tensor):
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def read_one(path, metadata=None):
+    (network,) = state_dict.read(path, metadata)
+    return network
+
+
+def test_every_dtype_survives_bit_for_bit(tmp_path):
+    state = every_dtype()
+    torch.save(state, tmp_path / "all.pt")
+    network = read_one(tmp_path / "all.pt")
+    assert list(network.tensors) == list(state)
+    for name, tensor in network.tensors.items():
+        assert tensor.dtype == name.split(".")[0]
+        assert tensor.values.dtype == DTYPES[tensor.dtype].storage
+        assert tensor.values.shape == tuple(state[name].shape)
+        assert tensor.values.tobytes() == (
+            bits(state[name]) if state[name].numel() else b""
+        )
+    assert len(state) == 3 * len(DTYPES)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_scalars_beside_a_state_dict_become_columns(tmp_path, key):
+    module = nn.Linear(3, 2)
+    checkpoint = {
+        key: module.state_dict(),
+        "epoch": 12,
+        "global_step": 340,
+        "test_accuracy": 0.75,
+        "best": torch.tensor(0.5),
+        "arch": "linear",
+        "lr": 0.1,
+        "config": "a.yaml",
+        "optimizer": torch.optim.Adam(module.parameters()).state_dict(),
+        "history": [1, 2],
+    }
+    torch.save(checkpoint, tmp_path / "c.th")
+    network = read_one(tmp_path / "c.th")
+    assert list(network.tensors) == ["weight", "bias"]
+    assert (network.name, network.run_name, network.step) == ("c.th", "c.th", 340)
+    assert network.run == {"lr": 0.1}
+    assert network.checkpoint == {
+        "epoch": 12,
+        "test_accuracy": 0.75,
+        "best": 0.5,
+        "arch": "linear",
+        "published_config": "a.yaml",
+        "not_imported": "optimizer, history",
+    }
+
+
+def test_the_prefix_of_data_parallel_goes_if_all_have_it(tmp_path):
+    inner = nn.Linear(2, 1)
+    torch.save(nn.DataParallel(inner).state_dict(), tmp_path / "parallel.pt")
+    mixed = {"module.w": torch.ones(1), "module": torch.ones(1), "modules.x": torch.ones(1)}
+    torch.save(mixed, tmp_path / "mixed.pt")
+    mixed, parallel = state_dict.read(tmp_path)
+    assert list(parallel.tensors) == ["weight", "bias"]
+    assert parallel.checkpoint == {"stripped_prefix": "module."}
+    assert list(mixed.tensors) == ["module.w", "module", "modules.x"]
+    assert mixed.checkpoint == {}
+
+
+def test_a_tree_is_read_in_order_of_its_paths(tmp_path):
+    for name in ("b/2.pt", "b/1.pth", "a.TH", "c/d/e.pt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"w": torch.full((1,), len(name))}, path)
+    (tmp_path / "notes.txt").write_text("no network")
+    assert state_dict.recognises(tmp_path)
+    assert [n.name for n in state_dict.read(tmp_path)] == [
+        "a.TH",
+        "b/1.pth",
+        "b/2.pt",
+        "c/d/e.pt",
+    ]
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_a_csv_adds_columns_and_groups_runs(tmp_path):
+    for i in range(3):
+        torch.save({"state_dict": {"w": torch.ones(1)}, "x": 1}, tmp_path / f"{i}.pt")
+    rows = [
+        {
+            "path": f"{i}.pt",
+            "run_name": "r",
+            "step": 10 * i,
+            "x": f"0{i}",
+            "width": 4,
+            "u": u,
+        }
+        for i, u in enumerate(["1", "", "2.5"])
+    ]
+    networks = list(state_dict.read(tmp_path, write_csv(tmp_path / "m.csv", rows)))
+    assert [(n.run_name, n.step) for n in networks] == [("r", 0), ("r", 10), ("r", 20)]
+    assert [n.run for n in networks] == [{"width": 4}] * 3
+    assert [n.checkpoint for n in networks] == [
+        {"x": "00", "u": 1},
+        {"x": "01", "u": None},
+        {"x": "02", "u": 2.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["0.pt"], r"has no row for '1\.pt' \(1 of 2"),
+        (["0.pt", "1.pt", "2.pt"], r"there is no '2\.pt'"),
+        (["0.pt", "0.pt"], r"two rows for '0\.pt'"),
+    ],
+)
+def test_a_csv_must_match_the_files(tmp_path, names, message):
+    for i in range(2):
+        torch.save({"w": torch.ones(1)}, tmp_path / f"{i}.pt")
+    table = write_csv(tmp_path / "m.csv", [{"path": name} for name in names])
+    with pytest.raises(CatalogError, match=message):
+        next(state_dict.read(tmp_path, table))
+
+
+class Bomb:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("wrap", [lambda b: b, lambda b: {"w": torch.ones(1), "x": b}])
+def test_a_pickle_bomb_does_not_go_off(tmp_path, legacy, wrap):
+    target = tmp_path / "went_off"
+    path = tmp_path / "bomb.pt"
+    torch.save(wrap(Bomb(target)), path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CatalogError, match=r"bomb\.pt is not a file of tensors"):
+        read_one(path)
+    assert not target.exists()
+    torch.load(path, weights_only=False)  # it was one
+    assert target.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_plain_pickle_does_not_go_off(tmp_path, protocol):
+    target = tmp_path / "went_off"
+    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb(target), protocol))
+    with pytest.raises(CatalogError, match=r"bomb\.pt is not a file of tensors"):
+        read_one(tmp_path / "bomb.pt")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.ones(2), "holds a Tensor"),
+        ([torch.ones(2)], "holds a list"),
+        ({}, "an empty one"),
+        ({1: torch.ones(2)}, "the key 1"),
+        ({"w": "text"}, "'w' is a str"),
+        ({"weights": {"w": torch.ones(2)}}, "'weights' is a dict"),
+        ({"w": torch.ones(2).to_sparse()}, r"'w' is torch\.sparse_coo"),
+        ({"w": torch.ones(2).to(torch.float8_e5m2)}, "float8_e5m2"),
+        ({"w": torch.ones(2, device="meta")}, "is meta"),
+        ({"w": torch.ones(1).expand(10**12)}, "only 4 bytes behind it"),
+        ({"model": {"w": torch.ones(1)}, "state_dict": {}}, "several state dicts"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_what_is_no_state_dict_is_refused_by_name(tmp_path, value, message):
+    torch.save(value, tmp_path / "odd.pt")
+    with pytest.raises(CatalogError, match=message) as caught:
+        read_one(tmp_path / "odd.pt")
+    assert "odd.pt" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_tensors_are_refused():
+    value = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    with pytest.raises(CatalogError, match=r"'q' is .*qint8"):
+        as_tensor(value, "q", "here")
+
+
+def test_a_module_is_refused(tmp_path):
+    torch.save(nn.Linear(1, 1), tmp_path / "module.pt")
+    with pytest.raises(CatalogError, match=r"module\.pt is not a file of tensors"):
+        read_one(tmp_path / "module.pt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_truncated_files_are_refused_by_name(tmp_path, share, legacy):
+    path = tmp_path / "cut.pt"
+    torch.save({"w": torch.ones(500)}, path, _use_new_zipfile_serialization=not legacy)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(CatalogError, match=r"cut\.pt is not a file of tensors"):
+        read_one(path)
+
+
+def test_views_conjugates_and_parameters_keep_their_values(tmp_path):
+    square = torch.arange(6.0).reshape(2, 3)
+    complex_ = torch.tensor([1 + 2j, 3 - 4j])
+    state = {
+        "t": square.T,
+        "p": nn.Parameter(square.bfloat16()),
+        "row": square[1],
+        "conj": complex_.conj(),
+        "neg": (complex_ + 1).conj().imag,
+    }
+    torch.save(state, tmp_path / "v.pt")
+    tensors = read_one(tmp_path / "v.pt").tensors
+    for name in ("t", "row", "conj", "neg"):
+        assert tensors[name].values.tolist() == state[name].tolist()
+    assert tensors["p"].dtype == "bfloat16"
+    assert tensors["p"].values.tobytes() == bits(state["p"].detach())
+
+
+def test_an_empty_folder_is_not_recognised_and_refused(tmp_path):
+    assert not state_dict.recognises(tmp_path)
+    with pytest.raises(CatalogError, match="no file that ends in"):
+        next(state_dict.read(tmp_path))

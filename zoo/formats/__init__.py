@@ -1,0 +1,1 @@
+"""Foreign populations that need torch to be read: pickles."""

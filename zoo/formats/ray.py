@@ -1,0 +1,253 @@
+"""Ray Tune folders, as the phase zoo and ModelZooDataset publish them.
+
+A trial is a folder with ``params.json``, ``result.json`` (one JSON line per epoch) and
+``checkpoint_000012/checkpoints``. Lines and checkpoints are matched by
+``training_iteration``, never by position: some zoos have a line for epoch 0, some do
+not. Epochs without a checkpoint are left out; a trial without any gives its metrics
+alone. ``params.pkl`` and ``optimizer`` are never opened.
+
+=========================== ========================= ==================================
+published                   column                    remark
+=========================== ========================= ==================================
+``model::type``             ``architecture_name``
+``model::width``            ``width``
+``training::batchsize``     ``batch_size``            samples per optimiser step
+``training::epochs_train``  ``steps``                 epochs, as ``step_unit`` says
+``optim::optimizer``        ``optimizer``
+``optim::scheduler``        ``schedule``              OneCycleLR: one_cycle, none: constant
+``optim::lr``               ``lr``                    of OneCycleLR the peak
+``optim::wd``               ``weight_decay``
+``optim::momentum``         ``momentum``
+``training_iteration``      ``step`` and ``epoch``    epochs
+``test_loss``, ``test_acc`` ``test_loss``, ``test_accuracy``
+``val_loss``, ``val_acc``   ``validation_loss``, ``validation_accuracy``
+``train_loss``              ``running_train_loss``    mean over the epoch while weights
+``train_acc``               ``running_train_accuracy`` change; -999 (not measured): null
+=========================== ========================= ==================================
+
+Where ``training::task`` is regression, ``*_acc`` is a coefficient of determination and
+the loss a squared error: they are called ``*_r2`` and ``*_mse``. Other settings and
+metrics keep their names, with ``_`` for ``::``. What Ray notes about machine and clock
+is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from catalog import CatalogError
+from catalog.foreign import Network, Scalar
+from catalog.published_columns import (
+    Columns,
+    flatten,
+    match_rows,
+    read_metadata,
+    sort_columns,
+)
+from zoo.formats.torch_file import read_torch_file
+
+_SETTINGS = {
+    "model_type": "architecture_name",
+    "model_width": "width",
+    "training_batchsize": "batch_size",
+    "training_epochs_train": "steps",
+    "optim_optimizer": "optimizer",
+    "optim_scheduler": "schedule",
+    "optim_lr": "lr",
+    "optim_wd": "weight_decay",
+    "optim_momentum": "momentum",
+}
+_SCHEDULES = {"OneCycleLR": "one_cycle", None: "constant"}
+_SPLITS = {"train": "running_train", "test": "test", "val": "validation"}
+_MACHINE = frozenset(
+    [
+        "agent_timesteps_total",
+        "checkpoint_dir_name",
+        "config",
+        "date",
+        "done",
+        "episodes_total",
+        "experiment_id",
+        "experiment_tag",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "should_checkpoint",
+        "time_since_restore",
+        "timestamp",
+        "timesteps_since_restore",
+        "timesteps_total",
+        "training_iteration",
+        "trial_id",
+        "warmup_time",
+    ]
+)
+_NOT_MEASURED = -999
+
+
+class Ray:
+    """Reader of Ray Tune folders."""
+
+    name = "ray"
+    summary = "Ray Tune folders: params.json, result.json, checkpoint_*/checkpoints"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether some folder in it has settings and results."""
+        return source.is_dir() and any(
+            path.with_name("result.json").is_file() for path in source.rglob("params.json")
+        )
+
+    def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
+        """Yield trials in order of their paths, each epoch by epoch.
+
+        Raises
+        ------
+        CatalogError
+            If a trial lacks results, a line is not JSON, or a checkpoint has no line.
+        """
+        trials = sorted(path.parent for path in source.rglob("params.json"))
+        if not trials:
+            raise CatalogError(f"{source} has no folder with a params.json.")
+        names = [_name(trial, source) for trial in trials]
+        rows: dict[str, Columns] = {}
+        if metadata is not None:
+            rows = read_metadata(metadata)
+            match_rows(rows, names, metadata)
+        for name, trial in zip(names, trials, strict=True):
+            yield from _trial(name, trial, rows.get(name, {}))
+
+
+def _name(trial: Path, source: Path) -> str:
+    return (
+        source.resolve().name if trial == source else trial.relative_to(source).as_posix()
+    )
+
+
+def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
+    config = _settings(trial / "params.json")
+    lines = _results(trial / "result.json")
+    checkpoints = _checkpoints(trial)
+    missing = sorted(checkpoints.keys() - lines.keys())
+    if missing:
+        raise CatalogError(
+            f"{trial}: {checkpoints[missing[0]].name} has no line with "
+            f"training_iteration {missing[0]} in result.json ({len(missing)} of "
+            f"{len(checkpoints)} checkpoints have none). Fetch the run again, or move it "
+            "out of the source."
+        )
+    regression = config.get("training_task") == "regression"
+    run, of_checkpoint = sort_columns({**_run_columns(config), **row}, free="run")
+    first = next(iter(lines.values()))
+    if isinstance(first.get("trial_id"), str):
+        run["trial_id"] = first["trial_id"]
+    for step in sorted(checkpoints or lines):
+        path = checkpoints.get(step)
+        file = read_torch_file(path / "checkpoints") if path else None
+        measured = {**_metrics(lines[step], regression), **of_checkpoint}
+        _, columns = sort_columns(measured)
+        if file:
+            columns |= file.notes
+        yield Network(
+            f"{name}/{path.name}" if path else f"{name}/result.json epoch {step}",
+            file.tensors if file else None,
+            run,
+            {**columns, "epoch": float(step)},
+            run_name=name,
+            step=step,
+        )
+
+
+def _settings(path: Path) -> Columns:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CatalogError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CatalogError(f"{path} holds no JSON object but {str(value)[:40]!r}.")
+    return flatten(value, str(path))
+
+
+def _run_columns(config: Columns) -> dict[str, Scalar]:
+    columns: dict[str, Scalar] = {"step_unit": "epochs"}
+    for published, value in config.items():
+        name = _SETTINGS.get(published, published)
+        if name == "schedule" and (value is None or isinstance(value, str)):
+            value = _SCHEDULES.get(value, value)
+        if name in columns or (name != published and name in config):
+            name = published
+        columns[name] = value
+    return columns
+
+
+def _results(path: Path) -> dict[int, Mapping[str, Any]]:
+    """Lines by epoch; Ray appends when it resumes, so the last of an epoch counts."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CatalogError(
+            f"{path} cannot be read: {error}. A trial needs its results; fetch the run "
+            "again, or move it out of the source."
+        ) from error
+    found: dict[int, Mapping[str, Any]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)  # NaN and Infinity are read as such
+            step = value["training_iteration"]
+            if type(step) is not int or step < 0:
+                raise ValueError(f"training_iteration is {step!r}")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CatalogError(
+                f"{path}, line {number} is truncated or no result with a "
+                f"training_iteration: {error}. Fetch the run again, or move it out of "
+                "the source."
+            ) from error
+        found[step] = value
+    if not found:
+        raise CatalogError(
+            f"{path} is empty: the trial never finished an epoch. Move it out of the "
+            "source."
+        )
+    return found
+
+
+def _checkpoints(trial: Path) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for path in sorted(trial.iterdir()):
+        match = re.fullmatch(r"checkpoint_0*([0-9]+)", path.name)
+        if not match or not path.is_dir():
+            continue
+        step = int(match[1])
+        if step in found:
+            raise CatalogError(f"{trial} has two folders for epoch {step}.")
+        if not (path / "checkpoints").is_file():
+            raise CatalogError(
+                f"{path} has no file 'checkpoints'. Fetch the run again, or delete the "
+                "folder to keep the epoch's metrics alone."
+            )
+        found[step] = path
+    return found
+
+
+def _metrics(line: Mapping[str, Any], regression: bool) -> dict[str, Scalar]:
+    columns: dict[str, Scalar] = {}
+    kept = {key: value for key, value in line.items() if key not in _MACHINE}
+    for published, value in flatten(kept, "result.json").items():
+        split, _, what = published.rpartition("_")
+        name = published
+        if split in _SPLITS and what in ("loss", "acc"):
+            loss, score = ("mse", "r2") if regression else ("loss", "accuracy")
+            name = f"{_SPLITS[split]}_{loss if what == 'loss' else score}"
+            if value == _NOT_MEASURED:
+                value = None
+        columns[name] = value
+    return columns
+
+
+ray = Ray()

@@ -1,0 +1,83 @@
+"""State dicts written by `torch.save`: one file, or a folder of them at any depth.
+
+A file holds a state dict, or a dict with one under ``state_dict``, ``model_state_dict``
+or ``model``; scalars beside it become columns. A csv may add columns, keyed by ``path``
+below the source; it wins over the file, and its ``run_name`` and ``step`` group files
+into runs. A file that no csv groups is a run of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalog import CatalogError
+from catalog.foreign import Network, Scalar
+from catalog.published_columns import Columns, match_rows, read_metadata, sort_columns
+from zoo.formats.torch_file import TorchFile, read_torch_file
+
+SUFFIXES = (".pt", ".pth", ".th")
+_STEPS = ("step", "global_step")
+
+
+class StateDict:
+    """Reader of `torch.save` files."""
+
+    name = "state_dict"
+    summary = ".pt, .pth or .th files of torch.save with state dicts, in any folders"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether it is such a file, or a folder with one that Ray did not write."""
+        if source.is_file():
+            return source.suffix.lower() in SUFFIXES
+        return any(True for _ in _files(source)) and not any(source.rglob("result.json"))
+
+    def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
+        """Yield the files in order of their paths.
+
+        Raises
+        ------
+        CatalogError
+            If a file is not a state dict, or file and csv do not match.
+        """
+        files = [source] if source.is_file() else sorted(_files(source))
+        if not files:
+            raise CatalogError(f"{source} has no file that ends in {', '.join(SUFFIXES)}.")
+        root = source.parent if source.is_file() else source
+        names = [path.relative_to(root).as_posix() for path in files]
+        rows: dict[str, Columns] = {}
+        if metadata is not None:
+            rows = read_metadata(metadata)
+            match_rows(rows, names, metadata)
+        for name, path in zip(names, files, strict=True):
+            yield _network(name, read_torch_file(path), rows.get(name, {}))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            yield path
+
+
+def _network(name: str, file: TorchFile, row: Columns) -> Network:
+    columns: dict[str, Scalar] = {**file.scalars, **row}
+    run_name = str(columns.pop("run_name", None) or name)
+    step = 0
+    for key in _STEPS:
+        value = columns.get(key)
+        if key in columns and type(value) is int:
+            step = value
+            columns.pop(key)
+            break
+    run, checkpoint = sort_columns(columns)
+    return Network(
+        name,
+        file.tensors,
+        run,
+        {**checkpoint, **file.notes},
+        run_name=run_name,
+        step=step,
+    )
+
+
+state_dict = StateDict()

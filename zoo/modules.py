@@ -1,0 +1,137 @@
+"""Modules in memory as foreign networks: torch.nn, transformers, timm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalog import CatalogError
+from catalog.foreign import Network, Scalar, Tensor
+from catalog.importing import ImportSummary, import_networks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Key = str | tuple[str, int]
+Modules = Mapping[Key, "nn.Module"] | Iterable["tuple[Key, nn.Module] | nn.Module"]
+
+
+def import_modules(
+    modules: Modules,
+    root: str | Path,
+    *,
+    zoo: str,
+    columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
+    source_name: str = "modules",
+    license: str | None = None,
+) -> ImportSummary:
+    """Commit modules to a catalogue.
+
+    Parameters
+    ----------
+    modules : mapping or iterable
+        Modules by name, or by ``(run name, step)`` for checkpoints of one run. An
+        iterable gives pairs of key and module, or modules alone, which are numbered. It
+        may change and yield the same module again: weights are copied.
+    root : str or Path
+        Catalogue folder.
+    zoo : str
+        Name of the zoo.
+    columns : mapping, optional
+        By key: hyper-parameters and metrics, documented names in their units.
+    source_name, license : str, optional
+        Where the modules come from, and the licence of their weights.
+
+    Raises
+    ------
+    CatalogError
+        If a state is not made of dense tensors, or a key stands twice.
+    """
+    return import_networks(
+        Path(root),
+        networks_of(modules, columns),
+        zoo=zoo,
+        source_name=source_name,
+        license=license,
+    )
+
+
+def networks_of(
+    modules: Modules, columns: Mapping[Key, Mapping[str, Scalar]] | None = None
+) -> Iterator[Network]:
+    """Records of modules, with their roles as the modules themselves know them.
+
+    Tensors that share memory (tied weights) are stored under each name, and the column
+    ``tied_weights`` says which are one. See `import_modules` for the parameters.
+    """
+    given = dict(columns or {})
+    seen: set[Key] = set()
+    for i, item in enumerate(modules.items() if isinstance(modules, Mapping) else modules):
+        key, module = item if isinstance(item, tuple) else (str(i), item)
+        if key in seen:
+            raise CatalogError(f"Two modules have the key {key!r}.")
+        seen.add(key)
+        yield _network(key, module, given.pop(key, {}))
+    if given:
+        raise CatalogError(
+            f"columns has {len(given)} keys without a module, e.g. {next(iter(given))!r}."
+        )
+
+
+def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Network:
+    from torch.nn import Module
+
+    from catalog.published_columns import sort_columns
+
+    run_name, step = key if isinstance(key, tuple) else (key, 0)
+    name = f"{run_name}@{step}" if isinstance(key, tuple) else run_name
+    if not isinstance(module, Module):
+        raise CatalogError(
+            f"{name!r} is a {type(module).__name__}; a torch.nn.Module was expected. For "
+            "state dicts: phasezoo import FILE."
+        )
+    run, checkpoint = sort_columns(columns)
+    tensors, tied = _tensors(name, module)
+    noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
+    described: dict[str, Scalar] = {"architecture_name": type(module).__name__}
+    for attribute in ("config", "pretrained_cfg"):
+        value: Any = getattr(module, attribute, None)
+        value = value.to_dict() if hasattr(value, "to_dict") else value
+        if isinstance(value, Mapping):
+            described[f"model_{attribute}"] = json.dumps(value, default=str, sort_keys=True)
+    return Network(
+        name,
+        tensors,
+        {**described, **noted, **run},
+        checkpoint,
+        run_name=run_name,
+        step=step,
+    )
+
+
+def _tensors(name: str, module: nn.Module) -> tuple[dict[str, Tensor], str]:
+    """Copies of the module's state with roles, and which of it is tied."""
+    import torch
+
+    from zoo.formats.torch_file import as_tensor, copied
+
+    parameters = {key for key, _ in module.named_parameters(remove_duplicate=False)}
+    tensors: dict[str, Tensor] = {}
+    tied: list[str] = []
+    first: dict[tuple[Any, ...], str] = {}
+    for key, value in module.state_dict().items():
+        tensor = as_tensor(value, key, f"module {name!r}")
+        if value.is_floating_point():
+            role = "parameter" if key in parameters else "buffer"
+        else:
+            counts = key not in parameters and value.dim() == 0
+            role = "counter" if counts and value.dtype != torch.bool else "constant"
+        tensors[key] = copied(Tensor(tensor.values, tensor.dtype, role))
+        if value.numel():
+            where = (value.device, value.data_ptr(), value.dtype, *value.shape)
+            where += tuple(value.stride())
+            if first.setdefault(where, key) != key:
+                tied.append(f"{key} = {first[where]}")
+    return tensors, "; ".join(tied)
