@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from blake3 import blake3
-
+from catalog.damage import wrong_tensors
 from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.manifest import File, Manifest, parse_json, read_manifest
 from catalog.snapshot import Snapshot, read_head
+
+_BLOCK = 16 << 20
+"""Bytes hashed at a time: between two blocks a thread waits for the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,24 @@ def verify(
     result = Verification()
     manifests = _manifests(folder, result)
     doubtful = bool(result.problems)  # what is committed is not certain: delete nothing
+    jobs = [(m, file) for m in manifests for file in m.own.values()]
+    total = sum(file.bytes for _, file in jobs)
     records = {m.shard: m for m in manifests}
-    jobs = [
-        (m, records[m.pack or m.shard], kind, file)
-        for m in manifests
-        for kind, file in m.own.items()
-    ]
-    total = sum(job[-1].bytes for job in jobs)
     with ThreadPoolExecutor(2, "phasezoo-verify") as pool:
-        checked = pool.map(lambda job: list(_check(root, *job)), jobs)
-        for (*_, file), problems in zip(jobs, checked, strict=True):
+        checks = []
+        for manifest, file in jobs:
+            # Side by side, so that a file is read from disk once for both hashes.
+            sha256 = pool.submit(_sha256, root / file.path)
+            tensors = None
+            if file is manifest.own.get("weights"):
+                holder = records[manifest.pack or manifest.shard]
+                tensors = pool.submit(_tensors, root, manifest, holder)
+            checks.append((manifest, file, sha256, tensors))
+        for manifest, file, sha256, tensors in checks:
+            details = _details(file, sha256.result(), tensors.result() if tensors else None)
+            result.problems += [Problem(file.path, manifest.shard, d) for d in details]
             result.files += 1
             result.bytes += file.bytes
-            result.problems += problems
             progress(result.bytes, total)
     result.shards = len(manifests)
     _sweep(folder, manifests, result, sweep and not doubtful)
@@ -140,67 +145,42 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
     return list(Snapshot.of(head.version, found.values(), head.dropped).manifests)
 
 
-def _check(
-    root: Path, manifest: Manifest, holder: Manifest, kind: str, file: File
-) -> Iterator[Problem]:
-    path = root / file.path
-
-    def wrong(detail: str) -> Problem:
-        return Problem(file.path, manifest.shard, detail)
-
+def _sha256(path: Path) -> tuple[int, str] | str:
+    """Size and digest of a file, or why it cannot be read."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        with path.open("rb", buffering=0) as file:
+            block = bytearray(min(_BLOCK, os.fstat(file.fileno()).st_size + 1))
+            digest, size = hashlib.sha256(), 0
+            while count := file.readinto(block):
+                digest.update(memoryview(block)[:count])
+                size += count
+            return size, digest.hexdigest()
     except OSError as error:
-        yield wrong(f"cannot be read: {error.strerror}")
-        return
-    if digest == file.sha256 and size == file.bytes:
-        return
-    if size != file.bytes:
-        yield wrong(f"{size:,} bytes, expected {file.bytes:,}")
-    else:
-        yield wrong(f"sha256 is {digest[:12]}..., expected {file.sha256[:12]}...")
-    if kind == "weights":
-        yield from (wrong(detail) for detail in _locate(root, manifest, holder, size))
+        return f"cannot be read: {error.strerror}"
 
 
-def _locate(root: Path, manifest: Manifest, holder: Manifest, size: int) -> Iterator[str]:
-    """Rows and tensors of a damaged weight file that are not what was committed.
-
-    ``holder`` is the shard itself, or the pack that holds its metadata.
-    """
-    own = [("shard", "=", manifest.shard)]
+def _tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str] | None:
+    """What is wrong with single tensors; None if the file cannot be read."""
     try:
-        tables = {
-            kind: pq.read_table(
-                root / holder.files[kind].path, partitioning=None, filters=own
-            )
-            for kind in ("chunks", "tensor_stats")
-        }
-    except (OSError, pa.ArrowException, KeyError) as error:
-        yield f"rows cannot be told: the shard's metadata cannot be read ({error})"
+        return wrong_tensors(root, manifest, holder)
+    except OSError:
+        return None
+
+
+def _details(
+    file: File, found: tuple[int, str] | str, tensors: list[str] | None
+) -> Iterator[str]:
+    if isinstance(found, str):
+        yield found
         return
-    hashes = {
-        (row["tensor"], row["row"]): row["blake3"]
-        for row in tables["tensor_stats"].select(["tensor", "row", "blake3"]).to_pylist()
-    }
-    bad = 0
-    data = np.memmap(root / manifest.files["weights"].path, np.uint8, "r") if size else b""
-    for chunk in tables["chunks"].to_pylist():
-        for i in range(chunk["rows"]):
-            row, start = (
-                chunk["first_row"] + i,
-                chunk["offset"] + i * chunk["row_bytes"],
-            )
-            payload = bytes(data[start : start + chunk["row_bytes"]])
-            if blake3(payload).digest() != hashes.get((chunk["tensor"], row)):
-                bad += 1
-                if bad <= 20:
-                    yield f"row {row}, tensor {chunk['tensor']!r}: not what was committed"
-    if bad > 20:
-        yield f"and {bad - 20:,} more tensors"
-    if not bad:
+    size, digest = found
+    whole = (size, digest) == (file.bytes, file.sha256)
+    if size != file.bytes:
+        yield f"{size:,} bytes, expected {file.bytes:,}"
+    elif not whole:
+        yield f"sha256 is {digest[:12]}..., expected {file.sha256[:12]}..."
+    yield from tensors or []
+    if tensors == [] and not whole:
         yield "every tensor is intact: the damage is in the footer or a page header"
 
 

@@ -1,0 +1,111 @@
+"""Which tensors of a weight file are not what was committed.
+
+Every tensor has a blake3 of its own in `tensor_stats`; the values of one tensor in a row
+group are contiguous, so a file is hashed in large reads, row by row.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from catalog.manifest import Manifest
+
+_READ = 4 << 20
+"""Bytes of one read, or one row if that is longer: they stay in the cache."""
+
+_COLUMNS = {
+    "chunks": ["tensor", "first_row", "rows", "offset", "row_bytes"],
+    "tensor_stats": ["tensor", "row", "blake3"],
+}
+_HASH = 32
+
+_NAMED = 20
+"""Tensors that are named; of the rest, the number."""
+
+
+def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]:
+    """Say which tensors of a shard are not what was committed, by row and name.
+
+    Parameters
+    ----------
+    root : Path
+        The catalogue's folder.
+    manifest : Manifest
+        A shard with weights.
+    holder : Manifest
+        The shard itself, or the pack that holds its metadata.
+
+    Returns
+    -------
+    list of str
+        Empty if every tensor is in place.
+    """
+    tables = {}
+    for kind in ("chunks", "tensor_stats"):
+        try:
+            tables[kind] = pq.read_table(
+                root / holder.files[kind].path,
+                partitioning=None,
+                columns=_COLUMNS[kind],
+                filters=[("shard", "=", manifest.shard)],
+            )
+            tables[kind].validate(full=True)
+        except (OSError, pa.ArrowException, KeyError) as error:
+            return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
+    recorded = _recorded(tables["tensor_stats"])
+    wrong: list[str] = []
+    with (root / manifest.files["weights"].path).open("rb", buffering=0) as file:
+        for chunk in tables["chunks"].to_pylist():
+            first, rows, length = chunk["first_row"], chunk["rows"], chunk["row_bytes"]
+            expected = recorded.get(chunk["tensor"], b"")
+            each = max(1, _READ // max(length, 1))
+            for start in range(0, rows, each):
+                count = min(each, rows - start)
+                file.seek(chunk["offset"] + start * length)
+                found = _hashes(file.read(count * length), count, length)
+                at = _HASH * (first + start)
+                right = expected[at : at + _HASH * count]
+                if found != right:
+                    wrong += _differing(found, right, first + start, chunk["tensor"])
+    if len(wrong) > _NAMED:
+        return [*wrong[:_NAMED], f"and {len(wrong) - _NAMED:,} more tensors"]
+    return wrong
+
+
+def _recorded(stats: pa.Table) -> dict[str, bytes]:
+    """Recorded hashes of each tensor, in order of rows."""
+    rows = stats["row"].to_numpy()
+    tensors = stats["tensor"].combine_chunks().dictionary_encode()
+    codes = tensors.indices.to_numpy(zero_copy_only=False)
+    order = np.lexsort((rows, codes))
+    fixed = stats["blake3"].cast(pa.binary(_HASH)).combine_chunks()
+    hashes = np.frombuffer(
+        fixed.buffers()[1], f"V{_HASH}", len(fixed), fixed.offset * _HASH
+    )
+    names = tensors.dictionary.to_pylist()
+    starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    return {
+        name: hashes[order[starts[i] : starts[i + 1]]].tobytes()
+        for i, name in enumerate(names)
+    }
+
+
+def _hashes(data: bytes, count: int, length: int) -> bytes:
+    """Hashes of the rows of some bytes; a short read gives the hash of what is there."""
+    view = memoryview(data)
+    return b"".join(
+        [blake3(view[i : i + length]).digest() for i in range(0, count * length, length)]
+    )
+
+
+def _differing(found: bytes, right: bytes, first: int, tensor: str) -> list[str]:
+    return [
+        f"row {first + at // _HASH}, tensor {tensor!r}: not what was committed"
+        for at in range(0, len(found), _HASH)
+        if found[at : at + _HASH] != right[at : at + _HASH]
+    ]
