@@ -49,8 +49,9 @@ def sql(query: str, rows: int, catalog_path: str, at: int | None, as_json: bool)
 @click.command(epilog="Example: phasezoo show digits_mlp_phases")
 @click.argument("identifier", metavar="ID")
 @catalog_option
+@at_option
 @json_option
-def show(identifier: str, catalog_path: str, as_json: bool) -> None:
+def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Show what ID names: a zoo, a run, a checkpoint (RUN@STEP), a shard, an arch_id.
 
     The first characters of an ID are enough if nothing else begins with them.
@@ -58,7 +59,7 @@ def show(identifier: str, catalog_path: str, as_json: bool) -> None:
     from catalog.blocks import prints_blocks
     from catalog.show import describe, page
 
-    found = describe(open_catalog(catalog_path), identifier)
+    found = describe(open_catalog(catalog_path, at=at), identifier)
     if as_json:
         print_json(found)
     else:
@@ -72,6 +73,7 @@ def show(identifier: str, catalog_path: str, as_json: bool) -> None:
 @click.option("--kind", metavar="KIND", help="safetensors, npz, arrow, pt; by the ending.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @catalog_option
+@at_option
 @json_option
 def export(
     identifier: str | None,
@@ -80,6 +82,7 @@ def export(
     kind: str | None,
     force: bool,
     catalog_path: str,
+    at: int | None,
     as_json: bool,
 ) -> None:
     """Write checkpoint ID (start of a run_id, or RUN@STEP), or many, to files."""
@@ -88,7 +91,7 @@ def export(
 
     if (identifier is None) == (where is None):
         raise click.UsageError("Give ID or --where SQL, one of them.")
-    zoo = open_catalog(catalog_path)
+    zoo = open_catalog(catalog_path, at=at)
     selection = find_checkpoint(zoo, identifier) if identifier else zoo.select(where)
     files = write(selection, path, kind, force=force)
     if as_json:

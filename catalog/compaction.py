@@ -17,8 +17,8 @@ import duckdb
 
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
-from catalog.index import metadata_paths, parquet_source, with_origin
 from catalog.manifest import CONTENTS, Manifest
+from catalog.metadata import metadata_paths, parquet_source, with_origin
 from catalog.snapshot import refresh
 from catalog.writer import Writer
 

@@ -79,7 +79,7 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
 
 def _recorded(stats: pa.Table) -> dict[str, bytes]:
     """Recorded hashes of each tensor, in order of rows."""
-    rows = stats["row"].to_numpy()
+    rows = stats["row"].combine_chunks().to_numpy(zero_copy_only=False)
     tensors = stats["tensor"].combine_chunks().dictionary_encode()
     codes = tensors.indices.to_numpy(zero_copy_only=False)
     order = np.lexsort((rows, codes))

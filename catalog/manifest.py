@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,9 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        value = asdict(replace(self, members=()))
+        value: dict[str, Any] = vars(self).copy()
         del value["members"], value["pack"]
+        value["files"] = {kind: vars(file).copy() for kind, file in self.files.items()}
         value["format"] = list(self.format)
         value["measure_columns"] = list(self.measure_columns)
         if self.members:
@@ -273,16 +274,27 @@ def parse_json(path: Path, sha256: str = "") -> Any:
     ShardCorrupt
         If it is missing, not JSON, or has another digest than the one given.
     """
+    return loads(path, read_bytes(path, sha256))
+
+
+def read_bytes(path: Path, sha256: str = "") -> bytes:
+    """Read a JSON file, and compare its digest if one is given; see `parse_json`."""
     try:
         data = path.read_bytes()
-        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-            raise ShardCorrupt(
-                f"{path} is not what HEAD names (its sha256 differs). Delete HEAD: it is "
-                "rebuilt from manifests/."
-            )
-        return json.loads(data)
     except FileNotFoundError as error:
         raise ShardCorrupt(f"{path} is missing. Run 'phasezoo verify'.") from error
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise ShardCorrupt(
+            f"{path} is not what HEAD names (its sha256 differs). Delete HEAD: it is "
+            "rebuilt from manifests/."
+        )
+    return data
+
+
+def loads(path: Path, data: bytes) -> Any:
+    """Parse the bytes of a JSON file; see `parse_json`."""
+    try:
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ShardCorrupt(
             f"{path} is not valid JSON ({error}). Run 'phasezoo verify'."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
@@ -16,7 +17,8 @@ from catalog.manifest import (
     FORMAT,
     Manifest,
     check_format,
-    parse_json,
+    loads,
+    read_bytes,
     read_manifest,
 )
 from catalog.names import canonical_json, content_id
@@ -148,8 +150,23 @@ def read_snapshot(folder: Folder, version: int) -> Snapshot:
 
 
 def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
+    """Read and check a version; what has the same bytes is parsed once a process."""
     path = folder.snapshot(version)
-    value = parse_json(path, sha256)
+    data = read_bytes(path, sha256)
+    digest = sha256 or hashlib.sha256(data).hexdigest()
+    if digest not in _parsed:
+        value = loads(path, data)
+        while len(_parsed) >= _KEPT:
+            _parsed.pop(next(iter(_parsed)), None)
+        _parsed[digest] = _checked(value, version, path)
+    return replace(_parsed[digest], version=version)
+
+
+_KEPT = 4
+_parsed: dict[str, Snapshot] = {}
+
+
+def _checked(value: Any, version: int, path: Path) -> Snapshot:
     if not isinstance(value, dict) or not isinstance(value.get("shards"), list):
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))

@@ -11,8 +11,8 @@ from catalog.catalog import Catalog
 from catalog.dtypes import Array, dtype, widen
 from catalog.errors import NotFound
 from catalog.histogram import Histogram, histogram
-from catalog.index import metadata_paths
 from catalog.layout import Layout
+from catalog.metadata import metadata_paths
 from catalog.rows import Rows, literal, rows_of
 from catalog.show.run import described
 

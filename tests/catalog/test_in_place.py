@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 import catalog
-from catalog import Catalog, ShardCorrupt, in_place, index
+from catalog import Catalog, ShardCorrupt, in_place, index, index_tables
 
 
 def rows(zoo: Catalog, view: str = "models") -> list[dict[str, Any]]:
@@ -163,10 +163,12 @@ def test_models_are_the_same_in_batches_of_any_size(
     manifests = zoo.refreshed().snapshot.manifests
     found = []
     for batch in (1, 5, 1 << 20):
-        monkeypatch.setattr(index, "BATCH", batch)
+        monkeypatch.setattr(index_tables, "BATCH", batch)
         connection = index.duckdb.connect()
         index.build(connection, zoo.root, manifests)
-        assert len(index._batches(connection, manifests)) == {1: 5, 5: 3}.get(batch, 1)
+        assert len(index_tables._batches(connection, manifests)) == {1: 5, 5: 3}.get(
+            batch, 1
+        )
         found.append(connection.sql("FROM models").to_arrow_table().to_pylist())
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 20

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import catalog
-from catalog import Catalog, CatalogError, index
+from catalog import Catalog, CatalogError, index, index_extend
 from catalog.index import index_path
 from catalog.measures import measure_table
 
@@ -219,9 +219,13 @@ def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
 ) -> None:
     built = []
     real = index.build
-    monkeypatch.setattr(
-        index, "build", lambda c, r, m, **how: (built.append(len(m)), real(c, r, m, **how))
-    )
+
+    def build(connection: Any, root: Any, manifests: Any, **how: Any) -> None:
+        built.append(len(manifests))
+        real(connection, root, manifests, **how)
+
+    for module in (index, index_extend):
+        monkeypatch.setattr(module, "build", build)
     models(zoo)
     assert built == [1]
     add(zoo, pa.table({"run_id": ["run-0"], "step": [0], "x": [1]}))

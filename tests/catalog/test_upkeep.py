@@ -15,6 +15,7 @@ import catalog
 from catalog import Catalog, CatalogError, Layout, NotFound, Param, Population
 from catalog.annotation import annotate
 from catalog.compaction import compact
+from catalog.console import main
 from catalog.garbage import collect
 from catalog.history import history
 from catalog.removal import find_removal, remove
@@ -294,3 +295,37 @@ def test_a_table_that_does_not_fit_adds_nothing(
     with pytest.raises(CatalogError, match=message):
         annotate(zoo, path, "mine")
     assert zoo.refreshed().version == zoo.version
+
+
+def test_the_verbs_say_what_they_did(
+    zoo: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def phasezoo(*words: str) -> tuple[Any, int]:
+        with pytest.raises(SystemExit) as exit:
+            main([*words, "--catalog", str(zoo.root), "--json"])
+        out = capsys.readouterr().out
+        return (json.loads(out) if out else None), exit.value.code
+
+    picked = {"runs": 1, "checkpoints": 2}
+    assert phasezoo("rm", "run_id = 'a'") == (picked | {"removed": False}, 0)
+    assert phasezoo("rm", "run_id = 'a'", "--yes") == (picked | {"removed": True}, 0)
+    assert phasezoo("rm", "run_id = 'a'", "--yes") == (None, 1)
+    done, _ = phasezoo("compact")
+    assert (done["shards"], done["files_after"]) == (5, 6)
+    rehearsal, _ = phasezoo("gc", "--grace", "0", "--dry-run")
+    assert rehearsal["dry_run"]
+    assert rehearsal["files"]
+    garbage, _ = phasezoo("gc", "--grace", "0")
+    assert set(rehearsal["files"]) <= set(garbage["files"])
+    versions, _ = phasezoo("versions")
+    assert [row["version"] for row in versions] == garbage["versions"]
+    newest = str(versions[0]["version"])
+    count = "SELECT count(*) AS n FROM models"
+    assert phasezoo("sql", count, "--at", newest) == ([{"n": 6}], 0)
+    assert phasezoo("sql", count, "--at", "1") == (None, 1)
+    assert phasezoo("gc", "--keep", "0") == (None, 2)
+    table = tmp_path / "table.csv"
+    table.write_text("run_id,step,y\nb,0,1.5\n")
+    done, _ = phasezoo("annotate", str(table), "--name", "mine")
+    assert (done["columns"], done["checkpoints"]) == (["y"], 1)
+    assert phasezoo("annotate", str(tmp_path / "none.csv"), "--name", "mine") == (None, 2)

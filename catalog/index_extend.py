@@ -1,0 +1,123 @@
+"""Adding shards to an index that exists, where that gives what building it would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from catalog.folder import Folder
+from catalog.in_place import merge_newest
+from catalog.index_tables import (
+    STORED,
+    Connection,
+    build,
+    connect,
+    keep_waiting,
+    measure_columns,
+    measure_rows,
+    shards_table,
+    spelling,
+    tables_of,
+)
+from catalog.manifest import Manifest
+from catalog.measures import newest_sql, quoted
+
+
+def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
+    """Add shards to an existing index; False if only a rebuild gives the right answer.
+
+    A rebuild is needed when a new shard removes or packs others, repeats a known run
+    (the first commit wins),
+    brings columns or types that the tables do not have, holds a checkpoint that was
+    measured before it came, or was committed before one that is already in; and always
+    when some shard has a column in runs that another has in checkpoints, as ``models``
+    then renames one of them.
+    """
+    newest = connection.execute("SELECT coalesce(max(sequence), -1) FROM shards")
+    last = newest.fetchall()[0][0]
+    if any(m.sequence <= last for m in added):
+        return False
+    if any(m.content in ("tombstones", "pack") for m in added):
+        return False
+    root = folder.root
+    rows = [m for m in added if m.content != "measures"]
+    measures = [m for m in added if m.content == "measures"]
+    tables = tables_of(connection)
+    with connect() as scratch:
+        build(scratch, root, rows)
+        fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
+    for table, values in fresh.items():
+        connection.register(f"_{table}", values)
+        if table not in tables:
+            continue
+        if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
+            return False
+    points = "checkpoints" if "checkpoints" in tables else "_checkpoints"
+    names = ({*map(spelling, _types(connection, t))} for t in ("runs", points))
+    if set.intersection(*names) != {b"run_id"}:
+        return False
+    for known in (
+        "_runs JOIN runs USING (run_id)",
+        "_checkpoints JOIN pz_waiting USING (run_id, step)",
+    ):
+        if connection.execute(f"SELECT count(*) FROM {known}").fetchall()[0][0]:
+            return False
+    connection.execute("BEGIN")
+    shards_table(connection, added, "INSERT INTO shards")
+    for table in STORED:
+        new = (
+            ""
+            if table != "tensors"
+            else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
+        )
+        if table in tables:
+            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
+    if "models" in tables:
+        connection.execute(
+            "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
+            "FROM _checkpoints c JOIN _runs r USING (run_id) JOIN shards s USING (shard) "
+            "ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"
+        )
+    if measures and not _update_models(connection, root, measures):
+        return False
+    connection.execute("COMMIT")
+    for table in STORED:
+        connection.unregister(f"_{table}")
+    return True
+
+
+def _update_models(
+    connection: Connection, root: Path, measures: Sequence[Manifest]
+) -> bool:
+    columns = measure_columns(measures)
+    measure_rows(connection, root, measures)
+    if "models" not in tables_of(connection):
+        quotes = [f'"{quoted(c)}"' for c in columns]
+        return merge_newest(connection, newest_sql("measure_rows", columns), quotes)
+    types, known = _types(connection, "measure_rows"), _types(connection, "models")
+    own = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
+    spelled = {spelling(name): name for name in known}
+    for column in columns:
+        same = spelled.get(spelling(column), column)
+        if same != column or same in own or known.get(same, types[same]) != types[same]:
+            return False
+    for column in columns:
+        if column not in known:
+            connection.execute(
+                f'ALTER TABLE models ADD COLUMN "{quoted(column)}" {types[column]}'
+            )
+    sets = ", ".join(
+        f'"{c}" = coalesce(m."{c}", models."{c}")' for c in map(quoted, columns)
+    )
+    connection.execute(
+        f"UPDATE models SET {sets} FROM ({newest_sql('measure_rows', columns)}) m "
+        "WHERE models.run_id = m.run_id AND models.step = m.step"
+    )
+    keep_waiting(connection)
+    connection.execute("DROP TABLE measure_rows")
+    return True
+
+
+def _types(connection: Connection, table: str) -> dict[str, str]:
+    described = connection.execute(f"DESCRIBE {table}").fetchall()
+    return {name: kind for name, kind, *_ in described}

@@ -1,0 +1,288 @@
+"""The tables of the index, filled from the metadata files of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from catalog.in_place import keep_repeats, make_views, too_large
+from catalog.manifest import Manifest
+from catalog.measures import newest_sql
+from catalog.metadata import check_size, metadata_paths, parquet_source, with_origin
+from catalog.schema import empty
+
+_MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
+"""The main file of a shard is the first of these kinds that it has."""
+
+STORED = ("runs", "checkpoints", "tensors", "chunks")
+"""Metadata that is copied into the index; the rest stays in Parquet."""
+
+BATCH = 2_000_000
+"""Rows of `models` that are joined and sorted at a time, to bound memory."""
+
+Connection = duckdb.DuckDBPyConnection
+
+
+def connect(path: str | Path = ":memory:") -> Connection:
+    """A connection that writes nothing to stdout.
+
+    DuckDB draws its own progress bar there when a query takes seconds, into the midst
+    of what a command prints.
+    """
+    connection = duckdb.connect(str(path))
+    connection.execute("SET enable_progress_bar_print = false")
+    return connection
+
+
+def build(
+    connection: Connection,
+    root: Path,
+    manifests: Sequence[Manifest],
+    *,
+    in_place: bool = False,
+) -> None:
+    """Fill an empty database from the metadata files of the manifests.
+
+    With ``in_place`` it gets no ``checkpoints`` and ``models``: `view_in_place` makes them.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a metadata file is missing or is not the one that was committed.
+    duckdb.Error
+        If what was committed does not fit together.
+    """
+    shards_table(connection, manifests, "CREATE TABLE shards AS")
+    for table in STORED:
+        if not in_place or table != "checkpoints":
+            _copy(connection, root, manifests, table)
+    source = "checkpoints"
+    if in_place:
+        source = parquet_source(metadata_paths(root, manifests, "checkpoints"))
+    _remove_tombstoned(connection, root, manifests, source)
+    if in_place:
+        keep_repeats(connection, source)
+    _keep_first_commits(connection)
+    measures = [m for m in manifests if m.content == "measures"]
+    columns = measure_columns(measures)
+    newest = "SELECT NULL::VARCHAR AS run_id, NULL::BIGINT AS step WHERE false"
+    connection.execute(f"CREATE TABLE pz_waiting AS {newest}")
+    if columns:
+        packs = [m for m in manifests if m.content == "pack"]
+        measure_rows(connection, root, [*measures, *packs])
+        if not in_place:
+            keep_waiting(connection)
+        newest = newest_sql("measure_rows", columns)
+    connection.execute(f"CREATE TABLE pz_newest AS {newest}")
+    connection.execute("DROP TABLE IF EXISTS measure_rows")
+    if not in_place:
+        _fill_models(connection, manifests)
+        connection.execute("DROP TABLE pz_newest")
+
+
+def view_in_place(
+    connection: Connection, root: Path, manifests: Sequence[Manifest]
+) -> None:
+    """Make the views that stand for the big tables, if the index does not have these.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a file of checkpoints is missing or has another length than committed.
+    """
+    if not too_large(manifests):
+        return
+    files = [m.own["checkpoints"] for m in manifests if "checkpoints" in m.own]
+    for file in files:  # their hashes were checked when the index was built
+        check_size(root / file.path, file.bytes)
+    paths = [str(root / file.path) for file in files]
+    packed = any(m.content == "pack" for m in manifests)
+    make_views(connection, paths, parquet_source, packed=packed)
+
+
+def _fill_models(connection: Connection, manifests: Sequence[Manifest]) -> None:
+    """Make ``models``, a batch of whole shards at a time: one sort would not fit."""
+    batch = "SELECT * FROM checkpoints WHERE rowid >= {} AND rowid < {}"
+    ids = f"run_id IN (SELECT run_id FROM ({batch}))"
+    select = f"""SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
+        FROM ({batch}) c JOIN (FROM runs WHERE {ids}) r USING (run_id)
+        JOIN shards s USING (shard)
+        LEFT JOIN (FROM pz_newest WHERE {ids}) m USING (run_id, step)
+        ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"""
+    verb = "CREATE TABLE models AS"
+    for first, last in _batches(connection, manifests):
+        connection.execute(f"{verb} {select.format(*[first, last] * 3)}")
+        verb = "INSERT INTO models"
+
+
+def _batches(
+    connection: Connection, manifests: Sequence[Manifest]
+) -> list[tuple[int, int]]:
+    """Ranges of rows of ``checkpoints`` that may be sorted one after the other."""
+    kind = "checkpoints"
+    rows = [(m.sequence, m.own[kind].rows) for m in manifests if kind in m.own]
+    total = connection.execute("SELECT count(*) FROM checkpoints").fetchall()[0][0]
+    if sum(count for _, count in rows) != total:
+        return [(0, total)]  # some came twice: the table is in another order
+    ranges, first, last = [], 0, 0
+    for i, (sequence, count) in enumerate(rows):
+        if last - first >= BATCH and sequence != rows[i - 1][0]:
+            ranges.append((first, last))
+            first = last
+        last += count
+    return [*ranges, (first, last)]
+
+
+def _copy(
+    connection: Connection, root: Path, manifests: Sequence[Manifest], table: str
+) -> None:
+    paths = metadata_paths(root, manifests, table)
+    if not paths:
+        connection.register("_empty", empty(table))
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM _empty")
+        connection.unregister("_empty")
+        return
+    source = with_origin(paths) if table == "runs" else parquet_source(paths)
+    shard = {"runs": "pz_shard", "tensors": None}.get(table, "shard")
+    packed = shard and any(m.content == "pack" for m in manifests)
+    # A pack may hold rows of shards that were given up after it was written.
+    only = f"WHERE {shard} IN (SELECT shard FROM shards)" if packed else ""
+    connection.execute(f"CREATE TABLE {table} AS FROM {source} {only}")
+
+
+def _remove_tombstoned(
+    connection: Connection, root: Path, manifests: Sequence[Manifest], checkpoints: str
+) -> None:
+    """Drop what was removed after it was committed, and runs that have nothing left.
+
+    A removed checkpoint that is committed again, exists again. Rows that stay in
+    Parquet are listed in ``pz_removed``, those of a table are deleted.
+    """
+    connection.execute(
+        "CREATE TABLE pz_removed (shard VARCHAR, run_id VARCHAR, step BIGINT)"
+    )
+    paths = metadata_paths(root, manifests, "tombstones")
+    if not paths:
+        return
+    connection.execute(
+        f"""INSERT INTO pz_removed SELECT c.shard, c.run_id, c.step
+        FROM {checkpoints} c JOIN shards s USING (shard) JOIN (
+            SELECT t.run_id, t.step, max(ts.sequence) AS sequence
+            FROM {with_origin(paths)} t JOIN shards ts ON ts.shard = t.pz_shard
+            GROUP BY ALL) r USING (run_id, step)
+        WHERE s.sequence < r.sequence"""
+    )
+    left = f"{checkpoints} ANTI JOIN pz_removed USING (shard, run_id, step)"
+    connection.execute(
+        f"""DELETE FROM runs WHERE run_id IN (SELECT run_id FROM pz_removed) AND
+        (pz_shard, run_id) NOT IN (SELECT (shard, run_id) FROM {left})"""
+    )
+    if checkpoints == "checkpoints":
+        connection.execute(f"CREATE OR REPLACE TABLE checkpoints AS FROM {left}")
+        connection.execute("DELETE FROM pz_removed")
+
+
+def _keep_first_commits(connection: Connection) -> None:
+    """Of equal runs, checkpoints and tensors committed twice, keep the first."""
+    for table, key, shard in (
+        ("runs", "run_id", "pz_shard"),
+        ("checkpoints", "run_id, step", "shard"),
+        ("tensors", "arch_id, position", None),
+    ):
+        columns = f"DISTINCT ON ({key}) t.*" if shard else "DISTINCT t.*"
+        if table not in tables_of(connection):
+            continue
+        exclude = " EXCLUDE (pz_shard)" if table == "runs" else ""
+        # Equal hashes of unequal keys only cost the query that then looks for repeats.
+        total, distinct = connection.execute(
+            f"SELECT count(*), count(DISTINCT hash({key})) FROM {table}"
+        ).fetchall()[0]
+        if total == distinct:
+            if table == "runs":
+                connection.execute("ALTER TABLE runs DROP COLUMN IF EXISTS pz_shard")
+            continue
+        order = (
+            f"JOIN shards s ON s.shard = t.{shard} ORDER BY {key}, s.sequence, s.sha256"
+            if shard
+            else ""
+        )
+        connection.execute(
+            f"CREATE OR REPLACE TABLE {table} AS SELECT *{exclude} FROM "
+            f"(SELECT {columns} FROM {table} t {order})"
+        )
+
+
+def shards_table(connection: Connection, manifests: Sequence[Manifest], verb: str) -> None:
+    """Put a row for every shard into ``shards``; the verb makes it or inserts."""
+    rows = []
+    for manifest in manifests:
+        kind = next(k for k in _MAIN if k in manifest.files)
+        file = manifest.files[kind]
+        rows.append(
+            {
+                "shard": manifest.shard,
+                "content": manifest.content,
+                "sequence": manifest.sequence,
+                "created": manifest.created,
+                "writer": manifest.writer,
+                "arch_id": manifest.arch_id,
+                "layout_id": manifest.layout_id,
+                "path": manifest.own[kind].path if kind in manifest.own else None,
+                "rows": file.rows,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+            }
+        )
+    table = pa.Table.from_pylist(rows, schema=empty("shards").schema)
+    connection.register("_rows", table)
+    connection.execute(f"{verb} SELECT * FROM _rows")
+    connection.unregister("_rows")
+
+
+def measure_rows(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
+    """Measures with the rank of their commit, as table ``measure_rows``."""
+    paths = metadata_paths(root, manifests, "measures")
+    ordered = sorted(manifests, key=lambda m: m.order)
+    ranks = pa.table(
+        {
+            "pz_shard": [m.shard for m in ordered],
+            "pz_rank": pa.array(range(len(ordered)), pa.int32()),
+        }
+    )
+    connection.register("_ranks", ranks)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE measure_rows AS "
+        "SELECT f.* EXCLUDE (pz_shard, measure, measure_id, provenance), k.pz_rank "
+        f"FROM {with_origin(paths)} f JOIN _ranks k USING (pz_shard)"
+    )
+    connection.unregister("_ranks")
+
+
+def keep_waiting(connection: Connection) -> None:
+    """Remember which checkpoints of ``measure_rows`` have not come yet."""
+    connection.execute(
+        "INSERT INTO pz_waiting SELECT run_id, step FROM measure_rows "
+        "ANTI JOIN checkpoints USING (run_id, step)"
+    )
+
+
+def measure_columns(measures: Sequence[Manifest]) -> list[str]:
+    """Result columns in the spelling of their first commit, as SQL ignores case."""
+    spelled: dict[bytes, str] = {}
+    for manifest in measures:
+        for column in manifest.measure_columns:
+            spelled.setdefault(spelling(column), column)
+    return list(spelled.values())
+
+
+def spelling(column: str) -> bytes:
+    """What SQL compares: the name with the case of ASCII letters ignored."""
+    return column.encode().lower()
+
+
+def tables_of(connection: Connection) -> set[str]:
+    """Tables that a database has: an index in place lacks the big ones."""
+    return {row[0] for row in connection.execute("SHOW TABLES").fetchall()}

@@ -1,0 +1,70 @@
+"""The small Parquet files of metadata: proven to be what was committed, and read by SQL."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from catalog.errors import ShardCorrupt
+from catalog.manifest import Manifest
+
+
+def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list[str]:
+    """Metadata files of one kind, each proven to be what its manifest says.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a file is absent or is not the one that was committed.
+    """
+    paths = []
+    for manifest in manifests:
+        if kind not in manifest.own:
+            continue
+        file = manifest.own[kind]
+        path = root / file.path
+        check_size(path, file.bytes)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+            raise ShardCorrupt(
+                f"{path} is not the file that was committed (its sha256 differs). Run "
+                "'phasezoo verify', then fetch or train the shard again."
+            )
+        paths.append(str(path))
+    return paths
+
+
+def check_size(path: Path, expected: int) -> None:
+    """Raise `ShardCorrupt` unless the file is there with the size it should have."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise ShardCorrupt(
+            f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
+            "then fetch the shard again. To give it up, delete its manifest and HEAD."
+        ) from error
+    if size != expected:
+        raise ShardCorrupt(
+            f"{path} has {size:,} bytes, its manifest says {expected:,}: it is "
+            "truncated or altered. Run 'phasezoo verify', then fetch or train it again."
+        )
+
+
+def parquet_source(paths: Sequence[str]) -> str:
+    """SQL for the union by name of metadata files."""
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+
+
+def with_origin(paths: Sequence[str]) -> str:
+    """SQL for the union by name of metadata files, with ``pz_shard`` for every row.
+
+    A pack has that column; the files of one shard are called as it is.
+    """
+    listed = parquet_source(paths)[:-1]
+    no_pack = "SELECT NULL::VARCHAR AS pz_shard WHERE false"
+    return (
+        f"(SELECT * EXCLUDE (pz_file) REPLACE (coalesce(pz_shard, "
+        f"parse_filename(pz_file, true)) AS pz_shard) FROM (FROM {listed}, "
+        f"filename='pz_file') UNION ALL BY NAME {no_pack}))"
+    )
