@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from blake3 import blake3
 
@@ -48,13 +49,10 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
     tables = {}
     for kind in ("chunks", "tensor_stats"):
         try:
-            tables[kind] = pq.read_table(
-                root / holder.files[kind].path,
-                partitioning=None,
-                columns=_COLUMNS[kind],
-                filters=[("shard", "=", manifest.shard)],
-            )
-            tables[kind].validate(full=True)
+            with pq.ParquetFile(root / holder.files[kind].path) as file:
+                table = file.read(columns=["shard", *_COLUMNS[kind]])
+            table.validate(full=True)
+            tables[kind] = table.filter(pc.equal(table["shard"], manifest.shard))
         except (OSError, pa.ArrowException, KeyError) as error:
             return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
     recorded = _recorded(tables["tensor_stats"])
