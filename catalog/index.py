@@ -25,7 +25,8 @@ import pyarrow as pa
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
 from catalog.in_place import keep_repeats, make_views, merge_newest, too_large
-from catalog.manifest import Manifest
+from catalog.inside import check_inside
+from catalog.manifest import File, Manifest
 from catalog.measures import newest_sql, quoted
 from catalog.schema import empty
 from catalog.snapshot import Snapshot
@@ -69,6 +70,7 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
     newer one is built.
     """
     path = index_path(folder, snapshot)
+    check_inside(folder.root, path)
     if path.exists():
         return path
     temporary = folder.cache / f".{secrets.token_hex(8)}.duckdb.tmp"
@@ -194,7 +196,7 @@ def view_in_place(
         return
     files = [m.own["checkpoints"] for m in manifests if "checkpoints" in m.own]
     for file in files:  # their hashes were checked when the index was built
-        check_size(root / file.path, file.bytes)
+        check_size(root, file)
     paths = [str(root / file.path) for file in files]
     packed = any(m.content == "pack" for m in manifests)
     make_views(connection, paths, parquet_source, packed=packed)
@@ -246,9 +248,10 @@ def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list
         if kind not in manifest.own:
             continue
         file = manifest.own[kind]
-        path = root / file.path
-        check_size(path, file.bytes)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+        path = check_size(root, file)
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if digest != file.sha256:
             raise ShardCorrupt(
                 f"{path} is not the file that was committed (its sha256 differs). Run "
                 "'phasezoo verify', then fetch or train the shard again."
@@ -257,8 +260,10 @@ def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list
     return paths
 
 
-def check_size(path: Path, expected: int) -> None:
-    """Raise `ShardCorrupt` unless the file is there with the size it should have."""
+def check_size(root: Path, file: File) -> Path:
+    """Path of a file; `ShardCorrupt` unless it is inside, with the size it should have."""
+    path, expected = root / file.path, file.bytes
+    check_inside(root, path)
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
@@ -271,6 +276,7 @@ def check_size(path: Path, expected: int) -> None:
             f"{path} has {size:,} bytes, its manifest says {expected:,}: it is "
             "truncated or altered. Run 'phasezoo verify', then fetch or train it again."
         )
+    return path
 
 
 def parquet_source(paths: Sequence[str]) -> str:

@@ -265,7 +265,7 @@ def check_format(version: Any, where: str) -> None:
         )
 
 
-def parse_json(path: Path, sha256: str = "") -> Any:
+def parse_json(folder: Folder, path: Path, sha256: str = "") -> Any:
     """Parse a JSON file of the catalogue.
 
     Raises
@@ -274,7 +274,7 @@ def parse_json(path: Path, sha256: str = "") -> Any:
         If it is missing, not JSON, or has another digest than the one given.
     """
     try:
-        data = path.read_bytes()
+        data = folder.read(path)
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             raise ShardCorrupt(
                 f"{path} is not what HEAD names (its sha256 differs). Delete HEAD: it is "
@@ -292,7 +292,7 @@ def parse_json(path: Path, sha256: str = "") -> Any:
 def read_manifest(folder: Folder, shard: str) -> Manifest:
     """Read and check the commit record of one shard."""
     path = folder.manifest(shard)
-    manifest = Manifest.from_json(parse_json(path), str(path))
+    manifest = Manifest.from_json(parse_json(folder, path), str(path))
     if manifest.shard != shard:
         raise ShardCorrupt(f"{path} is the manifest of shard {manifest.shard!r}.")
     return manifest

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from catalog.dtypes import Array, dtype
 from catalog.errors import LayoutMismatch, ShardCorrupt
+from catalog.inside import check_inside
 from catalog.layout import Layout, Param
 from catalog.manifest import Manifest
 from catalog.names import canonical_json, escape
@@ -88,6 +89,7 @@ class ShardReader:
     ) -> None:
         self.path, self.layout = path, layout
         self._manifest, self._chunks = manifest, chunks
+        check_inside(path.parents[2], path)  # weights/<arch_id>/<shard>.parquet
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:

@@ -107,7 +107,7 @@ def read_head(folder: Folder) -> Snapshot:
 
 def _head_text(folder: Folder) -> bytes | None:
     try:
-        return folder.head.read_bytes()
+        return folder.read(folder.head)
     except FileNotFoundError:
         return None
 
@@ -149,7 +149,7 @@ def read_snapshot(folder: Folder, version: int) -> Snapshot:
 
 def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     path = folder.snapshot(version)
-    value = parse_json(path, sha256)
+    value = parse_json(folder, path, sha256)
     if not isinstance(value, dict) or not isinstance(value.get("shards"), list):
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))

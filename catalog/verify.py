@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from catalog.errors import CatalogError
 from catalog.folder import Folder
+from catalog.inside import check_inside
 from catalog.manifest import File, Manifest, parse_json, read_manifest
 from catalog.snapshot import Snapshot, read_head
 
@@ -117,7 +118,9 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
     except CatalogError as error:
         wrong(folder.head, "", str(error))
         head = Snapshot(0, ())
-    listed = parse_json(folder.snapshot(head.version))["shards"] if head.version else []
+    listed = []
+    if head.version:
+        listed = parse_json(folder, folder.snapshot(head.version))["shards"]
     recorded = {value["shard"]: value for value in listed}
     found = {}
     for shard in sorted(folder.manifest_names()):
@@ -134,7 +137,7 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
                 version = f"snapshot {head.version}"
                 wrong(path, shard, f"manifest is missing; {version} still names it")
             found[shard] = manifest
-        elif parse_json(path) != recorded[shard]:
+        elif parse_json(folder, path) != recorded[shard]:
             detail = f"manifest differs from the one in snapshot {head.version}"
             wrong(path, shard, detail)
     return list(Snapshot.of(head.version, found.values(), head.dropped).manifests)
@@ -149,9 +152,13 @@ def _check(
         return Problem(file.path, manifest.shard, detail)
 
     try:
+        check_inside(root, path)
         size = path.stat().st_size
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except CatalogError as error:
+        yield wrong(str(error))
+        return
     except OSError as error:
         yield wrong(f"cannot be read: {error.strerror}")
         return
