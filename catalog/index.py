@@ -271,6 +271,8 @@ def check_size(root: Path, file: File) -> Path:
             f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
             "then fetch the shard again. To give it up, delete its manifest and HEAD."
         ) from error
+    except OSError as error:
+        raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if size != expected:
         raise ShardCorrupt(
             f"{path} has {size:,} bytes, its manifest says {expected:,}: it is "

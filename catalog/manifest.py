@@ -167,10 +167,9 @@ class _Checked:
 
     def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
         if not ok:
-            text = repr(shown)
-            text = text if len(text) < 120 else text[:117] + "..."
             raise ShardCorrupt(
-                f"{self.where} is not a valid manifest: expected {what}. Got {text}. "
+                f"{self.where} is not a valid manifest: expected {what}. Got "
+                f"{_shown(shown)}. "
                 "Run 'phasezoo verify' and fetch or train the shard again."
             )
         return value
@@ -239,6 +238,15 @@ class _Checked:
         )
 
 
+def _shown(value: Any) -> str:
+    """A value for an error, however long or deep it is."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} of many levels"
+    return text if len(text) < 120 else text[:117] + "..."
+
+
 def _is_column(name: Any) -> bool:
     return isinstance(name, str) and name.isprintable()
 
@@ -257,7 +265,7 @@ def check_format(version: Any, where: str) -> None:
         and all(isinstance(v, int) and not isinstance(v, bool) for v in version)
     )
     if not ok:
-        raise ShardCorrupt(f"{where} states no format version. Got {version!r}.")
+        raise ShardCorrupt(f"{where} states no format version. Got {_shown(version)}.")
     if version[0] > FORMAT[0]:
         raise CatalogError(
             f"{where} has format {version[0]}.{version[1]}; this phasezoo reads up to "

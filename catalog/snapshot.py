@@ -153,6 +153,8 @@ def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     if not isinstance(value, dict) or not isinstance(value.get("shards"), list):
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))
+    if value.get("version", version) != version:
+        raise ShardCorrupt(f"{path} is another version. Run 'phasezoo verify'.")
     dropped = value.get("dropped", [])
     names = isinstance(dropped, list) and all(isinstance(d, str) for d in dropped)
     if not names or not all(SHARD_NAME.fullmatch(d) for d in dropped):

@@ -185,16 +185,21 @@ def _locate(root: Path, manifest: Manifest, holder: Manifest, size: int) -> Iter
             )
             for kind in ("chunks", "tensor_stats")
         }
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, LookupError) as error:
         yield f"rows cannot be told: the shard's metadata cannot be read ({error})"
         return
     hashes = {
         (row["tensor"], row["row"]): row["blake3"]
         for row in tables["tensor_stats"].select(["tensor", "row", "blake3"]).to_pylist()
     }
-    bad = 0
+    bad, rows = 0, manifest.files["weights"].rows
     data = np.memmap(root / manifest.files["weights"].path, np.uint8, "r") if size else b""
     for chunk in tables["chunks"].to_pylist():
+        numbers = [chunk[name] for name in ("first_row", "rows", "offset", "row_bytes")]
+        sound = all(isinstance(n, int) and n >= 0 for n in numbers)
+        if not sound or chunk["rows"] > rows:
+            yield f"rows cannot be told: chunks/ says {numbers} for {chunk['tensor']!r}"
+            return
         for i in range(chunk["rows"]):
             row, start = (
                 chunk["first_row"] + i,
