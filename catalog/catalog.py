@@ -236,7 +236,7 @@ class Catalog:
             raise CatalogError(f"SQL error. {error}") from error
 
     def _fingerprints(self, shards: list[str]) -> pa.Table:
-        known = self.snapshot.shards
+        known = self.snapshot.shards  # the readers of these shards were opened before
         holders = {known[shard].pack or shard for shard in shards}
         manifests = [known[shard] for shard in sorted(holders)]
         source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
@@ -247,14 +247,24 @@ class Catalog:
 
     def _reader(self, shard: str) -> ShardReader:
         if shard not in self._shard_readers:
-            manifest = self.snapshot.shards[shard]
-            rows = self._connection.execute(
+            manifest = self.snapshot.shards.get(shard)
+            if manifest is None or "weights" not in manifest.files:
+                raise ShardCorrupt(
+                    f"checkpoints/ names weights in shard {shard!r}, which has none. Run "
+                    "'phasezoo verify', then fetch or train it again."
+                )
+            rows = self._of_shard(
                 'SELECT tensor, first_row, rows, "offset", row_bytes FROM chunks '
                 "WHERE shard = ? ORDER BY tensor, first_row",
-                [shard],
-            ).fetchall()
+                shard,
+            )
             chunks: dict[str, list[Chunk]] = {}
             for row in rows:
+                if not all(isinstance(number, int) for number in row[1:]):
+                    raise ShardCorrupt(
+                        f"chunks/ of shard {shard}: expected numbers for tensor "
+                        f"{row[0]!r}. Got {row[1:]}. Run 'phasezoo verify'."
+                    )
                 chunks.setdefault(row[0], []).append(Chunk(*row))
             path = self.root / manifest.files["weights"].path
             layout = self.layout(manifest.arch_id)
@@ -265,9 +275,18 @@ class Catalog:
         return self._shard_readers[shard]
 
     def _rows_of(self, shard: str) -> list[tuple[int, str, int]]:
-        return self._connection.execute(
-            'SELECT "row", run_id, step FROM checkpoints WHERE shard = ?', [shard]
-        ).fetchall()
+        return self._of_shard(
+            'SELECT "row", run_id, step FROM checkpoints WHERE shard = ?', shard
+        )
+
+    def _of_shard(self, query: str, shard: str) -> list[Any]:
+        try:
+            return self._connection.execute(query, [shard]).fetchall()
+        except duckdb.Error as error:
+            raise ShardCorrupt(
+                f"The index of {self.root} cannot be read: {error}. Run 'phasezoo verify'; "
+                "if it reports nothing, delete cache/, which is rebuilt."
+            ) from error
 
     @cached_property
     def _layouts(self) -> dict[str, Layout]:
@@ -276,7 +295,13 @@ class Catalog:
         for row in rows.to_pylist():
             param = {"name": row["tensor"], **row}
             grouped.setdefault(row["arch_id"], []).append(param)
-        return {arch_id: Layout.from_json(rows) for arch_id, rows in grouped.items()}
+        try:
+            return {arch: Layout.from_json(rows) for arch, rows in grouped.items()}
+        except (TypeError, KeyError, ValueError) as error:
+            raise ShardCorrupt(
+                f"tensors/ of {self.root} holds no layout: {error}. Run 'phasezoo verify', "
+                "then fetch or train the shard again."
+            ) from error
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:

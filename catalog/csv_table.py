@@ -16,6 +16,7 @@ from pyarrow import csv
 
 from catalog.errors import CatalogError
 from catalog.foreign import Scalar
+from catalog.formats.bomb import check_text
 
 _INT = r"^-?(0|[1-9][0-9]{0,17})$"
 _FLOAT = r"^-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]+)"
@@ -92,6 +93,7 @@ def read_csv(path: Path) -> CsvTable:
     """
     try:
         names = csv_header(path)
+        check_text(path)
         table = csv.read_csv(
             path,
             parse_options=csv.ParseOptions(newlines_in_values=True),

@@ -53,18 +53,26 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
                 table = file.read(columns=["shard", *_COLUMNS[kind]])
             table.validate(full=True)
             tables[kind] = table.filter(pc.equal(table["shard"], manifest.shard))
-        except (OSError, pa.ArrowException, KeyError) as error:
+        except (OSError, pa.ArrowException, LookupError) as error:
             return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
     recorded = _recorded(tables["tensor_stats"])
+    total = manifest.files["weights"].rows
     wrong: list[str] = []
     with (root / manifest.files["weights"].path).open("rb", buffering=0) as file:
         for chunk in tables["chunks"].to_pylist():
-            first, rows, length = chunk["first_row"], chunk["rows"], chunk["row_bytes"]
+            numbers = [chunk[key] for key in ("first_row", "rows", "offset", "row_bytes")]
+            if (
+                not all(isinstance(n, int) and n >= 0 for n in numbers)
+                or numbers[1] > total
+            ):
+                name = chunk["tensor"]
+                return [f"rows cannot be told: chunks/ says {numbers} for {name!r}"]
+            first, rows, offset, length = numbers
             expected = recorded.get(chunk["tensor"], b"")
             each = max(1, _READ // max(length, 1))
             for start in range(0, rows, each):
                 count = min(each, rows - start)
-                file.seek(chunk["offset"] + start * length)
+                file.seek(offset + start * length)
                 found = _hashes(file.read(count * length), count, length)
                 at = _HASH * (first + start)
                 right = expected[at : at + _HASH * count]

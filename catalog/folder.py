@@ -16,7 +16,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, ShardCorrupt
+from catalog.inside import check_inside
 
 KINDS = (
     "runs",
@@ -36,6 +37,9 @@ DATA_PATH = re.compile(
     rf"(?:weights/[a-z0-9]+(?:-[a-z0-9]+)*|{'|'.join(KINDS)})/({_SHARD})\.parquet"
 )
 """The only paths that a manifest may name; group 1 is the shard."""
+
+LARGEST_RECORD = 1 << 30
+"""Bytes of a manifest or snapshot above which it is not parsed."""
 
 
 class Folder:
@@ -72,6 +76,30 @@ class Folder:
         """Shards that have a commit record."""
         return {path.stem for path in (self.root / "manifests").glob("*.json")}
 
+    def read(self, path: Path) -> bytes:
+        """Content of HEAD, a snapshot or a manifest.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        ShardCorrupt
+            If it cannot be read, is too large, or leads outside.
+        """
+        check_inside(self.root, path)
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > LARGEST_RECORD:
+                    raise ShardCorrupt(f"{path} has {size:,} bytes: no commit record.")
+                return file.read(size)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if isinstance(error, CatalogError):
+                raise
+            raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
+
     def create(self) -> None:
         """Make the folder, or raise if it cannot be written.
 
@@ -82,6 +110,7 @@ class Folder:
         """
         with self.writing():
             for name in ("manifests", "snapshots", "writers"):
+                check_inside(self.root, self.root / name)
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             probe = self.root / "writers" / f".{secrets.token_hex(6)}.tmp"
             probe.write_bytes(b"probe")
@@ -114,6 +143,7 @@ class Folder:
         new = [path for path in files if not path.exists()]
         try:
             for path, data in files.items():
+                check_inside(self.root, path.parent)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 ready[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
                 with ready[path].open("wb") as file:
@@ -140,6 +170,7 @@ class Folder:
     def lock(self, name: str = "commit") -> Iterator[None]:
         """Hold the named lock; short critical sections only."""
         path = self.root / "writers" / f"{name}.lock"
+        check_inside(self.root, path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -149,6 +180,8 @@ class Folder:
         """Names of the writers whose process still runs."""
         living = set()
         for path in (self.root / "writers").glob("*.writer"):
+            if path.is_symlink():
+                continue  # no writer makes one
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,7 +195,7 @@ class Folder:
         Call it under the commit lock. Files are listed before writers are looked at:
         a writer that starts in between has none of the listed files.
         """
-        files = [p for p in self.root.rglob("*") if p.is_file() and self._swept(p)]
+        files = [p for p in self.root.rglob("*") if _regular(p) and self._swept(p)]
         living = self.living_writers()
         found = []
         for path in files:
@@ -189,6 +222,11 @@ class Folder:
             return inside[0] == "writers"
         ours = SHARD_NAME.fullmatch(path.stem) and path.suffix == ".parquet"
         return bool(ours) and inside[0] in ("weights", *KINDS)
+
+
+def _regular(path: Path) -> bool:
+    """Whether it is a file and no link: links are not ours to delete."""
+    return path.is_file() and not path.is_symlink()
 
 
 def write_outside(path: Path, text: str) -> None:

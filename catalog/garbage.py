@@ -18,6 +18,7 @@ from catalog.catalog import Catalog
 from catalog.compaction import names, pack
 from catalog.errors import CatalogError
 from catalog.folder import Folder
+from catalog.inside import check_inside
 from catalog.manifest import Manifest, read_manifest
 from catalog.metadata import metadata_paths, parquet_source, with_origin
 from catalog.snapshot import (
@@ -173,6 +174,7 @@ def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
     for manifest in superseded:
         for file in manifest.files.values():
             path = folder.root / file.path
+            check_inside(folder.root, path)
             if file.path not in needed and path.exists():
                 files.append(path)
     return [*snapshots, *first, *last, *dict.fromkeys(files)]

@@ -16,6 +16,7 @@ from catalog.columns import Columns
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats import find_format
+from catalog.inside import check_source
 from catalog.intake import Intake
 from catalog.parts import Parts
 
@@ -113,6 +114,7 @@ def import_source(
         it was before.
     """
     path = Path(source)
+    check_source(path)
     reader = find_format(format, path)
     beside = None if metadata is None else Path(metadata)
     if beside is not None and not beside.is_file():

@@ -23,6 +23,7 @@ from catalog.folder import Folder
 from catalog.in_place import too_large
 from catalog.index_extend import extend
 from catalog.index_tables import Connection, build, connect, tables_of
+from catalog.inside import check_inside
 from catalog.snapshot import Snapshot
 
 VERSION = 4
@@ -42,6 +43,7 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
     newer one is built.
     """
     path = index_path(folder, snapshot)
+    check_inside(folder.root, path)
     if path.exists():
         return path
     temporary = folder.cache / f".{secrets.token_hex(8)}.duckdb.tmp"

@@ -97,7 +97,7 @@ def view_in_place(
         return
     files = [m.own["checkpoints"] for m in manifests if "checkpoints" in m.own]
     for file in files:  # their hashes were checked when the index was built
-        check_size(root / file.path, file.bytes)
+        check_size(root, file)
     paths = [str(root / file.path) for file in files]
     packed = any(m.content == "pack" for m in manifests)
     make_views(connection, paths, parquet_source, packed=packed)

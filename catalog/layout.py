@@ -24,6 +24,7 @@ from catalog.dtypes import Array, dtype
 from catalog.errors import LayoutMismatch, NotFound, closest
 from catalog.names import content_id
 
+_LIMIT = 1 << 50
 ROLES = ("parameter", "buffer", "counter", "constant")
 
 
@@ -62,6 +63,10 @@ class Param:
         object.__setattr__(self, "axes", axes)
         if any(size < 0 for size in shape):
             raise LayoutMismatch(f"Tensor {self.name!r} has a negative size: {shape}.")
+        if math.prod(max(size, 1) for size in shape) >= _LIMIT:
+            raise LayoutMismatch(
+                f"Tensor {self.name!r} of shape {shape} has 2^50 values or more."
+            )
         if len(axes) != len(shape):
             raise LayoutMismatch(
                 f"Tensor {self.name!r} has {len(shape)} axes {shape} but "

@@ -168,10 +168,9 @@ class _Checked:
 
     def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
         if not ok:
-            text = repr(shown)
-            text = text if len(text) < 120 else text[:117] + "..."
             raise ShardCorrupt(
-                f"{self.where} is not a valid manifest: expected {what}. Got {text}. "
+                f"{self.where} is not a valid manifest: expected {what}. Got "
+                f"{_shown(shown)}. "
                 "Run 'phasezoo verify' and fetch or train the shard again."
             )
         return value
@@ -240,6 +239,15 @@ class _Checked:
         )
 
 
+def _shown(value: Any) -> str:
+    """A value for an error, however long or deep it is."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} of many levels"
+    return text if len(text) < 120 else text[:117] + "..."
+
+
 def _is_column(name: Any) -> bool:
     return isinstance(name, str) and name.isprintable()
 
@@ -258,7 +266,7 @@ def check_format(version: Any, where: str) -> None:
         and all(isinstance(v, int) and not isinstance(v, bool) for v in version)
     )
     if not ok:
-        raise ShardCorrupt(f"{where} states no format version. Got {version!r}.")
+        raise ShardCorrupt(f"{where} states no format version. Got {_shown(version)}.")
     if version[0] > FORMAT[0]:
         raise CatalogError(
             f"{where} has format {version[0]}.{version[1]}; this phasezoo reads up to "
@@ -266,7 +274,7 @@ def check_format(version: Any, where: str) -> None:
         )
 
 
-def parse_json(path: Path, sha256: str = "") -> Any:
+def parse_json(folder: Folder, path: Path, sha256: str = "") -> Any:
     """Parse a JSON file of the catalogue.
 
     Raises
@@ -274,13 +282,13 @@ def parse_json(path: Path, sha256: str = "") -> Any:
     ShardCorrupt
         If it is missing, not JSON, or has another digest than the one given.
     """
-    return loads(path, read_bytes(path, sha256))
+    return loads(path, read_bytes(folder, path, sha256))
 
 
-def read_bytes(path: Path, sha256: str = "") -> bytes:
+def read_bytes(folder: Folder, path: Path, sha256: str = "") -> bytes:
     """Read a JSON file, and compare its digest if one is given; see `parse_json`."""
     try:
-        data = path.read_bytes()
+        data = folder.read(path)
     except FileNotFoundError as error:
         raise ShardCorrupt(f"{path} is missing. Run 'phasezoo verify'.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
@@ -304,7 +312,7 @@ def loads(path: Path, data: bytes) -> Any:
 def read_manifest(folder: Folder, shard: str) -> Manifest:
     """Read and check the commit record of one shard."""
     path = folder.manifest(shard)
-    manifest = Manifest.from_json(parse_json(path), str(path))
+    manifest = Manifest.from_json(parse_json(folder, path), str(path))
     if manifest.shard != shard:
         raise ShardCorrupt(f"{path} is the manifest of shard {manifest.shard!r}.")
     return manifest

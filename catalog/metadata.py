@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from catalog.errors import ShardCorrupt
-from catalog.manifest import Manifest
+from catalog.inside import check_inside
+from catalog.manifest import File, Manifest
 
 
 def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list[str]:
@@ -23,9 +24,10 @@ def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list
         if kind not in manifest.own:
             continue
         file = manifest.own[kind]
-        path = root / file.path
-        check_size(path, file.bytes)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+        path = check_size(root, file)
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if digest != file.sha256:
             raise ShardCorrupt(
                 f"{path} is not the file that was committed (its sha256 differs). Run "
                 "'phasezoo verify', then fetch or train the shard again."
@@ -34,8 +36,10 @@ def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list
     return paths
 
 
-def check_size(path: Path, expected: int) -> None:
-    """Raise `ShardCorrupt` unless the file is there with the size it should have."""
+def check_size(root: Path, file: File) -> Path:
+    """Path of a file; `ShardCorrupt` unless it is inside, with the size it should have."""
+    path, expected = root / file.path, file.bytes
+    check_inside(root, path)
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
@@ -43,11 +47,14 @@ def check_size(path: Path, expected: int) -> None:
             f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
             "then fetch the shard again. To give it up, delete its manifest and HEAD."
         ) from error
+    except OSError as error:
+        raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if size != expected:
         raise ShardCorrupt(
             f"{path} has {size:,} bytes, its manifest says {expected:,}: it is "
             "truncated or altered. Run 'phasezoo verify', then fetch or train it again."
         )
+    return path
 
 
 def parquet_source(paths: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from catalog.dtypes import Array, dtype
 from catalog.errors import LayoutMismatch, ShardCorrupt
+from catalog.inside import check_inside
 from catalog.layout import Layout, Param
 from catalog.manifest import Manifest
 from catalog.names import canonical_json, escape
@@ -88,6 +89,7 @@ class ShardReader:
     ) -> None:
         self.path, self.layout = path, layout
         self._manifest, self._chunks = manifest, chunks
+        check_inside(path.parents[2], path)  # weights/<arch_id>/<shard>.parquet
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -95,6 +97,8 @@ class ShardReader:
                 f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
                 "then fetch the shard again. To give it up, delete its manifest and HEAD."
             ) from error
+        except OSError as error:
+            raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
         weakref.finalize(self, os.close, self._descriptor)
         self._announced: set[str] = set()
         self._size = size = os.fstat(self._descriptor).st_size
@@ -284,7 +288,13 @@ class ShardReader:
         """
         table = self._table([RUN_ID, STEP])
         run_ids, steps = table[RUN_ID].to_pylist(), table[STEP].to_pylist()
+        if len(table) != self._manifest.files["weights"].rows:
+            raise ShardCorrupt(
+                f"{self.path} has {len(table)} rows, its manifest says "
+                f"{self._manifest.files['weights'].rows}. Fetch or train the shard again."
+            )
         for row, run_id, step in checkpoints:
+            self._check_rows(row, row)
             if (run_ids[row], steps[row]) != (run_id, step):
                 raise ShardCorrupt(
                     f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
@@ -349,10 +359,14 @@ class ShardReader:
     def _through_pyarrow(self, param: Param) -> Array:
         column = self._table([escape(param.name)]).column(0).combine_chunks()
         storage = dtype(param.dtype).storage
-        if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
-            flat = np.frombuffer(b"".join(column.to_pylist()), storage)
-        else:
-            flat = column.flatten().to_numpy(zero_copy_only=False).astype(storage)
+        try:
+            flat = _flat(column, storage)
+        except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
+            raise ShardCorrupt(
+                f"{self.path}: tensor {param.name!r} is stored as {column.type}, expected "
+                f"{dtype(param.dtype).arrow_type(param.size)} ({error}). Run 'phasezoo "
+                "verify', then fetch or train the shard again."
+            ) from error
         if flat.size != len(column) * param.size:
             raise LayoutMismatch(
                 f"{self.path}: tensor {param.name!r} has {flat.size} values in "
@@ -373,3 +387,18 @@ class ShardReader:
                 f"{self.path}: {', '.join(columns)} cannot be read ({error}). Run "
                 "'phasezoo verify', then fetch or train the shard again."
             ) from error
+
+
+def _flat(column: pa.Array, storage: np.dtype[Any]) -> Array:
+    """Values of a column row after row; null is no value."""
+    if column.null_count:
+        raise ValueError(f"{column.null_count} rows are null")
+    if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
+        return np.frombuffer(b"".join(column.to_pylist()), storage)
+    values = column.flatten()
+    if values.null_count or not (
+        pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    ):
+        raise ValueError("its values are no numbers, or some are null")
+    flat: Array = values.to_numpy(zero_copy_only=False).astype(storage)
+    return flat

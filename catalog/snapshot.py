@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def read_head(folder: Folder) -> Snapshot:
 
 def _head_text(folder: Folder) -> bytes | None:
     try:
-        return folder.head.read_bytes()
+        return folder.read(folder.head)
     except FileNotFoundError:
         return None
 
@@ -152,14 +152,14 @@ def read_snapshot(folder: Folder, version: int) -> Snapshot:
 def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     """Read and check a version; what has the same bytes is parsed once a process."""
     path = folder.snapshot(version)
-    data = read_bytes(path, sha256)
+    data = read_bytes(folder, path, sha256)
     digest = sha256 or hashlib.sha256(data).hexdigest()
     if digest not in _parsed:
         value = loads(path, data)
         while len(_parsed) >= _KEPT:
             _parsed.pop(next(iter(_parsed)), None)
         _parsed[digest] = _checked(value, version, path)
-    return replace(_parsed[digest], version=version)
+    return _parsed[digest]
 
 
 _KEPT = 4
@@ -170,6 +170,8 @@ def _checked(value: Any, version: int, path: Path) -> Snapshot:
     if not isinstance(value, dict) or not isinstance(value.get("shards"), list):
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))
+    if value.get("version", version) != version:
+        raise ShardCorrupt(f"{path} is another version. Run 'phasezoo verify'.")
     dropped = value.get("dropped", [])
     names = isinstance(dropped, list) and all(isinstance(d, str) for d in dropped)
     if not names or not all(SHARD_NAME.fullmatch(d) for d in dropped):

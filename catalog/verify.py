@@ -12,6 +12,7 @@ from pathlib import Path
 from catalog.damage import wrong_tensors
 from catalog.errors import CatalogError
 from catalog.folder import Folder
+from catalog.inside import check_inside
 from catalog.manifest import File, Manifest, parse_json, read_manifest
 from catalog.snapshot import Snapshot, read_head
 
@@ -95,7 +96,7 @@ def verify(
         checks = []
         for manifest, file in jobs:
             # Side by side, so that a file is read from disk once for both hashes.
-            sha256 = pool.submit(_sha256, root / file.path)
+            sha256 = pool.submit(_sha256, root, root / file.path)
             tensors = None
             if file is manifest.own.get("weights"):
                 holder = records[manifest.pack or manifest.shard]
@@ -122,7 +123,9 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
     except CatalogError as error:
         wrong(folder.head, "", str(error))
         head = Snapshot(0, ())
-    listed = parse_json(folder.snapshot(head.version))["shards"] if head.version else []
+    listed = []
+    if head.version:
+        listed = parse_json(folder, folder.snapshot(head.version))["shards"]
     recorded = {value["shard"]: value for value in listed}
     found = {}
     for shard in sorted(folder.manifest_names()):
@@ -139,15 +142,16 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
                 version = f"snapshot {head.version}"
                 wrong(path, shard, f"manifest is missing; {version} still names it")
             found[shard] = manifest
-        elif parse_json(path) != recorded[shard]:
+        elif parse_json(folder, path) != recorded[shard]:
             detail = f"manifest differs from the one in snapshot {head.version}"
             wrong(path, shard, detail)
     return list(Snapshot.of(head.version, found.values(), head.dropped).manifests)
 
 
-def _sha256(path: Path) -> tuple[int, str] | str:
+def _sha256(root: Path, path: Path) -> tuple[int, str] | str:
     """Size and digest of a file, or why it cannot be read."""
     try:
+        check_inside(root, path)
         with path.open("rb", buffering=0) as file:
             block = bytearray(min(_BLOCK, os.fstat(file.fileno()).st_size + 1))
             digest, size = hashlib.sha256(), 0
@@ -155,6 +159,8 @@ def _sha256(path: Path) -> tuple[int, str] | str:
                 digest.update(memoryview(block)[:count])
                 size += count
             return size, digest.hexdigest()
+    except CatalogError as error:
+        return str(error)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 

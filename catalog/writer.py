@@ -27,6 +27,7 @@ from catalog import schema
 from catalog.card import write_card
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.folder import Folder
+from catalog.inside import check_inside
 from catalog.layout import Layout
 from catalog.manifest import File, Manifest, read_manifest
 from catalog.measures import measure_table
@@ -326,6 +327,7 @@ class Writer:
         self, path: str, write: Callable[[Path], int | None], rows: int | None
     ) -> File:
         target = self._folder.root / path
+        check_inside(self._folder.root, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.tmp")
         try:
@@ -407,7 +409,7 @@ def footer_digest(path: Path) -> tuple[str, int]:
         file.seek(max(size - 8, 0))
         length = int.from_bytes(file.read(4), "little") + 8
         file.seek(max(size - length, 0))
-        return hashlib.sha256(file.read()).hexdigest(), length
+        return hashlib.file_digest(file, "sha256").hexdigest(), length
 
 
 def _rows(staged: Staged | None) -> tuple[Layout, pa.Table] | None:

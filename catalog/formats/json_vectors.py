@@ -9,6 +9,7 @@ Numbers become float32 if every one of the file has a float32 equal, else float6
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,16 @@ def _layout(value: Any, source: Path) -> _Layout | None:
     if value is None:
         return None
     try:
-        return [(str(p["name"]), tuple(int(s) for s in p["shape"])) for p in value]
-    except (TypeError, KeyError, ValueError) as error:
+        found = [(str(p["name"]), tuple(int(s) for s in p["shape"])) for p in value]
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise CatalogError(
             f'{source}: "layout" must be [{{"name": NAME, "shape": [SIZES]}}, ...]; '
             f"{error!r}."
         ) from error
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names) or any(s < 0 for _, shape in found for s in shape):
+        raise CatalogError(f'{source}: "layout" has a name twice, or a negative size.')
+    return found
 
 
 def _vector(entry: dict[str, Any], where: str) -> tuple[str, Array]:
@@ -112,7 +117,7 @@ def _is_float32(values: Array) -> bool:
 def _tensors(values: Array, layout: _Layout | None, where: str) -> dict[str, Tensor]:
     if layout is None:
         return {"weights": Tensor(values, values.dtype.name)}
-    sizes = [int(np.prod(shape)) for _, shape in layout]
+    sizes = [math.prod(shape) for _, shape in layout]
     if sum(sizes) != len(values):
         raise CatalogError(
             f"{where} has {len(values)} weights; the layout describes {sum(sizes)}."

@@ -20,6 +20,7 @@ from typing import Any
 
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar
+from catalog.inside import check_beside
 from catalog.published_columns import (
     Columns,
     flatten,
@@ -203,6 +204,7 @@ def _json(path: Path) -> dict[str, Any] | None:
     """A JSON object beside an adapter, or None; a bare Infinity is read as such."""
     if not path.is_file():
         return None
+    check_beside(path.parent, path)
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -14,7 +14,10 @@ References
 from __future__ import annotations
 
 import json
+import math
 import re
+import struct
+import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +30,7 @@ from catalog.dtypes import Array
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
 from catalog.formats.source import files_of
+from catalog.inside import check_beside
 
 _OURS = {
     "learning_rate": "lr",
@@ -36,6 +40,11 @@ _OURS = {
     "dnn_architecture": "architecture_name",
 }
 _METRICS = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
+
+
+_ODD = (SyntaxError, TypeError, LookupError, ArithmeticError, MemoryError, struct.error,
+        tokenize.TokenError)  # fmt: skip
+"""What a damaged header makes numpy raise."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +126,8 @@ def _matrix(source: Path) -> Path | None:
 
 def _open(path: Path) -> Array:
     try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        matrix = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, *_ODD) as error:
         raise CatalogError(
             f"{path} cannot be read ({error}). It is damaged, or holds Python objects "
             "(a pickle), which are not read."
@@ -139,12 +148,14 @@ def _metrics(folder: Path) -> Path:
             f"{folder} must hold metrics.csv or metrics.csv.gz, one row per network. "
             "Name another: --metadata FILE"
         )
+    check_beside(folder, found[0])
     return found[0]
 
 
 def _layout(path: Path, d: int) -> list[_Slice]:
     if not path.is_file():
         raise CatalogError(f"{path} is missing: it says which columns are which tensor.")
+    check_beside(path.parent, path)
     table = read_csv(path)
     needed = ["varname", "start_idx", "end_idx", "shape"]
     if missing := [name for name in needed if name not in table.columns]:
@@ -156,7 +167,7 @@ def _layout(path: Path, d: int) -> list[_Slice]:
     axes = _axes([(name, shape) for name, _, _, shape in rows])
     slices, at = [], 0
     for (name, start, stop, shape), own in zip(rows, axes, strict=True):
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         if start != at or stop != at + size:
             raise CatalogError(
                 f"{path}: {name!r} {shape} has columns {start} to {stop}; expected "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +20,10 @@ from numpy.lib import format as npy
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
 from catalog.foreign import Tensor
+from catalog.formats.bomb import check_archive
+
+_MOST_EMPTY = 1 << 20
+"""Rows without values that an array may have: they cost no byte in the file."""
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -49,6 +56,7 @@ class Archive:
         with reading(path):
             self._zip = zipfile.ZipFile(path)
             infos = self._zip.infolist()
+            check_archive(path, infos)
             self.headers: dict[str, Header] = {}
             for info in infos:
                 name = info.filename.removesuffix(".npy")
@@ -116,6 +124,10 @@ def reading(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
     except (NotImplementedError, RuntimeError) as error:  # encrypted, odd compression
         raise _damaged(path, error) from error
+    except (SyntaxError, TypeError, LookupError, ArithmeticError, struct.error) as error:
+        raise _damaged(path, error) from error
+    except (tokenize.TokenError, lzma.LZMAError, MemoryError) as error:
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> CatalogError:
@@ -136,6 +148,9 @@ def _read_header(file: IO[bytes], where: str) -> Header:
             "code, so it is not read. Save the numbers themselves: "
             "numpy.savez(FILE, **{name: array})"
         )
+    empty = math.prod(shape) == 0 and max(shape, default=0) > _MOST_EMPTY
+    if any(size < 0 for size in shape) or empty:
+        raise CatalogError(f"{where} has the shape {shape}, which no array has.")
     return Header(tuple(shape), bool(fortran), dtype)
 
 

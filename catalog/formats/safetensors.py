@@ -27,6 +27,7 @@ _NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 _NAMES |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "BOOL": "bool"}
 _NAMES |= {"U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8"}
 _NAMES |= {"C64": "complex64"}
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
@@ -112,7 +113,7 @@ def _header(path: Path, *, metadata: bool = False) -> Mapping[str, object]:
         if metadata:
             return dict(texts)
         return dict(sorted(value.items(), key=lambda item: item[1]["data_offsets"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 

@@ -9,6 +9,7 @@ from catalog.columns import divided
 from catalog.csv_table import CsvTable, read_csv
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
+from catalog.inside import check_beside
 
 _TABLES = ("networks.csv", "metadata.csv", "metrics.csv")
 _KEYS = ("id", "name", "path", "file", "model", "network")
@@ -53,7 +54,10 @@ def table_beside(file: Path, metadata: Path | None) -> CsvTable | None:
         raise CatalogError(
             f"{file} has several tables beside it: {listed}. Name one: --metadata FILE"
         )
-    return read_csv(found[0]) if found else None
+    if not found:
+        return None
+    check_beside(folder, found[0])
+    return read_csv(found[0])
 
 
 def rows_by_name(table: CsvTable, names: Sequence[str]) -> dict[str, int]:

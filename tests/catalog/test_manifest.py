@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, ShardCorrupt
+from catalog.folder import Folder
 from catalog.manifest import (
     CONTENTS,
     Manifest,
@@ -240,12 +241,12 @@ def test_a_file_that_is_not_json_is_corrupt(tmp_path: Path, text: bytes) -> None
     path = tmp_path / "x.json"
     path.write_bytes(text)
     with pytest.raises(ShardCorrupt, match=r"x.json is not valid JSON .*verify"):
-        parse_json(path)
+        parse_json(Folder(tmp_path), path)
 
 
 def test_a_missing_file_is_corrupt(tmp_path: Path) -> None:
     with pytest.raises(ShardCorrupt, match=r"x.json is missing"):
-        parse_json(tmp_path / "x.json")
+        parse_json(Folder(tmp_path), tmp_path / "x.json")
 
 
 def test_a_manifest_under_another_name_is_refused(zoo: Catalog) -> None:

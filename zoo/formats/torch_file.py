@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch
 from catalog import CatalogError
 from catalog.dtypes import DTYPES, Array
 from catalog.foreign import Scalar, Tensor
+from catalog.formats.bomb import check_archive
 
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the state dict."""
@@ -50,6 +53,9 @@ def read_torch_file(path: Path) -> TorchFile:
         If the file holds anything else or would run code; the error names it.
     """
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_archive(path, archive.infolist())
         value = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
@@ -61,7 +67,13 @@ def read_torch_file(path: Path) -> TorchFile:
         TypeError,
         AttributeError,
         AssertionError,
+        ArithmeticError,
+        MemoryError,
+        struct.error,
+        zipfile.BadZipFile,
     ) as error:
+        if isinstance(error, CatalogError):
+            raise
         reason = str(error).strip().split("\n")[0]
         raise CatalogError(
             f"{path} is not a file of tensors: {reason} Expected a state dict written by "
