@@ -104,7 +104,9 @@ def damaged_json(data: bytes, other: bytes, random: Random) -> tuple[str, bytes]
     """JSON that parses, mostly, and says something else."""
     value = json.loads(data)
     path = random.choice(paths_of(value))
-    how = random.choice(["set", "set", "set", "set", "drop", "twice", "move", "deep", "add"])
+    how = random.choice(
+        ["set", "set", "set", "set", "drop", "twice", "move", "deep", "add"]
+    )
     if how == "deep":
         depth = random.choice([400, 990, 5000, 200_000])
         return f"deep {depth}", b"[" * depth + data + b"]" * depth
@@ -166,7 +168,8 @@ def rewritten(path: Path, random: Random) -> str:
         table = table.drop_columns([which])
     elif how == "type":
         values = pa.array(
-            [random.choice([None, "x", "7"]) for _ in range(n)], random.choice([pa.string()])
+            [random.choice([None, "x", "7"]) for _ in range(n)],
+            random.choice([pa.string()]),
         )
         table = _with(table, which, values)
     elif how == "empty":
@@ -206,7 +209,9 @@ def _changed(values: pa.ChunkedArray, how: str, random: Random) -> pa.Array:
         cells[at] = random.choice([t for t in TEXTS if t.isprintable() or t in ("", "\n")])
         return pa.array(cells, kind)
     if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):
-        cells[at] = [random.choice([0, -1, 1 << 20, 1 << 40, 1 << 62])] * random.choice([1, 3])
+        cells[at] = [random.choice([0, -1, 1 << 20, 1 << 40, 1 << 62])] * random.choice(
+            [1, 3]
+        )
         return pa.array(cells, kind)
     if pa.types.is_fixed_size_list(kind) and cells[at]:
         cells[at] = [0] * len(cells[at])

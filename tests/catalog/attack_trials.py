@@ -67,7 +67,10 @@ def population(layout: Layout, n: int, prefix: str, seed: int) -> Population:
         storage, shape = dtype(param.dtype).storage, (n, *param.shape)
         values = draws.integers(0, 2 if param.dtype == "bool" else 100, shape)
         tensors[param.name] = values.astype(storage)
-    table = {"run_id": [f"{prefix}{i}" for i in range(n)], "step": [10 * i for i in range(n)]}
+    table = {
+        "run_id": [f"{prefix}{i}" for i in range(n)],
+        "step": [10 * i for i in range(n)],
+    }
     return Population.from_tensors(tensors, layout, pa.table(table))
 
 
@@ -90,14 +93,18 @@ def build(root: Path) -> None:
     catalog.open(root, create=True)
     commit(root, LAYOUTS[0], 5, "a", 1)
     commit(root, LAYOUTS[0], 3, "b", 2)
-    measure(root, [{"run_id": "a0", "step": 0, "x": 1.5}, {"run_id": "b1", "step": 10, "x": 2}])
+    measure(
+        root, [{"run_id": "a0", "step": 0, "x": 1.5}, {"run_id": "b1", "step": 10, "x": 2}]
+    )
     compact(root)
     commit(root, LAYOUTS[1], 4, "c", 3)
     metrics = {"run_id": ["bare"], "step": [0], "test_accuracy": [0.5]}
     runs = {"run_id": ["bare"], "zoo": ["z"], "source": ["trained"]}
     with catalog.open(root).writer() as writer:
         writer.commit(pa.table(runs), pa.table(metrics))
-    measure(root, [{"run_id": "a0", "step": 0, "x": 7.5}, {"run_id": "c1", "step": 10, "y": 1}])
+    measure(
+        root, [{"run_id": "a0", "step": 0, "x": 7.5}, {"run_id": "c1", "step": 10, "y": 1}]
+    )
     remove(catalog.open(root), "run_id = 'b0'")
     collect(root, keep=1, grace=0)
     catalog.open(root).sql("SELECT 1").fetchall()
@@ -203,9 +210,13 @@ class Trials:
         """Damage one file; False if it is the same after all."""
         data = self.files[name]
         folder = name.split("/")[0]
-        others = [v for k, v in self.files.items() if k != name and k.split("/")[0] == folder]
+        others = [
+            v for k, v in self.files.items() if k != name and k.split("/")[0] == folder
+        ]
         if as_json:
-            how, changed = damaged_json(data, self.random.choice(others or [data]), self.random)
+            how, changed = damaged_json(
+                data, self.random.choice(others or [data]), self.random
+            )
         else:
             how, changed = damaged(data, others, self.random)
         self.announce(f"{name}: {how}")
@@ -293,7 +304,9 @@ class Trials:
 
     def same_json(self, name: str) -> bool:
         try:
-            return bool(json.loads((self.root / name).read_bytes()) == json.loads(self.files[name]))
+            return bool(
+                json.loads((self.root / name).read_bytes()) == json.loads(self.files[name])
+            )
         except (ValueError, RecursionError):
             return False
 
@@ -310,7 +323,9 @@ class Trials:
         snapshot = f"snapshots/{self.version}.json"
         if self.random.random() < 0.5:
             name = self.random.choice(["HEAD", snapshot, snapshot])
-            changed = self.mutate(name, as_json=name != "HEAD" and self.random.random() < 0.5)
+            changed = self.mutate(
+                name, as_json=name != "HEAD" and self.random.random() < 0.5
+            )
             without = (self.root / "HEAD").read_bytes() == str(self.version).encode()
             return self.look(reported=False) if changed and not without else None
         (self.root / "HEAD").write_text(f"{self.version}\n")
@@ -344,7 +359,9 @@ class Trials:
     def indexes(self) -> str | None:
         """The cache: it is rebuilt, or the damage is told."""
         restore(self.root, self.files, cache=True)
-        self.mutate(self.random.choice([n for n in self.names("cache") if "README" not in n]))
+        self.mutate(
+            self.random.choice([n for n in self.names("cache") if "README" not in n])
+        )
         return self.look(rows="any", loaded="committed", single="any", reported=False)
 
     def links(self) -> str | None:
@@ -355,7 +372,9 @@ class Trials:
             folders = ["weights", "runs", "manifests", "snapshots", "cache", "writers"]
             name = self.random.choice([*folders, "checkpoints", "measures"])
         path, away = self.root / name, self.outside / "copies" / name
-        how = self.random.choice(["copy", "copy", "secret", "pipe", "loop", "zero", "folder"])
+        how = self.random.choice(
+            ["copy", "copy", "secret", "pipe", "loop", "zero", "folder"]
+        )
         self.announce(f"link {name}: {how}")
         away.parent.mkdir(parents=True, exist_ok=True)
         if how == "copy" and path.exists():
@@ -388,6 +407,7 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "Detected pickle protocol")
     os.fsync = lambda descriptor: None
 
 
