@@ -125,8 +125,8 @@ class Columns:
         kind = type(value)
         if kind not in _KINDS:
             raise CatalogError(
-                f"{where}, column {name!r} holds {repr(value)[:120]}, a {kind.__name__}; a column "
-                "holds text, whole numbers, numbers or booleans."
+                f"{where}, column {name!r} holds {repr(value)[:120]}, a {kind.__name__}; a "
+                "column holds text, whole numbers, numbers or booleans."
             )
         if kind is str and not str(value).isascii():
             try:
@@ -207,8 +207,8 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
         value = _number(value, where)  # type: ignore[arg-type]
     if _KINDS.get(type(value)) != column.type:
         raise CatalogError(
-            f"{where} is {repr(value)[:120]}; {column.name!r} is documented as {column.type} "
-            f"({column.unit}: {column.meaning}). If it is something else: {rename}"
+            f"{where} is {repr(value)[:120]}; {column.name!r} is documented as "
+            f"{column.type} ({column.unit}: {column.meaning}). If it is something else: {rename}"
         )
     if not isinstance(value, int | float) or math.isnan(value):
         return value

@@ -18,8 +18,8 @@ from catalog.catalog import Catalog
 from catalog.compaction import names, pack
 from catalog.errors import CatalogError
 from catalog.folder import Folder
-from catalog.inside import check_inside
 from catalog.index import metadata_paths, parquet_source, with_origin
+from catalog.inside import check_inside
 from catalog.manifest import Manifest, read_manifest
 from catalog.snapshot import (
     Snapshot,
