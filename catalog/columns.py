@@ -208,7 +208,8 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     if _KINDS.get(type(value)) != column.type:
         raise CatalogError(
             f"{where} is {repr(value)[:120]}; {column.name!r} is documented as "
-            f"{column.type} ({column.unit}: {column.meaning}). If it is something else: {rename}"
+            f"{column.type} ({column.unit}: {column.meaning}). If it is something else: "
+            f"{rename}"
         )
     if not isinstance(value, int | float) or math.isnan(value):
         return value

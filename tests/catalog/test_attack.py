@@ -68,7 +68,7 @@ def test_ten_thousand_mutants_are_planned() -> None:
         ("forged", 6),
         ("links", 6),
         ("manifests", 15),
-    ],  # fmt: skip
+    ],
 )
 def test_a_few_mutants_of_a_catalogue(tmp_path: Path, kind: str, count: int) -> None:
     outcomes = attack("attack_trials.py", tmp_path / "x", kind, count)
