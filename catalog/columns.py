@@ -78,6 +78,10 @@ class Columns:
                 name = self._rename.get(old, old)
                 self._seen |= {old, name}
                 where = f"{network.name}, column {old!r}"
+                if any("\ud800" <= c <= "\udfff" or c == "\0" for c in name):
+                    raise CatalogError(
+                        f"{where}: no column can have that name. --rename {old!r}=OTHER"
+                    )
                 if taken.setdefault(name.lower(), old) != old or name in (run | checkpoint):
                     raise CatalogError(
                         f"{where}: two columns are called {name!r}. Rename one: "
@@ -121,9 +125,16 @@ class Columns:
         kind = type(value)
         if kind not in _KINDS:
             raise CatalogError(
-                f"{where}, column {name!r} holds {value!r}, a {kind.__name__}; a column "
-                "holds text, whole numbers, numbers or booleans."
+                f"{where}, column {name!r} holds {repr(value)[:120]}, a {kind.__name__}; a "
+                "column holds text, whole numbers, numbers or booleans."
             )
+        if kind is str and not str(value).isascii():
+            try:
+                str(value).encode()
+            except UnicodeEncodeError as error:
+                raise CatalogError(
+                    f"{where}, column {name!r} holds text that is no Unicode: {error}."
+                ) from error
         if kind is int and not -(2**63) <= int(value) < 2**63:
             raise CatalogError(f"{where}, column {name!r}: {value} is no 64-bit integer.")
         table = "runs" if in_runs else "checkpoints"
@@ -179,6 +190,13 @@ def _place(name: str, row: Row, run: Row, checkpoint: Row, where: str) -> Row:
     return checkpoint if name in _CHECKPOINTS else row
 
 
+def _number(value: int | float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise CatalogError(f"{where} is beyond float64: {str(value)[:40]}...") from error
+
+
 def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     """A value in the type and unit of its documentation."""
     rename = f"--rename {column.name}=source_{column.name}"
@@ -186,11 +204,12 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     if column.type == pa.int64() and isinstance(value, float) and value.is_integer():
         value = int(value)
     elif column.type == pa.float64() and numeric:
-        value = float(value)  # type: ignore[arg-type]
+        value = _number(value, where)  # type: ignore[arg-type]
     if _KINDS.get(type(value)) != column.type:
         raise CatalogError(
-            f"{where} is {value!r}; {column.name!r} is documented as {column.type} "
-            f"({column.unit}: {column.meaning}). If it is something else: {rename}"
+            f"{where} is {repr(value)[:120]}; {column.name!r} is documented as "
+            f"{column.type} ({column.unit}: {column.meaning}). If it is something else: "
+            f"{rename}"
         )
     if not isinstance(value, int | float) or math.isnan(value):
         return value

@@ -7,6 +7,7 @@ group are contiguous, so a file is hashed in large reads, row by row.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,9 +88,9 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
 
 def _recorded(stats: pa.Table) -> dict[str, bytes]:
     """Recorded hashes of each tensor, in order of rows."""
-    rows = stats["row"].combine_chunks().to_numpy(zero_copy_only=False)
+    rows = _integers(stats["row"].cast(pa.int64()).combine_chunks(), np.int64)
     tensors = stats["tensor"].combine_chunks().dictionary_encode()
-    codes = tensors.indices.to_numpy(zero_copy_only=False)
+    codes = _integers(tensors.indices, np.int32)
     order = np.lexsort((rows, codes))
     fixed = stats["blake3"].cast(pa.binary(_HASH)).combine_chunks()
     hashes = np.frombuffer(
@@ -101,6 +102,12 @@ def _recorded(stats: pa.Table) -> dict[str, bytes]:
         name: hashes[order[starts[i] : starts[i + 1]]].tobytes()
         for i, name in enumerate(names)
     }
+
+
+def _integers(values: pa.Array, kind: type[np.generic]) -> np.ndarray[Any, np.dtype[Any]]:
+    """`to_numpy`, which would import pandas."""
+    buffer = values.buffers()[1]
+    return np.frombuffer(buffer or b"", kind, len(values), values.offset * kind(0).nbytes)
 
 
 def _hashes(data: bytes, count: int, length: int) -> bytes:

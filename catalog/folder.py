@@ -74,6 +74,7 @@ class Folder:
 
     def manifest_names(self) -> set[str]:
         """Shards that have a commit record."""
+        check_inside(self.root, self.root / "manifests")
         return {path.stem for path in (self.root / "manifests").glob("*.json")}
 
     def read(self, path: Path) -> bytes:

@@ -127,8 +127,13 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
     if head.version:
         listed = parse_json(folder, folder.snapshot(head.version))["shards"]
     recorded = {value["shard"]: value for value in listed}
-    found = {}
-    for shard in sorted(folder.manifest_names()):
+    found: dict[str, Manifest] = {}
+    try:
+        names = sorted(folder.manifest_names())
+    except CatalogError as error:
+        wrong(folder.root / "manifests", "", str(error))
+        names = []
+    for shard in names:
         try:
             found[shard] = read_manifest(folder, shard)
         except CatalogError as error:

@@ -1,5 +1,6 @@
-"""Seeded damage for `test_attack`: to bytes, to JSON, and to Parquet with a valid footer."""
+"""Seeded damage for `test_attack`: to bytes, to JSON, and to Parquet that stays valid."""
 
+# ruff: noqa: E501, RUF005
 import copy
 import json
 from collections.abc import Callable, Sequence

@@ -202,7 +202,7 @@ class Trials:
                 told = f"{told or ''}\na file outside the catalogue was changed"
             if told:
                 self.failures += 1
-                print(f"FAILED {kind} {number}: {self.what}\n{told}\n", file=sys.stderr)
+                sys.stderr.write(f"FAILED {kind} {number}: {self.what}\n{told}\n" + "\n")
             restore(self.root, self.files, cache=kind in ("shards", "manifests"))
         assert contents(self.outside) == self.kept, "a file outside was changed"
 
@@ -225,7 +225,7 @@ class Trials:
 
     def announce(self, what: str) -> None:
         self.what = what
-        print(what[:200].encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+        sys.stderr.write(what[:200].encode("ascii", "replace").decode() + "\n")
 
     def attempt(self, step: str, action: Callable[[], Any]) -> Any:
         """What an action returns; None if it refuses, which needs a text."""
@@ -407,6 +407,7 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "Detected pickle protocol")
     os.fsync = lambda descriptor: None
 
 
@@ -415,7 +416,7 @@ def main() -> None:
     limit()
     trials = Trials(Path(folder), int(seed))
     trials.run(kind, int(count), int(seed) * 100_000)
-    print(json.dumps({"failures": trials.failures, **trials.outcomes}))
+    sys.stdout.write(json.dumps({"failures": trials.failures, **trials.outcomes}) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,227 @@
+"""Damaged and hostile files: an error with text, or the committed numbers; nothing else.
+
+Mutants are made and read in processes of their own, so that a crash, a hang or a blown
+up memory is a failure that names its mutant. `attack_trials.py` attacks catalogues,
+`attack_imports.py` imports; their arguments are printed on a failure.
+"""
+
+import gzip
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import catalog
+from catalog import Catalog, CatalogError
+from catalog.formats import bomb
+from catalog.garbage import collect
+from catalog.importing import import_source
+from catalog.verify import verify
+
+HERE = Path(__file__).parent
+
+
+def attack(script: str, folder: Path, kind: str, count: int, seed: int = 0) -> Counter[str]:
+    """Run mutants in a process; how often what came of them."""
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), str(folder), kind, str(count), str(seed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, f"{kind} {count} {seed}: {done.stderr[-4000:]}"
+    outcomes = Counter(json.loads(done.stdout.splitlines()[-1]))
+    failed = done.stderr.find("FAILED")
+    assert not outcomes.pop("failures"), done.stderr[failed : failed + 4000]
+    return outcomes
+
+
+SLOW = {
+    "shards": 2500, "metadata": 1200, "manifests": 1300, "orphans": 1500, "heads": 1500,
+    "forged": 200, "indexes": 100, "links": 200,
+}  # fmt: skip
+IMPORTS = {"numpy": 1100, "torch": 400}
+
+
+def test_ten_thousand_mutants_are_planned() -> None:
+    assert sum(SLOW.values()) + sum(IMPORTS.values()) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("shards", 30),
+        ("metadata", 15),
+        ("orphans", 25),
+        ("heads", 25),
+        ("forged", 6),
+        ("links", 6),
+        ("manifests", 15),
+    ],
+)
+def test_a_few_mutants_of_a_catalogue(tmp_path: Path, kind: str, count: int) -> None:
+    outcomes = attack("attack_trials.py", tmp_path / "x", kind, count)
+    assert outcomes["verify answered"] + outcomes["verify refused"] > count // 2
+
+
+def test_a_few_mutants_of_foreign_files(tmp_path: Path) -> None:
+    assert sum(attack("attack_imports.py", tmp_path / "x", "numpy", 30).values()) == 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SLOW)
+def test_thousands_of_mutants_of_a_catalogue(tmp_path: Path, kind: str) -> None:
+    outcomes = attack("attack_trials.py", tmp_path / "x", kind, SLOW[kind], 1)
+    assert outcomes["verify answered"] + outcomes["verify refused"] > SLOW[kind] // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IMPORTS)
+def test_thousands_of_mutants_of_foreign_files(tmp_path: Path, kind: str) -> None:
+    outcomes = attack("attack_imports.py", tmp_path / "x", kind, IMPORTS[kind], 1)
+    assert sum(outcomes.values()) == IMPORTS[kind]
+
+
+def compact_and_collect(root: Path) -> None:
+    collect(root, keep=1, grace=0)
+    catalog.open(root).load()
+
+
+@pytest.mark.parametrize("kind", ["weights", "runs", "manifests", "snapshots", "HEAD"])
+def test_a_link_out_of_the_catalogue_is_refused_and_reported(
+    zoo: Catalog, tmp_path: Path, kind: str, files: Any
+) -> None:
+    zoo.writer().close()
+    path = zoo.root / kind
+    path.rename(tmp_path / kind)
+    path.symlink_to(tmp_path / kind)
+    before = files(tmp_path)
+    with pytest.raises(CatalogError, match=r"leads out of the catalogue.*cp -rL"):
+        catalog.open(zoo.root).load(verify=True)
+    with pytest.raises(CatalogError, match="leads out of the catalogue"):
+        compact_and_collect(zoo.root)
+    assert any("leads out" in p.detail for p in verify(zoo.root, sweep=False).problems)
+    assert files(tmp_path) == before
+
+
+def test_a_catalogue_may_be_a_link_and_have_links_inside(
+    zoo: Catalog, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(zoo.root)
+    weights = next((zoo.root / "weights").rglob("*.parquet"))
+    weights.rename(zoo.root / "elsewhere")
+    weights.symlink_to(zoo.root / "elsewhere")
+    assert len(catalog.open(tmp_path / "link").load(verify=True)) == 5
+    assert verify(tmp_path / "link").problems == []
+
+
+def test_a_lock_that_is_a_link_is_not_truncated(zoo: Catalog, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    lock = zoo.root / "writers" / "commit.lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(mine)
+    with pytest.raises(CatalogError, match="leads out of the catalogue"):
+        zoo.writer()
+    assert mine.read_text() == "precious"
+
+
+def test_a_sweep_deletes_nothing_through_a_link(zoo: Catalog, tmp_path: Path) -> None:
+    name = "abcdefabcdef-000001.parquet"
+    (tmp_path / name).write_text("mine")
+    (zoo.root / "measures").symlink_to(tmp_path)
+    (zoo.root / "runs" / name).symlink_to(tmp_path / name)
+    verify(zoo.root)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_source_with_a_link_out_of_it_is_refused_by_name(
+    tmp_path: Path, folder: bool
+) -> None:
+    source, away = tmp_path / "source", tmp_path / "away"
+    source.mkdir()
+    away.mkdir()
+    np.savez(away / "a.npz", w=np.ones(3))
+    np.savez(source / "b.npz", w=np.ones(3))
+    link = source / "a.npz" if not folder else source / "deep"
+    link.symlink_to(away / "a.npz" if not folder else away)
+    with pytest.raises(CatalogError, match=rf"{link} is a link that leads out"):
+        import_source(tmp_path / "zoo", source)
+    link.unlink()
+    imported = import_source(tmp_path / "zoo", source, format="npz_state_dict")
+    assert imported.imported == 1
+
+
+def npy(shape: str, values: bytes = b"", dtype: str = "<f4") -> bytes:
+    header = (
+        f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    )
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + values
+
+
+def npz(path: Path, member: bytes, **options: Any) -> None:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        archive.writestr("w.npy", member)
+
+
+def hostile_sources(folder: Path) -> dict[str, Path]:
+    """Small files that declare or expand to far more than they hold."""
+    (folder / "huge.npy").write_bytes(npy("(1, 1099511627776)", bytes(64)))
+    npz(folder / "huge.npz", npy("(1099511627776, 4)", bytes(64)))
+    npz(folder / "rows.npz", npy("(1099511627776, 0)"))
+    npz(folder / "negative.npz", npy("(-2, -3)", bytes(24)))
+    zeros = npy(f"({1 << 26}, 8)", bytes(1 << 31))
+    npz(folder / "bomb.npz", zeros, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    header = struct.pack("<Q", 1 << 60)
+    (folder / "header.safetensors").write_bytes(header + b'{"w":{}}')
+    claim = {"w": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
+    text = json.dumps(claim).encode()
+    (folder / "shape.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    with gzip.open(folder / "bomb.csv.gz", "wb", 1) as file:
+        file.write(b"id,x\n")
+        for _ in range(600):
+            file.write(b"a,1\n" * (1 << 18))
+    (folder / "pickle.npy").write_bytes(pickle.dumps(print))
+    return {
+        path.name: path
+        for path in folder.iterdir()
+        if path.stem not in ("layout", "metrics")
+    }
+
+
+def test_absurd_sizes_are_refused_without_allocating(tmp_path: Path) -> None:
+    import tracemalloc
+
+    source = tmp_path / "source"
+    source.mkdir()
+    sources = hostile_sources(source)
+    assert len(sources) == 9
+    for name, path in sources.items():
+        formats = {".npy": "npy_matrix", ".npz": "npz_stacked", ".gz": "metrics_csv"}
+        kind = formats.get(path.suffix, "safetensors")
+        tracemalloc.start()
+        with pytest.raises(CatalogError, match=name):
+            import_source(tmp_path / "zoo", path, format=kind)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20, name
+        tracemalloc.stop()
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_what_compresses_well_is_still_imported(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "zeros.npz", w=np.zeros((2, 1 << 20), np.float32))
+    size = (tmp_path / "zeros.npz").stat().st_size
+    assert bomb.RATIO * size < 1 << 23
+    imported = import_source(tmp_path / "zoo", tmp_path / "zeros.npz", format="npz_stacked")
+    assert imported.networks == 2
