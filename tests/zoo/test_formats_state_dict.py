@@ -176,7 +176,9 @@ def test_a_pickle_bomb_does_not_go_off(tmp_path, legacy, wrap):
     target = tmp_path / "went_off"
     path = tmp_path / "bomb.pt"
     torch.save(wrap(Bomb(target)), path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(CatalogError, match=r"bomb\.pt is not a file of tensors"):
+    with pytest.raises(
+        CatalogError, match=r"(?s)bomb\.pt is not a file of tensors: (?!.*weights_only)"
+    ):
         read_one(path)
     assert not target.exists()
     torch.load(path, weights_only=False)  # it was one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -74,9 +75,13 @@ def read_torch_file(path: Path) -> TorchFile:
     ) as error:
         if isinstance(error, CatalogError):
             raise
-        reason = str(error).strip().split("\n")[0]
+        # What torch refuses to unpickle it explains with advice to run it all the same.
+        found = re.search(r"Unsupported (?:global|class|operand)[^.\n]*", str(error))
+        reason = found[0] if found else str(error).strip().split("\n")[0]
+        if "weights_only" in reason:
+            reason = "It holds objects that are no tensors"
         raise CatalogError(
-            f"{path} is not a file of tensors: {reason} Expected a state dict written by "
+            f"{path} is not a file of tensors: {reason.rstrip('.')}. Expected a state dict written by "
             "torch.save; nothing in the file was run. Whoever trusts it can convert it: "
             "torch.save(module.state_dict(), FILE)."
         ) from error
