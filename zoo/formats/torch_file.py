@@ -82,7 +82,7 @@ def read_torch_file(path: Path) -> TorchFile:
             reason = "It holds objects that are no tensors"
         raise CatalogError(
             f"{path} is not a file of tensors: {reason.rstrip('.')}. Expected a state "
-            "dict written by torch.save; nothing in the file was run. Whoever trusts it can "
+            "dict written by torch.save; nothing in the file was run. Who trusts it can "
             "convert it: torch.save(module.state_dict(), FILE)."
         ) from error
     return state_of(value, str(path))
