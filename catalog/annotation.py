@@ -90,7 +90,7 @@ def _read(path: Path) -> pa.Table:
         if path.suffix == ".parquet":
             return pq.read_table(path, partitioning=None)
         table = pyarrow.csv.read_csv(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise CatalogError(
             f"{path} is no readable csv or Parquet table: {error}"
         ) from error

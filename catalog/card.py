@@ -107,14 +107,14 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
     found: Free = {}
     for manifest in snapshot.manifests:
         for kind in _WIDENING:
-            if kind not in manifest.files:
+            if kind not in manifest.own:
                 continue
-            file = manifest.files[kind].path
+            file = manifest.own[kind].path
             columns = known.get(file)
             if columns is None:
                 try:
                     schema = pq.read_schema(folder.root / file)
-                except (OSError, pa.ArrowException):
+                except (OSError, pa.ArrowException, UnicodeError):
                     continue  # `verify` reports it; a commit elsewhere must not fail
                 documented = {column.name for column in TABLES[kind]}
                 columns = {

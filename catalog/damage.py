@@ -56,7 +56,7 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
             if holder is not manifest:  # else every row is the shard's own
                 table = table.filter(pc.equal(table["shard"], manifest.shard))
             tables[kind] = table
-        except (OSError, pa.ArrowException, LookupError) as error:
+        except (OSError, pa.ArrowException, LookupError, UnicodeError) as error:
             return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
     recorded = _recorded(tables["tensor_stats"])
     total = manifest.files["weights"].rows

@@ -382,7 +382,7 @@ class ShardReader:
                 page_checksum_verification=True,
                 partitioning=None,
             )
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeError) as error:
             raise ShardCorrupt(
                 f"{self.path}: {', '.join(columns)} cannot be read ({error}). Run "
                 "'phasezoo verify', then fetch or train the shard again."

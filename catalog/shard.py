@@ -235,7 +235,7 @@ def read_footer(path: Path) -> Any:
     """
     try:
         return pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise ShardCorrupt(
             f"{path} is not a readable Parquet file ({error}). It is truncated or "
             "damaged: run 'phasezoo verify', then fetch or train it again."

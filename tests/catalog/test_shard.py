@@ -354,3 +354,13 @@ def test_rows_that_the_shard_does_not_have_are_refused(
             shard_reader.read("mask", np.array(rows), np.empty((len(rows), 2, 2), bool))
     with pytest.raises(ShardCorrupt, match="has rows 0 to 6"):
         after.read_row(rows[-1])
+
+
+def test_a_footer_with_names_that_are_no_text_is_refused(tmp_path: Path) -> None:
+    """As a flipped bit in a column's name gives: pyarrow decodes names when it opens."""
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"abcdefgh": [1]}), path, store_schema=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"abcdefgh", b"abc\xff\xfefgh"))
+    with pytest.raises(ShardCorrupt, match="not a readable Parquet file"):
+        shard.read_footer(path)
