@@ -53,20 +53,23 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
             with pq.ParquetFile(root / holder.files[kind].path) as file:
                 table = file.read(columns=["shard", *_COLUMNS[kind]])
             table.validate(full=True)
+            if set(table.column_names) != {"shard", *_COLUMNS[kind]}:
+                raise KeyError(f"columns {table.column_names}")
             if holder is not manifest:  # else every row is the shard's own
                 table = table.filter(pc.equal(table["shard"], manifest.shard))
             tables[kind] = table
         except (OSError, pa.ArrowException, LookupError, UnicodeError) as error:
             return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
     recorded = _recorded(tables["tensor_stats"])
-    total = manifest.files["weights"].rows
+    weights = manifest.files["weights"]
+    most = (weights.rows, weights.rows, weights.bytes, weights.bytes)
     wrong: list[str] = []
     with (root / manifest.files["weights"].path).open("rb", buffering=0) as file:
         for chunk in tables["chunks"].to_pylist():
             numbers = [chunk[key] for key in ("first_row", "rows", "offset", "row_bytes")]
-            if (
-                not all(isinstance(n, int) and n >= 0 for n in numbers)
-                or numbers[1] > total
+            if not all(
+                isinstance(n, int) and 0 <= n <= bound
+                for n, bound in zip(numbers, most, strict=True)
             ):
                 name = chunk["tensor"]
                 return [f"rows cannot be told: chunks/ says {numbers} for {name!r}"]
