@@ -59,7 +59,7 @@ class Lora:
         if path is None:
             return False
         try:
-            return any(_half(name) for name in read_header(path).entries)
+            return any(_half(name) for name in read_header(path).shapes)
         except CatalogError:
             return False
 
@@ -175,23 +175,22 @@ def _half(name: str) -> tuple[str, str, bool] | None:
 def _ranks(path: Path, header: Header) -> set[int]:
     """Ranks of all pairs."""
     ranks = set()
-    for name, entry in header.entries.items():
+    for name, shape in header.shapes.items():
         half = _half(name)
         if half is None:
             continue
-        partner = header.entries.get(half[1])
+        partner = header.shapes.get(half[1])
         if partner is None:
             raise CatalogError(f"{path}: tensor {name!r} has no partner {half[1]!r}.")
         if half[2]:
-            shapes = (entry.shape, partner.shape)
-            if min(map(len, shapes)) < 2 or entry.shape[0] != partner.shape[1]:
+            if min(len(shape), len(partner)) < 2 or shape[0] != partner[1]:
                 raise CatalogError(
-                    f"{path}: {name!r} {entry.shape} and {half[1]!r} {partner.shape} are "
-                    "no pair (rank, inputs) and (outputs, rank)."
+                    f"{path}: {name!r} {shape} and {half[1]!r} {partner} are no pair "
+                    "(rank, inputs) and (outputs, rank)."
                 )
-            ranks.add(entry.shape[0])
+            ranks.add(shape[0])
     if not ranks:
-        first = ", ".join(list(header.entries)[:3])
+        first = ", ".join(list(header.shapes)[:3])
         raise CatalogError(f"{path} has no LoRA pair; it has {first}, ...")
     return ranks
 

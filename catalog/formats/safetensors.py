@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from safetensors import SafetensorError, deserialize
 
 from catalog.csv_table import CsvTable, typed
-from catalog.dtypes import DTYPES
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Tensor
+from catalog.foreign import Network
 from catalog.formats.lora import lora
 from catalog.formats.source import (
     files_of,
@@ -22,13 +18,7 @@ from catalog.formats.source import (
     rows_by_name,
     table_beside,
 )
-
-_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_NAMES |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "BOOL": "bool"}
-_NAMES |= {"U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8"}
-_NAMES |= {"C64": "complex64"}
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-_LONGEST_HEADER = 100_000_000  # the format's own limit
+from catalog.safetensors_file import read_header, read_tensors
 
 
 class Safetensors:
@@ -64,26 +54,7 @@ class Safetensors:
                         "remove them from the table."
                     )
                 row |= own
-            yield network(name, _tensors(path), row)
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        found = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
-    order = {name: i for i, name in enumerate(_header(path))}
-    tensors = {}
-    for name, value in sorted(found, key=lambda item: order[item[0]]):
-        if value["dtype"] not in _NAMES:
-            raise CatalogError(
-                f"{path}: tensor {name!r} is {value['dtype']}; a catalogue holds "
-                f"{', '.join(_NAMES)}. Convert it first."
-            )
-        dtype = _NAMES[value["dtype"]]
-        flat = np.frombuffer(value["data"], DTYPES[dtype].storage)
-        tensors[name] = Tensor(flat.reshape(value["shape"]), dtype)
-    return tensors
+            yield network(name, read_tensors(path), row)
 
 
 def _header_table(source: Path, files: list[Path]) -> CsvTable:
@@ -97,31 +68,8 @@ def _header_table(source: Path, files: list[Path]) -> CsvTable:
 
 
 def _texts(path: Path) -> dict[str, str]:
-    metadata = _header(path, metadata=True)
-    return {k: str(v) for k, v in metadata.items() if k != "format"}
-
-
-def _header(path: Path, *, metadata: bool = False) -> Mapping[str, object]:
-    """Tensors in the order of their bytes, or the metadata, of a file's JSON header."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _LONGEST_HEADER:
-                raise ValueError(f"a header of {length:,} bytes")
-            value = json.loads(file.read(length))
-        texts = value.pop("__metadata__", {})
-        if metadata:
-            return dict(texts)
-        return dict(sorted(value.items(), key=lambda item: item[1]["data_offsets"]))
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> CatalogError:
-    return CatalogError(
-        f"{path} is not a readable safetensors file ({error}). It is damaged: download "
-        "it again and compare its checksum."
-    )
+    metadata = read_header(path).metadata
+    return {name: text for name, text in metadata.items() if name != "format"}
 
 
 FORMAT = Safetensors()

@@ -1,4 +1,4 @@
-"""Our reader and writer of safetensors against the library itself."""
+"""Reading and writing safetensors, against the library's own numpy interface."""
 
 import io
 import json
@@ -62,38 +62,40 @@ def test_the_library_reads_what_we_write_and_we_what_it_writes(tmp_path: Path) -
 
 
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
-BROKEN: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "is not a safetensors file: 0 bytes"),
-    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    "huge header": ((1 << 60).to_bytes(8, "little") + b"{}", "is not a safetensors file"),
-    "no JSON": (blob(b"{]"), "no JSON"),
-    "deep": (blob(b"[" * 100_000), "no JSON"),
-    "list": (blob([1]), "not a JSON object"),
-    "metadata": (blob({"__metadata__": {"a": 1}}), "must map text to text"),
-    "twice": (blob(b'{"a": 1, "a": 2}'), "stands in it twice"),
-    "no offsets": (blob({"a": {"dtype": "F32", "shape": [2]}}), "needs dtype, shape"),
-    "dtype": (blob({"a": {**F32, "dtype": "F8_E4M3"}}, bytes(8)), "'a' is F8_E4M3"),
-    "negative": (blob({"a": {**F32, "shape": [-2]}}, bytes(8)), "does not fill"),
-    "shape": (blob({"a": {**F32, "shape": [3]}}, bytes(8)), "does not fill"),
-    "float shape": (blob({"a": {**F32, "shape": [2.0]}}, bytes(8)), "does not fill"),
-    "hole": (
-        blob({"a": {**F32, "data_offsets": [4, 12]}}, bytes(12)),
-        "starts at byte 4, the one before it ends at 0",
-    ),
-    "overlap": (blob({"a": F32, "b": F32}, bytes(8)), "must follow one another"),
-    "truncated": (blob({"a": F32}, bytes(7)), "end at byte 8 of 7"),
-    "behind": (blob({"a": F32}, bytes(9)), "something behind it"),
+BROKEN: dict[str, bytes] = {
+    "empty": b"",
+    "pointer": b"version https://git-lfs.github.com/spec/v1\n",
+    "huge header": (1 << 60).to_bytes(8, "little") + b"{}",
+    "no JSON": blob(b"{]"),
+    "deep": blob(b"[" * 100_000),
+    "list": blob([1]),
+    "metadata": blob({"__metadata__": {"a": 1}}),
+    "no offsets": blob({"a": {"dtype": "F32", "shape": [2]}}),
+    "dtype": blob({"a": {**F32, "dtype": "F31"}}, bytes(8)),
+    "negative": blob({"a": {**F32, "shape": [-2]}}, bytes(8)),
+    "shape": blob({"a": {**F32, "shape": [3]}}, bytes(8)),
+    "float shape": blob({"a": {**F32, "shape": [2.0]}}, bytes(8)),
+    "hole": blob({"a": {**F32, "data_offsets": [4, 12]}}, bytes(12)),
+    "overlap": blob({"a": F32, "b": F32}, bytes(8)),
+    "truncated": blob({"a": F32}, bytes(7)),
+    "behind": blob({"a": F32}, bytes(9)),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, case: str) -> None:
-    data, message = BROKEN[case]
     path = tmp_path / "odd.safetensors"
-    path.write_bytes(data)
-    with pytest.raises(CatalogError, match=message) as caught:
+    path.write_bytes(BROKEN[case])
+    for read in (read_header, read_tensors):
+        with pytest.raises(CatalogError, match=r"odd\.safetensors is not a readable"):
+            read(path)
+
+
+def test_a_dtype_that_no_catalogue_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(blob({"a": {**F32, "dtype": "F8_E4M3", "shape": [8]}}, bytes(8)))
+    with pytest.raises(CatalogError, match=r"odd\.safetensors: tensor 'a' is F8_E4M3"):
         read_tensors(path)
-    assert "odd.safetensors" in str(caught.value)
 
 
 def test_the_case_above_is_sound_when_mended(tmp_path: Path) -> None:
