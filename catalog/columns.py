@@ -23,6 +23,7 @@ SET_HERE = frozenset(
 )
 """Columns that an import computes; a source cannot give them."""
 
+_RECORDED = SET_HERE | {"task", "data_fingerprint", "code_version", "engine", "created"}
 _PREFIXES = ("train_", "validation_", "val_", "test_")
 _KINDS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 _EXACT = 2**53
@@ -30,18 +31,44 @@ _EXACT = 2**53
 Row = dict[str, Scalar]
 
 
-def divided(row: Mapping[str, Scalar]) -> tuple[Row, Row]:
+def divided(row: Mapping[str, Scalar], *, free: str = "run") -> tuple[Row, Row]:
     """Columns of a run and of its checkpoint, by name.
 
     Results on a split belong to the checkpoint, and so does what is documented there.
+
+    Parameters
+    ----------
+    free : {"run", "checkpoint"}, default="run"
+        Where undocumented columns go.
 
     Examples
     --------
     >>> divided({"lr": 0.1, "test_error": 0.5})
     ({'lr': 0.1}, {'test_error': 0.5})
     """
-    point = {k: v for k, v in row.items() if k in _CHECKPOINTS or k.startswith(_PREFIXES)}
-    return {k: v for k, v in row.items() if k not in point}, point
+    run: Row = {}
+    checkpoint: Row = {}
+    for name, value in row.items():
+        measured = name in _CHECKPOINTS or name.startswith(_PREFIXES)
+        of_run = name in _RUNS or (free == "run" and not measured)
+        (run if of_run else checkpoint)[name] = value
+    return run, checkpoint
+
+
+def published(row: Mapping[str, Scalar]) -> Row:
+    """Columns under names that keep their meaning: what is recorded here is renamed.
+
+    Examples
+    --------
+    >>> published({"lr": 0.1, "config": "a.yaml", "Seed": 3})
+    {'lr': 0.1, 'published_config': 'a.yaml', 'published_Seed': 3}
+    """
+    found: Row = {}
+    for name, value in row.items():
+        ours = _DOCUMENTED.get(name.lower())
+        other = ours in _RECORDED or (ours is not None and ours != name)
+        found[f"published_{name}" if other else name] = value
+    return found
 
 
 class Columns:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import CatalogError
+from catalog.columns import divided, published
 from catalog.foreign import Network, Scalar, Tensor
 from catalog.importing import ImportSummary, import_networks
 
@@ -83,8 +84,6 @@ def networks_of(
 def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Network:
     from torch.nn import Module
 
-    from catalog.published_columns import sort_columns
-
     run_name, step = key if isinstance(key, tuple) else (key, 0)
     name = f"{run_name}@{step}" if isinstance(key, tuple) else run_name
     if not isinstance(module, Module):
@@ -92,7 +91,7 @@ def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Netw
             f"{name!r} is a {type(module).__name__}; a torch.nn.Module was expected. For "
             "state dicts: phasezoo import FILE."
         )
-    run, checkpoint = sort_columns(columns)
+    run, checkpoint = divided(published(columns), free="checkpoint")
     tensors, tied = _tensors(name, module)
     noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
     described: dict[str, Scalar] = {"architecture_name": type(module).__name__}

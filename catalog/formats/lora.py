@@ -12,24 +12,19 @@ that folder holds no adapter of its own.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from catalog.columns import Row, divided, published
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Scalar
+from catalog.foreign import Network
+from catalog.formats.header_table import header_table
+from catalog.formats.source import rows_beside
 from catalog.inside import check_beside
-from catalog.published_columns import (
-    Columns,
-    flatten,
-    match_rows,
-    read_metadata,
-    sort_columns,
-    typed_rows,
-)
 from catalog.safetensors_file import Header, read_header, read_tensors
+from catalog.settings import flatten, read_settings
 
 _PAIRS = (("lora_A", "lora_B"), ("lora.down", "lora.up"), ("lora_down", "lora_up"))
 _SPLITS = ("train", "val", "validation", "test", "val_holdout", "test_holdout")
@@ -76,15 +71,11 @@ class Lora:
         if not files:
             raise CatalogError(f"{source} has no safetensors file.")
         names = _network_names(files, root)
-        rows: dict[str, Columns] = {}
-        if metadata is not None:
-            rows = read_metadata(metadata)
-            match_rows(rows, names, metadata)
+        rows = rows_beside(source, metadata, names)
         own = set(names)
-        # Numbers are text in headers: a column's type needs all of them.
-        texts = typed_rows([read_header(path).metadata for path in files])
-        for name, path, text in zip(names, files, texts, strict=True):
-            yield _network(name, path, text, rows.get(name, {}), own)
+        headers = header_table(source, files)
+        for i, (name, path) in enumerate(zip(names, files, strict=True)):
+            yield _network(name, path, headers.row(i), rows[name], own)
 
 
 def _network_names(files: list[Path], root: Path) -> list[str]:
@@ -97,11 +88,11 @@ def _network_names(files: list[Path], root: Path) -> list[str]:
     return names
 
 
-def _network(name: str, path: Path, text: Columns, row: Columns, own: set[str]) -> Network:
+def _network(name: str, path: Path, text: Row, row: Row, own: set[str]) -> Network:
     header = read_header(path)
     ranks = _ranks(path, header)
-    columns: dict[str, Scalar] = {}
-    _add(columns, {k: v for k, v in text.items() if k != "format"}, path)
+    columns: Row = {}
+    _add(columns, text, path)
     config = _json(path.with_name("adapter_config.json"))
     if config is not None:
         rank, pattern = config.get("r"), config.get("rank_pattern")
@@ -124,7 +115,7 @@ def _network(name: str, path: Path, text: Columns, row: Columns, own: set[str]) 
         columns["published_split"] = first
     columns |= row
     run_name, step = _run_of(name, columns, own)
-    run, checkpoint = sort_columns(columns, free="run")
+    run, checkpoint = divided(published(columns))
     for key in ("best_metric", "not_imported"):
         if key in run:
             checkpoint[key] = run.pop(key)
@@ -132,7 +123,7 @@ def _network(name: str, path: Path, text: Columns, row: Columns, own: set[str]) 
     return Network(name, tensors, run, checkpoint, run_name=run_name, step=step)
 
 
-def _run_of(name: str, columns: Columns, own: set[str]) -> tuple[str, int]:
+def _run_of(name: str, columns: Row, own: set[str]) -> tuple[str, int]:
     run_name, step = str(columns.pop("run_name", None) or ""), 0
     folder, _, last = name.rpartition("/")
     match = re.fullmatch(r"checkpoint-([0-9]+)", last)
@@ -148,13 +139,13 @@ def _run_of(name: str, columns: Columns, own: set[str]) -> tuple[str, int]:
     return run_name or name, step
 
 
-def _add(columns: dict[str, Scalar], values: Columns, path: Path) -> None:
+def _add(columns: Row, values: Row, path: Path) -> None:
     """Add columns; one that is there must say the same."""
-    for published, value in values.items():
-        name = _NAMES.get(published, published)
+    for key, value in values.items():
+        name = _NAMES.get(key, key)
         if columns.setdefault(name, value) != value:
             raise CatalogError(
-                f"{path}: {published} is {columns[name]!r} in one of its header, "
+                f"{path}: {key} is {columns[name]!r} in one of its header, "
                 f"adapter_config.json and trainer_state.json, and {value!r} in another."
             )
 
@@ -200,17 +191,11 @@ def _text(ranks: set[int]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """A JSON object beside an adapter, or None; a bare Infinity is read as such."""
+    """A JSON object beside an adapter, or None."""
     if not path.is_file():
         return None
     check_beside(path.parent, path)
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CatalogError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CatalogError(f"{path} holds no JSON object but {str(value)[:40]!r}.")
-    return value
+    return read_settings(path)
 
 
 lora = Lora()

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-
-from catalog.csv_table import CsvTable, typed
 from catalog.errors import CatalogError
 from catalog.foreign import Network
+from catalog.formats.header_table import header_table
 from catalog.formats.lora import lora
-from catalog.formats.source import (
-    files_of,
-    network,
-    network_name,
-    rows_by_name,
-    table_beside,
-)
-from catalog.safetensors_file import read_header, read_tensors
+from catalog.formats.source import files_of, network, network_name, rows_beside
+from catalog.safetensors_file import read_tensors
 
 
 class Safetensors:
@@ -41,35 +33,16 @@ class Safetensors:
         if not found:
             raise CatalogError(f"{source} holds no .safetensors file.")
         files = {network_name(source, path): path for path in found}
-        beside = table_beside(source, metadata)
-        rows = rows_by_name(beside, list(files)) if beside else {}
-        headers = _header_table(source, found)
+        rows = rows_beside(source, metadata, list(files))
+        headers = header_table(source, found)
         for i, (name, path) in enumerate(files.items()):
-            row = headers.row(i)
-            if beside:
-                own = beside.row(rows[name])
-                if both := row.keys() & own.keys():
-                    raise CatalogError(
-                        f"{path}: its header and {beside.path} both have {sorted(both)}; "
-                        "remove them from the table."
-                    )
-                row |= own
-            yield network(name, read_tensors(path), row)
-
-
-def _header_table(source: Path, files: list[Path]) -> CsvTable:
-    """Metadata of all files, each column typed by all of its values."""
-    texts = [_texts(path) for path in files]
-    names = dict.fromkeys(name for text in texts for name in text)
-    columns = {
-        name: pa.array([text.get(name) for text in texts], pa.string()) for name in names
-    }
-    return CsvTable(source, typed(pa.table(columns)))
-
-
-def _texts(path: Path) -> dict[str, str]:
-    metadata = read_header(path).metadata
-    return {name: text for name, text in metadata.items() if name != "format"}
+            row, own = headers.row(i), rows[name]
+            if both := row.keys() & own.keys():
+                raise CatalogError(
+                    f"{path}: its header and the table beside it both have "
+                    f"{sorted(both)}; remove them from the table."
+                )
+            yield network(name, read_tensors(path), row | own)
 
 
 FORMAT = Safetensors()

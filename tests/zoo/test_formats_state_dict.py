@@ -140,18 +140,18 @@ def test_a_csv_adds_columns_and_groups_runs(tmp_path):
     assert [(n.run_name, n.step) for n in networks] == [("r", 0), ("r", 10), ("r", 20)]
     assert [n.run for n in networks] == [{"width": 4}] * 3
     assert [n.checkpoint for n in networks] == [
-        {"x": "00", "u": 1},
-        {"x": "01", "u": None},
-        {"x": "02", "u": 2.5},
+        {"path": "0.pt", "x": "00", "u": 1},
+        {"path": "1.pt", "x": "01", "u": None},
+        {"path": "2.pt", "x": "02", "u": 2.5},
     ]
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["0.pt"], r"has no row for '1\.pt' \(1 of 2"),
-        (["0.pt", "1.pt", "2.pt"], r"there is no '2\.pt'"),
-        (["0.pt", "0.pt"], r"two rows for '0\.pt'"),
+        (["0.pt"], r"1 networks have no row, e\.g\. '1\.pt'"),
+        (["0.pt", "1.pt", "2.pt"], r"1 rows have no network, e\.g\. '2'"),
+        (["0.pt", "0.pt"], r"rows 1 and 2: both have path = '0\.pt'"),
     ],
 )
 def test_a_csv_must_match_the_files(tmp_path, names, message):
@@ -266,3 +266,10 @@ def test_an_empty_folder_is_not_recognised_and_refused(tmp_path):
     assert not state_dict.recognises(tmp_path)
     with pytest.raises(CatalogError, match="no file that ends in"):
         next(state_dict.read(tmp_path))
+
+
+def test_a_table_inside_the_folder_is_found(tmp_path):
+    for i in range(2):
+        torch.save({"w": torch.ones(1)}, tmp_path / f"{i}.pt")
+    write_csv(tmp_path / "metadata.csv", [{"file": f"{i}.pt", "lr": i} for i in (1, 0)])
+    assert [n.run["lr"] for n in state_dict.read(tmp_path)] == [0, 1]

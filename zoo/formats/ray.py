@@ -40,14 +40,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog import CatalogError
-from catalog.foreign import Network, Scalar
-from catalog.published_columns import (
-    Columns,
-    flatten,
-    match_rows,
-    read_metadata,
-    sort_columns,
-)
+from catalog.columns import Row, divided, published
+from catalog.foreign import Network
+from catalog.formats.source import rows_beside
+from catalog.settings import flatten, read_settings
 from zoo.formats.torch_file import read_torch_file
 
 _SETTINGS = {
@@ -114,12 +110,9 @@ class Ray:
         if not trials:
             raise CatalogError(f"{source} has no folder with a params.json.")
         names = [_name(trial, source) for trial in trials]
-        rows: dict[str, Columns] = {}
-        if metadata is not None:
-            rows = read_metadata(metadata)
-            match_rows(rows, names, metadata)
+        rows = rows_beside(source, metadata, names)
         for name, trial in zip(names, trials, strict=True):
-            yield from _trial(name, trial, rows.get(name, {}))
+            yield from _trial(name, trial, rows[name])
 
 
 def _name(trial: Path, source: Path) -> str:
@@ -128,8 +121,8 @@ def _name(trial: Path, source: Path) -> str:
     )
 
 
-def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
-    config = _settings(trial / "params.json")
+def _trial(name: str, trial: Path, row: Row) -> Iterator[Network]:
+    config = flatten(read_settings(trial / "params.json"), f"{trial}/params.json")
     lines = _results(trial / "result.json")
     checkpoints = _checkpoints(trial)
     missing = sorted(checkpoints.keys() - lines.keys())
@@ -141,7 +134,7 @@ def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
             "out of the source."
         )
     regression = config.get("training_task") == "regression"
-    run, of_checkpoint = sort_columns({**_run_columns(config), **row}, free="run")
+    run, of_checkpoint = divided(published({**_run_columns(config), **row}))
     first = next(iter(lines.values()))
     if isinstance(first.get("trial_id"), str):
         run["trial_id"] = first["trial_id"]
@@ -149,7 +142,7 @@ def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
         path = checkpoints.get(step)
         file = read_torch_file(path / "checkpoints") if path else None
         measured = {**_metrics(lines[step], regression), **of_checkpoint}
-        _, columns = sort_columns(measured)
+        _, columns = divided(published(measured), free="checkpoint")
         if file:
             columns |= file.notes
         yield Network(
@@ -162,24 +155,14 @@ def _trial(name: str, trial: Path, row: Columns) -> Iterator[Network]:
         )
 
 
-def _settings(path: Path) -> Columns:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CatalogError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CatalogError(f"{path} holds no JSON object but {str(value)[:40]!r}.")
-    return flatten(value, str(path))
-
-
-def _run_columns(config: Columns) -> dict[str, Scalar]:
-    columns: dict[str, Scalar] = {"step_unit": "epochs"}
-    for published, value in config.items():
-        name = _SETTINGS.get(published, published)
+def _run_columns(config: Row) -> Row:
+    columns: Row = {"step_unit": "epochs"}
+    for key, value in config.items():
+        name = _SETTINGS.get(key, key)
         if name == "schedule" and (value is None or isinstance(value, str)):
             value = _SCHEDULES.get(value, value)
-        if name in columns or (name != published and name in config):
-            name = published
+        if name in columns or (name != key and name in config):
+            name = key
         columns[name] = value
     return columns
 
@@ -235,12 +218,12 @@ def _checkpoints(trial: Path) -> dict[int, Path]:
     return found
 
 
-def _metrics(line: Mapping[str, Any], regression: bool) -> dict[str, Scalar]:
-    columns: dict[str, Scalar] = {}
+def _metrics(line: Mapping[str, Any], regression: bool) -> Row:
+    columns: Row = {}
     kept = {key: value for key, value in line.items() if key not in _MACHINE}
-    for published, value in flatten(kept, "result.json").items():
-        split, _, what = published.rpartition("_")
-        name = published
+    for key, value in flatten(kept, "result.json").items():
+        split, _, what = key.rpartition("_")
+        name = key
         if split in _SPLITS and what in ("loss", "acc"):
             loss, score = ("mse", "r2") if regression else ("loss", "accuracy")
             name = f"{_SPLITS[split]}_{loss if what == 'loss' else score}"

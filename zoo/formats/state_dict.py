@@ -8,12 +8,13 @@ into runs. A file that no csv groups is a run of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from catalog import CatalogError
+from catalog.columns import published
 from catalog.foreign import Network, Scalar
-from catalog.published_columns import Columns, match_rows, read_metadata, sort_columns
+from catalog.formats.source import network, rows_beside
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th")
@@ -45,12 +46,9 @@ class StateDict:
             raise CatalogError(f"{source} has no file that ends in {', '.join(SUFFIXES)}.")
         root = source.parent if source.is_file() else source
         names = [path.relative_to(root).as_posix() for path in files]
-        rows: dict[str, Columns] = {}
-        if metadata is not None:
-            rows = read_metadata(metadata)
-            match_rows(rows, names, metadata)
+        rows = rows_beside(source, metadata, names)
         for name, path in zip(names, files, strict=True):
-            yield _network(name, read_torch_file(path), rows.get(name, {}))
+            yield _network(name, read_torch_file(path), rows[name])
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -59,25 +57,14 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _network(name: str, file: TorchFile, row: Columns) -> Network:
-    columns: dict[str, Scalar] = {**file.scalars, **row}
-    run_name = str(columns.pop("run_name", None) or name)
-    step = 0
-    for key in _STEPS:
-        value = columns.get(key)
-        if key in columns and type(value) is int:
-            step = value
-            columns.pop(key)
-            break
-    run, checkpoint = sort_columns(columns)
-    return Network(
-        name,
-        file.tensors,
-        run,
-        {**checkpoint, **file.notes},
-        run_name=run_name,
-        step=step,
-    )
+def _network(name: str, file: TorchFile, row: Mapping[str, Scalar]) -> Network:
+    columns = {**file.scalars, **row}
+    place = {"run_name": columns.pop("run_name", None)}
+    counted = next((key for key in _STEPS if type(columns.get(key)) is int), None)
+    if counted:
+        place["step"] = columns.pop(counted)
+    columns = {**published(columns), **file.notes, **place}
+    return network(name, file.tensors, columns, free="checkpoint")
 
 
 state_dict = StateDict()

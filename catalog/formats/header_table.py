@@ -1,0 +1,34 @@
+"""Text in the headers of safetensors files, as typed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from catalog.csv_table import CsvTable, typed
+from catalog.safetensors_file import read_header
+
+_ABSENT = ("", "None", "null")
+
+
+def header_table(source: Path, files: Sequence[Path]) -> CsvTable:
+    """A row per file; each column is typed by all of its values.
+
+    ``format``, the mark of the library that wrote the file, is left out.
+
+    Raises
+    ------
+    CatalogError
+        If a file is not what the format promises; the error names it.
+    """
+    texts = [read_header(path).metadata for path in files]
+    names = dict.fromkeys(name for text in texts for name in text if name != "format")
+    columns = {name: [_present(text.get(name)) for text in texts] for name in names}
+    table = pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})
+    return CsvTable(source, typed(table))
+
+
+def _present(text: str | None) -> str | None:
+    return None if text in _ABSENT else text
