@@ -30,7 +30,7 @@ from query import QUERIES
 from timing import digits, in_process, progress, report
 
 import catalog
-from catalog import in_place
+from catalog.index import in_place
 
 ADDED = 1000
 

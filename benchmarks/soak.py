@@ -25,8 +25,8 @@ from timing import digits, progress, report
 
 import catalog
 from catalog import Layout, Param, Population
-from catalog.compaction import compact
-from catalog.garbage import collect
+from catalog.upkeep.compaction import compact
+from catalog.upkeep.garbage import collect
 from catalog.verify import verify
 
 LAYOUT = Layout((Param("w", (50, 20)), Param("b", (20,))))

@@ -15,9 +15,9 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
-from catalog.in_place import too_large
-from catalog.index import attach, ensure_index
-from catalog.index_tables import build, connect, view_in_place
+from catalog.index.cache import attach, ensure_index
+from catalog.index.in_place import too_large
+from catalog.index.tables import build, connect, view_in_place
 from catalog.layout import Layout
 from catalog.metadata import metadata_paths, parquet_source
 from catalog.population import Population

@@ -56,7 +56,7 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
 
     The first characters of an ID are enough if nothing else begins with them.
     """
-    from catalog.blocks import prints_blocks
+    from catalog.report.blocks import prints_blocks
     from catalog.show import describe, page
 
     found = describe(open_catalog(catalog_path, at=at), identifier)
@@ -105,7 +105,7 @@ def export(
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
     """List every column of every view, with type, unit and meaning."""
-    from catalog.dictionary import columns
+    from catalog.report.dictionary import columns
 
     has_catalogue = (Path(catalog_path) / "manifests").is_dir()
     rows = columns(open_catalog(catalog_path) if has_catalogue else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class CatalogError(Exception):
@@ -32,3 +33,11 @@ def closest(name: str, known: Iterable[str]) -> str:
         return "Closest: " + ", ".join(near) + "."
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"Known: {shown}."
+
+
+def missing(path: Path) -> ShardCorrupt:
+    """The error about a file that a manifest names and that is not there."""
+    return ShardCorrupt(
+        f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; then fetch "
+        "the shard again. To give it up, delete its manifest and HEAD."
+    )

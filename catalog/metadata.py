@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from catalog.errors import ShardCorrupt
+from catalog.errors import ShardCorrupt, missing
 from catalog.inside import check_inside
 from catalog.manifest import File, Manifest
 
@@ -43,10 +43,7 @@ def check_size(root: Path, file: File) -> Path:
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
-        raise ShardCorrupt(
-            f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
-            "then fetch the shard again. To give it up, delete its manifest and HEAD."
-        ) from error
+        raise missing(path) from error
     except OSError as error:
         raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if size != expected:

@@ -7,57 +7,26 @@ by pyarrow and gives the same numbers, slower.
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from catalog.copying import side_by_side
 from catalog.dtypes import Array, dtype
-from catalog.errors import LayoutMismatch, ShardCorrupt
+from catalog.errors import ShardCorrupt, missing
 from catalog.inside import check_inside
 from catalog.layout import Layout, Param
 from catalog.manifest import Manifest
-from catalog.names import canonical_json, escape
-from catalog.shard import RUN_ID, STEP, Chunk, read_footer, stored_params
-from catalog.writer import footer_digest
+from catalog.rewritten import check_rewritten, read_columns, read_tensor
+from catalog.shard import RUN_ID, STEP, Chunk, footer_digest, stored_params
 
 _PIECE = 8 << 20
-_HUGE_PAGE = 2 << 20
-_POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
-
-
-def _renew_pool() -> None:
-    """A forked process has the pool but none of its threads: it would wait for ever."""
-    global _POOL
-    _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
-
-
-os.register_at_fork(after_in_child=_renew_pool)
-
-
-def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs that copy memory on all cores; the first error is raised."""
-    for _ in _POOL.map(lambda job: job(), jobs):
-        pass
-
-
-def empty_aligned(shape: tuple[int, ...], storage: np.dtype[Any]) -> Array:
-    """`numpy.empty` that starts on a huge page, which the kernel fills a sixth faster."""
-    size = math.prod(shape) * storage.itemsize
-    if size < 2 * _HUGE_PAGE:
-        return np.empty(shape, storage)
-    memory = np.empty(size + _HUGE_PAGE, np.uint8)
-    start = -memory.ctypes.data % _HUGE_PAGE
-    return memory[start : start + size].view(storage).reshape(shape)
 
 
 class ShardReader:
@@ -93,24 +62,21 @@ class ShardReader:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise ShardCorrupt(
-                f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; "
-                "then fetch the shard again. To give it up, delete its manifest and HEAD."
-            ) from error
+            raise missing(path) from error
         except OSError as error:
             raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
         weakref.finalize(self, os.close, self._descriptor)
         self._announced: set[str] = set()
         self._size = size = os.fstat(self._descriptor).st_size
-        recorded = manifest.files["weights"].bytes
-        self.trusted = size == recorded and footer_digest(path) == (
+        recorded = manifest.files["weights"]
+        self.trusted = size == recorded.bytes and footer_digest(path) == (
             manifest.footer_sha256,
             manifest.footer_bytes,
         )
         if self.trusted:
             self._check_chunks(size)
         else:
-            self._check_rewritten(size, recorded)
+            check_rewritten(path, recorded, layout)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self.path.absolute()
@@ -137,7 +103,7 @@ class ShardReader:
         if not param.size:
             return
         if not self.trusted:
-            out[...] = self._through_pyarrow(param)[rows]
+            out[...] = read_tensor(self.path, param)[rows]
             return
         self._check_size()
         if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
@@ -162,7 +128,7 @@ class ShardReader:
             return
         self._check_rows(int(rows.min()), int(rows.max()))
         if not self.trusted:
-            yield slice(None), self._through_pyarrow(param)[rows]
+            yield slice(None), read_tensor(self.path, param)[rows]
             return
         self._check_size()
         first, last = int(rows[0]), int(rows[0]) + len(rows)
@@ -257,8 +223,7 @@ class ShardReader:
         if len(jobs) == 1:
             np.copyto(*jobs[0])
         else:
-            for _ in _POOL.map(lambda job: np.copyto(*job), jobs):
-                pass
+            side_by_side([partial(np.copyto, *job) for job in jobs])
 
     def _announce(self, offset: int, length: int) -> None:
         """Have a cold file read ahead in large pieces rather than page by page.
@@ -286,7 +251,7 @@ class ShardReader:
         ShardCorrupt
             If a row holds another checkpoint.
         """
-        table = self._table([RUN_ID, STEP])
+        table = read_columns(self.path, [RUN_ID, STEP])
         run_ids, steps = table[RUN_ID].to_pylist(), table[STEP].to_pylist()
         if len(table) != self._manifest.files["weights"].rows:
             raise ShardCorrupt(
@@ -335,70 +300,3 @@ class ShardReader:
                     f"its {self._manifest.files['weights'].rows} rows. Run 'phasezoo "
                     "verify', then fetch or train the shard again."
                 )
-
-    def _check_rewritten(self, size: int, recorded: int) -> None:
-        """A file with another footer must still be the same table to be read."""
-        footer = read_footer(self.path)
-        metadata = footer.metadata or {}
-        rows = self._manifest.files["weights"].rows
-        layout = metadata.get(b"phasezoo.layout")
-        names = set(footer.schema.to_arrow_schema().names)
-        missing = {
-            RUN_ID,
-            STEP,
-            *(escape(p.name) for p in self.layout if p.size),
-        } - names
-        expected = canonical_json(self.layout.to_json()).encode()
-        if footer.num_rows != rows or missing or layout not in (None, expected):
-            raise ShardCorrupt(
-                f"{self.path} is not the shard that was committed: {size:,} bytes and "
-                f"{footer.num_rows} rows, expected {recorded:,} and {rows}. Run "
-                "'phasezoo verify', then fetch or train it again."
-            )
-
-    def _through_pyarrow(self, param: Param) -> Array:
-        column = self._table([escape(param.name)]).column(0).combine_chunks()
-        storage = dtype(param.dtype).storage
-        try:
-            flat = _flat(column, storage)
-        except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
-            raise ShardCorrupt(
-                f"{self.path}: tensor {param.name!r} is stored as {column.type}, expected "
-                f"{dtype(param.dtype).arrow_type(param.size)} ({error}). Run 'phasezoo "
-                "verify', then fetch or train the shard again."
-            ) from error
-        if flat.size != len(column) * param.size:
-            raise LayoutMismatch(
-                f"{self.path}: tensor {param.name!r} has {flat.size} values in "
-                f"{len(column)} rows, expected {param.size} in each."
-            )
-        return flat.reshape(len(column), *param.shape)
-
-    def _table(self, columns: list[str]) -> pa.Table:
-        try:
-            return pq.read_table(
-                self.path,
-                columns=columns,
-                page_checksum_verification=True,
-                partitioning=None,
-            )
-        except (OSError, pa.ArrowException, UnicodeError) as error:
-            raise ShardCorrupt(
-                f"{self.path}: {', '.join(columns)} cannot be read ({error}). Run "
-                "'phasezoo verify', then fetch or train the shard again."
-            ) from error
-
-
-def _flat(column: pa.Array, storage: np.dtype[Any]) -> Array:
-    """Values of a column row after row; null is no value."""
-    if column.null_count:
-        raise ValueError(f"{column.null_count} rows are null")
-    if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
-        return np.frombuffer(b"".join(column.to_pylist()), storage)
-    values = column.flatten()
-    if values.null_count or not (
-        pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
-    ):
-        raise ValueError("its values are no numbers, or some are null")
-    flat: Array = values.to_numpy(zero_copy_only=False).astype(storage)
-    return flat

@@ -8,6 +8,7 @@ for DuckDB, pyarrow and `datasets`. FORMAT.md is the contract.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -223,6 +224,16 @@ def _walk_footer(path: Path, layout: Layout) -> Iterator[Chunk]:
             offset = column.data_page_offset + column.total_compressed_size - payload
             yield Chunk(param.name, first, group.num_rows, offset, param.nbytes)
         first += group.num_rows
+
+
+def footer_digest(path: Path) -> tuple[str, int]:
+    """Digest and length of a Parquet footer, its length field and magic included."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 8, 0))
+        length = int.from_bytes(file.read(4), "little") + 8
+        file.seek(max(size - length, 0))
+        return hashlib.file_digest(file, "sha256").hexdigest(), length
 
 
 def read_footer(path: Path) -> Any:

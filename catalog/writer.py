@@ -20,23 +20,23 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalog import schema
 from catalog.card import write_card
-from catalog.errors import CatalogError, LayoutMismatch
+from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.layout import Layout
 from catalog.manifest import File, Manifest, read_manifest
 from catalog.measures import measure_table
-from catalog.names import canonical_json, content_id, escape, slug
+from catalog.names import canonical_json, content_id, slug
 from catalog.population import Population
-from catalog.shard import Chunk, Rows, write_shard
+from catalog.run_tables import checked, filled
+from catalog.shard import Chunk, Rows, footer_digest, write_shard
 from catalog.snapshot import read_head, refresh
-from catalog.splits import split
 from catalog.tensor_stats import tensor_stats
+from catalog.tensor_tables import chunks_table, tensors_table
 from catalog.version import __version__
 
 
@@ -150,7 +150,7 @@ class Writer:
             If checkpoints and population do not agree row by row.
         """
         keys = None if population is None else (population.layout, population.table)
-        _checked(runs, checkpoints, keys)  # before any weight is written
+        checked(runs, checkpoints, keys)  # before any weight is written
         try:
             staged = None if population is None else self.stage(population, architecture)
             return self.publish([Part(runs, checkpoints, staged)])[0]
@@ -181,9 +181,9 @@ class Writer:
             path = f"weights/{arch_id}/{shard}.parquet"
             files["weights"] = self._file(path, write, len(weights))
             tables = {
-                "tensors": _tensors(layout, arch_id),
+                "tensors": tensors_table(layout, arch_id),
                 "tensor_stats": tensor_stats(weights, shard),
-                "chunks": _chunks(chunks, shard),
+                "chunks": chunks_table(chunks, shard),
             }
             for kind, table in tables.items():
                 files[kind] = self._table(kind, shard, table)
@@ -201,10 +201,10 @@ class Writer:
         CatalogError
             As `commit`.
         """
-        checked = [_checked(p.runs, p.checkpoints, _rows(p.staged)) for p in parts]
+        tables = [checked(p.runs, p.checkpoints, _rows(p.staged)) for p in parts]
         pending = []
         with self._folder.writing():
-            for part, (runs, checkpoints) in zip(parts, checked, strict=True):
+            for part, (runs, checkpoints) in zip(parts, tables, strict=True):
                 pending.append(self._described(part.staged, runs, checkpoints))
             return self._publish(pending)
 
@@ -250,10 +250,10 @@ class Writer:
         """Write the metadata of a shard."""
         shard = staged.shard if staged else self._next_shard()
         if staged:
-            runs = _set(runs, "arch_id", [staged.arch_id] * len(runs))
+            runs = filled(runs, "arch_id", [staged.arch_id] * len(runs))
         row = range(len(checkpoints)) if staged else [None] * len(checkpoints)
-        checkpoints = _set(checkpoints, "row", list(row))
-        checkpoints = _set(checkpoints, "shard", [shard] * len(checkpoints))
+        checkpoints = filled(checkpoints, "row", list(row))
+        checkpoints = filled(checkpoints, "shard", [shard] * len(checkpoints))
         files = dict(staged.files) if staged else {}
         for kind, table in (("runs", runs), ("checkpoints", checkpoints)):
             files[kind] = self._table(kind, shard, table)
@@ -299,7 +299,7 @@ class Writer:
         write : mapping of str to callable
             By kind of metadata: writes a file and returns its number of rows.
         members : sequence of Manifest
-            The shards that the files hold; see `catalog.compaction`.
+            The shards that the files hold; see `catalog.upkeep.compaction`.
         """
         shard = self._next_shard()
         files = {}
@@ -402,91 +402,5 @@ def architecture_id(layout: Layout, architecture: str) -> str:
     return f"{slug(words[:40])}-{digest}"
 
 
-def footer_digest(path: Path) -> tuple[str, int]:
-    """Digest and length of a Parquet footer, its length field and magic included."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 8, 0))
-        length = int.from_bytes(file.read(4), "little") + 8
-        file.seek(max(size - length, 0))
-        return hashlib.file_digest(file, "sha256").hexdigest(), length
-
-
 def _rows(staged: Staged | None) -> tuple[Layout, pa.Table] | None:
     return None if staged is None else (staged.layout, staged.keys)
-
-
-def _checked(
-    runs: pa.Table, checkpoints: pa.Table, weights: tuple[Layout, pa.Table] | None
-) -> tuple[pa.Table, pa.Table]:
-    runs = schema.conform(runs, "runs", ("run_id", "zoo", "source"))
-    checkpoints = schema.conform(checkpoints, "checkpoints", ("run_id", "step"))
-    taken = {name.lower() for name in runs.column_names} - {"run_id"}
-    both = {name for name in checkpoints.column_names if name.lower() in taken}
-    if both:
-        raise CatalogError(
-            f"Columns {sorted(both)} stand in runs and in checkpoints; models joins "
-            "them, so a name may stand in one only."
-        )
-    if pc.count_distinct(runs["run_id"]).as_py() != len(runs):
-        raise CatalogError("Two rows of runs have one run_id.")
-    unknown = set(checkpoints["run_id"].to_pylist()) ^ set(runs["run_id"].to_pylist())
-    if unknown:
-        raise CatalogError(
-            f"Runs and checkpoints must have the same run_ids; {len(unknown)} stand in "
-            f"one only, e.g. {min(unknown)!r}."
-        )
-    keys = checkpoints.select(["run_id", "step"])
-    if len(keys.group_by(["run_id", "step"]).aggregate([])) != len(keys):
-        raise CatalogError("Two rows of checkpoints have one (run_id, step).")
-    if weights is not None and not len(weights[0]):
-        raise LayoutMismatch(
-            "The population has no tensors. Commit its metrics alone: population=None"
-        )
-    if weights is not None and not (
-        weights[1]["run_id"].to_pylist() == keys["run_id"].to_pylist()
-        and weights[1]["step"].to_pylist() == keys["step"].to_pylist()
-    ):
-        raise LayoutMismatch("Row i of checkpoints must be network i of the population.")
-    ids, zoos = runs["run_id"].to_pylist(), runs["zoo"].to_pylist()
-    cells = runs["cell"].to_pylist()
-    fixed = {
-        "split_by_run": ids,
-        "split_by_cell": [
-            f"{z}\0{c or i}" for z, c, i in zip(zoos, cells, ids, strict=True)
-        ],
-        "split_by_zoo": zoos,
-    }
-    for name, keys_of in fixed.items():
-        given = runs[name].to_pylist()
-        values = [g or split(k) for g, k in zip(given, keys_of, strict=True)]
-        runs = _set(runs, name, values)
-    return runs, checkpoints
-
-
-def _set(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
-    at = table.column_names.index(name)
-    return table.set_column(at, name, pa.array(values, table.schema.field(name).type))
-
-
-def _tensors(layout: Layout, arch_id: str) -> pa.Table:
-    rows = [
-        {
-            "arch_id": arch_id,
-            "position": position,
-            "tensor": param.name,
-            "column_name": escape(param.name) if param.size else None,
-            "shape": list(param.shape),
-            "axes": list(param.axes),
-            "dtype": param.dtype,
-            "role": param.role,
-            "size": param.size,
-        }
-        for position, param in enumerate(layout)
-    ]
-    return pa.Table.from_pylist(rows, schema=schema.empty("tensors").schema)
-
-
-def _chunks(chunks: list[Chunk], shard: str) -> pa.Table:
-    rows = [{"shard": shard, **vars(chunk)} for chunk in chunks]
-    return pa.Table.from_pylist(rows, schema=schema.empty("chunks").schema)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import CatalogError
-from catalog.columns import divided, published
 from catalog.foreign import Network, Scalar, Tensor
 from catalog.importing import ImportSummary, import_networks
+from catalog.importing.columns import divided, published
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from catalog.csv_table import CsvTable, typed
+from catalog.importing.csv_table import CsvTable, typed
 from catalog.safetensors_file import read_header
 
 _ABSENT = ("", "None", "null")

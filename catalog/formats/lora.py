@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from catalog.columns import Row, divided, published
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats.header_table import header_table
 from catalog.formats.source import rows_beside
+from catalog.importing.columns import Row, divided, published
+from catalog.importing.settings import flatten, read_settings
 from catalog.inside import check_beside
 from catalog.safetensors_file import Header, read_header, read_tensors
-from catalog.settings import flatten, read_settings
 
 _PAIRS = (("lora_A", "lora_B"), ("lora.down", "lora.up"), ("lora_down", "lora_up"))
 _SPLITS = ("train", "val", "validation", "test", "val_holdout", "test_holdout")

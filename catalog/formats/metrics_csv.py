@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from catalog.columns import divided
-from catalog.csv_table import CsvTable, csv_header, read_csv
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar
 from catalog.formats.source import files_of
+from catalog.importing.columns import divided
+from catalog.importing.csv_table import CsvTable, csv_header, read_csv
 
 _KEYS = ("id", "name", "run_name")
 _TAXONOMY = frozenset(

@@ -25,11 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
-from catalog.csv_table import read_csv
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
 from catalog.formats.source import files_of
+from catalog.importing.csv_table import read_csv
 from catalog.inside import check_beside
 
 _OURS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from catalog.csv_table import CsvTable
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Tensor
 from catalog.formats.npz import Archive, Header
 from catalog.formats.source import network, single_file, table_beside
+from catalog.importing.csv_table import CsvTable
 
 
 class NpzStacked:

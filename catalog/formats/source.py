@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from catalog.columns import divided
-from catalog.csv_table import CsvTable, read_csv
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
+from catalog.importing.columns import divided
+from catalog.importing.csv_table import CsvTable, read_csv
 from catalog.inside import check_beside
 
 _TABLES = ("networks.csv", "metadata.csv", "metrics.csv")

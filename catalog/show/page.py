@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalog.blocks import bars, counted, sparkline
+from catalog.report.blocks import bars, counted, sparkline
 from catalog.table import cell, table_lines
 
 MOST_ROWS = 24

@@ -8,7 +8,7 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.histogram import Histogram, histogram
-from catalog.representatives import representatives
+from catalog.report.representatives import representatives
 from catalog.rows import Rows, rows_of
 from catalog.show.run import described, metric_columns
 

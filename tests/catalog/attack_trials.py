@@ -27,10 +27,10 @@ from attack_mutations import damaged, damaged_json, rewritten
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, Population
 from catalog.catalog import arrow_table
-from catalog.compaction import compact
 from catalog.dtypes import dtype
-from catalog.garbage import collect
-from catalog.removal import remove
+from catalog.upkeep.compaction import compact
+from catalog.upkeep.garbage import collect
+from catalog.upkeep.removal import remove
 from catalog.verify import verify
 
 MEMORY = 6 << 30

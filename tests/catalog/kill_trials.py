@@ -19,10 +19,10 @@ import pyarrow as pa
 
 import catalog
 from catalog import Layout, Param, Population
-from catalog.compaction import compact
-from catalog.garbage import collect
 from catalog.importing import import_source
-from catalog.removal import remove
+from catalog.upkeep.compaction import compact
+from catalog.upkeep.garbage import collect
+from catalog.upkeep.removal import remove
 from catalog.verify import verify
 
 LAYOUT = Layout((Param("w", (20,)),))

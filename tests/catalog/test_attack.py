@@ -23,8 +23,8 @@ import pytest
 import catalog
 from catalog import Catalog, CatalogError
 from catalog.formats import bomb
-from catalog.garbage import collect
 from catalog.importing import import_source
+from catalog.upkeep.garbage import collect
 from catalog.verify import verify
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import Layout, Param
-from catalog.axes import infer_axes
+from catalog.importing.axes import infer_axes
 from catalog.layout import split_symbol
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from catalog.columns import divided, published
+from catalog.importing.columns import divided, published
 from catalog.schema import CHECKPOINTS, RUNS
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError
-from catalog.columns import Columns, divided
-from catalog.csv_table import read_csv
 from catalog.foreign import Network
+from catalog.importing.columns import Columns, divided
+from catalog.importing.csv_table import read_csv
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 import catalog
 from catalog import Catalog
-from catalog.compaction import compact
-from catalog.garbage import collect
+from catalog.upkeep.compaction import compact
+from catalog.upkeep.garbage import collect
 from catalog.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -12,10 +12,11 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, import_source, importing
-from catalog.axes import infer_axes
 from catalog.console import main
 from catalog.folder import Folder
 from catalog.foreign import Network, Tensor
+from catalog.importing import networks as committing
+from catalog.importing.axes import infer_axes
 from catalog.progress import Progress
 from catalog.splits import split
 from catalog.stored import StoredNetworks
@@ -59,7 +60,7 @@ def bring(
     """Import these networks into the catalogue ``tmp_path/zoo``."""
 
     def run(*networks: Network | Exception, **options: Any) -> importing.ImportSummary:
-        monkeypatch.setattr(importing, "find_format", lambda f, s: Planted(networks))
+        monkeypatch.setattr(committing, "find_format", lambda f, s: Planted(networks))
         options = {"zoo": "z", **options}
         return import_source(tmp_path / "zoo", tmp_path, **options)
 
@@ -97,7 +98,7 @@ def test_networks_are_grouped_by_layout(bring: Any, store: Any) -> None:
 def test_a_shard_is_staged_when_enough_weights_wait(
     bring: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "SHARD_BYTES", 3 * 26 * 4)
+    monkeypatch.setattr(committing, "SHARD_BYTES", 3 * 26 * 4)
     summary = bring(*[net(f"n{i}", i, run={"k": i if i < 5 else i / 2}) for i in range(9)])
     assert len(summary.shards) == 3
     sizes = "SELECT count(*) AS n FROM models GROUP BY shard ORDER BY n"
@@ -119,8 +120,8 @@ def test_memory_does_not_grow_with_the_source(
                 values = np.full(1 << 18, i, np.float32)  # 1 MB
                 yield net(f"n{i}", tensors={"w": Tensor(values, "float32")})
 
-    monkeypatch.setattr(importing, "find_format", lambda f, s: Lazy([]))
-    monkeypatch.setattr(importing, "SHARD_BYTES", 4 << 20)
+    monkeypatch.setattr(committing, "find_format", lambda f, s: Lazy([]))
+    monkeypatch.setattr(committing, "SHARD_BYTES", 4 << 20)
     tracemalloc.start()
     summary = import_source(tmp_path / "zoo", tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
@@ -389,7 +390,7 @@ def full(new_zoo: Callable[[], Catalog], measure: Any) -> Path:
     zoo = new_zoo()
     with pytest.MonkeyPatch.context() as patch:
         networks = [net("before", 9, run={"depth": 1})]
-        patch.setattr(importing, "find_format", lambda f, s: Planted(networks))
+        patch.setattr(committing, "find_format", lambda f, s: Planted(networks))
         import_source(zoo.root, zoo.root, zoo="earlier")
     run_id = zoo.refreshed().sql("SELECT run_id FROM runs").fetchall()[0][0]
     measure(zoo, [{"run_id": run_id, "step": 0, "sharp": 2.5}])
@@ -404,9 +405,9 @@ def test_a_refused_import_leaves_the_catalogue_byte_for_byte(
     before = files(full)
     networks, options, message = REFUSED[case]
     networks = [net("first", 7), *networks] if networks else []
-    monkeypatch.setattr(importing, "find_format", lambda f, s: Planted(networks))
+    monkeypatch.setattr(committing, "find_format", lambda f, s: Planted(networks))
     if small:
-        monkeypatch.setattr(importing, "SHARD_BYTES", 1)
+        monkeypatch.setattr(committing, "SHARD_BYTES", 1)
     with pytest.raises(CatalogError, match=f"(?s){message}"):
         import_source(full, full, **{"zoo": "z", **options})
     assert files(full) == before
@@ -433,7 +434,7 @@ def test_an_interrupt_deletes_what_was_staged(
 ) -> None:
     bring(net("before", 9), zoo="earlier")
     before = files(tmp_path / "zoo")
-    monkeypatch.setattr(importing, "SHARD_BYTES", 1)
+    monkeypatch.setattr(committing, "SHARD_BYTES", 1)
 
     def stop(count: int) -> None:
         if count == 3:
@@ -450,7 +451,7 @@ def test_a_disk_that_fails_between_two_manifests_commits_none(
 ) -> None:
     bring(net("before", 9), zoo="earlier")
     before = files(tmp_path / "zoo")
-    monkeypatch.setattr(importing, "SHARD_BYTES", 1)
+    monkeypatch.setattr(committing, "SHARD_BYTES", 1)
     publish, count = Folder.publish, []
 
     def fail(self: Folder, temporary: Path, path: Path) -> None:

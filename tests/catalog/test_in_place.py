@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 import catalog
-from catalog import Catalog, ShardCorrupt, in_place, index, index_tables
+from catalog import Catalog, ShardCorrupt
+from catalog.index import cache, in_place, tables
 
 
 def rows(zoo: Catalog, view: str = "models") -> list[dict[str, Any]]:
@@ -20,8 +21,8 @@ def stored(zoo: Catalog, monkeypatch: Any) -> list[dict[str, Any]]:
     """Rows of the catalogue with both tables copied into a new index."""
     with monkeypatch.context() as patch:
         patch.setattr(in_place, "STORED_CHECKPOINTS", 1 << 40)
-        connection = index.duckdb.connect()
-        index.build(connection, zoo.root, zoo.refreshed().snapshot.manifests)
+        connection = cache.duckdb.connect()
+        cache.build(connection, zoo.root, zoo.refreshed().snapshot.manifests)
     query = "FROM models ORDER BY run_id, step"
     found: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
     return found
@@ -39,14 +40,14 @@ def views(new_zoo: Any, metrics: Any, monkeypatch: Any) -> Catalog:
 def extends(zoo: Catalog, monkeypatch: Any) -> bool:
     """Whether the next index of a catalogue is an extended one."""
     built = []
-    real = index.build
+    real = cache.build
 
     def build(connection: Any, root: Any, manifests: Any, **options: Any) -> None:
         built.append(len(manifests))
         real(connection, root, manifests, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(index, "build", build)
+        patch.setattr(cache, "build", build)
         new = zoo.refreshed()
         rows(new)
     return all(count < len(new.snapshot.manifests) for count in built)
@@ -79,7 +80,7 @@ def test_the_views_have_the_rows_of_the_tables(
 def test_weights_are_loaded_from_views_too(zoo: Catalog, monkeypatch: Any) -> None:
     before = zoo.load("step > 0 ORDER BY run_id")
     monkeypatch.setattr(in_place, "STORED_CHECKPOINTS", 0)
-    index.index_path(zoo._folder, zoo.snapshot).unlink()
+    cache.index_path(zoo._folder, zoo.snapshot).unlink()
     after = catalog.open(zoo.root).load("step > 0 ORDER BY run_id")
     assert after.weights.tobytes() == before.weights.tobytes()
     assert after.table.select(["run_id", "step"]) == before.table.select(["run_id", "step"])
@@ -163,12 +164,10 @@ def test_models_are_the_same_in_batches_of_any_size(
     manifests = zoo.refreshed().snapshot.manifests
     found = []
     for batch in (1, 5, 1 << 20):
-        monkeypatch.setattr(index_tables, "BATCH", batch)
-        connection = index.duckdb.connect()
-        index.build(connection, zoo.root, manifests)
-        assert len(index_tables._batches(connection, manifests)) == {1: 5, 5: 3}.get(
-            batch, 1
-        )
+        monkeypatch.setattr(tables, "BATCH", batch)
+        connection = cache.duckdb.connect()
+        cache.build(connection, zoo.root, manifests)
+        assert len(tables._batches(connection, manifests)) == {1: 5, 5: 3}.get(batch, 1)
         found.append(connection.sql("FROM models").to_arrow_table().to_pylist())
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 20

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import catalog
-from catalog import Catalog, CatalogError, index, index_extend
-from catalog.index import index_path
+from catalog import Catalog, CatalogError
+from catalog.index import cache, extend
+from catalog.index.cache import index_path
 from catalog.measures import measure_table
 
 KINDS = {
@@ -53,8 +54,8 @@ def models(zoo: Catalog) -> list[dict[str, Any]]:
 
 def rebuilt(zoo: Catalog) -> tuple[list[dict[str, Any]], list[Any]]:
     """The same, from an index built from nothing."""
-    connection = index.duckdb.connect()
-    index.build(connection, zoo.root, zoo.refreshed().snapshot.manifests)
+    connection = cache.duckdb.connect()
+    cache.build(connection, zoo.root, zoo.refreshed().snapshot.manifests)
     types = connection.sql("DESCRIBE models").fetchall()
     return connection.sql("FROM models").to_arrow_table().to_pylist(), types
 
@@ -218,13 +219,13 @@ def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
     zoo: Catalog, monkeypatch: Any
 ) -> None:
     built = []
-    real = index.build
+    real = cache.build
 
     def build(connection: Any, root: Any, manifests: Any, **how: Any) -> None:
         built.append(len(manifests))
         real(connection, root, manifests, **how)
 
-    for module in (index, index_extend):
+    for module in (cache, extend):
         monkeypatch.setattr(module, "build", build)
     models(zoo)
     assert built == [1]

@@ -17,8 +17,14 @@ from catalog.dtypes import DTYPES, Array, dtype
 from catalog.manifest import File, Manifest
 from catalog.names import escape
 from catalog.reader import ShardReader
-from catalog.shard import Chunk, find_chunks, row_group_rows, stored_params, write_shard
-from catalog.writer import footer_digest
+from catalog.shard import (
+    Chunk,
+    find_chunks,
+    footer_digest,
+    row_group_rows,
+    stored_params,
+    write_shard,
+)
 
 
 def bits(value: Array) -> bytes:

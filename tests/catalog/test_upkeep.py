@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, NotFound, Param, Population
-from catalog.annotation import annotate
-from catalog.compaction import compact
 from catalog.console import main
-from catalog.garbage import collect
-from catalog.history import history
-from catalog.removal import find_removal, remove
+from catalog.upkeep.annotation import annotate
+from catalog.upkeep.compaction import compact
+from catalog.upkeep.garbage import collect
+from catalog.upkeep.history import history
+from catalog.upkeep.removal import find_removal, remove
 from catalog.verify import verify
 
 LAYOUT = Layout((Param("w", (3,)), Param("n", (), (), "int64", "counter")))

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from catalog import CatalogError
-from catalog.columns import published
 from catalog.foreign import Network, Scalar
 from catalog.formats.source import network, rows_beside
+from catalog.importing.columns import published
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from catalog.annotation import annotate as commit_annotation
 from catalog.catalog import open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.upkeep.annotation import annotate as commit_annotation
 
 
 @click.command(epilog="Example: phasezoo rm \"zoo = 'digits_mlp_seeds'\" --yes")
@@ -22,7 +22,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
 
     Older versions still have them; `phasezoo gc` frees the disk.
     """
-    from catalog.removal import find_removal, remove
+    from catalog.upkeep.removal import find_removal, remove
 
     catalog = open_catalog(catalog_path)
     removal = remove(catalog, where) if yes else find_removal(catalog, where)
@@ -55,7 +55,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
 @json_option
 def gc(keep: int, grace: float, dry_run: bool, catalog_path: str, as_json: bool) -> None:
     """Delete what no kept version needs: removed shards, superseded metadata."""
-    from catalog.garbage import collect
+    from catalog.upkeep.garbage import collect
 
     root = open_catalog(catalog_path).root
     garbage = collect(root, keep=keep, grace=grace, rehearse=dry_run)
@@ -75,7 +75,7 @@ def gc(keep: int, grace: float, dry_run: bool, catalog_path: str, as_json: bool)
 @json_option
 def compact(catalog_path: str, as_json: bool) -> None:
     """Join the small metadata files of many shards; weights stay where they are."""
-    from catalog.compaction import compact as join
+    from catalog.upkeep.compaction import compact as join
 
     done = join(open_catalog(catalog_path).root)
     if as_json:
@@ -94,7 +94,7 @@ def compact(catalog_path: str, as_json: bool) -> None:
 @json_option
 def versions(catalog_path: str, as_json: bool) -> None:
     """List the versions that can be read with --at."""
-    from catalog.history import history
+    from catalog.upkeep.history import history
 
     rows = history(open_catalog(catalog_path).root)
     if as_json:

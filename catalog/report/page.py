@@ -9,11 +9,11 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.folder import write_outside
-from catalog.pictures import by_column, distributions, moving_maps, phase_maps
+from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
+from catalog.report.weight_pictures import norm_histograms, weight_histograms
 from catalog.rows import rows_of
 from catalog.show.zoo import describe_zoo
 from catalog.table import cell
-from catalog.weight_pictures import norm_histograms, weight_histograms
 
 _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
@@ -47,7 +47,7 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     """
     import jinja2
 
-    text = files("catalog").joinpath("report.html.jinja").read_text()
+    text = files("catalog.report").joinpath("report.html.jinja").read_text()
     template = jinja2.Template(text, autoescape=True)
     template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.columns import Row
 from catalog.errors import CatalogError
+from catalog.importing.columns import Row
 
 _SQL = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
 _SQL |= {"BOOLEAN": pa.bool_()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catalog.in_place import keep_repeats, make_views, too_large
+from catalog.index.in_place import keep_repeats, make_views, too_large
 from catalog.manifest import Manifest
 from catalog.measures import newest_sql
 from catalog.metadata import check_size, metadata_paths, parquet_source, with_origin

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.columns import Columns, Row
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.foreign import Network, Tensor
-from catalog.foreign_layout import difference, digest, layout_of, nonfinite
-from catalog.known import Known
+from catalog.importing.columns import Columns, Row
+from catalog.importing.foreign_layout import difference, digest, layout_of, nonfinite
+from catalog.importing.known import Known
+from catalog.importing.lineage import Lineage, combined
+from catalog.importing.parts import Batch, Entry, Parts
 from catalog.layout import Layout
-from catalog.lineage import Lineage, combined
 from catalog.manifest import Manifest
 from catalog.names import canonical_json, content_id
-from catalog.parts import Batch, Entry, Parts
 
 
 class Intake:

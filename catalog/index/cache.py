@@ -4,7 +4,7 @@ An open writer of a DuckDB file locks every reader out, and the other way round.
 index is built under a temporary name, closed, and renamed to a name derived from its
 snapshot; readers open it read-only. `models` (runs x checkpoints x newest measures) is
 materialised, because the join on the fly costs 6-200 times as much; in a catalogue that
-is too large for that (`catalog.in_place`), both big tables are views over Parquet.
+is too large for that (`catalog.index.in_place`), both big tables are views over Parquet.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 import duckdb
 
 from catalog.folder import Folder
-from catalog.in_place import too_large
-from catalog.index_extend import extend
-from catalog.index_tables import Connection, build, connect, tables_of
+from catalog.index.extend import extend
+from catalog.index.in_place import too_large
+from catalog.index.tables import Connection, build, connect, tables_of
 from catalog.inside import check_inside
 from catalog.snapshot import Snapshot
 

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from catalog.columns import Row, column_array
 from catalog.dtypes import Array
-from catalog.known import Known
+from catalog.importing.columns import Row, column_array
+from catalog.importing.known import Known
 from catalog.layout import Layout
 from catalog.manifest import Manifest
 from catalog.schema import CHECKPOINTS, RUNS

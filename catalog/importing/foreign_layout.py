@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from blake3 import blake3
 
-from catalog.axes import infer_axes
 from catalog.dtypes import DTYPES, Array
 from catalog.errors import LayoutMismatch
 from catalog.foreign import Tensor
+from catalog.importing.axes import infer_axes
 from catalog.layout import Layout, Param
 
 

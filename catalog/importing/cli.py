@@ -53,7 +53,7 @@ def import_(
     as_json: bool,
 ) -> None:
     """Import the networks of SOURCE, all or none; what is known is skipped."""
-    from catalog.importing import import_source
+    from catalog.importing.networks import import_source
     from catalog.progress import Progress
 
     bar = Progress(0, "networks", "import")

@@ -15,7 +15,6 @@ import duckdb
 
 from catalog.card import write_card
 from catalog.catalog import Catalog
-from catalog.compaction import names, pack
 from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
@@ -29,6 +28,7 @@ from catalog.snapshot import (
     read_snapshot,
     refresh,
 )
+from catalog.upkeep.compaction import names, pack
 
 GRACE = 600.0
 """Seconds for which a superseded version stays: somebody may be reading it."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.folder import Folder
-from catalog.in_place import merge_newest
-from catalog.index_tables import (
+from catalog.index.in_place import merge_newest
+from catalog.index.tables import (
     STORED,
     Connection,
     build,

@@ -13,7 +13,7 @@ import numpy as np
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.layout import Param
-from catalog.representatives import representatives
+from catalog.report.representatives import representatives
 from catalog.rows import literal, rows_of
 from catalog.show.checkpoint import real
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from catalog.columns import Columns
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats import find_format
+from catalog.importing.columns import Columns
+from catalog.importing.intake import Intake
+from catalog.importing.parts import Parts
 from catalog.inside import check_source
-from catalog.intake import Intake
-from catalog.parts import Parts
 
 SHARD_BYTES = 256 << 20
 """Weights that wait in memory: a shard is staged when there are more."""

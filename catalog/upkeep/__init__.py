@@ -1,0 +1,1 @@
+"""What changes a catalogue after it was written: columns, removal, joining, clearing."""
