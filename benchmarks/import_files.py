@@ -1,6 +1,6 @@
 """Importing 10,000 small files of `torch.save`, against merely reading them.
 
-Claim: `catalog.importing.import_source` of a folder (reading, typing, hashes, statistics
+Claim: `catalog.import_source` of a folder (reading, typing, hashes, statistics
 and a proven shard) runs at half the speed of `torch.load` of its files, or faster.
 
 Fair because both read every file with ``weights_only=True`` from the page cache, in one
@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import synthetic
 import torch
 from timing import alternate, digits, progress, report
 
+from catalog import import_source
 from zoo.formats.state_dict import state_dict
 
 
@@ -56,15 +55,10 @@ def measure(folder: Path, n: int, rounds: int) -> dict[str, float]:
         for _ in state_dict.read(source):
             pass
 
-    contestants: dict[str, Callable[[], object]] = {"torch_load": load, "read": read}
-    if find_spec("catalog.importing"):
-        from catalog.importing import import_source
+    def import_all() -> None:
+        import_source(folder / f"zoo{next(numbers)}", source, zoo="files")
 
-        def import_all() -> None:
-            import_source(folder / f"zoo{next(numbers)}", source, zoo="files")
-
-        contestants["import"] = import_all
-    return alternate(contestants, rounds)
+    return alternate({"torch_load": load, "read": read, "import": import_all}, rounds)
 
 
 def write_files(folder: Path, n: int) -> list[Path]:
