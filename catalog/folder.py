@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from catalog.errors import CatalogError, ShardCorrupt
@@ -77,6 +77,18 @@ class Folder:
         check_inside(self.root, self.root / "manifests")
         return {path.stem for path in (self.root / "manifests").glob("*.json")}
 
+    def group(self, name: str) -> Path:
+        """Empty file that completes the commit of several shards."""
+        return self.root / "manifests" / f"{name}.group"
+
+    def group_names(self) -> set[str]:
+        """Commits of several shards that are complete.
+
+        Ask before `manifest_names`: then all shards of these commits are among them.
+        """
+        check_inside(self.root, self.root / "manifests")
+        return {path.stem for path in (self.root / "manifests").glob("*.group")}
+
     def read(self, path: Path) -> bytes:
         """Content of HEAD, a snapshot or a manifest.
 
@@ -136,10 +148,7 @@ class Folder:
         self.write_all({path: data})
 
     def write_all(self, files: Mapping[Path, bytes]) -> None:
-        """Put files in place, all of them or none: renames come last.
-
-        A kill between two renames leaves the files before it.
-        """
+        """Put files in place, the renames in their order; all or none unless killed."""
         ready: dict[Path, Path] = {}
         new = [path for path in files if not path.exists()]
         try:
@@ -154,7 +163,7 @@ class Folder:
             for path, temporary in ready.items():
                 self.publish(temporary, path)
         except BaseException:
-            for path in (*ready.values(), *new):
+            for path in (*ready.values(), *reversed(new)):
                 path.unlink(missing_ok=True)
             raise
 
@@ -190,13 +199,19 @@ class Folder:
                     living.add(path.stem)
         return living
 
-    def leftovers(self, committed: set[str]) -> list[Path]:
+    def leftovers(self, committed: set[str], cut: Collection[str] = ()) -> list[Path]:
         """Files that no manifest names and no living writer owns.
 
-        Call it under the commit lock. Files are listed before writers are looked at:
+        Those of commits that were ``cut`` short are among them, manifests too. Call it
+        under the commit lock. Files are listed before writers are looked at:
         a writer that starts in between has none of the listed files.
         """
-        files = [p for p in self.root.rglob("*") if _regular(p) and self._swept(p)]
+        records = {self.manifest(shard) for shard in cut}
+        files = [
+            path
+            for path in self.root.rglob("*")
+            if _regular(path) and (self._swept(path) or path in records)
+        ]
         living = self.living_writers()
         found = []
         for path in files:
@@ -204,13 +219,9 @@ class Folder:
             owner = writer[1] if writer else None
             if owner in living or not path.exists():
                 continue
-            shard = SHARD_NAME.match(path.name)
-            whole = not path.name.startswith(".")
-            if (
-                whole
-                and shard
-                and (shard[0] in committed or self.manifest(shard[0]).exists())
-            ):
+            shard = SHARD_NAME.match(path.name)  # of a temporary file: none
+            named = shard and (shard[0] in committed or self.manifest(shard[0]).exists())
+            if shard and named and shard[0] not in cut:
                 continue
             found.append(path)
         return sorted(found)

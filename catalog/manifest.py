@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,9 @@ class Manifest:
     members : tuple of Manifest
         If ``content`` is pack: the shards whose metadata it holds, as they were
         committed. Their weights stay where they are.
+    group : str
+        Name of the commit that it shares with other shards, or empty. It exists from the
+        moment when ``manifests/<group>.group`` does.
     pack : str
         Of a member: the pack that holds its metadata. Not written; `from_json` of the
         pack sets it.
@@ -108,6 +111,7 @@ class Manifest:
     footer_bytes: int = 0
     measure_columns: tuple[str, ...] = ()
     members: tuple[Manifest, ...] = ()
+    group: str = ""
     pack: str = ""
 
     @property
@@ -117,10 +121,15 @@ class Manifest:
             return self.files
         return {kind: file for kind, file in self.files.items() if kind == "weights"}
 
+    def whole(self, groups: Collection[str]) -> bool:
+        """Whether its commit is complete, given those of several shards that are."""
+        return not self.group or self.group in groups
+
     @property
     def format(self) -> tuple[int, int]:
         """Lowest version of the format that describes the shard."""
-        return FORMAT if self.content in _SINCE_FORMAT_2 else FIRST_FORMAT
+        newer = self.content in _SINCE_FORMAT_2 or self.group
+        return FORMAT if newer else FIRST_FORMAT
 
     @property
     def order(self) -> tuple[int, str]:
@@ -134,6 +143,8 @@ class Manifest:
         value["files"] = {kind: vars(file).copy() for kind, file in self.files.items()}
         value["format"] = list(self.format)
         value["measure_columns"] = list(self.measure_columns)
+        if not self.group:
+            del value["group"]
         if self.members:
             value["members"] = [member.to_json() for member in self.members]
         return value
@@ -211,6 +222,7 @@ class _Checked:
             footer_bytes=self.number(self.value.get("footer_bytes"), "'footer_bytes'"),
             measure_columns=tuple(columns),
             members=self.members(shard) if content == "pack" else (),
+            group=self.text("group", SHARD_NAME.pattern) if "group" in self.value else "",
         )
 
     def members(self, pack: str) -> tuple[Manifest, ...]:

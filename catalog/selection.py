@@ -140,6 +140,20 @@ class Selection:
                 out[at] = part
         return out
 
+    def verified(self) -> dict[str, Array]:
+        """Every tensor of every selected checkpoint, in its own dtype.
+
+        Raises
+        ------
+        LayoutMismatch
+            If the networks have several layouts.
+        ShardCorrupt
+            If a tensor is not the one committed, or a row holds another checkpoint.
+        """
+        tensors = {param.name: self.tensor(param.name) for param in self.layout}
+        self._verify(tensors)
+        return tensors
+
     def population(self, *, lossy: bool = False, verify: bool = False) -> Population:
         """Read all weights.
 
@@ -160,9 +174,8 @@ class Selection:
         """
         layout = self.layout
         if verify:
-            tensors = {param.name: self.tensor(param.name) for param in layout}
-            self._verify(tensors)
-            return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
+            found = self.verified()
+            return Population.from_tensors(found, layout, self.table, lossy=lossy)
         extra = {param.name: self.tensor(param.name) for param in layout.extra}
         return Population(self._weights(layout, lossy), layout, self.table, extra)
 

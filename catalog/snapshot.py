@@ -190,16 +190,14 @@ def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
         cannot be written is read without.
     """
     head = read_head(folder)
-    if not _news(folder, head):
-        return head
-    if not publish:
-        return extended(folder, head)
+    snapshot = extended(folder, head)
+    if not publish or snapshot is head:
+        return snapshot
     with folder.lock():
         head = read_head(folder)
-        if not _news(folder, head):
-            return head
         snapshot = extended(folder, head)
-        publish_snapshot(folder, snapshot, head.version)
+        if snapshot is not head:
+            publish_snapshot(folder, snapshot, head.version)
     return snapshot
 
 
@@ -211,7 +209,7 @@ def publish_snapshot(folder: Folder, snapshot: Snapshot, parent: int) -> None:
     folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
 
 
-def _next_version(folder: Folder, head: Snapshot) -> int:
+def next_version(folder: Folder, head: Snapshot) -> int:
     """Number of the snapshot after HEAD."""
     version = 1 + max(head.version, *folder.versions(), 0)
     if version >= 10**12:
@@ -219,13 +217,27 @@ def _next_version(folder: Folder, head: Snapshot) -> int:
     return version
 
 
-def _news(folder: Folder, head: Snapshot) -> set[str]:
-    """Shards committed since: neither in a snapshot, nor superseded, nor given up."""
-    return folder.manifest_names() - head.shards.keys() - head.dropped
-
-
 def extended(folder: Folder, head: Snapshot) -> Snapshot:
-    """HEAD plus every manifest committed since, under the next version's number."""
-    manifests = [m for m in head.manifests if not m.pack]
-    manifests += [read_manifest(folder, shard) for shard in _news(folder, head)]
-    return Snapshot.of(_next_version(folder, head), manifests, head.dropped)
+    """HEAD plus every shard committed since, under the next version's number.
+
+    HEAD itself if there is none. Shards that were superseded or given up do not count,
+    nor does a commit of several that was cut short.
+    """
+    groups = folder.group_names()
+    news = folder.manifest_names() - head.shards.keys() - head.dropped
+    found = [read_manifest(folder, shard) for shard in news]
+    found = [manifest for manifest in found if manifest.whole(groups)]
+    if not found:
+        return head
+    known = [m for m in head.manifests if not m.pack]
+    return Snapshot.of(next_version(folder, head), [*known, *found], head.dropped)
+
+
+def cut_short(folder: Folder) -> set[str]:
+    """Shards with a commit record that do not exist: the last of their commit is missing.
+
+    Under the commit lock these are what a killed writer left behind.
+    """
+    groups, head = folder.group_names(), read_head(folder)
+    found = [read_manifest(folder, s) for s in folder.manifest_names() - head.shards.keys()]
+    return {manifest.shard for manifest in found if not manifest.whole(groups)}

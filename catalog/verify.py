@@ -14,7 +14,7 @@ from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.manifest import File, Manifest, parse_json, read_manifest
-from catalog.snapshot import Snapshot, read_head
+from catalog.snapshot import Snapshot, cut_short, read_head
 
 _BLOCK = 16 << 20
 """Bytes hashed at a time: between two blocks a thread waits for the interpreter."""
@@ -109,7 +109,7 @@ def verify(
             result.bytes += file.bytes
             progress(result.bytes, total)
     result.shards = len(manifests)
-    _sweep(folder, manifests, result, sweep and not doubtful)
+    _sweep(folder, manifests, result, sweep, doubtful)
     return result
 
 
@@ -129,13 +129,15 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
     recorded = {value["shard"]: value for value in listed}
     found: dict[str, Manifest] = {}
     try:
-        names = sorted(folder.manifest_names())
+        groups, names = folder.group_names(), sorted(folder.manifest_names())
     except CatalogError as error:
         wrong(folder.root / "manifests", "", str(error))
-        names = []
+        groups, names = set(), []
     for shard in names:
         try:
-            found[shard] = read_manifest(folder, shard)
+            manifest = read_manifest(folder, shard)
+            if shard in head.shards or manifest.whole(groups):
+                found[shard] = manifest
         except CatalogError as error:
             wrong(folder.manifest(shard), shard, str(error))
     for manifest in head.manifests:
@@ -196,15 +198,21 @@ def _details(
 
 
 def _sweep(
-    folder: Folder, manifests: list[Manifest], result: Verification, sweep: bool
+    folder: Folder,
+    manifests: list[Manifest],
+    result: Verification,
+    sweep: bool,
+    doubtful: bool,
 ) -> None:
-    if not sweep:
-        found = folder.leftovers({m.shard for m in manifests})
+    committed = {m.shard for m in manifests}
+    if doubtful or not sweep:
+        cut = set() if doubtful else cut_short(folder)
+        found = folder.leftovers(committed, cut)
         result.leftovers = [str(p.relative_to(folder.root)) for p in found]
         return
     try:
         with folder.lock():
-            found = folder.leftovers({m.shard for m in manifests})
+            found = folder.leftovers(committed, cut_short(folder))
             result.leftovers = [str(p.relative_to(folder.root)) for p in found]
             for path in found:
                 path.unlink(missing_ok=True)

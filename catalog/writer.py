@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -67,11 +67,22 @@ class Staged:
 
 @dataclass(frozen=True)
 class Part:
-    """One shard to publish: its metadata, and its weights if it has any."""
+    """One shard to publish.
+
+    Attributes
+    ----------
+    runs, checkpoints : pyarrow.Table
+        Its metadata; see `Writer.commit`.
+    staged : Staged, optional
+        Its weights, if it has any.
+    sequence : int, optional
+        Place in the order of commits, if it stands for an earlier shard.
+    """
 
     runs: pa.Table
     checkpoints: pa.Table
     staged: Staged | None = None
+    sequence: int | None = None
 
 
 class Writer:
@@ -193,8 +204,8 @@ class Writer:
     def publish(self, parts: Sequence[Part]) -> list[Manifest]:
         """Commit several shards at once: all of them, or none if one is wrong.
 
-        Everything is checked and written before the first manifest gets its name. A
-        kill between two of these renames leaves the shards before it committed.
+        Everything is checked and written before the first manifest gets its name, and
+        until the last has it no reader sees any of them.
 
         Raises
         ------
@@ -205,7 +216,8 @@ class Writer:
         pending = []
         with self._folder.writing():
             for part, (runs, checkpoints) in zip(parts, tables, strict=True):
-                pending.append(self._described(part.staged, runs, checkpoints))
+                described = self._described(part.staged, runs, checkpoints)
+                pending.append(replace(described, sequence=part.sequence))
             return self._publish(pending)
 
     def discard(self) -> None:
@@ -344,25 +356,27 @@ class Writer:
 
     def _publish(self, pending: Sequence[_Pending]) -> list[Manifest]:
         footers = [self._footer(part) for part in pending]
+        group = self._next_shard() if len(pending) > 1 else ""
         manifests: list[Manifest] = []
         with self._folder.lock():
             for part, (footer_sha256, footer_bytes) in zip(pending, footers, strict=True):
                 manifest = Manifest(
-                    sequence=self._next_sequence(),
                     created=datetime.now(UTC).isoformat(timespec="seconds"),
                     writer=f"phasezoo {__version__}",
                     footer_sha256=footer_sha256,
                     footer_bytes=footer_bytes,
-                    **vars(part),
+                    group=group,
+                    **vars(part) | {"sequence": part.sequence or self._next_sequence()},
                 )
                 self._sequences[manifest.shard] = manifest.sequence
                 manifests.append(manifest)
-            self._folder.write_all(
-                {
-                    self._folder.manifest(m.shard): canonical_json(m.to_json()).encode()
-                    for m in manifests
-                }
-            )
+            records = {
+                self._folder.manifest(m.shard): canonical_json(m.to_json()).encode()
+                for m in manifests
+            }
+            if group:
+                records[self._folder.group(group)] = b""  # the last: it commits them all
+            self._folder.write_all(records)
         self._written.clear()
         return manifests
 
@@ -382,7 +396,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class _Pending:
-    """What a manifest will say, but for its number and time."""
+    """What a manifest will say, but for its time and, mostly, its number."""
 
     shard: str
     content: str
@@ -391,6 +405,7 @@ class _Pending:
     layout_id: str = ""
     measure_columns: tuple[str, ...] = field(default=())
     members: tuple[Manifest, ...] = ()
+    sequence: int | None = None
 
 
 def architecture_id(layout: Layout, architecture: str) -> str:

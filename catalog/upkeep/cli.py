@@ -54,7 +54,10 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
 @catalog_option
 @json_option
 def gc(keep: int, grace: float, dry_run: bool, catalog_path: str, as_json: bool) -> None:
-    """Delete what no kept version needs: removed shards, superseded metadata."""
+    """Delete what no kept version needs: removed shards, superseded metadata.
+
+    A shard that has lost a quarter of its checkpoints is written again without them.
+    """
     from catalog.upkeep.garbage import collect
 
     root = open_catalog(catalog_path).root
@@ -64,7 +67,8 @@ def gc(keep: int, grace: float, dry_run: bool, catalog_path: str, as_json: bool)
         return
     verb = "could be deleted" if dry_run else "deleted"
     click.echo(
-        f"{len(garbage.shards)} shards given up; {len(garbage.files)} files, "
+        f"{len(garbage.shards)} shards given up, {len(garbage.rewritten)} "
+        f"{'to write' if dry_run else 'written'} again; {len(garbage.files)} files, "
         f"{garbage.bytes / 1e6:,.1f} MB {verb}; readable versions: "
         f"{', '.join(map(str, garbage.versions))}"
     )

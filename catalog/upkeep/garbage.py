@@ -23,12 +23,14 @@ from catalog.metadata import metadata_paths, parquet_source, with_origin
 from catalog.snapshot import (
     Snapshot,
     extended,
+    next_version,
     publish_snapshot,
     read_head,
     read_snapshot,
     refresh,
 )
 from catalog.upkeep.compaction import names, pack
+from catalog.upkeep.rewriting import rewrite, wasteful
 
 GRACE = 600.0
 """Seconds for which a superseded version stays: somebody may be reading it."""
@@ -42,6 +44,8 @@ class Garbage:
     ----------
     shards : list of str
         Shards that were given up: all of their checkpoints are removed.
+    rewritten : list of str
+        Shards whose living checkpoints were committed again without the others.
     files : list of str
         Files deleted (or to be deleted, in a rehearsal), relative to the catalogue.
     bytes : int
@@ -51,6 +55,7 @@ class Garbage:
     """
 
     shards: list[str] = field(default_factory=list)
+    rewritten: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     bytes: int = 0
     versions: list[int] = field(default_factory=list)
@@ -81,13 +86,22 @@ def collect(
     folder = Folder(root)
     with folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
-        dead = _dead(Catalog(root), snapshot)
+        catalog = Catalog(root)
+        thin = wasteful(catalog, snapshot.manifests)
+        rewritten = {manifest.shard for manifest in thin}
+        # Before: afterwards two shards hold the same rows, and one seems to have none.
+        dead = _empty(catalog, snapshot) | rewritten
+        if thin and not rehearse:
+            rewrite(catalog, thin)
+            snapshot = refresh(folder)
+        dead |= _idle(root, snapshot, dead)
         if dead and not rehearse:
             if any(set(dead) & {*names(m)} for m in snapshot.manifests):
                 pack(folder, without=dead)
             snapshot = _give_up(folder, dead)
         kept = _kept(folder, snapshot, keep, grace)
-        garbage = Garbage(shards=sorted(dead), versions=sorted(kept))
+        garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
+        garbage.versions = sorted(kept)
         for path in _unneeded(folder, kept):
             garbage.files.append(str(path.relative_to(root)))
             garbage.bytes += path.stat().st_size
@@ -96,29 +110,35 @@ def collect(
     return garbage
 
 
-def _dead(catalog: Catalog, snapshot: Snapshot) -> set[str]:
-    """Shards without a living checkpoint, and tombstones without one to remove."""
-    tombstones = [m for m in snapshot.manifests if m.content == "tombstones"]
-    if not tombstones:
+def _empty(catalog: Catalog, snapshot: Snapshot) -> set[str]:
+    """Shards of which every checkpoint is removed."""
+    if not any(manifest.content == "tombstones" for manifest in snapshot.manifests):
         return set()
     empty = catalog.sql(
         "SELECT shard FROM shards WHERE content IN ('weights', 'metrics') AND shard "
         "NOT IN (SELECT shard FROM checkpoints)"
     ).fetchall()
-    dead = {shard for (shard,) in empty}
+    return {shard for (shard,) in empty}
+
+
+def _idle(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
+    """Tombstones that remove nothing once the dead shards are gone."""
+    tombstones = [m for m in snapshot.manifests if m.content == "tombstones"]
+    if not tombstones:
+        return set()
     rest = {m.shard: m.sequence for m in snapshot.manifests if m.shard not in dead}
-    living = metadata_paths(catalog.root, snapshot.manifests, "checkpoints")
+    living = metadata_paths(root, snapshot.manifests, "checkpoints")
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE s (shard VARCHAR, sequence BIGINT)")
         connection.executemany("INSERT INTO s VALUES (?, ?)", list(rest.items()))
-        paths = metadata_paths(catalog.root, tombstones, "tombstones")
+        paths = metadata_paths(root, tombstones, "tombstones")
         still = f"""SELECT DISTINCT t.pz_shard FROM {with_origin(paths)} t
             JOIN s AS ts ON ts.shard = t.pz_shard
             JOIN (SELECT c.run_id, c.step, s.sequence FROM {parquet_source(living)} c
                   JOIN s USING (shard)) c
             ON c.run_id = t.run_id AND c.step = t.step AND c.sequence < ts.sequence"""
         needed = {shard for (shard,) in connection.execute(still).fetchall()}
-    return dead | {m.shard for m in tombstones if m.shard not in needed}
+    return {m.shard for m in tombstones if m.shard not in needed}
 
 
 def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
@@ -127,7 +147,8 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         head = read_head(folder)
         newest = extended(folder, head)
         top = [m for m in newest.manifests if not m.pack]
-        snapshot = Snapshot.of(newest.version, top, newest.dropped | dead)
+        version = next_version(folder, head)
+        snapshot = Snapshot.of(version, top, newest.dropped | dead)
         # Names that no record on disk could bring back need not be kept.
         present = folder.manifest_names()
         for shard in present & snapshot.dropped:
@@ -177,4 +198,13 @@ def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
             check_inside(folder.root, path)
             if file.path not in needed and path.exists():
                 files.append(path)
-    return [*snapshots, *first, *last, *dict.fromkeys(files)]
+    groups = _idle_groups(folder, head, {path.stem for path in (*first, *last)})
+    return [*snapshots, *first, *last, *dict.fromkeys(files), *groups]
+
+
+def _idle_groups(folder: Folder, head: Snapshot, gone: set[str]) -> list[Path]:
+    """Files of commits of several shards that no remaining record asks for."""
+    groups = folder.group_names()  # before the records, so that no new one is missed
+    staying = folder.manifest_names() - gone
+    known = [head.shards.get(shard) or read_manifest(folder, shard) for shard in staying]
+    return [folder.group(name) for name in sorted(groups - {m.group for m in known})]

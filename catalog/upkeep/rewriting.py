@@ -1,0 +1,109 @@
+"""Shards of which a good part was removed are written again without it.
+
+The new shard takes the old one's place in the order of commits, so that what is removed
+or committed meanwhile counts as if nothing had happened. Weights are compared with their
+hashes before they are copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from catalog.catalog import Catalog, arrow_table
+from catalog.dtypes import Array
+from catalog.layout import Layout
+from catalog.manifest import Manifest
+from catalog.metadata import metadata_paths, parquet_source, with_origin
+from catalog.schema import TABLES
+from catalog.shard import read_footer
+from catalog.writer import Part, Writer
+
+WASTE = 0.25
+"""Share of a shard's checkpoints that must be removed before it is written again."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Rows of a shard that stay, as `write_shard` takes them."""
+
+    layout: Layout
+    table: pa.Table
+    tensors: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def stored(self, name: str, rows: slice = slice(None)) -> Array:
+        return self.tensors[name][rows]
+
+
+def wasteful(catalog: Catalog, manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Shards with weights that have some living checkpoints, but too few of them."""
+    if not any(manifest.content == "tombstones" for manifest in manifests):
+        return []
+    counts = catalog.sql("SELECT shard, count(*) FROM checkpoints GROUP BY shard")
+    living = dict(counts.fetchall())
+    return [
+        m
+        for m in manifests
+        if m.content == "weights"
+        and 0 < living.get(m.shard, 0) <= (1 - WASTE) * m.files["weights"].rows
+    ]
+
+
+def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
+    """Commit the living checkpoints of shards again; the shards themselves stay.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a weight or a row of metadata is not what was committed: nothing is written.
+    """
+    with Writer(catalog.root) as writer:
+        for manifest in manifests:
+            writer.publish([_part(catalog, manifest, writer)])
+
+
+def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
+    holder = catalog.snapshot.shards[manifest.pack or manifest.shard]
+    path = catalog.root / manifest.files["weights"].path
+    kept = catalog.select(f"shard = '{manifest.shard}' ORDER BY row")
+    weights = _Kept(kept.layout, kept.table, kept.verified())
+    runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, kept.table)
+    architecture = (read_footer(path).metadata or {}).get(b"phasezoo.architecture", b"")
+    staged = writer.stage(weights, architecture.decode())
+    return Part(runs, checkpoints, staged, manifest.sequence)
+
+
+def _metadata(
+    root: Path, shard: str, holder: Manifest, kept: pa.Table
+) -> tuple[pa.Table, pa.Table]:
+    """Rows of `runs` and `checkpoints` of the kept checkpoints, as they were committed."""
+    runs = with_origin(metadata_paths(root, [holder], "runs"))
+    checkpoints = parquet_source(metadata_paths(root, [holder], "checkpoints"))
+    with duckdb.connect() as connection:
+        connection.register("kept", kept.select(["run_id", "row"]))
+        tables = (
+            connection.sql(
+                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = '{shard}' "
+                "AND run_id IN (SELECT run_id FROM kept) ORDER BY run_id"
+            ),
+            connection.sql(
+                f"FROM {checkpoints} WHERE shard = '{shard}' "
+                "AND row IN (SELECT row FROM kept) ORDER BY row"
+            ),
+        )
+        found = [arrow_table(table) for table in tables]
+    return _without_strangers(found[0], "runs"), _without_strangers(found[1], "checkpoints")
+
+
+def _without_strangers(table: pa.Table, name: str) -> pa.Table:
+    """Without the columns that only other shards of a pack have."""
+    ours = {column.name for column in TABLES[name]}
+    empty = [c for c in table.column_names if table[c].null_count == len(table)]
+    return table.drop_columns([c for c in empty if c not in ours])
