@@ -77,6 +77,10 @@ def content(root: Path) -> dict[tuple[str, int], Any]:
     }
 
 
+def files(root: Path) -> set[Path]:
+    return {p for p in root.rglob("*") if not {"cache", "writers"} & {*p.parts}}
+
+
 def size(root: Path) -> int:
     return sum(path.stat().st_size for path in (root / "weights").rglob("*.parquet"))
 
@@ -152,9 +156,7 @@ def test_a_damaged_shard_is_not_copied(zoo: Catalog) -> None:
     stored = zoo.select("run_id = 's0r1' AND step = 5").tensor("wide").tobytes()
     data[data.index(stored)] ^= 1
     path.write_bytes(data)
-    before = {p for p in zoo.root.rglob("*") if not {"cache", "writers"} & {*p.parts}}
+    before = files(zoo.root)
     with pytest.raises(ShardCorrupt, match="'wide' is not what was committed"):
         collect(zoo.root, grace=0)
-    assert {
-        p for p in zoo.root.rglob("*") if not {"cache", "writers"} & {*p.parts}
-    } == before
+    assert files(zoo.root) == before
