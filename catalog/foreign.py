@@ -113,6 +113,9 @@ class Format(Protocol):
         For ``--format``.
     summary : str
         One line: what it looks like on disk.
+
+    A format whose publisher spans a grid may also have ``grid``, the columns of its load
+    and temperature: runs that have both as numbers get their cell.
     """
 
     name: str

@@ -35,6 +35,8 @@ from catalog.console import catalog_option, json_option, print_json
 @click.option(
     "--rename", multiple=True, metavar="OLD=NEW", help="Rename a published column."
 )
+@click.option("--load", metavar="COL", help="Column of the grid's load, such as width.")
+@click.option("--temperature", metavar="COL", help="And of its temperature: batch_size.")
 @click.option("--one-layout", is_flag=True, help="Refuse networks that differ in shape.")
 @click.option("--allow-nonfinite", is_flag=True, help="Keep weights with NaN, flagged.")
 @catalog_option
@@ -47,6 +49,8 @@ def import_(
     metadata: Path | None,
     percent: tuple[str, ...],
     rename: tuple[str, ...],
+    load: str | None,
+    temperature: str | None,
     one_layout: bool,
     allow_nonfinite: bool,
     catalog_path: str,
@@ -66,6 +70,8 @@ def import_(
         metadata=metadata,
         rename=_renames(rename),
         percent=percent,
+        load=load,
+        temperature=temperature,
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         progress=bar.update,

@@ -7,6 +7,7 @@ from typing import Any
 
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.foreign import Network, Tensor
+from catalog.importing.cells import Cells
 from catalog.importing.columns import Columns, Row
 from catalog.importing.foreign_layout import difference, digest, layout_of, nonfinite
 from catalog.importing.known import Known
@@ -29,9 +30,14 @@ class Intake:
     """
 
     def __init__(
-        self, zoo: str, license: str | None, columns: Columns, allow_nonfinite: bool
+        self,
+        zoo: str,
+        license: str | None,
+        columns: Columns,
+        cells: Cells | None,
+        allow_nonfinite: bool,
     ) -> None:
-        self.zoo, self.license, self.columns = zoo, license, columns
+        self.zoo, self.license, self.columns, self.cells = zoo, license, columns, cells
         self.allow_nonfinite = allow_nonfinite
         self.known = Known()
         self.networks = self.weights = self.skipped = 0
@@ -57,6 +63,8 @@ class Intake:
         digests = {n: digest(t) for n, t in (tensors or {}).items()}
         finite = None if layout is None else self._finite(network, layout)
         run, checkpoint = self.columns.of(network)
+        if self.cells is not None:
+            self.cells.fill(run, network.name)
         if self.license is not None and run.setdefault("license", self.license) != (
             self.license
         ):
@@ -126,7 +134,8 @@ class Intake:
         name = network.run_name
         if name not in self.runs:
             config = canonical_json({"zoo": self.zoo, "run": name, "tensors": content})
-            run_id = content_id(["imported", config])
+            new = content_id(["imported", config]), config
+            run_id, config = self.known.run(name) or new
             row: Row = {"source_name": name, "config": config}
             if network.architecture:
                 row["architecture"] = batch.architecture

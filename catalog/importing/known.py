@@ -56,6 +56,15 @@ class Known:
         keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
         return cls({key: i for i, key in enumerate(keys)}, table, columns)
 
+    def run(self, name: str) -> tuple[str, str] | None:
+        """Identity and ``config`` of the run that was imported under a name, if it is one.
+
+        Its first checkpoint is part of its identity, so that a source which brings an
+        earlier one later must ask.
+        """
+        found = self._runs.get(name, set())
+        return next(iter(found)) if len(found) == 1 else None
+
     def has(self, name: str, run_id: str, step: int, columns: Row) -> bool:
         """Whether a network is in the catalogue, with these very columns.
 
@@ -72,7 +81,8 @@ class Known:
             if stored != value and not (stored != stored and value != value):  # NaN
                 raise CatalogError(
                     f"{name} is in the catalogue already, where {column!r} is {stored!r}; "
-                    f"the source says {value!r}. Import it under another name: --zoo NAME"
+                    f'the source says {value!r}. Replace it: phasezoo rm "run_id = '
+                    f"'{run_id}'\" --yes, then import again; or keep both: --zoo NAME"
                 )
         return True
 
@@ -116,6 +126,16 @@ class Known:
             self._values[column] = self.table[column].to_pylist() if known else None
         values = self._values[column]
         return None if values is None else values[row]
+
+    @cached_property
+    def _runs(self) -> dict[str, set[tuple[str, str]]]:
+        found: dict[str, set[tuple[str, str]]] = {}
+        if self.rows:
+            names = ("source_name", "run_id", "config")
+            columns = [self.table[name].to_pylist() for name in names]
+            for name, run_id, config in zip(*columns, strict=True):
+                found.setdefault(name, set()).add((run_id, config))
+        return found
 
     @cached_property
     def _values(self) -> dict[str, list[Any] | None]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network
+from catalog.foreign import Format, Network
 from catalog.formats import find_format
+from catalog.importing.cells import Cells
 from catalog.importing.columns import Columns
 from catalog.importing.intake import Intake
 from catalog.importing.parts import Parts
@@ -72,6 +73,8 @@ def import_source(
     metadata: str | Path | None = None,
     rename: Mapping[str, str] | None = None,
     percent: Collection[str] = (),
+    load: str | None = None,
+    temperature: str | None = None,
     one_layout: bool = False,
     allow_nonfinite: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -96,6 +99,9 @@ def import_source(
         New names of columns by the published ones.
     percent : collection of str, optional
         Columns, by their new names, to divide by 100.
+    load, temperature : str, optional
+        Columns, by their new names, whose values make the cells of the zoo's grid.
+        Default: what the format knows of its publisher's grid, if anything.
     one_layout : bool, default=False
         Refuse a source whose networks differ in names, shapes, dtypes or order.
     allow_nonfinite : bool, default=False
@@ -136,6 +142,7 @@ def import_source(
         license=license,
         rename=rename,
         percent=percent,
+        cells=_cells(load, temperature, reader),
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         progress=progress,
@@ -152,12 +159,14 @@ def import_networks(
     license: str | None = None,
     rename: Mapping[str, str] | None = None,
     percent: Collection[str] = (),
+    cells: Cells | None = None,
     one_layout: bool = False,
     allow_nonfinite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import networks that stand in memory or come one by one; see `import_source`."""
-    intake = Intake(zoo, license, Columns(rename or {}, percent), allow_nonfinite)
+    columns = Columns(rename or {}, percent)
+    intake = Intake(zoo, license, columns, cells, allow_nonfinite)
     with Parts(Path(root), zoo) as parts:
         intake.known = parts.known
         for count, network in enumerate(networks, 1):
@@ -183,6 +192,17 @@ def import_networks(
         shards=[manifest.shard for manifest in manifests],
         bytes=sum(m.files["weights"].bytes for m in manifests if "weights" in m.files),
     )
+
+
+def _cells(load: str | None, temperature: str | None, reader: Format) -> Cells | None:
+    if (load is None) != (temperature is None):
+        raise CatalogError(
+            "A cell has a load and a temperature. Give both: --load COL --temperature COL"
+        )
+    if load is not None and temperature is not None:
+        return Cells(load, temperature)
+    known: tuple[str, str] | None = getattr(reader, "grid", None)
+    return None if known is None else Cells(*known, stated=False)
 
 
 def _read(networks: Iterator[Network], source: Path) -> Iterator[Network]:

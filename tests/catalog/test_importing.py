@@ -594,3 +594,63 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["import", str(tmp_path / "nothing.npz")])
     assert exit_.value.code == 1
     assert "There is no" in capsys.readouterr().err
+
+
+def test_an_earlier_checkpoint_that_comes_later_joins_its_run(tmp_path: Path) -> None:
+    root = tmp_path / "zoo"
+
+    def bring(*steps: int, shift: float = 0) -> importing.ImportSummary:
+        networks = [
+            Network(
+                f"r@{step}",
+                {"w": Tensor(np.full(3, step + shift, np.float32), "float32")},
+                run_name="r",
+                step=step,
+            )
+            for step in steps
+        ]
+        return importing.import_networks(root, networks, zoo="z", source_name="memory")
+
+    bring(10, 20)
+    assert (bring(0, 10, 20).imported, bring(0, 10, 20, 30).imported) == (1, 1)
+    rows = Catalog(root).sql("SELECT count(DISTINCT run_id), count(*) FROM models")
+    assert rows.fetchall() == [(1, 4)]
+    with pytest.raises(CatalogError, match=r"in the catalogue already.*phasezoo rm"):
+        bring(0, shift=1)
+
+
+def grid(tmp_path: Path, **options: Any) -> list[tuple[Any, ...]]:
+    source = tmp_path / "source"
+    source.mkdir()
+    lines = ["id,width,lr,word"]
+    for i in range(8):
+        np.savez(source / f"{i}.npz", w=np.full(3, i, np.float32))
+        lines.append(f"{i},{2 + i % 2},{0.1 * (1 + i // 4)},x")
+    (source / "networks.csv").write_text("\n".join(lines))
+    import_source(tmp_path / "zoo", source, **options)
+    return Catalog(tmp_path / "zoo").sql(
+        "SELECT cell, load_axis, load, temperature_axis, temperature, count(*), "
+        "count(DISTINCT split_by_cell) FROM runs GROUP BY ALL ORDER BY 1"
+    ).fetchall()  # fmt: skip
+
+
+def test_load_and_temperature_make_cells_that_share_a_split(tmp_path: Path) -> None:
+    rows = grid(tmp_path, load="width", temperature="lr")
+    assert len(rows) == 4
+    assert rows[0] == ("width=2 lr=0.1", "width", 2.0, "lr", 0.1, 2, 1)
+    assert {row[-2:] for row in rows} == {(2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"load": "width"}, "Give both: --load COL --temperature COL"),
+        ({"load": "width", "temperature": "word"}, "--temperature word must be a column"),
+        ({"load": "widht", "temperature": "lr"}, "Got None. Closest: width"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(
+    tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CatalogError, match=message):
+        grid(tmp_path, **options)
