@@ -50,18 +50,30 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     metavar="SECONDS",
     help="What was superseded later than that stays: somebody may be reading it.",
 )
+@click.option(
+    "--waste",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="A shard that lost this share of its checkpoints is written again; 0: any.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what could go now.")
 @catalog_option
 @json_option
-def gc(keep: int, grace: float, dry_run: bool, catalog_path: str, as_json: bool) -> None:
-    """Delete what no kept version needs: removed shards, superseded metadata.
-
-    A shard that has lost a quarter of its checkpoints is written again without them.
-    """
+def gc(
+    keep: int,
+    grace: float,
+    waste: float,
+    dry_run: bool,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Delete what no kept version needs: removed shards, superseded metadata."""
     from catalog.upkeep.garbage import collect
 
     root = open_catalog(catalog_path).root
-    garbage = collect(root, keep=keep, grace=grace, rehearse=dry_run)
+    garbage = collect(root, keep=keep, grace=grace, waste=waste, rehearse=dry_run)
     if as_json:
         print_json(asdict(garbage) | {"dry_run": dry_run})
         return

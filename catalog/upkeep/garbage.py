@@ -30,7 +30,7 @@ from catalog.snapshot import (
     refresh,
 )
 from catalog.upkeep.compaction import names, pack
-from catalog.upkeep.rewriting import rewrite, wasteful
+from catalog.upkeep.rewriting import WASTE, rewrite, wasteful
 
 GRACE = 600.0
 """Seconds for which a superseded version stays: somebody may be reading it."""
@@ -62,7 +62,12 @@ class Garbage:
 
 
 def collect(
-    root: Path, *, keep: int = 1, grace: float = GRACE, rehearse: bool = False
+    root: Path,
+    *,
+    keep: int = 1,
+    grace: float = GRACE,
+    waste: float = WASTE,
+    rehearse: bool = False,
 ) -> Garbage:
     """Give up removed shards and delete what no kept version needs.
 
@@ -72,6 +77,9 @@ def collect(
         Newest versions to keep readable with ``--at``.
     grace : float, default=600
         Seconds; a version that was superseded later than that is kept too.
+    waste : float, default=0.25
+        Share of its checkpoints that a shard must have lost to be written again without
+        them; 0 writes every shard again that lost any.
     rehearse : bool, default=False
         Only say what could go now; deletes nothing.
 
@@ -87,10 +95,10 @@ def collect(
     with folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
         catalog = Catalog(root)
-        thin = wasteful(catalog, snapshot.manifests)
+        thin = wasteful(catalog, snapshot.manifests, waste)
         rewritten = {manifest.shard for manifest in thin}
         # Before: afterwards two shards hold the same rows, and one seems to have none.
-        dead = _empty(catalog, snapshot) | rewritten
+        dead = _empty(catalog) | rewritten
         if thin and not rehearse:
             rewrite(catalog, thin)
             snapshot = refresh(folder)
@@ -110,10 +118,8 @@ def collect(
     return garbage
 
 
-def _empty(catalog: Catalog, snapshot: Snapshot) -> set[str]:
-    """Shards of which every checkpoint is removed."""
-    if not any(manifest.content == "tombstones" for manifest in snapshot.manifests):
-        return set()
+def _empty(catalog: Catalog) -> set[str]:
+    """Shards of which every checkpoint is removed, or was committed before."""
     empty = catalog.sql(
         "SELECT shard FROM shards WHERE content IN ('weights', 'metrics') AND shard "
         "NOT IN (SELECT shard FROM checkpoints)"

@@ -1,4 +1,4 @@
-"""Shards of which a good part was removed are written again without it.
+"""Shards of which a good part was removed, or stands elsewhere, are written again.
 
 The new shard takes the old one's place in the order of commits, so that what is removed
 or committed meanwhile counts as if nothing had happened. Weights are compared with their
@@ -24,7 +24,8 @@ from catalog.shard import read_footer
 from catalog.writer import Part, Writer
 
 WASTE = 0.25
-"""Share of a shard's checkpoints that must be removed before it is written again."""
+"""Share of a shard's checkpoints that must be removed before it is written again, unless
+asked otherwise."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,23 @@ class _Kept:
         return self.tensors[name][rows]
 
 
-def wasteful(catalog: Catalog, manifests: Sequence[Manifest]) -> list[Manifest]:
-    """Shards with weights that have some living checkpoints, but too few of them."""
-    if not any(manifest.content == "tombstones" for manifest in manifests):
-        return []
+def wasteful(
+    catalog: Catalog, manifests: Sequence[Manifest], waste: float = WASTE
+) -> list[Manifest]:
+    """Shards that have living checkpoints, but lost at least the share ``waste``.
+
+    With 0: that lost any. A checkpoint that was committed before is lost too.
+    """
     counts = catalog.sql("SELECT shard, count(*) FROM checkpoints GROUP BY shard")
     living = dict(counts.fetchall())
-    return [
-        m
-        for m in manifests
-        if m.content == "weights"
-        and 0 < living.get(m.shard, 0) <= (1 - WASTE) * m.files["weights"].rows
-    ]
+    found = []
+    for manifest in manifests:
+        file = manifest.files.get("checkpoints")
+        rows = file.rows if file and manifest.content != "pack" else 0
+        left = living.get(manifest.shard, 0)
+        if 0 < left < rows and rows - left >= waste * rows:
+            found.append(manifest)
+    return found
 
 
 def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
@@ -71,11 +77,14 @@ def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
 
 def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
     holder = catalog.snapshot.shards[manifest.pack or manifest.shard]
-    path = catalog.root / manifest.files["weights"].path
-    kept = catalog.select(f"shard = '{manifest.shard}' ORDER BY row")
-    weights = _Kept(kept.layout, kept.table, kept.verified())
-    runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, kept.table)
-    architecture = (read_footer(path).metadata or {}).get(b"phasezoo.architecture", b"")
+    kept = catalog.select(f"shard = '{manifest.shard}' ORDER BY row, run_id, step")
+    keys = kept.table.select(["run_id", "step"])
+    runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, keys)
+    if "weights" not in manifest.files:
+        return Part(runs, checkpoints, sequence=manifest.sequence)
+    weights = _Kept(kept.layout, keys, kept.verified())
+    footer = read_footer(catalog.root / manifest.files["weights"].path)
+    architecture = (footer.metadata or {}).get(b"phasezoo.architecture", b"")
     staged = writer.stage(weights, architecture.decode())
     return Part(runs, checkpoints, staged, manifest.sequence)
 
@@ -87,15 +96,15 @@ def _metadata(
     runs = with_origin(metadata_paths(root, [holder], "runs"))
     checkpoints = parquet_source(metadata_paths(root, [holder], "checkpoints"))
     with duckdb.connect() as connection:
-        connection.register("kept", kept.select(["run_id", "row"]))
+        connection.register("kept", kept)
         tables = (
             connection.sql(
                 f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = '{shard}' "
                 "AND run_id IN (SELECT run_id FROM kept) ORDER BY run_id"
             ),
             connection.sql(
-                f"FROM {checkpoints} WHERE shard = '{shard}' "
-                "AND row IN (SELECT row FROM kept) ORDER BY row"
+                f"FROM {checkpoints} WHERE shard = '{shard}' AND (run_id, step) IN "
+                "(SELECT (run_id, step) FROM kept) ORDER BY row, run_id, step"
             ),
         )
         found = [arrow_table(table) for table in tables]

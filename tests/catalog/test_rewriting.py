@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -160,3 +161,33 @@ def test_a_damaged_shard_is_not_copied(zoo: Catalog) -> None:
     with pytest.raises(ShardCorrupt, match="'wide' is not what was committed"):
         collect(zoo.root, grace=0)
     assert files(zoo.root) == before
+
+
+def test_without_waste_the_files_hold_what_models_holds(zoo: Catalog) -> None:
+    remove(zoo, "run_id = 's0r1' AND step = 5")
+    with zoo.refreshed().writer() as writer:  # one known, one new, without weights
+        runs = {"run_id": ["s1r1", "new"], "zoo": ["z"] * 2, "source": ["trained"] * 2}
+        table = pa.table({"run_id": ["s1r1", "new"], "step": [5, 0]})
+        writer.commit(pa.table(runs), table)
+    left = zoo.refreshed().sql("SELECT run_id, step FROM models ORDER BY ALL").fetchall()
+    assert len(collect(zoo.root, grace=0, waste=0).rewritten) == 2
+    glob = str(zoo.root / "checkpoints" / "*.parquet")
+    plain = f"SELECT run_id, step FROM read_parquet('{glob}', union_by_name=true)"
+    assert duckdb.sql(f"{plain} ORDER BY ALL").fetchall() == left
+    assert (
+        zoo.refreshed().sql("SELECT run_id, step FROM models ORDER BY ALL").fetchall()
+        == left
+    )
+
+
+def test_what_was_committed_twice_is_kept_once(zoo: Catalog) -> None:
+    left = content(zoo.root)
+    again = catalog.open(zoo.root).load("starts_with(run_id, 's3')")
+    with zoo.writer() as writer:
+        runs = pa.table(
+            {"run_id": [f"s3r{i}" for i in range(4)], "zoo": ["z"] * 4, "source": ["x"] * 4}
+        )
+        writer.commit(runs, again.table.select(["run_id", "step"]), again)
+    assert len(collect(zoo.root, grace=0).shards) == 1
+    assert content(zoo.root) == left
+    assert len(list((zoo.root / "weights").rglob("*.parquet"))) == SHARDS
