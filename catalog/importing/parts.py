@@ -67,7 +67,8 @@ class Parts:
         self.known = Known.of(root, zoo)
         self._root = root
         self._writer: Writer | None = None
-        self._batches: list[Batch] = []
+        self._batches: dict[int, Batch] = {}
+        self._waiting = 0
         self._shards: list[_Shard] = []
 
     def __enter__(self) -> Self:
@@ -84,12 +85,14 @@ class Parts:
 
     def add(self, batch: Batch, entry: Entry, limit: int) -> None:
         """Take a network; stage the fullest batch if more than ``limit`` bytes wait."""
-        if not any(batch is known for known in self._batches):
-            self._batches.append(batch)
+        self._batches[id(batch)] = batch
         batch.waiting.append(entry)
-        batch.bytes += sum(values.nbytes for values in entry.tensors.values())
-        if sum(b.bytes for b in self._batches) > limit or len(batch.waiting) >= METRIC_ROWS:
-            self._stage(max(self._batches, key=lambda b: (b.bytes, b is batch)))
+        size = sum(values.nbytes for values in entry.tensors.values())
+        batch.bytes += size
+        self._waiting += size
+        if self._waiting > limit or len(batch.waiting) >= METRIC_ROWS:
+            fullest = max(self._batches.values(), key=lambda b: (b.bytes, b is batch))
+            self._stage(fullest)
 
     def publish(
         self, runs: Mapping[str, dict[str, Any]], types: Mapping[str, pa.DataType]
@@ -103,7 +106,7 @@ class Parts:
         types : mapping of str to pyarrow.DataType
             Of every column that has a value somewhere.
         """
-        for batch in self._batches:
+        for batch in self._batches.values():
             if batch.waiting:
                 self._stage(batch)
         kinds = self.known.types({**types, **_TYPES})
@@ -137,6 +140,7 @@ class Parts:
         names = dict.fromkeys(name for e in entries for name in e.columns)
         columns = {name: [e.columns.get(name) for e in entries] for name in names}
         self._shards.append(_Shard(staged, keys, [e.run_name for e in entries], columns))
+        self._waiting -= batch.bytes
         batch.waiting, batch.bytes = [], 0
 
     def _open(self) -> Writer:
