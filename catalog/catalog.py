@@ -293,6 +293,11 @@ class Catalog:
         rows = self._arrow("SELECT * FROM tensors ORDER BY arch_id, position")
         grouped: dict[str, list[dict[str, Any]]] = {}
         for row in rows.to_pylist():
+            if not isinstance(row["arch_id"], str) or not isinstance(row["tensor"], str):
+                raise ShardCorrupt(
+                    f"tensors/ of {self.root} has a row without a name: {row}. Run "
+                    "'phasezoo verify', then fetch or train the shard again."
+                )
             param = {"name": row["tensor"], **row}
             grouped.setdefault(row["arch_id"], []).append(param)
         try:

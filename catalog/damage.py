@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from blake3 import blake3
 
+from catalog.inside import check_inside
 from catalog.manifest import Manifest
 
 _READ = 4 << 20
@@ -46,36 +47,34 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
     -------
     list of str
         Empty if every tensor is in place.
+
+    Raises
+    ------
+    OSError
+        If the weights cannot be read.
     """
-    tables = {}
-    for kind in ("chunks", "tensor_stats"):
-        try:
-            with pq.ParquetFile(root / holder.files[kind].path) as file:
-                table = file.read(columns=["shard", *_COLUMNS[kind]])
-            table.validate(full=True)
-            if set(table.column_names) != {"shard", *_COLUMNS[kind]}:
-                raise KeyError(f"columns {table.column_names}")
-            if holder is not manifest:  # else every row is the shard's own
-                table = table.filter(pc.equal(table["shard"], manifest.shard))
-            tables[kind] = table
-        except (OSError, pa.ArrowException, LookupError, UnicodeError) as error:
-            return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
-    recorded = _recorded(tables["tensor_stats"])
     weights = manifest.files["weights"]
-    most = (weights.rows, weights.rows, weights.bytes, weights.bytes)
+    path = root / weights.path
+    check_inside(root, path)  # a pipe would be waited for without end
+    try:
+        chunks = _metadata(root, manifest, holder, "chunks").to_pylist()
+        recorded = _recorded(_metadata(root, manifest, holder, "tensor_stats"))
+    except (OSError, pa.ArrowException, LookupError, UnicodeError) as error:
+        return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
+    least, most = (0, 0, 0, 1), (weights.rows, weights.rows, weights.bytes, weights.bytes)
     wrong: list[str] = []
-    with (root / manifest.files["weights"].path).open("rb", buffering=0) as file:
-        for chunk in tables["chunks"].to_pylist():
+    with path.open("rb", buffering=0) as file:
+        for chunk in chunks:
             numbers = [chunk[key] for key in ("first_row", "rows", "offset", "row_bytes")]
             if not all(
-                isinstance(n, int) and 0 <= n <= bound
-                for n, bound in zip(numbers, most, strict=True)
+                isinstance(n, int) and low <= n <= high
+                for n, low, high in zip(numbers, least, most, strict=True)
             ):
                 name = chunk["tensor"]
                 return [f"rows cannot be told: chunks/ says {numbers} for {name!r}"]
             first, rows, offset, length = numbers
             expected = recorded.get(chunk["tensor"], b"")
-            each = max(1, _READ // max(length, 1))
+            each = max(1, _READ // length)
             for start in range(0, rows, each):
                 count = min(each, rows - start)
                 file.seek(offset + start * length)
@@ -87,6 +86,20 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
     if len(wrong) > _NAMED:
         return [*wrong[:_NAMED], f"and {len(wrong) - _NAMED:,} more tensors"]
     return wrong
+
+
+def _metadata(root: Path, manifest: Manifest, holder: Manifest, kind: str) -> pa.Table:
+    """The rows that a shard has in one kind of metadata."""
+    path = root / holder.files[kind].path
+    check_inside(root, path)
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=["shard", *_COLUMNS[kind]])
+    table.validate(full=True)
+    if set(table.column_names) != {"shard", *_COLUMNS[kind]}:
+        raise KeyError(f"columns {table.column_names}")
+    if holder is not manifest:  # else every row is the shard's own
+        table = table.filter(pc.equal(table["shard"], manifest.shard))
+    return table
 
 
 def _recorded(stats: pa.Table) -> dict[str, bytes]:

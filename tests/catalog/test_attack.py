@@ -6,9 +6,11 @@ up memory is a failure that names its mutant. `attack_trials.py` attacks catalog
 """
 
 import gzip
+import hashlib
 import json
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import catalog
@@ -162,6 +166,22 @@ def test_a_source_with_a_link_out_of_it_is_refused_by_name(
     link.unlink()
     imported = import_source(tmp_path / "zoo", source, format="npz_state_dict")
     assert imported.imported == 1
+
+
+def test_a_tensor_of_no_architecture_is_told(zoo: Catalog) -> None:
+    record = next((zoo.root / "manifests").iterdir())
+    value = json.loads(record.read_bytes())
+    file = value["files"]["tensors"]
+    path = zoo.root / file["path"]
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "arch_id", pa.nulls(len(table), pa.string())), path)
+    data = path.read_bytes()
+    file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    record.write_text(json.dumps(value))
+    (zoo.root / "HEAD").unlink()
+    shutil.rmtree(zoo.root / "snapshots")
+    with pytest.raises(CatalogError, match=r"tensors/ of .* has a row without a name"):
+        catalog.open(zoo.root).load()
 
 
 def npy(shape: str, values: bytes = b"", dtype: str = "<f4") -> bytes:

@@ -1,12 +1,14 @@
 """`verify` names every flipped bit, and sweeps what dead writers left."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -180,6 +182,36 @@ def test_damage_is_told_even_when_its_metadata_is_damaged_too(
     assert any(
         "rows cannot be told: the shard's metadata" in p.detail for p in problems(zoo)
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "cell"),
+    [
+        ("tensor_stats", "row", "x"),
+        ("tensor_stats", "blake3", "x"),
+        ("chunks", "row_bytes", 0),
+        ("chunks", "row_bytes", 1 << 62),
+        ("chunks", "offset", "x"),
+    ],
+)
+def test_metadata_of_other_types_or_absurd_numbers_is_told(
+    zoo: Catalog, kind: str, column: str, cell: Any
+) -> None:
+    (manifest,) = zoo.snapshot.manifests
+    path = zoo.root / manifest.files[kind].path
+    table = pq.read_table(path)
+    at, cells = table.column_names.index(column), pa.array([cell] * len(table))
+    pq.write_table(table.set_column(at, column, cells), path)
+    assert any("rows cannot be told" in p.detail for p in problems(zoo))
+
+
+@pytest.mark.parametrize("kind", ["weights", "chunks", "tensor_stats"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(zoo: Catalog, kind: str) -> None:
+    (manifest,) = zoo.snapshot.manifests
+    path = zoo.root / manifest.files[kind].path
+    path.unlink()
+    os.mkfifo(path)
+    assert any("is a pipe" in p.detail for p in problems(zoo))
 
 
 def test_a_deleted_manifest_is_missed_and_its_files_are_kept(
