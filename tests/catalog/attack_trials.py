@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import resource
+import secrets
 import shutil
 import sys
 import traceback
@@ -170,6 +171,8 @@ class Trials:
         outside = folder / "outside"
         outside.mkdir()
         (outside / "secret").write_bytes(b"secret")
+        names = Random(0)  # else a seed does not give the same mutants again
+        secrets.token_hex = lambda nbytes=None: names.randbytes(nbytes or 32).hex()
         build(self.root)
         shutil.copytree(self.root / "runs", outside / "runs")
         self.outside = outside
