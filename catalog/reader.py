@@ -103,7 +103,7 @@ class ShardReader:
         if not param.size:
             return
         if not self.trusted:
-            out[...] = read_tensor(self.path, param)[rows]
+            out[...] = self._rewritten(param)[rows]
             return
         self._check_size()
         if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
@@ -128,7 +128,7 @@ class ShardReader:
             return
         self._check_rows(int(rows.min()), int(rows.max()))
         if not self.trusted:
-            yield slice(None), read_tensor(self.path, param)[rows]
+            yield slice(None), self._rewritten(param)[rows]
             return
         self._check_size()
         first, last = int(rows[0]), int(rows[0]) + len(rows)
@@ -267,6 +267,9 @@ class ShardReader:
                     "with its rows in another order, or checkpoints/ was. Fetch or "
                     "train the shard again."
                 )
+
+    def _rewritten(self, param: Param) -> Array:
+        return read_tensor(self.path, param, self._manifest.files["weights"].rows)
 
     def _check_rows(self, first: int, last: int) -> None:
         """Row numbers come from a file too."""

@@ -51,18 +51,23 @@ def check_rewritten(path: Path, file: File, layout: Layout) -> None:
         )
 
 
-def read_tensor(path: Path, param: Param) -> Array:
-    """All rows of one tensor, (n, *shape) in its storage dtype.
+def read_tensor(path: Path, param: Param, rows: int) -> Array:
+    """All rows of one tensor, (rows, *shape) in its storage dtype.
 
     Raises
     ------
     ShardCorrupt
-        If the column is damaged or of another type.
+        If the column is damaged, of another type, or has another number of rows.
     LayoutMismatch
         If its rows have another size.
     """
     column = read_columns(path, [escape(param.name)]).column(0).combine_chunks()
     storage = dtype(param.dtype).storage
+    if len(column) != rows:  # the footer's own count of rows may be another
+        raise ShardCorrupt(
+            f"{path}: tensor {param.name!r} has {len(column)} rows, expected {rows}. Run "
+            "'phasezoo verify', then fetch or train the shard again."
+        )
     try:
         flat = _flat(column, storage)
     except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
@@ -88,13 +93,10 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
         If they cannot be read.
     """
     try:
-        return pq.read_table(
-            path,
-            columns=columns,
-            page_checksum_verification=True,
-            partitioning=None,
-        )
-    except (OSError, pa.ArrowException, UnicodeError) as error:
+        # `read_table` makes nulls of all other columns, as wide as the footer says.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(columns=columns).select(columns)
+    except (OSError, pa.ArrowException, KeyError, UnicodeError) as error:
         raise ShardCorrupt(
             f"{path}: {', '.join(columns)} cannot be read ({error}). Run "
             "'phasezoo verify', then fetch or train the shard again."

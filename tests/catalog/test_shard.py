@@ -1,5 +1,9 @@
 """Shards and their readers, byte for byte, below the catalogue."""
 
+import base64
+import contextlib
+import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -360,6 +364,49 @@ def test_rows_that_the_shard_does_not_have_are_refused(
             shard_reader.read("mask", np.array(rows), np.empty((len(rows), 2, 2), bool))
     with pytest.raises(ShardCorrupt, match="has rows 0 to 6"):
         after.read_row(rows[-1])
+
+
+def test_a_footer_that_counts_other_rows_of_a_group_is_refused(
+    path: Path, written: tuple[Population, ShardReader]
+) -> None:
+    _, opened = written
+    data = path.read_bytes()
+    length = footer_digest(path)[1]
+    refused = 0
+    for at in range(len(data) - length, len(data)):
+        if data[at] == 6:  # three rows as Thrift writes them, among others
+            path.write_bytes(data[:at] + b"\0" + data[at + 1 :])
+            try:
+                after = ShardReader(path, opened._manifest, opened.layout, opened._chunks)
+                after.read("mask", np.arange(7), np.empty((7, 2, 2), bool))
+            except ShardCorrupt as error:
+                refused += "has 4 rows, expected 7" in str(error)
+    assert refused
+
+
+def test_a_footer_with_absurdly_wide_lists_takes_no_memory(
+    path: Path, written: tuple[Population, ShardReader]
+) -> None:
+    _, opened = written
+    data = path.read_bytes()
+    found = re.search(rb"ARROW:schema.{1,6}?(/////[A-Za-z0-9+/=]+)", data, re.DOTALL)
+    assert found
+    size, widths = 12 + (1 << 28), set()
+    for place in re.finditer(rb"\x0c\0\0\0", base64.b64decode(found[1])):
+        schema = bytearray(base64.b64decode(found[1]))
+        schema[place.start() : place.end()] = struct.pack("<i", size)
+        path.write_bytes(data.replace(found[1], base64.b64encode(schema)))
+        with contextlib.suppress(OSError):  # 12 is also an offset within the schema
+            widths.add(pq.read_schema(path).field("fc.weight").type.list_size)
+        if size in widths:
+            break
+    assert size in widths
+    after = ShardReader(path, opened._manifest, opened.layout, opened._chunks)
+    most = max(pa.default_memory_pool().max_memory(), 1 << 26)
+    after.check_keys([])
+    with pytest.raises(ShardCorrupt, match=r"fc.weight cannot be read"):
+        after.read("fc.weight", np.arange(7), np.empty((7, 4, 3), np.float32))
+    assert pa.default_memory_pool().max_memory() <= most
 
 
 def test_a_footer_with_names_that_are_no_text_is_refused(tmp_path: Path) -> None:
