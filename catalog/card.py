@@ -12,11 +12,15 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
+from catalog.inside import check_inside
+from catalog.manifest import parse_json
 from catalog.schema import PARENTS, TABLES
 from catalog.snapshot import Snapshot
 
@@ -30,7 +34,9 @@ Free = dict[str, dict[str, str]]
 def write_card(folder: Folder, snapshot: Snapshot) -> None:
     """Write README.md for a snapshot; a README that someone else wrote is kept."""
     path = folder.root / "README.md"
-    if path.exists() and _MARK not in path.read_text(errors="replace"):
+    if path.exists() and (
+        not path.is_file() or _MARK not in path.read_text(errors="replace")
+    ):
         return
     folder.write(path, card(snapshot, _free_columns(folder, snapshot)).encode())
 
@@ -101,9 +107,8 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
     path = folder.cache / "columns.json"
     known: Free = {}
     if path.exists():
-        with contextlib.suppress(ValueError):  # it is rebuilt
-            value = json.loads(path.read_bytes())
-            known = value if isinstance(value, dict) else {}
+        with contextlib.suppress(ShardCorrupt):  # it is rebuilt
+            known = _known(parse_json(folder, path))
     found: Free = {}
     for manifest in snapshot.manifests:
         for kind in _WIDENING:
@@ -113,6 +118,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
             columns = known.get(file)
             if columns is None:
                 try:
+                    check_inside(folder.root, folder.root / file)
                     schema = pq.read_schema(folder.root / file)
                 except (OSError, pa.ArrowException, UnicodeError):
                     continue  # `verify` reports it; a commit elsewhere must not fail
@@ -124,6 +130,16 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
     if found != known:
         folder.write(path, json.dumps(found).encode())
     return found
+
+
+def _known(value: Any) -> Free:
+    """What a file of the cache says of files, where it can be that."""
+    files = value.items() if isinstance(value, dict) else ()
+    return {
+        file: columns
+        for file, columns in files
+        if isinstance(columns, dict) and all(isinstance(c, str) for c in columns.values())
+    }
 
 
 _MARK = "<!-- written by phasezoo; delete this line to keep your own text -->"

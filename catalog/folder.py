@@ -190,8 +190,8 @@ class Folder:
         """Names of the writers whose process still runs."""
         living = set()
         for path in (self.root / "writers").glob("*.writer"):
-            if path.is_symlink():
-                continue  # no writer makes one
+            if path.exists() and not _regular(path):
+                continue  # no writer makes a link or a pipe
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -37,8 +37,12 @@ def check_inside(root: Path, path: Path) -> None:
                     )
                 mode = os.stat(path).st_mode
                 break
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return
+    except NotADirectoryError as error:
+        raise ShardCorrupt(
+            f"{os.path.dirname(at)} is no folder; a folder was expected."
+        ) from error
     except OSError as error:
         if isinstance(error, CatalogError):
             raise

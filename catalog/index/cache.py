@@ -24,6 +24,7 @@ from catalog.index.extend import extend
 from catalog.index.in_place import too_large
 from catalog.index.tables import Connection, build, connect, tables_of
 from catalog.inside import check_inside
+from catalog.manifest import parse_json
 from catalog.snapshot import Snapshot
 
 VERSION = 4
@@ -112,12 +113,13 @@ def _extended(
 def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
     """The index built last and the shards in it: a hint, ignored if unreadable."""
     try:
-        value = json.loads((folder.cache / "latest.json").read_bytes())
+        value = parse_json(folder, folder.cache / "latest.json")
         path = folder.cache / Path(value["index"]).name
         shards = set(value["shards"])
+        check_inside(folder.root, path)
     except (OSError, ValueError, KeyError, TypeError):
         return None, set()
-    ours = path.name.startswith(f"index-v{VERSION}-") and path.exists()
+    ours = path.name.startswith(f"index-v{VERSION}-") and path.is_file()
     return (path, shards) if ours else (None, set())
 
 

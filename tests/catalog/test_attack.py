@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalog
-from catalog import Catalog, CatalogError
+from catalog import Catalog, CatalogError, Layout
 from catalog.formats import bomb
 from catalog.importing import import_source
 from catalog.upkeep.garbage import collect
@@ -139,6 +139,55 @@ def test_a_lock_that_is_a_link_is_not_truncated(zoo: Catalog, tmp_path: Path) ->
     with pytest.raises(CatalogError, match="leads out of the catalogue"):
         zoo.writer()
     assert mine.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "cache/latest.json", "cache/columns.json", "writers/0a1b2c3d4e5f.writer"],
+)
+def test_a_pipe_in_place_of_what_can_be_rebuilt_is_not_waited_for(
+    zoo: Catalog, name: str, commit: Any, networks: Any, small_layout: Layout
+) -> None:
+    assert len(zoo.load()) == 5
+    (zoo.root / name).unlink(missing_ok=True)
+    os.mkfifo(zoo.root / name)
+    commit(zoo, networks(small_layout, 2, prefix="new"))
+    assert len(catalog.open(zoo.root).load(verify=True)) == 7
+    assert verify(zoo.root).problems == []
+
+
+def test_a_pipe_in_place_of_metadata_is_not_waited_for_by_a_commit(
+    zoo: Catalog, commit: Any, networks: Any, small_layout: Layout
+) -> None:
+    path = next((zoo.root / "runs").iterdir())
+    path.unlink()
+    os.mkfifo(path)
+    commit(zoo, networks(small_layout, 2, prefix="new"))
+    with pytest.raises(CatalogError, match="is a pipe"):
+        catalog.open(zoo.root).load()
+
+
+def test_a_cache_that_is_no_folder_is_told(zoo: Catalog) -> None:
+    shutil.rmtree(zoo.root / "cache", ignore_errors=True)
+    (zoo.root / "cache").write_text("mine")
+    with pytest.raises(CatalogError, match="cache is no folder"):
+        catalog.open(zoo.root).load()
+
+
+@pytest.mark.parametrize(
+    "text", ["7", "[]", '{"runs/x": 5}', '{"runs/x": {"y": 5}}', "[" * 100_000, "\ud800"]
+)
+def test_a_cache_of_other_content_is_rebuilt(
+    zoo: Catalog, text: str, commit: Any, networks: Any, small_layout: Layout
+) -> None:
+    assert len(zoo.load()) == 5
+    (manifest,) = zoo.snapshot.manifests
+    data = text.replace("runs/x", manifest.files["runs"].path)
+    for name in ("columns", "latest"):
+        path = zoo.root / "cache" / f"{name}.json"
+        path.write_bytes(data.encode("utf-8", "surrogatepass"))
+    commit(zoo, networks(small_layout, 2, prefix="new"))
+    assert len(catalog.open(zoo.root).load(verify=True)) == 7
 
 
 def test_a_sweep_deletes_nothing_through_a_link(zoo: Catalog, tmp_path: Path) -> None:
