@@ -121,7 +121,7 @@ def contents(root: Path) -> Files:
 
 def restore(root: Path, files: Files, *, cache: bool) -> None:
     """Put every file back; without ``cache``, drop what can be rebuilt."""
-    if not cache:
+    if not cache and (root / "cache").is_dir():  # a pipe would be waited for
         shutil.rmtree(root / "cache", ignore_errors=True)
     for path in sorted(root.rglob("*"), reverse=True):
         name = str(path.relative_to(root))
@@ -217,8 +217,9 @@ class Trials:
             v for k, v in self.files.items() if k != name and k.split("/")[0] == folder
         ]
         if as_json:
+            texts = [v for v in others if v.startswith(b"{")]
             how, changed = damaged_json(
-                data, self.random.choice(others or [data]), self.random
+                data, self.random.choice(texts or [data]), self.random
             )
         else:
             how, changed = damaged(data, others, self.random)
@@ -362,10 +363,17 @@ class Trials:
     def indexes(self) -> str | None:
         """The cache: it is rebuilt, or the damage is told."""
         restore(self.root, self.files, cache=True)
-        self.mutate(
-            self.random.choice([n for n in self.names("cache") if "README" not in n])
-        )
-        return self.look(rows="any", loaded="committed", single="any", reported=False)
+        name = self.random.choice(self.names("cache"))
+        self.mutate(name, as_json=name.endswith(".json") and self.random.random() < 0.5)
+        if self.random.random() < 0.3:  # the older index and what is known of it count
+            for path in (self.root / "cache").glob("index-*.duckdb"):
+                if self.random.random() < 0.5:
+                    path.unlink()
+        told = self.look(rows="any", loaded="committed", single="any", reported=False)
+        if self.random.random() < 0.3:
+            self.attempt("commit", lambda: commit(self.root, LAYOUTS[1], 2, "new", 9))
+            self.attempt("open again", lambda: rows_of(catalog.open(self.root)))
+        return told
 
     def links(self) -> str | None:
         """A file or folder that is a link out of the catalogue, a pipe, or a loop."""
