@@ -6,6 +6,12 @@ at most one step from convolutions to linear layers. Names must be those of a fl
 sequence: numbers (`nn.Sequential`), or a layer's word and its number. Everything else,
 such as nested blocks, which may hide a residual sum, gets None on every axis: a symbol
 that is wrong would let permutations change what a network computes.
+
+A state dict says which tensors there are, not how they are used. A chain is certain if
+its numbers leave room for what `nn.Sequential` runs between layers, or if all of its
+widths differ, so that nothing can be added to anything else or fed back. Even then, what
+has no tensors leaves no trace: a normalisation without parameters, groups of the first
+convolution.
 """
 
 from __future__ import annotations
@@ -13,10 +19,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, get_args
 
+from catalog.errors import CatalogError
 from catalog.layout import Param
 
 Axes = tuple[str | None, ...]
+AxesRule = Literal["certain", "chain", "none"]
+"""How much is taken for granted where axis symbols are inferred."""
 
 _LAYER_WORDS = ("l", "layer", "hidden", "fc", "linear", "lin", "dense", "conv")
 _NORM_WORDS = ("bn", "batchnorm", "batch_norm", "norm")
@@ -39,27 +50,53 @@ class _Module:
         return "running_mean" in self.tensors
 
 
-def infer_axes(params: Sequence[Param]) -> list[Axes]:
+def check_axes_rule(rule: str) -> None:
+    """Raise a CatalogError unless a rule is one of `AxesRule`."""
+    if rule not in get_args(AxesRule):
+        raise CatalogError(
+            f"axes must be one of {', '.join(get_args(AxesRule))}. Got {rule!r}."
+        )
+
+
+def infer_axes(params: Sequence[Param], rule: AxesRule = "certain") -> list[Axes]:
     """Axis symbols of a network's tensors.
 
     Parameters
     ----------
     params : sequence of Param
         In state-dict order. Constants are ignored: they belong to no layer.
+    rule : {"certain", "chain", "none"}, default="certain"
+        "certain" asks names and shapes for a proof that the network is a chain.
+        "chain" says that it is one, in the order of its names. "none" gives no symbols.
 
     Returns
     -------
     list of tuple of (str or None)
-        One symbol or None per axis; all None unless the network is surely a chain.
+        One symbol or None per axis; all None unless the network is a chain.
 
     Examples
     --------
     >>> sizes = {"0.weight": (8, 4), "0.bias": (8,), "2.weight": (3, 8), "2.bias": (3,)}
     >>> infer_axes([Param(name, shape) for name, shape in sizes.items()])
     [('hidden1', None), ('hidden1',), (None, 'hidden1'), (None,)]
+
+    Here the second layer may be a residual block or a recurrence:
+
+    >>> sizes = {"fc1.weight": (8, 4), "fc2.weight": (8, 8), "fc3.weight": (3, 8)}
+    >>> params = [Param(name, shape) for name, shape in sizes.items()]
+    >>> infer_axes(params)
+    [(None, None), (None, None), (None, None)]
+    >>> infer_axes(params, "chain")
+    [('hidden1', None), ('hidden2', 'hidden1'), (None, 'hidden2')]
     """
+    found: dict[str, Axes] = {}
     try:
-        found = _chain(_modules([p for p in params if p.role != "constant"]))
+        if rule != "none":
+            modules = _modules([p for p in params if p.role != "constant"])
+            modules = _forward_order(modules)
+            found = _chain(modules)
+            if rule == "certain":
+                _prove(modules)
     except _NotAChain:
         found = {}
     return [found.get(param.name, (None,) * len(param.shape)) for param in params]
@@ -92,8 +129,57 @@ def _common_prefix(modules: Sequence[str]) -> str:
     return prefix
 
 
+def _prove(modules: Sequence[_Module]) -> None:
+    """Raise unless nothing but the chain has these names and shapes."""
+    weights = [_weight(module) for module in modules if not module.is_norm]
+    if not (_numbered_as_sequential(modules) or _widths_differ(weights)):
+        raise _NotAChain
+    convs = [weight.shape for weight in weights if len(weight.shape) > 2]
+    # Transposed convolutions are stored (in, out, ...): the same shape if both are equal.
+    if any(shape[0] == shape[1] for shape in convs):
+        raise _NotAChain
+    if convs and not _order_is_seen(modules):
+        raise _NotAChain
+
+
+def _numbered_as_sequential(modules: Sequence[_Module]) -> bool:
+    """Whether between any two layers a number is left for an activation.
+
+    Without one, the numbers may be those of a list that a forward pass goes through, with
+    activations and residual sums of its own.
+    """
+    if not all(module.name.isdecimal() for module in modules):
+        return False
+    places = [i for i, module in enumerate(modules) if not module.is_norm]
+    return all(
+        int(modules[j].name) - int(modules[i].name) > j - i for i, j in pairwise(places)
+    )
+
+
+def _widths_differ(weights: Sequence[Param]) -> bool:
+    """Whether no two widths are equal: a sum or a recurrence needs two equal ones."""
+    widths = [weights[0].shape[1]]
+    for weight in weights:
+        out, into = weight.shape[:2]
+        if into != widths[-1]:
+            widths.append(into)  # flattened channels
+        widths.append(out)
+    return len(set(widths)) == len(widths)
+
+
+def _order_is_seen(modules: Sequence[_Module]) -> bool:
+    """Whether a bias or a normalisation tells outputs of a convolution from inputs.
+
+    One is enough: it fixes the layers before and behind, as none of them is square.
+    """
+    return any(
+        "bias" in module.tensors or following.is_norm
+        for module, following in pairwise([*modules, _Module("")])
+        if not module.is_norm and len(_weight(module).shape) > 2
+    )
+
+
 def _chain(modules: Sequence[_Module]) -> dict[str, Axes]:
-    modules = _forward_order(modules)
     layers = [module for module in modules if not module.is_norm]
     if len(layers) < 2:
         raise _NotAChain

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import Layout, Param
-from catalog.importing.axes import infer_axes
+from catalog.importing.axes import AxesRule, infer_axes
 from catalog.layout import split_symbol
 
 
@@ -19,8 +19,14 @@ def params(shapes: dict[str, tuple[int, ...]]) -> list[Param]:
     ]
 
 
-def symbols(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[str | None, ...]]:
-    return dict(zip(shapes, infer_axes(params(shapes)), strict=True))
+def symbols(
+    shapes: dict[str, tuple[int, ...]], rule: AxesRule = "certain"
+) -> dict[str, tuple[str | None, ...]]:
+    return dict(zip(shapes, infer_axes(params(shapes), rule), strict=True))
+
+
+def nothing(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[None, ...]]:
+    return {name: (None,) * len(shape) for name, shape in shapes.items()}
 
 
 def pair(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
@@ -94,7 +100,9 @@ def test_permuting_along_the_symbols_changes_nothing(
     chain: tuple[dict[str, tuple[int, ...]], list[str]], seed: int
 ) -> None:
     shapes, kinds = chain
-    found = symbols(shapes)
+    found = symbols(shapes, "chain")
+    assert symbols(shapes) in (found, nothing(shapes))
+    assert symbols(shapes, "none") == nothing(shapes)
     rng = np.random.default_rng(seed)
     tensors = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     layout = Layout(
@@ -168,4 +176,50 @@ def test_constants_belong_to_no_layer() -> None:
 def test_what_is_not_surely_a_chain_has_no_symbols(
     shapes: dict[str, tuple[int, ...]],
 ) -> None:
-    assert symbols(shapes) == {name: (None,) * len(s) for name, s in shapes.items()}
+    assert symbols(shapes) == symbols(shapes, "chain") == nothing(shapes)
+
+
+def weight(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": shape}
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        pair("fc1", 8, 4) | pair("fc2", 8, 8) | pair("fc3", 2, 8),  # a residual sum
+        pair("fc1", 8, 8) | pair("fc2", 2, 8),  # a recurrent cell
+        pair("fc1", 8, 4) | pair("fc2", 5, 8) | pair("fc3", 8, 5) | pair("fc4", 2, 8),
+        pair("fc1", 8, 4) | pair("fc2", 5, 8) | pair("fc3", 4, 5),  # input = output
+        pair("conv1", 4, 3, 3, 3) | pair("fc1", 6, 36) | pair("fc2", 36, 6),
+        pair("layers.0", 8, 4) | pair("layers.1", 8, 8) | pair("layers.2", 2, 8),
+        pair("0", 8, 4) | norm("1", 8) | pair("2", 8, 8) | pair("4", 2, 8),
+        pair("0", 6, 1, 3, 3) | pair("2", 6, 6, 3, 3) | pair("4", 1, 6, 3, 3),
+        pair("0", 6, 1, 3, 3) | pair("2", 6, 6, 3, 5) | pair("4", 1, 6, 3, 3),
+        weight("0", 4, 6, 3, 3) | weight("2", 6, 4, 3, 3),  # transposed, without biases
+        weight("0", 4, 6, 3, 3) | pair("3", 5, 24),
+    ],
+    ids=lambda shapes: " ".join(f"{n[:-7]}{s}" for n, s in shapes.items() if s[1:]),
+)
+def test_what_may_be_more_than_a_chain_has_symbols_if_it_is_said_to_be_one(
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
+    assert symbols(shapes) == nothing(shapes)
+    assert any(symbol for axes in symbols(shapes, "chain").values() for symbol in axes)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        pair("net.0", 8, 8) | pair("net.2", 8, 8) | pair("net.4", 8, 8),
+        pair("layers.1", 8, 4) | norm("layers.2", 8) | pair("layers.4", 8, 8),
+        pair("0", 6, 1, 3, 3) | pair("2", 8, 6, 3, 3) | pair("5", 8, 72) | pair("7", 8, 8),
+        weight("0", 6, 1, 3, 3) | norm("1", 6) | weight("3", 1, 6, 3, 3),
+        pair("fc1", 8, 4) | pair("fc2", 6, 8) | pair("fc3", 2, 6),
+        pair("conv1", 6, 1, 5, 5) | pair("conv2", 16, 6, 5, 5) | pair("fc1", 120, 400),
+    ],
+    ids=lambda shapes: " ".join(f"{n[:-7]}{s}" for n, s in shapes.items() if s[1:]),
+)
+def test_what_can_only_be_a_chain_has_its_symbols(
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
+    assert symbols(shapes) == symbols(shapes, "chain") != nothing(shapes)
