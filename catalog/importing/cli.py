@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from catalog.console import catalog_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from catalog.importing.axes import AxesRule
 
 
 @click.command(
@@ -39,6 +43,15 @@ from catalog.console import catalog_option, json_option, print_json
 @click.option("--temperature", metavar="COL", help="And of its temperature: batch_size.")
 @click.option("--one-layout", is_flag=True, help="Refuse networks that differ in shape.")
 @click.option("--allow-nonfinite", is_flag=True, help="Keep weights with NaN, flagged.")
+@click.option(
+    "--axes",
+    type=click.Choice(["certain", "chain", "none"]),
+    default="certain",
+    show_default=True,
+    help="Which axes permute together. certain: where names and shapes prove a plain chain "
+    "of layers. chain: the layers are one, in the order of their names; if that is wrong, "
+    "nothing can be detected from weights alone. none: no symbols.",
+)
 @catalog_option
 @json_option
 def import_(
@@ -53,6 +66,7 @@ def import_(
     temperature: str | None,
     one_layout: bool,
     allow_nonfinite: bool,
+    axes: AxesRule,
     catalog_path: str,
     as_json: bool,
 ) -> None:
@@ -74,6 +88,7 @@ def import_(
         temperature=temperature,
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
+        axes=axes,
         progress=bar.update,
     )
     bar.close(summary.networks)
@@ -83,9 +98,12 @@ def import_(
     click.echo(
         f"{summary.zoo} ({summary.format}): {summary.imported:,} of {summary.networks:,} "
         f"networks imported, {summary.known:,} known; {summary.runs:,} runs, "
-        f"{summary.weights:,} with weights in {summary.layouts} layouts, "
+        f"{summary.weights:,} with weights in {summary.layouts} layouts "
+        f"({summary.symbols} with axis symbols), "
         f"{summary.bytes / 1e6:,.1f} MB in {len(summary.shards)} shards"
     )
+    for note in summary.notes:
+        click.echo(note)
 
 
 def _renames(pairs: tuple[str, ...]) -> dict[str, str]:

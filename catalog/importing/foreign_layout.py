@@ -10,12 +10,19 @@ from blake3 import blake3
 from catalog.dtypes import DTYPES, Array
 from catalog.errors import LayoutMismatch
 from catalog.foreign import Tensor
-from catalog.importing.axes import infer_axes
+from catalog.importing.axes import AxesRule, infer_axes
 from catalog.layout import Layout, Param
 
 
-def layout_of(where: str, tensors: Mapping[str, Tensor]) -> Layout:
+def layout_of(
+    where: str, tensors: Mapping[str, Tensor], axes: AxesRule = "certain"
+) -> Layout:
     """Names, shapes, dtypes, roles and axis symbols of a foreign network.
+
+    Parameters
+    ----------
+    axes : {"certain", "chain", "none"}, default="certain"
+        How symbols are inferred if no tensor has any, see `infer_axes`.
 
     Raises
     ------
@@ -31,11 +38,11 @@ def layout_of(where: str, tensors: Mapping[str, Tensor]) -> Layout:
                 f"{tensor.values.dtype}."
             )
         role = tensor.role or _role(name, tensor.dtype)
-        axes = tensor.axes or ()
-        params.append(Param(name, tensor.values.shape, axes, tensor.dtype, role))
+        given = tensor.axes or ()
+        params.append(Param(name, tensor.values.shape, given, tensor.dtype, role))
     if all(tensor.axes is None for tensor in tensors.values()):
-        inferred = zip(params, infer_axes(params), strict=True)
-        params = [Param(p.name, p.shape, axes, p.dtype, p.role) for p, axes in inferred]
+        inferred = zip(params, infer_axes(params, axes), strict=True)
+        params = [Param(p.name, p.shape, found, p.dtype, p.role) for p, found in inferred]
     return Layout(tuple(params))
 
 

@@ -16,9 +16,11 @@ from catalog.errors import CatalogError
 from catalog.foreign import Format, Network
 from catalog.formats import find_format
 from catalog.importing.cells import Cells
+from catalog.importing.axes import AxesRule
 from catalog.importing.columns import Columns
 from catalog.importing.intake import Intake
 from catalog.importing.parts import Parts
+from catalog.importing.symbols import Symbols
 from catalog.inside import check_source
 
 SHARD_BYTES = 256 << 20
@@ -49,6 +51,10 @@ class ImportSummary:
         What was committed.
     bytes : int
         Weights committed, in bytes.
+    symbols : int
+        How many of the layouts have axis symbols.
+    notes : list of str
+        What to know about the layouts that have none, if anything.
     """
 
     zoo: str
@@ -61,6 +67,8 @@ class ImportSummary:
     weights: int = 0
     shards: list[str] = field(default_factory=list)
     bytes: int = 0
+    symbols: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def import_source(
@@ -77,6 +85,7 @@ def import_source(
     temperature: str | None = None,
     one_layout: bool = False,
     allow_nonfinite: bool = False,
+    axes: AxesRule = "certain",
     progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import the networks that a file or folder holds; again is a no-op.
@@ -106,6 +115,11 @@ def import_source(
         Refuse a source whose networks differ in names, shapes, dtypes or order.
     allow_nonfinite : bool, default=False
         Import networks with NaN or infinite weights, as ``finite = false``.
+    axes : {"certain", "chain", "none"}, default="certain"
+        Where a format does not know which axes permute together: "certain" gives symbols
+        if names and shapes prove a plain chain. "chain" says that the layers are one, in
+        the order of their names; weights cannot contradict it, and if it is wrong,
+        permuting along the symbols changes what a network computes. "none" gives none.
     progress : callable, optional
         Called with the number of networks read so far.
 
@@ -145,6 +159,7 @@ def import_source(
         cells=_cells(load, temperature, reader),
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
+        axes=axes,
         progress=progress,
     )
 
@@ -162,15 +177,17 @@ def import_networks(
     cells: Cells | None = None,
     one_layout: bool = False,
     allow_nonfinite: bool = False,
+    axes: AxesRule = "certain",
     progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import networks that stand in memory or come one by one; see `import_source`."""
+    symbols = Symbols(axes)
     columns = Columns(rename or {}, percent)
     intake = Intake(zoo, license, columns, cells, allow_nonfinite)
     with Parts(Path(root), zoo) as parts:
         intake.known = parts.known
         for count, network in enumerate(networks, 1):
-            batch, entry = intake.take(network)
+            batch, entry = intake.take(symbols.of(network))
             if one_layout:
                 intake.check_one_layout(network, batch)
             if entry is not None:
@@ -180,6 +197,7 @@ def import_networks(
         if not intake.networks:
             raise CatalogError(f"{source_name} holds no networks ({format_name}).")
         manifests = intake.finish(parts)
+    batches = [batch for batch, _ in intake.batches.values()]
     return ImportSummary(
         zoo=zoo,
         format=format_name,
@@ -191,6 +209,8 @@ def import_networks(
         weights=intake.weights,
         shards=[manifest.shard for manifest in manifests],
         bytes=sum(m.files["weights"].bytes for m in manifests if "weights" in m.files),
+        symbols=sum(b.layout is not None and bool(b.layout.symbols) for b in batches),
+        notes=symbols.notes(intake.skipped),
     )
 
 

@@ -20,6 +20,7 @@ from catalog.importing.axes import infer_axes
 from catalog.progress import Progress
 from catalog.splits import split
 from catalog.stored import StoredNetworks
+from catalog.upkeep.removal import remove
 from catalog.verify import verify
 from catalog.writer import Part
 
@@ -244,6 +245,40 @@ def test_symbols_are_inferred_unless_the_format_knows_them(bring: Any, store: An
     }
     assert axes["a"] == infer_axes([Param(n, s) for n, s in MLP.items()])
     assert axes["b"] == [("u", None), (None,), (None, None), (None,)]
+
+
+FC = {"fc1.weight": (4, 3), "fc2.weight": (4, 4), "fc3.weight": (2, 4)}
+CHAIN = [("hidden1", None), ("hidden2", "hidden1"), (None, "hidden2")]
+
+
+def test_whoever_knows_that_layers_form_a_chain_can_say_so(bring: Any, store: Any) -> None:
+    networks = [net("a", 1), net("b", tensors=tensors(2, FC)), net("c", 3)]
+    summary = bring(*networks)
+    assert (summary.layouts, summary.symbols) == (2, 1)
+    (note,) = summary.notes
+    assert note.startswith("1 layout: no axis symbols: the names do not prove a chain")
+    assert note.endswith("if it is one: --axes chain")
+    again = bring(*networks, axes="chain")
+    assert (again.imported, again.symbols) == (0, 2)
+    assert again.notes[0].startswith("3 networks were known and keep their axis symbols")
+    assert store().select("source_name = 'b'").layout.symbols == {}
+    remove(store(), "source_name = 'b'")
+    assert bring(*networks, axes="chain").imported == 1
+    assert [p.axes for p in store().select("source_name = 'b'").layout] == CHAIN
+    assert store().select("source_name = 'a'").layout.symbols == {"hidden1": 4}
+
+
+def test_symbols_can_be_declined(bring: Any, store: Any) -> None:
+    known = {"w": Tensor(np.ones((2, 3), np.float32), "float32", axes=("u", None))}
+    summary = bring(net("a", 1), net("b", tensors=known), axes="none")
+    assert (summary.layouts, summary.symbols, summary.notes) == (2, 0, [])
+    layouts = [store().select(f"source_name = '{name}'").layout for name in "ab"]
+    assert [layout.symbols for layout in layouts] == [{}, {}]
+
+
+def test_an_unknown_rule_for_symbols_is_refused(bring: Any) -> None:
+    with pytest.raises(CatalogError, match=r"certain, chain, none\. Got 'always'"):
+        bring(net("a", 1), axes="always")
 
 
 # ------------------------------------------------------------------------- lineage
@@ -654,3 +689,18 @@ def test_a_grid_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(CatalogError, match=message):
         grid(tmp_path, **options)
+def test_the_verb_says_which_layouts_have_symbols(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "net.npz", **{n: np.ones(s, np.float32) for n, s in FC.items()})
+    for flags, symbols in (["--json"], 0), (["--json", "--axes", "chain"], 1), ([], 0):
+        root = str(tmp_path / f"zoo{len(flags)}")
+        with pytest.raises(SystemExit):
+            main(["import", str(tmp_path / "net.npz"), "--catalog", root, *flags])
+        out = capsys.readouterr().out
+        if flags:
+            assert json.loads(out)["symbols"] == symbols
+            assert bool(json.loads(out)["notes"]) == (not symbols)
+        else:
+            assert "1 layouts (0 with axis symbols)" in out
+            assert "if it is one: --axes chain" in out.splitlines()[-1]

@@ -31,7 +31,9 @@ def store(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
         "zoo_metrics_loss_landscape_taxonomy": "MIT",
     }
     for folder, licence in licences.items():
-        import_source(root, published / folder, license=licence)
+        # ACAS Xu networks are documented as chains of ReLU layers of one width.
+        rule = "chain" if folder == "zoo_acasxu" else "certain"
+        import_source(root, published / folder, license=licence, axes=rule)
     return catalog.open(root)
 
 
@@ -76,7 +78,7 @@ def test_acasxu_columns_and_constants(store: Catalog) -> None:
     assert sorted(rows.fetchall()) == [(a, t, 1) for a in range(1, 6) for t in range(1, 10)]
     population = store.load("zoo = 'zoo_acasxu'")
     assert population.weights.shape == (45, 13305)
-    assert population.layout.symbols == {}  # widths are equal: the names prove no chain
+    assert population.layout.symbols == {f"hidden{k}": 50 for k in range(1, 7)}
     assert set(population.extra) == {"input_min", "input_max", "norm_mean", "norm_range"}
 
 
