@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
 from catalog.importing import ImportSummary, import_networks
+from catalog.importing.axes import AxesRule
 from catalog.importing.columns import divided, published
 
 if TYPE_CHECKING:
@@ -60,9 +62,11 @@ def import_modules(
 
 
 def networks_of(
-    modules: Modules, columns: Mapping[Key, Mapping[str, Scalar]] | None = None
+    modules: Modules,
+    columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
+    axes: AxesRule = "certain",
 ) -> Iterator[Network]:
-    """Records of modules, with their roles as the modules themselves know them.
+    """Records of modules, with roles and axis symbols as the modules themselves know them.
 
     Tensors that share memory (tied weights) are stored under each name, and the column
     ``tied_weights`` says which are one. See `import_modules` for the parameters.
@@ -74,14 +78,16 @@ def networks_of(
         if key in seen:
             raise CatalogError(f"Two modules have the key {key!r}.")
         seen.add(key)
-        yield _network(key, module, given.pop(key, {}))
+        yield _network(key, module, given.pop(key, {}), axes)
     if given:
         raise CatalogError(
             f"columns has {len(given)} keys without a module, e.g. {next(iter(given))!r}."
         )
 
 
-def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Network:
+def _network(
+    key: Key, module: nn.Module, columns: Mapping[str, Scalar], axes: AxesRule
+) -> Network:
     from torch.nn import Module
 
     run_name, step = key if isinstance(key, tuple) else (key, 0)
@@ -93,6 +99,7 @@ def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Netw
         )
     run, checkpoint = divided(published(columns), free="checkpoint")
     tensors, tied = _tensors(name, module)
+    tensors = _with_axes(tensors, module, axes)
     noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
     described: dict[str, Scalar] = {"architecture_name": type(module).__name__}
     for attribute in ("config", "pretrained_cfg"):
@@ -108,6 +115,18 @@ def _network(key: Key, module: nn.Module, columns: Mapping[str, Scalar]) -> Netw
         run_name=run_name,
         step=step,
     )
+
+
+def _with_axes(
+    tensors: dict[str, Tensor], module: nn.Module, axes: AxesRule
+) -> dict[str, Tensor]:
+    """Tensors with the symbols that the module shows; under "chain", names may say more."""
+    from zoo.module_axes import module_axes
+
+    found = module_axes(module)
+    if axes == "chain" and not any(symbol for own in found.values() for symbol in own):
+        return tensors
+    return {name: replace(tensor, axes=found[name]) for name, tensor in tensors.items()}
 
 
 def _tensors(name: str, module: nn.Module) -> tuple[dict[str, Tensor], str]:

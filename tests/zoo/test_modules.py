@@ -112,3 +112,29 @@ def test_what_cannot_be_stored_is_refused(modules, message):
 def test_columns_without_a_module_are_refused():
     with pytest.raises(CatalogError, match="1 keys without a module"):
         list(networks_of({"a": nn.Linear(1, 1)}, {"b": {"lr": 1.0}}))
+
+
+class Chain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
+def test_symbols_come_from_the_layers_and_not_from_names():
+    grouped = nn.Sequential(nn.Conv2d(1, 8, 3), nn.GroupNorm(4, 8, affine=False),
+                            nn.ReLU(), nn.Conv2d(8, 2, 3))  # fmt: skip
+    plain = nn.Sequential(OrderedDict(a=nn.Linear(3, 3), b=nn.ReLU(), c=nn.Linear(3, 3)))
+    modules = {"chain": Chain(), "grouped": grouped, "plain": plain}
+    axes = {n.name: {k: t.axes for k, t in n.tensors.items()} for n in networks_of(modules)}
+    for name in ("chain", "grouped"):
+        assert not any(s for own in axes[name].values() for s in own)
+    assert axes["plain"]["a.weight"] == ("hidden1", None)
+    assert axes["plain"]["c.weight"] == (None, "hidden1")
+
+
+def test_names_count_where_the_layers_are_said_to_be_a_chain():
+    (network,) = networks_of([Chain()], axes="chain")
+    assert [tensor.axes for tensor in network.tensors.values()] == [None] * 4
