@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,12 @@ def import_modules(
     columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
     source_name: str = "modules",
     license: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    percent: Collection[str] = (),
+    one_layout: bool = False,
+    allow_nonfinite: bool = False,
+    axes: AxesRule = "certain",
+    progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Commit modules to a catalogue.
 
@@ -46,6 +52,13 @@ def import_modules(
         By key: hyper-parameters and metrics, documented names in their units.
     source_name, license : str, optional
         Where the modules come from, and the licence of their weights.
+    rename, percent, one_layout, allow_nonfinite, progress : optional
+        As in `catalog.import_source`; errors call them ``--rename``, ``--percent``, ...
+    axes : {"certain", "chain", "none"}, default="certain"
+        "certain" gives axis symbols to `torch.nn.Sequential` of layers that are known,
+        see `zoo.module_axes`. "chain" says that the layers of other modules form a plain
+        chain in the order of their names; if that is wrong, permuting along the symbols
+        changes what a network computes. "none" gives no symbols.
 
     Raises
     ------
@@ -54,10 +67,16 @@ def import_modules(
     """
     return import_networks(
         Path(root),
-        networks_of(modules, columns),
+        networks_of(modules, columns, axes),
         zoo=zoo,
         source_name=source_name,
         license=license,
+        rename=rename,
+        percent=percent,
+        one_layout=one_layout,
+        allow_nonfinite=allow_nonfinite,
+        axes=axes,
+        progress=progress,
     )
 
 

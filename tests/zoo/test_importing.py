@@ -119,3 +119,43 @@ def test_modules_are_imported_and_rebuilt_by_hand(tmp_path):
     roles = dict(store.sql("SELECT tensor, role FROM tensors").fetchall())
     assert roles["1.num_batches_tracked"] == "counter"
     assert roles["1.running_var"] == "buffer"
+
+
+def test_modules_take_what_errors_advise(tmp_path):
+    module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    nn.init.constant_(module[0].bias, float("nan"))
+    columns = {"a": {"eta": 0.5, "acc": 75}}
+    options = {
+        "rename": {"eta": "lr", "acc": "test_accuracy"},
+        "percent": ["test_accuracy"],
+    }
+    modules = {"a": module}
+    with pytest.raises(catalog.CatalogError, match="--allow-nonfinite"):
+        zoo.import_modules(modules, tmp_path, zoo="z", columns=columns, **options)
+    counts = []
+    options |= {"allow_nonfinite": True, "progress": counts.append}
+    zoo.import_modules(modules, tmp_path, zoo="z", columns=columns, **options)
+    rows = catalog.open(tmp_path).sql("SELECT lr, test_accuracy, finite FROM models")
+    assert (rows.fetchall(), counts) == ([(0.5, 0.75, False)], [1])
+    others = [nn.Linear(1, 1), nn.Linear(2, 1)]
+    with pytest.raises(catalog.CatalogError, match="--one-layout"):
+        zoo.import_modules(others, tmp_path, zoo="o", one_layout=True)
+
+
+class Chain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(3, 4), nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("axes", "counts"), [("certain", (0, 1)), ("chain", (1, 1)), ("none", (0, 0))]
+)
+def test_symbols_of_modules_follow_the_rule(tmp_path, axes, counts):
+    sequence = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)))
+    found = []
+    for i, module in enumerate((Chain(), sequence)):
+        summary = zoo.import_modules([module], tmp_path, zoo=f"z{i}", axes=axes)
+        assert summary.notes == []
+        found.append(summary.symbols)
+    assert tuple(found) == counts
