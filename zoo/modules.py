@@ -12,6 +12,7 @@ from catalog import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
 from catalog.importing import ImportSummary, import_networks
 from catalog.importing.axes import AxesRule
+from catalog.importing.cells import Cells
 from catalog.importing.columns import divided, published
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def import_modules(
     license: str | None = None,
     rename: Mapping[str, str] | None = None,
     percent: Collection[str] = (),
+    load: str | None = None,
+    temperature: str | None = None,
     one_layout: bool = False,
     allow_nonfinite: bool = False,
     axes: AxesRule = "certain",
@@ -52,7 +55,7 @@ def import_modules(
         By key: hyper-parameters and metrics, documented names in their units.
     source_name, license : str, optional
         Where the modules come from, and the licence of their weights.
-    rename, percent, one_layout, allow_nonfinite, progress : optional
+    rename, percent, load, temperature, one_layout, allow_nonfinite, progress : optional
         As in `catalog.import_source`; errors call them ``--rename``, ``--percent``, ...
     axes : {"certain", "chain", "none"}, default="certain"
         "certain" gives axis symbols to `torch.nn.Sequential` of layers that are known,
@@ -73,6 +76,7 @@ def import_modules(
         license=license,
         rename=rename,
         percent=percent,
+        cells=Cells.of(load, temperature),
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         axes=axes,

@@ -26,6 +26,29 @@ class Cells:
     temperature: str
     stated: bool = True
 
+    @classmethod
+    def of(
+        cls,
+        load: str | None,
+        temperature: str | None,
+        known: tuple[str, str] | None = None,
+    ) -> Cells | None:
+        """What was asked for, or else what a format knows, or nothing.
+
+        Raises
+        ------
+        CatalogError
+            If only one of both was asked for.
+        """
+        if (load is None) != (temperature is None):
+            raise CatalogError(
+                "A cell has a load and a temperature. Give both: --load COL --temperature "
+                "COL (in Python: load=, temperature=)"
+            )
+        if load is not None and temperature is not None:
+            return cls(load, temperature)
+        return None if known is None else cls(*known, stated=False)
+
     def fill(self, run: Row, where: str) -> None:
         """Add the columns of the grid to those of a run.
 

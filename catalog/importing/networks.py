@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Format, Network
+from catalog.foreign import Network
 from catalog.formats import find_format
-from catalog.importing.cells import Cells
 from catalog.importing.axes import AxesRule
+from catalog.importing.cells import Cells
 from catalog.importing.columns import Columns
 from catalog.importing.intake import Intake
 from catalog.importing.parts import Parts
@@ -156,7 +156,7 @@ def import_source(
         license=license,
         rename=rename,
         percent=percent,
-        cells=_cells(load, temperature, reader),
+        cells=Cells.of(load, temperature, getattr(reader, "grid", None)),
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         axes=axes,
@@ -212,17 +212,6 @@ def import_networks(
         symbols=sum(b.layout is not None and bool(b.layout.symbols) for b in batches),
         notes=symbols.notes(intake.skipped),
     )
-
-
-def _cells(load: str | None, temperature: str | None, reader: Format) -> Cells | None:
-    if (load is None) != (temperature is None):
-        raise CatalogError(
-            "A cell has a load and a temperature. Give both: --load COL --temperature COL"
-        )
-    if load is not None and temperature is not None:
-        return Cells(load, temperature)
-    known: tuple[str, str] | None = getattr(reader, "grid", None)
-    return None if known is None else Cells(*known, stated=False)
 
 
 def _read(networks: Iterator[Network], source: Path) -> Iterator[Network]:

@@ -689,6 +689,8 @@ def test_a_grid_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(CatalogError, match=message):
         grid(tmp_path, **options)
+
+
 def test_the_verb_says_which_layouts_have_symbols(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

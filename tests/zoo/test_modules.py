@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from catalog import CatalogError
-from zoo.modules import networks_of
+from catalog import Catalog, CatalogError
+from zoo.modules import import_modules, networks_of
 
 
 class Tied(nn.Module):
@@ -138,3 +138,13 @@ def test_symbols_come_from_the_layers_and_not_from_names():
 def test_names_count_where_the_layers_are_said_to_be_a_chain():
     (network,) = networks_of([Chain()], axes="chain")
     assert [tensor.axes for tensor in network.tensors.values()] == [None] * 4
+
+
+def test_load_and_temperature_make_cells(tmp_path):
+    modules = {str(i): nn.Linear(2, 2) for i in range(2)}
+    columns = {str(i): {"width": 2, "lr": 0.1 * i} for i in range(2)}
+    import_modules(
+        modules, tmp_path / "zoo", zoo="z", columns=columns, load="width", temperature="lr"
+    )
+    rows = Catalog(tmp_path / "zoo").sql("SELECT cell FROM runs ORDER BY 1").fetchall()
+    assert rows == [("width=2 lr=0.0",), ("width=2 lr=0.1",)]
