@@ -10,6 +10,7 @@ from catalog.foreign import Network
 from catalog.formats.header_table import header_table
 from catalog.formats.lora import lora
 from catalog.formats.source import files_of, network, network_name, rows_beside
+from catalog.formats.trajectory import place_of, placed
 from catalog.safetensors_file import read_tensors
 
 
@@ -17,7 +18,8 @@ class Safetensors:
     """Text in the header's metadata becomes columns; ``format`` is the writer's mark.
 
     Tensors come in the order in which they stand in the file: the order of the state
-    dict is not kept by most writers.
+    dict is not kept by most writers. A name that counts, as ``epoch_5`` does, is a step
+    of a run, unless header or csv say otherwise.
     """
 
     name = "safetensors"
@@ -42,7 +44,8 @@ class Safetensors:
                     f"{path}: its header and the table beside it both have "
                     f"{sorted(both)}; remove them from the table."
                 )
-            yield network(name, read_tensors(path), row | own)
+            columns = placed(row | own, place_of(source, name))
+            yield network(name, read_tensors(path), columns)
 
 
 FORMAT = Safetensors()

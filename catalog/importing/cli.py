@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="One row per network.  [default: a csv beside SOURCE]",
 )
+@click.option(
+    "--run",
+    metavar="REGEX",
+    help="Run and step by name, e.g. '(?P<run>.*)/e(?P<step>[0-9]+)[.]pt'.",
+)
 @click.option("--percent", multiple=True, metavar="COL", help="Divide a column by 100.")
 @click.option(
     "--rename", multiple=True, metavar="OLD=NEW", help="Rename a published column."
@@ -60,6 +65,7 @@ def import_(
     zoo: str | None,
     licence: str | None,
     metadata: Path | None,
+    run: str | None,
     percent: tuple[str, ...],
     rename: tuple[str, ...],
     load: str | None,
@@ -82,6 +88,7 @@ def import_(
         zoo=zoo,
         license=licence,
         metadata=metadata,
+        run=run,
         rename=_renames(rename),
         percent=percent,
         load=load,

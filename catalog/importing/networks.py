@@ -18,6 +18,7 @@ from catalog.formats import find_format
 from catalog.importing.axes import AxesRule
 from catalog.importing.cells import Cells
 from catalog.importing.columns import Columns
+from catalog.importing.grouping import grouped
 from catalog.importing.intake import Intake
 from catalog.importing.parts import Parts
 from catalog.importing.symbols import Symbols
@@ -79,6 +80,7 @@ def import_source(
     zoo: str | None = None,
     license: str | None = None,
     metadata: str | Path | None = None,
+    run: str | None = None,
     rename: Mapping[str, str] | None = None,
     percent: Collection[str] = (),
     load: str | None = None,
@@ -104,6 +106,9 @@ def import_source(
         SPDX expression, such as "CC-BY-4.0".
     metadata : str or Path, optional
         A csv with one row per network; default: one that stands beside the source.
+    run : str, optional
+        Regular expression with the groups ``run`` and ``step`` that the whole name of
+        every network matches, such as ``(?P<run>.*)/e(?P<step>[0-9]+)[.]pt``.
     rename : mapping of str to str, optional
         New names of columns by the published ones.
     percent : collection of str, optional
@@ -147,9 +152,10 @@ def import_source(
     name = zoo or _zoo_name(path)
     if not name.strip() or not name.isprintable():
         raise CatalogError(f"{name!r} is no name for a zoo; give one: --zoo NAME")
+    networks = _read(reader.read(path, beside), path)
     return import_networks(
         root,
-        _read(reader.read(path, beside), path),
+        networks if run is None else grouped(networks, run),
         zoo=name,
         source_name=str(path),
         format_name=reader.name,

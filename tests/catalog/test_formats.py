@@ -17,6 +17,7 @@ from catalog import CatalogError, NotFound, import_source
 from catalog.foreign import Network
 from catalog.formats import find_format, format_points, load_format
 from catalog.formats.npz import Archive
+from catalog.formats.trajectory import place_of
 from catalog.verify import verify
 
 HERE = sorted(n for n, p in format_points().items() if p.module.startswith("catalog."))
@@ -337,3 +338,83 @@ def test_unknown_formats_and_sources_are_told(tmp_path: Path) -> None:
         find_format("npz_stack", tmp_path)
     with pytest.raises(NotFound, match="There is no"):
         find_format("auto", tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("run1/epoch_10", ("run1", 10, 10.0, "epochs")),
+        ("resnet_epoch_5", ("resnet", 5, 5.0, "epochs")),
+        ("a/resnet-Step=007", ("a/resnet", 7)),
+        ("iter5", ("zoo", 5)),
+        ("a/checkpoint-500/model", ("a", 500)),
+        ("epoch_5/model", ("zoo", 5, 5.0, "epochs")),
+        ("a/epoch=5-step=1000", ("a", 1000, 5.0)),
+        ("a/epoch_5/step_30", ("a", 30, 5.0)),
+        ("a/footstep5", ()),
+        ("a/epoch_0.5", ()),
+        ("a/model_5", ()),
+        ("a/epoch" + "9" * 19, ()),
+    ],
+)
+def test_a_name_that_counts_is_a_step_of_a_run(name: str, place: tuple[Any, ...]) -> None:
+    assert tuple(place_of(Path("/x/zoo"), name).values()) == place
+
+
+def test_safetensors_of_a_trajectory_are_one_run(tmp_path: Path) -> None:
+    for run in "ab":
+        for step in (0, 500):
+            folder = tmp_path / "zoo" / run / f"checkpoint-{step}"
+            folder.mkdir(parents=True)
+            save_file(draw(step), folder / "model.safetensors")
+    networks = list(
+        load_format(format_points()["safetensors"]).read(tmp_path / "zoo", None)
+    )
+    assert [(n.run_name, n.step) for n in networks] == [
+        *(("a", 0), ("a", 500)),
+        *(("b", 0), ("b", 500)),
+    ]
+
+
+def test_a_header_wins_over_the_name(tmp_path: Path) -> None:
+    header = {"step": "7", "run_name": "r"}
+    save_file(draw(0), tmp_path / "epoch_5.safetensors", metadata=header)
+    (network,) = load_format(format_points()["safetensors"]).read(tmp_path, None)
+    assert (network.run_name, network.step, network.run) == ("r", 7, {})
+    assert network.checkpoint == {"epoch": 5.0}
+
+
+def test_two_files_of_one_step_are_refused_by_name(tmp_path: Path) -> None:
+    for name in ("epoch_5", "epoch-05"):
+        save_file(draw(0), tmp_path / f"{name}.safetensors")
+    with pytest.raises(CatalogError, match=r"epoch-05 and epoch_5 are both step 5"):
+        import_source(tmp_path / "zoo", tmp_path, zoo="z", format="safetensors")
+
+
+def test_run_and_step_by_a_pattern(tmp_path: Path) -> None:
+    for name in ("a/e1", "a/e2", "b/e1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.savez(tmp_path / f"{name}.npz", **draw(0))
+    pattern = "(?P<run>.*)/e(?P<step>[0-9]+)"
+    summary = import_source(tmp_path / "zoo", tmp_path, zoo="z", run=pattern)
+    assert (summary.networks, summary.runs) == (3, 2)
+    rows = catalog.open(tmp_path / "zoo").sql("SELECT source_name, step FROM models")
+    assert sorted(rows.fetchall()) == [("a", 1), ("a", 2), ("b", 1)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(?P<run>.*)", "has no group 'step'"),
+        ("(?P<run>", "is no regular expression"),
+        ("(?P<run>.*)_(?P<step>.*)", "does not match the name 'a/e1'"),
+        ("(?P<run>.*)/(?P<step>.*)", "finds the step 'e1' in 'a/e1'"),
+    ],
+)
+def test_a_pattern_that_does_not_fit_is_refused(
+    pattern: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    np.savez(tmp_path / "a/e1.npz", **draw(0))
+    with pytest.raises(CatalogError, match=message):
+        import_source(tmp_path / "zoo", tmp_path, run=pattern)

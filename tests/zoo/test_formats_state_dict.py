@@ -273,3 +273,27 @@ def test_a_table_inside_the_folder_is_found(tmp_path):
         torch.save({"w": torch.ones(1)}, tmp_path / f"{i}.pt")
     write_csv(tmp_path / "metadata.csv", [{"file": f"{i}.pt", "lr": i} for i in (1, 0)])
     assert [n.run["lr"] for n in state_dict.read(tmp_path)] == [0, 1]
+
+
+def test_checkpoints_of_a_trajectory_are_one_run(tmp_path):
+    for run in ("run1", "run2"):
+        (tmp_path / run).mkdir()
+        for epoch in (0, 5, 10):
+            torch.save({"w": torch.ones(1)}, tmp_path / run / f"epoch_{epoch}.pt")
+    networks = list(state_dict.read(tmp_path))
+    assert sorted((n.run_name, n.step) for n in networks) == [
+        (run, epoch) for run in ("run1", "run2") for epoch in (0, 5, 10)
+    ]
+    assert networks[1].checkpoint["epoch"] == networks[1].step
+
+
+def test_what_file_or_csv_say_wins_over_the_name(tmp_path):
+    torch.save({"model": {"w": torch.ones(1)}, "epoch": 4}, tmp_path / "epoch_5.pt")
+    network = read_one(tmp_path)
+    assert (network.run_name, network.step) == (tmp_path.name, 5)
+    assert network.checkpoint["epoch"] == 4
+    table = write_csv(
+        tmp_path / "m.csv", [{"path": "epoch_5.pt", "step": 70, "run_name": "r"}]
+    )
+    network = read_one(tmp_path, table)
+    assert (network.run_name, network.step, network.run) == ("r", 70, {})

@@ -3,17 +3,19 @@
 A file holds a state dict, or a dict with one under ``state_dict``, ``model_state_dict``
 or ``model``; scalars beside it become columns. A csv may add columns, keyed by ``path``
 below the source; it wins over the file, and its ``run_name`` and ``step`` group files
-into runs. A file that no csv groups is a run of its own.
+into runs. Where neither says them, a name that counts does, as ``run/epoch_5.pt``; any
+other file is a run of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar
 from catalog.formats.source import network, rows_beside
+from catalog.formats.trajectory import place_of, placed
 from catalog.importing.columns import published
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
@@ -48,7 +50,8 @@ class StateDict:
         names = [path.relative_to(root).as_posix() for path in files]
         rows = rows_beside(source, metadata, names)
         for name, path in zip(names, files, strict=True):
-            yield _network(name, read_torch_file(path), rows[name])
+            place = place_of(source, PurePosixPath(name).with_suffix("").as_posix())
+            yield _network(name, read_torch_file(path), rows[name], place)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -57,13 +60,15 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _network(name: str, file: TorchFile, row: Mapping[str, Scalar]) -> Network:
+def _network(
+    name: str, file: TorchFile, row: Mapping[str, Scalar], place: Mapping[str, Scalar]
+) -> Network:
     columns = {**file.scalars, **row}
-    place = {"run_name": columns.pop("run_name", None)}
+    own = {"run_name": columns.pop("run_name", None)}
     counted = next((key for key in _STEPS if type(columns.get(key)) is int), None)
     if counted:
-        place["step"] = columns.pop(counted)
-    columns = {**published(columns), **file.notes, **place}
+        own["step"] = columns.pop(counted)
+    columns = placed({**published(columns), **file.notes, **own}, place)
     return network(name, file.tensors, columns, free="checkpoint")
 
 
