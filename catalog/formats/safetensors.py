@@ -1,4 +1,4 @@
-"""One network per .safetensors file, alone or in a folder tree."""
+"""One network per .safetensors file or index of several, alone or in a folder tree."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats.header_table import header_table
 from catalog.formats.lora import lora
-from catalog.formats.source import files_of, network, network_name, rows_beside
+from catalog.formats.sharded import networks_of
+from catalog.formats.source import files_of, network, rows_beside
 from catalog.formats.trajectory import place_of, placed
-from catalog.safetensors_file import read_tensors
 
 
 class Safetensors:
@@ -19,7 +19,8 @@ class Safetensors:
 
     Tensors come in the order in which they stand in the file: the order of the state
     dict is not kept by most writers. A name that counts, as ``epoch_5`` does, is a step
-    of a run, unless header or csv say otherwise.
+    of a run, unless header or csv say otherwise. Parts that an index names
+    (``model.safetensors.index.json``) are one network, in the order of the index.
     """
 
     name = "safetensors"
@@ -31,21 +32,20 @@ class Safetensors:
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
         """Networks in order of path; see `Format.read`."""
-        found = files_of(source, ".safetensors")
-        if not found:
+        files = networks_of(source)
+        if not files:
             raise CatalogError(f"{source} holds no .safetensors file.")
-        files = {network_name(source, path): path for path in found}
         rows = rows_beside(source, metadata, list(files))
-        headers = header_table(source, found)
-        for i, (name, path) in enumerate(files.items()):
+        headers = header_table(source, [parts.paths[0] for parts in files.values()])
+        for i, (name, parts) in enumerate(files.items()):
             row, own = headers.row(i), rows[name]
             if both := row.keys() & own.keys():
                 raise CatalogError(
-                    f"{path}: its header and the table beside it both have "
+                    f"{parts.paths[0]}: its header and the table beside it both have "
                     f"{sorted(both)}; remove them from the table."
                 )
             columns = placed(row | own, place_of(source, name))
-            yield network(name, read_tensors(path), columns)
+            yield network(name, parts.tensors(), columns)
 
 
 FORMAT = Safetensors()

@@ -418,3 +418,67 @@ def test_a_pattern_that_does_not_fit_is_refused(
     np.savez(tmp_path / "a/e1.npz", **draw(0))
     with pytest.raises(CatalogError, match=message):
         import_source(tmp_path / "zoo", tmp_path, run=pattern)
+
+
+def plant_sharded(folder: Path, **weight_map: str) -> dict[str, np.ndarray]:
+    """As transformers saves a network of two parts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    net = draw(0)
+    parts = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    where = {name: parts[i < 2] for i, name in enumerate(net)}  # not in order of parts
+    for part in parts:
+        own = {name: net[name] for name in net if where[name] == part}
+        save_file(own, folder / part, metadata={"format": "pt"})
+    index = {"metadata": {"total_size": 1}, "weight_map": where | weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return net
+
+
+def test_parts_that_an_index_names_are_one_network(tmp_path: Path) -> None:
+    net = plant_sharded(tmp_path / "zoo" / "a")
+    save_file(draw(1), tmp_path / "zoo" / "b.safetensors")
+    assert find_format("auto", tmp_path / "zoo").name == "safetensors"
+    summary = import_source(tmp_path / "out", tmp_path / "zoo")
+    assert (summary.networks, summary.runs) == (2, 2)
+    state = catalog.open(tmp_path / "out").select("source_name = 'a/model'")[0]
+    assert list(state) == list(net)
+    assert all((state[name] == value).all() for name, value in net.items())
+
+
+FIRST, SECOND = (f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "gone", "message"),
+    [
+        ({}, FIRST, f"names '{FIRST}', which is not beside"),
+        ({}, "model.safetensors.index.json", f"{FIRST} is called like a part"),
+        ({"more": SECOND}, "", f"{SECOND} has no tensor 'more'"),
+        ({"0.bias": FIRST}, "", "has no tensor '0.bias'|holds the tensor '0.bias'"),
+        ({"0.bias": "../x.safetensors"}, "", "expected the name of a file beside"),
+        ({"0.bias": "x.safetensors"}, "", "names 'x.safetensors', which is not beside"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_by_name(
+    weight_map: dict[str, str], gone: str, message: str, tmp_path: Path
+) -> None:
+    plant_sharded(tmp_path, **weight_map)
+    if gone:
+        (tmp_path / gone).unlink()
+    with pytest.raises(CatalogError, match=message):
+        list(load_format(format_points()["safetensors"]).read(tmp_path, None))
+
+
+def test_a_part_that_is_a_link_out_of_the_source_is_refused(tmp_path: Path) -> None:
+    plant_sharded(tmp_path / "zoo")
+    (tmp_path / "zoo" / FIRST).rename(tmp_path / "x.safetensors")
+    (tmp_path / "zoo" / FIRST).symlink_to(tmp_path / "x.safetensors")
+    with pytest.raises(CatalogError, match="is a link that leads out"):
+        list(load_format(format_points()["safetensors"]).read(tmp_path / "zoo", None))
+
+
+def test_a_network_in_parts_and_whole_is_refused(tmp_path: Path) -> None:
+    plant_sharded(tmp_path)
+    save_file(draw(0), tmp_path / "model.safetensors")
+    with pytest.raises(CatalogError, match="are both the network 'model'"):
+        import_source(tmp_path / "zoo", tmp_path, format="safetensors", zoo="z")
