@@ -38,6 +38,7 @@ _NAMES = {
     "train_loss": "published_train_loss",
     "train_accuracy": "published_train_accuracy",
 }
+_CHECKPOINT = re.compile(r"(?:(?P<run>.*)/|)checkpoint-(?P<step>[0-9]+)", re.DOTALL)
 _STATE = ("best_metric", "epoch", "global_step", "max_steps", "train_batch_size")
 
 
@@ -71,8 +72,9 @@ class Lora:
         if not files:
             raise CatalogError(f"{source} has no safetensors file.")
         names = _network_names(files, root)
-        rows = rows_beside(source, metadata, names)
         own = set(names)
+        runs = {name: _run_name(name, own) for name in names}
+        rows = rows_beside(source, metadata, names, runs)
         headers = header_table(source, files)
         for i, (name, path) in enumerate(zip(names, files, strict=True)):
             yield _network(name, path, headers.row(i), rows[name], own)
@@ -125,18 +127,21 @@ def _network(name: str, path: Path, text: Row, row: Row, own: set[str]) -> Netwo
 
 def _run_of(name: str, columns: Row, own: set[str]) -> tuple[str, int]:
     run_name, step = str(columns.pop("run_name", None) or ""), 0
-    folder, _, last = name.rpartition("/")
-    match = re.fullmatch(r"checkpoint-([0-9]+)", last)
+    match = _CHECKPOINT.fullmatch(name)
     counted = columns.pop("global_step", None)
     if type(counted) is int:
         step = counted
     elif match:
-        step = int(match[1])
+        step = int(match["step"])
     if type(columns.get("step")) is int:
         step = int(str(columns.pop("step")))
-    if not run_name and match and folder and folder not in own:
-        run_name = folder
-    return run_name or name, step
+    return run_name or _run_name(name, own), step
+
+
+def _run_name(name: str, own: set[str]) -> str:
+    """The folder above a checkpoint, unless it is an adapter itself; else the name."""
+    match = _CHECKPOINT.fullmatch(name)
+    return match["run"] if match and match["run"] and match["run"] not in own else name
 
 
 def _add(columns: Row, values: Row, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats.npz import Archive
-from catalog.formats.source import network, rows_by_name, single_file, table_beside
+from catalog.formats.source import network, rows_beside, single_file
 
 
 class NpzKeyed:
@@ -37,11 +37,10 @@ class NpzKeyed:
                 if not bar:
                     raise CatalogError(f"{path}: key {key!r} has no '|': ID|TENSOR.")
                 keys.setdefault(name, []).append(key)
-            table = table_beside(path, metadata)
-            rows = rows_by_name(table, list(keys)) if table else {}
+            rows = rows_beside(path, metadata, list(keys))
             for name, own in keys.items():
                 tensors = {key.partition("|")[2]: archive.tensor(key) for key in own}
-                yield network(name, tensors, table.row(rows[name]) if table else {})
+                yield network(name, tensors, rows[name])
 
 
 FORMAT = NpzKeyed()

@@ -13,7 +13,7 @@ from catalog.formats.source import (
     files_of,
     network,
     network_name,
-    rows_by_name,
+    rows_beside,
     table_beside,
 )
 
@@ -39,12 +39,11 @@ class NpzStateDict:
         files = {network_name(source, path): path for path in files_of(source, ".npz")}
         if not files:
             raise CatalogError(f"{source} holds no .npz file.")
-        table = table_beside(source, metadata)
-        rows = rows_by_name(table, list(files)) if table else {}
+        rows = rows_beside(source, metadata, list(files))
         for name, path in files.items():
             with Archive(path) as archive:
                 tensors = {key: archive.tensor(key) for key in archive.headers}
-            yield network(name, tensors, table.row(rows[name]) if table else {})
+            yield network(name, tensors, rows[name])
 
 
 FORMAT = NpzStateDict()

@@ -35,7 +35,9 @@ class Safetensors:
         files = networks_of(source)
         if not files:
             raise CatalogError(f"{source} holds no .safetensors file.")
-        rows = rows_beside(source, metadata, list(files))
+        places = {name: place_of(source, name) for name in files}
+        runs = {name: str(place.get("run_name", name)) for name, place in places.items()}
+        rows = rows_beside(source, metadata, list(files), runs)
         headers = header_table(source, [parts.paths[0] for parts in files.values()])
         for i, (name, parts) in enumerate(files.items()):
             row, own = headers.row(i), rows[name]
@@ -44,7 +46,7 @@ class Safetensors:
                     f"{parts.paths[0]}: its header and the table beside it both have "
                     f"{sorted(both)}; remove them from the table."
                 )
-            columns = placed(row | own, place_of(source, name))
+            columns = placed(row | own, places[name])
             yield network(name, parts.tensors(), columns)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Scalar, Tensor
@@ -12,7 +13,12 @@ from catalog.importing.csv_table import CsvTable, read_csv
 from catalog.inside import check_beside
 
 _TABLES = ("networks.csv", "metadata.csv", "metrics.csv")
-_KEYS = ("id", "name", "path", "file", "model", "network")
+_KEYS = (
+    *("id", "name", "path", "file", "filename"),
+    *("model", "model_id", "network", "checkpoint"),
+)
+WEIGHTS = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".npz", ".npy")
+"""Suffixes that tables may write or leave out."""
 
 
 def files_of(source: Path, suffix: str) -> list[Path]:
@@ -60,20 +66,24 @@ def table_beside(file: Path, metadata: Path | None) -> CsvTable | None:
     return read_csv(found[0])
 
 
-def rows_by_name(table: CsvTable, names: Sequence[str]) -> dict[str, int]:
-    """Row of each network in a table whose key column holds their names.
+def rows_by_name(table: CsvTable, names: Sequence[str]) -> tuple[str, dict[str, int]]:
+    """The column that names the networks, and the row of each.
+
+    Cells are compared as they stand in the file; the suffix of a file of weights may be
+    missing from cells or names.
 
     Raises
     ------
     CatalogError
         If networks and rows do not match one to one.
     """
-    wanted = set(names)
+    by_cell = _by_cell(names)
     best: tuple[int, str] | None = None
     for column in table.columns:
         if column.lower() in _KEYS:
-            cells = {str(v) for v in table.table[column].to_pylist()}
-            hits = len(wanted & {_bare(cell, wanted) for cell in cells})
+            hits = len(
+                {_named(str(cell), by_cell) for cell in table.cells(column)} - {None}
+            )
             if best is None or hits > best[0]:
                 best = (hits, column)
     if best is None:
@@ -81,9 +91,10 @@ def rows_by_name(table: CsvTable, names: Sequence[str]) -> dict[str, int]:
             f"{table.path} has no column that names the networks; expected one of "
             f"{', '.join(_KEYS)}. It has: {', '.join(table.columns)}."
         )
-    rows = {_bare(cell, wanted): i for cell, i in table.keyed(best[1]).items()}
+    keyed = table.keyed(best[1], verbatim=True)
+    rows = {_named(cell, by_cell): i for cell, i in keyed.items()}
     without = [name for name in names if name not in rows]
-    unknown = [name for name in rows if name not in wanted]
+    unknown = [cell for cell in keyed if _named(cell, by_cell) is None]
     if without or unknown or len(rows) < len(table):
         parts = []
         if without:
@@ -96,13 +107,24 @@ def rows_by_name(table: CsvTable, names: Sequence[str]) -> dict[str, int]:
             f"{table.path}, column {best[1]!r}, does not match the networks: "
             f"{' and '.join(parts)}. Give the table of this source: --metadata FILE"
         )
-    return rows
+    return best[1], {name: rows[name] for name in names}
 
 
 def rows_beside(
-    source: Path, metadata: Path | None, names: Sequence[str]
+    source: Path,
+    metadata: Path | None,
+    names: Sequence[str],
+    runs: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Scalar]]:
     """Row of each network in the csv that was named or stands beside; empty without one.
+
+    The column that names the networks is left out where ``source_name`` will say the
+    same, which is the name of the run.
+
+    Parameters
+    ----------
+    runs : mapping of str to str, optional
+        Names of runs by those of networks, where they differ.
 
     Raises
     ------
@@ -112,8 +134,18 @@ def rows_beside(
     table = table_beside(source, metadata)
     if table is None:
         return {name: {} for name in names}
-    rows = rows_by_name(table, names)
-    return {name: table.row(rows[name]) for name in names}
+    key, order = rows_by_name(table, names)
+    rows = {name: table.row(order[name]) for name in names}
+    grouped = any(name != run for name, run in (runs or {}).items())
+    if not grouped and "run_name" not in table.columns:
+        return {
+            name: {k: v for k, v in row.items() if k != key} for name, row in rows.items()
+        }
+    cells = table.cells(key)
+    for name, row in rows.items():
+        if isinstance(row[key], float):  # a number would lose digits of the name
+            row[key] = cells[order[name]]
+    return rows
 
 
 def network(
@@ -146,6 +178,25 @@ def network(
     return Network(name, tensors, run, checkpoint, run_name, step or 0)
 
 
-def _bare(cell: str, wanted: set[str]) -> str:
-    """A cell without its file suffix, unless networks are named with it."""
-    return cell if cell in wanted else Path(cell).with_suffix("").as_posix()
+def bare(name: str) -> str:
+    """A name without the suffix of a file of weights.
+
+    Examples
+    --------
+    >>> bare("lr0.1"), bare("lr0.1.pt")
+    ('lr0.1', 'lr0.1')
+    """
+    path = PurePosixPath(name)
+    known = path.suffix.lower() in WEIGHTS and path.stem
+    return name[: -len(path.suffix)] if known else name
+
+
+def _by_cell(names: Sequence[str]) -> dict[str, str]:
+    """Names by what a cell may say: themselves, or without a suffix where that is clear."""
+    counts = Counter(bare(name) for name in names)
+    found = {bare(name): name for name in names if counts[bare(name)] == 1}
+    return found | {name: name for name in names}
+
+
+def _named(cell: str, by_cell: Mapping[str, str]) -> str | None:
+    return by_cell.get(cell) or by_cell.get(bare(cell))

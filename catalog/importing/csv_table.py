@@ -37,10 +37,13 @@ class CsvTable:
         The file: errors name it.
     table : pyarrow.Table
         Columns of int64, float64, bool or string.
+    text : pyarrow.Table, optional
+        The same cells as they stand in the file.
     """
 
     path: Path
     table: pa.Table
+    text: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -58,8 +61,19 @@ class CsvTable:
         """Row i by column."""
         return {name: self.table[name][i].as_py() for name in self.table.column_names}
 
-    def keyed(self, column: str) -> dict[str, int]:
+    def cells(self, column: str) -> list[str | None]:
+        """A column as text: as it stands in the file, where that is known."""
+        text = (self.table if self.text is None else self.text)[column].cast(pa.string())
+        found: list[str | None] = pc.utf8_trim_whitespace(text).to_pylist()
+        return found
+
+    def keyed(self, column: str, *, verbatim: bool = False) -> dict[str, int]:
         """Row numbers by the text of a column.
+
+        Parameters
+        ----------
+        verbatim : bool, default=False
+            As it stands in the file: the number 0.10 is otherwise the text 0.1.
 
         Raises
         ------
@@ -70,9 +84,10 @@ class CsvTable:
             raise CatalogError(
                 f"{self.path} has no column {column!r}; it has: {', '.join(self.columns)}."
             )
+        typed_cells = self.table[column].cast(pa.string()).to_pylist()
         found: dict[str, int] = {}
-        for i, value in enumerate(self.table[column].cast(pa.string()).to_pylist()):
-            if value is None:
+        for i, value in enumerate(self.cells(column) if verbatim else typed_cells):
+            if not value:
                 raise CatalogError(f"{self.path}, row {i + 1}: {column!r} is empty.")
             if value in found:
                 raise CatalogError(
@@ -103,7 +118,7 @@ def read_csv(path: Path) -> CsvTable:
                 null_values=[""],
             ),
         )
-        return CsvTable(path, typed(table))
+        return CsvTable(path, typed(table), table)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
 

@@ -150,7 +150,7 @@ def test_a_csv_adds_columns_and_groups_runs(tmp_path):
     ("names", "message"),
     [
         (["0.pt"], r"1 networks have no row, e\.g\. '1\.pt'"),
-        (["0.pt", "1.pt", "2.pt"], r"1 rows have no network, e\.g\. '2'"),
+        (["0.pt", "1.pt", "2.pt"], r"1 rows have no network, e\.g\. '2\.pt'"),
         (["0.pt", "0.pt"], r"rows 1 and 2: both have path = '0\.pt'"),
     ],
 )
@@ -297,3 +297,39 @@ def test_what_file_or_csv_say_wins_over_the_name(tmp_path):
     )
     network = read_one(tmp_path, table)
     assert (network.run_name, network.step, network.run) == ("r", 70, {})
+
+
+@pytest.mark.parametrize(
+    ("column", "files", "cells"),
+    [
+        ("id", ["0.1.pt", "0.10.pt"], ["0.1", "0.10"]),
+        ("model_id", ["0.pt", "1.th"], ["0", "1"]),
+        ("checkpoint", ["lr0.1.pt", "lr0.2.pt"], ["lr0.1", "lr0.2.pt"]),
+        ("Filename", ["a/lr0.1.pt", "a.pt"], ["a/lr0.1.pth", "a.pt"]),
+        ("path", ["a.pt", "a.pth"], ["a.pt", "a.pth"]),
+    ],
+)
+def test_a_row_is_found_by_what_stands_in_the_table(tmp_path, column, files, cells):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        torch.save({"w": torch.ones(1)}, tmp_path / name)
+    rows = [{column: cell, "lr": name} for cell, name in zip(cells, files, strict=True)]
+    networks = list(state_dict.read(tmp_path, write_csv(tmp_path / "m.csv", rows)))
+    found = [{**network.run, **network.checkpoint} for network in networks]
+    assert found == [{"lr": network.name} for network in networks]
+
+
+def test_a_name_without_suffix_that_fits_two_files_is_refused(tmp_path):
+    for name in ("a.pt", "a.pth"):
+        torch.save({"w": torch.ones(1)}, tmp_path / name)
+    table = write_csv(tmp_path / "m.csv", [{"path": "a"}, {"path": "a.pth"}])
+    with pytest.raises(CatalogError, match=r"'a\.pt' and 1 rows have no .* 'a'"):
+        next(state_dict.read(tmp_path, table))
+
+
+def test_names_of_networks_in_runs_stay_a_column(tmp_path):
+    for i in (1, 2):
+        torch.save({"w": torch.ones(1)}, tmp_path / f"0.{i}0.pt")
+    rows = [{"id": f"0.{i}0", "run_name": "r", "step": i} for i in (1, 2)]
+    networks = list(state_dict.read(tmp_path, write_csv(tmp_path / "m.csv", rows)))
+    assert [n.checkpoint["id"] for n in networks] == ["0.10", "0.20"]

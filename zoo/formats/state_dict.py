@@ -10,11 +10,11 @@ other file is a run of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar
-from catalog.formats.source import network, rows_beside
+from catalog.formats.source import bare, network, rows_beside
 from catalog.formats.trajectory import place_of, placed
 from catalog.importing.columns import published
 from zoo.formats.torch_file import TorchFile, read_torch_file
@@ -48,10 +48,11 @@ class StateDict:
             raise CatalogError(f"{source} has no file that ends in {', '.join(SUFFIXES)}.")
         root = source.parent if source.is_file() else source
         names = [path.relative_to(root).as_posix() for path in files]
-        rows = rows_beside(source, metadata, names)
+        places = {name: place_of(source, bare(name)) for name in names}
+        runs = {name: str(place.get("run_name", name)) for name, place in places.items()}
+        rows = rows_beside(source, metadata, names, runs)
         for name, path in zip(names, files, strict=True):
-            place = place_of(source, PurePosixPath(name).with_suffix("").as_posix())
-            yield _network(name, read_torch_file(path), rows[name], place)
+            yield _network(name, read_torch_file(path), rows[name], places[name])
 
 
 def _files(folder: Path) -> Iterator[Path]:
