@@ -13,7 +13,7 @@ that folder holds no adapter of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,10 @@ class Lora:
         names = _network_names(files, root)
         own = set(names)
         runs = {name: _run_name(name, own) for name in names}
-        rows = rows_beside(source, metadata, names, runs)
+        rows, later = rows_beside(source, metadata, names, runs)
         headers = header_table(source, files)
         for i, (name, path) in enumerate(zip(names, files, strict=True)):
-            yield _network(name, path, headers.row(i), rows[name], own)
+            yield _network(name, path, headers.row(i), rows[name], own, later)
 
 
 def _network_names(files: list[Path], root: Path) -> list[str]:
@@ -90,7 +90,9 @@ def _network_names(files: list[Path], root: Path) -> list[str]:
     return names
 
 
-def _network(name: str, path: Path, text: Row, row: Row, own: set[str]) -> Network:
+def _network(
+    name: str, path: Path, text: Row, row: Row, own: set[str], later: Collection[str]
+) -> Network:
     header = read_header(path)
     ranks = _ranks(path, header)
     columns: Row = {}
@@ -117,8 +119,10 @@ def _network(name: str, path: Path, text: Row, row: Row, own: set[str]) -> Netwo
         columns["published_split"] = first
     columns |= row
     run_name, step = _run_of(name, columns, own)
-    run, checkpoint = divided(published(columns))
-    for key in ("best_metric", "not_imported"):
+    inside = {key: value for key, value in columns.items() if key not in row}
+    of_table = {key: value for key, value in columns.items() if key in row}
+    run, checkpoint = divided(published(inside) | of_table)
+    for key in ("best_metric", "not_imported", *later):
         if key in run:
             checkpoint[key] = run.pop(key)
     tensors = read_tensors(path, header)

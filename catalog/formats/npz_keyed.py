@@ -37,10 +37,10 @@ class NpzKeyed:
                 if not bar:
                     raise CatalogError(f"{path}: key {key!r} has no '|': ID|TENSOR.")
                 keys.setdefault(name, []).append(key)
-            rows = rows_beside(path, metadata, list(keys))
+            rows, later = rows_beside(path, metadata, list(keys))
             for name, own in keys.items():
                 tensors = {key.partition("|")[2]: archive.tensor(key) for key in own}
-                yield network(name, tensors, rows[name])
+                yield network(name, tensors, rows[name], later)
 
 
 FORMAT = NpzKeyed()

@@ -8,7 +8,7 @@ from pathlib import Path
 from catalog.errors import CatalogError
 from catalog.foreign import Network, Tensor
 from catalog.formats.npz import Archive, Header
-from catalog.formats.source import network, single_file, table_beside
+from catalog.formats.source import network, single_file, table_beside, varying
 from catalog.importing.csv_table import CsvTable
 
 
@@ -39,6 +39,8 @@ class NpzStacked:
             n = _count(archive)
             table = table_beside(path, metadata)
             order = _by_index(table, n) if table else []
+            rows = {str(i): table.row(at) for i, at in enumerate(order)} if table else {}
+            later = varying(rows)
             roles = {name: _role(name, archive.headers) for name in archive.headers}
             streams = {name: archive.rows(name) for name in archive.headers}
             for i in range(n):
@@ -48,7 +50,7 @@ class NpzStacked:
                     )
                     for name, stream in streams.items()
                 }
-                yield network(str(i), tensors, table.row(order[i]) if table else {})
+                yield network(str(i), tensors, rows.get(str(i), {}), later)
             for stream in streams.values():  # the end of a stream checks its checksum
                 next(stream, None)
 

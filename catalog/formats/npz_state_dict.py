@@ -39,11 +39,11 @@ class NpzStateDict:
         files = {network_name(source, path): path for path in files_of(source, ".npz")}
         if not files:
             raise CatalogError(f"{source} holds no .npz file.")
-        rows = rows_beside(source, metadata, list(files))
+        rows, later = rows_beside(source, metadata, list(files))
         for name, path in files.items():
             with Archive(path) as archive:
                 tensors = {key: archive.tensor(key) for key in archive.headers}
-            yield network(name, tensors, rows[name])
+            yield network(name, tensors, rows[name], later)
 
 
 FORMAT = NpzStateDict()

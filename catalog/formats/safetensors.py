@@ -10,7 +10,7 @@ from catalog.foreign import Network
 from catalog.formats.header_table import header_table
 from catalog.formats.lora import lora
 from catalog.formats.sharded import networks_of
-from catalog.formats.source import files_of, network, rows_beside
+from catalog.formats.source import files_of, network, rows_beside, varying
 from catalog.formats.trajectory import place_of, placed
 
 
@@ -37,17 +37,19 @@ class Safetensors:
             raise CatalogError(f"{source} holds no .safetensors file.")
         places = {name: place_of(source, name) for name in files}
         runs = {name: str(place.get("run_name", name)) for name, place in places.items()}
-        rows = rows_beside(source, metadata, list(files), runs)
+        rows, later = rows_beside(source, metadata, list(files), runs)
         headers = header_table(source, [parts.paths[0] for parts in files.values()])
         for i, (name, parts) in enumerate(files.items()):
-            row, own = headers.row(i), rows[name]
-            if both := row.keys() & own.keys():
+            row = headers.row(i)
+            if both := row.keys() & rows[name].keys():
                 raise CatalogError(
                     f"{parts.paths[0]}: its header and the table beside it both have "
                     f"{sorted(both)}; remove them from the table."
                 )
-            columns = placed(row | own, places[name])
-            yield network(name, parts.tensors(), columns)
+            rows[name] = placed(row | rows[name], places[name])
+        later |= varying(rows)  # headers may vary too
+        for name, parts in files.items():
+            yield network(name, parts.tensors(), rows[name], later)
 
 
 FORMAT = Safetensors()

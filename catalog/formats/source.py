@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import CatalogError
@@ -115,11 +115,18 @@ def rows_beside(
     metadata: Path | None,
     names: Sequence[str],
     runs: Mapping[str, str] | None = None,
-) -> dict[str, dict[str, Scalar]]:
+) -> tuple[dict[str, dict[str, Scalar]], frozenset[str]]:
     """Row of each network in the csv that was named or stands beside; empty without one.
 
     The column that names the networks is left out where ``source_name`` will say the
     same, which is the name of the run.
+
+    Returns
+    -------
+    rows : dict of str to dict
+        Columns by network.
+    later : frozenset of str
+        Columns of checkpoints: those that vary within a run, and names of checkpoints.
 
     Parameters
     ----------
@@ -133,27 +140,49 @@ def rows_beside(
     """
     table = table_beside(source, metadata)
     if table is None:
-        return {name: {} for name in names}
+        return {name: {} for name in names}, frozenset()
     key, order = rows_by_name(table, names)
     rows = {name: table.row(order[name]) for name in names}
     grouped = any(name != run for name, run in (runs or {}).items())
     if not grouped and "run_name" not in table.columns:
-        return {
-            name: {k: v for k, v in row.items() if k != key} for name, row in rows.items()
-        }
+        for row in rows.values():
+            del row[key]
+        return rows, frozenset()
     cells = table.cells(key)
     for name, row in rows.items():
         if isinstance(row[key], float):  # a number would lose digits of the name
             row[key] = cells[order[name]]
-    return rows
+    return rows, varying(rows, runs) | {key}
+
+
+def varying(
+    rows: Mapping[str, Mapping[str, Scalar]], runs: Mapping[str, str] | None = None
+) -> frozenset[str]:
+    """Columns with more than one value within some run: they are the checkpoints'.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping
+        Columns of each network; ``run_name`` says which run it is of.
+    runs : mapping of str to str, optional
+        Names of runs by those of networks, where no column says them.
+    """
+    first: dict[tuple[str, str], str] = {}
+    found = set()
+    for name, row in rows.items():
+        run = str(row.get("run_name") or (runs or {}).get(name, name))
+        for column, value in row.items():
+            cell = repr(value)  # NaN is no change
+            if first.setdefault((run, column), cell) != cell:
+                found.add(column)
+    return frozenset(found)
 
 
 def network(
     name: str,
     tensors: Mapping[str, Tensor] | None,
     row: Mapping[str, Scalar],
-    *,
-    free: str = "run",
+    of_checkpoint: Collection[str] = (),
 ) -> Network:
     """A network with the columns of its row.
 
@@ -161,8 +190,8 @@ def network(
 
     Parameters
     ----------
-    free : {"run", "checkpoint"}, default="run"
-        Where undocumented columns go.
+    of_checkpoint : collection of str
+        Columns that are not the run's, unless they are documented there.
 
     Raises
     ------
@@ -173,9 +202,11 @@ def network(
     step, run_name = columns.pop("step", None), columns.pop("run_name", None)
     if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
         raise CatalogError(f"{name}: the step must be a whole number. Got {step!r}.")
-    run, checkpoint = divided(columns, free=free)
+    later = {key: columns.pop(key) for key in list(columns) if key in of_checkpoint}
+    run, checkpoint = divided(columns)
+    more, point = divided(later, free="checkpoint")
     run_name = name if run_name is None else str(run_name)
-    return Network(name, tensors, run, checkpoint, run_name, step or 0)
+    return Network(name, tensors, run | more, checkpoint | point, run_name, step or 0)
 
 
 def bare(name: str) -> str:

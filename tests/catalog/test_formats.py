@@ -482,3 +482,18 @@ def test_a_network_in_parts_and_whole_is_refused(tmp_path: Path) -> None:
     save_file(draw(0), tmp_path / "model.safetensors")
     with pytest.raises(CatalogError, match="are both the network 'model'"):
         import_source(tmp_path / "zoo", tmp_path, format="safetensors", zoo="z")
+
+
+@pytest.mark.parametrize("name", ["npz_stacked", "npz_state_dict", "npz_keyed"])
+def test_columns_of_a_table_that_vary_within_a_run_are_the_checkpoints(
+    name: str, tmp_path: Path
+) -> None:
+    source, planted = PLANTS[name](tmp_path)
+    path = tmp_path / ("metadata.csv" if name == "npz_state_dict" else "networks.csv")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    more = {"run_name": "r", "depth": 3}
+    write_csv(path, [r | more | {"step": i, "sharp": i} for i, r in enumerate(rows)])
+    networks = list(load_format(format_points()[name]).read(source, None))
+    assert {n.checkpoint["sharp"] for n in networks} == set(range(len(planted)))
+    assert {(n.run_name, n.run["depth"]) for n in networks} == {("r", 3)}

@@ -213,6 +213,17 @@ def test_a_csv_adds_columns(tmp_path: Path, model_j: Path) -> None:
     assert found == [0, 0.25, 0.5, 0.75]
 
 
+def test_a_csv_over_checkpoints_of_a_run(tmp_path: Path) -> None:
+    rows = "path,Seed,sharp\n"
+    for step in (5, 10):
+        adapter(tmp_path / "run" / f"checkpoint-{step}" / "a.safetensors", peft())
+        rows += f"run/checkpoint-{step},3,{step / 4}\n"
+    (tmp_path / "networks.csv").write_text(rows)
+    networks = sorted(read(tmp_path), key=lambda n: n.step)
+    assert [n.run for n in networks] == [{"Seed": 3, "lora_rank": 4}] * 2
+    assert [n.checkpoint["sharp"] for n in networks] == [1.25, 2.5]
+
+
 def without(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in tensors.items() if name not in key}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import catalog
 from catalog import CatalogError
 from catalog.dtypes import DTYPES
 from zoo.formats.state_dict import state_dict
@@ -284,14 +285,15 @@ def test_checkpoints_of_a_trajectory_are_one_run(tmp_path):
     assert sorted((n.run_name, n.step) for n in networks) == [
         (run, epoch) for run in ("run1", "run2") for epoch in (0, 5, 10)
     ]
-    assert networks[1].checkpoint["epoch"] == networks[1].step
+    assert networks[1].checkpoint == {"epoch": networks[1].step}
+    assert networks[1].run == {"step_unit": "epochs"}
 
 
 def test_what_file_or_csv_say_wins_over_the_name(tmp_path):
     torch.save({"model": {"w": torch.ones(1)}, "epoch": 4}, tmp_path / "epoch_5.pt")
     network = read_one(tmp_path)
     assert (network.run_name, network.step) == (tmp_path.name, 5)
-    assert network.checkpoint["epoch"] == 4
+    assert network.checkpoint == {"epoch": 4}
     table = write_csv(
         tmp_path / "m.csv", [{"path": "epoch_5.pt", "step": 70, "run_name": "r"}]
     )
@@ -333,3 +335,26 @@ def test_names_of_networks_in_runs_stay_a_column(tmp_path):
     rows = [{"id": f"0.{i}0", "run_name": "r", "step": i} for i in (1, 2)]
     networks = list(state_dict.read(tmp_path, write_csv(tmp_path / "m.csv", rows)))
     assert [n.checkpoint["id"] for n in networks] == ["0.10", "0.20"]
+
+
+def test_columns_of_a_csv_are_the_runs_unless_they_vary_within_one(tmp_path):
+    rows = []
+    for run in "ab":
+        (tmp_path / run).mkdir()
+        for step in (1, 2):
+            path = f"{run}/step_{step}.pt"
+            torch.save({"model": {"w": torch.ones(1)}, "Seed": 3}, tmp_path / path)
+            sharp = float(step) if run == "a" else float("nan")
+            rows.append({"path": path, "Lr": 0.1, "depth": run, "sharp": sharp})
+    write_csv(tmp_path / "networks.csv", rows)
+    networks = list(state_dict.read(tmp_path))
+    assert [n.run for n in networks] == [{"Lr": 0.1, "depth": r} for r in "aabb"]
+    assert [n.checkpoint.keys() for n in networks] == [
+        {"path", "sharp", "published_Seed"}
+    ] * 4
+    with pytest.raises(CatalogError, match="--rename Lr=lr"):
+        catalog.import_source(tmp_path / "zoo", tmp_path, zoo="z", format="state_dict")
+    catalog.import_source(tmp_path / "zoo", tmp_path, zoo="z", rename={"Lr": "lr"})
+    query = "SELECT lr, depth, source_name FROM runs ORDER BY ALL"
+    rows = catalog.open(tmp_path / "zoo").sql(query).fetchall()
+    assert rows == [(0.1, "a", "a"), (0.1, "b", "b")]

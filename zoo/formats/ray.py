@@ -111,7 +111,7 @@ class Ray:
         if not trials:
             raise CatalogError(f"{source} has no folder with a params.json.")
         names = [_name(trial, source) for trial in trials]
-        rows = rows_beside(source, metadata, names)
+        rows, _ = rows_beside(source, metadata, names)
         for name, trial in zip(names, trials, strict=True):
             yield from _trial(name, trial, rows[name])
 
@@ -135,15 +135,15 @@ def _trial(name: str, trial: Path, row: Row) -> Iterator[Network]:
             "out of the source."
         )
     regression = config.get("training_task") == "regression"
-    run, of_checkpoint = divided(published({**_run_columns(config), **row}))
+    run, of_checkpoint = divided({**published(_run_columns(config)), **row})
     first = next(iter(lines.values()))
     if isinstance(first.get("trial_id"), str):
         run["trial_id"] = first["trial_id"]
     for step in sorted(checkpoints or lines):
         path = checkpoints.get(step)
         file = read_torch_file(path / "checkpoints") if path else None
-        measured = {**_metrics(lines[step], regression), **of_checkpoint}
-        _, columns = divided(published(measured), free="checkpoint")
+        measured = published(_metrics(lines[step], regression))
+        columns = {**divided(measured, free="checkpoint")[1], **of_checkpoint}
         if file:
             columns |= file.notes
         yield Network(

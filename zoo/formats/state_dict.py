@@ -1,22 +1,22 @@
 """State dicts written by `torch.save`: one file, or a folder of them at any depth.
 
 A file holds a state dict, or a dict with one under ``state_dict``, ``model_state_dict``
-or ``model``; scalars beside it become columns. A csv may add columns, keyed by ``path``
-below the source; it wins over the file, and its ``run_name`` and ``step`` group files
-into runs. Where neither says them, a name that counts does, as ``run/epoch_5.pt``; any
-other file is a run of its own.
+or ``model``; scalars beside it become columns of the checkpoint. A csv may add columns,
+keyed by ``path`` below the source; it wins over the file, and its ``run_name`` and
+``step`` group files into runs. Where neither says them, a name that counts does, as
+``run/epoch_5.pt``; any other file is a run of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar
 from catalog.formats.source import bare, network, rows_beside
 from catalog.formats.trajectory import place_of, placed
-from catalog.importing.columns import published
+from catalog.importing.columns import Row, published
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th")
@@ -50,9 +50,9 @@ class StateDict:
         names = [path.relative_to(root).as_posix() for path in files]
         places = {name: place_of(source, bare(name)) for name in names}
         runs = {name: str(place.get("run_name", name)) for name, place in places.items()}
-        rows = rows_beside(source, metadata, names, runs)
+        rows, later = rows_beside(source, metadata, names, runs)
         for name, path in zip(names, files, strict=True):
-            yield _network(name, read_torch_file(path), rows[name], places[name])
+            yield _network(name, read_torch_file(path), rows[name], places[name], later)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -62,15 +62,27 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _network(
-    name: str, file: TorchFile, row: Mapping[str, Scalar], place: Mapping[str, Scalar]
+    name: str, file: TorchFile, row: Row, place: Row, later: Collection[str]
 ) -> Network:
-    columns = {**file.scalars, **row}
-    own = {"run_name": columns.pop("run_name", None)}
-    counted = next((key for key in _STEPS if type(columns.get(key)) is int), None)
-    if counted:
-        own["step"] = columns.pop(counted)
-    columns = placed({**published(columns), **file.notes, **own}, place)
-    return network(name, file.tensors, columns, free="checkpoint")
+    columns, inside = dict(row), dict(file.scalars)
+    run_name, step = columns.pop("run_name", None), columns.pop("step", None)
+    if run_name is None:
+        run_name = inside.pop("run_name", None)
+    if step is None:
+        step = _counted(columns, inside)
+    left = {key: value for key, value in inside.items() if key not in row}
+    own = {**published(left), **file.notes}
+    columns |= {"run_name": run_name, "step": step}
+    return network(name, file.tensors, placed({**own, **columns}, place), {*own, *later})
+
+
+def _counted(*rows: Row) -> Scalar:
+    """The first whole number of steps, taken out of its row."""
+    for key in _STEPS:
+        for row in rows:
+            if type(row.get(key)) is int:
+                return row.pop(key)
+    return None
 
 
 state_dict = StateDict()
