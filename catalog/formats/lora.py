@@ -20,7 +20,7 @@ from typing import Any
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats.header_table import header_table
-from catalog.formats.source import rows_beside
+from catalog.formats.source import files_of, rows_beside
 from catalog.importing.columns import Row, divided, published
 from catalog.importing.settings import flatten, read_settings
 from catalog.inside import check_beside
@@ -50,8 +50,7 @@ class Lora:
 
     def recognises(self, source: Path) -> bool:
         """Whether it is an adapter, or the first safetensors file in it is one."""
-        files = [source] if source.is_file() else source.rglob("*.safetensors")
-        path = next((p for p in files if p.suffix == ".safetensors" and p.is_file()), None)
+        path = next(iter(files_of(source, ".safetensors")), None)
         if path is None:
             return False
         try:
@@ -68,7 +67,7 @@ class Lora:
             If a file is not an adapter, or half of a pair is missing.
         """
         root = source.parent if source.is_file() else source
-        files = [source] if source.is_file() else sorted(source.rglob("*.safetensors"))
+        files = [source] if source.is_file() else files_of(source, ".safetensors")
         if not files:
             raise CatalogError(f"{source} has no safetensors file.")
         names = _network_names(files, root)

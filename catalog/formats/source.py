@@ -21,13 +21,20 @@ WEIGHTS = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"
 """Suffixes that tables may write or leave out."""
 
 
-def files_of(source: Path, suffix: str) -> list[Path]:
-    """A file itself, or the files below a folder with this suffix, in order of path."""
+def files_of(source: Path, *suffixes: str) -> list[Path]:
+    """A file itself, or the files below a folder with these suffixes, in order of path.
+
+    Case does not matter; hidden files and folders are left out.
+    """
     if source.is_file():
-        return [source] if source.suffix == suffix else []
-    found = [path for path in source.rglob(f"*{suffix}") if path.is_file()]
-    shown = [p for p in found if not any(x[0] == "." for x in p.relative_to(source).parts)]
-    return sorted(shown, key=lambda path: path.relative_to(source).as_posix())
+        return [source] if source.suffix.lower() in suffixes else []
+    found: dict[str, Path] = {}
+    for path in source.rglob("*"):
+        if path.suffix.lower() in suffixes and path.is_file():
+            inside = path.relative_to(source)
+            if not any(part[0] == "." for part in inside.parts):
+                found[inside.as_posix()] = path
+    return [path for _, path in sorted(found.items())]
 
 
 def single_file(source: Path, suffix: str) -> Path | None:

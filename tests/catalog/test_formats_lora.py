@@ -224,6 +224,14 @@ def test_a_csv_over_checkpoints_of_a_run(tmp_path: Path) -> None:
     assert [n.checkpoint["sharp"] for n in networks] == [1.25, 2.5]
 
 
+def test_hidden_files_are_no_adapters(tmp_path: Path) -> None:
+    for name in ("._a", ".cache/b"):
+        adapter(tmp_path / f"{name}.safetensors", peft())
+    assert not lora.recognises(tmp_path)
+    adapter(tmp_path / "a.safetensors", peft())
+    assert [n.name for n in read(tmp_path)] == ["a.safetensors"]
+
+
 def without(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in tensors.items() if name not in key}
 

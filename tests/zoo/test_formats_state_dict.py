@@ -358,3 +358,12 @@ def test_columns_of_a_csv_are_the_runs_unless_they_vary_within_one(tmp_path):
     query = "SELECT lr, depth, source_name FROM runs ORDER BY ALL"
     rows = catalog.open(tmp_path / "zoo").sql(query).fetchall()
     assert rows == [(0.1, "a", "a"), (0.1, "b", "b")]
+
+
+def test_hidden_files_are_no_networks(tmp_path):
+    for name in ("._a.pt", ".cache/b.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no network")
+    assert not state_dict.recognises(tmp_path)
+    torch.save({"w": torch.ones(1)}, tmp_path / "a.pt")
+    assert read_one(tmp_path).name == "a.pt"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from catalog import CatalogError
 from catalog.foreign import Network, Scalar
-from catalog.formats.source import bare, network, rows_beside
+from catalog.formats.source import bare, files_of, network, rows_beside
 from catalog.formats.trajectory import place_of, placed
 from catalog.importing.columns import Row, published
 from zoo.formats.torch_file import TorchFile, read_torch_file
@@ -31,9 +31,7 @@ class StateDict:
 
     def recognises(self, source: Path) -> bool:
         """Whether it is such a file, or a folder with one that Ray did not write."""
-        if source.is_file():
-            return source.suffix.lower() in SUFFIXES
-        return any(True for _ in _files(source)) and not any(source.rglob("result.json"))
+        return bool(files_of(source, *SUFFIXES)) and not any(source.rglob("result.json"))
 
     def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
         """Yield the files in order of their paths.
@@ -43,7 +41,7 @@ class StateDict:
         CatalogError
             If a file is not a state dict, or file and csv do not match.
         """
-        files = [source] if source.is_file() else sorted(_files(source))
+        files = [source] if source.is_file() else files_of(source, *SUFFIXES)
         if not files:
             raise CatalogError(f"{source} has no file that ends in {', '.join(SUFFIXES)}.")
         root = source.parent if source.is_file() else source
@@ -53,12 +51,6 @@ class StateDict:
         rows, later = rows_beside(source, metadata, names, runs)
         for name, path in zip(names, files, strict=True):
             yield _network(name, read_torch_file(path), rows[name], places[name], later)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path
 
 
 def _network(
