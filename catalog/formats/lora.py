@@ -49,14 +49,8 @@ class Lora:
     summary = "LoRA adapters of peft or diffusers: safetensors with A and B pairs"
 
     def recognises(self, source: Path) -> bool:
-        """Whether it is an adapter, or the first safetensors file in it is one."""
-        path = next(iter(files_of(source, ".safetensors")), None)
-        if path is None:
-            return False
-        try:
-            return any(_half(name) for name in read_header(path).shapes)
-        except CatalogError:
-            return False
+        """Whether any safetensors file is an adapter, wherever it stands."""
+        return any(_is_adapter(path) for path in files_of(source, ".safetensors"))
 
     def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
         """Yield the adapters in order of their paths.
@@ -77,6 +71,13 @@ class Lora:
         headers = header_table(source, files)
         for i, (name, path) in enumerate(zip(names, files, strict=True)):
             yield _network(name, path, headers.row(i), rows[name], own, later)
+
+
+def _is_adapter(path: Path) -> bool:
+    try:
+        return any(_half(name) for name in read_header(path).shapes)
+    except CatalogError:  # damaged: who reads it says so
+        return False
 
 
 def _network_names(files: list[Path], root: Path) -> list[str]:
@@ -190,7 +191,11 @@ def _ranks(path: Path, header: Header) -> set[int]:
             ranks.add(shape[0])
     if not ranks:
         first = ", ".join(list(header.shapes)[:3])
-        raise CatalogError(f"{path} has no LoRA pair; it has {first}, ...")
+        raise CatalogError(
+            f"{path} has no LoRA pair; it has {first}, ... If it is a full model, move it "
+            "out of the folder of adapters and import it with --format safetensors, "
+            "which also reads them all as they are."
+        )
     return ranks
 
 

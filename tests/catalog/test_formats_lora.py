@@ -11,6 +11,7 @@ import pytest
 
 from catalog import CatalogError
 from catalog.foreign import Network, Tensor
+from catalog.formats import find_format
 from catalog.formats.lora import lora
 from catalog.safetensors_file import write_file
 
@@ -230,6 +231,18 @@ def test_hidden_files_are_no_adapters(tmp_path: Path) -> None:
     assert not lora.recognises(tmp_path)
     adapter(tmp_path / "a.safetensors", peft())
     assert [n.name for n in read(tmp_path)] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("full", ["a", "z"])
+def test_a_full_model_among_adapters_is_refused_by_name(tmp_path: Path, full: str) -> None:
+    adapter(tmp_path / "m.safetensors", peft())
+    adapter(tmp_path / f"{full}.safetensors", {"w": tensor(2, 2)})
+    assert lora.recognises(tmp_path)
+    assert find_format("auto", tmp_path) is lora
+    with pytest.raises(
+        CatalogError, match=rf"{full}\.safetensors has no.*--format"
+    ):
+        read(tmp_path)
 
 
 def without(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
