@@ -78,7 +78,7 @@ def networks_of(source: Path) -> dict[str, Parts]:
     indexes = [path for path in given if path.name.endswith(_INDEX)]
     sharded = [_sharded(source, path) for path in indexes]
     parts = {path for network in sharded for path in network.paths}
-    check_whole([path for path in files if path not in parts])
+    _check_whole([path for path in files if path not in parts])
     found: dict[str, Parts] = {}
     alone = [Parts([path]) for path in files if path not in parts]
     for network in [*alone, *sharded]:
@@ -92,16 +92,14 @@ def networks_of(source: Path) -> dict[str, Parts]:
     return dict(sorted(found.items()))
 
 
-def check_whole(files: Sequence[Path]) -> None:
-    """Refuse files that are called like parts of a network.
+def is_part(path: Path) -> bool:
+    """Whether a file is called like one of several of a network."""
+    return _PART.fullmatch(path.stem) is not None
 
-    Raises
-    ------
-    CatalogError
-        With the first of them by name.
-    """
+
+def _check_whole(files: Sequence[Path]) -> None:
     for path in files:
-        if _PART.fullmatch(path.stem):
+        if is_part(path):
             base = path.stem[: -len("-00001-of-00002")]
             raise CatalogError(
                 f"{path} is called like a part of a network, and no index names it. "

@@ -239,9 +239,7 @@ def test_a_full_model_among_adapters_is_refused_by_name(tmp_path: Path, full: st
     adapter(tmp_path / f"{full}.safetensors", {"w": tensor(2, 2)})
     assert lora.recognises(tmp_path)
     assert find_format("auto", tmp_path) is lora
-    with pytest.raises(
-        CatalogError, match=rf"{full}\.safetensors has no.*--format"
-    ):
+    with pytest.raises(CatalogError, match=rf"{full}\.safetensors has no.*--format"):
         read(tmp_path)
 
 

@@ -14,7 +14,7 @@ import catalog
 from catalog import CatalogError
 from catalog.dtypes import DTYPES
 from zoo.formats.state_dict import state_dict
-from zoo.formats.torch_file import as_tensor
+from zoo.formats.torch_file import CONTAINERS, as_tensor
 
 
 def every_dtype():
@@ -58,7 +58,7 @@ def test_every_dtype_survives_bit_for_bit(tmp_path):
     assert len(state) == 3 * len(DTYPES)
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("key", CONTAINERS)
 def test_scalars_beside_a_state_dict_become_columns(tmp_path, key):
     module = nn.Linear(3, 2)
     checkpoint = {
@@ -204,7 +204,9 @@ def test_a_plain_pickle_does_not_go_off(tmp_path, protocol):
         ({}, "an empty one"),
         ({1: torch.ones(2)}, "the key 1"),
         ({"w": "text"}, "'w' is a str"),
-        ({"weights": {"w": torch.ones(2)}}, "'weights' is a dict"),
+        ({"ema": {"w": torch.ones(2)}}, "'ema' is a dict"),
+        ({"params": {"lr": 0.1}}, "'params' is a dict"),
+        ({"net": {"w": torch.ones(1)}, "weights": {"w": torch.ones(1)}}, "several state"),
         ({"w": torch.ones(2).to_sparse()}, r"'w' is torch\.sparse_coo"),
         ({"w": torch.ones(2).to(torch.float8_e5m2)}, "float8_e5m2"),
         ({"w": torch.ones(2, device="meta")}, "is meta"),
@@ -367,3 +369,33 @@ def test_hidden_files_are_no_networks(tmp_path):
     assert not state_dict.recognises(tmp_path)
     torch.save({"w": torch.ones(1)}, tmp_path / "a.pt")
     assert read_one(tmp_path).name == "a.pt"
+
+
+def test_settings_beside_a_state_dict_are_none(tmp_path):
+    value = {"model": {"w": torch.ones(1)}, "params": {"lr": 0.1}}
+    torch.save(value, tmp_path / "a.ckpt")
+    network = read_one(tmp_path)
+    assert list(network.tensors) == ["w"]
+    assert network.checkpoint == {"not_imported": "params"}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_trainers_save_beside_a_network_is_skipped(tmp_path, legacy):
+    zipped = {"_use_new_zipfile_serialization": not legacy}
+    for name in ("checkpoint-5/pytorch_model.bin", "a.ckpt", "b.bin", "c.BIN"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        torch.save({"w": torch.ones(1)}, tmp_path / name, **zipped)
+    beside = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state_0.pth")
+    for name in (*beside, "training_args.bin", "images.bin"):
+        (tmp_path / "checkpoint-5" / name).write_bytes(b"no state dict")
+    names = ["a.ckpt", "b.bin", "c.BIN", "checkpoint-5/pytorch_model.bin"]
+    assert [n.name for n in state_dict.read(tmp_path)] == names
+    for name in names:
+        (tmp_path / name).unlink()
+    assert not state_dict.recognises(tmp_path)
+
+
+def test_a_part_of_a_network_is_refused(tmp_path):
+    torch.save({"w": torch.ones(1)}, tmp_path / "pytorch_model-00001-of-00002.bin")
+    with pytest.raises(CatalogError, match=r"00002\.bin is called like a part"):
+        read_one(tmp_path)

@@ -19,7 +19,8 @@ from catalog.dtypes import DTYPES, Array
 from catalog.foreign import Scalar, Tensor
 from catalog.formats.bomb import check_archive
 
-CONTAINERS = ("state_dict", "model_state_dict", "model")
+_SURE = ("state_dict", "model_state_dict", "model")
+CONTAINERS = (*_SURE, "net", "params", "model_state", "weights")
 """Keys under which training scripts put the state dict."""
 
 _PARALLEL = "module."
@@ -95,7 +96,7 @@ def state_of(value: Any, where: str) -> TorchFile:
             f"{where} holds a {type(value).__name__}; expected a state dict, or a dict "
             f"with one under {', '.join(CONTAINERS)}."
         )
-    nested = [name for name in CONTAINERS if isinstance(value.get(name), Mapping)]
+    nested = [name for name in CONTAINERS if _nested(name, value.get(name))]
     if len(nested) > 1:
         raise CatalogError(
             f"{where} has several state dicts: {', '.join(nested)}. Save the one that is "
@@ -129,6 +130,14 @@ def state_of(value: Any, where: str) -> TorchFile:
         name[len(prefix) :]: as_tensor(item, name, where) for name, item in state.items()
     }
     return TorchFile(tensors, scalars, notes)
+
+
+def _nested(name: str, item: Any) -> bool:
+    """Whether a state dict stands under a key; `params` may also be settings."""
+    if not isinstance(item, Mapping):
+        return False
+    tensors = [isinstance(value, torch.Tensor) for value in item.values()]
+    return name in _SURE or (bool(tensors) and all(tensors))
 
 
 def as_tensor(value: Any, name: str, where: str, role: str | None = None) -> Tensor:
