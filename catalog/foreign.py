@@ -116,6 +116,9 @@ class Format(Protocol):
 
     A format whose publisher spans a grid may also have ``grid``, the columns of its load
     and temperature: runs that have both as numbers get their cell.
+
+    A format with ``takes_table = True`` reads a csv beside the networks; the command then
+    names the tables in the source that were not read.
     """
 
     name: str

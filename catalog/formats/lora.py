@@ -47,6 +47,7 @@ class Lora:
 
     name = "lora"
     summary = "LoRA adapters of peft or diffusers: safetensors with A and B pairs"
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether any safetensors file is an adapter, wherever it stands."""

@@ -16,6 +16,7 @@ class NpzKeyed:
 
     name = "npz_keyed"
     summary = "one .npz: 'ID|NAME' -> tensor; csv with a column id"
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether every key has a bar."""

@@ -21,6 +21,7 @@ class NpzStacked:
 
     name = "npz_stacked"
     summary = "one .npz: NAME -> (n, *shape); csv with a column index"
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether all arrays have one length, plain keys, and maybe a table beside."""

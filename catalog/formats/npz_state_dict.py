@@ -23,6 +23,7 @@ class NpzStateDict:
 
     name = "npz_state_dict"
     summary = "one .npz per network: NAME -> tensor; csv with a column path, name or id"
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether the first file has plain keys and is no stack with a table."""

@@ -25,6 +25,7 @@ class Safetensors:
 
     name = "safetensors"
     summary = "one .safetensors per network; columns from its header, or a csv"
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether it is, or holds, such files."""

@@ -73,6 +73,17 @@ def table_beside(file: Path, metadata: Path | None) -> CsvTable | None:
     return read_csv(found[0])
 
 
+def unread_tables(source: Path, metadata: Path | None) -> list[Path]:
+    """Tables on top of a folder that `table_beside` does not look at."""
+    if not source.is_dir():
+        return []
+    lone = single_file(source, ".npz")
+    read = {f"{source.stem}.csv", *_TABLES, f"{(lone or source).stem}.csv"}
+    tables = [path for path in sorted(source.glob("[!.]*.csv")) if path.is_file()]
+    named = metadata.resolve() if metadata else None
+    return [p for p in tables if p.name not in read and p.resolve() != named]
+
+
 def rows_by_name(table: CsvTable, names: Sequence[str]) -> tuple[str, dict[str, int]]:
     """The column that names the networks, and the row of each.
 

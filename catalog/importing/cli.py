@@ -99,6 +99,11 @@ def import_(
         progress=bar.update,
     )
     bar.close(summary.networks)
+    for table in summary.unread:
+        click.echo(
+            f"{table} was not read; if it describes the networks: --metadata {table}",
+            err=True,
+        )
     if as_json:
         print_json(asdict(summary))
         return

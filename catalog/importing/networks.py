@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats import find_format
 from catalog.importing.axes import AxesRule
+from catalog.formats.source import unread_tables
 from catalog.importing.cells import Cells
 from catalog.importing.columns import Columns
 from catalog.importing.grouping import grouped
@@ -56,6 +57,8 @@ class ImportSummary:
         How many of the layouts have axis symbols.
     notes : list of str
         What to know about the layouts that have none, if anything.
+    unread : list of str
+        Tables in the folder of the source that nobody read.
     """
 
     zoo: str
@@ -70,6 +73,7 @@ class ImportSummary:
     bytes: int = 0
     symbols: int = 0
     notes: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def import_source(
@@ -153,7 +157,7 @@ def import_source(
     if not name.strip() or not name.isprintable():
         raise CatalogError(f"{name!r} is no name for a zoo; give one: --zoo NAME")
     networks = _read(reader.read(path, beside), path)
-    return import_networks(
+    summary = import_networks(
         root,
         networks if run is None else grouped(networks, run),
         zoo=name,
@@ -168,6 +172,9 @@ def import_source(
         axes=axes,
         progress=progress,
     )
+    if not getattr(reader, "takes_table", False):
+        return summary
+    return replace(summary, unread=[str(table) for table in unread_tables(path, beside)])
 
 
 def import_networks(

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 import catalog
 from catalog import CatalogError, NotFound, import_source
+from catalog.console import main
 from catalog.foreign import Network
 from catalog.formats import find_format, format_points, load_format
 from catalog.formats.npz import Archive
@@ -497,3 +498,28 @@ def test_columns_of_a_table_that_vary_within_a_run_are_the_checkpoints(
     networks = list(load_format(format_points()[name]).read(source, None))
     assert {n.checkpoint["sharp"] for n in networks} == set(range(len(planted)))
     assert {(n.run_name, n.run["depth"]) for n in networks} == {("r", 3)}
+
+
+def test_a_table_that_was_not_read_is_named(tmp_path: Path, capsys: Any) -> None:
+    source, _ = plant_safetensors(tmp_path)
+    for name in ("results.csv", ".hidden.csv", "deep/x.csv"):
+        (source / name).write_text("path,depth\n")
+    rows = [{"path": f"deep/{c}", "depth": 1} for c in "abc"]
+    write_csv(source / "networks.csv", rows)
+    command = ["import", str(source), "--zoo", "z", "--catalog", str(tmp_path / "zoo")]
+    with pytest.raises(SystemExit, match="0"):
+        main(command)
+    named = f"{source}/results.csv was not read; if it describes the networks: "
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if "not read" in line] == [
+        f"{named}--metadata {source}/results.csv"
+    ]
+    write_csv(source / "results.csv", rows)
+    summary = import_source(tmp_path / "y", source, metadata=source / "results.csv")
+    assert summary.unread == []
+
+
+def test_tables_of_other_formats_are_not_called_unread(tmp_path: Path) -> None:
+    source, _ = plant_matrix(tmp_path)
+    (source / "results.csv").write_text("a,b\n1,2\n")
+    assert import_source(tmp_path / "zoo", source).unread == []

@@ -92,6 +92,7 @@ class Ray:
     name = "ray"
     summary = "Ray Tune folders: params.json, result.json, checkpoint_*/checkpoints"
     grid = ("width", "batch_size")
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether some folder in it has settings and results."""

@@ -34,6 +34,7 @@ class StateDict:
 
     name = "state_dict"
     summary = ".pt, .pth, .th, .ckpt or .bin files of torch.save, in any folders"
+    takes_table = True
 
     def recognises(self, source: Path) -> bool:
         """Whether it is such a file, or a folder with one that Ray did not write."""
