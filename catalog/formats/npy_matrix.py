@@ -106,7 +106,7 @@ def _network(where: str, tensors: dict[str, Tensor], row: dict[str, Scalar]) -> 
         bare = key.removeprefix("config.")
         if key:
             run[_OURS.get(bare, bare)] = value
-    run["step_unit"] = "epoch"
+    run["step_unit"] = "epochs"
     directory = row.get("modeldir")
     # A directory may be that of the checkpoint: its last part then ends in the epoch.
     name = re.sub(rf"/[^/]*ckpt-{step}/?$", "", str(directory)) if directory else ""

@@ -270,7 +270,7 @@ def test_columns_of_the_small_cnn_zoo(tmp_path: Path) -> None:
         "SELECT lr, seed, steps, step_unit, task_name, activation, l2reg, license, "
         "count(*), max(epoch), min(test_accuracy) FROM models GROUP BY ALL ORDER BY l2reg"
     ).fetchall()
-    assert [row[:6] for row in rows] == [(0.01, 42, 86, "epoch", "mnist", "relu")] * 3
+    assert [row[:6] for row in rows] == [(0.01, 42, 86, "epochs", "mnist", "relu")] * 3
     assert [row[6] for row in rows] == pytest.approx([0, 1e-3, 2e-3])
     assert [row[7:] for row in rows] == [("CC-BY-4.0", 3, 86.0, 0.5)] * 3
     layout = store.select("true").layout
