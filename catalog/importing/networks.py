@@ -15,8 +15,8 @@ from pathlib import Path
 from catalog.errors import CatalogError
 from catalog.foreign import Network
 from catalog.formats import find_format
-from catalog.importing.axes import AxesRule
 from catalog.formats.source import unread_tables
+from catalog.importing.axes import AxesRule
 from catalog.importing.cells import Cells
 from catalog.importing.columns import Columns
 from catalog.importing.grouping import grouped
