@@ -79,7 +79,10 @@ class Lineage:
     def splits(
         self, zoo: str, parents: Mapping[str, list[dict[str, Any]]]
     ) -> dict[str, dict[str, str]]:
-        """Fixed splits of runs with relatives: those of the first that has no parent."""
+        """Fixed splits of runs with relatives: those of the first that has no parent.
+
+        ``run/model`` is a relative of ``run``, whose folder holds its checkpoints.
+        """
         names = {run_id: name for name, run_id in self._run_ids.items()}
         family: dict[str, str] = {}
 
@@ -89,9 +92,16 @@ class Lineage:
             return name
 
         order = {name: i for i, name in enumerate(self._run_ids)}
-        for name, links in parents.items():
-            for link in links:
-                both = {head(name), head(names[link["run_id"]])}
+        pairs = [
+            (name, names[link["run_id"]])
+            for name, links in parents.items()
+            for link in links
+        ]
+        folders = ((name, name.rpartition("/")[0]) for name in self._run_ids)
+        pairs += [(name, folder) for name, folder in folders if folder in self._run_ids]
+        for pair in pairs:
+            both = {head(name) for name in pair}
+            if len(both) > 1:
                 oldest = min(both, key=lambda n: (n in parents, order[n]))
                 for member in both:
                     family[member] = oldest

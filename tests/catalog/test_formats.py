@@ -523,3 +523,18 @@ def test_tables_of_other_formats_are_not_called_unread(tmp_path: Path) -> None:
     source, _ = plant_matrix(tmp_path)
     (source / "results.csv").write_text("a,b\n1,2\n")
     assert import_source(tmp_path / "zoo", source).unread == []
+
+
+def test_the_last_state_beside_checkpoints_shares_their_split(tmp_path: Path) -> None:
+    for run in range(20):
+        for step, inside in enumerate(("checkpoint-5", "checkpoint-10", ".")):
+            folder = tmp_path / "zoo" / f"run{run}" / inside
+            folder.mkdir(parents=True, exist_ok=True)
+            weights = {"w": np.full(2, 3 * run + step, np.float32)}
+            save_file(weights, folder / "model.safetensors")
+    import_source(tmp_path / "out", tmp_path / "zoo")
+    rows = catalog.open(tmp_path / "out").sql(
+        "SELECT count(DISTINCT split_by_run), count(DISTINCT run_id), count(*) FROM models "
+        "GROUP BY split_part(source_name, '/', 1)"
+    )
+    assert set(rows.fetchall()) == {(1, 2, 3)}
