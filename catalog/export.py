@@ -39,6 +39,9 @@ PREFIX = "tensor."
 NPZ_KEYS = ("pz_run_id", "pz_step", "pz_table", "pz_layout")
 """Arrays of an npz file that are no tensors."""
 
+INDEX = "phasezoo.jsonl"
+"""File in a folder of networks: a line with path and row of `models` for each."""
+
 _MANY = ("npz", "arrow")
 
 
@@ -159,6 +162,8 @@ def write_safetensors(selection: Selection, file: BinaryIO) -> None:
         for name, value in row.items()
         if value is not None
     }
+    # Once more as JSON: text and numbers can be told apart, and the order is kept.
+    metadata["phasezoo.row"] = json.dumps({k: v for k, v in row.items() if v is not None})
     metadata["phasezoo.layout"] = canonical_json(layout.to_json())
     write_file(file, tensors, metadata)
 
@@ -228,7 +233,7 @@ def _write_folder(selection: Selection, path: Path, kind: str, write: Write) -> 
         index = [
             {"path": n, **row} for n, row in zip(names, _plain(selection), strict=True)
         ]
-        (temporary / _INDEX).write_text("\n".join(json.dumps(row) for row in index) + "\n")
+        (temporary / INDEX).write_text("\n".join(json.dumps(row) for row in index) + "\n")
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)
@@ -236,9 +241,6 @@ def _write_folder(selection: Selection, path: Path, kind: str, write: Write) -> 
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return [path / name for name in names]
-
-
-_INDEX = "phasezoo.jsonl"
 
 
 def _plain(selection: Selection) -> list[dict[str, object]]:
@@ -262,7 +264,7 @@ def _write_file(selection: Selection, path: Path, write: Write) -> None:
 def _check_free(path: Path, folder: bool, force: bool) -> None:
     if not os.path.lexists(path):
         return
-    ours = path.is_dir() and (path / _INDEX).is_file()
+    ours = path.is_dir() and (path / INDEX).is_file()
     if folder and path.is_dir() and not ours and any(path.iterdir()):
         raise CatalogError(
             f"{path} is a folder with other files; it is not replaced. Name a new one."

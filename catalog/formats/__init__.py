@@ -9,6 +9,9 @@ from catalog.errors import CatalogError, NotFound, closest
 from catalog.extras import advice
 from catalog.foreign import Format
 
+OURS = ("exported",)
+"""Asked first: what says that the catalogue wrote it is nothing else as well."""
+
 
 def format_points() -> dict[str, EntryPoint]:
     """Where each format is, by name; nothing is imported."""
@@ -47,11 +50,14 @@ def find_format(name: str, source: Path) -> Format:
     found: list[Format] = []
     missing: list[str] = []
     known: list[str] = []
-    for point in sorted(points.values(), key=lambda p: p.name):
+    ours = sorted(points.values(), key=lambda p: (p.name not in OURS, p.name))
+    for point in ours:
         try:
             reader = load_format(point)
             known.append(f"  {reader.name:16}{reader.summary}")
             if reader.recognises(source):
+                if point.name in OURS:
+                    return reader
                 found.append(reader)
         except ModuleNotFoundError as error:
             if (text := advice(error)) is None:

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 import catalog
 from catalog import CatalogError, NotFound, import_source
 from catalog.console import main
+from catalog.export import export
 from catalog.foreign import Network
 from catalog.formats import find_format, format_points, load_format
 from catalog.formats.npz import Archive
@@ -110,6 +111,16 @@ def plant_lora(folder: Path) -> tuple[Path, Planted]:
     return folder, {(name, 0): net for name, net in nets.items()}
 
 
+def plant_exported(folder: Path) -> tuple[Path, Planted]:
+    """Published once, imported elsewhere, and exported from there."""
+    made = folder.parent / f"{folder.name}-made"
+    made.mkdir()
+    source, planted = plant_stacked(made)
+    import_source(made / "zoo", source)
+    export(catalog.open(made / "zoo").select("true"), folder / "out.npz")
+    return folder / "out.npz", planted
+
+
 def plant_metrics(folder: Path) -> tuple[Path, Planted]:
     rows = [
         {"id": c, "step": s, "lr": 0.1, "test_accuracy": s / 10, "sharpness": s * 2.0}
@@ -170,6 +181,7 @@ PLANTS = {
     "npz_state_dict": plant_state_dicts,
     "safetensors": plant_safetensors,
     "lora": plant_lora,
+    "exported": plant_exported,
 }
 each = pytest.mark.parametrize("name", HERE)
 
