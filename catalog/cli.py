@@ -68,7 +68,7 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
 
 @click.command(epilog="Example: phasezoo export 3fa9@1500 --to network.safetensors")
 @click.argument("identifier", metavar="[ID]", required=False)
-@click.option("--to", "path", required=True, metavar="FILE", help="File, or a folder.")
+@click.option("--to", "path", required=True, metavar="FILE", help="File, or FOLDER/.")
 @click.option("--where", metavar="SQL", help="A condition on models, instead of ID.")
 @click.option("--kind", metavar="KIND", help="safetensors, npz, arrow, pt; by the ending.")
 @click.option("--force", is_flag=True, help="Replace what is there.")

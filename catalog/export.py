@@ -42,6 +42,9 @@ NPZ_KEYS = ("pz_run_id", "pz_step", "pz_table", "pz_layout")
 INDEX = "phasezoo.jsonl"
 """File in a folder of networks: a line with path and row of `models` for each."""
 
+ALIASES = {"pth": "pt", "th": "pt"}
+"""Endings that mean the kind of another one."""
+
 _MANY = ("npz", "arrow")
 
 
@@ -98,7 +101,8 @@ def export(
     selection : Selection
         From `Catalog.select` or `find_checkpoint`.
     path : str or Path
-        A file, whose ending says the kind, or a folder.
+        A file, whose ending says the kind, or a folder: a name without an ending, or
+        with a slash at its end.
     kind : str, optional
         ``safetensors``, ``npz``, ``arrow`` or another registered one; default by the
         ending of ``path``, safetensors for a folder.
@@ -117,11 +121,19 @@ def export(
     LayoutMismatch
         If a stacked file would hold several layouts.
     """
+    slash = str(path).endswith("/")
     path = Path(path)
     kinds = {point.name: point for point in entry_points(group="phasezoo.exports")}
     ending = path.suffix.removeprefix(".").lower()
-    folder = ending not in kinds
-    kind = kind or ("safetensors" if folder else ending)
+    ending = ALIASES.get(ending, ending)
+    folder = slash or ending not in kinds
+    if folder and ending and not (slash or kind):
+        raise NotFound(
+            f"Cannot tell what {path} should be: no kind ends in {path.suffix}. "
+            f"{closest(ending, kinds)} For a folder with a file for each network: "
+            f"--to {path}/, or add --kind safetensors."
+        )
+    kind = ALIASES.get(kind or "", kind) or ("safetensors" if folder else ending)
     if kind not in kinds:
         raise NotFound(f"Cannot write {kind!r}. {closest(kind, kinds)}")
     if not len(selection):

@@ -253,6 +253,18 @@ def test_requests_that_cannot_be_met(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["net.safetensor", "x.foo", "dir/one.npzz"])
+def test_an_unknown_ending_is_no_folder(steps: Catalog, tmp_path: Path, name: str) -> None:
+    one = find_checkpoint(steps, "abcd01")
+    with pytest.raises(
+        NotFound, match=r"(Closest|Known): .*For a folder.*/, or add --kind"
+    ):
+        export(one, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    assert export(one, f"{tmp_path / name}/")[0].parent == tmp_path / name
+    export(one, tmp_path / name, "safetensors", force=True)
+
+
 def test_several_layouts_do_not_stack(
     steps: Catalog, commit: Any, networks: Any, tmp_path: Path
 ) -> None:

@@ -69,3 +69,12 @@ def test_other_kinds_need_no_torch(tiny_zoo, tmp_path):
         f"export(s, {str(tmp_path / 'x.npz')!r}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.th", "x.PT"])
+def test_other_endings_of_torch_are_files(tiny_zoo, tmp_path, name):
+    selection = catalog.open(tiny_zoo.root).select("width = 3 LIMIT 1")
+    export(selection, tmp_path / "x.pt", "pth")
+    assert export(selection, tmp_path / name, force=True) == [tmp_path / name]
+    one, two = (torch.load(tmp_path / n, weights_only=True) for n in ("x.pt", name))
+    assert one.keys() == two.keys()
