@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import CatalogError, NotFound
+from catalog.importing.csv_table import read_csv
+from catalog.index.tables import connect
 
 
 @dataclass(frozen=True)
@@ -40,62 +43,142 @@ def annotate(catalog: Catalog, path: Path, name: str) -> Annotation:
     ----------
     path : Path
         ``run_id``, ``step`` and result columns. Without ``step``, a row is for every
-        checkpoint of its run.
+        checkpoint of its run. In place of ``run_id``: ``source_name``, the name in what
+        was imported, and ``zoo`` where several zoos have it. Cells of a csv are typed as
+        in an import: ``007`` and dates stay text.
     name : str
         What computed the columns; kept with the file's sha256 as provenance.
 
     Raises
     ------
     CatalogError
-        If the file cannot be read, or a column may not be a measure.
+        If the file cannot be read, a row names several runs, or a column may not be a
+        measure.
     NotFound
         If a row names no checkpoint of the catalogue.
     """
     table = _read(path)
-    if "run_id" not in table.column_names:
-        raise CatalogError(
-            f"{path} has no column 'run_id'. It has: {', '.join(table.column_names)}."
-        )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    keys = ["run_id", "step"] if "step" in table.column_names else ["run_id"]
-    points = arrow_table(catalog.sql("SELECT run_id, step FROM models"))
-    try:
-        table = table.set_column(
-            table.column_names.index("run_id"), "run_id", table["run_id"].cast(pa.string())
-        )
-        unknown = table.join(points, keys, join_type="left anti")
-        joined = table.join(points, keys, join_type="inner")
-    except pa.ArrowInvalid as error:
-        raise CatalogError(f"{path}: run_id and step do not fit: {error}") from error
-    if len(unknown):
-        first = {key: unknown[key][0].as_py() for key in keys}
-        raise NotFound(
-            f"{len(unknown)} of {len(table)} rows of {path} name no checkpoint of this "
-            f"catalogue, e.g. {first}. Nothing was added."
-        )
-    columns = [c for c in table.column_names if c not in ("run_id", "step")]
-    plain = {
-        c: joined[c].cast(pa.float64()) if pa.types.is_null(joined[c].type) else joined[c]
-        for c in columns
-    }
-    result = pa.table({"run_id": joined["run_id"], "step": joined["step"], **plain})
+    keys = _keys(path, table)
+    rows = _resolved(catalog, path, table.select(keys))
+    columns = [name for name in table.column_names if name not in keys]
+    values = {name: _measured(table[name]).take(rows["at"]) for name in columns}
+    result = pa.table({"run_id": rows["run_id"], "step": rows["step"], **values})
     with catalog.writer() as writer:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         provenance = {"file": path.name, "sha256": digest}
         manifest = writer.commit_measures(result, name, provenance)
     return Annotation(columns, len(result), manifest.shard)
 
 
+def _keys(path: Path, table: pa.Table) -> list[str]:
+    """Columns of a table that name checkpoints."""
+    names = table.column_names
+    if "run_id" in names:
+        return [name for name in ("run_id", "step") if name in names]
+    if "source_name" in names:
+        return [name for name in ("source_name", "zoo", "step") if name in names]
+    raise CatalogError(
+        f"{path} has no column 'run_id', nor 'source_name'. It has: {', '.join(names)}."
+    )
+
+
+def _resolved(catalog: Catalog, path: Path, keys: pa.Table) -> pa.Table:
+    """Row of the table (``at``), run_id and step of every checkpoint that it names."""
+    names = keys.column_names
+    listed = ", ".join(dict.fromkeys(["run_id", "step", *names]))
+    known = arrow_table(catalog.sql(f"SELECT {listed} FROM models"))
+    given = keys.append_column("at", pa.array(range(len(keys)), pa.int64()))
+    same = " AND ".join(f"g.{name} = k.{name}" for name in names)
+    with connect() as connection:
+        connection.register("known", known)
+        connection.register("given", given)
+        found = connection.sql(
+            "SELECT g.at, k.run_id, k.step FROM given g "
+            f"LEFT JOIN known k ON {same} ORDER BY g.at, k.run_id, k.step"
+        ).to_arrow_table()
+    unknown = found.filter(pc.is_null(found["run_id"]))["at"]
+    if len(unknown):
+        first = keys.slice(unknown[0].as_py(), 1).to_pylist()[0]
+        raise NotFound(
+            f"{len(unknown)} of {len(keys)} rows of {path} name no checkpoint of this "
+            f"catalogue, e.g. {first}. Nothing was added."
+        )
+    runs = found.group_by("at").aggregate([("run_id", "count_distinct")])
+    several = runs.filter(pc.greater(runs["run_id_count_distinct"], 1))
+    if len(several):
+        first = keys.slice(pc.min(several["at"]).as_py(), 1).to_pylist()[0]
+        more = "run_id" if "zoo" in names else "zoo or run_id"
+        raise CatalogError(
+            f"{len(several)} of {len(keys)} rows of {path} name several runs, e.g. "
+            f"{first}. Add a column {more} that says which. Nothing was added."
+        )
+    return found
+
+
+def _measured(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """An empty column has no type of its own; a measure needs one."""
+    return pa.nulls(len(values), pa.float64()) if _is_empty(values) else values
+
+
+def _is_empty(values: pa.ChunkedArray) -> bool:
+    empty: bool = values.null_count == len(values)
+    return empty
+
+
 def _read(path: Path) -> pa.Table:
+    """A table whose keys are text and whose steps are whole numbers."""
     try:
         if path.suffix == ".parquet":
-            return pq.read_table(path, partitioning=None)
-        table = pyarrow.csv.read_csv(path)
+            table = pq.read_table(path, partitioning=None)
+            texts = table
+        else:
+            table = read_csv(path).table
+            # Names of digits alone came as numbers: 12e4 would lose what it was.
+            texts = _texts(path, [name for name in _TEXTS if name in table.column_names])
+        for name in _TEXTS:
+            if name in table.column_names:
+                table = _with(table, name, texts[name].cast(pa.string()))
     except (OSError, pa.ArrowException, UnicodeError) as error:
+        if isinstance(error, CatalogError):
+            raise
         raise CatalogError(
             f"{path} is no readable csv or Parquet table: {error}"
         ) from error
-    # Hexadecimal run_ids of digits alone would come as numbers and lose their zeros.
-    options = pyarrow.csv.ConvertOptions(column_types={"run_id": pa.string()})
-    if "run_id" in table.column_names:
-        table = pyarrow.csv.read_csv(path, convert_options=options)
-    return table
+    if "step" not in table.column_names:
+        return table
+    try:
+        steps = table["step"].cast(pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CatalogError(
+            f"{path}: its steps do not fit; they must be whole numbers: {error}"
+        ) from error
+    if steps.null_count:
+        raise CatalogError(
+            f"{path}: {steps.null_count} of {len(steps)} rows have no step. Fill them, or "
+            "leave the column out: a row is then for every checkpoint of its run."
+        )
+    return _with(table, "step", steps)
+
+
+_TEXTS = ("run_id", "source_name", "zoo")
+
+
+def _texts(path: Path, names: list[str]) -> pa.Table:
+    if not names:
+        return pa.table({})
+    table = pyarrow.csv.read_csv(
+        path,
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=names,
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
+    )
+    columns = [pc.utf8_trim_whitespace(table[name]) for name in names]
+    return pa.table(columns, names=names)
+
+
+def _with(table: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)

@@ -127,8 +127,9 @@ def versions(catalog_path: str, as_json: bool) -> None:
 def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
     """Add the columns of TABLE (csv or Parquet) to checkpoints that are there.
 
-    TABLE has run_id and step; without step, its values go to every checkpoint of the
-    run. The newest value of a column wins; an empty cell never overwrites.
+    TABLE has run_id, or source_name and maybe zoo, and step; without step, its values go
+    to every checkpoint of the run. The newest value of a column wins; an empty cell never
+    overwrites.
     """
     done = commit_annotation(open_catalog(catalog_path), table, name)
     if as_json:

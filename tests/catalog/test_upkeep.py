@@ -276,6 +276,78 @@ def test_without_a_step_a_row_is_for_every_checkpoint(zoo: Catalog, tmp_path: Pa
     assert annotate(zoo, path, "owners").checkpoints == 4
 
 
+def test_cells_are_typed_as_in_an_import(zoo: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "run_id,step,code,day,empty,n\na,0.0,007,2026-01-02,,1\nb,1.0,010,2026-01-03,,2\n"
+    )
+    assert annotate(zoo, path, "mine").checkpoints == 2
+    query = "SELECT step, code, day, empty, n FROM models WHERE n IS NOT NULL ORDER BY n"
+    assert zoo.refreshed().sql(query).fetchall() == [
+        (0, "007", "2026-01-02", None, 1),
+        (1, "010", "2026-01-03", None, 2),
+    ]
+
+
+def test_run_ids_that_look_like_numbers_are_text(
+    zoo: Catalog, runs_of: Any, tmp_path: Path
+) -> None:
+    with zoo.writer() as writer:
+        table = pa.table({"run_id": ["12e4", "007"], "step": [0, 0]})
+        writer.commit(runs_of(["12e4", "007"]), table)
+    path = tmp_path / "t.csv"
+    path.write_text("run_id,x\n12e4,1\n007,2\n")
+    assert annotate(zoo.refreshed(), path, "mine").checkpoints == 2
+
+
+@pytest.fixture
+def imported(zoo: Catalog, runs_of: Any) -> Catalog:
+    """Runs p and q of one zoo have source_names; so has r, of another, that of q."""
+    ids = ["p", "p", "q", "r"]
+    runs = runs_of(ids, zoo=["one", "one", "two"], source_name=["1e1", "net", "net"])
+    with zoo.writer() as writer:
+        writer.commit(runs, pa.table({"run_id": ids, "step": [0, 1, 0, 0]}))
+    return zoo.refreshed()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("source_name,y\n1e1,5\n", [("p", 0), ("p", 1)]),
+        ("source_name,step,y\n1e1,1,5\n", [("p", 1)]),
+        ("y,zoo,source_name\n5,two,net\n6,one,net\n", [("q", 0), ("r", 0)]),
+    ],
+)
+def test_a_table_may_name_what_was_imported(
+    imported: Catalog, tmp_path: Path, text: str, found: list[Any]
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    assert annotate(imported, path, "mine").columns == ["y"]
+    query = "SELECT run_id, step FROM models WHERE y IS NOT NULL ORDER BY 1, 2"
+    assert imported.refreshed().sql(query).fetchall() == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source_name,x\nnet,5\n", "several runs, e.g. .*'net'.* column zoo or run_id"),
+        ("source_name,x\nnett,5\n", "name no checkpoint .*'nett'"),
+        ("source_name,zoo,x\n1e1,two,5\n", "name no checkpoint .*'two'"),
+        ("source_name,step,x\n1e1,0.5,5\n", "whole numbers"),
+        ("source_name,step,x\n1e1,,5\n", "1 of 1 rows have no step"),
+    ],
+)
+def test_a_name_that_is_unknown_or_ambiguous_adds_nothing(
+    imported: Catalog, tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(CatalogError, match=message):
+        annotate(imported, path, "mine")
+    assert imported.refreshed().version == imported.version
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
