@@ -156,7 +156,7 @@ def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
 @json_option
 def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Write one self-contained HTML page with the heat maps of every zoo."""
-    from catalog.report import write_report
+    from catalog.report.page import write_report
 
     zoos = write_report(open_catalog(catalog_path, at=at), Path(path))
     if as_json:

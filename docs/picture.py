@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import catalog
-from catalog.report import phase_maps
+from catalog.report.pictures import phase_maps
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from catalog import Catalog, Layout, Param, Population
-from catalog.report import write_report
+from catalog.report.page import write_report
 
 LAYOUT = Layout((Param("fc.weight", (8, 8)), Param("fc.bias", (8,), (), "bfloat16")))
 

@@ -98,6 +98,10 @@ def zoos(new_zoo: Any) -> Catalog:
     return zoo.refreshed()
 
 
+def test_it_can_be_imported_alone() -> None:
+    subprocess.run([sys.executable, "-c", "import catalog.show"], check=True)
+
+
 def test_a_run_has_configuration_trajectory_and_lineage(zoos: Catalog) -> None:
     found = describe(zoos, "aaaa-best")
     assert (found["kind"], found["id"]) == ("run", "aaaa-best")
