@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+_MOST = 20
+"""Known names that an error lists: all formats, and all verbs."""
+
 
 class CatalogError(Exception):
     """The world is wrong: a command that meets one exits with 1."""
@@ -31,7 +34,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     if near:
         return "Closest: " + ", ".join(near) + "."
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    shown = ", ".join(names[:_MOST]) + (", ..." if len(names) > _MOST else "")
     return f"Known: {shown}."
 
 

@@ -124,7 +124,7 @@ CHUNKS = (
 
 SHARDS = (
     Column("shard", _TEXT, "name", "the shard"),
-    Column("content", _TEXT, "word", "weights, metrics or measures"),
+    Column("content", _TEXT, "word", "weights, metrics, measures, tombstones or pack"),
     Column("sequence", _INT, "-", "order of commits"),
     Column("created", _TEXT, "UTC", "when it was committed"),
     Column("writer", _TEXT, "version", "what wrote it"),

@@ -349,6 +349,9 @@ def test_what_no_format_recognises_lists_them_all(tmp_path: Path) -> None:
 def test_unknown_formats_and_sources_are_told(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="Closest: npz_stacked"):
         find_format("npz_stack", tmp_path)
+    with pytest.raises(NotFound, match="Known: ") as caught:
+        find_format("qqq", tmp_path)
+    assert all(name in str(caught.value) for name in format_points())
     with pytest.raises(NotFound, match="There is no"):
         find_format("auto", tmp_path / "nothing")
 

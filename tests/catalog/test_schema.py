@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from catalog import CatalogError
-from catalog.schema import CHECKPOINTS, RUNS, TABLES, conform, empty
+from catalog.schema import CHECKPOINTS, RUNS, SHARDS, TABLES, conform, empty
 
 RUN = {"run_id": ["a"], "zoo": ["z"], "source": ["trained"]}
 NEEDED = ("run_id", "zoo", "source")
@@ -83,3 +83,9 @@ def test_a_free_column_of_any_name_is_kept_or_refused(name: str, value: object) 
     else:
         with pytest.raises(CatalogError, match=r"no printable name|the reserved 'pz_'"):
             conform(given_, "runs", NEEDED)
+
+
+def test_every_content_of_a_shard_is_named() -> None:
+    (column,) = [c for c in SHARDS if c.name == "content"]
+    for word in ("weights", "metrics", "measures", "tombstones", "pack"):
+        assert word in column.meaning
