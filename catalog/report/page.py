@@ -19,7 +19,8 @@ _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
     min(parameters) AS smallest, max(parameters) AS largest,
     any_value(task_name) AS task, any_value(architecture_name) AS architecture,
-    count(DISTINCT run_id) FILTER (status = 'diverged') AS diverged
+    count(DISTINCT run_id) FILTER (status = 'diverged') AS diverged,
+    count(status) AS stated
 FROM models GROUP BY zoo ORDER BY zoo"""
 
 _FIGURES = (

@@ -13,7 +13,7 @@ SELECT tensor, column_name, shape, axes, dtype, role, size FROM tensors
 WHERE arch_id = :id ORDER BY position"""
 
 _ZOOS = """
-SELECT zoo, count(DISTINCT run_id) AS networks, count(*) AS checkpoints,
+SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
     min(validation_accuracy) AS worst_validation,
     max(validation_accuracy) AS best_validation
 FROM models WHERE shard IN (SELECT shard FROM shards WHERE arch_id = :id)

@@ -9,7 +9,7 @@ from catalog.catalog import Catalog
 from catalog.rows import rows_of
 
 _CHECKPOINTS = """
-SELECT zoo, count(DISTINCT run_id) AS networks, count(*) AS checkpoints,
+SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
     min(step) AS first_step, max(step) AS last_step
 FROM models WHERE shard = :shard GROUP BY zoo ORDER BY zoo"""
 

@@ -10,13 +10,15 @@ from catalog.catalog import Catalog
 from catalog.histogram import Histogram, histogram
 from catalog.report.representatives import representatives
 from catalog.rows import Rows, rows_of
+from catalog.schema import RUNS
 from catalog.show.run import described, metric_columns
 
 MOST_VALUES = 12
 """Values of a varied column that are listed."""
 
 _ZOO = """
-SELECT count(*) AS networks, count(*) FILTER (status = 'diverged') AS diverged,
+SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged,
+    count(status) AS stated,
     list(DISTINCT source ORDER BY source) AS sources,
     list(DISTINCT coalesce(license, 'not stated') ORDER BY 1) AS licenses,
     list(DISTINCT task_name ORDER BY task_name) AS tasks,
@@ -55,8 +57,14 @@ WHERE shard IN (SELECT shard FROM models WHERE zoo = :zoo) ORDER BY sequence"""
 _NOT_VARIED = {
     "run_id", "zoo", "parents", "architecture", "arch_id", "task", "data_fingerprint",
     "load", "temperature", "cell", "diverged_step", "config", "code_version", "engine",
-    "created", "split_by_run", "split_by_cell", "split_by_zoo",
+    "created", "split_by_run", "split_by_cell", "split_by_zoo", "source_name",
+    "exported_run_id",
 }  # fmt: skip
+
+_NAMES = {"id", "name", "path", "file", "model", "network", "index"}
+"""Columns by which publishers tell networks apart, where no two runs share a value."""
+
+_DOCUMENTED = {column.name for column in RUNS}
 
 
 def describe_zoo(catalog: Catalog, zoo: str) -> dict[str, Any]:
@@ -72,6 +80,8 @@ def describe_zoo(catalog: Catalog, zoo: str) -> dict[str, Any]:
         run; ``representatives``; ``over_training``: means per step; ``shards``.
     """
     facts = rows_of(catalog, _ZOO, zoo=zoo)[0] | rows_of(catalog, _SIZES, zoo=zoo)[0]
+    if not facts.pop("stated"):  # imported: 0 would say that somebody looked
+        facts["diverged"] = "not stated"
     chosen, rule = representatives(catalog, zoo)
     return {
         "kind": "zoo",
@@ -89,7 +99,10 @@ def describe_zoo(catalog: Catalog, zoo: str) -> dict[str, Any]:
 
 
 def varied(catalog: Catalog, zoo: str) -> Rows:
-    """Columns of `runs` that have several values in a zoo, with few of them listed."""
+    """Columns of `runs` that have several values in a zoo, with few of them listed.
+
+    Names of the runs are left out: they always vary.
+    """
     names = [
         row["column_name"]
         for row in described(catalog, "runs")
@@ -101,8 +114,9 @@ def varied(catalog: Catalog, zoo: str) -> Rows:
         f"(list(DISTINCT {q} ORDER BY {q}))[:{MOST_VALUES}] AS some{i}"
         for i, q in enumerate(quoted)
     )
-    row = rows_of(catalog, f"SELECT {parts} FROM runs WHERE zoo = :zoo", zoo=zoo)[0]
-    return [
+    query = f"SELECT count(*) AS runs, {parts} FROM runs WHERE zoo = :zoo"
+    row = rows_of(catalog, query, zoo=zoo)[0]
+    found = [
         {
             "column": name,
             "values": row[f"n{i}"],
@@ -113,6 +127,15 @@ def varied(catalog: Catalog, zoo: str) -> Rows:
         for i, name in enumerate(names)
         if row[f"n{i}"] > 1
     ]
+    return [column for column in found if not _names_runs(column, row["runs"])]
+
+
+def _names_runs(column: dict[str, Any], runs: int) -> bool:
+    """Whether a column tells the runs apart and is no setting."""
+    if column["column"] in _DOCUMENTED or column["values"] < runs:
+        return False
+    text = isinstance(column["least"], str) and runs > MOST_VALUES
+    return text or column["column"].lower() in _NAMES
 
 
 def distributions(catalog: Catalog, zoo: str, bins: int = 12) -> dict[str, Histogram]:

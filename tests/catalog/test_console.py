@@ -214,7 +214,7 @@ def test_the_catalogue_may_come_from_the_environment(
 def test_show_prints_a_page_or_a_document(phasezoo: Any, named: Catalog) -> None:
     code, out, err = phasezoo("show", "digits", "--catalog", named.root)
     assert (code, err) == (0, "")
-    assert out.startswith("Zoo digits\n\nZoo:\n  networks ")
+    assert out.startswith("Zoo digits\n\nZoo:\n  runs ")
     _, out, _ = phasezoo("show", "run-of-digits-0@0", "--catalog", named.root, "--json")
     assert json.loads(out)["id"] == "run-of-digits-0@0"
 

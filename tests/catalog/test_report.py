@@ -115,6 +115,15 @@ def test_metrics_without_a_grid_are_drawn_by_what_varies(
     text = sections["metrics"]
     assert titles(text)[:2] == ["How the networks differ", "By what varies among them"]
     assert "as their source states them" in text
+    assert "<dt>diverged</dt><dd>not stated</dd>" in text
+    assert "runs diverged" not in text
+
+
+def test_the_list_of_zoos_counts_runs(page: str) -> None:
+    table = page[page.index("<th>zoo") : page.index("</table>")]
+    assert "<th>zoo<th>runs<th>checkpoints" in table
+    (row,) = re.findall(r'#metrics".*?</tr>', table, re.DOTALL)
+    assert row.endswith("<td>not stated</tr>")
 
 
 def test_a_zoo_with_nothing_to_draw_says_so(sections: dict[str, str]) -> None:

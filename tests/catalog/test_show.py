@@ -173,7 +173,7 @@ def test_a_checkpoint_without_weights_has_its_metrics(zoos: Catalog) -> None:
 
 def test_a_zoo_with_a_grid(zoos: Catalog) -> None:
     found = describe(zoos, "phases")
-    assert (found["zoo"]["networks"], found["zoo"]["checkpoints"]) == (3, 9)
+    assert (found["zoo"]["runs"], found["zoo"]["checkpoints"]) == (3, 9)
     assert found["zoo"]["licenses"] == ["MIT"]
     assert found["zoo"]["weight_bytes"] == 9 * (12 * 4 + 4 * 2 + 2 * 8 + 8)
     (grid,) = found["grid"]
@@ -239,7 +239,42 @@ def test_an_architecture_lists_its_tensors_and_zoos(zoos: Catalog) -> None:
     )
     assert found["architecture"]["symmetries"] == 1
     (zoo,) = found["zoos"]
-    assert (zoo["zoo"], zoo["networks"], zoo["best_validation"]) == ("phases", 3, 0.9)
+    assert (zoo["zoo"], zoo["runs"], zoo["best_validation"]) == ("phases", 3, 0.9)
+
+
+def test_a_zoo_that_states_no_status_has_no_count_of_diverged_runs(
+    zoo: Catalog, runs_of: Any
+) -> None:
+    with zoo.writer() as writer:
+        for name, status in (("silent", None), ("half", "finished")):
+            ids = [f"{name}-0", f"{name}-1"]
+            runs = runs_of(
+                ids, zoo=[name] * 2, status=pa.array([None, status], pa.string())
+            )
+            writer.commit(runs, pa.table({"run_id": ids, "step": [0, 0]}))
+    zoo = zoo.refreshed()
+    assert describe(zoo, "silent")["zoo"]["diverged"] == "not stated"
+    assert describe(zoo, "half")["zoo"]["diverged"] == 0
+    assert "stated" not in describe(zoo, "half")["zoo"]
+
+
+def test_names_of_runs_are_nothing_that_varies(zoo: Catalog, runs_of: Any) -> None:
+    ids = [f"r-{i}" for i in range(14)]
+    own = {
+        "source_name": ids,
+        "exported_run_id": ids,
+        "path": ids,
+        "index": list(range(14)),
+        "remark": [f"run {i}" for i in range(14)],
+        "seed": list(range(14)),
+        "norm": ["a", "b"] * 7,
+        "dropout": [i / 14 for i in range(14)],
+    }
+    with zoo.writer() as writer:
+        runs = runs_of(ids, zoo=["many"] * 14, **own)
+        writer.commit(runs, pa.table({"run_id": ids, "step": [0] * 14}))
+    rows = describe(zoo.refreshed(), "many")["varied"]
+    assert {row["column"] for row in rows} == {"seed", "norm", "dropout"}
 
 
 def test_four_characters_are_enough_where_they_are_unique(zoos: Catalog) -> None:
