@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -28,13 +29,16 @@ def files_of(source: Path, *suffixes: str) -> list[Path]:
     """
     if source.is_file():
         return [source] if source.suffix.lower() in suffixes else []
-    found: dict[str, Path] = {}
-    for path in source.rglob("*"):
-        if path.suffix.lower() in suffixes and path.is_file():
-            inside = path.relative_to(source)
-            if not any(part[0] == "." for part in inside.parts):
-                found[inside.as_posix()] = path
-    return [path for _, path in sorted(found.items())]
+    found: list[str] = []
+    for folder, folders, names in os.walk(source):  # ten times as fast as `Path.rglob`
+        folders[:] = [name for name in folders if name[0] != "."]
+        for name in names:
+            if name[0] != "." and os.path.splitext(name)[1].lower() in suffixes:
+                path = os.path.join(folder, name)
+                if os.path.isfile(path):
+                    found.append(path)
+    paths = [Path(path) for path in found]
+    return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
 
 
 def single_file(source: Path, suffix: str) -> Path | None:
