@@ -2,7 +2,9 @@
 
 One published table is known by its columns and converted: the ResNet-18 grid of Yang
 et al. [1]_ (widths x batch sizes x five runs on CIFAR-10), whose accuracies are in
-percent.
+percent. ``per_config.csv`` beside it holds what belongs to a cell, and goes to each of its
+runs: mode connectivity (train error in percent, negative is a barrier; here a fraction),
+CKA of the logits and the distance of weights between runs.
 
 References
 ----------
@@ -12,7 +14,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -22,6 +24,7 @@ from catalog.foreign import Network, Scalar
 from catalog.formats.source import files_of
 from catalog.importing.columns import divided
 from catalog.importing.csv_table import CsvTable, csv_header, read_csv
+from catalog.inside import check_beside
 
 _KEYS = ("id", "name", "run_name")
 _TAXONOMY = frozenset(
@@ -29,6 +32,8 @@ _TAXONOMY = frozenset(
     | {"train_accuracy", "test_accuracy", "hessian_top_eig", "hessian_trace"}
 )
 _LATER = ("hessian_top_eig", "hessian_trace")
+_CELL = ("width", "batch_size", "lr_schedule")
+_OF_CELL = ("mode_connectivity", "l2_dist", "cka")
 
 
 class MetricsCsv:
@@ -58,7 +63,8 @@ class MetricsCsv:
             raise CatalogError(f"{source} is no csv; name the file in it.")
         table = read_csv(path)
         if table.columns and set(table.columns) >= _TAXONOMY:
-            return (_taxonomy(path, row) for row in table)
+            cells = {} if source.is_file() else _cells(path.with_name("per_config.csv"))
+            return (_taxonomy(path, row, cells) for row in table)
         return _rows(table)
 
 
@@ -70,7 +76,41 @@ def _known_table(folder: Path) -> Path | None:
     return tables[0] if len(tables) == 1 else None
 
 
-def _taxonomy(path: Path, row: dict[str, Scalar]) -> Network:
+def _cells(path: Path) -> dict[tuple[Scalar, ...], dict[str, Scalar]]:
+    """What was published once per cell, if its table stands beside; else nothing.
+
+    Raises
+    ------
+    CatalogError
+        If a cell stands twice or a column is missing.
+    """
+    if not path.is_file():
+        return {}
+    check_beside(path.parent, path)
+    table = read_csv(path)
+    if missing := [name for name in (*_CELL, *_OF_CELL) if name not in table.columns]:
+        raise CatalogError(f"{path} has no column {missing[0]!r}.")
+    found: dict[tuple[Scalar, ...], dict[str, Scalar]] = {}
+    for row in table:
+        cell = {name: row[name] for name in _CELL}
+        if tuple(cell.values()) in found:
+            raise CatalogError(f"{path} has two rows for {cell}.")
+        connectivity = row["mode_connectivity"]
+        if connectivity is not None and not isinstance(connectivity, int | float):
+            raise CatalogError(f"{path}: mode_connectivity {connectivity!r} is no number.")
+        found[tuple(cell.values())] = {
+            "mode_connectivity": None if connectivity is None else connectivity / 100,
+            "logit_cka": row["cka"],
+            "weight_distance": row["l2_dist"],
+        }
+    return found
+
+
+def _taxonomy(
+    path: Path,
+    row: dict[str, Scalar],
+    cells: Mapping[tuple[Scalar, ...], dict[str, Scalar]],
+) -> Network:
     width, batch = row["width"], row["batch_size"]
     if not isinstance(width, int) or not isinstance(batch, int):
         raise CatalogError(f"{path}: width {width!r} and batch_size {batch!r}: no numbers.")
@@ -81,6 +121,7 @@ def _taxonomy(path: Path, row: dict[str, Scalar]) -> Network:
             point[key] = row[key]
     for key in ("train_accuracy", "test_accuracy"):
         point[key] = _fraction(row[key], f"{path}: {key} of {cell} run={row['run']}")
+    point |= cells.get(tuple(row[name] for name in _CELL), {})
     run: dict[str, Scalar] = {
         "architecture_name": row["arch"],
         "task_name": "cifar10",

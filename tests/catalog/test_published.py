@@ -131,6 +131,21 @@ def test_metrics_of_the_loss_landscape_taxonomy(store: Catalog, published: Path)
             float(row["hessian_top_eig"]), float(row["hessian_trace"]), width, batch,
         )  # fmt: skip
         assert own[8:] == ("ResNet18", "width", "batch_size")
+    with path.with_name("per_config.csv").open() as file:
+        cells = {(int(r["width"]), int(r["batch_size"])): r for r in csv.DictReader(file)}
+    measured = store.sql(
+        "SELECT width, batch_size, mode_connectivity, logit_cka, weight_distance "
+        "FROM models WHERE zoo = 'zoo_metrics_loss_landscape_taxonomy'"
+    ).fetchall()
+    assert len(cells) == 210
+    for width, batch, connectivity, cka, distance in measured:
+        texts = [
+            cells[width, batch][key] for key in ("mode_connectivity", "cka", "l2_dist")
+        ]
+        numbers = [float(text or "nan") for text in texts]
+        expected_of_cell = [numbers[0] / 100, *numbers[1:]]
+        found_of_cell = np.float64([connectivity, cka, distance])  # None is NaN
+        np.testing.assert_array_equal(found_of_cell, expected_of_cell)
     points = store.sql("FROM checkpoints").columns
     assert {"hessian_top_eig", "hessian_trace", "test_nll"} <= set(points)
 
