@@ -10,26 +10,19 @@ takes. Each import goes into a new catalogue.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import synthetic
 import torch
-from timing import alternate, digits, progress, report
+from timing import alternate, digits, progress, report, sizes
 
 from catalog import import_source
 from zoo.formats.state_dict import state_dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--networks", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.networks, options.rounds = 200, 2
+    options = sizes(__doc__, networks=(10_000, 200), rounds=(5, 2))
     with tempfile.TemporaryDirectory() as folder:
         medians = measure(Path(folder), options.networks, options.rounds)
     ours = [name for name in medians if name != "torch_load"]

@@ -18,7 +18,6 @@ the page cache.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ from pathlib import Path
 
 import duckdb
 import synthetic
-from timing import alternate, digits, progress, report
+from timing import alternate, digits, progress, report, sizes
 
 import catalog
 
@@ -36,13 +35,7 @@ ADDED = 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--checkpoints", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.checkpoints, options.rounds = 10_000, 2
+    options = sizes(__doc__, checkpoints=(1_000_000, 10_000), rounds=(5, 2))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "zoo"
         synthetic.metrics_catalog(root, options.checkpoints, rows_per_shard=1000)

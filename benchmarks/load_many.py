@@ -13,7 +13,6 @@ anew.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,20 +22,14 @@ import synthetic
 import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch_file
-from timing import alternate, digits, milliseconds, progress, report
+from timing import alternate, digits, milliseconds, progress, report, sizes
 
 import catalog
 from catalog import Layout, Population
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--networks", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.networks, options.rounds = 200, 2
+    options = sizes(__doc__, networks=(10_000, 200), rounds=(5, 2))
     with tempfile.TemporaryDirectory() as folder:
         medians = measure(Path(folder), options.networks, options.rounds)
     files = ("torch_load", "safetensors", "safetensors_torch")

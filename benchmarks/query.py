@@ -15,7 +15,6 @@ catalogue is made by the public `Writer`.
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 
 import duckdb
 import synthetic
-from timing import alternate, digits, milliseconds, progress, report
+from timing import alternate, digits, milliseconds, progress, report, sizes
 
 import catalog
 
@@ -58,13 +57,7 @@ QUERIES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--checkpoints", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.checkpoints, options.rounds = 10_000, 2
+    options = sizes(__doc__, checkpoints=(1_000_000, 10_000), rounds=(15, 2))
     with tempfile.TemporaryDirectory() as folder:
         root, flat = Path(folder) / "zoo", Path(folder) / "flat.parquet"
         synthetic.metrics_catalog(root, options.checkpoints, rows_per_shard=1000)

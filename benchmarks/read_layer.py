@@ -22,7 +22,6 @@ cores and bound to one core.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -34,7 +33,7 @@ import synthetic
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from timing import alternate, digits, in_process, milliseconds, progress, report
+from timing import alternate, digits, in_process, milliseconds, progress, report, sizes
 
 import catalog
 
@@ -42,13 +41,7 @@ TENSOR = "conv2.weight"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--networks", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.networks, options.rounds = 200, 2
+    options = sizes(__doc__, networks=(10_000, 200), rounds=(15, 2))
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), options.networks)
         progress("all cores")

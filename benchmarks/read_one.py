@@ -15,7 +15,6 @@ tensor. ``load_run`` is for information: `Catalog.load` of one run (20 networks)
 
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,21 +23,14 @@ from pathlib import Path
 
 import synthetic
 import torch
-from timing import alternate, digits, progress, report
+from timing import alternate, digits, progress, report, sizes
 
 import catalog
 from catalog import Population
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--networks", type=int, default=10_000)
-    parser.add_argument("--reads", type=int, default=100, help="networks per round")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.networks, options.reads, options.rounds = 200, 10, 2
+    options = sizes(__doc__, networks=(10_000, 200), reads=(100, 10), rounds=(15, 2))
     with tempfile.TemporaryDirectory() as folder:
         zoo, files = prepare(Path(folder), options.networks)
         medians = measure(zoo, files, options.reads, options.rounds)

@@ -10,7 +10,6 @@ slowest single commit and the slowest single read took is reported.
 
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 import time
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from timing import digits, progress, report
+from timing import digits, progress, report, sizes
 
 import catalog
 from catalog import Layout, Param, Population
@@ -34,14 +33,7 @@ NETWORKS = 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--writers", type=int, default=8)
-    parser.add_argument("--readers", type=int, default=8)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.minutes, options.writers, options.readers = 0.1, 2, 2
+    options = sizes(__doc__, minutes=(10.0, 0.1), writers=(8, 2), readers=(8, 2))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "zoo"
         catalog.open(root, create=True)

@@ -8,6 +8,7 @@ free memory), and medians over rounds are reported.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -20,6 +21,18 @@ from multiprocessing import get_context
 from typing import Any
 
 Contestants = Mapping[str, Callable[[], object]]
+
+
+def sizes(doc: str | None, **known: tuple[float, float]) -> argparse.Namespace:
+    """Options of a benchmark: each its size in full, and with ``--quick``."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n\n")[0])
+    for name, (full, _) in known.items():
+        parser.add_argument(f"--{name}", type=type(full), default=full)
+    parser.add_argument("--quick", action="store_true", help="a smoke test")
+    options = parser.parse_args()
+    if options.quick:
+        vars(options).update({name: small for name, (_, small) in known.items()})
+    return options
 
 
 def alternate(

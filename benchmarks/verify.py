@@ -10,7 +10,6 @@ file, and then `pyarrow` and one blake3 per row and tensor.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import synthetic
 from blake3 import blake3
-from timing import alternate, digits, in_process, progress, report
+from timing import alternate, digits, in_process, progress, report, sizes
 
 from catalog.verify import verify
 
@@ -35,13 +34,7 @@ WIDE = (("in.weight", (1024, 1024)), ("out.weight", (1024, 1024)), ("bias", (102
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--megabytes", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.megabytes, options.rounds = 10, 2
+    options = sizes(__doc__, megabytes=(500, 10), rounds=(5, 2))
     results = {}
     shapes = {"mlp": MLP, "cnn_small": synthetic.CNN_SMALL, "wide": WIDE}
     for name, tensors in shapes.items():

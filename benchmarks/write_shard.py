@@ -12,7 +12,6 @@ in which a shard is written. Each is measured in a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 import synthetic
 import torch
 from safetensors.torch import save_file
-from timing import alternate, digits, in_process, progress, report
+from timing import alternate, digits, in_process, progress, report, sizes
 
 import catalog
 from catalog import Layout, Population
@@ -30,14 +29,7 @@ WIDE = (("in.weight", (1024, 1024)), ("out.weight", (1024, 1024)), ("bias", (102
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--networks", type=int, default=10_000)
-    parser.add_argument("--wide", type=int, default=128, help="networks of 8.4 MB each")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a smoke test")
-    options = parser.parse_args()
-    if options.quick:
-        options.networks, options.wide, options.rounds = 200, 8, 2
+    options = sizes(__doc__, networks=(10_000, 200), wide=(128, 8), rounds=(5, 2))
     with tempfile.TemporaryDirectory() as folder:
         speed = in_process(measure_speed, Path(folder), options.networks, options.rounds)
         progress("memory of small networks")
