@@ -125,7 +125,8 @@ def check_history(new_zoo: Any, runs_of: Any, operations: list[Any]) -> None:
         zoo = zoo.refreshed()
         expected = {key: (value, measured.get(key)) for key, value in weights.items()}
         assert content(zoo) == expected, name
-        versions[zoo.version] = expected
+        if zoo.version:
+            versions[zoo.version] = expected
         found = verify(zoo.root)
         assert not found.problems, name
         assert not found.leftovers, name
@@ -402,3 +403,26 @@ def test_the_verbs_say_what_they_did(
     done, _ = phasezoo("annotate", str(table), "--name", "mine")
     assert (done["columns"], done["checkpoints"]) == (["y"], 1)
     assert phasezoo("annotate", str(tmp_path / "none.csv"), "--name", "mine") == (None, 2)
+
+
+def test_verify_keeps_the_weights_of_a_version_that_can_be_read(
+    new_zoo: Any, runs_of: Any
+) -> None:
+    check_history(
+        new_zoo,
+        runs_of,
+        [("networks", ["a"])] * 4
+        + [
+            ("networks", ["a", "c"]),
+            ("rm", ["c"]),
+            ("compact", []),
+            ("gc", []),
+            ("gc", []),
+        ],
+    )
+    check_history(
+        new_zoo,
+        runs_of,
+        [("networks", [run]) for run in "aaaab"]
+        + [("compact", []), ("gc", []), ("gc", [])],
+    )
