@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,13 +13,17 @@ from torch import Tensor, nn
 from catalog import Layout
 from catalog.dtypes import Array
 
+Taps: TypeAlias = MutableMapping[str, Tensor]
+"""Where a forward pass leaves hidden features: by layer, shape (n, b, ...)."""
+
 
 @dataclass(frozen=True)
 class Architecture(ABC):
     """A member of a network family; subclasses are frozen dataclasses of its sizes.
 
     The stacked forward pass works on n networks at once: every tensor has a leading
-    net axis. What it computes for one network must not depend on the others.
+    net axis. What it computes for one network must not depend on the others, and it can
+    be differentiated twice with respect to the parameters.
     """
 
     name: ClassVar[str]
@@ -47,7 +51,14 @@ class Architecture(ABC):
         """Tensors in the order and under the names of ``module().state_dict()``."""
 
     @abstractmethod
-    def forward(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    def forward(
+        self,
+        tensors: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        taps: Taps | None = None,
+    ) -> Tensor:
         """Logits of n networks.
 
         Parameters
@@ -56,10 +67,17 @@ class Architecture(ABC):
             One entry per tensor of the layout.
         x : Tensor of shape (n, b, *input shape)
             A batch per network; one that all share may be expanded.
+        training : bool, default=False
+            Whether batch normalisation uses the batch's statistics, and moves the
+            running ones in ``tensors`` in place.
+        taps : dict of str to Tensor, optional
+            Filled with the features behind each hidden layer, input side first; they
+            may not be changed.
 
         Returns
         -------
         Tensor of shape (n, b, classes)
+            Token networks: (n, b, tokens, classes).
         """
 
     @abstractmethod
@@ -70,15 +88,19 @@ class Architecture(ABC):
     def init_bounds(self) -> Array:
         """Half-widths (d,) of the uniform distribution of each initial weight."""
 
+    def init_centre(self) -> Array:
+        """Its middle (d,): 0, but 1 for the scales of normalisation layers."""
+        return np.zeros(self.layout.d, np.float32)
+
     @property
     @abstractmethod
     def activations(self) -> int:
         """Floats that one sample keeps alive in training: for the memory estimate."""
 
     def init(self, generator: np.random.Generator) -> Array:
-        """Initial weights of one network, shape (d,): torch's default rule."""
+        """Initial weights of one network, shape (d,): uniform around `init_centre`."""
         uniform = generator.random(self.layout.d, dtype=np.float32)
-        return (2 * uniform - 1) * self.init_bounds()
+        return self.init_centre() + (2 * uniform - 1) * self.init_bounds()
 
     def config(self) -> dict[str, Any]:
         """JSON values from which `zoo.build` makes the same architecture."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from catalog.dtypes import Array
 from zoo.architecture import Architecture
+from zoo.objective import Batch, objective_named
 from zoo.run import Run
 from zoo.samples import Images, View
 from zoo.task import Data
@@ -26,13 +27,21 @@ class Score:
     Attributes
     ----------
     loss : ndarray of shape (n,)
-        Mean cross-entropy in nats.
-    accuracy : ndarray of shape (n,)
-        Share of samples whose largest logit is the label's; NaN where a logit is NaN.
+        Mean loss; cross-entropy in nats.
+    value : ndarray of shape (n,)
+        What ``judged_by`` names. Accuracy is NaN where a logit is NaN.
+    judged_by : {"accuracy", "relative_error"}
+        See `zoo.objective.Objective`.
     """
 
     loss: Array
-    accuracy: Array
+    value: Array
+    judged_by: str = "accuracy"
+
+    @property
+    def error(self) -> Array:
+        """What is wrong, shape (n,): 1 - accuracy, or the relative error."""
+        return 1 - self.value if self.judged_by == "accuracy" else self.value
 
 
 class Evaluation:
@@ -53,9 +62,11 @@ class Evaluation:
         device: torch.device,
     ) -> None:
         self._images = Images(data, split, runs, device)
+        self._objective = objective_named(data.task.objective)
+        self._constants = self._objective.constants(runs, device)
         length = max(len(seen.index) for seen in views)
         index = np.zeros((len(views), length), np.int64)
-        labels = np.zeros_like(index)
+        labels = np.zeros((*index.shape, *views[0].labels.shape[1:]), np.int64)
         counted = np.zeros(index.shape, bool)
         for i, seen in enumerate(views):
             size = len(seen.index)
@@ -69,22 +80,23 @@ class Evaluation:
     @torch.no_grad()
     def score(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Score:
         """Evaluate n networks."""
-        n, length = self._labels.shape
+        n, length = self._counted.shape
         loss = torch.zeros(n, dtype=torch.float64, device=self._labels.device)
-        right = torch.zeros_like(loss)
+        value = torch.zeros_like(loss)
         size = max(16, CHUNK_FLOATS // (n * architecture.activations))
         for start in range(0, length, size):
             columns = slice(start, start + size)
             x = self._images.gather(self._index[:, columns])
-            logits = architecture.forward(tensors, x.expand(n, *x.shape[1:]))
-            # Classes first: a softmax over a short last axis does not vectorise.
-            logits = logits.permute(2, 0, 1).contiguous()
-            labels, counted = self._labels[:, columns], self._counted[:, columns]
-            logp = torch.log_softmax(logits, 0)
-            picked = logp.gather(0, labels.unsqueeze(0)).squeeze(0)
-            loss -= torch.where(counted, picked, 0.0).sum(1, dtype=torch.float64)
-            top, best = logits.max(0)
-            hits = torch.where(top.isnan(), torch.nan, (best == labels).float())
-            right += torch.where(counted, hits, 0.0).sum(1, dtype=torch.float64)
+            batch = Batch(
+                x.expand(n, *x.shape[1:]), self._labels[:, columns], self._constants
+            )
+            each, judged = self._objective.judge(architecture, tensors, batch)
+            counted = self._counted[:, columns]
+            loss += torch.where(counted, each, 0.0).sum(1, dtype=torch.float64)
+            value += torch.where(counted, judged, 0.0).sum(1, dtype=torch.float64)
         total = self._counted.sum(1)
-        return Score((loss / total).cpu().numpy(), (right / total).cpu().numpy())
+        return Score(
+            (loss / total).cpu().numpy(),
+            (value / total).cpu().numpy(),
+            self._objective.judges,
+        )

@@ -123,7 +123,7 @@ def _scores(trained: Trained, ids: list[str], i: int) -> pa.Table:
     }
     for split in SPLITS:
         score = checkpoint.scores[split]
-        for name, values in (("loss", score.loss), ("accuracy", score.accuracy)):
+        for name, values in (("loss", score.loss), (score.judged_by, score.value)):
             column = pa.array(values, pa.float64(), mask=np.isnan(values))
             columns[f"{split}_{name}"] = column
     return pa.table(columns)

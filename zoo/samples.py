@@ -46,6 +46,7 @@ def view(run: Run, data: Data, split: str) -> View:
     CatalogError
         If classes or label map do not fit the task.
     """
+    _check_labels_are_classes(run, data)
     labels = data.y[split]
     index = np.arange(len(labels))
     classes = data.task.classes
@@ -75,6 +76,17 @@ def view(run: Run, data: Data, split: str) -> View:
             index, labels = index[chosen], labels[chosen]
         labels = with_noise(labels, classes, run)
     return View(index, labels.astype(np.int64))
+
+
+def _check_labels_are_classes(run: Run, data: Data) -> None:
+    plain: dict[str, object] = {"classes": None, "label_map": None, "label_noise": 0.0}
+    plain["transform"] = "identity"
+    given = [name for name, value in plain.items() if getattr(run, name) != value]
+    if given and data.task.objective != "classification":
+        raise CatalogError(
+            f"{', '.join(given)} of cell {run.cell!r}: {data.task.title} has no classes "
+            "and images; leave out these settings."
+        )
 
 
 def with_noise(labels: Array, classes: int, run: Run) -> Array:
@@ -133,6 +145,11 @@ class Batches:
 
     A run's order is one permutation of its samples per epoch; what does not fill a
     batch at the end of an epoch is left out.
+
+    Attributes
+    ----------
+    labels : int
+        Labels that occur: all are below it.
     """
 
     BLOCK = 4096
@@ -153,13 +170,18 @@ class Batches:
         self._ahead = max(1, self.BLOCK // self._batch)
         self._next = self._ahead
         self._index = self._labels = torch.empty(0)
+        self.labels = 1 + max(int(seen.labels.max()) for seen in views)
 
     def empty(self) -> tuple[Tensor, Tensor]:
         """Memory for the images ``(n, b, ...)`` and labels ``(n, b)`` of a step."""
         shape = (len(self._views), self._batch)
         pixels = (*shape, *self._images.pixels.shape[1:])
-        labels = torch.zeros(shape, dtype=torch.int64, device=self._device)
-        return torch.zeros(pixels, device=self._device), labels
+        kind = self._images.pixels.dtype
+        kind = torch.float32 if kind == torch.uint8 else kind
+        inputs = torch.zeros(pixels, dtype=kind, device=self._device)
+        own = self._views[0].labels.shape[1:]
+        labels = torch.zeros(*shape, *own, dtype=torch.int64, device=self._device)
+        return inputs, labels
 
     def fill(self, x: Tensor, y: Tensor) -> None:
         """Put images and labels of the next step into the memory of `empty`."""
@@ -173,7 +195,7 @@ class Batches:
     def _plan(self) -> None:
         length = self._ahead * self._batch
         index = np.empty((len(self._views), length), np.int64)
-        labels = np.empty_like(index)
+        labels = np.empty((*index.shape, *self._views[0].labels.shape[1:]), np.int64)
         for i, seen in enumerate(self._views):
             picks = self._stream(i, length)
             index[i] = seen.index[picks] + self._images.start[i]

@@ -87,6 +87,10 @@ class Task:
         Returns the raw arrays without any files.
     hub : Hub, optional
         Where to download it.
+    objective : str, default="classification"
+        Name in `zoo.objectives`.
+    loader : callable, optional
+        Makes `Data` of what is no set of labelled images, from the task and ``--data``.
     """
 
     name: str
@@ -96,6 +100,8 @@ class Task:
     validation: int
     embedded: Callable[[], Raw] | None = None
     hub: Hub | None = None
+    objective: str = "classification"
+    loader: Callable[[Task, Path | None], Data] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,8 @@ class Data:
     ----------
     x, y : mapping of str to ndarray
         By split: ``train``, ``validation``, ``test``. ``x`` is float32, or bytes that
-        `mean` and `std` normalise; ``y`` is int64.
+        `mean` and `std` normalise, or int64 tokens; ``y`` is int64, (N,) or, with tokens,
+        (N, tokens).
     mean, std : ndarray of shape (channels, 1, 1)
         Normalised input = (x * scale - mean) / std, from the training split.
     scale : float
@@ -144,6 +151,8 @@ def load_task(task: Task, directory: Path | None = None) -> Data:
     CatalogError
         If arrays have other shapes, labels or counts than the task says.
     """
+    if task.loader is not None:
+        return task.loader(task, directory)
     if directory is not None and (found := find_file(task, directory)) is not None:
         raw = read_files(task, found)
     elif task.embedded is not None:

@@ -16,27 +16,21 @@ from torch import Tensor
 
 from catalog import LayoutMismatch
 from catalog.dtypes import Array
+from zoo.batch_gradient import RECORD_FROM, BatchGradient
+from zoo.descent import Stopped as Stopped
+from zoo.descent import descend
 from zoo.evaluate import Evaluation, Score
+from zoo.objective import Batch, objective_named
 from zoo.optimizer import make_optimizer
 from zoo.randomness import stream
-from zoo.replay import replayed
 from zoo.run import Run
 from zoo.samples import Batches, View, view
 from zoo.schedule import schedule
 from zoo.stack import Stack
-from zoo.stacked import cross_entropy
+from zoo.stack_weights import StackWeights
 from zoo.task import Data
 
 SPLITS = ("train", "validation", "test")
-PROGRESS_EVERY = 64
-"""Steps between two calls of ``progress`` and two looks for diverged runs."""
-
-RECORD_FROM = 32
-"""Shorter stacks are not worth the recording of their step."""
-
-
-class Stopped(Exception):
-    """Training was asked to stop; the stack in progress is dropped."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +84,7 @@ def train_stack(
     *,
     start: Mapping[tuple[str, int], Array] | None = None,
     progress: Callable[[int], None] = lambda steps: None,
+    micro_batch: int | None = None,
 ) -> Trained:
     """Train a stack and evaluate it at its checkpoints.
 
@@ -100,13 +95,16 @@ def train_stack(
     progress : callable, optional
         Called with the number of steps taken since the last call; may raise
         `Stopped`.
+    micro_batch : int, optional
+        Samples per pass, if a batch does not fit the memory; batch size, steps and loss
+        stay those of the whole batch.
 
     Returns
     -------
     Trained
     """
     runs, architecture = stack.runs, stack.architecture
-    layout = architecture.layout
+    objective = objective_named(data.task.objective)
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
     evaluated = [
@@ -117,57 +115,35 @@ def train_stack(
         seen = [view(run, data, split) for run in runs]
         evaluations[split] = Evaluation(data, split, runs, seen, device)
 
-    weights = torch.from_numpy(initial_weights(stack, start or {})).to(device)
-    tensors = {
-        name: weights[:, columns].view(len(runs), *layout[name].shape).requires_grad_()
-        for name, columns in layout.slices.items()
-    }
-    parameters = list(tensors.values())
-    gradient = torch.empty_like(weights)
+    weights = StackWeights(architecture.layout, initial_weights(stack, start or {}), device)
     optimizer = make_optimizer(
         runs[0].optimizer,
-        weights,
+        weights.parameters,
         *(_column(runs, name, device) for name in ("lr", "momentum", "weight_decay")),
     )
-    factor, steps = schedule(runs[0].schedule), runs[0].steps
-    x, y = batches.empty()
-    ones = torch.ones(len(runs), device=device)
-
-    def step_gradient() -> Tensor:
-        losses = cross_entropy(architecture.forward(tensors, x), y)
-        grads = torch.autograd.grad(losses, parameters, ones)
-        torch.cat([g.reshape(len(runs), -1) for g in grads], 1, out=gradient)
-        return losses.detach()
-
-    trial = torch.Generator().manual_seed(0)
-    classes = 1 + max(int(seen.labels.max()) for seen in views)
-
-    def random_batch() -> None:
-        x.normal_(generator=trial)
-        y.random_(0, classes, generator=trial)
-
-    gradient_of_batch = step_gradient
-    if device.type == "cpu" and steps >= RECORD_FROM:
-        gradient_of_batch = replayed(step_gradient, [gradient], random_batch)
-    history = torch.empty(PROGRESS_EVERY, len(runs), device=device)
-    diverged = torch.full((len(runs),), -1, device=device)
-
+    batch = Batch(*batches.empty(), objective.constants(runs, device))
+    gradient = BatchGradient(architecture, objective, weights, batch, micro_batch)
+    if runs[0].steps >= RECORD_FROM:
+        gradient.record(batches.labels)
     found: list[Checkpoint] = []
-    since = 0
-    for step in range(steps + 1):
+
+    def keep(step: int) -> None:
         if step in runs[0].checkpoints:
-            scores = {s: e.score(architecture, tensors) for s, e in evaluations.items()}
-            found.append(Checkpoint(step, weights.cpu().numpy().copy(), scores))
-        if step == steps:
-            break
-        batches.fill(x, y)
-        history[since] = gradient_of_batch()
-        optimizer.step(gradient, factor(step, steps))
-        since += 1
-        if since == PROGRESS_EVERY or step + 1 == steps:
-            _mark_diverged(diverged, history[:since], step + 1 - since)
-            progress(since)
-            since = 0
+            scores = {
+                s: e.score(architecture, weights.tensors) for s, e in evaluations.items()
+            }
+            found.append(Checkpoint(step, weights.matrix(), scores))
+
+    diverged = descend(
+        gradient,
+        batches,
+        batch,
+        optimizer,
+        schedule(runs[0].schedule),
+        runs[0].steps,
+        at_step=keep,
+        progress=progress,
+    )
     first_bad = diverged.cpu().numpy()
     lost = ~np.isfinite(found[-1].scores["train"].loss) & (first_bad < 0)
     first_bad[lost] = found[-1].step
@@ -196,7 +172,9 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
             shared = run.init_seed is not None or not run.cell
             own = "init" if shared else f"init of {run.cell}"
             draw = stream(run.seed_for("init"), own)
-            weights[i] = architecture.init(draw) * np.float32(run.init_scale)
+            centre = architecture.init_centre()
+            drawn = architecture.init(draw) - centre
+            weights[i] = centre + drawn * np.float32(run.init_scale)
             continue
         parent = start[run.init_from]
         if parent.shape != weights[i].shape:
@@ -206,14 +184,6 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
             )
         weights[i] = parent * np.float32(run.init_scale)
     return weights
-
-
-def _mark_diverged(diverged: Tensor, losses: Tensor, start: int) -> None:
-    """Note the first non-finite loss of runs that had none before ``start``."""
-    bad = ~losses.isfinite()
-    news = bad.any(0) & (diverged < 0)
-    if news.any():
-        diverged[news] = start + bad[:, news].int().argmax(0)
 
 
 def _sample(seen: View, count: int) -> View:

@@ -51,7 +51,7 @@ def test_a_split_is_scored_as_torch_scores_it(blobs, make_run, network, split, n
     for i in range(n):
         loss, accuracy = one(blobs, split, runs[i], weights[i])
         assert found.loss[i] == pytest.approx(loss, rel=1e-5)
-        assert found.accuracy[i] == pytest.approx(accuracy, abs=1e-12)
+        assert found.value[i] == pytest.approx(accuracy, abs=1e-12)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -66,7 +66,7 @@ def test_each_net_is_scored_on_its_own_task(blobs, make_run, split):
     found = score(blobs, split, runs, weights)
     for i, run in enumerate(runs):
         expected = one(blobs, split, run, weights[i])
-        assert (found.loss[i], found.accuracy[i]) == pytest.approx(expected, rel=1e-5)
+        assert (found.loss[i], found.value[i]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_long_splits_are_scored_in_chunks(blobs, make_run, monkeypatch):
@@ -75,7 +75,7 @@ def test_long_splits_are_scored_in_chunks(blobs, make_run, monkeypatch):
     monkeypatch.setattr("zoo.evaluate.CHUNK_FLOATS", 1)
     parts = score(blobs, "train", runs, weights)
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-6)
-    np.testing.assert_array_equal(parts.accuracy, whole.accuracy)
+    np.testing.assert_array_equal(parts.value, whole.value)
 
 
 def test_bytes_are_normalised_as_they_are_scored(blobs, make_run):
@@ -87,7 +87,7 @@ def test_bytes_are_normalised_as_they_are_scored(blobs, make_run):
     found = score(replace(blobs, x=stored), "test", runs, weights)
     expected = score(blobs, "test", runs, weights)
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
-    assert (found.accuracy == expected.accuracy).all()
+    assert (found.value == expected.value).all()
 
 
 @pytest.mark.parametrize("other", ["same data", "own data"])
@@ -98,7 +98,7 @@ def test_nan_logits_have_no_loss_and_no_accuracy(blobs, make_run, other):
     healthy = score(blobs, "train", runs, weights)
     weights[1, -1] = np.nan  # the bias of one class: the other logits stay finite
     found = score(blobs, "train", runs, weights)
-    assert np.isnan([found.loss[1], found.accuracy[1]]).all()
+    assert np.isnan([found.loss[1], found.value[1]]).all()
     for name in ("loss", "accuracy"):
         values, before = getattr(found, name), getattr(healthy, name)
         assert values[[0, 2]].tolist() == before[[0, 2]].tolist()
@@ -111,5 +111,5 @@ def test_a_confident_net_is_right_and_has_almost_no_loss(blobs, make_run):
     bias = -0.5 * (patterns**2).sum(1)
     vector = np.concatenate([patterns.ravel(), bias]).astype(np.float32)
     found = score(blobs, "train", [run], vector[None])
-    assert found.accuracy[0] == 1
+    assert found.value[0] == 1
     assert 0 <= found.loss[0] < 1e-3

@@ -111,7 +111,7 @@ def test_a_run_is_what_a_textbook_loop_gives(
         expected = functional.cross_entropy(logits, labels).item()
         assert score.loss[1] == pytest.approx(expected, rel=1e-3)
         hits = (logits.argmax(1) == labels).double().mean().item()
-        assert score.accuracy[1] == pytest.approx(hits, abs=1.5 / len(labels))
+        assert score.value[1] == pytest.approx(hits, abs=1.5 / len(labels))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -209,7 +209,7 @@ def test_without_a_seed_of_its_own_every_cell_and_seed_has_its_initialisation(
 def test_a_run_learns(blobs, make_run, fit):
     trained = fit(blobs, make_run())
     first, last = (trained.checkpoints[i].scores["test"] for i in (0, LAST))
-    assert first.accuracy[0] < 0.5 < 0.9 < last.accuracy[0]
+    assert first.value[0] < 0.5 < 0.9 < last.value[0]
     assert last.loss[0] < first.loss[0]
 
 
@@ -238,7 +238,7 @@ def test_train_loss_is_evaluated_on_as_many_samples_as_asked_for(blobs, make_run
     assert trained.samples == [240, 240]
     assert trained.evaluated == [16, 240]
     score = trained.checkpoints[LAST].scores["train"]
-    assert score.accuracy[0] * 16 == pytest.approx(round(score.accuracy[0] * 16))
+    assert score.value[0] * 16 == pytest.approx(round(score.value[0] * 16))
     assert loss(trained, i=0) != loss(trained, i=1)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.activation import activation, activation_module
-from zoo.architecture import Architecture, fan_in_bounds
+from zoo.architecture import Architecture, Taps, fan_in_bounds
 from zoo.stacked import conv2d, conv2d_max_pool2d, linear
 
 
@@ -111,14 +111,24 @@ class CNNSmall(Architecture):
             params.append(Param(f"{name}.bias", shape[:1], axes[:1]))
         return Layout(tuple(params))
 
-    def forward(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    def forward(
+        self,
+        tensors: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        taps: Taps | None = None,
+    ) -> Tensor:
         """Logits of n networks; see `Architecture.forward`."""
-        act = activation(self.activation)
+        act, seen = activation(self.activation), {} if taps is None else taps
         for name in ("conv1", "conv2"):
             weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-            x = act(conv2d_max_pool2d(x, weight, bias))
-        x = act(conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"])).flatten(2)
-        x = act(linear(x, tensors["fc1.weight"], tensors["fc1.bias"]))
+            x = seen[name] = act(conv2d_max_pool2d(x, weight, bias))
+        x = act(conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"]))
+        seen["conv3"] = x
+        x = seen["fc1"] = act(
+            linear(x.flatten(2), tensors["fc1.weight"], tensors["fc1.bias"])
+        )
         return linear(x, tensors["fc2.weight"], tensors["fc2.bias"])
 
     def module(self) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.activation import activation, activation_module
-from zoo.architecture import Architecture, fan_in_bounds
+from zoo.architecture import Architecture, Taps, fan_in_bounds
 from zoo.stacked import linear
 
 
@@ -73,13 +73,22 @@ class MLP(Architecture):
             params.append(Param(f"layer{k}.bias", (outputs,), (out,)))
         return Layout(tuple(params))
 
-    def forward(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    def forward(
+        self,
+        tensors: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        taps: Taps | None = None,
+    ) -> Tensor:
         """Logits of n networks; see `Architecture.forward`."""
         x = x.flatten(2)
         act, last = activation(self.activation), len(self.sizes) - 2
         for k in range(last + 1):
             x = linear(x, tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"])
             x = act(x) if k < last else x
+            if taps is not None and k < last:
+                taps[f"layer{k}"] = x
         return x
 
     def module(self) -> nn.Module:

@@ -1,0 +1,47 @@
+"""Cross-entropy of the next token; judged by accuracy over tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from zoo.architecture import Architecture
+from zoo.objective import Batch, Objective
+from zoo.objectives.classification import entropy, judged
+from zoo.run import Run
+from zoo.stacked import cross_entropy
+from zoo.task import Data
+
+
+class Language(Objective):
+    """Mean cross-entropy in nats per token of logits (n, b, tokens, vocabulary)."""
+
+    name = "language"
+
+    def loss(
+        self,
+        architecture: Architecture,
+        tensors: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        training: bool = False,
+    ) -> Tensor:
+        """Nats per token."""
+        logits = architecture.forward(tensors, batch.x, training=training)
+        return cross_entropy(logits.flatten(1, 2), batch.y.flatten(1))
+
+    def judge(
+        self, architecture: Architecture, tensors: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """Mean over the tokens of each sample."""
+        logits = architecture.forward(tensors, batch.x)
+        loss, hits = judged(logits.flatten(1, 2), batch.y.flatten(1))
+        return tuple(v.view(batch.y.shape).mean(2) for v in (loss, hits))  # type: ignore[return-value]
+
+    def chance(self, data: Data, run: Run) -> float:
+        """Entropy of single tokens."""
+        return entropy(data.y["train"])
+
+
+language = Language()
