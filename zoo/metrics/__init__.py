@@ -1,0 +1,1 @@
+"""Measured properties: one file each, one line here."""

@@ -1,0 +1,158 @@
+"""Checkpoints of one architecture, on a device and with their data: ready to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from catalog.dtypes import Array
+from zoo.architecture import Architecture
+from zoo.objective import Batch, Objective, objective_named
+from zoo.randomness import stream
+from zoo.run import Run
+from zoo.samples import Images, View, view
+from zoo.stack_weights import StackWeights
+from zoo.task import Data
+
+
+@dataclass(frozen=True)
+class Networks:
+    """n checkpoints that can be stacked.
+
+    Attributes
+    ----------
+    architecture : Architecture
+        Shared by all.
+    data : Data
+        The task.
+    runs : tuple of Run
+        What each was trained on and how; row i belongs to network i.
+    steps : tuple of int
+        Step of each checkpoint.
+    cells : tuple of str
+        Equal for the checkpoints of one cell at one step: their seeds are compared.
+    weights : ndarray of shape (n, d)
+        In the order of the layout.
+    device : torch.device
+    """
+
+    architecture: Architecture
+    data: Data
+    runs: tuple[Run, ...]
+    steps: tuple[int, ...]
+    cells: tuple[str, ...]
+    weights: Array
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What they are judged by."""
+        return objective_named(self.data.task.objective)
+
+    def stacked(self) -> StackWeights:
+        """A copy of the weights on the device, as tensors."""
+        return StackWeights(self.architecture.layout, self.weights, self.device)
+
+    def take(self, rows: Sequence[int] | Array) -> Networks:
+        """Some of the networks, in that order; one may come several times."""
+        rows = [int(i) for i in rows]
+        return Networks(
+            self.architecture,
+            self.data,
+            tuple(self.runs[i] for i in rows),
+            tuple(self.steps[i] for i in rows),
+            tuple(self.cells[i] for i in rows),
+            self.weights[rows],
+            self.device,
+        )
+
+    def pairs(self) -> Array:
+        """All pairs (m, 2) of networks of one cell, first < second."""
+        cells: dict[str, list[int]] = {}
+        for i, cell in enumerate(self.cells):
+            cells.setdefault(cell, []).append(i)
+        found = [
+            (i, j)
+            for group in cells.values()
+            for at, i in enumerate(group)
+            for j in group[at + 1 :]
+        ]
+        return np.array(found, np.int64).reshape(-1, 2)
+
+    def samples(self, split: str, count: int, seed: int) -> Samples:
+        """A fixed random sample of what each run sees of a split.
+
+        Runs that see the same get the same: positions come from the seed alone.
+        """
+        return Samples(self, split, count, seed)
+
+
+class Samples:
+    """Samples of one split for every network.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n, m) or (1, m)
+        Positions in the split; one row if all networks share them. A run that sees
+        fewer samples than asked for decides m for all.
+    shared : bool
+        Whether all networks see the same inputs.
+    """
+
+    def __init__(self, networks: Networks, split: str, count: int, seed: int) -> None:
+        self._networks = networks
+        views: dict[str, View] = {}
+        chosen = []
+        for run in networks.runs:
+            key = repr(
+                (run.classes, run.label_map, run.train_samples, run.label_noise)
+                + (run.seed_for("subset"), run.seed_for("noise"))
+                * (
+                    split == "train"
+                    and (run.train_samples is not None or run.label_noise > 0)
+                )
+            )
+            if key not in views:
+                views[key] = view(run, networks.data, split)
+            chosen.append(views[key])
+        count = min(count, *(len(seen.index) for seen in chosen))
+        picked = []
+        for seen in chosen:
+            draw = stream(seed, f"measured on {split}").permutation(len(seen.index))
+            at = np.sort(draw[:count])
+            picked.append(View(seen.index[at], seen.labels[at]))
+        images = Images(networks.data, split, networks.runs, networks.device)
+        starts = np.array(images.start)[:, None]
+        self.ids: Array = np.stack([seen.index for seen in picked])
+        index = self.ids + starts
+        self.shared = bool((index == index[:1]).all())
+        if self.shared:
+            self.ids, index = self.ids[:1], index[:1]
+        self._images = images
+        self._index = torch.from_numpy(index).to(networks.device)
+        labels = np.stack([seen.labels for seen in picked])
+        self._labels = torch.from_numpy(labels).to(networks.device)
+        self._constants = networks.objective.constants(networks.runs, networks.device)
+
+    def __len__(self) -> int:
+        return int(self._labels.shape[1])
+
+    def batches(self, size: int | None = None) -> Iterator[Batch]:
+        """The samples in parts of at most ``size``, every network's at once."""
+        size = size or len(self)
+        n = len(self._networks)
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            x = self._images.gather(self._index[:, rows])
+            yield Batch(x.expand(n, *x.shape[1:]), self._labels[:, rows], self._constants)
+
+
+Progress = Callable[[float], None]
+"""Called with the share of the work done, 0 to 1."""
