@@ -165,7 +165,7 @@ class _Account:
                 )
         total = sum(job["seconds"] for job in plan["jobs"])
         if plan["jobs"]:
-            self._bar = Progress(total, "core-seconds as estimated", self.result.zoo)
+            self._bar = Progress(total, "core-seconds", self.result.zoo)
         return lines
 
     def take(self, message: Message) -> None:
