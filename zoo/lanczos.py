@@ -85,12 +85,16 @@ def lanczos(
     steps = min(iterations, p)
     basis = start.new_zeros(n, steps, p)
     diagonal, beside = np.zeros((n, steps)), np.zeros((n, steps))
+    nan = np.full((5, n), np.nan)
     found = Extremes(
-        *(np.full(n, np.nan) for _ in range(4)),
+        nan[0],
+        nan[1],
+        nan[2],
+        nan[3],
         np.zeros(n, bool),
         np.zeros(n, np.int64),
         basis,
-        np.full(n, np.nan),
+        nan[4],
     )
     active = np.ones(n, bool)
     q = start / start.norm(dim=1, keepdim=True)
@@ -110,9 +114,10 @@ def lanczos(
         looks = last or (k + 1 >= FEWEST and (k + 1 - FEWEST) % EVERY == 0)
         rows = np.flatnonzero(active if looks else ended)
         if len(rows):
-            done = _look(
-                found, rows, diagonal[:, : k + 1], beside[:, : k + 1], tolerance
-            ) | ended[rows]
+            done = (
+                _look(found, rows, diagonal[:, : k + 1], beside[:, : k + 1], tolerance)
+                | ended[rows]
+            )
             active[rows[done]] = False
         if last or not active.any():
             break
@@ -150,7 +155,9 @@ def _look(
     top, residual = values[each, best], residuals[each, best]
     gap = np.full(len(rows), np.inf)
     if k > 1:
-        gap = np.where(best == 0, values[:, 1] - values[:, 0], values[:, -1] - values[:, -2])
+        gap = np.where(
+            best == 0, values[:, 1] - values[:, 0], values[:, -1] - values[:, -2]
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.fmin(residual, residual**2 / gap)
     found.top[rows], found.top_residual[rows] = top, residual

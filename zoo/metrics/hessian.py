@@ -24,11 +24,11 @@ import torch
 from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.curvature import GRAPH_BYTES, Curvature, graph_bytes
+from zoo.groups import groups
 from zoo.lanczos import deflated, lanczos
 from zoo.metric import Metric
 from zoo.networks import Networks, Progress
 from zoo.randomness import stream
-from zoo.samples import view
 
 CACHED_BYTES = 16 << 20
 """Graph of a group of networks that is fastest on a CPU; deeper stacks gain no more."""
@@ -125,8 +125,9 @@ class Hessian(Metric):
         n = len(networks)
         out = {c.name: np.full(n, np.nan) for c in self.columns}
         out["hessian_top_eig_converged"] = np.zeros(n, bool)
-        groups, done = self._groups(networks), 0
-        for count, rows in groups:
+        fast = CACHED_BYTES if networks.device.type == "cpu" else GRAPH_BYTES
+        per_sample, done = graph_bytes(networks), 0
+        for count, rows in groups(networks, self.split, self.samples, fast, 0, per_sample):
             found = self._group(networks.take(rows), count, seed)
             for name, values in found.items():
                 out[name][rows] = values
@@ -138,26 +139,6 @@ class Hessian(Metric):
         """Each product is about two gradients."""
         products = TYPICAL + self.probes
         return 2.0 * networks * min(self.samples, train_samples) * products
-
-    def _groups(self, networks: Networks) -> list[tuple[int, Array]]:
-        """Samples and rows of networks that are measured together."""
-        seen: dict[object, int] = {}
-        counts = np.empty(len(networks), np.int64)
-        for i, run in enumerate(networks.runs):
-            key = run.classes, run.train_samples
-            if key not in seen:
-                seen[key] = len(view(run, networks.data, self.split).index)
-            counts[i] = min(self.samples, seen[key])
-        groups = []
-        for count in np.unique(counts):
-            rows = np.flatnonzero(counts == count)
-            each = graph_bytes(networks) * int(count)
-            size = max(1, CACHED_BYTES // each)
-            if networks.device.type != "cpu":
-                size = max(1, GRAPH_BYTES // each)
-            parts = np.array_split(rows, -(-len(rows) // size))
-            groups += [(int(count), part) for part in parts]
-        return groups
 
     def _group(self, networks: Networks, count: int, seed: int) -> dict[str, Array]:
         curvature = Curvature(networks, networks.samples(self.split, count, seed))

@@ -119,7 +119,7 @@ class _IntoImages(Function):
         g, w = ctx.saved_tensors
         v = v.contiguous()
         out = Convolution.apply(v, w, None, ctx.stride)
-        seen = patches(v.detach(), *w.shape[3:], ctx.stride)
+        seen = patches(v.detach(), w.shape[3], w.shape[4], ctx.stride)
         return out, _IntoKernels.apply(g, v, seen, w.shape, ctx.stride), None, None
 
 
