@@ -1,15 +1,15 @@
 """Language model in the style of GPT-2, scaled by its model dimension.
 
-Pre-norm decoder blocks, learned positions, GELU in its tanh form, four hidden units per
-feature, the token table used again as output layer, and the initialisation of [1]_:
-normal with deviation 0.02, on the way into the residual stream divided by
-sqrt(2 * depth).
+Pre-norm decoder blocks, learned positions, four hidden units per feature, the token
+table used again as output layer, and the initialisation of [1]_: normal with deviation
+0.02, on the way into the residual stream divided by sqrt(2 * depth).
 
 References
 ----------
 .. [1] Radford et al., 2019, Language Models are Unsupervised Multitask Learners.
-   Differs: any vocabulary, such as bytes; no dropout; keys have no bias, which the
-   softmax would ignore; queries, keys and values are three matrices, (out, in).
+   Differs: any vocabulary, such as bytes; no dropout; the exact GELU, here faster than
+   its tanh form; keys have no bias, which the softmax would ignore; queries, keys and
+   values are three matrices, (out, in).
 """
 
 from __future__ import annotations
@@ -127,9 +127,7 @@ class GPT(Architecture):
         places = tensors["wpe.weight"][:, :tokens].mT
         x = (x.unflatten(2, (b, tokens)) + places.unsqueeze(2)).flatten(2)
         for k in range(self.depth):
-            x = block_forward(
-                tensors, k, x, tokens, self.heads, causal=True, approximate="tanh"
-            )
+            x = block_forward(tensors, k, x, tokens, self.heads, causal=True)
             if taps is not None:
                 taps[f"blocks.{k}"] = features(x, tokens)
         x = layer_norm(x, tensors["norm.weight"], tensors["norm.bias"])
@@ -176,10 +174,7 @@ class GPTModule(nn.Module):
         self.wte = embedding_module(sizes.classes, d, DEVIATION)
         self.wpe = embedding_module(sizes.shape[0], d, DEVIATION)
         self.blocks = nn.Sequential(
-            *(
-                TransformerBlock(d, sizes.heads, MLP_RATIO, True, "tanh")
-                for _ in range(sizes.depth)
-            )
+            *(TransformerBlock(d, sizes.heads, MLP_RATIO, True) for _ in range(sizes.depth))
         )
         self.norm = nn.LayerNorm(d)
         if not sizes.tied:

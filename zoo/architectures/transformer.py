@@ -83,15 +83,8 @@ def block_forward(
     heads: int,
     *,
     causal: bool = False,
-    approximate: str = "none",
 ) -> Tensor:
-    """Features (n, width, b * tokens) after block k.
-
-    Parameters
-    ----------
-    approximate : {"none", "tanh"}
-        Which GELU.
-    """
+    """Features (n, width, b * tokens) after block k."""
 
     def part(name: str) -> Tensor:
         return tensors[f"blocks.{k}.{name}"]
@@ -106,7 +99,7 @@ def block_forward(
     x = x + linear_columns(y, part("attention.out.weight"), part("attention.out.bias"))
     y = layer_norm(x, part("norm2.weight"), part("norm2.bias"))
     y = linear_columns(y, part("fc1.weight"), part("fc1.bias"))
-    y = functional.gelu(y, approximate=approximate)
+    y = functional.gelu(y)
     return x + linear_columns(y, part("fc2.weight"), part("fc2.bias"))
 
 
@@ -154,15 +147,13 @@ class Attention(nn.Module):
 class TransformerBlock(nn.Module):
     """Attention and a two-layer perceptron, each behind a normalisation and added."""
 
-    def __init__(
-        self, width: int, heads: int, mlp_ratio: int, causal: bool, approximate: str
-    ) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int, causal: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads, causal)
         self.norm2 = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, mlp_ratio * width)
-        self.gelu = nn.GELU(approximate)
+        self.gelu = nn.GELU()
         self.fc2 = nn.Linear(mlp_ratio * width, width)
 
     def forward(self, x: Tensor) -> Tensor:

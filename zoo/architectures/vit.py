@@ -180,7 +180,7 @@ class ViTModule(nn.Module):
         self.patches = nn.Conv2d(sizes.shape[0], d, p, p)
         self.blocks = nn.Sequential(
             *(
-                TransformerBlock(d, sizes.heads, sizes.mlp_ratio, False, "none")
+                TransformerBlock(d, sizes.heads, sizes.mlp_ratio, False)
                 for _ in range(sizes.depth)
             )
         )

@@ -19,4 +19,5 @@ from zoo.stacked.layer_norm import layer_norm as layer_norm
 from zoo.stacked.linear import linear as linear
 from zoo.stacked.loss import cross_entropy as cross_entropy
 from zoo.stacked.pooling import max_pool2d as max_pool2d
+from zoo.stacked.product import product as product
 from zoo.stacked.relu import relu as relu

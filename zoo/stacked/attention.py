@@ -7,11 +7,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from zoo.stacked.product import product
+
 
 @cache
 def _future(tokens: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Minus infinity where a key (row) comes after the query (column), else 0."""
-    return torch.full((tokens, tokens), -torch.inf, dtype=dtype, device=device).tril(-1)
+    """Minus infinity where a key (column) comes after the query (row), else 0."""
+    return torch.full((tokens, tokens), -torch.inf, dtype=dtype, device=device).triu(1)
 
 
 def attention(
@@ -40,12 +42,8 @@ def attention(
     q, k, v = (
         t.reshape(split).transpose(2, 3).reshape(-1, size, tokens) for t in (q, k, v)
     )
-    q = q * size**-0.5
-    # Keys are rows and queries columns: the softmax runs over long rows.
-    if causal:
-        mask = _future(tokens, q.dtype, q.device)
-        scores = torch.baddbmm(mask, k.mT, q)
-    else:
-        scores = torch.bmm(k.mT, q)
-    out = torch.bmm(v, scores.softmax(1))
-    return out.view(n, heads, -1, size, tokens).transpose(2, 3).reshape(n, d, m)
+    # Queries are rows: a softmax over the last axis is the fastest.
+    mask = _future(tokens, q.dtype, q.device) if causal else None
+    scores = product((q * size**-0.5).mT, k, mask)
+    out = product(scores.softmax(2), v.mT).mT
+    return out.reshape(n, heads, -1, size, tokens).transpose(2, 3).reshape(n, d, m)
