@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.init import _calculate_fan_in_and_fan_out as fans
 
 import catalog
@@ -61,9 +62,16 @@ MEMBERS = [
     (GPT.scaled(8, (7,), 11), (7,)),
     (GPT.scaled(12, (16,), 30, depth=2, heads=3, tied=False), (16,)),
 ]
-member = pytest.mark.parametrize(
-    ("network", "shape"), MEMBERS, ids=[repr(network) for network, _ in MEMBERS]
-)
+
+
+def members(some):
+    """A test of some networks."""
+    some = list(some)
+    names = [repr(network) for network, _ in some]
+    return pytest.mark.parametrize(("network", "shape"), some, ids=names)
+
+
+member = members(MEMBERS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -207,6 +215,33 @@ def test_gradients_of_the_stack_are_those_of_each_module(network, shape):
                 assert close(mine[i], right, 2 * tolerance)
 
 
+def curvature(loss, leaves, along):
+    """The Hessian of a loss times a direction."""
+    slopes = torch.autograd.grad(loss, leaves, create_graph=True)
+    slope = sum((g * v).sum() for g, v in zip(slopes, along, strict=True))
+    return torch.autograd.grad(slope, leaves, allow_unused=True, materialize_grads=True)
+
+
+@members(m for m in MEMBERS if not isinstance(m[0], CNNSmall))
+def test_second_derivatives_of_the_stack_are_those_of_each_module(network, shape):
+    weights, x = moved(network), wide(batch(network, shape))
+    draw = torch.Generator().manual_seed(1)
+    for training in modes(network):
+        tensors = tensors_of(network, weights, wide)
+        leaves = parameters(network, tensors)
+        along = [torch.randn(v.shape, generator=draw, dtype=torch.float64) for v in leaves]
+        logits = network.forward(tensors, x, training=training)
+        ours = curvature(logits.square().flatten(1).mean(1).sum(), leaves, along)
+        for i in range(NETS):
+            module, own = module_of(network, weights[i], training), [v[i] for v in along]
+            with sdpa_kernel(SDPBackend.MATH):  # the other kernels have one derivative
+                loss = module(x[i]).square().mean()
+                theirs = curvature(loss, list(module.parameters()), own)
+            largest = max(float(right.abs().max()) for right in theirs)
+            for mine, right in zip(ours, theirs, strict=True):
+                assert (mine[i] - right).abs().max() <= 1e-8 * largest
+
+
 @member
 def test_a_batch_may_be_shared(network, shape):
     tensors, x = tensors_of(network, moved(network)), batch(network, shape)[:1]
@@ -303,11 +338,7 @@ def test_initial_weights_have_their_centre_and_deviation(network, shape):
     assert (again == drawn[0]).all()
 
 
-@pytest.mark.parametrize(
-    ("network", "shape"),
-    [m for m in MEMBERS if isinstance(m[0], PLAIN)],
-    ids=[repr(network) for network, _ in MEMBERS if isinstance(network, PLAIN)],
-)
+@members(m for m in MEMBERS if isinstance(m[0], PLAIN))
 def test_initial_weights_are_uniform_within_torchs_bounds(network, shape):
     layout, bounds = network.layout, network.init_bounds()
     modules = [network.module().state_dict() for _ in range(20)]
