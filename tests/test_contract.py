@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.init import _calculate_fan_in_and_fan_out as fans
 
 import catalog
@@ -20,7 +21,7 @@ from catalog.layout import split_symbol
 from catalog.verify import verify
 from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture
-from zoo.architectures import MLP, CNNSmall
+from zoo.architectures import GPT, MLP, CNNSmall, ResNet18, ResNet50, ViT
 from zoo.randomness import stream
 from zoo.recipe import Recipe, spread
 from zoo.registry import public
@@ -37,22 +38,40 @@ TASKS = public(zoo.tasks, Task)
 
 CPU, NETS, BATCH = torch.device("cpu"), 3, 5
 IMAGE = (2, 20, 23)
+PLAIN = (MLP, CNNSmall)
+"""Families of any activation, with torch's default initialisation."""
+
 MEMBERS = [
-    *((f.scaled(1, IMAGE, 3), IMAGE) for f in ARCHITECTURES.values()),
-    *((f.scaled(8, IMAGE, 10), IMAGE) for f in ARCHITECTURES.values()),
+    *((f.scaled(1, IMAGE, 3), IMAGE) for f in PLAIN),
+    *((f.scaled(8, IMAGE, 10), IMAGE) for f in PLAIN),
     *(
         (f.scaled(5, IMAGE, 3, activation=name), IMAGE)
-        for f in ARCHITECTURES.values()
+        for f in PLAIN
         for name in ACTIVATIONS
     ),
     (MLP((6, 4)), (6,)),
     (MLP((16, 5, 4, 3, 2), "gelu"), (1, 4, 4)),
     (CNNSmall(16, (1, 28, 28)), (1, 28, 28)),
     (CNNSmall(6, (3, 32, 32), 100), (3, 32, 32)),
+    (ResNet18.scaled(2, (2, 9, 13), 3), (2, 9, 13)),
+    (ResNet18.scaled(4, (3, 16, 16), 10), (3, 16, 16)),
+    (ResNet50.scaled(2, (2, 8, 12), 3), (2, 8, 12)),
+    (ViT.scaled(6, (2, 8, 12), 3), (2, 8, 12)),
+    (ViT.scaled(12, (3, 16, 16), 10, depth=2, heads=3, mlp_ratio=4), (3, 16, 16)),
+    (ViT.scaled(5, (1, 6, 4), 10, depth=1, patch=2), (1, 6, 4)),
+    (GPT.scaled(8, (7,), 11), (7,)),
+    (GPT.scaled(12, (16,), 30, depth=2, heads=3, tied=False), (16,)),
 ]
-member = pytest.mark.parametrize(
-    ("network", "shape"), MEMBERS, ids=[repr(network) for network, _ in MEMBERS]
-)
+
+
+def members(some):
+    """A test of some networks."""
+    some = list(some)
+    names = [repr(network) for network, _ in some]
+    return pytest.mark.parametrize(("network", "shape"), some, ids=names)
+
+
+member = members(MEMBERS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,21 +107,61 @@ def initial(network, scale=2.0, nets=NETS):
     return np.stack(draws) * np.float32(scale)
 
 
-def batch(shape, seed=0):
+def moved(network):
+    """Weights as after some training: what starts as a constant has moved as well."""
+    scale = 2.0 if isinstance(network, PLAIN) else 1.0  # with shortcuts it overflows
+    weights, constant = initial(network, scale), network.init_bounds() == 0
+    noise = np.random.default_rng(3).random(weights.shape, np.float32)
+    weights[:, constant] += 0.5 * noise[:, constant]
+    return weights
+
+
+def batch(network, shape, seed=0):
     draw = torch.Generator().manual_seed(seed)
+    if isinstance(network, GPT):
+        return torch.randint(network.classes, (NETS, BATCH, *shape), generator=draw)
     return torch.randn(NETS, BATCH, *shape, generator=draw)
 
 
-def tensors_of(network, weights):
+def parameters(network, tensors):
+    """What is trained, as leaves of a graph."""
+    names = [param.name for param in network.layout if param.role == "parameter"]
+    return [tensors[name].requires_grad_() for name in names]
+
+
+def modes(network):
+    """Values of ``training`` that differ for this network."""
+    return (False, True) if any(p.role == "buffer" for p in network.layout) else (False,)
+
+
+def tensors_of(network, weights, cast=lambda x: x):
     views = network.layout.unflatten(weights)
-    return {name: torch.from_numpy(view.copy()) for name, view in views.items()}
+    return {name: cast(torch.from_numpy(view.copy())) for name, view in views.items()}
 
 
-def module_of(network, vector):
+def module_of(network, vector, training=False):
     """One network in torch, in double precision: the oracle."""
-    module = network.module()
+    module = network.module().train(training)
     module.load_state_dict(tensors_of(network, vector))
     return module.double()
+
+
+def wide(x):
+    """In double precision; tokens stay tokens."""
+    return x.double() if x.is_floating_point() else x
+
+
+def precisions(network):
+    """Mode, precision of the stack, and how near it must come to the oracle.
+
+    A deep network that normalises by small batches magnifies every rounding, so that
+    mode is compared in double precision, and closer.
+    """
+    # Normalisation takes differences of gradients that nearly cancel.
+    single = 1e-5 if isinstance(network, PLAIN) else 1e-4
+    yield False, lambda x: x, single
+    if True in modes(network):
+        yield True, wide, 1e-9
 
 
 def close(ours, oracle, tolerance=1e-5):
@@ -129,30 +188,63 @@ def test_flatten_and_unflatten_are_inverse(network, shape):
 
 @member
 def test_the_stack_computes_what_each_module_computes(network, shape):
-    weights, x = initial(network), batch(shape)
-    logits = network.forward(tensors_of(network, weights), x)
-    for i in range(NETS):
-        assert close(logits[i], module_of(network, weights[i])(x[i].double()))
+    weights, x = moved(network), batch(network, shape)
+    for training, cast, tolerance in precisions(network):
+        tensors = tensors_of(network, weights, cast)
+        logits = network.forward(tensors, cast(x), training=training)
+        for i in range(NETS):
+            module = module_of(network, weights[i], training)
+            assert close(logits[i], module(wide(x[i])), tolerance)
+            for name, value in module.state_dict().items():
+                assert close(tensors[name][i], value, tolerance)
 
 
 @member
 def test_gradients_of_the_stack_are_those_of_each_module(network, shape):
-    weights, x = initial(network), batch(shape)
-    tensors = tensors_of(network, weights)
-    leaves = [tensor.requires_grad_() for tensor in tensors.values()]
-    logits = network.forward(tensors, x)
-    ours = torch.autograd.grad(logits.square().mean((1, 2)).sum(), leaves)
-    for i in range(NETS):
-        module = module_of(network, weights[i])
-        loss = module(x[i].double()).square().mean()
-        theirs = torch.autograd.grad(loss, list(module.parameters()))
-        for mine, right in zip(ours, theirs, strict=True):
-            assert close(mine[i], right, 2e-5)
+    weights, x = moved(network), batch(network, shape)
+    for training, cast, tolerance in precisions(network):
+        tensors = tensors_of(network, weights, cast)
+        leaves = parameters(network, tensors)
+        logits = network.forward(tensors, cast(x), training=training)
+        ours = torch.autograd.grad(logits.square().flatten(1).mean(1).sum(), leaves)
+        for i in range(NETS):
+            module = module_of(network, weights[i], training)
+            loss = module(wide(x[i])).square().mean()
+            theirs = torch.autograd.grad(loss, list(module.parameters()))
+            for mine, right in zip(ours, theirs, strict=True):
+                assert close(mine[i], right, 2 * tolerance)
+
+
+def curvature(loss, leaves, along):
+    """The Hessian of a loss times a direction."""
+    slopes = torch.autograd.grad(loss, leaves, create_graph=True)
+    slope = sum((g * v).sum() for g, v in zip(slopes, along, strict=True))
+    return torch.autograd.grad(slope, leaves, allow_unused=True, materialize_grads=True)
+
+
+@members(m for m in MEMBERS if not isinstance(m[0], CNNSmall))
+def test_second_derivatives_of_the_stack_are_those_of_each_module(network, shape):
+    weights, x = moved(network), wide(batch(network, shape))
+    draw = torch.Generator().manual_seed(1)
+    for training in modes(network):
+        tensors = tensors_of(network, weights, wide)
+        leaves = parameters(network, tensors)
+        along = [torch.randn(v.shape, generator=draw, dtype=torch.float64) for v in leaves]
+        logits = network.forward(tensors, x, training=training)
+        ours = curvature(logits.square().flatten(1).mean(1).sum(), leaves, along)
+        for i in range(NETS):
+            module, own = module_of(network, weights[i], training), [v[i] for v in along]
+            with sdpa_kernel(SDPBackend.MATH):  # the other kernels have one derivative
+                loss = module(x[i]).square().mean()
+                theirs = curvature(loss, list(module.parameters()), own)
+            largest = max(float(right.abs().max()) for right in theirs)
+            for mine, right in zip(ours, theirs, strict=True):
+                assert (mine[i] - right).abs().max() <= 1e-8 * largest
 
 
 @member
 def test_a_batch_may_be_shared(network, shape):
-    tensors, x = tensors_of(network, initial(network)), batch(shape)[:1]
+    tensors, x = tensors_of(network, moved(network)), batch(network, shape)[:1]
     own = x.repeat(NETS, *[1] * (x.dim() - 1))
     shared = x.expand(NETS, *x.shape[1:])
     assert close(network.forward(tensors, shared), network.forward(tensors, own))
@@ -160,16 +252,35 @@ def test_a_batch_may_be_shared(network, shape):
 
 @member
 def test_a_dead_net_changes_no_bit_of_its_neighbours(network, shape):
-    weights, x, results = initial(network), batch(shape), []
-    for broken in (False, True):
-        weights[1] = np.nan if broken else weights[1]
-        tensors = tensors_of(network, weights)
-        leaves = [tensor.requires_grad_() for tensor in tensors.values()]
-        logits = network.forward(tensors, x)
-        results.append([logits, *torch.autograd.grad(logits.sum(), leaves)])
-    for clean, beside in zip(*results, strict=True):
-        assert torch.equal(clean[[0, 2]], beside[[0, 2]])
-    assert results[1][0][1].isnan().all()
+    x = batch(network, shape)
+    for training in modes(network):
+        weights, results = moved(network), []
+        for broken in (False, True):
+            weights[1] = np.nan if broken else weights[1]
+            tensors = tensors_of(network, weights)
+            leaves = parameters(network, tensors)
+            logits = network.forward(tensors, x, training=training)
+            grads = torch.autograd.grad(logits.sum(), leaves)
+            results.append([logits, *grads, *tensors.values()])
+        for clean, beside in zip(*results, strict=True):
+            assert torch.equal(clean[[0, 2]], beside[[0, 2]])
+        assert results[1][0][1].isnan().all()
+
+
+@member
+def test_taps_are_features_that_nothing_changes_later(network, shape):
+    class Copies(dict):
+        def __setitem__(self, name, value):
+            super().__setitem__(name, (value, value.clone()))
+
+    tensors, x, seen = tensors_of(network, moved(network)), batch(network, shape), Copies()
+    logits = network.forward(tensors, x, taps=seen)
+    assert torch.equal(logits, network.forward(tensors, x))
+    assert bool(seen) == (network != MLP((6, 4)))
+    for kept, copy in seen.values():
+        assert kept.shape[:2] == (NETS, BATCH)
+        assert torch.equal(kept, copy)
+        assert kept.std() > 0
 
 
 def other_order(draw, size):
@@ -193,7 +304,7 @@ def permuted(network, weights, seed):
 
 @member
 def test_permuting_units_leaves_the_logits(network, shape):
-    weights, x = initial(network), batch(shape)
+    weights, x = moved(network), batch(network, shape)
     other = permuted(network, weights, seed=2)
     logits, same = (network.forward(tensors_of(network, w), x) for w in (weights, other))
     assert close(same, logits)
@@ -203,11 +314,31 @@ def test_permuting_units_leaves_the_logits(network, shape):
 
 @member
 def test_every_unit_before_the_logits_permutes(network, shape):
-    permute = [p.axes != (None,) for p in network.layout if len(p.shape) == 1]
-    assert permute == [True] * (len(permute) - 1) + [False]
+    fixed = [p.name for p in network.layout if p.axes == (None,)]
+    biased = not isinstance(network, GPT)
+    assert fixed == [p.name for p in network.layout.params[-1:] if biased]
 
 
 @member
+def test_initial_weights_have_their_centre_and_deviation(network, shape):
+    centre, deviation = network.init_centre(), network.init_bounds() / np.sqrt(3)
+    drawn = initial(network, scale=1.0, nets=20)
+    assert drawn.dtype == np.float32
+    for columns in network.layout.slices.values():
+        off = (drawn - centre)[:, columns].astype(float)
+        ours, sigma = np.sqrt(np.square(off).mean()), deviation[columns][0]
+        assert (deviation[columns] == sigma).all()
+        if sigma == 0:
+            assert not off.any()
+        else:
+            few = off.size**-0.5
+            assert abs(off.mean()) <= 4.5 * sigma * few
+            assert abs(ours / sigma - 1) <= 4.5 * few
+    again = network.init(stream(0, "init"))
+    assert (again == drawn[0]).all()
+
+
+@members(m for m in MEMBERS if isinstance(m[0], PLAIN))
 def test_initial_weights_are_uniform_within_torchs_bounds(network, shape):
     layout, bounds = network.layout, network.init_bounds()
     modules = [network.module().state_dict() for _ in range(20)]
@@ -237,9 +368,12 @@ def test_an_architecture_survives_json(network, shape):
 def test_the_memory_estimate_is_near_what_a_sample_keeps_alive(network, shape):
     sizes = [int(np.prod(shape))]
     module = network.module()
-    for layer in module.children():
-        layer.register_forward_hook(lambda m, i, out: sizes.append(out[0].numel()))
-    module(batch(shape)[0])
+    for layer in module.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(lambda m, i, out: sizes.append(out[0].numel()))
+    logits = module(batch(network, shape)[0])
+    if isinstance(network, GPT) and network.tied:  # the output layer is no module
+        sizes.append(logits[0].numel())
     assert 0.5 * sum(sizes) <= network.activations <= 3 * sum(sizes)
 
 

@@ -1,4 +1,8 @@
 """Network families: one file each, one line here."""
 
 from zoo.architectures.cnn_small import CNNSmall as CNNSmall
+from zoo.architectures.gpt import GPT as GPT
 from zoo.architectures.mlp import MLP as MLP
+from zoo.architectures.resnet import ResNet18 as ResNet18
+from zoo.architectures.resnet import ResNet50 as ResNet50
+from zoo.architectures.vit import ViT as ViT

@@ -1,0 +1,248 @@
+"""Residual networks for small images, width-scalable: the ResNet-18 and -50 of [1]_.
+
+The networks of [2]_ with a stem for small images (a 3x3 convolution of stride 1, no
+pool), scaled by the channels of the stem, as [1]_ trained them; tensor names are those
+of torchvision. Kernels and classifier start as Kaiming's uniform, the classifier's
+biases as 0.01.
+
+References
+----------
+.. [1] Schürholt et al., 2025, arXiv:2504.18072. Differs: no counters
+   ``num_batches_tracked``, which nothing reads where normalisation has a momentum.
+.. [2] He et al., 2016, arXiv:1512.03385.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from catalog import Layout, Param
+from catalog.dtypes import Array
+from zoo.architecture import Architecture, Taps, fan_in_bounds
+from zoo.architectures.resnet_module import Block, ResNetModule
+from zoo.stacked import batch_norm, grouped_conv2d, linear, relu
+
+FC_BIAS = 0.01
+"""Where the classifier's biases start."""
+
+SMALLEST = 8
+"""Pixels a side, so that the last stage has one pixel."""
+
+
+@dataclass(frozen=True)
+class ResNet(Architecture):
+    """Four stages of residual blocks; the families are `ResNet18` and `ResNet50`.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the stem (w). Stages have w, 2w, 4w and 8w, times the expansion.
+    shape : tuple of int
+        Channels, height and width of an input; at least 8 pixels a side.
+    classes : int, default=10
+        Outputs.
+    """
+
+    width: int
+    shape: tuple[int, ...]
+    classes: int = 10
+    depths: ClassVar[tuple[int, ...]]
+    bottleneck: ClassVar[bool]
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.classes < 1:
+            raise ValueError(
+                f"width and classes of {type(self).__name__} must be at least 1. Got "
+                f"{self.width} and {self.classes}."
+            )
+        if len(self.shape) != 3 or min(self.shape[1:]) < SMALLEST:
+            raise ValueError(
+                f"The shape parameter of {type(self).__name__} must be (channels, "
+                f"height, width) with at least {SMALLEST} pixels a side. Got "
+                f"{self.shape}; use the mlp for smaller images."
+            )
+
+    @classmethod
+    def scaled(
+        cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
+    ) -> Self:
+        """The network of that width."""
+        return cls(width, tuple(shape), classes, **options)
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Block, ...], ...]:
+        """Sizes of all blocks."""
+        inputs, stages = self.width, []
+        for stage, depth in enumerate(self.depths):
+            inner = self.width << stage
+            outputs = inner * (4 if self.bottleneck else 1)
+            blocks = []
+            for k in range(depth):
+                stride = 2 if stage and not k else 1
+                kernels = (
+                    (
+                        (inputs, inner, 1, 1),
+                        (inner, inner, 3, stride),
+                        (inner, outputs, 1, 1),
+                    )
+                    if self.bottleneck
+                    else ((inputs, inner, 3, stride), (inner, outputs, 3, 1))
+                )
+                projected = stride > 1 or inputs != outputs
+                name = f"layer{stage + 1}.{k}"
+                blocks.append(Block(name, kernels, inputs, outputs, stride, projected))
+                inputs = outputs
+            stages.append(tuple(blocks))
+        return tuple(stages)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What a stage's blocks add up permutes together, channels in between alone."""
+        stem = "stage1" if not self.stages[0][0].projected else "stem"
+        params = _normalized(
+            "conv1", "bn1", (self.width, self.shape[0], 3, 3), (stem, None)
+        )
+        into = stem
+        for stage, blocks in enumerate(self.stages, 1):
+            for block in blocks:
+                source = into
+                for k, (inputs, outputs, side, _) in enumerate(block.kernels, 1):
+                    last = k == len(block.kernels)
+                    out = f"stage{stage}" if last else f"{block.name}.conv{k}"
+                    params += _normalized(
+                        f"{block.name}.conv{k}",
+                        f"{block.name}.bn{k}",
+                        (outputs, inputs, side, side),
+                        (out, source),
+                    )
+                    source = out
+                if block.projected:
+                    params += _normalized(
+                        f"{block.name}.downsample.0",
+                        f"{block.name}.downsample.1",
+                        (block.outputs, block.inputs, 1, 1),
+                        (source, into),
+                    )
+                into = source
+        outputs = self.stages[-1][-1].outputs
+        params.append(Param("fc.weight", (self.classes, outputs), (None, into)))
+        params.append(Param("fc.bias", (self.classes,), (None,)))
+        return Layout(tuple(params))
+
+    def forward(
+        self,
+        tensors: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        taps: Taps | None = None,
+    ) -> Tensor:
+        """Logits of n networks; see `Architecture.forward`."""
+
+        def convolved(x: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
+            kernel = tensors[f"{conv}.weight"]
+            y = grouped_conv2d(x, kernel, stride, kernel.shape[3] // 2)
+            parts = ("weight", "bias", "running_mean", "running_var")
+            return batch_norm(
+                y, *(tensors[f"{norm}.{p}"] for p in parts), training=training
+            )
+
+        seen = {} if taps is None else taps
+        x = seen["bn1"] = relu(convolved(x, "conv1", "bn1"))
+        for blocks in self.stages:
+            for block in blocks:
+                name, y = block.name, x
+                for k, (*_, stride) in enumerate(block.kernels, 1):
+                    y = convolved(y, f"{name}.conv{k}", f"{name}.bn{k}", stride)
+                    y = relu(y) if k < len(block.kernels) else y
+                if block.projected:
+                    down = f"{name}.downsample"
+                    x = convolved(x, f"{down}.0", f"{down}.1", block.stride)
+                x = seen[name] = relu(x + y)
+        return linear(x.mean((3, 4)), tensors["fc.weight"], tensors["fc.bias"])
+
+    def module(self) -> nn.Module:
+        """A `ResNetModule` with the layout's names."""
+        return ResNetModule(self.shape[0], self.width, self.stages, self.classes)
+
+    def init_bounds(self) -> Array:
+        """Kaiming's uniform for kernels and classifier; all vectors are constants."""
+        bounds = fan_in_bounds(self.layout) * np.float32(math.sqrt(6))
+        for name, columns in self.layout.slices.items():
+            if len(self.layout[name].shape) == 1:
+                bounds[columns] = 0
+        return bounds
+
+    def init_centre(self) -> Array:
+        """1 for scales and running variances, 0.01 for the classifier's biases."""
+        centre = np.zeros(self.layout.d, np.float32)
+        for name, columns in self.layout.slices.items():
+            scale = name.endswith(".weight") and len(self.layout[name].shape) == 1
+            if scale or name.endswith(".running_var"):
+                centre[columns] = 1
+        centre[self.layout.slices["fc.bias"]] = FC_BIAS
+        return centre
+
+    @property
+    def activations(self) -> int:
+        """Inputs, and each convolution's output before and after what follows it."""
+        _, high, wide = self.shape
+        total = math.prod(self.shape) + 2 * self.width * high * wide
+        for blocks in self.stages:
+            for block in blocks:
+                for _, outputs, _, stride in block.kernels:
+                    high, wide = (-(-side // stride) for side in (high, wide))
+                    total += 2 * outputs * high * wide
+                total += (1 + block.projected) * block.outputs * high * wide
+        return total
+
+
+class ResNet18(ResNet):
+    """Stages of 2, 2, 2 and 2 blocks with two 3x3 convolutions each.
+
+    Examples
+    --------
+    >>> layout = ResNet18(2, (3, 32, 32)).layout
+    >>> sum(param.size for param in layout if param.role == "parameter")
+    11420
+    """
+
+    name = "resnet18"
+    depths = (2, 2, 2, 2)
+    bottleneck = False
+
+
+class ResNet50(ResNet):
+    """Stages of 3, 4, 6 and 3 bottlenecks, which have four times the stage's channels.
+
+    Examples
+    --------
+    >>> layout = ResNet50(2, (3, 32, 32)).layout
+    >>> sum(param.size for param in layout if param.role == "parameter")
+    25260
+    """
+
+    name = "resnet50"
+    depths = (3, 4, 6, 3)
+    bottleneck = True
+
+
+def _normalized(
+    conv: str, norm: str, shape: tuple[int, ...], axes: tuple[str | None, str | None]
+) -> list[Param]:
+    """Tensors of a convolution and the normalisation behind it."""
+    size, symbol = shape[:1], axes[:1]
+    return [
+        Param(f"{conv}.weight", shape, (*axes, None, None)),
+        Param(f"{norm}.weight", size, symbol),
+        Param(f"{norm}.bias", size, symbol),
+        Param(f"{norm}.running_mean", size, symbol, role="buffer"),
+        Param(f"{norm}.running_var", size, symbol, role="buffer"),
+    ]

@@ -1,0 +1,168 @@
+"""Pre-norm transformer blocks: what the vision and the language transformer share.
+
+Keys have no bias. It would add the same to all scores of a query, so the softmax never
+sees it; it would only be a direction in weight space along which nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from catalog import Layout, Param
+from catalog.dtypes import Array
+from zoo.stacked import attention, layer_norm, linear_columns
+
+STREAM = "stream"
+"""Symbol of the residual stream: all blocks read and write the same features."""
+
+
+def check_transformer(
+    family: str, width: int, heads: int, depth: int, mlp_ratio: int, classes: int
+) -> None:
+    """Refuse sizes that make no transformer.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range, or if heads do not divide the width.
+    """
+    if width < 2:
+        raise ValueError(
+            f"width of {family} must be at least 2: layer normalisation of a single "
+            f"feature leaves nothing of it. Got {width}."
+        )
+    counts = {"heads": heads, "depth": depth, "mlp_ratio": mlp_ratio, "classes": classes}
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} of {family} must be at least 1. Got {value}.")
+    if width % heads:
+        divisors = [h for h in range(1, width + 1) if width % h == 0]
+        raise ValueError(
+            f"heads of {family} must divide its width. Got {heads} heads for width "
+            f"{width}, whose divisors are {divisors}."
+        )
+
+
+def norm_params(name: str, width: int) -> list[Param]:
+    """A layer normalisation of the stream."""
+    return [Param(f"{name}.{part}", (width,), (STREAM,)) for part in ("weight", "bias")]
+
+
+def block_params(k: int, width: int, heads: int, mlp_ratio: int) -> list[Param]:
+    """Tensors of block k; heads permute as blocks of rows, hidden units alone."""
+    name, head = f"blocks.{k}", f"head{k}*{width // heads}"
+    hidden, units = f"hidden{k}", mlp_ratio * width
+    wide = (width, width)
+    return [
+        *norm_params(f"{name}.norm1", width),
+        Param(f"{name}.attention.q.weight", wide, (head, STREAM)),
+        Param(f"{name}.attention.q.bias", (width,), (head,)),
+        Param(f"{name}.attention.k.weight", wide, (head, STREAM)),
+        Param(f"{name}.attention.v.weight", wide, (head, STREAM)),
+        Param(f"{name}.attention.v.bias", (width,), (head,)),
+        Param(f"{name}.attention.out.weight", wide, (STREAM, head)),
+        Param(f"{name}.attention.out.bias", (width,), (STREAM,)),
+        *norm_params(f"{name}.norm2", width),
+        Param(f"{name}.fc1.weight", (units, width), (hidden, STREAM)),
+        Param(f"{name}.fc1.bias", (units,), (hidden,)),
+        Param(f"{name}.fc2.weight", (width, units), (STREAM, hidden)),
+        Param(f"{name}.fc2.bias", (width,), (STREAM,)),
+    ]
+
+
+def block_forward(
+    tensors: Mapping[str, Tensor],
+    k: int,
+    x: Tensor,
+    tokens: int,
+    heads: int,
+    *,
+    causal: bool = False,
+) -> Tensor:
+    """Features (n, width, b * tokens) after block k."""
+
+    def part(name: str) -> Tensor:
+        return tensors[f"blocks.{k}.{name}"]
+
+    y = layer_norm(x, part("norm1.weight"), part("norm1.bias"))
+    q, key, v = (
+        linear_columns(y, part("attention.q.weight"), part("attention.q.bias")),
+        linear_columns(y, part("attention.k.weight")),
+        linear_columns(y, part("attention.v.weight"), part("attention.v.bias")),
+    )
+    y = attention(q, key, v, tokens, heads, causal=causal)
+    x = x + linear_columns(y, part("attention.out.weight"), part("attention.out.bias"))
+    y = layer_norm(x, part("norm2.weight"), part("norm2.bias"))
+    y = linear_columns(y, part("fc1.weight"), part("fc1.bias"))
+    y = functional.gelu(y)
+    return x + linear_columns(y, part("fc2.weight"), part("fc2.bias"))
+
+
+def block_activations(width: int, tokens: int, heads: int, mlp_ratio: int) -> int:
+    """Floats that one sample keeps alive in a block."""
+    return tokens * ((12 + 2 * mlp_ratio) * width + 2 * heads * tokens)
+
+
+def features(x: Tensor, tokens: int) -> Tensor:
+    """The ``(n, b, tokens, width)`` view of ``(n, width, b * tokens)``."""
+    return x.unflatten(2, (-1, tokens)).permute(0, 2, 3, 1)
+
+
+def norm_centre(layout: Layout) -> Array:
+    """Initial means (d,): 1 for the scales of normalisation layers, else 0."""
+    centre = np.zeros(layout.d, np.float32)
+    for name, columns in layout.slices.items():
+        if name.endswith(".weight") and len(layout[name].shape) == 1:
+            centre[columns] = 1
+    return centre
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention of one network."""
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.q = nn.Linear(width, width)
+        self.k = nn.Linear(width, width, bias=False)
+        self.v = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mixed tokens (b, tokens, width)."""
+        q, k, v = (
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a two-layer perceptron, each behind a normalisation and added."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int, causal: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, causal)
+        self.norm2 = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, mlp_ratio * width)
+        self.gelu = nn.GELU()
+        self.fc2 = nn.Linear(mlp_ratio * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (b, tokens, width) after the block."""
+        x = x + self.attention(self.norm1(x))
+        out: Tensor = x + self.fc2(self.gelu(self.fc1(self.norm2(x))))
+        return out
+
+
+def embedding_module(rows: int, width: int, deviation: float) -> nn.Embedding:
+    """A table with normal entries, much smaller than torch's default."""
+    return nn.Embedding(rows, width, _weight=deviation * torch.randn(rows, width))

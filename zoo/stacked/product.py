@@ -1,0 +1,46 @@
+"""Batched matrix products that stay fast when they are differentiated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from zoo.stacked.linear import bmm
+
+
+class _Product(Function):
+    """Its gradients are products of the same kind, and so on."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return bmm(a, b) if plus is None else torch.baddbmm(plus, a, b)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        a, b = ctx.saved_tensors
+        left = product(g, b.mT) if ctx.needs_input_grad[0] else None
+        right = product(a.mT, g) if ctx.needs_input_grad[1] else None
+        return left, right, None
+
+
+def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
+    """``a @ b + plus`` of every network, each in its faster orientation (`linear.bmm`).
+
+    Parameters
+    ----------
+    a : Tensor of shape (n, rows, k)
+    b : Tensor of shape (n, k, columns)
+    plus : Tensor, optional
+        A constant that can be expanded to the result.
+
+    Returns
+    -------
+    Tensor of shape (n, rows, columns)
+        Of any memory layout.
+    """
+    out: Tensor = _Product.apply(a, b, plus)
+    return out
