@@ -89,7 +89,9 @@ CHECKPOINTS = (
 )
 
 MEASURES = (
-    Column("phase", _TEXT, "name", "I, II, III, IV-A, IV-B or unmeasured, of cell and step"),
+    Column(
+        "phase", _TEXT, "name", "I, II, III, IV-A, IV-B or unmeasured, of cell and step"
+    ),
     Column("phase_reason", _TEXT, "text", "why unmeasured, empty where there is a phase"),
     Column("phase_confidence", _REAL, "share", "soft score of the phase itself"),
     Column("phase_distance", _REAL, "uncertainties", "signed, to its nearest boundary"),

@@ -61,8 +61,8 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
         return False
     if "models" not in tables:
         # The view would have two columns of one name, as it has no table to compare.
-        new = {*names_of("_runs"), *names_of("_checkpoints")} - {b"run_id", b"step"}
-        if new & names_of("pz_newest"):
+        came = {*names_of("_runs"), *names_of("_checkpoints")} - {b"run_id", b"step"}
+        if came & names_of("pz_newest"):
             return False
     for known in (
         "_runs JOIN runs USING (run_id)",

@@ -28,7 +28,9 @@ def agreement(one: Array, two: Array) -> tuple[float, float]:
     """
     first, second = np.asarray(one, dtype=str), np.asarray(two, dtype=str)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
-        raise ValueError(f"Two lists of equal length are needed. Got {first.shape} and {second.shape}.")
+        raise ValueError(
+            f"Two lists of equal length are needed. Got {first.shape} and {second.shape}."
+        )
     share = float((first == second).mean())
     chance = sum(
         float((first == name).mean() * (second == name).mean()) for name in set(first)

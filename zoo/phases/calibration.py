@@ -4,11 +4,11 @@ One fixed rule does not carry over: other tasks have another chance loss, and CK
 on its inputs (with mixup 0.3 to 0.8 in one published zoo, without 0.7 to 1 in another).
 
 **Train loss.** The anchors are chance, ``log(classes)``, and interpolation. A misclassified
-sample costs at least ``log 2``, so a mean loss L leaves at most the share ``L / log 2`` of the
-train samples wrong; `INTERPOLATION` of them wrong, ``0.01 log 2``, is taken as interpolation.
-The cutoff is where a cell is as near to the one as to the other, in factors: their geometric
-mean. The loss of the zoo's best-fitted cells is reported, but is no anchor: it falls for
-as long as one trains, and the phases would move with it.
+sample costs at least ``log 2``, so a mean loss L leaves at most the share ``L / log 2`` of
+the train samples wrong; `INTERPOLATION` of them wrong, ``0.01 log 2``, is taken as
+interpolation. The cutoff is where a cell is as near to the one as to the other, in factors:
+their geometric mean. The loss of the zoo's best-fitted cells is reported, but is no anchor:
+it falls for as long as one trains, and the phases would move with it.
 
 **Mode connectivity.** The anchor is no barrier, 0. The cutoff is minus `MARGIN`, or minus
 twice the median standard error of the zoo's cells where that is more: what cannot be
@@ -19,12 +19,14 @@ too, so that agreement with these is no evidence for it.
 **CKA.** The anchors are the same network, 1, and seeds that found unrelated functions: a
 measured reference where one is given, else the lowest level among the zoo's own cells
 with a high loss or a barrier, the mean of the lowest twentieth of them. Representations
-that are a common and an own part, independent and of one spectrum, have as CKA the square of
-the common part's share of the variance; the cutoff is where half of the share that the
-reference leaves open is common: ``((1 + sqrt(reference)) / 2) ** 2``. Where no cell has
-a high loss or a barrier, and no reference is given, the reference is 0, the limit for
-independent representations of infinitely many samples; the result says so. A zoo's
-lowest level is an upper bound of what unrelated networks have, so the cutoff is one too.
+made of a common and an own part, independent and of one spectrum, have as CKA the square
+of the common part's share of the variance; the cutoff is where half of the share that the
+reference leaves open is common: ``((1 + sqrt(reference)) / 2) ** 2``. (The midpoint of
+CKA itself is higher, the geometric mean lower: `sensitivity` says how many cells hang on
+that.) Where no cell has a high loss or a barrier, and no reference is given, the reference
+is 0, the limit for independent representations of infinitely many samples; the result says
+so. A zoo's lowest level is an upper bound of what unrelated networks have, so the cutoff is
+an upper bound too.
 
 References
 ----------
@@ -125,7 +127,9 @@ def calibrate(
     loss = _loss_cutoff(chance_loss, train_loss)
     joined = _connectivity_cutoff(cells, measured, mode_connectivity)
     anything = Cutoff("logit_cka", 0.5, 1.0, {}, "")
-    above, connected, _ = positions(cells, Cutoffs(loss, joined, anything))
+    above, connected, _ = positions(
+        cells.mean, cells.error, Cutoffs(loss, joined, anything)
+    )
     apart = measured & ((above < 0) | (connected < 0))
     cka, notes = _cka_cutoff(cells, apart, cka_reference, logit_cka)
     cutoffs = Cutoffs(loss, joined, cka)
@@ -137,17 +141,19 @@ def calibrate(
 def _loss_cutoff(chance: float | None, by_hand: float | None) -> Cutoff:
     interpolation = INTERPOLATION * float(np.log(2))
     anchors = {"interpolation": interpolation}
+    scale = np.log(10) / 4
     if chance is not None:
         anchors["chance"] = float(chance)
-    elif by_hand is None:
+        scale = SHARE * np.log(chance / interpolation)
+    if by_hand is not None:
+        return Cutoff("train_loss", by_hand, float(scale), anchors, "by hand")
+    if chance is None:
         raise CatalogError(
             "The train loss of chance is not known. Say how many classes the task has "
             "(--classes 10), or the cutoff itself (--train-loss 0.1)."
         )
-    wide = np.log(chance / interpolation) if chance else 2.5 * np.log(10)
-    value = by_hand if by_hand is not None else float(np.sqrt(chance * interpolation))
-    origin = "by hand" if by_hand is not None else "geometric mean of the anchors"
-    return Cutoff("train_loss", value, float(SHARE * wide), anchors, origin)
+    value, origin = float(np.sqrt(chance * interpolation)), "geometric mean of the anchors"
+    return Cutoff("train_loss", value, float(scale), anchors, origin)
 
 
 def _connectivity_cutoff(cells: Cells, measured: Array, by_hand: float | None) -> Cutoff:
@@ -162,9 +168,7 @@ def _connectivity_cutoff(cells: Cells, measured: Array, by_hand: float | None) -
             origin = f"{ERRORS:g} standard errors of the zoo's cells"
     if by_hand is not None:
         value, origin = by_hand, "by hand"
-    return Cutoff(
-        "mode_connectivity", value, max(abs(value), MARGIN) / 2, anchors, origin
-    )
+    return Cutoff("mode_connectivity", value, max(abs(value), MARGIN) / 2, anchors, origin)
 
 
 def _cka_cutoff(
@@ -181,8 +185,8 @@ def _cka_cutoff(
         reference, what = 0.0, "unrelated networks, not measured"
         if by_hand is None:
             notes = (
-                "No cell has a high loss or a barrier, so the zoo shows no CKA of unrelated "
-                "networks: IV-A and IV-B are told apart by the limit 0. Give a reference "
+                "No cell has a high loss or a barrier, so the zoo shows no CKA of "
+                "unrelated networks: IV-A and IV-B are told apart by the limit 0. Give a reference "
                 "(--cka-reference X) or the cutoff (--cka X).",
             )
     anchors = {what: reference, "same network": 1.0}
@@ -200,7 +204,7 @@ def _level(values: Array) -> Array:
 
 
 def _lacks(cells: Cells, measured: Array, cutoffs: Cutoffs) -> tuple[str, ...]:
-    loss, joined, alike = positions(cells, cutoffs)
+    loss, joined, alike = positions(cells.mean, cells.error, cutoffs)
     found = []
     seen = cells.mean["train_loss"][measured]
     cut = f"the cutoff {cutoffs.train_loss.value:.3g}"
@@ -244,7 +248,7 @@ def _sharpness(cells: Cells, measured: Array, above: Array) -> tuple[str, ...]:
     if not len(high) or not len(low):
         return ()
     order = np.searchsorted(np.sort(low), high, "left").sum() / (len(high) * len(low))
-    text = f"A cell with a high loss is sharper than one with a low loss in {order:.0%} of pairs"
+    text = f"High-loss cells are sharper than low-loss cells in {order:.0%} of pairs"
     if order < 0.5:
         text += ": the Hessian contradicts the train loss"
     return (text + ".",)

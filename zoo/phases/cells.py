@@ -94,7 +94,9 @@ def average(table: pa.Table) -> Cells:
     if not len(table):
         raise CatalogError("There is no network to label: the table of metrics is empty.")
     if "cell" not in table.column_names or table["cell"].null_count:
-        raise CatalogError("Every network needs a 'cell': phases belong to cells of a grid.")
+        raise CatalogError(
+            "Every network needs a 'cell': phases belong to cells of a grid."
+        )
     n = len(table)
     names = np.array(table["cell"].to_pylist(), dtype=str)
     step = _numbers(table, "step", 0.0).astype(np.int64)
@@ -120,7 +122,9 @@ def average(table: pa.Table) -> Cells:
         found = _mean(_numbers(table, name), np.full(n, np.nan), member, counts, size)[0]
         sharp = np.where(np.isnan(sharp), found, sharp)
     lost = np.bincount(member[diverged], minlength=size)
-    missing = np.bincount(member[np.isnan(values["train_loss"]) & ~diverged], minlength=size)
+    missing = np.bincount(
+        member[np.isnan(values["train_loss"]) & ~diverged], minlength=size
+    )
     total = np.bincount(member, minlength=size)
     reason = [
         _reason(seeds[i], lost[i], missing[i], total[i], {k: mean[k][i] for k in METRICS})
@@ -132,9 +136,7 @@ def average(table: pa.Table) -> Cells:
     )  # fmt: skip
 
 
-def _reason(
-    seeds: int, lost: int, missing: int, total: int, mean: dict[str, float]
-) -> str:
+def _reason(seeds: int, lost: int, missing: int, total: int, mean: dict[str, float]) -> str:
     if missing == total:
         return "no train_loss"
     if lost and seeds < FEWEST_SEEDS:

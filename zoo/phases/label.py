@@ -94,7 +94,7 @@ def label_cells(
     if calibration is None:
         calibration = calibrate(cells, **anchors)
     cutoffs = calibration.cutoffs
-    distance = positions(cells, cutoffs)
+    distance = positions(cells.mean, cells.error, cutoffs)
     found = labels_of(distance, cells.reason)
     reason = cells.reason.copy()
     open_ = (found == UNMEASURED) & (reason == "")

@@ -12,13 +12,14 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from catalog.dtypes import Array
-from zoo.phases.cells import METRICS, Cells
+from zoo.phases.cells import METRICS
 
 PHASES = ("I", "II", "III", "IV-A", "IV-B")
 """Under-fitted and under-sized, under-fitted, under-sized, over-fitted, generalising."""
@@ -79,8 +80,15 @@ def fixed(train_loss: float, mode_connectivity: float, logit_cka: float) -> Cuto
     )  # fmt: skip
 
 
-def positions(cells: Cells, cutoffs: Cutoffs) -> Array:
+def positions(
+    mean: Mapping[str, Array], error: Mapping[str, Array], cutoffs: Cutoffs
+) -> Array:
     """Signed distance of every cell from every cutoff, in units of its uncertainty.
+
+    Parameters
+    ----------
+    mean, error : mapping of str to ndarray of shape (c,)
+        Of `Cells`, for each of `METRICS`.
 
     Returns
     -------
@@ -91,17 +99,16 @@ def positions(cells: Cells, cutoffs: Cutoffs) -> Array:
     found = []
     for name in METRICS:
         cutoff: Cutoff = getattr(cutoffs, name)
-        mean, error = cells.mean[name], cells.error[name]
-        mean = np.where(np.isinf(mean), np.nan, mean)
+        value = np.where(np.isinf(mean[name]), np.nan, mean[name])
+        spread = error[name]
         with np.errstate(invalid="ignore", divide="ignore"):
             if name == "train_loss":
                 # A loss of 0 is as well fitted as a number can say.
-                tiny = np.finfo(np.float64).tiny
-                off = np.log(cutoff.value) - np.log(np.maximum(mean, tiny))
-                error = error / np.maximum(mean, tiny)
+                value = np.maximum(value, np.finfo(np.float64).tiny)
+                off, spread = np.log(cutoff.value) - np.log(value), spread / value
             else:
-                off = mean - cutoff.value
-            found.append(off / np.hypot(cutoff.scale, np.nan_to_num(error)))
+                off = value - cutoff.value
+            found.append(off / np.hypot(cutoff.scale, np.nan_to_num(spread)))
     return np.array(found)
 
 

@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.dtypes import Array
-from zoo.phases.cells import Cells
-from zoo.phases.rule import Cutoffs
+from zoo.phases.cells import METRICS, Cells
+from zoo.phases.rule import UNMEASURED, Cutoffs, positions
 from zoo.phases.rule import labels as labels_of
-from zoo.phases.rule import positions
 
 LOSS_FACTOR = 1.5
 """The train loss cutoff is multiplied and divided by this."""
@@ -28,15 +27,15 @@ def sensitivity(cells: Cells, cutoffs: Cutoffs, found: Array) -> list[dict[str, 
         (cells whose label changes) and ``of`` (cells with a label).
     """
     rows = []
-    labelled = int((found != "unmeasured").sum())
-    for name in ("train_loss", "mode_connectivity", "logit_cka"):
+    labelled = int((found != UNMEASURED).sum())
+    for name in METRICS:
         cutoff = getattr(cutoffs, name)
         moves = [cutoff.value / LOSS_FACTOR, cutoff.value * LOSS_FACTOR]
         if name in STEPS:
             moves = [cutoff.value - STEPS[name], cutoff.value + STEPS[name]]
         for value in moves:
             changed = replace(cutoffs, **{name: replace(cutoff, value=value)})
-            again = labels_of(positions(cells, changed), cells.reason)
+            again = labels_of(positions(cells.mean, cells.error, changed), cells.reason)
             row = {"metric": name, "from": cutoff.value, "to": value}
             rows.append({**row, "moved": int((again != found).sum()), "of": labelled})
     return rows

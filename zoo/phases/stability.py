@@ -6,9 +6,8 @@ import numpy as np
 
 from catalog.dtypes import Array
 from zoo.phases.cells import METRICS, Cells
-from zoo.phases.rule import Cutoffs
+from zoo.phases.rule import UNMEASURED, Cutoffs, positions
 from zoo.phases.rule import labels as labels_of
-from zoo.phases.rule import positions
 from zoo.randomness import stream
 
 
@@ -54,16 +53,10 @@ def stability(
                 mean[name] = value + noise * np.nan_to_num(error)
             else:
                 mean[name] = _mean(cells.values[name][picked])
-        drawn = Cells(
-            *[np.repeat(part[i], draws) for part in (
-                cells.cell, cells.step, cells.load, cells.temperature, cells.seeds)],
-            mean, {name: np.full(draws, np.nan) for name in METRICS},
-            np.full(draws, np.nan), np.full(draws, "", object),
-            cells.member, cells.counts, cells.values,
-        )  # fmt: skip
-        again = labels_of(positions(drawn, cutoffs), drawn.reason)
+        none = dict.fromkeys(METRICS, np.full(draws, np.nan))
+        again = labels_of(positions(mean, none, cutoffs), np.full(draws, "", object))
         shares[i] = (again == found[i]).mean()
-    return np.where(found == "unmeasured", np.nan, shares)
+    return np.where(found == UNMEASURED, np.nan, shares)
 
 
 def _mean(values: Array) -> Array:
