@@ -186,8 +186,8 @@ def _cka_cutoff(
         if by_hand is None:
             notes = (
                 "No cell has a high loss or a barrier, so the zoo shows no CKA of "
-                "unrelated networks: IV-A and IV-B are told apart by the limit 0. Give a reference "
-                "(--cka-reference X) or the cutoff (--cka X).",
+                "unrelated networks: IV-A and IV-B are told apart by the limit 0. Give "
+                "a reference (--cka-reference X) or the cutoff (--cka X).",
             )
     anchors = {what: reference, "same network": 1.0}
     value = ((1 + np.sqrt(reference)) / 2) ** 2 if by_hand is None else by_hand
