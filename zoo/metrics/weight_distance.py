@@ -69,18 +69,17 @@ class WeightDistance(Metric):
         pairs = networks.pairs()
         trained = parameter_columns(networks.architecture.layout)
         parameters = networks.weights[:, trained].astype(np.float32)
-        norms = np.sqrt(np.square(parameters, dtype=np.float64).sum(1))
-        distances = np.empty(len(pairs))
+        distances, relative = np.empty(len(pairs)), np.full(len(pairs), np.nan)
         size = max(1, CHUNK_FLOATS // max(1, parameters.shape[1]))
-        for start in range(0, len(pairs), size):
-            rows = pairs[start : start + size]
-            with np.errstate(invalid="ignore"):  # weights of diverged networks
-                apart = parameters[rows[:, 0]].astype(np.float64) - parameters[rows[:, 1]]
-            distances[start : start + size] = np.sqrt(np.square(apart).sum(1))
-            progress(min(1.0, (start + size) / len(pairs)))
-        means = np.sqrt(norms[pairs[:, 0]] * norms[pairs[:, 1]])
-        relative = np.full(len(pairs), np.nan)
-        np.divide(distances, means, out=relative, where=means > 0)
+        with np.errstate(invalid="ignore"):  # weights of diverged networks
+            norms = np.sqrt(np.square(parameters, dtype=np.float64).sum(1))
+            for start in range(0, len(pairs), size):
+                i, j = pairs[start : start + size].T
+                apart = parameters[i].astype(np.float64) - parameters[j]
+                distances[start : start + size] = np.sqrt(np.square(apart).sum(1))
+                progress(min(1.0, (start + size) / len(pairs)))
+            means = np.sqrt(norms[pairs[:, 0]] * norms[pairs[:, 1]])
+            np.divide(distances, means, out=relative, where=means > 0)
         out = {}
         for name, values in (
             ("weight_distance", distances),
