@@ -51,6 +51,7 @@ MAPS = (
 )
 """Column, title and colours of each map; a negative curvature is marked, not drawn."""
 
+_HATCH: dict[str, Any] = {"linewidth": 0, "edgecolor": (1, 1, 1, 0.55)}
 _LOGARITHMIC = ("train_loss", "hessian_trace", "hessian_top_eig")
 _LANDSCAPE = ("hessian_trace", "hessian_top_eig", "mode_connectivity", "logit_cka")
 
@@ -105,7 +106,7 @@ def phase_movement(catalog: Catalog, zoo: str) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.1 * len(picked), 4.7), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.1))
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.1))[:, 0]
     axes = upper.subplots(1, len(picked), squeeze=False)[0]
     for ax, i in zip(axes, picked, strict=True):
         _draw_phases(ax, [r for r in rows if r["moment"] == times[i]], numerals=7)
@@ -129,7 +130,7 @@ def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     lines = -(-len(known) // 3)
     high = [4.2, 2.9 * lines] + ([2.6] if len(times) > 1 else [])
     figure = Figure(figsize=(11, sum(high)), layout="constrained")
-    parts = figure.subfigures(len(high), 1, height_ratios=high)
+    parts = figure.subfigures(len(high), 1, squeeze=False, height_ratios=high)[:, 0]
     top = parts[0].subplots()
     _draw_phases(top, rows)
     _explain(parts[0], top, rows)
@@ -222,15 +223,7 @@ def _draw_phases(ax: Any, rows: Rows, numerals: int = 13) -> None:
             grid[y, x] = order.index(row["phase"]) if row["phase"] in order else len(order)
             if row["doubted"] and row["phase"]:
                 ax.add_patch(
-                    Rectangle(
-                        (x - 0.5, y - 0.5),
-                        1,
-                        1,
-                        fill=False,
-                        hatch="////",
-                        linewidth=0,
-                        edgecolor=(1, 1, 1, 0.55),
-                    )  # fmt: skip
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", **_HATCH)
                 )
     colours = ListedColormap([*COLOURS.values(), UNMEASURED])
     norm = BoundaryNorm(np.arange(len(order) + 2) - 0.5, len(order) + 1)
