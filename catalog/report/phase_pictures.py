@@ -92,7 +92,7 @@ def phase_regions(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     figure, axes = _figure(1, 1, 6.6, 4.4)
     _draw_phases(axes[0], rows)
     _name_axes(catalog, zoo, axes)
-    _explain(figure, axes[0], rows)
+    _legend(axes[0], [r["phase"] for r in rows if r["labelled"]], doubted=True)
     return figure
 
 
@@ -133,7 +133,7 @@ def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     parts = figure.subfigures(len(high), 1, squeeze=False, height_ratios=high)[:, 0]
     top = parts[0].subplots()
     _draw_phases(top, rows)
-    _explain(parts[0], top, rows)
+    _legend(top, [r["phase"] for r in rows if r["labelled"]], doubted=True)
     parts[0].suptitle(f"Phases of {zoo}", fontsize=11)
     axes = list(parts[1].subplots(lines, 3, squeeze=False).flat)
     _draw_metrics(axes, rows, known)
@@ -316,11 +316,8 @@ def _draw_shares(ax: Any, rows: Rows, times: list[float]) -> None:
     _legend(ax, [r["phase"] for r in rows], doubted=False)
 
 
-def _explain(figure: Any, ax: Any, rows: Rows) -> None:
-    _legend(ax, [r["phase"] for r in rows if r["labelled"]], doubted=True)
-
-
 def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
+    """Phases that occur; where cells are hatched, with their numbers."""
     from matplotlib.patches import Patch
 
     counts = {name: phases.count(name) for name in COLOURS}
@@ -330,9 +327,8 @@ def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
         if n
     ]
     if None in phases:
-        patches.append(
-            Patch(color=UNMEASURED, label=f"x  unmeasured ({phases.count(None)})")
-        )
+        number = f" ({phases.count(None)})" * doubted
+        patches.append(Patch(color=UNMEASURED, label=f"x  unmeasured{number}"))
     if doubted:
         patches.append(
             Patch(facecolor="0.55", edgecolor="white", hatch="////", label="in doubt")

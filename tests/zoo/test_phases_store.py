@@ -1,6 +1,8 @@
 """Labels in the catalogue: the measures, the verb, the pictures."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +121,21 @@ def test_labelling_again_replaces(zoo):
     label_zoo(zoo.refreshed(), "grid", train_loss=1e-12)
     after = {p for (p,) in rows(zoo, "SELECT DISTINCT phase FROM models")}
     assert after == {"I", "II", "unmeasured"}
+
+
+def test_labelling_again_without_news_commits_nothing(zoo):
+    label_zoo(zoo, "grid")
+    version = zoo.refreshed().version
+    label_zoo(zoo.refreshed(), "grid")
+    assert zoo.refreshed().version == version
+
+
+def test_nothing_of_it_needs_torch():
+    code = (
+        "import sys, zoo.phases.cli, zoo.phases.store, zoo.task, zoo.tasks; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_label_that_is_lost_leaves_no_number_behind(tmp_path):
