@@ -51,6 +51,7 @@ MAPS = (
 )
 """Column, title and colours of each map; a negative curvature is marked, not drawn."""
 
+_HATCH: dict[str, Any] = {"linewidth": 0, "edgecolor": (1, 1, 1, 0.55)}
 _LOGARITHMIC = ("train_loss", "hessian_trace", "hessian_top_eig")
 _LANDSCAPE = ("hessian_trace", "hessian_top_eig", "mode_connectivity", "logit_cka")
 
@@ -91,7 +92,7 @@ def phase_regions(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     figure, axes = _figure(1, 1, 6.6, 4.4)
     _draw_phases(axes[0], rows)
     _name_axes(catalog, zoo, axes)
-    _explain(figure, axes[0], rows)
+    _legend(axes[0], [r["phase"] for r in rows if r["labelled"]], doubted=True)
     return figure
 
 
@@ -105,7 +106,7 @@ def phase_movement(catalog: Catalog, zoo: str) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.1 * len(picked), 4.7), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.1))
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.1))[:, 0]
     axes = upper.subplots(1, len(picked), squeeze=False)[0]
     for ax, i in zip(axes, picked, strict=True):
         _draw_phases(ax, [r for r in rows if r["moment"] == times[i]], numerals=7)
@@ -129,10 +130,10 @@ def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     lines = -(-len(known) // 3)
     high = [4.2, 2.9 * lines] + ([2.6] if len(times) > 1 else [])
     figure = Figure(figsize=(11, sum(high)), layout="constrained")
-    parts = figure.subfigures(len(high), 1, height_ratios=high)
+    parts = figure.subfigures(len(high), 1, squeeze=False, height_ratios=high)[:, 0]
     top = parts[0].subplots()
     _draw_phases(top, rows)
-    _explain(parts[0], top, rows)
+    _legend(top, [r["phase"] for r in rows if r["labelled"]], doubted=True)
     parts[0].suptitle(f"Phases of {zoo}", fontsize=11)
     axes = list(parts[1].subplots(lines, 3, squeeze=False).flat)
     _draw_metrics(axes, rows, known)
@@ -222,15 +223,7 @@ def _draw_phases(ax: Any, rows: Rows, numerals: int = 13) -> None:
             grid[y, x] = order.index(row["phase"]) if row["phase"] in order else len(order)
             if row["doubted"] and row["phase"]:
                 ax.add_patch(
-                    Rectangle(
-                        (x - 0.5, y - 0.5),
-                        1,
-                        1,
-                        fill=False,
-                        hatch="////",
-                        linewidth=0,
-                        edgecolor=(1, 1, 1, 0.55),
-                    )  # fmt: skip
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", **_HATCH)
                 )
     colours = ListedColormap([*COLOURS.values(), UNMEASURED])
     norm = BoundaryNorm(np.arange(len(order) + 2) - 0.5, len(order) + 1)
@@ -323,11 +316,8 @@ def _draw_shares(ax: Any, rows: Rows, times: list[float]) -> None:
     _legend(ax, [r["phase"] for r in rows], doubted=False)
 
 
-def _explain(figure: Any, ax: Any, rows: Rows) -> None:
-    _legend(ax, [r["phase"] for r in rows if r["labelled"]], doubted=True)
-
-
 def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
+    """Phases that occur; where cells are hatched, with their numbers."""
     from matplotlib.patches import Patch
 
     counts = {name: phases.count(name) for name in COLOURS}
@@ -337,9 +327,8 @@ def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
         if n
     ]
     if None in phases:
-        patches.append(
-            Patch(color=UNMEASURED, label=f"x  unmeasured ({phases.count(None)})")
-        )
+        number = f" ({phases.count(None)})" * doubted
+        patches.append(Patch(color=UNMEASURED, label=f"x  unmeasured{number}"))
     if doubted:
         patches.append(
             Patch(facecolor="0.55", edgecolor="white", hatch="////", label="in doubt")

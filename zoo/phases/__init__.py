@@ -15,5 +15,4 @@ from zoo.phases.rule import PHASES as PHASES
 from zoo.phases.rule import UNMEASURED as UNMEASURED
 from zoo.phases.rule import Cutoff as Cutoff
 from zoo.phases.rule import Cutoffs as Cutoffs
-from zoo.phases.rule import fixed as fixed
 from zoo.phases.store import label_zoo as label_zoo

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from catalog import CatalogError
 from catalog.dtypes import Array
@@ -36,9 +35,9 @@ class Cells:
     seeds : ndarray of int, shape (c,)
         Networks that count: finite and not diverged.
     mean, error : dict of str to ndarray of shape (c,)
-        Per metric (nats, fraction of train error, CKA) the mean over these networks and
-        its standard error. NaN is missing, infinity is measured and not finite; an error
-        is NaN where nothing tells it.
+        Per metric (nats, fraction of train error, CKA) the mean over those of these
+        networks that have a finite value, and its standard error. NaN where there is
+        none, or where nothing tells the error.
     sharpness : ndarray of shape (c,)
         Mean Hessian trace, or top eigenvalue, or NaN. It may be negative.
     reason : ndarray of str, shape (c,)
@@ -48,7 +47,7 @@ class Cells:
     counts : ndarray of bool, shape (n,)
         Whether the network is one of those averaged.
     values : dict of str to ndarray of shape (n,)
-        The metrics of each network, NaN where missing.
+        The metrics of each network, NaN where there is no finite value.
     """
 
     cell: Array
@@ -78,7 +77,7 @@ def average(table: pa.Table) -> Cells:
         ``temperature``, ``status`` and ``diverged_step``; ``train_loss`` (nats, evaluated),
         ``mode_connectivity`` (fraction of train error, negative = barrier), ``logit_cka``,
         standard errors of both with ``_se``, ``hessian_trace``, ``hessian_top_eig``. A
-        value of a pair of seeds may stand at each of them. Null is missing.
+        value of a pair of seeds may stand at each of them. Null and NaN are missing.
 
     Notes
     -----
@@ -110,7 +109,7 @@ def average(table: pa.Table) -> Cells:
     size = len(at)
     diverged = _diverged(table, step)
     values = {name: _numbers(table, name) for name in METRICS}
-    broken = ~np.isfinite(values["train_loss"])
+    broken = np.isnan(values["train_loss"])
     counts = ~diverged & ~broken
     seeds = np.bincount(member[counts], minlength=size)
     mean, error = {}, {}
@@ -122,42 +121,29 @@ def average(table: pa.Table) -> Cells:
         found = _mean(_numbers(table, name), np.full(n, np.nan), member, counts, size)[0]
         sharp = np.where(np.isnan(sharp), found, sharp)
     lost = np.bincount(member[diverged], minlength=size)
-    missing = np.bincount(
-        member[np.isnan(values["train_loss"]) & ~diverged], minlength=size
-    )
     total = np.bincount(member, minlength=size)
-    reason = [
-        _reason(seeds[i], lost[i], missing[i], total[i], {k: mean[k][i] for k in METRICS})
-        for i in range(size)
-    ]
+    joined = mean["mode_connectivity"]
+    reason = [_reason(seeds[i], lost[i], total[i], joined[i]) for i in range(size)]
     return Cells(
         names[at], step[at], load[at], temperature[at], seeds, mean, error, sharp,
         np.array(reason, dtype=object), member, counts, values,
     )  # fmt: skip
 
 
-def _reason(seeds: int, lost: int, missing: int, total: int, mean: dict[str, float]) -> str:
-    if missing == total:
-        return "no train_loss"
+def _reason(seeds: int, lost: int, total: int, joined: float) -> str:
     if lost and seeds < FEWEST_SEEDS:
         return f"diverged: {lost} of {total} seeds"
     if not seeds:
-        return "train_loss is not finite"
+        return "no finite train_loss"
     if seeds < FEWEST_SEEDS:
         return "one seed only"
-    if np.isnan(mean["mode_connectivity"]):
-        return "no mode_connectivity"
-    if np.isinf(mean["mode_connectivity"]):
-        return "mode_connectivity is not finite"
-    return ""
+    return "no finite mode_connectivity" if np.isnan(joined) else ""
 
 
 def _mean(
     values: Array, stated: Array, member: Array, counts: Array, size: int
 ) -> tuple[Array, Array]:
-    use = counts & ~np.isnan(values)
-    wild = np.bincount(member[use & np.isinf(values)], minlength=size) > 0
-    use &= np.isfinite(values)
+    use = counts & np.isfinite(values)
     number = np.bincount(member[use], minlength=size)
     total = np.bincount(member[use], values[use], minlength=size)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -173,7 +159,6 @@ def _mean(
         own = np.bincount(member[known], stated[known], minlength=size) / np.bincount(
             member[known], minlength=size
         )
-    mean[wild] = np.inf
     return mean, np.fmax(between, own)
 
 
@@ -186,11 +171,9 @@ def _diverged(table: pa.Table, step: Array) -> Array:
 
 
 def _numbers(table: pa.Table, name: str, absent: float = np.nan) -> Array:
-    """A column as float64: null is NaN, and what is measured as NaN is infinity."""
+    """A column as float64, ``absent`` where it is null or not finite."""
     if name not in table.column_names:
         return np.full(len(table), absent)
     column = table[name].cast(pa.float64())
     values: Array = column.to_numpy(zero_copy_only=False).astype(np.float64)
-    null = pc.is_null(column).to_numpy(zero_copy_only=False)
-    values = np.where(np.isnan(values) & ~null, np.inf, values)
-    return np.where(null, absent, values)
+    return np.where(np.isfinite(values), values, absent)

@@ -103,7 +103,8 @@ def _counts(store: Catalog, zoo: str, step: int | str) -> Rows:
         avg(test_accuracy) AS test_accuracy, avg(phase_confidence)
         FILTER (isfinite(phase_confidence)) AS confidence
     FROM (SELECT *, step = max(step) OVER (PARTITION BY run_id) AS last FROM models
-        WHERE zoo = :zoo) WHERE {where} AND phase IS NOT NULL GROUP BY phase ORDER BY phase"""
+        WHERE zoo = :zoo)
+    WHERE {where} AND phase IS NOT NULL GROUP BY phase ORDER BY phase"""
     return rows_of(store, query, zoo=zoo)
 
 

@@ -97,10 +97,7 @@ def label_cells(
     distance = positions(cells.mean, cells.error, cutoffs)
     found = labels_of(distance, cells.reason)
     reason = cells.reason.copy()
-    open_ = (found == UNMEASURED) & (reason == "")
-    wild = np.isinf(cells.mean["logit_cka"])
-    reason[open_ & wild] = "logit_cka is not finite"
-    reason[open_ & ~wild] = "no logit_cka"
+    reason[(found == UNMEASURED) & (reason == "")] = "no finite logit_cka"
     soft = np.where(found == UNMEASURED, np.nan, scores(distance))
     own = np.array([PHASES.index(name) if name in PHASES else 0 for name in found])
     signed, boundary = nearest(distance, found)

@@ -70,16 +70,6 @@ class Cutoffs:
         return asdict(self)
 
 
-def fixed(train_loss: float, mode_connectivity: float, logit_cka: float) -> Cutoffs:
-    """Cutoffs given by hand, with the scales that calibration would give them."""
-    return Cutoffs(
-        Cutoff("train_loss", train_loss, np.log(10) / 4, {}, "by hand"),
-        Cutoff("mode_connectivity", mode_connectivity, abs(mode_connectivity) / 2 or 0.01,
-               {}, "by hand"),
-        Cutoff("logit_cka", logit_cka, max(1 - logit_cka, 0.05) / 5, {}, "by hand"),
-    )  # fmt: skip
-
-
 def positions(
     mean: Mapping[str, Array], error: Mapping[str, Array], cutoffs: Cutoffs
 ) -> Array:
@@ -99,8 +89,7 @@ def positions(
     found = []
     for name in METRICS:
         cutoff: Cutoff = getattr(cutoffs, name)
-        value = np.where(np.isinf(mean[name]), np.nan, mean[name])
-        spread = error[name]
+        value, spread = mean[name], error[name]
         with np.errstate(invalid="ignore", divide="ignore"):
             if name == "train_loss":
                 # A loss of 0 is as well fitted as a number can say.

@@ -27,7 +27,7 @@ _WANTED = (
     *METRICS, "mode_connectivity_se", "logit_cka_se", *SHARPNESS,
 )  # fmt: skip
 
-_NUMBERS = [c.name for c in MEASURES if c.type == pa.float64()]
+_LABELS = [column.name for column in MEASURES]
 
 
 def label_zoo(
@@ -42,7 +42,7 @@ def label_zoo(
     mode_connectivity: float | None = None,
     logit_cka: float | None = None,
 ) -> Labels:
-    """Label every (cell, step) of a zoo that has the metrics, and commit the labels.
+    """Label every (cell, step) of a zoo that has the metrics, and commit what is new.
 
     Calibration sees every step that is measured, whatever ``step`` says, so that the
     cutoffs are those of the zoo. A network that has diverged has no phase, though the
@@ -99,8 +99,10 @@ def label_zoo(
         "classes": classes,
         **calibration.to_json(),
     }
-    with catalog.writer() as writer:
-        writer.commit_measures(_measures(part, found), "phase", provenance)
+    labels = _measures(part, found)
+    if any(repr(labels[c].to_pylist()) != repr(part[c].to_pylist()) for c in _LABELS):
+        with catalog.writer() as writer:
+            writer.commit_measures(labels, "phase", provenance)
     return found
 
 
@@ -111,7 +113,7 @@ def _metrics(catalog: Catalog, zoo: str) -> pa.Table:
         raise NotFound(f"No zoo {zoo!r} in {catalog.root}. {closest(zoo, zoos)}")
     _check_names(catalog)
     columns = [name for name in _WANTED if name in known]
-    columns += _NUMBERS
+    columns += _LABELS
     table = arrow_table(
         catalog.sql(
             f"SELECT {', '.join(columns)}, step = max(step) OVER (PARTITION BY run_id) AS "
