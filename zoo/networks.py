@@ -94,6 +94,15 @@ class Networks:
         return Samples(self, split, count, seed)
 
 
+def sample_key(run: Run) -> str:
+    """Equal for runs that see the same training samples with the same labels."""
+    subset = (
+        None if run.train_samples is None else (run.train_samples, run.seed_for("subset"))
+    )
+    noise = (run.label_noise, run.seed_for("noise")) if run.label_noise else None
+    return repr((run.classes, run.label_map, subset, noise))
+
+
 class Samples:
     """Samples of one split for every network.
 
@@ -111,13 +120,8 @@ class Samples:
         views: dict[str, View] = {}
         chosen = []
         for run in networks.runs:
-            key = repr(
-                (run.classes, run.label_map, run.train_samples, run.label_noise)
-                + (run.seed_for("subset"), run.seed_for("noise"))
-                * (
-                    split == "train"
-                    and (run.train_samples is not None or run.label_noise > 0)
-                )
+            key = (
+                sample_key(run) if split == "train" else repr((run.classes, run.label_map))
             )
             if key not in views:
                 views[key] = view(run, networks.data, split)

@@ -199,9 +199,12 @@ def test_cutoffs_lie_at_their_anchors():
 
 
 def test_a_noisy_connectivity_needs_a_greater_barrier():
-    noisy = table(PLANTED.values(), mode_connectivity_se=pa.array([0.04] * 15))
-    cutoff = calibrate(average(noisy), chance_loss=TEN).cutoffs.mode_connectivity
-    assert cutoff.value == pytest.approx(-0.08)
+    cells = [(1.2, -0.05, 0.3), (0.001, -0.05, 0.4), (0.001, -0.5, 0.4)]
+    for se, phases in ((0.01, ["I", "III", "III"]), (0.04, ["II", "IV-A", "III"])):
+        noisy = table(cells, mode_connectivity_se=pa.array([se] * 9))
+        assert label_cells(noisy, chance_loss=TEN).phase.tolist() == phases
+    by_hand = label_cells(noisy, chance_loss=TEN, mode_connectivity=-0.02)
+    assert by_hand.phase.tolist() == ["I", "III", "III"]
 
 
 def test_cutoffs_do_not_move_as_the_best_cells_train_on():

@@ -17,7 +17,7 @@ from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.evaluate import CHUNK_FLOATS
 from zoo.metric import Metric
-from zoo.networks import Networks, Progress
+from zoo.networks import Networks, Progress, sample_key
 
 SPLITS = ("train", "validation", "test")
 
@@ -32,6 +32,10 @@ def _columns() -> tuple[Column, ...]:
             own = f"evaluated_{split}_{name}"
             found.append(Column(own, pa.float64(), unit, meaning))
             found.append(Column(f"{own}_se", pa.float64(), unit, "its standard error"))
+    chance = "loss of the best constant answer to the run's training samples"
+    found.append(Column("chance_loss", pa.float64(), "nats", chance))
+    right = "loss of a network that is right, for the calibration of phases"
+    found.append(Column("interpolation_loss", pa.float64(), "nats", right))
     return tuple(found)
 
 
@@ -74,6 +78,14 @@ class Scores(Metric):
                 found[own] = values.mean(1)
                 found[f"{own}_se"] = values.std(1, ddof=1) / np.sqrt(values.shape[1])
             progress((i + 1) / len(SPLITS))
+        objective, data = networks.objective, networks.data
+        chance: dict[str, float] = {}
+        for run in networks.runs:
+            key = sample_key(run)
+            if key not in chance:
+                chance[key] = objective.chance(data, run)
+        found["chance_loss"] = np.array([chance[sample_key(r)] for r in networks.runs])
+        found["interpolation_loss"] = np.full(len(networks), objective.interpolation())
         return found
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:

@@ -3,16 +3,17 @@
 One fixed rule does not carry over: other tasks have another chance loss, and CKA depends
 on its inputs (with mixup 0.3 to 0.8 in one published zoo, without 0.7 to 1 in another).
 
-**Train loss.** The anchors are chance, ``log(classes)``, and interpolation. A misclassified
-sample costs at least ``log 2``, so a mean loss L leaves at most the share ``L / log 2`` of
-the train samples wrong; `INTERPOLATION` of them wrong, ``0.01 log 2``, is taken as
-interpolation. The cutoff is where a cell is as near to the one as to the other, in factors:
-their geometric mean. The loss of the zoo's best-fitted cells is reported, but is no anchor:
-it falls for as long as one trains, and the phases would move with it.
+**Train loss.** The anchors are chance, ``log(classes)`` or what `zoo.metrics.scores` says,
+and interpolation. A misclassified sample costs at least ``log 2``, so a mean loss L leaves
+at most the share ``L / log 2`` of the train samples wrong; `INTERPOLATION` of them wrong,
+``0.01 log 2``, is taken as interpolation (of a PDE: 1 % of the solution's norm). The cutoff
+is where a cell is as near to the one as to the other, in factors: their geometric mean. The
+loss of the zoo's best-fitted cells is reported, but is no anchor: it falls for as long as
+one trains, and the phases would move with it.
 
 **Mode connectivity.** The anchor is no barrier, 0. The cutoff is minus `MARGIN`, or minus
-twice the median standard error of the zoo's cells where that is more: what cannot be
-told from 0 is no barrier. The margin, 2 % of train error, is the convention of Frankle
+twice the cell's own standard error where that is more: what cannot be told from 0 is no
+barrier. The margin, 2 % of train error, is the convention of Frankle
 et al. 2020 [1]_ for stable networks. It is the convention of other published rules
 too, so that agreement with these is no evidence for it.
 
@@ -91,6 +92,7 @@ def calibrate(
     cells: Cells,
     *,
     chance_loss: float | None = None,
+    interpolation_loss: float | None = None,
     cka_reference: float | None = None,
     train_loss: float | None = None,
     mode_connectivity: float | None = None,
@@ -104,6 +106,9 @@ def calibrate(
         All (cell, step) of the zoo that are measured.
     chance_loss : float, optional
         Train loss of a network that knows nothing, nats: ``log(classes)``.
+    interpolation_loss : float, optional
+        Train loss of a network that is right everywhere, as far as is asked for; default
+        0.01 log 2.
     cka_reference : float, optional
         CKA of networks that found unrelated functions, on the same inputs, in [0, 1).
     train_loss, mode_connectivity, logit_cka : float, optional
@@ -115,7 +120,10 @@ def calibrate(
         If the chance loss is needed and not given, a value is out of its range, or no
         cell is measured.
     """
-    _check("chance_loss", chance_loss, INTERPOLATION * np.log(2), np.inf)
+    if interpolation_loss is None:
+        interpolation_loss = INTERPOLATION * float(np.log(2))
+    _check("interpolation_loss", interpolation_loss, 0, np.inf)
+    _check("chance_loss", chance_loss, interpolation_loss, np.inf)
     _check("cka_reference", cka_reference, -1e-9, 1)
     _check("train_loss", train_loss, 0, np.inf)
     _check("mode_connectivity", mode_connectivity, -1 - 1e-9, 1)
@@ -124,7 +132,7 @@ def calibrate(
     if not measured.any():
         reasons = ", ".join(sorted(set(cells.reason)))
         raise CatalogError(f"No cell can be labelled: {reasons}.")
-    loss = _loss_cutoff(chance_loss, train_loss)
+    loss = _loss_cutoff(chance_loss, interpolation_loss, train_loss)
     joined = _connectivity_cutoff(cells, measured, mode_connectivity)
     anything = Cutoff("logit_cka", 0.5, 1.0, {}, "")
     above, connected, _ = positions(
@@ -138,8 +146,9 @@ def calibrate(
     return Calibration(cutoffs, best, lacks, (*notes, *_sharpness(cells, measured, above)))
 
 
-def _loss_cutoff(chance: float | None, by_hand: float | None) -> Cutoff:
-    interpolation = INTERPOLATION * float(np.log(2))
+def _loss_cutoff(
+    chance: float | None, interpolation: float, by_hand: float | None
+) -> Cutoff:
     anchors = {"interpolation": interpolation}
     scale = np.log(10) / 4
     if chance is not None:
@@ -159,16 +168,14 @@ def _loss_cutoff(chance: float | None, by_hand: float | None) -> Cutoff:
 def _connectivity_cutoff(cells: Cells, measured: Array, by_hand: float | None) -> Cutoff:
     errors = cells.error["mode_connectivity"][measured]
     errors = errors[np.isfinite(errors)]
-    anchors, origin = {"no barrier": 0.0, "margin": -MARGIN}, "the margin"
-    value = -MARGIN
+    anchors = {"no barrier": 0.0, "margin": -MARGIN}
     if len(errors):
-        anchors["standard error"] = float(np.median(errors))
-        if ERRORS * anchors["standard error"] > MARGIN:
-            value = -ERRORS * anchors["standard error"]
-            origin = f"{ERRORS:g} standard errors of the zoo's cells"
-    if by_hand is not None:
-        value, origin = by_hand, "by hand"
-    return Cutoff("mode_connectivity", value, max(abs(value), MARGIN) / 2, anchors, origin)
+        anchors["median standard error"] = float(np.median(errors))
+    origin = f"the margin, or {ERRORS:g} of a cell's own standard errors if that is more"
+    value, own = (-MARGIN, ERRORS) if by_hand is None else (by_hand, 0.0)
+    origin = origin if by_hand is None else "by hand"
+    scale = max(abs(value), MARGIN) / 2
+    return Cutoff("mode_connectivity", value, scale, anchors, origin, own)
 
 
 def _cka_cutoff(

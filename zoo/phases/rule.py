@@ -48,6 +48,9 @@ class Cutoff:
         The levels of the metric that the cutoff lies between, or comes from.
     origin : str
         Where it comes from, in words.
+    errors : float
+        A value counts as below the cutoff only if it is also below 0 by so many of the
+        cell's own standard errors.
     """
 
     metric: str
@@ -55,6 +58,7 @@ class Cutoff:
     scale: float
     anchors: dict[str, float]
     origin: str
+    errors: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def positions(
                 value = np.maximum(value, np.finfo(np.float64).tiny)
                 off, spread = np.log(cutoff.value) - np.log(value), spread / value
             else:
-                off = value - cutoff.value
+                lowest = -cutoff.errors * spread if cutoff.errors else np.nan
+                off = value - np.fmin(cutoff.value, lowest)
             found.append(off / np.hypot(cutoff.scale, np.nan_to_num(spread)))
     return np.array(found)
 

@@ -25,6 +25,7 @@ VERSION = 1
 _WANTED = (
     "run_id", "step", "cell", "load", "temperature", "status", "diverged_step",
     *METRICS, "mode_connectivity_se", "logit_cka_se", *SHARPNESS,
+    "chance_loss", "interpolation_loss",
 )  # fmt: skip
 
 _LABELS = [column.name for column in MEASURES]
@@ -79,10 +80,14 @@ def label_zoo(
     table = _metrics(catalog, zoo)
     if classes is not None and classes < 2:
         raise CatalogError(f"A task has 2 classes at least. Got {classes}.")
-    if classes is None and train_loss is None:
+    chance, interpolation = (
+        _anchor(table, n) for n in ("chance_loss", "interpolation_loss")
+    )
+    if classes is None and train_loss is None and chance is None:
         classes = _classes(catalog, zoo)
     anchors = {
-        "chance_loss": None if classes is None else math.log(classes),
+        "chance_loss": chance if classes is None else math.log(classes),
+        "interpolation_loss": interpolation,
         "cka_reference": cka_reference,
         "train_loss": train_loss,
         "mode_connectivity": mode_connectivity,
@@ -148,6 +153,14 @@ def _check_names(catalog: Catalog) -> None:
             )
 
 
+def _anchor(table: pa.Table, name: str) -> float | None:
+    """A measured loss that the whole zoo shares, else None."""
+    known = table[name].drop_null().to_numpy() if name in table.column_names else []
+    if len(known) and np.ptp(known) <= 0.1 * np.mean(known):
+        return float(np.mean(known))
+    return None
+
+
 def _classes(catalog: Catalog, zoo: str) -> int:
     """Number of classes of a zoo whose runs share one task."""
     from zoo.task import task_named
@@ -170,8 +183,9 @@ def _classes(catalog: Catalog, zoo: str) -> int:
             ) from error
         if task.objective != "classification":
             raise CatalogError(
-                f"The train loss of {zoo} is that of {task.objective}: it has no chance of "
-                "so many classes. Give the cutoff itself: --train-loss 0.1"
+                f"The train loss of {zoo} is that of {task.objective}, and its chance is "
+                f"not measured. Measure it: phasezoo measure {zoo} --metric scores; or "
+                "give the cutoff: --train-loss 0.1"
             )
         found.add(task.classes)
     if len(found) != 1:
