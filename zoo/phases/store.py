@@ -25,7 +25,7 @@ VERSION = 1
 _WANTED = (
     "run_id", "step", "cell", "load", "temperature", "status", "diverged_step",
     *METRICS, "mode_connectivity_se", "logit_cka_se", *SHARPNESS,
-    "chance_loss", "interpolation_loss",
+    "chance_loss", "interpolation_loss", "logit_cka_random",
 )  # fmt: skip
 
 _LABELS = [column.name for column in MEASURES]
@@ -63,7 +63,8 @@ def label_zoo(
     seed : int, default=0
         Of the resamples behind ``phase_stability``.
     cka_reference, train_loss, mode_connectivity, logit_cka : float, optional
-        See `zoo.phases.calibrate`.
+        See `zoo.phases.calibrate`. The default reference is the mean CKA with freshly
+        initialised networks, where that is measured.
 
     Returns
     -------
@@ -83,6 +84,9 @@ def label_zoo(
     chance, interpolation = (
         _anchor(table, n) for n in ("chance_loss", "interpolation_loss")
     )
+    if cka_reference is None and "logit_cka_random" in table.column_names:
+        known = table["logit_cka_random"].drop_null().to_numpy()
+        cka_reference = float(known.mean()) if len(known) else None
     if classes is None and train_loss is None and chance is None:
         classes = _classes(catalog, zoo)
     anchors = {
