@@ -38,6 +38,7 @@ class CKA(Metric):
     batches, as published with some zoos, are biased more. Each token of a sequence
     counts as a sample; the map of a convolution is one vector.
 
+    What does not vary over inputs, such as the features of a dead layer, has none: NaN.
     Its level depends on the architecture and the data: ``logit_cka_random`` has what a
     trained network shares with freshly initialised ones, as an anchor.
 
