@@ -185,7 +185,7 @@ def main() -> None:
         networks=(192, 16),
         epochs=(10, 1),
         samples=(640, 64),
-        probes=(10, 4),
+        probes=(16, 4),
         rounds=(5, 1),
     )
     if part is not None:
