@@ -33,6 +33,9 @@ from zoo.randomness import stream
 CACHED_BYTES = 64 << 20
 """Graph of a group of networks that is fastest on a CPU; deeper stacks gain no more."""
 
+RECORD_FROM = 8
+"""Probes: fewer products are not worth the recording."""
+
 TYPICAL = 8
 """Products that Lanczos takes, for the estimate of cost."""
 
@@ -143,6 +146,8 @@ class Hessian(Metric):
     def _group(self, networks: Networks, count: int, seed: int) -> dict[str, Array]:
         samples = networks.samples(self.split, count, seed)
         curvature = Curvature(networks, samples)
+        if self.probes >= RECORD_FROM:
+            curvature.record()
         n, p = curvature.shape
 
         def narrow(rows: Array) -> Product:
