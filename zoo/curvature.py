@@ -12,13 +12,14 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from zoo.networks import Networks, Samples
 from zoo.objective import Batch
+from zoo.replay import Replay
 from zoo.stack_weights import StackWeights
 
 GRAPH_FACTOR = 6
@@ -67,6 +68,8 @@ class Curvature:
         self.losses = self._zeros()[:, 0]
         self.gradient = self._zeros()
         self._graph: list[Tensor] = []
+        self._vectors = self._out = self._weights.parameters
+        self._replay: Callable[[], Tensor] | None = None
         for share, batch in self._parts():
             losses, grads = self._derive(batch)
             self.losses += share * losses.detach()
@@ -80,12 +83,37 @@ class Curvature:
                 f"vectors must have the shape {self.shape}, one per network. Got "
                 f"{tuple(vectors.shape)}."
             )
+        if self._replay is not None:
+            self._vectors.copy_(vectors)
+            return self._replay().clone()
         if self.kept:
             return self._along(self._graph, vectors)
         out = self._zeros()
         for share, batch in self._parts():
             out.add_(self._along(self._derive(batch)[1], vectors), alpha=share)
         return out
+
+    def record(self) -> None:
+        """Replay recorded kernels from now on, if they prove equal on other vectors.
+
+        Costs about four products, and makes each up to three times faster. Nothing
+        happens on an accelerator, or if the graph is not kept.
+        """
+        if not self.kept or self.gradient.device.type != "cpu":
+            return
+        draw = torch.Generator().manual_seed(0)
+        self._vectors, self._out = self._zeros(), self._zeros()
+        self._vectors.normal_(generator=draw)
+        replay = Replay(self._step)
+        self._vectors.normal_(generator=draw)
+        expected = self._step().clone()
+        self._out.zero_()
+        # As integers: a network that is dead has NaN in both.
+        if torch.equal(replay().view(torch.int32), expected.view(torch.int32)):
+            self._replay = replay
+
+    def _step(self) -> Tensor:
+        return self._out.copy_(self._along(self._graph, self._vectors))
 
     def _parts(self) -> Iterator[tuple[float, Batch]]:
         total = len(self._samples)

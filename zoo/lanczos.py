@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from torch import Tensor
 
 from catalog.dtypes import Array
 
+Product: TypeAlias = Callable[[Tensor], Tensor]
+
 FEWEST = 6
-"""Products before convergence is believed: an early Ritz value may rest on another
-eigenvalue for a while."""
+"""Products before convergence is believed. An early Ritz value may rest on a lower
+eigenvalue: with 5 it did in 2 of 288 digits MLPs at a tolerance of 1e-3, with 6 in none."""
 
 EVERY = 2
 """Products between two looks at the tridiagonal matrices."""
@@ -60,7 +63,12 @@ class Extremes:
 
 
 def lanczos(
-    product: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tolerance: float
+    product: Product,
+    start: Tensor,
+    iterations: int,
+    tolerance: float,
+    *,
+    narrow: Callable[[Array], Product] | None = None,
 ) -> Extremes:
     """Extreme eigenvalues of n symmetric matrices.
 
@@ -76,6 +84,8 @@ def lanczos(
         Relative error of the eigenvalue of largest magnitude at which a matrix stops.
         The error is estimated by the residual r, or by r^2 / gap if that is smaller,
         with the distance to the nearest other Ritz value as gap.
+    narrow : callable, optional
+        The product of some of the matrices, by row; asked for when half have stopped.
 
     Returns
     -------
@@ -83,8 +93,6 @@ def lanczos(
     """
     n, p = start.shape
     steps = min(iterations, p)
-    basis = start.new_zeros(n, steps, p)
-    diagonal, beside = np.zeros((n, steps)), np.zeros((n, steps))
     nan = np.full((5, n), np.nan)
     found = Extremes(
         nan[0],
@@ -93,10 +101,12 @@ def lanczos(
         nan[3],
         np.zeros(n, bool),
         np.zeros(n, np.int64),
-        basis,
+        start.new_zeros(n, steps, p),
         nan[4],
     )
-    active = np.ones(n, bool)
+    rows, active = np.arange(n), np.ones(n, bool)  # what is still computed, and needed
+    basis = start.new_zeros(n, steps, p)
+    diagonal, beside = np.zeros((n, steps)), np.zeros((n, steps))
     q = start / start.norm(dim=1, keepdim=True)
     for k in range(steps):
         basis[:, k] = q
@@ -104,66 +114,62 @@ def lanczos(
         diagonal[:, k] = (w * q).sum(1).double().cpu().numpy()
         seen = basis[:, : k + 1]
         for _ in range(2):  # once is not enough in float32
-            w = w - _combined(seen, _coefficients(seen, w))
+            w = deflated(seen, w)
         norm = w.norm(dim=1)
         beside[:, k] = norm.double().cpu().numpy()
         active &= np.isfinite(diagonal[:, k]) & np.isfinite(beside[:, k])
         scale = np.abs(diagonal[:, : k + 1]).max(1)
         ended = active & (beside[:, k] <= 1e-6 * scale)  # the space is invariant
         last = k + 1 == steps
-        looks = last or (k + 1 >= FEWEST and (k + 1 - FEWEST) % EVERY == 0)
-        rows = np.flatnonzero(active if looks else ended)
-        if len(rows):
-            done = (
-                _look(found, rows, diagonal[:, : k + 1], beside[:, : k + 1], tolerance)
-                | ended[rows]
-            )
-            active[rows[done]] = False
+        due = last or (k + 1 >= FEWEST and (k + 1 - FEWEST) % EVERY == 0)
+        look = np.flatnonzero(active if due else ended)
+        if len(look):
+            parts = diagonal[look, : k + 1], beside[look, : k + 1]
+            done = _note(found, rows[look], *parts, tolerance) | ended[look]
+            active[look[done]] = False
         if last or not active.any():
             break
         on = torch.from_numpy(active).to(w.device).unsqueeze(1)
         q = torch.where(on, w / norm.unsqueeze(1), 0.0)
+        if narrow is not None and active.sum() <= len(rows) // 2:
+            found.basis[rows] = basis
+            keep = np.flatnonzero(active)
+            rows, active = rows[keep], active[keep]
+            basis, q = basis[keep], q[keep]
+            diagonal, beside = diagonal[keep], beside[keep]
+            product = narrow(rows)
+    found.basis[rows] = basis
     return found
 
 
 def deflated(basis: Tensor, vectors: Tensor) -> Tensor:
     """Vectors (n, p) without what lies in the span of an orthonormal basis (n, k, p)."""
-    return vectors - _combined(basis, _coefficients(basis, vectors))
+    coefficients = torch.bmm(basis, vectors.unsqueeze(2))
+    return vectors - torch.bmm(coefficients.mT, basis).squeeze(1)
 
 
-def _coefficients(basis: Tensor, w: Tensor) -> Tensor:
-    return torch.bmm(basis, w.unsqueeze(2))
-
-
-def _combined(basis: Tensor, coefficients: Tensor) -> Tensor:
-    return torch.bmm(coefficients.mT, basis).squeeze(1)
-
-
-def _look(
+def _note(
     found: Extremes, rows: Array, diagonal: Array, beside: Array, tolerance: float
 ) -> Array:
-    """Note the state of some matrices; which have converged."""
-    k = diagonal.shape[1]
+    """Write down the state of some matrices; which of them have converged."""
+    k, each = diagonal.shape[1], np.arange(len(rows))
     tridiagonal = np.zeros((len(rows), k, k))
     at = np.arange(k)
-    tridiagonal[:, at, at] = diagonal[rows]
-    tridiagonal[:, at[1:], at[:-1]] = beside[rows, : k - 1]
+    tridiagonal[:, at, at] = diagonal
+    tridiagonal[:, at[1:], at[:-1]] = beside[:, : k - 1]
     values, vectors = np.linalg.eigh(tridiagonal)  # reads the lower half
-    residuals = beside[rows, k - 1 :] * np.abs(vectors[:, -1, :])
-    each = np.arange(len(rows))
+    residuals = beside[:, k - 1 :] * np.abs(vectors[:, -1, :])
     best = np.where(np.abs(values[:, 0]) > np.abs(values[:, -1]), 0, k - 1)
     top, residual = values[each, best], residuals[each, best]
     gap = np.full(len(rows), np.inf)
     if k > 1:
-        gap = np.where(
-            best == 0, values[:, 1] - values[:, 0], values[:, -1] - values[:, -2]
-        )
+        low, high = values[:, 1] - values[:, 0], values[:, -1] - values[:, -2]
+        gap = np.where(best == 0, low, high)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.fmin(residual, residual**2 / gap)
     found.top[rows], found.top_residual[rows] = top, residual
     found.bottom[rows], found.bottom_residual[rows] = values[:, 0], residuals[:, 0]
     found.products[rows] = k
-    found.trace[rows] = diagonal[rows].sum(1)
-    converged = error <= tolerance * np.abs(top)
-    found.converged[rows] = converged
-    return converged
+    found.trace[rows] = diagonal.sum(1)
+    found.converged[rows] = error <= tolerance * np.abs(top)
+    return found.converged[rows]

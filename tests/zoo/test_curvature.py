@@ -91,6 +91,21 @@ def test_a_dead_net_changes_no_bit_of_its_neighbours(network, stacked):
     assert found[1][1].isnan().any()
 
 
+@member
+def test_a_recording_gives_the_same_bits(network, stacked):
+    networks = stacked(network)
+    networks.weights[1] = np.nan
+    curvature = Curvature(networks, networks.samples("train", 20, 0))
+    vectors_ = [vectors(curvature), vectors(curvature).flip(1)]
+    plain = [curvature.product(v) for v in vectors_]
+    curvature.record()
+    assert curvature._replay is not None
+    found = [curvature.product(v) for v in vectors_]
+    for a, b in zip(plain, found, strict=True):
+        assert torch.equal(a.view(torch.int32), b.view(torch.int32))
+        assert not torch.equal(a[0], torch.zeros_like(a[0]))
+
+
 @pytest.mark.parametrize("network", [MLP((400, 7, 6), "tanh"), CNNSmall(3, SHAPE, 6)])
 def test_parts_give_what_the_whole_gives_within_their_memory(network, stacked):
     networks = stacked(network)
