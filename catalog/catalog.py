@@ -339,7 +339,7 @@ class Catalog:
                 else:
                     source = (
                         "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR "
-                        "AS measure WHERE false)"
+                        "AS measure, ''::VARCHAR AS measure_id WHERE false)"
                     )
                 shown = "COLUMNS(lambda c: c <> 'pz_shard')"
                 self._connection.execute(

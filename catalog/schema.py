@@ -88,6 +88,25 @@ CHECKPOINTS = (
     Column("row", _INT, "-", "row of that shard's weights, null without weights"),
 )
 
+MEASURES = (
+    Column(
+        "phase", _TEXT, "name", "I, II, III, IV-A, IV-B or unmeasured, of cell and step"
+    ),
+    Column("phase_reason", _TEXT, "text", "why unmeasured, empty where there is a phase"),
+    Column("phase_confidence", _REAL, "share", "soft score of the phase itself"),
+    Column("phase_distance", _REAL, "uncertainties", "signed, to its nearest boundary"),
+    Column("phase_stability", _REAL, "share", "resamples of the seeds with this phase"),
+    Column("phase_score_i", _REAL, "share", "soft score of I, under-fitted, under-sized"),
+    Column("phase_score_ii", _REAL, "share", "soft score of II, under-fitted"),
+    Column("phase_score_iii", _REAL, "share", "soft score of III, under-sized"),
+    Column("phase_score_iv_a", _REAL, "share", "soft score of IV-A, over-fitted"),
+    Column("phase_score_iv_b", _REAL, "share", "soft score of IV-B, generalising"),
+)
+"""Measures that `models` always has, null where nothing was measured.
+
+A column of the same name that came with a zoo's runs or checkpoints takes its place.
+"""
+
 TENSORS = (
     Column("arch_id", _TEXT, "slug", "the architecture"),
     Column("position", _INT, "-", "order in the layout"),

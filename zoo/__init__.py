@@ -2,14 +2,16 @@
 
 Names that need torch are imported when they are first used, so that starting to train
 does not wait for it twice: `train` hands everything that needs it to worker processes.
-`build` and `train` are also the names of their modules, which would hide them if they
-were imported later than those; they import torch when they are called.
+`build`, `measure` and `train` are also the names of their modules, which would hide them
+if they were imported later than those; they import torch when they are called.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zoo.build import build as build
+from zoo.measure import Measured as Measured
+from zoo.measure import measure as measure
 from zoo.modules import import_modules as import_modules
 from zoo.tensors import to_torch as to_torch
 from zoo.train import Summary as Summary
@@ -41,6 +43,7 @@ _HOMES = {
 __all__ = [
     "Architecture",
     "Axis",
+    "Measured",
     "NetworkDataset",
     "Recipe",
     "Run",
@@ -49,6 +52,7 @@ __all__ = [
     "build",
     "import_modules",
     "load_task",
+    "measure",
     "recipe_named",
     "task_named",
     "to_torch",

@@ -1,4 +1,4 @@
-"""Verbs that train: recipes and train."""
+"""Verbs that train and measure: recipes, train, measure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import asdict
 
 import click
 
-from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.console import (
+    Function,
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+)
 
 
 @click.command(epilog="Example: phasezoo recipes")
@@ -47,21 +53,42 @@ def recipes(name: str | None, as_json: bool) -> None:
         print_table(rows)
 
 
+def _machine_options(function: Function) -> Function:
+    """Add what says where the data are and what the work may use."""
+    for option in (
+        click.option("--memory", metavar="SIZE", help="For all; default half of it."),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu or cuda."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1), help="Processes; default one per core."
+        ),
+        click.option("--text", metavar="FILE", help="A text; bytes are tokens."),
+        click.option("--data", metavar="DIR", help="Folder with the data as files."),
+    ):
+        function = option(function)
+    return function
+
+
+def _data(data: str | None, text: str | None) -> str | None:
+    if data is not None and text is not None:
+        raise click.UsageError("Give --data DIR or --text FILE, one of them.")
+    return data if text is None else text
+
+
 @click.command(epilog="Example: phasezoo train digits_mlp_phases --limit 24")
 @click.argument("recipe")
 @click.option(
     "--limit", type=click.IntRange(1), help="Train only so many runs, spread over the grid."
 )
-@click.option("--data", metavar="DIR", help="Folder with the data as files.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; default one per core.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--memory", metavar="SIZE", help="For all workers; default half of it.")
+@_machine_options
 @catalog_option
 @json_option
 def train(
     recipe: str,
     limit: int | None,
     data: str | None,
+    text: str | None,
     workers: int | None,
     device: str,
     memory: str | None,
@@ -75,7 +102,7 @@ def train(
     summary = run(
         recipe,
         catalog_path,
-        data=data,
+        data=_data(data, text),
         limit=limit,
         workers=workers,
         device=device,
@@ -91,3 +118,92 @@ def train(
     else:
         click.echo(f"{summary.zoo}: all {summary.planned} runs are there already")
     sys.exit(0)
+
+
+@click.command("measure", epilog="Example: phasezoo measure digits_mlp_phases --steps last")
+@click.argument("name", metavar="ZOO", required=False)
+@click.option("--metric", "names", multiple=True, help="One of them; may be repeated.")
+@click.option("--list", "listing", is_flag=True, help="List metrics and their columns.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="METRIC.FIELD=VALUE", help="A setting."
+)
+@click.option(
+    "--steps",
+    default="all",
+    show_default=True,
+    type=click.Choice(["all", "last"]),
+    help="Which checkpoints of each run.",
+)
+@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
+@click.option("--task", metavar="NAME", help="For imported runs: their data.")
+@click.option("--architecture", metavar="JSON", help="For imported runs: the network.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--again", is_flag=True, help="Measure also what is there already.")
+@_machine_options
+@catalog_option
+@json_option
+def measure(
+    name: str | None,
+    names: tuple[str, ...],
+    listing: bool,
+    settings: tuple[str, ...],
+    steps: str,
+    where: str,
+    task: str | None,
+    architecture: str | None,
+    seed: int,
+    again: bool,
+    data: str | None,
+    text: str | None,
+    workers: int | None,
+    device: str,
+    memory: str | None,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Measure the checkpoints of ZOO: Hessian, mode connectivity, CKA and more.
+
+    Results become columns of models. What is there already is not measured again.
+    """
+    from zoo.measure import measure as run
+    from zoo.memory import parse_memory
+    from zoo.metric import metrics as known
+    from zoo.metric import with_settings
+
+    if listing:
+        rows = [
+            {
+                "metric": metric.name,
+                "column": column.name,
+                "unit": column.unit,
+                "meaning": column.meaning,
+            }
+            for metric in known().values()
+            for column in metric.columns
+        ]
+        print_json(rows) if as_json else print_table(rows)
+        return
+    if name is None:
+        raise click.UsageError("Name a zoo, or give --list.")
+    measured = run(
+        catalog_path,
+        name,
+        with_settings(names or tuple(known()), settings),
+        where=where,
+        steps=steps,
+        data=_data(data, text),
+        task=task,
+        architecture=architecture,
+        seed=seed,
+        workers=workers,
+        device=device,
+        memory=parse_memory(memory) if memory else None,
+        again=again,
+        announce=lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        print_json(asdict(measured))
+        return
+    for metric, count in (measured.measured or {}).items():
+        before = (measured.known or {})[metric]
+        click.echo(f"{name}: {metric} of {count} checkpoints, {before} were there")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
+from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
+from catalog.errors import closest
 from catalog.schema import Column
 from zoo.networks import Networks, Progress
 
@@ -49,3 +52,59 @@ class Metric(ABC):
     def provenance(self) -> dict[str, Any]:
         """Settings as JSON values."""
         return {"metric": self.name, "version": self.version, **asdict(self)}
+
+
+def metrics() -> dict[str, Metric]:
+    """All metrics by name, with their default settings."""
+    import zoo.metrics
+    from zoo.registry import public
+
+    found: dict[str, Metric] = public(zoo.metrics, Metric)
+    return found
+
+
+def metric_named(name: str) -> Metric:
+    """A metric by name, or `NotFound` with the closest names."""
+    import zoo.metrics
+    from zoo.registry import lookup
+
+    found: Metric = lookup(zoo.metrics, Metric, name)
+    return found
+
+
+def with_settings(names: Sequence[str], settings: Sequence[str]) -> list[Metric]:
+    """Metrics by name, with settings such as ``"hessian.samples=2000"``.
+
+    Raises
+    ------
+    NotFound
+        If there is no such metric, or it has no such setting.
+    CatalogError
+        If a value does not fit, or belongs to a metric that is not asked for.
+    """
+    chosen = {name: metric_named(name) for name in names}
+    for text in settings:
+        where, equals, value = text.partition("=")
+        name, dot, field = where.partition(".")
+        if not (equals and dot):
+            raise CatalogError(f"--set must be METRIC.FIELD=VALUE. Got {text!r}.")
+        if name not in chosen:
+            raise CatalogError(
+                f"--set {text}: {name!r} is not measured now, which is "
+                f"{', '.join(chosen)}. Add --metric {name}"
+            )
+        known = {f.name: getattr(chosen[name], f.name) for f in fields(chosen[name])}
+        if field not in known:
+            raise NotFound(f"{name} has no setting {field!r}. {closest(field, known)}")
+        kind = type(known[field])
+        try:
+            if kind is bool:
+                parsed = {"true": True, "false": False}[value.lower()]
+            else:
+                parsed = kind(value)
+        except (ValueError, KeyError) as error:
+            raise CatalogError(
+                f"--set {text}: {field} is a {kind.__name__}, by default {known[field]}."
+            ) from error
+        chosen[name] = replace(chosen[name], **{field: parsed})
+    return list(chosen.values())

@@ -53,6 +53,7 @@ def tables(
                 "engine": engine,
                 "created": now,
                 **{name: getattr(run, name) for name in _COPIED},
+                **_later(run),
             }
         )
     checkpoints = pa.concat_tables(
@@ -88,6 +89,12 @@ _COPIED = (
     "init_scale",
     "steps",
 )
+
+
+def _later(run: Run) -> dict[str, object]:
+    """Columns that only some tasks have."""
+    found: dict[str, object] = {} if run.beta is None else {"beta": run.beta}
+    return found if run.augment == "none" else {**found, "augment": run.augment}
 
 
 def _task(run: Run, data: Data) -> dict[str, object]:

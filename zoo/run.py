@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from catalog.names import content_id
+from zoo.augment import check_augmentation
 from zoo.optimizer import check_optimizer
 from zoo.schedule import schedule
 from zoo.transform import check_transform
@@ -16,6 +17,10 @@ SEMANTICS = 1
 
 
 _REALS = ("lr", "momentum", "weight_decay", "label_noise", "init_scale")
+
+_LATER = {"augment": "none", "beta": None}
+"""Fields that came after 0.1.0: at these values they are left out of the identity, so
+that runs keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Run:
         run_id and step of the checkpoint to start from.
     train_evaluated : int
         Training samples on which train loss and accuracy are evaluated, at most.
+    augment : str
+        What happens to training images anew at every step, see `zoo.augment`.
+    beta : float or None
+        Coefficient of the convection equation; None for other tasks.
     """
 
     zoo: str
@@ -93,6 +102,8 @@ class Run:
     temperature_axis: str = ""
     temperature: float | None = None
     cell: str = ""
+    augment: str = "none"
+    beta: float | None = None
 
     def __post_init__(self) -> None:
         for name in _REALS:  # 1 and 1.0 are one configuration
@@ -100,6 +111,9 @@ class Run:
         check_optimizer(self.optimizer)
         schedule(self.schedule)
         check_transform(self.transform)
+        check_augmentation(self.augment)
+        if self.beta is not None:
+            object.__setattr__(self, "beta", float(self.beta))
         for name, low, high in (
             ("batch_size", 1, None),
             ("steps", 0, None),
@@ -135,8 +149,11 @@ class Run:
         return self.seed if own is None else int(own)
 
     def config(self) -> dict[str, Any]:
-        """JSON values of all fields."""
+        """JSON values of all fields; of later ones only what is not their default."""
         value = asdict(self)
+        for name, default in _LATER.items():
+            if value[name] == default:
+                del value[name]
         value["architecture"] = dict(self.architecture)
         return value
 

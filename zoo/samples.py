@@ -16,6 +16,7 @@ from torch import Tensor
 
 from catalog import CatalogError
 from catalog.dtypes import Array
+from zoo.augment import augmented, draws
 from zoo.randomness import stream
 from zoo.run import Run
 from zoo.task import Data
@@ -80,7 +81,7 @@ def view(run: Run, data: Data, split: str) -> View:
 
 def _check_labels_are_classes(run: Run, data: Data) -> None:
     plain: dict[str, object] = {"classes": None, "label_map": None, "label_noise": 0.0}
-    plain["transform"] = "identity"
+    plain |= {"transform": "identity", "augment": "none"}
     given = [name for name, value in plain.items() if getattr(run, name) != value]
     if given and data.task.objective != "classification":
         raise CatalogError(
@@ -127,6 +128,11 @@ class Images:
         self._mean = torch.from_numpy(data.mean).to(device)
         self._std = torch.from_numpy(data.std).to(device)
 
+    @property
+    def black(self) -> Tensor:
+        """Normalised value of a black pixel, shape (channels, 1, 1)."""
+        return -self._mean / self._std
+
     def gather(self, index: Tensor, out: Tensor | None = None) -> Tensor:
         """Normalised images ``(*index.shape, channels, height, width)``."""
         shape = (*index.shape, *self.pixels.shape[1:])
@@ -166,6 +172,9 @@ class Batches:
         self._views, self._device = views, device
         self._batch = runs[0].batch_size
         self._orders = [stream(run.seed_for("order"), "order") for run in runs]
+        self._kinds = [run.augment for run in runs]
+        self._moves = [stream(run.seed_for("order"), "augmentation") for run in runs]
+        self._drawn: Tensor | None = None
         self._left = [np.empty(0, np.int64) for _ in runs]
         self._ahead = max(1, self.BLOCK // self._batch)
         self._next = self._ahead
@@ -190,6 +199,8 @@ class Batches:
         rows = slice(self._next * self._batch, (self._next + 1) * self._batch)
         self._next += 1
         self._images.gather(self._index[:, rows], x)
+        if self._drawn is not None:
+            x.copy_(augmented(x, self._drawn[:, rows], self._images.black))
         y.copy_(self._labels[:, rows])
 
     def _plan(self) -> None:
@@ -202,6 +213,10 @@ class Batches:
             labels[i] = seen.labels[picks]
         self._index = torch.from_numpy(index).to(self._device)
         self._labels = torch.from_numpy(labels).to(self._device)
+        if set(self._kinds) != {"none"}:
+            moves = zip(self._kinds, self._moves, strict=True)
+            drawn = np.stack([draws(kind, own, length) for kind, own in moves])
+            self._drawn = torch.from_numpy(drawn).to(self._device)
         self._next = 0
 
     def _stream(self, i: int, length: int) -> Array:

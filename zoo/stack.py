@@ -91,6 +91,19 @@ def network_bytes(run: Run, architecture: Architecture, samples: int = 0) -> int
     return weights + 4 * 8 * batch * architecture.activations + planned
 
 
+def fitting_batch(run: Run, architecture: Architecture, memory: int) -> int | None:
+    """Samples per pass for a network whose batch alone does not fit the memory.
+
+    None if it fits, as it nearly always does.
+    """
+    each = network_bytes(run, architecture)
+    if each <= memory or run.batch_size == 1:
+        return None
+    activations = 4 * 8 * architecture.activations
+    spare = memory - (each - activations * run.batch_size)
+    return int(np.clip(spare // activations, 1, run.batch_size))
+
+
 def best_size(run: Run, architecture: Architecture) -> int:
     """Networks per stack that train fastest on one core."""
     batch = 4 * run.batch_size * architecture.activations

@@ -11,7 +11,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,12 +59,15 @@ class Hub:
         Its columns.
     config : str or None
         Its configuration.
+    test : str
+        Name of its test split.
     """
 
     repository: str
     image: str = "image"
     label: str = "label"
     config: str | None = None
+    test: str = "test"
 
 
 @dataclass(frozen=True)
@@ -153,21 +156,30 @@ def load_task(task: Task, directory: Path | None = None) -> Data:
     """
     if task.loader is not None:
         return task.loader(task, directory)
+    return prepare(task, read_raw(task, directory))
+
+
+def read_raw(task: Task, directory: Path | None = None) -> Raw:
+    """Arrays of a set of labelled images as its source gives them.
+
+    Raises
+    ------
+    NotFound
+        If there is no such data, with ways to get it.
+    """
     if directory is not None and (found := find_file(task, directory)) is not None:
-        raw = read_files(task, found)
-    elif task.embedded is not None:
-        raw = task.embedded()
-    elif directory is None and task.hub is not None:
-        raw = read_hub(task, task.hub)
-    else:
-        where = f" in {directory}" if directory else ""
-        raise NotFound(
-            f"No {task.title} data{where}: expected {task.name}/{task.name}.npz with "
-            "x_train, y_train, x_test, y_test, or a folder of Parquet files. Give "
-            "another folder with --data DIR"
-            + (", or omit it to download." if task.hub else ".")
-        )
-    return prepare(task, raw)
+        return read_files(task, found)
+    if task.embedded is not None:
+        return task.embedded()
+    if directory is None and task.hub is not None:
+        return read_hub(task, task.hub)
+    where = f" in {directory}" if directory else ""
+    raise NotFound(
+        f"No {task.title} data{where}: expected {task.name}/{task.name}.npz with "
+        "x_train, y_train, x_test, y_test, or a folder of Parquet files. Give "
+        "another folder with --data DIR"
+        + (", or omit it to download." if task.hub else ".")
+    )
 
 
 def find_file(task: Task, directory: Path) -> Path | None:
@@ -191,7 +203,8 @@ def read_files(task: Task, path: Path) -> Raw:
     `datasets.load_dataset` reads, with the columns of the task on the Hub.
     """
     if path.is_dir():
-        return read_hub(task, Hub(str(path), *(_columns(task))))
+        hub = task.hub or Hub("")
+        return read_hub(task, replace(hub, repository=str(path), config=None))
     if path.suffix == ".parquet":
         return _read_jpegs(path)
     try:
@@ -210,10 +223,6 @@ def read_files(task: Task, path: Path) -> Raw:
     return Raw(x, y, x_test, y_test, scale)
 
 
-def _columns(task: Task) -> tuple[str, str]:
-    return (task.hub.image, task.hub.label) if task.hub else ("image", "label")
-
-
 def read_hub(task: Task, hub: Hub) -> Raw:
     """Raw arrays through `datasets`, from the Hub or from a folder."""
     import datasets
@@ -221,7 +230,7 @@ def read_hub(task: Task, hub: Hub) -> Raw:
     try:
         splits = {
             name: datasets.load_dataset(hub.repository, hub.config, split=name)
-            for name in ("train", "test")
+            for name in ("train", hub.test)
         }
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise NotFound(
@@ -235,7 +244,8 @@ def read_hub(task: Task, hub: Hub) -> Raw:
                 f"{hub.repository} lacks {', '.join(sorted(missing))}; it has "
                 f"{', '.join(part.column_names)}."
             )
-        images = [np.asarray(image) for image in part[hub.image]]
+        mode = "RGB" if task.shape[0] == 3 else "L"
+        images = [np.asarray(image.convert(mode)) for image in part[hub.image]]
         arrays += [np.stack(images), np.asarray(part[hub.label])]
     return Raw(arrays[0], arrays[1], arrays[2], arrays[3], 1 / 255)
 

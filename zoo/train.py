@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from catalog import CatalogError
 from catalog.extras import require
 from catalog.folder import Folder
 from catalog.progress import Progress
+from zoo.crew import Crew, Message
 from zoo.memory import default_memory
 
 if TYPE_CHECKING:
@@ -115,7 +110,8 @@ def train(
         "workers": count,
         "threads": max(1, (os.cpu_count() or 1) // count),
     }
-    crew = _Crew()
+    account = _Account()
+    crew = Crew("zoo.worker", account.committed, account.take)
     try:
         crew.start(count, setup)
         accepted = crew.expect("accepted")
@@ -125,11 +121,16 @@ def train(
         folder.create()
         with _alone(folder, accepted["zoo"]):
             crew.workers[0].send({"plan": True})
-            return crew.work(accepted["zoo"], crew.expect("stacks"))
+            plan = crew.expect("stacks")
+            account.begin(accepted["zoo"], plan)
+            if plan["stacks"]:
+                crew.work([{"runs": runs} for runs in plan["stacks"]])
+            return account.summary
     except KeyboardInterrupt as interrupt:
         text = str(interrupt) or "Nothing was trained yet."
         raise KeyboardInterrupt(text) from None
     finally:
+        account.close()
         crew.end()
 
 
@@ -153,173 +154,41 @@ def _alone(folder: Folder, name: str) -> Iterator[None]:
         yield
 
 
-Message = dict[str, Any]
-
-
-class _Worker:
-    """One worker process, and the thread that reads its messages."""
-
-    def __init__(
-        self, setup: Message, inbox: Queue[tuple[_Worker, Message | None]]
-    ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "zoo.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            process_group=0,  # Ctrl-C reaches this process, which stops the worker
-        )
-        self.idle = self.ended = False
-        self.send(setup)
-        self._reader = threading.Thread(target=self._read, args=(inbox,), daemon=True)
-        self._reader.start()
-
-    def send(self, message: Message) -> None:
-        """Write one message; a dead worker is noticed by its reader."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-
-    def dismiss(self) -> None:
-        """Say that there is no more work."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-
-    def stop(self) -> None:
-        """Drop the stack in progress, commit what is finished, and end."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.dismiss()
-
-    def end(self) -> None:
-        """Be sure that the process is gone."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        self.dismiss()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def _read(self, inbox: Queue[tuple[_Worker, Message | None]]) -> None:
-        assert self.process.stdout is not None
-        for text in self.process.stdout:
-            inbox.put((self, json.loads(text)))
-        self.process.wait()
-        inbox.put((self, None))
-
-
-class _Crew:
-    """All workers of one `train`, and what they report."""
+class _Account:
+    """What the workers report, as a summary and a bar."""
 
     def __init__(self) -> None:
-        self._inbox: Queue[tuple[_Worker, Message | None]] = Queue()
-        self.workers: list[_Worker] = []
-        self._stacks: list[Any] = []
-        self._summary = Summary("")
-        self._per_run = self._steps = 0.0
-        self._per_model = 1.0
+        self.summary = Summary("")
+        self._steps, self._per_run, self._per_model = 0.0, 0.0, 1.0
         self._bar: Progress | None = None
 
-    def start(self, count: int, setup: Message) -> None:
-        """Start the workers; the first one plans."""
-        for number in range(count):
-            self.workers.append(_Worker(setup | {"leads": number == 0}, self._inbox))
+    def begin(self, zoo: str, plan: Message) -> None:
+        """Take the plan of one recipe."""
+        stacks = plan["stacks"]
+        self.summary = Summary(zoo, plan["planned"], plan["known"], stacks=len(stacks))
+        runs = [run for stack in stacks for run in stack]
+        if runs:
+            self._per_model = sum(max(run["steps"], 1) for run in runs) / len(runs)
+            self._per_run = sum(len(run["checkpoints"]) for run in runs) / len(runs)
+            self._bar = Progress(len(runs), "models", zoo)
 
-    def keep(self, count: int) -> None:
-        """Send workers home that will not be needed."""
-        for worker in self.workers[count:]:
-            worker.end()
-            worker.ended = True
-
-    def expect(self, key: str) -> Any:
-        """Wait for a message of the worker that plans."""
-        while True:
-            worker, message = self._inbox.get()
-            self._take(worker, message)
-            if message is not None and key in message:
-                return message[key]
-
-    def work(self, zoo: str, plan: Message) -> Summary:
-        """Hand out stacks until all are committed."""
-        self._summary = Summary(
-            zoo, plan["planned"], plan["known"], stacks=len(plan["stacks"])
-        )
-        runs = [run for stack in plan["stacks"] for run in stack]
-        if not runs:
-            return self._summary
-        self._stacks = plan["stacks"]
-        self._per_model = sum(max(run["steps"], 1) for run in runs) / len(runs)
-        self._per_run = sum(len(run["checkpoints"]) for run in runs) / len(runs)
-        self._bar = Progress(len(runs), "models", zoo)
-        try:
-            for worker in self.workers:
-                if worker.idle:
-                    self._hand_out(worker)
-            while not all(worker.ended for worker in self.workers):
-                worker, message = self._inbox.get()
-                self._take(worker, message)
-                if worker.idle and not worker.ended:
-                    self._hand_out(worker)
-        except KeyboardInterrupt:
-            self._stop()
-            raise KeyboardInterrupt(
-                f"{self._summary.trained} runs are committed; run the command again to "
-                "train the rest."
-            ) from None
-        except CatalogError:
-            self._stop()
-            raise
-        finally:
-            self._bar.close(self._steps / self._per_model)
-        return self._summary
-
-    def end(self) -> None:
-        """Be sure that no worker is left."""
-        for worker in self.workers:
-            worker.end()
-
-    def _hand_out(self, worker: _Worker) -> None:
-        worker.idle = False
-        if self._stacks:
-            worker.send({"runs": self._stacks.pop(0)})
-        else:
-            worker.dismiss()
-
-    def _stop(self) -> None:
-        """Let the workers commit what they finished."""
-        for worker in self.workers:
-            worker.stop()
-        while not all(worker.ended for worker in self.workers):
-            worker, message = self._inbox.get()
-            with contextlib.suppress(CatalogError):
-                self._take(worker, message)
-
-    def _take(self, worker: _Worker, message: Message | None) -> None:
+    def take(self, message: Message) -> None:
         """Account for one message."""
-        if message is None:
-            if not worker.ended and worker.process.returncode != 0:
-                worker.ended = True
-                raise CatalogError(
-                    f"A worker ended with code {worker.process.returncode}; "
-                    f"{self._summary.trained} runs are committed. Run the command "
-                    "again to train the rest; if memory ran out, lower --memory."
-                )
-            worker.ended = True
-        elif "error" in message:
-            raise CatalogError(message["error"])
-        elif "ready" in message:
-            worker.idle = True
-        elif "steps" in message:
+        if "steps" in message:
             self._steps += message["steps"]
             if self._bar is not None:
                 self._bar.update(self._steps / self._per_model)
         elif "committed" in message:
-            self._summary.trained += message["committed"]
-            self._summary.checkpoints = round(self._summary.trained * self._per_run)
-        elif "diverged" in message:
-            self._summary.diverged += message["diverged"]
-            worker.idle = True
+            self.summary.trained += message["committed"]
+            self.summary.checkpoints = round(self.summary.trained * self._per_run)
+        elif "done" in message:
+            self.summary.diverged += message["diverged"]
+
+    def committed(self) -> str:
+        """How much is safe."""
+        return f"{self.summary.trained} runs are committed"
+
+    def close(self) -> None:
+        """Show the end of the bar."""
+        if self._bar is not None:
+            self._bar.close(self._steps / self._per_model)

@@ -1,18 +1,13 @@
 """A training process: takes stacks as JSON lines, commits its own shards.
 
 Run by `zoo.train` as ``python -m zoo.worker``. Reads one job per line from stdin and
-writes one message per line to stdout; no pickle crosses the boundary. A worker that is
-killed loses the stack in progress and those not yet committed, nothing else; when its
-parent dies, its next message fails and it stops.
+writes one message per line to stdout.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from catalog import CatalogError, Population, Writer
+from catalog import Population, Writer
 from catalog import open as open_catalog
-from catalog.extras import advice
 from zoo.memory import stack_memory
 from zoo.parents import Parents, read_parents
 from zoo.process import tune_process
 from zoo.recipe import Recipe, recipe_from, spread
 from zoo.result import tables
 from zoo.run import Run
-from zoo.stack import Stack, plan
+from zoo.serving import Line, StopRequest, chosen_device, serve_parent
+from zoo.stack import Stack, fitting_batch, plan
 from zoo.task import Data, load_task
 from zoo.training import Stopped, train_stack
 
@@ -92,27 +87,24 @@ def train_into(
     device: torch.device,
     parents: Parents,
     progress: Callable[[int], None],
+    memory: int | None = None,
 ) -> int:
-    """Train one stack and hand it to the shards; returns how many runs diverged."""
+    """Train one stack and hand it to the shards; returns how many runs diverged.
+
+    With ``memory`` (bytes), batches that do not fit it are accumulated in parts.
+    """
     start = {key: parent.weights for key, parent in parents.items()}
-    trained = train_stack(stack, data, device, start=start, progress=progress)
+    micro = memory and fitting_batch(stack.runs[0], stack.architecture, memory)
+    trained = train_stack(
+        stack, data, device, start=start, progress=progress, micro_batch=micro or None
+    )
     threads = torch.get_num_threads()
     version = f"torch {torch.__version__}"
     engine = f"{device.type}, {threads} threads, {version}, stack of {len(stack)}"
+    if micro:
+        engine += f", batches accumulated in parts of {micro}"
     shards.add(tables(trained, data, engine, parents))
     return int((trained.diverged >= 0).sum())
-
-
-class _Line:
-    """Messages to the parent."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def send(self, **message: Any) -> None:
-        """Write one message."""
-        self._out.write(json.dumps(message) + "\n")
-        self._out.flush()
 
 
 def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[str, Any]:
@@ -127,36 +119,17 @@ def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[st
     known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
     todo = [run for run in runs if run.run_id(data.fingerprint) not in known]
     nets, workers = setup["nets"], setup["workers"]
-    if nets is None and _device(setup["device"]).type != "cpu":
+    if nets is None and chosen_device(setup["device"]).type != "cpu":
         nets, workers = max(len(todo), 1), 1
     stacks = plan(todo, data, setup["memory"], nets=nets, workers=workers)
     listed = [[run.config() for run in stack.runs] for stack in stacks]
     return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CatalogError(f"--device {name!r} cannot be used: {reason}") from error
-    return device
-
-
-def _serve(jobs: TextIO, line: _Line) -> None:
-    stopping = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _serve(jobs: TextIO, line: Line) -> None:
+    request = StopRequest()
     setup = json.loads(jobs.readline())
-    device = _device(setup["device"])
+    device = chosen_device(setup["device"])
     tune_process(setup["threads"])
     recipe = recipe_from(setup["recipe"])
     directory = None if setup["data"] is None else Path(setup["data"])
@@ -176,7 +149,7 @@ def _serve(jobs: TextIO, line: _Line) -> None:
 
         def progress(steps: int) -> None:
             line.send(steps=steps * size)
-            if stopping:
+            if request.made:
                 raise Stopped
 
         try:
@@ -185,32 +158,14 @@ def _serve(jobs: TextIO, line: _Line) -> None:
                 stack = Stack(tuple(Run.from_config(run) for run in job["runs"]))
                 size = len(stack)
                 parents = read_parents(setup["catalog"], stack)
-                diverged = train_into(shards, stack, data, device, parents, progress)
-                line.send(diverged=diverged)
+                diverged = train_into(
+                    shards, stack, data, device, parents, progress, setup["memory"]
+                )
+                line.send(done=True, diverged=diverged)
         except Stopped:
             pass
         shards.flush()
 
 
-def main() -> int:
-    """Serve one parent; 1 if the world is wrong."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    line = _Line(out)
-    try:
-        _serve(sys.stdin, line)
-    except BrokenPipeError:
-        return 1
-    except ModuleNotFoundError as error:
-        line.send(error=advice(error) or str(error))
-        return 1
-    except (CatalogError, ValueError, MemoryError, OSError) as error:
-        line.send(error=str(error) or type(error).__name__)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # everything is closed; taking torch apart would take seconds
+    serve_parent(_serve)

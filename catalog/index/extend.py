@@ -53,9 +53,17 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
         if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
             return False
     points = "checkpoints" if "checkpoints" in tables else "_checkpoints"
-    names = ({*map(spelling, _types(connection, t))} for t in ("runs", points))
-    if set.intersection(*names) != {b"run_id"}:
+
+    def names_of(table: str) -> set[bytes]:
+        return {*map(spelling, _types(connection, table))}
+
+    if names_of("runs") & names_of(points) != {b"run_id"}:
         return False
+    if "models" not in tables:
+        # The view would have two columns of one name, as it has no table to compare.
+        came = {*names_of("_runs"), *names_of("_checkpoints")} - {b"run_id", b"step"}
+        if came & names_of("pz_newest"):
+            return False
     for known in (
         "_runs JOIN runs USING (run_id)",
         "_checkpoints JOIN pz_waiting USING (run_id, step)",

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, make_views, too_large
 from catalog.manifest import Manifest
-from catalog.measures import newest_sql
+from catalog.measures import newest_sql, quoted
 from catalog.metadata import check_size, metadata_paths, parquet_source, with_origin
-from catalog.schema import empty
+from catalog.schema import MEASURES, empty
 
 _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
 """The main file of a shard is the first of these kinds that it has."""
@@ -76,6 +76,7 @@ def build(
         if not in_place:
             keep_waiting(connection)
         newest = newest_sql("measure_rows", columns)
+    newest = _with_documented(connection, newest, columns, source)
     connection.execute(f"CREATE TABLE pz_newest AS {newest}")
     connection.execute("DROP TABLE IF EXISTS measure_rows")
     if not in_place:
@@ -101,6 +102,32 @@ def view_in_place(
     paths = [str(root / file.path) for file in files]
     packed = any(m.content == "pack" for m in manifests)
     make_views(connection, paths, parquet_source, packed=packed)
+
+
+def _with_documented(
+    connection: Connection, newest: str, columns: Sequence[str], checkpoints: str
+) -> str:
+    """The newest measures, after the documented ones, which are null if never measured.
+
+    Documented columns come first, so that one that is measured later keeps its place. A
+    zoo's own column of that name stays as it is: ``models`` has no second one.
+    """
+    own = {
+        spelling(row[0])
+        for table in ("runs", checkpoints)
+        for row in connection.execute(f"DESCRIBE FROM {table}").fetchall()
+    }
+    measured = {spelling(column): f'"{quoted(column)}"' for column in columns}
+    listed = []
+    for column in MEASURES:
+        name = spelling(column.name)
+        if name in measured:
+            listed.append(measured.pop(name))
+        elif name not in own:
+            kind = "VARCHAR" if column.type == pa.string() else "DOUBLE"
+            listed.append(f"NULL::{kind} AS {column.name}")
+    listed += measured.values()
+    return f"SELECT {', '.join(['run_id', 'step', *listed])} FROM ({newest})"
 
 
 def _fill_models(connection: Connection, manifests: Sequence[Manifest]) -> None:

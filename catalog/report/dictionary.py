@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.schema import CHECKPOINTS, RUNS, TABLES
+from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 
 Rows = list[dict[str, Any]]
 
@@ -23,12 +23,19 @@ def columns(catalog: Catalog | None) -> Rows:
         for name, kind in _free(catalog, table, names):
             rows.append(_row(table, name, kind, "-", "came with its zoo"))
     rows.append(_row("models", "*", "-", "-", "runs x checkpoints x newest measures"))
+    measures = {column.name: column for column in MEASURES}
+    if catalog is None:
+        rows += [_row("models", c.name, str(c.type), c.unit, c.meaning) for c in MEASURES]
     runs_columns = {name for name, _ in _free(catalog, "runs", set())}
     checkpoint_columns = {name for name, _ in _free(catalog, "checkpoints", set())}
     for name, kind in _free(
         catalog, "models", documented | runs_columns | checkpoint_columns
     ):
-        rows.append(_row("models", name, kind, "-", "measure, see measures.provenance"))
+        unit, meaning = "-", "measure, see measures.provenance"
+        if name in measures:
+            kind, unit = str(measures[name].type), measures[name].unit
+            meaning = measures[name].meaning
+        rows.append(_row("models", name, kind, unit, meaning))
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.folder import write_outside
+from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
 from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
 from catalog.rows import rows_of
@@ -26,6 +27,9 @@ FROM models GROUP BY zoo ORDER BY zoo"""
 _FIGURES = (
     ("At the last checkpoint", phase_maps),
     ("Test accuracy as training goes on", moving_maps),
+    ("Phases", phase_regions),
+    ("Phases as training goes on", phase_movement),
+    ("Loss landscape", landscape_maps),
     ("How the networks differ", distributions),
     ("By what varies among them", by_column),
     ("Weights of representative networks", weight_histograms),

@@ -16,7 +16,7 @@ import pytest
 import catalog
 from catalog import Catalog, Layout
 from catalog.console import main, print_json, print_table
-from catalog.schema import CHECKPOINTS, RUNS, TABLES
+from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 
 VERBS = sorted(point.name for point in entry_points(group="phasezoo.verbs"))
 READING = ["sql", "show", "schema", "verify"]
@@ -239,7 +239,12 @@ def test_schema_documents_every_column_with_and_without_a_catalogue(
 ) -> None:
     _, out, _ = phasezoo("schema", "--catalog", tmp_path / "none", "--json")
     bare = {(row["view"], row["column"]) for row in json.loads(out)}
-    assert bare == {(v, c.name) for v, cs in TABLES.items() for c in cs} | {("models", "*")}
+    documented_measures = {("models", c.name) for c in MEASURES}
+    assert bare == {
+        *((v, c.name) for v, cs in TABLES.items() for c in cs),
+        ("models", "*"),
+        *documented_measures,
+    }
     _, out, _ = phasezoo("schema", "--catalog", named.root, "--json")
     rows = json.loads(out)
     added = {(row["view"], row["column"]) for row in rows} - bare

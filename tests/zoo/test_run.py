@@ -31,6 +31,7 @@ OTHER = {
     "steps": 11, "checkpoints": (0, 5, 10), "optimizer": "adam", "schedule": "cosine",
     "transform": "rot90", "classes": (1, 0), "label_map": (1, 0), "cell": "a",
     "init_from": ("f00", 3), "load_axis": "lr", "temperature_axis": "lr",
+    "augment": "crop",
 }  # fmt: skip
 
 
@@ -47,6 +48,12 @@ def test_every_field_is_part_of_the_identity(field):
     if value is None:
         value = (getattr(RUN, field) or 0) + (1 if field != "momentum" else -0.5)
     assert replace(RUN, **{field: value}).run_id("data") != RUN.run_id("data")
+
+
+def test_fields_that_came_later_leave_the_identity_of_runs_that_do_not_use_them():
+    assert RUN.run_id("data") == "adb3eab02d988129f6a50db5c069234c"
+    assert "beta" in replace(RUN, beta=2).config()
+    assert {"beta", "augment"}.isdisjoint(RUN.config())
 
 
 def test_whole_and_real_numbers_are_one_configuration():

@@ -23,7 +23,7 @@ OWN = {
     "train_samples": 50, "classes": (5, 4, 3, 2, 1, 0), "label_map": (1, 0, 2, 3, 4, 5),
     "transform": "rot90", "init_from": ("a", 1), "train_evaluated": 9, "zoo": "other",
     "width": 3, "load_axis": "a", "load": 1.0, "temperature_axis": "a",
-    "temperature": 1.0, "cell": "a",
+    "temperature": 1.0, "cell": "a", "augment": "crop", "beta": 1.0,
 }  # fmt: skip
 RUNS = st.lists(
     st.tuples(

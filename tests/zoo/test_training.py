@@ -303,3 +303,18 @@ def test_training_means_the_same_for_ever(blobs, make_run, fit):
     assert first.tolist() == GOLDEN[:3]
     assert [*last.tolist(), loss(trained)] == pytest.approx(GOLDEN[3:], rel=1e-4)
     assert SEMANTICS == 1
+
+
+@pytest.mark.parametrize("parts", [3, 5, 8])
+def test_accumulated_batches_leave_size_schedule_and_loss(blobs, make_run, fit, parts):
+    run = make_run(batch_size=8, schedule="one_cycle", momentum=0.9, weight_decay=1e-3)
+    whole = fit(blobs, run, replace(run, seed=1))
+    pieces = fit(blobs, run, replace(run, seed=1), micro_batch=parts)
+    for one, other in zip(whole.checkpoints, pieces.checkpoints, strict=True):
+        assert one.step == other.step
+        np.testing.assert_allclose(one.weights, other.weights, rtol=1e-3, atol=1e-5)
+        for split in one.scores:
+            np.testing.assert_allclose(
+                one.scores[split].loss, other.scores[split].loss, rtol=1e-3
+            )
+    assert whole.stack == pieces.stack  # batch size, steps and schedule as asked for

@@ -41,18 +41,37 @@ class _Cells(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None]:
-        p, h, w, seen_h, seen_w = ctx.info
-        n, c4, high, wide, b = g.shape
-        g = g.view(n, c4 // 4, 2, 2, high, wide, b).permute(0, 1, 4, 2, 5, 3, 6)
-        out = g.new_empty(g.shape)
-        for column in range(2):  # two copies with long inner loops, not one with short
-            out[:, :, :, :, :, column] = g[:, :, :, :, :, column]
-        g = out.view(n, c4 // 4, 2 * high, 2 * wide, b)
-        if (2 * high, 2 * wide) != (h, w):
-            g = g[:, :, p : p + seen_h, p : p + seen_w]
-            if (seen_h, seen_w) != (h, w):
-                g = functional.pad(g, (0, 0, 0, w - seen_w, 0, h - seen_h))
-        return batch_second(g), None, None, None
+        if torch.is_grad_enabled():
+            return _FromCells.apply(g, *ctx.info), None, None, None
+        return _from_cells(g, *ctx.info), None, None, None
+
+
+def _from_cells(g: Tensor, p: int, h: int, w: int, seen_h: int, seen_w: int) -> Tensor:
+    """The adjoint of `_Cells`: ``(n, 4c, H, W, b)`` as ``(n, b, c, h, w)``."""
+    n, c4, high, wide, b = g.shape
+    g = g.reshape(n, c4 // 4, 2, 2, high, wide, b).permute(0, 1, 4, 2, 5, 3, 6)
+    out = g.new_empty(g.shape)
+    for column in range(2):  # two copies with long inner loops, not one with short
+        out[:, :, :, :, :, column] = g[:, :, :, :, :, column]
+    g = out.view(n, c4 // 4, 2 * high, 2 * wide, b)
+    if (2 * high, 2 * wide) != (h, w):
+        g = g[:, :, p : p + seen_h, p : p + seen_w]
+        if (seen_h, seen_w) != (h, w):
+            g = functional.pad(g, (0, 0, 0, w - seen_w, 0, h - seen_h))
+    return batch_second(g)
+
+
+class _FromCells(Function):
+    """`_from_cells`, whose gradient is `_Cells` again."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, p: int, h: int, w: int, *seen: int) -> Tensor:
+        ctx.info = p, *g.shape[2:4]
+        return _from_cells(g, p, h, w, *seen)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        return _Cells.apply(v, *ctx.info), None, None, None, None, None
 
 
 @cache
@@ -115,18 +134,50 @@ class _SlabPool(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
         below, right = ctx.saved_tensors
-        route = torch.ops.aten.threshold_backward.grad_input
-        n, _, o, high, wide = g.shape
+        n, b, o, high, wide = g.shape
         g = batch_last(g)
         bias = g.view(n, o, -1).sum(2)
-        g = g.view(n, -1)
-        half = g.new_empty(n, 2, g.shape[1])
-        route(g, below, 0.0, grad_input=half[:, 1])
-        torch.sub(g, half[:, 1], out=half[:, 0])
-        out = g.new_empty(n, 2, 2, g.shape[1])
-        route(half, right, 0.0, grad_input=out[:, :, 1])
-        torch.sub(half, out[:, :, 1], out=out[:, :, 0])
-        return out.view(n, 4 * o, high, wide, -1), bias
+        if torch.is_grad_enabled():
+            out = _Route.apply(g.view(n, -1), below, right)
+        else:
+            out = _route(g.view(n, -1), below, right)
+        return out.view(n, 4 * o, high, wide, b), bias
+
+
+def _route(g: Tensor, below: Tensor, right: Tensor) -> Tensor:
+    """Gradients ``(n, m)`` of maxima as ``(n, 2, 2, m)``: each to where it was."""
+    route = torch.ops.aten.threshold_backward.grad_input
+    n, m = g.shape
+    half = g.new_empty(n, 2, m)
+    route(g, below, 0.0, grad_input=half[:, 1])
+    torch.sub(g, half[:, 1], out=half[:, 0])
+    out = g.new_empty(n, 2, 2, m)
+    route(half, right, 0.0, grad_input=out[:, :, 1])
+    torch.sub(half, out[:, :, 1], out=out[:, :, 0])
+    return out
+
+
+class _Route(Function):
+    """`_route`; where the maxima are has no derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, below: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(below, right)
+        return _route(g, below, right)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:
+        below, right = ctx.saved_tensors
+        v = v.reshape(len(v), 2, 2, -1)
+        half = _chosen(v[:, :, 0], v[:, :, 1], right)
+        return _chosen(half[:, 0], half[:, 1], below), None, None
+
+
+def _chosen(first: Tensor, second: Tensor, difference: Tensor) -> Tensor:
+    """``second`` where the difference is positive, else ``first``; without a mask."""
+    route = torch.ops.aten.threshold_backward
+    left: Tensor = first - route(first, difference, 0.0)
+    return left + route(second, difference, 0.0)
 
 
 def conv2d_max_pool2d(x: Tensor, w: Tensor, bias: Tensor, padding: int = 0) -> Tensor:

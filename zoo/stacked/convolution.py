@@ -53,7 +53,11 @@ def from_patches(g: Tensor, shape: torch.Size, high: int, wide: int, stride: int
 
 
 class Convolution(Function):
-    """``x (n, c, h, w, b)``, ``w (n, o, c, kh, kw)``, bias ``(n, o)`` or None."""
+    """``x (n, c, h, w, b)``, ``w (n, o, c, kh, kw)``, bias ``(n, o)`` or None.
+
+    Its gradients are `_IntoImages` and `_IntoKernels`, and the gradients of those are
+    the other two: so it can be differentiated any number of times.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
@@ -62,7 +66,7 @@ class Convolution(Function):
         rows = (x.shape[2] - high) // stride + 1
         columns = (x.shape[3] - wide) // stride + 1
         seen = patches(x, high, wide, stride)
-        ctx.save_for_backward(seen, w)
+        ctx.save_for_backward(seen, w, x)
         ctx.stride, ctx.x_shape = stride, x.shape
         kernels = w.reshape(n, o, -1)
         if bias is None:
@@ -74,16 +78,75 @@ class Convolution(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         """Gradients of images, kernels and bias."""
-        seen, w = ctx.saved_tensors
-        n, o, _, high, wide = w.shape
-        g = g.reshape(n, o, -1)
+        seen, w, x = ctx.saved_tensors
         into = over = None
+        if torch.is_grad_enabled():
+            if ctx.needs_input_grad[0]:
+                into = _IntoImages.apply(g, w, ctx.x_shape, ctx.stride)
+            if ctx.needs_input_grad[2]:
+                over = g.sum((2, 3, 4))
+            return into, _IntoKernels.apply(g, x, seen, w.shape, ctx.stride), over, None
         if ctx.needs_input_grad[0]:
-            back = torch.bmm(w.reshape(n, o, -1).mT, g)
-            into = from_patches(back, ctx.x_shape, high, wide, ctx.stride)
+            into = _into_images(g, w, ctx.x_shape, ctx.stride)
         if ctx.needs_input_grad[2]:
-            over = g.sum(2)
-        return into, bmm(g, seen.mT).reshape(w.shape), over, None
+            over = g.reshape(*w.shape[:2], -1).sum(2)
+        return into, _into_kernels(g, seen, w.shape), over, None
+
+
+def _into_images(g: Tensor, w: Tensor, shape: torch.Size, stride: int) -> Tensor:
+    """Gradient of the images from that of the outputs."""
+    n, o, _, high, wide = w.shape
+    back = torch.bmm(w.reshape(n, o, -1).mT, g.reshape(n, o, -1))
+    return from_patches(back, shape, high, wide, stride)
+
+
+def _into_kernels(g: Tensor, seen: Tensor, shape: torch.Size) -> Tensor:
+    """Gradient of the kernels from that of the outputs and the images' patches."""
+    return bmm(g.reshape(*shape[:2], -1), seen.mT).reshape(shape)
+
+
+class _IntoImages(Function):
+    """`_into_images` as a function of outputs' gradient and kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, stride: int) -> Tensor:
+        ctx.save_for_backward(g, w)
+        ctx.stride = stride
+        return _into_images(g, w, shape, stride)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        g, w = ctx.saved_tensors
+        v = v.contiguous()
+        out = Convolution.apply(v, w, None, ctx.stride)
+        seen = patches(v.detach(), w.shape[3], w.shape[4], ctx.stride)
+        return out, _IntoKernels.apply(g, v, seen, w.shape, ctx.stride), None, None
+
+
+class _IntoKernels(Function):
+    """`_into_kernels` as a function of outputs' gradient and images."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, g: Tensor, x: Tensor, seen: Tensor, shape: torch.Size, stride: int
+    ) -> Tensor:
+        ctx.save_for_backward(g, x, seen)
+        ctx.stride = stride
+        return _into_kernels(g, seen, shape)
+
+    @staticmethod
+    def backward(
+        ctx: Any, v: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        g, x, seen = ctx.saved_tensors
+        out = into = None
+        if ctx.needs_input_grad[0] and torch.is_grad_enabled():
+            out = Convolution.apply(x, v, None, ctx.stride)
+        elif ctx.needs_input_grad[0]:  # the same product; the patches are at hand
+            out = torch.bmm(v.reshape(*v.shape[:2], -1), seen).view(g.shape)
+        if ctx.needs_input_grad[1]:
+            into = _IntoImages.apply(g, v, x.shape, ctx.stride)
+        return out, into, None, None, None
 
 
 class _Pad(Function):

@@ -41,12 +41,77 @@ class _Linear(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, w = ctx.saved_tensors
-        into = None
-        if ctx.needs_input_grad[0]:
-            # In x's own memory layout: mixed layouts make the passes after it slow.
-            rows = x.stride(2) == 1
-            into = torch.bmm(g, w) if rows else torch.bmm(w.mT, g.mT).mT
-        return into, bmm(g.mT, x), g.sum(1)
+        if torch.is_grad_enabled():
+            found: tuple[Tensor | None, Tensor, Tensor] = _LinearGradient.apply(
+                g, x, w, ctx.needs_input_grad[0]
+            )
+            return found
+        into = _into_inputs(g, w, x) if ctx.needs_input_grad[0] else None
+        return into, _into_weights(g, x), g.sum(1)
+
+
+def _into_inputs(g: Tensor, w: Tensor, x: Tensor) -> Tensor:
+    """Gradient of the inputs x from that of the outputs."""
+    # In x's own memory layout: mixed layouts make the passes after it slow.
+    return torch.bmm(g, w) if x.stride(2) == 1 else torch.bmm(w.mT, g.mT).mT
+
+
+def _into_weights(g: Tensor, x: Tensor) -> Tensor:
+    """Gradient of the weights."""
+    n, batch, outputs = g.shape
+    if n > 1 and x.stride(0) == 0 and g.mT.is_contiguous():
+        # All networks see the same: one large product, not many small ones.
+        return torch.mm(g.mT.reshape(n * outputs, batch), x[0]).view(n, outputs, -1)
+    return bmm(g.mT, x)
+
+
+def _products(x: Tensor, w: Tensor, like: Tensor, plus: Tensor | None) -> Tensor:
+    """``x w^T``, plus what is given, in the memory layout of ``like``."""
+    rows = like.stride(2) == 1
+    if plus is None and not rows and len(x) > 1 and x.stride(0) == 0:
+        return torch.mm(w.reshape(-1, w.shape[2]), x[0].mT).view(*w.shape[:2], -1).mT
+    if plus is None:
+        return torch.bmm(x, w.mT) if rows else torch.bmm(w, x.mT).mT
+    if rows:
+        return torch.baddbmm(plus, x, w.mT)
+    return torch.baddbmm(plus.mT, w, x.mT).mT
+
+
+class _LinearGradient(Function):
+    """The gradients of `_Linear` as a function of outputs' gradient, inputs, weights.
+
+    Made of products that torch can differentiate further.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, g: Tensor, x: Tensor, w: Tensor, inputs: bool
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        ctx.save_for_backward(g, x, w)
+        ctx.set_materialize_grads(False)
+        into = _into_inputs(g, w, x) if inputs else None
+        return into, _into_weights(g, x), g.sum(1)
+
+    @staticmethod
+    def backward(
+        ctx: Any, u: Tensor | None, v: Tensor | None, b: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        """From cotangents of the three gradients."""
+        g, x, w = ctx.saved_tensors
+        back = None
+        if v is not None:
+            back = _products(x, v, g, None)
+        if u is not None:
+            back = _products(u, w, g, back)
+        if b is not None:
+            moved = b.unsqueeze(1)
+            back = moved.expand(g.shape) if back is None else back + moved
+        into = over = None
+        if v is not None and ctx.needs_input_grad[1]:
+            into = _into_inputs(g, v, x)
+        if u is not None and ctx.needs_input_grad[2]:
+            over = _into_weights(g, u)
+        return back, into, over, None
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:

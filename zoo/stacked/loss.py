@@ -16,13 +16,17 @@ class _CrossEntropy(Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         logp = torch.log_softmax(logits.permute(2, 0, 1).contiguous(), 0)
         targets = targets.unsqueeze(0)
-        ctx.save_for_backward(logp, targets)
+        ctx.save_for_backward(logp, targets, logits)
         return logp.gather(0, targets).sum((0, 2)).mul_(-1 / targets.shape[2])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        logp, targets = ctx.saved_tensors
+        logp, targets, logits = ctx.saved_tensors
         share = (g / targets.shape[2]).view(1, -1, 1)
+        if torch.is_grad_enabled():  # for second derivatives, from the logits again
+            p = torch.softmax(logits.permute(2, 0, 1).contiguous(), 0)
+            hit = torch.zeros_like(p).scatter_(0, targets, 1.0)
+            return ((p - hit) * share).permute(1, 2, 0), None
         out = logp.exp()
         minus = out.new_full((1, 1, 1), -1.0).expand(targets.shape)
         out.scatter_add_(0, targets, minus)

@@ -18,7 +18,8 @@ class _ReLU(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Tensor:
-        (y,) = ctx.saved_tensors
+        # Detached: the derivative has none of its own, and nothing need look for it.
+        y = ctx.saved_tensors[0].detach()
         out: Tensor = torch.ops.aten.threshold_backward(g, y, 0.0)
         return out
 

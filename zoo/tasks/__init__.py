@@ -2,7 +2,14 @@
 
 from zoo.tasks.cifar10 import cifar10 as cifar10
 from zoo.tasks.cifar10_jpeg import cifar10_jpeg as cifar10_jpeg
+from zoo.tasks.cifar100 import cifar100 as cifar100
+from zoo.tasks.convection import convection as convection
 from zoo.tasks.digits import digits as digits
 from zoo.tasks.fashion_mnist import fashion_mnist as fashion_mnist
+from zoo.tasks.fashion_mnist_16 import fashion_mnist_16 as fashion_mnist_16
 from zoo.tasks.mnist import mnist as mnist
+from zoo.tasks.openwebtext import openwebtext as openwebtext
+from zoo.tasks.svhn import svhn as svhn
+from zoo.tasks.text import text as text
+from zoo.tasks.tiny_imagenet import tiny_imagenet as tiny_imagenet
 from zoo.tasks.usps import usps as usps

@@ -1,0 +1,368 @@
+"""Figures about the phases of one zoo: landscape metrics, regions, how they move.
+
+The figures come from the columns of `models` alone. Like those of
+`catalog.report.pictures`, the functions return a matplotlib figure, or None where the zoo
+has nothing to draw.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from catalog.catalog import Catalog
+from catalog.dtypes import Array
+from catalog.rows import Rows, rows_of
+
+COLOURS = {
+    "I": "#8c2d04",
+    "II": "#ec7014",
+    "III": "#6a51a3",
+    "IV-A": "#74a9cf",
+    "IV-B": "#238b45",
+}
+"""Warm is under-fitted, violet under-sized, blue over-fitted, green generalises."""
+
+NAMES = {
+    "I": "under-fitted, under-sized",
+    "II": "under-fitted",
+    "III": "under-sized",
+    "IV-A": "over-fitted",
+    "IV-B": "generalising",
+}
+
+UNMEASURED = "0.82"
+"""Grey of a cell without a phase."""
+
+DOUBTED = "phase_stability < 0.9 OR abs(phase_distance) < 0.5"
+"""Which cells are hatched: resampled seeds disagree, or a boundary is near."""
+
+MOST_STEPS = 6
+"""Small maps in the row over training."""
+
+MAPS = (
+    ("train_loss", "training loss (nats, log)", "viridis_r"),
+    ("test_accuracy", "test accuracy", "viridis"),
+    ("hessian_trace", "log10 Hessian trace", "magma_r"),
+    ("hessian_top_eig", "log10 top eigenvalue", "magma_r"),
+    ("mode_connectivity", "mode connectivity (share of error)", "RdBu"),
+    ("logit_cka", "CKA between seeds", "cividis"),
+)
+"""Column, title and colours of each map; a negative curvature is marked, not drawn."""
+
+_HATCH: dict[str, Any] = {"linewidth": 0, "edgecolor": (1, 1, 1, 0.55)}
+_LOGARITHMIC = ("train_loss", "hessian_trace", "hessian_top_eig")
+_LANDSCAPE = ("hessian_trace", "hessian_top_eig", "mode_connectivity", "logit_cka")
+
+_CELLS = """
+SELECT load, temperature, moment, avg(epoch) AS epoch, {columns},
+    count(phase) AS labelled,
+    mode(phase) FILTER (phase <> 'unmeasured') AS phase,
+    bool_or(({doubted}) AND phase <> 'unmeasured') AS doubted
+FROM (SELECT *, CASE WHEN steps > 0 THEN round(step / steps, 4) ELSE step END AS moment,
+    step = max(step) OVER (PARTITION BY run_id) AS last FROM models WHERE zoo = :zoo)
+WHERE {where} AND load IS NOT NULL AND temperature IS NOT NULL
+GROUP BY load, temperature, moment ORDER BY load, temperature, moment"""
+
+
+def landscape_maps(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
+    """Heat maps of every landscape metric, of loss and accuracy; means over seeds.
+
+    Parameters
+    ----------
+    step : int, optional
+        Default the last checkpoint of each run.
+    """
+    rows = _cells(catalog, zoo, _at(step))
+    known = _measured(rows)
+    if not any(name in _LANDSCAPE for name, _, _ in known):
+        return None
+    figure, axes = _figure(len(known), 3, 3.7, 3.1)
+    _draw_metrics(axes, rows, known)
+    _name_axes(catalog, zoo, axes[: len(known)])
+    return figure
+
+
+def phase_regions(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
+    """The phases over the grid, with boundaries, doubts and unmeasured cells."""
+    rows = _cells(catalog, zoo, _at(step))
+    if not any(row["labelled"] for row in rows):
+        return None
+    figure, axes = _figure(1, 1, 6.6, 4.4)
+    _draw_phases(axes[0], rows)
+    _name_axes(catalog, zoo, axes)
+    _legend(axes[0], [r["phase"] for r in rows if r["labelled"]], doubted=True)
+    return figure
+
+
+def phase_movement(catalog: Catalog, zoo: str) -> Any:
+    """Small maps of the phases at several checkpoints, and the shares of all of them."""
+    rows = [r for r in _cells(catalog, zoo, "true") if r["labelled"]]
+    times = sorted({row["moment"] for row in rows})
+    if len(times) < 2:
+        return None
+    picked = np.unique(np.linspace(0, len(times) - 1, MOST_STEPS).round().astype(int))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.1 * len(picked), 4.7), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.1))[:, 0]
+    axes = upper.subplots(1, len(picked), squeeze=False)[0]
+    for ax, i in zip(axes, picked, strict=True):
+        _draw_phases(ax, [r for r in rows if r["moment"] == times[i]], numerals=7)
+        ax.set_title(_when(times[i]), fontsize=8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    _draw_shares(lower.subplots(), rows, times)
+    return figure
+
+
+def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
+    """Everything on one page: the regions, the metrics behind them, the movement."""
+    rows = _cells(catalog, zoo, _at(step))
+    if not any(row["labelled"] for row in rows):
+        return None
+    known = _measured(rows)
+    every = [r for r in _cells(catalog, zoo, "true") if r["labelled"]]
+    times = sorted({row["moment"] for row in every})
+    from matplotlib.figure import Figure
+
+    lines = -(-len(known) // 3)
+    high = [4.2, 2.9 * lines] + ([2.6] if len(times) > 1 else [])
+    figure = Figure(figsize=(11, sum(high)), layout="constrained")
+    parts = figure.subfigures(len(high), 1, squeeze=False, height_ratios=high)[:, 0]
+    top = parts[0].subplots()
+    _draw_phases(top, rows)
+    _legend(top, [r["phase"] for r in rows if r["labelled"]], doubted=True)
+    parts[0].suptitle(f"Phases of {zoo}", fontsize=11)
+    axes = list(parts[1].subplots(lines, 3, squeeze=False).flat)
+    _draw_metrics(axes, rows, known)
+    for ax in axes[len(known) :]:
+        ax.set_axis_off()
+    _name_axes(catalog, zoo, [top, *axes[: len(known)]])
+    if len(times) > 1:
+        _draw_shares(parts[2].subplots(), every, times)
+    return figure
+
+
+def _at(step: int | None) -> str:
+    return "last" if step is None else f"step = {step}"
+
+
+def _when(time: float) -> str:
+    return f"after {time:.1%}" if time <= 1 else f"step {time:,.0f}"
+
+
+def _cells(catalog: Catalog, zoo: str, where: str) -> Rows:
+    known = set(catalog.sql("FROM models").columns)
+    columns = [
+        f"avg({name}) FILTER (isfinite({name})) AS {name}"
+        if name in known
+        else f"NULL::DOUBLE AS {name}"
+        for name, _, _ in MAPS
+    ]
+    query = _CELLS.format(columns=", ".join(columns), where=where, doubted=DOUBTED)
+    return rows_of(catalog, query, zoo=zoo)
+
+
+def _measured(rows: Rows) -> list[tuple[str, str, str]]:
+    return [m for m in MAPS if any(row[m[0]] is not None for row in rows)]
+
+
+def _places(rows: Rows) -> tuple[list[float], list[float]]:
+    return sorted({r["load"] for r in rows}), sorted({r["temperature"] for r in rows})
+
+
+def _grid(rows: Rows, column: str) -> Array:
+    loads, heats = _places(rows)
+    grid = np.full((len(heats), len(loads)), np.nan)
+    for row in rows:
+        if row[column] is not None:
+            at = heats.index(row["temperature"]), loads.index(row["load"])
+            grid[at] = row[column]
+    return grid
+
+
+def _draw_metrics(axes: list[Any], rows: Rows, maps: list[tuple[str, str, str]]) -> None:
+    for ax, (name, title, colours) in zip(axes, maps, strict=False):
+        grid = _grid(rows, name)
+        negative = np.zeros(grid.shape, bool)
+        if name in _LOGARITHMIC:
+            negative = grid <= 0
+            grid = np.log10(np.where(grid > 0, grid, np.nan))
+        low, high = None, None
+        if name == "mode_connectivity" and np.isfinite(grid).any():
+            high = float(np.nanmax(np.abs(grid))) or 1.0
+            low = -high
+        image = ax.imshow(
+            grid, origin="lower", aspect="auto", cmap=colours, vmin=low, vmax=high
+        )
+        ax.set_facecolor(UNMEASURED)
+        for y, x in np.argwhere(negative):
+            ax.text(x, y, "-", ha="center", va="center", fontsize=9, color="#b30000")
+        bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
+        bar.ax.tick_params(labelsize=7)
+        if name == "train_loss":
+            bar.ax.yaxis.set_major_formatter(lambda power, _: f"{10**power:.2g}")
+        if negative.any():
+            title += "\n- : not positive"
+        ax.set_title(title, fontsize=9)
+        _ticks(ax, rows)
+
+
+def _draw_phases(ax: Any, rows: Rows, numerals: int = 13) -> None:
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.patches import Rectangle
+
+    order = list(COLOURS)
+    loads, heats = _places(rows)
+    grid = np.full((len(heats), len(loads)), -1)
+    for row in rows:
+        if row["labelled"]:
+            y, x = heats.index(row["temperature"]), loads.index(row["load"])
+            grid[y, x] = order.index(row["phase"]) if row["phase"] in order else len(order)
+            if row["doubted"] and row["phase"]:
+                ax.add_patch(
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", **_HATCH)
+                )
+    colours = ListedColormap([*COLOURS.values(), UNMEASURED])
+    norm = BoundaryNorm(np.arange(len(order) + 2) - 0.5, len(order) + 1)
+    shown = np.ma.masked_less(grid, 0)
+    ax.imshow(shown, origin="lower", aspect="auto", cmap=colours, norm=norm)
+    for y, x in np.argwhere(grid == len(order)):
+        ax.text(x, y, "x", ha="center", va="center", fontsize=8, color="0.35")
+    _boundaries(ax, grid)
+    for k, name in enumerate(order):
+        for size, (y, x) in _regions(grid == k):
+            if size >= 4 or size == (grid == k).sum():
+                ax.text(
+                    x, y, name, ha="center", va="center", fontsize=numerals,
+                    fontweight="bold", color="white", family="serif",
+                )  # fmt: skip
+    _ticks(ax, rows)
+
+
+def _boundaries(ax: Any, grid: Array) -> None:
+    """Lines between neighbours of different phases."""
+    lines = [
+        ((x + 0.5, x + 0.5), (y - 0.5, y + 0.5))
+        for y, x in np.argwhere(grid[:, 1:] != grid[:, :-1])
+    ]
+    lines += [
+        ((x - 0.5, x + 0.5), (y + 0.5, y + 0.5))
+        for y, x in np.argwhere(grid[1:] != grid[:-1])
+    ]
+    for across, up in lines:
+        ax.plot(across, up, color="black", linewidth=1.6, solid_capstyle="round")
+
+
+def _regions(mask: Array) -> list[tuple[int, tuple[int, int]]]:
+    """Size of each connected region, and the cell of it where a numeral fits best."""
+    left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
+    found = []
+    while left:
+        region, edge = set(), [left.pop()]
+        while edge:
+            y, x = edge.pop()
+            region.add((y, x))
+            near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & left
+            left -= near
+            edge += near
+        middle = np.mean(sorted(region), 0)
+        deepest = _inside(region)
+        place = min(sorted(deepest), key=lambda at: ((np.array(at) - middle) ** 2).sum())
+        found.append((len(region), place))
+    return found
+
+
+def _inside(region: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Cells of a region that stay longest as its edge is taken off again and again."""
+    around = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    while True:
+        rest = {
+            (y, x)
+            for y, x in region
+            if all((y + dy, x + dx) in region for dy, dx in around)
+        }
+        if not rest:
+            return region
+        region = rest
+
+
+def _draw_shares(ax: Any, rows: Rows, times: list[float]) -> None:
+    """Shares of cells per phase over training, stacked."""
+    order = [*COLOURS, None]
+    counts = np.array(
+        [
+            [sum(r["moment"] == t and r["phase"] == name for r in rows) for t in times]
+            for name in order
+        ],
+        float,
+    )
+    shares = counts / counts.sum(0)
+    epochs = [
+        [r["epoch"] for r in rows if r["moment"] == t and r["epoch"] is not None]
+        for t in times
+    ]
+    across = [np.mean(e) for e in epochs] if all(epochs) else times
+    ax.stackplot(across, shares, colors=[*COLOURS.values(), UNMEASURED], linewidth=0)
+    for t in across:
+        ax.axvline(t, color="white", linewidth=0.4, alpha=0.6)
+    ax.set_xlim(across[0], across[-1])
+    ax.set_ylim(0, 1)
+    ax.tick_params(labelsize=7)
+    ax.set_xlabel("epochs" if all(epochs) else "share of training", fontsize=8)
+    ax.set_ylabel("share of cells", fontsize=8)
+    _legend(ax, [r["phase"] for r in rows], doubted=False)
+
+
+def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
+    """Phases that occur; where cells are hatched, with their numbers."""
+    from matplotlib.patches import Patch
+
+    counts = {name: phases.count(name) for name in COLOURS}
+    patches = [
+        Patch(color=COLOURS[name], label=f"{name}  {NAMES[name]}" + (f" ({n})" * doubted))
+        for name, n in counts.items()
+        if n
+    ]
+    if None in phases:
+        number = f" ({phases.count(None)})" * doubted
+        patches.append(Patch(color=UNMEASURED, label=f"x  unmeasured{number}"))
+    if doubted:
+        patches.append(
+            Patch(facecolor="0.55", edgecolor="white", hatch="////", label="in doubt")
+        )
+    ax.legend(
+        handles=patches, fontsize=8, frameon=False, loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+    )  # fmt: skip
+
+
+def _ticks(ax: Any, rows: Rows) -> None:
+    loads, heats = _places(rows)
+    ax.set_xticks(range(len(loads)), [f"{v:g}" for v in loads], rotation=45, fontsize=7)
+    ax.set_yticks(range(len(heats)), [f"{v:g}" for v in heats], fontsize=7)
+
+
+def _name_axes(catalog: Catalog, zoo: str, axes: list[Any]) -> None:
+    query = (
+        "SELECT any_value(load_axis) AS load, any_value(temperature_axis) AS heat "
+        "FROM runs WHERE zoo = :zoo"
+    )
+    names = rows_of(catalog, query, zoo=zoo)[0]
+    for ax in axes:
+        ax.set_xlabel(f"load: {names['load']}", fontsize=8)
+        ax.set_ylabel(f"temperature: {names['heat']}", fontsize=8)
+
+
+def _figure(count: int, across: int, wide: float, high: float) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    across = min(count, across)
+    lines = -(-count // across)
+    figure = Figure(figsize=(wide * across, high * lines), layout="constrained")
+    axes = list(figure.subplots(lines, across, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes

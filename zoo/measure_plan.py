@@ -1,0 +1,178 @@
+"""What is left to measure of a zoo, in jobs, with their cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from catalog import NotFound
+from catalog.catalog import Catalog, arrow_table
+from catalog.errors import closest
+from catalog.names import content_id
+from catalog.rows import literal
+from zoo.architecture import Architecture
+from zoo.batch_gradient import BatchGradient
+from zoo.measured import cell_of, run_of
+from zoo.metric import Metric
+from zoo.objective import Batch, objective_named
+from zoo.run import Run
+from zoo.samples import Batches, view
+from zoo.stack import best_size, build_architecture
+from zoo.stack_weights import StackWeights
+from zoo.task import Data
+from zoo.training import initial_weights
+
+JOBS = 8
+"""Jobs per worker, metric and architecture at least: what an interruption can cost."""
+
+MOST_BYTES = 64 << 20
+"""Weights of a job at most, unless a single cell has more."""
+
+Row = dict[str, Any]
+
+
+def selected(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
+    """Rows of ``models`` with weights.
+
+    Raises
+    ------
+    NotFound
+        If the zoo has none that match.
+    """
+    last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
+    query = f"""SELECT * FROM models WHERE zoo = {literal(zoo)} AND "row" IS NOT NULL
+        AND ({where}) {last} ORDER BY step, run_id"""
+    rows: list[Row] = arrow_table(catalog.sql(query)).to_pylist()
+    if not rows:
+        zoos = [r[0] for r in catalog.sql("SELECT DISTINCT zoo FROM runs").fetchall()]
+        if zoo not in zoos:
+            raise NotFound(f"No zoo {zoo!r} in {catalog.root}. {closest(zoo, zoos)}")
+        raise NotFound(f"No checkpoint of {zoo!r} with weights matches: {where}")
+    return rows
+
+
+def measure_id(metric: Metric, provenance: Mapping[str, Any]) -> str:
+    """The id that `Writer.commit_measures` gives results with this provenance."""
+    return content_id([metric.name, dict(provenance)], 16)
+
+
+def known_keys(catalog: Catalog, metric: Metric, provenance: Mapping[str, Any]) -> set[Any]:
+    """Checkpoints that were measured with these settings, whatever came out."""
+    own = measure_id(metric, provenance)
+    query = f"SELECT run_id, step FROM measures WHERE measure_id = {literal(own)}"
+    return {tuple(row) for row in catalog.sql(query).fetchall()}
+
+
+def jobs_of(
+    metric: Metric, rows: Sequence[Row], known: set[Any], workers: int
+) -> list[Any]:
+    """Lists of keys that are measured together: of one architecture, in whole cells."""
+    groups: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        group = cell_of(row) if metric.paired else f"{row['run_id']} {row['step']}"
+        groups.setdefault(row["arch_id"], {}).setdefault(group, []).append(row)
+    jobs = []
+    for cells in groups.values():
+        left = [
+            cell
+            for cell in cells.values()
+            if any((row["run_id"], row["step"]) not in known for row in cell)
+        ]
+        total = sum(len(cell) for cell in left)
+        each = 4 * int(rows[0]["parameters"] or 1)
+        size = max(1, min(-(-total // (JOBS * workers)), MOST_BYTES // each))
+        size = max(size, min(total, 32))
+        job: list[Any] = []
+        for cell in left:
+            job += [(row["run_id"], row["step"]) for row in cell]
+            if len(job) >= size:
+                jobs.append(job)
+                job = []
+        if job:
+            jobs.append(job)
+    return jobs
+
+
+class Speed:
+    """Seconds per gradient of one network on one sample, measured once a network."""
+
+    def __init__(self, data: Data, device: torch.device) -> None:
+        self._data, self._device = data, device
+        self._known: dict[Architecture, float] = {}
+
+    def seconds(self, run: Run) -> float:
+        """Time of one gradient; of a stack as training would use it."""
+        network = build_architecture(dict(run.architecture))
+        if network not in self._known:
+            self._known[network] = self._measured(run, network)
+        return self._known[network]
+
+    def _measured(self, run: Run, network: Architecture) -> float:
+        from zoo.stack import Stack
+
+        own = Run(
+            run.zoo, run.task, run.architecture, 1, (1,), batch_size=32, beta=run.beta
+        )
+        runs = (own,) * min(8, best_size(own, network))
+        objective = objective_named(self._data.task.objective)
+        views = [view(r, self._data, "train") for r in runs]
+        batches = Batches(self._data, runs, views, self._device)
+        batch = Batch(*batches.empty(), objective.constants(runs, self._device))
+        batches.fill(batch.x, batch.y)
+        start = initial_weights(Stack(runs), {})
+        weights = StackWeights(network.layout, start, self._device)
+        gradient = BatchGradient(network, objective, weights, batch)
+        gradient()
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            gradient()
+            times.append(time.perf_counter() - began)
+        return float(np.median(times)) / (len(runs) * own.batch_size)
+
+
+def plan_measures(
+    catalog: Catalog,
+    rows: Sequence[Row],
+    metrics: Sequence[Metric],
+    data: Data,
+    setup: Mapping[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """Jobs of all metrics with their estimated seconds, as JSON values."""
+    speed, plan = Speed(data, device), []
+    known_of, seconds_of = {}, {}
+    of_key = {(row["run_id"], row["step"]): row for row in rows}
+    for metric in metrics:
+        provenance = provenance_of(metric, setup["seed"], data)
+        known = set() if setup["again"] else known_keys(catalog, metric, provenance)
+        seconds_of[metric.name], jobs = 0.0, jobs_of(metric, rows, known, setup["workers"])
+        for keys in jobs:
+            own = [of_key[key] for key in keys]
+            cells: dict[str, int] = {}
+            for row in own:
+                cells[cell_of(row)] = cells.get(cell_of(row), 0) + 1
+            pairs = sum(n * (n - 1) // 2 for n in cells.values())
+            run = run_of(own[0], setup["task"], setup["architecture"])
+            passes = metric.passes(len(own), pairs, data.samples("train"))
+            cost = passes * speed.seconds(run)
+            seconds_of[metric.name] += cost
+            plan.append({"metric": metric.name, "keys": keys, "seconds": cost})
+        left = sum(len(keys) for keys in jobs)
+        known_of[metric.name] = len(rows) - left
+    plan.sort(key=lambda job: -job["seconds"])
+    return {
+        "checkpoints": len(rows),
+        "known": known_of,
+        "seconds": seconds_of,
+        "jobs": plan,
+    }
+
+
+def provenance_of(metric: Metric, seed: int, data: Data) -> dict[str, Any]:
+    """What decides a metric's values beside the checkpoint."""
+    return {**metric.provenance(), "seed": seed, "data": data.fingerprint}

@@ -1,0 +1,298 @@
+"""Mode connectivity: how the error changes along a curve between two seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.curve import Curves, pair_views
+from zoo.evaluate import Evaluation, Score
+from zoo.metric import Metric
+from zoo.networks import Networks, Progress
+from zoo.pair_means import pair_means
+from zoo.randomness import stream
+from zoo.refresh import refresh
+from zoo.samples import Images, View
+from zoo.stack import best_size, network_bytes
+
+SPLITS = ("train", "test")
+
+ACCELERATOR_BYTES = 4 << 30
+"""What a stack of curves may take where caches do not bound it."""
+
+_MEANING = (
+    "mean of the ends' errors minus the error of the point on the {path} that differs "
+    "most from it, on {split}; negative is a barrier; mean over the cell's other seeds"
+)
+
+
+@dataclass(frozen=True)
+class ModeConnectivity(Metric):
+    """Error along a quadratic Bezier curve between every two seeds of a cell.
+
+    With u the point where abs(e(t) - (e(0) + e(1)) / 2) is largest, the value is
+    (e(0) + e(1)) / 2 - e(u), a fraction of samples: negative where a barrier is between
+    the ends, positive where the curve is better than its ends, about 0 where they are
+    connected. e(t) is the error, 1 - accuracy or relative error, on a fixed sample.
+
+    Parameters
+    ----------
+    steps : int, default=1000
+        Batches per curve.
+    epochs : float, optional
+        Passes over the curve's training data, in place of ``steps``.
+    batch_size : int, default=128
+        Or all samples, if there are fewer.
+    lr : float, default=0.1
+        Before the schedule `zoo.curve.annealed`; one for all cells, so that a zoo over
+        learning rates is not measured with different rulers.
+    momentum : float, default=0.9
+        beta_1 of Adam.
+    optimizer : str, default="sgd"
+        Of the curve, whatever trained the ends.
+    points : int, default=11
+        Evenly spaced t at which errors are taken, ends included; odd, so that the
+        middle is one of them.
+    samples : int, default=5000
+        Of each split, at most.
+    refreshed : int, default=2048
+        Training samples from which the statistics of batch normalisation are estimated
+        anew at every point, the ends included.
+
+    References
+    ----------
+    .. [1] Garipov et al. 2018, arXiv:1802.10026 (the curve); Yang et al. 2021,
+       arXiv:2107.11228 (the value). Differs: a fraction and not percent; 11 points and
+       not 5, between which narrow barriers hide; the learning rate is annealed as in
+       [1], while a published port lets its decay compound; steps and not 10 or 50
+       epochs, which are few steps on small data; errors on the networks' own labels,
+       noisy ones included.
+    """
+
+    name = "mode_connectivity"
+    summary = "error along a trained Bezier curve between the seeds of a cell"
+    columns = (
+        Column(
+            "mode_connectivity",
+            pa.float64(),
+            "fraction",
+            _MEANING.format(path="curve", split="the training split"),
+        ),
+        Column(
+            "mode_connectivity_se",
+            pa.float64(),
+            "fraction",
+            "standard error of mode_connectivity over the network's pairs",
+        ),
+        Column(
+            "mode_connectivity_test",
+            pa.float64(),
+            "fraction",
+            _MEANING.format(path="curve", split="the test split"),
+        ),
+        Column(
+            "mode_connectivity_test_se",
+            pa.float64(),
+            "fraction",
+            "standard error of mode_connectivity_test over the network's pairs",
+        ),
+        Column(
+            "mode_connectivity_loss",
+            pa.float64(),
+            "of the loss",
+            "mode_connectivity with the training loss in place of the error",
+        ),
+        Column(
+            "linear_barrier",
+            pa.float64(),
+            "fraction",
+            _MEANING.format(path="straight line", split="the training split"),
+        ),
+    )
+    paired = True
+
+    steps: int = 1000
+    epochs: float | None = None
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    optimizer: str = "sgd"
+    points: int = 11
+    samples: int = 5000
+    refreshed: int = 2048
+
+    def __post_init__(self) -> None:
+        if self.points < 3 or self.points % 2 == 0:
+            raise ValueError(
+                "The points parameter of ModeConnectivity must be odd and at least 3. "
+                f"Got {self.points!r}."
+            )
+        for name in ("steps", "batch_size", "lr", "samples", "refreshed", "epochs"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(
+                    f"The {name} parameter of ModeConnectivity must be above 0. Got "
+                    f"{value!r}."
+                )
+
+    def measure(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> dict[str, Array]:
+        """Values (n,) by column; NaN where no pair has finite errors all along."""
+        pairs = networks.pairs()
+        measured = [c.name for c in self.columns if not c.name.endswith("_se")]
+        values = {name: np.full(len(pairs), np.nan) for name in measured}
+        done = 0
+        for rows in self._stacks(networks, pairs):
+            curves = Curves(networks, pairs[rows], seed=seed)
+            for name, found in self._values(networks, curves, seed).items():
+                values[name][rows] = found
+            done += len(rows)
+            progress(done / len(pairs))
+        out: dict[str, Array] = {}
+        for name in measured:
+            out[name], error = pair_means(pairs, values[name], len(networks))
+            if f"{name}_se" in (column.name for column in self.columns):
+                out[f"{name}_se"] = error
+        return out
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """Fit and, at a third of a gradient, forward passes; two paths are evaluated."""
+        batch, steps = self._lengths(train_samples)
+        # The test split is taken to be as large as the sample of the training split.
+        seen = 2 * min(self.samples, train_samples) + min(self.refreshed, train_samples)
+        return float(pairs * (steps * batch + 2 * self.points * seen / 3))
+
+    def _lengths(self, samples: int) -> tuple[int, int]:
+        """Batch size and steps of a curve."""
+        batch = min(self.batch_size, samples)
+        if self.epochs is None:
+            return batch, self.steps
+        return batch, max(1, round(self.epochs * (samples // batch)))
+
+    def _stacks(self, networks: Networks, pairs: Array) -> Iterator[Array]:
+        """Rows of pairs that are fitted together: they see equally many samples."""
+        views = pair_views(networks, pairs.tolist(), "train")
+        lengths = np.array([len(seen.index) for seen in views], np.int64)
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            parts = -(-len(rows) // self._most(networks, int(length)))
+            yield from np.array_split(rows, parts)
+
+    def _most(self, networks: Networks, samples: int) -> int:
+        """Curves of one stack."""
+        batch = self._lengths(samples)[0]
+        run = replace(networks.runs[0], batch_size=batch)
+        if networks.device.type == "cpu":
+            return best_size(run, networks.architecture)
+        each = network_bytes(run, networks.architecture, samples)
+        return max(1, ACCELERATOR_BYTES // each)
+
+    def _values(self, networks: Networks, curves: Curves, seed: int) -> dict[str, Array]:
+        """Values (m,) of a stack of curves."""
+        seen = {split: curves.views(split) for split in SPLITS}
+        judges = {
+            split: Evaluation(
+                networks.data,
+                split,
+                curves.runs,
+                [_sample(each, self.samples, f"judged on {split}", seed) for each in views],
+                networks.device,
+            )
+            for split, views in seen.items()
+        }
+        batch, steps = self._lengths(len(seen["train"][0].index))
+        views = [_sample(each, self.refreshed, "refreshed", seed) for each in seen["train"]]
+        statistics = _Inputs(networks, curves, views, batch)
+
+        def along(*splits: str) -> dict[str, tuple[Array, Array]]:
+            """Losses and errors (m, points) by split."""
+            scores: dict[str, list[Score]] = {split: [] for split in splits}
+            for t in np.linspace(0, 1, self.points):
+                curves.move(float(t))
+                refresh(networks.architecture, curves.weights, statistics.batches())
+                for split, found in scores.items():
+                    judge = judges[split]
+                    found.append(judge.score(networks.architecture, curves.weights.tensors))
+            return {
+                split: (
+                    np.stack([score.loss for score in found], 1),
+                    np.stack([score.error for score in found], 1),
+                )
+                for split, found in scores.items()
+            }
+
+        straight = along("train")["train"][1]
+        curves.fit(
+            steps=steps,
+            batch_size=batch,
+            lr=self.lr,
+            momentum=self.momentum,
+            optimizer=self.optimizer,
+        )
+        bent = along(*SPLITS)
+        return {
+            "mode_connectivity": connectivity(bent["train"][1]),
+            "mode_connectivity_test": connectivity(bent["test"][1]),
+            "mode_connectivity_loss": connectivity(bent["train"][0]),
+            "linear_barrier": connectivity(straight),
+        }
+
+
+def connectivity(values: Array) -> Array:
+    """What the ends have on average minus the value farthest from that.
+
+    Parameters
+    ----------
+    values : ndarray of shape (m, points)
+        Errors or losses along m curves, ends included.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        NaN where a value is not finite.
+    """
+    ends = (values[:, :1] + values[:, -1:]) / 2
+    over = np.where(np.isfinite(values), values - ends, 0.0)
+    farthest = np.abs(over).argmax(1)
+    found = -np.take_along_axis(over, farthest[:, None], 1)[:, 0]
+    return np.where(np.isfinite(values).all(1), found, np.nan)
+
+
+class _Inputs:
+    """Training inputs of a stack of curves, in batches of one size."""
+
+    def __init__(
+        self, networks: Networks, curves: Curves, views: list[View], batch: int
+    ) -> None:
+        images = Images(networks.data, "train", curves.runs, networks.device)
+        index = np.stack([seen.index for seen in views]) + np.array(images.start)[:, None]
+        if (index == index[:1]).all():
+            index = index[:1]
+        self._images, self._curves = images, len(curves)
+        self._index = torch.from_numpy(index).to(networks.device)
+        self._batch = min(batch, index.shape[1])
+
+    def batches(self) -> Iterator[Tensor]:
+        """Inputs (m, batch, ...); what does not fill a batch is left out."""
+        whole = self._index.shape[1] // self._batch * self._batch
+        for index in self._index[:, :whole].split(self._batch, 1):
+            x = self._images.gather(index)
+            yield x.expand(self._curves, *x.shape[1:])
+
+
+def _sample(seen: View, count: int, purpose: str, seed: int) -> View:
+    """A fixed random sample; curves that see the same get the same."""
+    order = stream(seed, purpose).permutation(len(seen.index))
+    picks = np.sort(order[:count])
+    return View(seen.index[picks], seen.labels[picks])
+
+
+mode_connectivity = ModeConnectivity()

@@ -1,0 +1,96 @@
+"""How far apart the weights of a cell's seeds are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.metric import Metric
+from zoo.networks import Networks, Progress
+from zoo.pair_means import pair_means
+from zoo.stack_weights import parameter_columns
+
+CHUNK_FLOATS = 1 << 24
+"""Differences that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class WeightDistance(Metric):
+    """Euclidean distance between the parameters of every two seeds of a cell.
+
+    Parameters alone count: buffers, such as the statistics of batch normalisation, are
+    left out. Units are compared as they stand: two networks that differ by a permutation
+    of hidden units are apart.
+
+    The relative distance is divided by the geometric mean of the two norms: about
+    sqrt(2) for independent weights of equal norm, 0 for equal ones.
+    """
+
+    name = "weight_distance"
+    summary = "Euclidean distance between the parameters of the seeds of a cell"
+    columns = (
+        Column(
+            "weight_distance",
+            pa.float64(),
+            "of weights",
+            "Euclidean distance of the parameters, buffers left out; mean over the "
+            "cell's other seeds",
+        ),
+        Column(
+            "weight_distance_se",
+            pa.float64(),
+            "of weights",
+            "standard error of weight_distance over the network's pairs",
+        ),
+        Column(
+            "weight_distance_relative",
+            pa.float64(),
+            "ratio",
+            "distance over the geometric mean of the two norms; mean over the cell's "
+            "other seeds",
+        ),
+        Column(
+            "weight_distance_relative_se",
+            pa.float64(),
+            "ratio",
+            "standard error of weight_distance_relative over the network's pairs",
+        ),
+    )
+    paired = True
+
+    def measure(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> dict[str, Array]:
+        """Values (n,) by column; ``seed`` changes nothing."""
+        pairs = networks.pairs()
+        trained = parameter_columns(networks.architecture.layout)
+        parameters = networks.weights[:, trained].astype(np.float32)
+        distances, relative = np.empty(len(pairs)), np.full(len(pairs), np.nan)
+        size = max(1, CHUNK_FLOATS // max(1, parameters.shape[1]))
+        with np.errstate(invalid="ignore"):  # weights of diverged networks
+            norms = np.sqrt(np.square(parameters, dtype=np.float64).sum(1))
+            for start in range(0, len(pairs), size):
+                i, j = pairs[start : start + size].T
+                apart = parameters[i].astype(np.float64) - parameters[j]
+                distances[start : start + size] = np.sqrt(np.square(apart).sum(1))
+                progress(min(1.0, (start + size) / len(pairs)))
+            means = np.sqrt(norms[pairs[:, 0]] * norms[pairs[:, 1]])
+            np.divide(distances, means, out=relative, where=means > 0)
+        out = {}
+        for name, values in (
+            ("weight_distance", distances),
+            ("weight_distance_relative", relative),
+        ):
+            out[name], out[f"{name}_se"] = pair_means(pairs, values, len(networks))
+        return out
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """No network is run: a pair costs about what one forward pass does."""
+        return pairs / 3
+
+
+weight_distance = WeightDistance()

@@ -1,0 +1,18 @@
+"""Phase labels of the cells of a zoo, from metrics of their networks; no torch needed.
+
+A phase belongs to a (cell, step), not to a network: the seeds of a cell are averaged.
+"""
+
+from zoo.phases.agreement import agreement as agreement
+from zoo.phases.calibration import Calibration as Calibration
+from zoo.phases.calibration import calibrate as calibrate
+from zoo.phases.cells import Cells as Cells
+from zoo.phases.cells import average as average
+from zoo.phases.contiguity import contiguity as contiguity
+from zoo.phases.label import Labels as Labels
+from zoo.phases.label import label_cells as label_cells
+from zoo.phases.rule import PHASES as PHASES
+from zoo.phases.rule import UNMEASURED as UNMEASURED
+from zoo.phases.rule import Cutoff as Cutoff
+from zoo.phases.rule import Cutoffs as Cutoffs
+from zoo.phases.store import label_zoo as label_zoo

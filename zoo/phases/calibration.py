@@ -1,0 +1,260 @@
+"""Cutoffs for one zoo, from anchors that neither test accuracy nor labels know.
+
+One fixed rule does not carry over: other tasks have another chance loss, and CKA depends
+on its inputs (with mixup 0.3 to 0.8 in one published zoo, without 0.7 to 1 in another).
+
+**Train loss.** The anchors are chance, ``log(classes)``, and interpolation. A misclassified
+sample costs at least ``log 2``, so a mean loss L leaves at most the share ``L / log 2`` of
+the train samples wrong; `INTERPOLATION` of them wrong, ``0.01 log 2``, is taken as
+interpolation. The cutoff is where a cell is as near to the one as to the other, in factors:
+their geometric mean. The loss of the zoo's best-fitted cells is reported, but is no anchor:
+it falls for as long as one trains, and the phases would move with it.
+
+**Mode connectivity.** The anchor is no barrier, 0. The cutoff is minus `MARGIN`, or minus
+twice the median standard error of the zoo's cells where that is more: what cannot be
+told from 0 is no barrier. The margin, 2 % of train error, is the convention of Frankle
+et al. 2020 [1]_ for stable networks. It is the convention of other published rules
+too, so that agreement with these is no evidence for it.
+
+**CKA.** The anchors are the same network, 1, and seeds that found unrelated functions: a
+measured reference where one is given, else the lowest level among the zoo's own cells
+with a high loss or a barrier, the mean of the lowest twentieth of them. Representations
+made of a common and an own part, independent and of one spectrum, have as CKA the square
+of the common part's share of the variance; the cutoff is where half of the share that the
+reference leaves open is common: ``((1 + sqrt(reference)) / 2) ** 2``. (The midpoint of
+CKA itself is higher, the geometric mean lower: `sensitivity` says how many cells hang on
+that.) Where no cell has a high loss or a barrier, and no reference is given, the reference
+is 0, the limit for independent representations of infinitely many samples; the result says
+so. A zoo's lowest level is an upper bound of what unrelated networks have, so the cutoff is
+an upper bound too.
+
+References
+----------
+.. [1] Frankle et al., 2020, arXiv:1912.05671.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from catalog import CatalogError
+from catalog.dtypes import Array
+from zoo.phases.cells import Cells
+from zoo.phases.rule import Cutoff, Cutoffs, positions
+
+INTERPOLATION = 0.01
+"""Share of train samples that may be wrong in a network that interpolates."""
+
+MARGIN = 0.02
+"""Fraction of train error below which a barrier is none."""
+
+ERRORS = 2.0
+"""Standard errors of a barrier that can be told from none."""
+
+LOWEST = 0.05
+"""Share of the cells whose mean is called a level."""
+
+SHARE = 0.1
+"""Scale of a cutoff between two anchors, in distances of the anchors."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Cutoffs of a zoo and what it lacks.
+
+    Attributes
+    ----------
+    cutoffs : Cutoffs
+        With the anchors.
+    best_train_loss : float
+        Mean train loss of the best-fitted twentieth of the cells, nats.
+    lacks : tuple of str
+        Sentences: which phases no cell can have, and why.
+    notes : tuple of str
+        Sentences: what was assumed, and whether sharpness follows the train loss.
+    """
+
+    cutoffs: Cutoffs
+    best_train_loss: float
+    lacks: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def calibrate(
+    cells: Cells,
+    *,
+    chance_loss: float | None = None,
+    cka_reference: float | None = None,
+    train_loss: float | None = None,
+    mode_connectivity: float | None = None,
+    logit_cka: float | None = None,
+) -> Calibration:
+    """Find the cutoffs of a zoo.
+
+    Parameters
+    ----------
+    cells : Cells
+        All (cell, step) of the zoo that are measured.
+    chance_loss : float, optional
+        Train loss of a network that knows nothing, nats: ``log(classes)``.
+    cka_reference : float, optional
+        CKA of networks that found unrelated functions, on the same inputs, in [0, 1).
+    train_loss, mode_connectivity, logit_cka : float, optional
+        Cutoffs by hand, in place of those from anchors.
+
+    Raises
+    ------
+    CatalogError
+        If the chance loss is needed and not given, a value is out of its range, or no
+        cell is measured.
+    """
+    _check("chance_loss", chance_loss, INTERPOLATION * np.log(2), np.inf)
+    _check("cka_reference", cka_reference, -1e-9, 1)
+    _check("train_loss", train_loss, 0, np.inf)
+    _check("mode_connectivity", mode_connectivity, -1 - 1e-9, 1)
+    _check("logit_cka", logit_cka, 0, 1 + 1e-9)
+    measured = cells.reason == ""
+    if not measured.any():
+        reasons = ", ".join(sorted(set(cells.reason)))
+        raise CatalogError(f"No cell can be labelled: {reasons}.")
+    loss = _loss_cutoff(chance_loss, train_loss)
+    joined = _connectivity_cutoff(cells, measured, mode_connectivity)
+    anything = Cutoff("logit_cka", 0.5, 1.0, {}, "")
+    above, connected, _ = positions(
+        cells.mean, cells.error, Cutoffs(loss, joined, anything)
+    )
+    apart = measured & ((above < 0) | (connected < 0))
+    cka, notes = _cka_cutoff(cells, apart, cka_reference, logit_cka)
+    cutoffs = Cutoffs(loss, joined, cka)
+    best = float(_level(cells.mean["train_loss"][measured]))
+    lacks = _lacks(cells, measured, cutoffs)
+    return Calibration(cutoffs, best, lacks, (*notes, *_sharpness(cells, measured, above)))
+
+
+def _loss_cutoff(chance: float | None, by_hand: float | None) -> Cutoff:
+    interpolation = INTERPOLATION * float(np.log(2))
+    anchors = {"interpolation": interpolation}
+    scale = np.log(10) / 4
+    if chance is not None:
+        anchors["chance"] = float(chance)
+        scale = SHARE * np.log(chance / interpolation)
+    if by_hand is not None:
+        return Cutoff("train_loss", by_hand, float(scale), anchors, "by hand")
+    if chance is None:
+        raise CatalogError(
+            "The train loss of chance is not known. Say how many classes the task has "
+            "(--classes 10), or the cutoff itself (--train-loss 0.1)."
+        )
+    value, origin = float(np.sqrt(chance * interpolation)), "geometric mean of the anchors"
+    return Cutoff("train_loss", value, float(scale), anchors, origin)
+
+
+def _connectivity_cutoff(cells: Cells, measured: Array, by_hand: float | None) -> Cutoff:
+    errors = cells.error["mode_connectivity"][measured]
+    errors = errors[np.isfinite(errors)]
+    anchors, origin = {"no barrier": 0.0, "margin": -MARGIN}, "the margin"
+    value = -MARGIN
+    if len(errors):
+        anchors["standard error"] = float(np.median(errors))
+        if ERRORS * anchors["standard error"] > MARGIN:
+            value = -ERRORS * anchors["standard error"]
+            origin = f"{ERRORS:g} standard errors of the zoo's cells"
+    if by_hand is not None:
+        value, origin = by_hand, "by hand"
+    return Cutoff("mode_connectivity", value, max(abs(value), MARGIN) / 2, anchors, origin)
+
+
+def _cka_cutoff(
+    cells: Cells, apart: Array, reference: float | None, by_hand: float | None
+) -> tuple[Cutoff, tuple[str, ...]]:
+    notes: tuple[str, ...] = ()
+    known = cells.mean["logit_cka"][apart]
+    known = known[np.isfinite(known)]
+    if reference is not None:
+        what = "measured reference"
+    elif len(known):
+        reference, what = max(float(_level(known)), 0.0), "lowest level of the zoo"
+    else:
+        reference, what = 0.0, "unrelated networks, not measured"
+        if by_hand is None:
+            notes = (
+                "No cell has a high loss or a barrier, so the zoo shows no CKA of "
+                "unrelated networks: IV-A and IV-B are told apart by the limit 0. Give "
+                "a reference (--cka-reference X) or the cutoff (--cka X).",
+            )
+    anchors = {what: reference, "same network": 1.0}
+    value = ((1 + np.sqrt(reference)) / 2) ** 2 if by_hand is None else by_hand
+    origin = "half of the open share is common" if by_hand is None else "by hand"
+    scale = max(SHARE * (1 - reference), 1e-3)
+    return Cutoff("logit_cka", float(value), float(scale), anchors, origin), notes
+
+
+def _level(values: Array) -> Array:
+    """Mean of the lowest twentieth, of one value at least."""
+    count = max(1, round(LOWEST * len(values)))
+    lowest: Array = np.sort(values)[:count].mean()
+    return lowest
+
+
+def _lacks(cells: Cells, measured: Array, cutoffs: Cutoffs) -> tuple[str, ...]:
+    loss, joined, alike = positions(cells.mean, cells.error, cutoffs)
+    found = []
+    seen = cells.mean["train_loss"][measured]
+    cut = f"the cutoff {cutoffs.train_loss.value:.3g}"
+    if (loss[measured] >= 0).all():
+        found.append(
+            f"No cell is under-fitted (no phase I, no phase II): the greatest train loss "
+            f"is {seen.max():.3g}, {cut}."
+        )
+    if (loss[measured] < 0).all():
+        found.append(
+            f"No cell is fitted (no phase III, no phase IV): the least train loss is "
+            f"{seen.min():.3g}, {cut}."
+        )
+    seen = cells.mean["mode_connectivity"][measured]
+    cut = f"the cutoff {cutoffs.mode_connectivity.value:.3g}"
+    if (joined[measured] >= 0).all():
+        found.append(
+            f"No cell has a barrier (no phase I, no phase III): the lowest mode "
+            f"connectivity is {seen.min():.3g}, {cut}."
+        )
+    if (joined[measured] < 0).all():
+        found.append(
+            f"Every cell has a barrier (no phase II, no phase IV): the highest mode "
+            f"connectivity is {seen.max():.3g}, {cut}."
+        )
+    four = measured & (loss >= 0) & (joined >= 0)
+    if (loss[measured] >= 0).any() and (joined[measured] >= 0).any() and not four.any():
+        found.append("No cell is fitted without a barrier (no phase IV).")
+    known = alike[four & np.isfinite(alike)]
+    cut = f"on one side of the CKA cutoff {cutoffs.logit_cka.value:.3g}"
+    if len(known) and ((known >= 0).all() or (known < 0).all()):
+        absent = "IV-A" if known[0] >= 0 else "IV-B"
+        found.append(f"All cells of phase IV are {cut} (no phase {absent}).")
+    return tuple(found)
+
+
+def _sharpness(cells: Cells, measured: Array, above: Array) -> tuple[str, ...]:
+    """Whether a high loss comes with a large Hessian: the share of pairs in that order."""
+    known = measured & (cells.sharpness > 0)
+    high, low = (cells.sharpness[known & side] for side in (above < 0, above >= 0))
+    if not len(high) or not len(low):
+        return ()
+    order = np.searchsorted(np.sort(low), high, "left").sum() / (len(high) * len(low))
+    text = f"High-loss cells are sharper than low-loss cells in {order:.0%} of pairs"
+    if order < 0.5:
+        text += ": the Hessian contradicts the train loss"
+    return (text + ".",)
+
+
+def _check(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low < value < high:
+        bounds = f"above {low:.3g}" if np.isinf(high) else f"in {low:.3g}..{high:.3g}"
+        raise CatalogError(f"{name} must be {bounds}. Got {value!r}.")

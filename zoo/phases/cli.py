@@ -1,0 +1,155 @@
+"""The verb phases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.errors import CatalogError
+from catalog.rows import Rows, rows_of
+
+_KINDS = (".svg", ".png", ".pdf")
+
+
+@click.command(epilog="Example: phasezoo phases digits_mlp_phases --plot phases.svg")
+@click.argument("zoo")
+@click.option("--plot", metavar="FILE", help="Draw the diagrams: .svg, .png or .pdf.")
+@click.option(
+    "--step", default="all", show_default=True, metavar="N|last|all", help="Which to label."
+)
+@click.option("--classes", type=click.IntRange(2), help="Of a task that is not known here.")
+@click.option("--train-loss", type=float, help="Cutoff by hand, nats.")
+@click.option("--connectivity", type=float, help="And of mode connectivity, such as -0.02.")
+@click.option("--cka", type=float, help="And of CKA between seeds.")
+@click.option("--cka-reference", type=float, help="Measured CKA of unrelated networks.")
+@click.option("--seed", default=0, show_default=True, help="Of the resampled seeds.")
+@catalog_option
+@json_option
+def phases(
+    zoo: str,
+    plot: str | None,
+    step: str,
+    classes: int | None,
+    train_loss: float | None,
+    connectivity: float | None,
+    cka: float | None,
+    cka_reference: float | None,
+    seed: int,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Label the cells of ZOO with their phases, store the labels, draw the diagrams.
+
+    Needs train loss, mode connectivity and CKA between seeds: `phasezoo measure ZOO`.
+    """
+    from zoo.phases.store import label_zoo
+
+    if not (step in ("all", "last") or step.isdigit()):
+        raise click.BadParameter(f"{step!r} is no step; give a number, 'last' or 'all'.")
+    if plot and not plot.endswith(_KINDS):
+        raise click.BadParameter(f"{plot!r} must end in one of {', '.join(_KINDS)}.")
+    chosen = int(step) if step.isdigit() else step
+    store = open_catalog(catalog_path)
+    found = label_zoo(
+        store, zoo, step=chosen, classes=classes, seed=seed, cka_reference=cka_reference,
+        train_loss=train_loss, mode_connectivity=connectivity, logit_cka=cka,
+    )  # fmt: skip
+    store = store.refreshed()
+    document = _document(store, zoo, chosen, found)
+    if plot:
+        _draw(store, zoo, chosen, Path(plot))
+        document["plot"] = plot
+    print_json(document) if as_json else _print(document)
+
+
+def _document(store: Catalog, zoo: str, step: int | str, found: Any) -> dict[str, Any]:
+    from zoo.phases.contiguity import contiguity
+
+    cells, last = found.cells, {}
+    for i in np.argsort(cells.step, kind="stable"):
+        last[cells.cell[i]] = i
+    ends = np.array(sorted(last.values()))
+    lies = contiguity(cells.load[ends], cells.temperature[ends], found.phase[ends], seed=0)
+    reasons: dict[str, int] = {}
+    for reason in found.reason[found.phase == "unmeasured"]:
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return {
+        "zoo": zoo,
+        "cells": len(set(cells.cell.tolist())),
+        "labelled": len(cells) - sum(reasons.values()),
+        "phases": _counts(store, zoo, step),
+        "cutoffs": _cutoffs(found.calibration.cutoffs),
+        "best_train_loss": found.calibration.best_train_loss,
+        "lacks": list(found.calibration.lacks),
+        "notes": list(found.calibration.notes),
+        "sensitivity": found.sensitivity,
+        "unmeasured": reasons,
+        "near_a_boundary": int((np.abs(found.distance) < 0.5).sum()),
+        "unstable": int((found.stability < 0.9).sum()),
+        "equal_neighbours": lies.share,
+        "equal_neighbours_shuffled": lies.shuffled,
+    }
+
+
+def _counts(store: Catalog, zoo: str, step: int | str) -> Rows:
+    where = {"all": "true", "last": "last"}.get(str(step), f"step = {step}")
+    query = f"""
+    SELECT phase, count(DISTINCT (cell, step)) AS cells, count(*) AS checkpoints,
+        avg(test_accuracy) AS test_accuracy, avg(phase_confidence)
+        FILTER (isfinite(phase_confidence)) AS confidence
+    FROM (SELECT *, step = max(step) OVER (PARTITION BY run_id) AS last FROM models
+        WHERE zoo = :zoo)
+    WHERE {where} AND phase IS NOT NULL GROUP BY phase ORDER BY phase"""
+    return rows_of(store, query, zoo=zoo)
+
+
+def _cutoffs(cutoffs: Any) -> Rows:
+    return [
+        {
+            "metric": c.metric,
+            "cutoff": c.value,
+            "origin": c.origin,
+            "anchors": ", ".join(
+                f"{name} {value:.3g}" for name, value in c.anchors.items()
+            ),
+        }
+        for c in (cutoffs.train_loss, cutoffs.mode_connectivity, cutoffs.logit_cka)
+    ]
+
+
+def _print(document: dict[str, Any]) -> None:
+    click.echo(f"{document['zoo']}: {document['labelled']} (cell, step) labelled")
+    print_table(document["phases"])
+    click.echo()
+    print_table(document["cutoffs"])
+    click.echo()
+    print_table(document["sensitivity"])
+    click.echo()
+    for sentence in (*document["lacks"], *document["notes"]):
+        click.echo(sentence)
+    for reason, count in document["unmeasured"].items():
+        click.echo(f"Unmeasured: {count} x {reason}.")
+    click.echo(
+        f"{document['near_a_boundary']} lie near a boundary, {document['unstable']} change "
+        f"with the seeds; {document['equal_neighbours']:.0%} of neighbours are equal "
+        f"({document['equal_neighbours_shuffled']:.0%} if shuffled)."
+    )
+    if "plot" in document:
+        click.echo(document["plot"])
+
+
+def _draw(store: Catalog, zoo: str, step: int | str, path: Path) -> None:
+    from catalog.report.phase_pictures import phase_diagram
+
+    figure = phase_diagram(store, zoo, step if isinstance(step, int) else None)
+    if figure is None:
+        raise CatalogError(f"{zoo} has no grid of load and temperature to draw.")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise CatalogError(f"{path} cannot be written: {error.strerror}.") from error

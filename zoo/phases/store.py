@@ -1,0 +1,224 @@
+"""Labels of a zoo in the catalogue, as measures of its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import Catalog, CatalogError, NotFound
+from catalog.catalog import arrow_table
+from catalog.dtypes import Array
+from catalog.errors import closest
+from catalog.rows import literal, rows_of
+from catalog.schema import MEASURES
+from zoo.phases.calibration import calibrate
+from zoo.phases.cells import METRICS, SHARPNESS, average
+from zoo.phases.label import Labels, label_cells
+from zoo.phases.rule import PHASES, UNMEASURED
+
+VERSION = 1
+"""Raised by a change of the rule that changes labels."""
+
+_WANTED = (
+    "run_id", "step", "cell", "load", "temperature", "status", "diverged_step",
+    *METRICS, "mode_connectivity_se", "logit_cka_se", *SHARPNESS,
+)  # fmt: skip
+
+_LABELS = [column.name for column in MEASURES]
+
+
+def label_zoo(
+    catalog: Catalog,
+    zoo: str,
+    *,
+    step: int | str = "all",
+    classes: int | None = None,
+    seed: int = 0,
+    cka_reference: float | None = None,
+    train_loss: float | None = None,
+    mode_connectivity: float | None = None,
+    logit_cka: float | None = None,
+) -> Labels:
+    """Label every (cell, step) of a zoo that has the metrics, and commit what is new.
+
+    Calibration sees every step that is measured, whatever ``step`` says, so that the
+    cutoffs are those of the zoo. A network that has diverged has no phase, though the
+    other seeds of its cell may have one.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        At its newest version; `Catalog.refreshed` shows the labels afterwards.
+    zoo : str
+        Name of the zoo.
+    step : int or {"all", "last"}, default="all"
+        Which checkpoints get a label; ``last`` is that of each run.
+    classes : int, optional
+        Classes of the task, whose logarithm is the loss of chance; default those of the
+        task in `zoo.tasks` that the zoo names.
+    seed : int, default=0
+        Of the resamples behind ``phase_stability``.
+    cka_reference, train_loss, mode_connectivity, logit_cka : float, optional
+        See `zoo.phases.calibrate`.
+
+    Returns
+    -------
+    Labels
+        Of the steps that were asked for.
+
+    Raises
+    ------
+    NotFound
+        If the catalogue has no such zoo, or the zoo no such step.
+    CatalogError
+        If metrics, the grid or the number of classes is missing.
+    """
+    table = _metrics(catalog, zoo)
+    if classes is not None and classes < 2:
+        raise CatalogError(f"A task has 2 classes at least. Got {classes}.")
+    if classes is None and train_loss is None:
+        classes = _classes(catalog, zoo)
+    anchors = {
+        "chance_loss": None if classes is None else math.log(classes),
+        "cka_reference": cka_reference,
+        "train_loss": train_loss,
+        "mode_connectivity": mode_connectivity,
+        "logit_cka": logit_cka,
+    }
+    chosen = _at(table, zoo, step)
+    calibration = calibrate(average(table), **anchors)
+    part = table.filter(pa.array(chosen))
+    found = label_cells(part, seed=seed, calibration=calibration)
+    provenance = {
+        "code": "zoo.phases",
+        "version": VERSION,
+        "seed": seed,
+        "classes": classes,
+        **calibration.to_json(),
+    }
+    labels = _measures(part, found)
+    if any(repr(labels[c].to_pylist()) != repr(part[c].to_pylist()) for c in _LABELS):
+        with catalog.writer() as writer:
+            writer.commit_measures(labels, "phase", provenance)
+    return found
+
+
+def _metrics(catalog: Catalog, zoo: str) -> pa.Table:
+    known = set(catalog.sql("FROM models").columns)
+    zoos = [row["zoo"] for row in rows_of(catalog, "SELECT DISTINCT zoo FROM runs")]
+    if zoo not in zoos:
+        raise NotFound(f"No zoo {zoo!r} in {catalog.root}. {closest(zoo, zoos)}")
+    _check_names(catalog)
+    columns = [name for name in _WANTED if name in known]
+    columns += _LABELS
+    table = arrow_table(
+        catalog.sql(
+            f"SELECT {', '.join(columns)}, step = max(step) OVER (PARTITION BY run_id) AS "
+            f"last FROM models WHERE zoo = {literal(zoo)} ORDER BY run_id, step"
+        )
+    )
+    missing = [m for m in METRICS if m not in known or table[m].null_count == len(table)]
+    if missing:
+        raise CatalogError(
+            f"{zoo} has no {', '.join(missing)}: a phase needs {', '.join(METRICS)}. "
+            f"Measure first: phasezoo measure {zoo}"
+        )
+    if table["cell"].null_count:
+        raise CatalogError(
+            f"{table['cell'].null_count} of {len(table)} checkpoints of {zoo} have no "
+            "cell: phases belong to the cells of a grid of load and temperature."
+        )
+    return table
+
+
+def _check_names(catalog: Catalog) -> None:
+    """Raise where labels would be hidden behind columns that came with a zoo."""
+    ours = {column.name for column in MEASURES}
+    for view in ("runs", "checkpoints"):
+        own = catalog.sql(f"FROM {view}").columns
+        taken = sorted(name for name in own if name.lower() in ours)
+        if taken:
+            raise CatalogError(
+                f"{', '.join(taken)} came with the {view} of this catalogue and would hide "
+                f"the labels. Import that zoo again with --rename {taken[0]}=published_"
+                f"{taken[0]}."
+            )
+
+
+def _classes(catalog: Catalog, zoo: str) -> int:
+    """Number of classes of a zoo whose runs share one task."""
+    from zoo.task import task_named
+
+    rows = rows_of(
+        catalog, "SELECT DISTINCT task_name, task FROM runs WHERE zoo = :zoo", zoo=zoo
+    )
+    found = set()
+    for row in rows:
+        own = json.loads(row["task"]).get("classes") if row["task"] else None
+        if own is not None:
+            found.add(len(own) if isinstance(own, list) else int(own))
+            continue
+        try:
+            task = task_named(row["task_name"] or "")
+        except NotFound as error:
+            raise CatalogError(
+                f"How many classes {row['task_name'] or 'the task'} of {zoo} has is not "
+                f"known. Say it: --classes 10. {error}"
+            ) from error
+        if task.objective != "classification":
+            raise CatalogError(
+                f"The train loss of {zoo} is that of {task.objective}: it has no chance of "
+                "so many classes. Give the cutoff itself: --train-loss 0.1"
+            )
+        found.add(task.classes)
+    if len(found) != 1:
+        raise CatalogError(
+            f"The runs of {zoo} have tasks of {sorted(found)} classes, with a loss of "
+            "chance each. Give the cutoff itself: --train-loss 0.1"
+        )
+    return found.pop()
+
+
+def _at(table: pa.Table, zoo: str, step: int | str) -> Array:
+    if step == "all":
+        return np.ones(len(table), bool)
+    if step == "last":
+        return np.array(table["last"].to_pylist(), bool)
+    steps = np.array(table["step"].to_pylist())
+    if not isinstance(step, int) or not (steps == step).any():
+        known = ", ".join(map(str, np.unique(steps)[:12].tolist()))
+        raise NotFound(f"{zoo} has no step {step}. It has: {known}; or 'last', or 'all'.")
+    chosen: Array = steps == step
+    return chosen
+
+
+def _measures(table: pa.Table, found: Labels) -> pa.Table:
+    """A row per checkpoint: its cell's label, unless it has diverged itself."""
+    at, alone = found.cells.member, found.cells.counts
+    phase = np.where(alone, found.phase[at], UNMEASURED)
+    reason = np.where(alone, found.reason[at], "diverged or not finite")
+    reason = np.where((found.phase[at] == UNMEASURED) & ~alone, found.reason[at], reason)
+    numbers = {
+        "phase_confidence": found.confidence,
+        "phase_distance": found.distance,
+        "phase_stability": found.stability,
+        **{
+            f"phase_score_{name.lower().replace('-', '_')}": found.scores[i]
+            for i, name in enumerate(PHASES)
+        },
+    }
+    columns = {
+        "run_id": table["run_id"],
+        "step": table["step"],
+        "phase": pa.array(phase.tolist(), pa.string()),
+        "phase_reason": pa.array(reason.tolist(), pa.string()),
+    }
+    for name, values in numbers.items():
+        column = np.where(phase == UNMEASURED, np.nan, values[at])
+        # A null would leave the value of an earlier label; NaN replaces it.
+        before = table[name].is_valid().to_numpy(zero_copy_only=False)
+        columns[name] = pa.array(column, mask=np.isnan(column) & ~before)
+    return pa.table(columns)
