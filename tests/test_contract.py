@@ -222,24 +222,29 @@ def curvature(loss, leaves, along):
     return torch.autograd.grad(slope, leaves, allow_unused=True, materialize_grads=True)
 
 
-@members(m for m in MEMBERS if not isinstance(m[0], CNNSmall))
+@member
 def test_second_derivatives_of_the_stack_are_those_of_each_module(network, shape):
-    weights, x = moved(network), wide(batch(network, shape))
+    # Pools behind convolutions work in single precision only.
+    cast, tolerance = (wide, 1e-8)
+    if isinstance(network, CNNSmall):
+        cast, tolerance = (lambda x: x), 1e-4
+    weights, x = moved(network), cast(batch(network, shape))
     draw = torch.Generator().manual_seed(1)
     for training in modes(network):
-        tensors = tensors_of(network, weights, wide)
+        tensors = tensors_of(network, weights, cast)
         leaves = parameters(network, tensors)
-        along = [torch.randn(v.shape, generator=draw, dtype=torch.float64) for v in leaves]
+        along = [torch.randn(v.shape, generator=draw, dtype=v.dtype) for v in leaves]
         logits = network.forward(tensors, x, training=training)
         ours = curvature(logits.square().flatten(1).mean(1).sum(), leaves, along)
         for i in range(NETS):
-            module, own = module_of(network, weights[i], training), [v[i] for v in along]
+            module = module_of(network, weights[i], training)
             with sdpa_kernel(SDPBackend.MATH):  # the other kernels have one derivative
-                loss = module(x[i]).square().mean()
+                loss = module(wide(x[i])).square().mean()
+                own = [v[i].double() for v in along]
                 theirs = curvature(loss, list(module.parameters()), own)
             largest = max(float(right.abs().max()) for right in theirs)
             for mine, right in zip(ours, theirs, strict=True):
-                assert (mine[i] - right).abs().max() <= 1e-8 * largest
+                assert (mine[i] - right).abs().max() <= tolerance * largest
 
 
 @member

@@ -27,6 +27,8 @@ class Architecture(ABC):
     """
 
     name: ClassVar[str]
+    fewest: ClassVar[int] = 2
+    """Networks that train faster as one stack even if they leave a core's caches."""
 
     @classmethod
     @abstractmethod

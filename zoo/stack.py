@@ -19,8 +19,9 @@ CACHED_BYTES = 2 << 20
 slower on a CPU. Measured best: 32 digits MLPs at batch 64, 96 at batch 8; 2 and 8 small
 CNNs at batch 32 and 8."""
 
-FEWEST, MOST = 2, 96
-"""Bounds of that rule; on an accelerator only memory bounds a stack."""
+MOST = 96
+"""Upper bound of that rule, and `Architecture.fewest` the lower; on an accelerator only
+memory bounds a stack."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def fitting_batch(run: Run, architecture: Architecture, memory: int) -> int | No
 def best_size(run: Run, architecture: Architecture) -> int:
     """Networks per stack that train fastest on one core."""
     batch = 4 * run.batch_size * architecture.activations
-    return int(np.clip(CACHED_BYTES // batch, FEWEST, MOST))
+    return int(np.clip(CACHED_BYTES // batch, architecture.fewest, MOST))
 
 
 def plan(

@@ -10,6 +10,7 @@ from zoo.architectures import ResNet18, ResNet50
 from zoo.batch_gradient import BatchGradient
 from zoo.objective import Batch, objective_named
 from zoo.replay import Replay
+from zoo.stack import best_size
 from zoo.stack_weights import StackWeights
 
 IMAGE = (3, 32, 32)
@@ -76,6 +77,12 @@ def test_sizes_that_make_no_network_are_refused(family):
     assert family(4, (3, 8, 8)) != (ResNet50 if family is ResNet18 else ResNet18)(
         4, (3, 8, 8)
     )
+
+
+def test_stacks_are_deep_although_they_leave_the_caches(make_run):
+    network = ResNet18(8, IMAGE)
+    run = replace(make_run(), architecture=network.config(), batch_size=128)
+    assert best_size(run, network) == 8
 
 
 @pytest.mark.parametrize("nets", [1, 2])

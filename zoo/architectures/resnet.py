@@ -53,6 +53,7 @@ class ResNet(Architecture):
     width: int
     shape: tuple[int, ...]
     classes: int = 10
+    fewest: ClassVar[int] = 8
     depths: ClassVar[tuple[int, ...]]
     bottleneck: ClassVar[bool]
 

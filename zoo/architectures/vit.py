@@ -79,6 +79,7 @@ class ViT(Architecture):
     heads: int = 1
     mlp_ratio: int = 2
     name: ClassVar[str] = "vit"
+    fewest: ClassVar[int] = 8
 
     def __post_init__(self) -> None:
         check_transformer(
