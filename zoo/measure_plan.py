@@ -18,6 +18,7 @@ from zoo.architecture import Architecture
 from zoo.batch_gradient import BatchGradient
 from zoo.measured import cell_of, run_of
 from zoo.metric import Metric
+from zoo.networks import pairing
 from zoo.objective import Batch, objective_named
 from zoo.run import Run
 from zoo.samples import Batches, view
@@ -156,7 +157,7 @@ def plan_measures(
             cells: dict[str, int] = {}
             for row in own:
                 cells[cell_of(row)] = cells.get(cell_of(row), 0) + 1
-            pairs = sum(n * (n - 1) // 2 for n in cells.values())
+            pairs = sum(len(pairing(n)) for n in cells.values())
             run = run_of(own[0], setup["task"], setup["architecture"])
             passes = metric.passes(len(own), pairs, data.samples("train"))
             cost = passes * speed.seconds(run)

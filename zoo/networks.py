@@ -18,6 +18,30 @@ from zoo.samples import Images, View, view
 from zoo.stack_weights import StackWeights
 from zoo.task import Data
 
+ALL_PAIRS = 10
+"""Networks of a cell up to which all are compared with all."""
+
+PARTNERS = 8
+"""Networks that each is compared with in larger cells."""
+
+
+def pairing(n: int) -> list[tuple[int, int]]:
+    """Which of n networks of a cell are compared.
+
+    Examples
+    --------
+    >>> pairing(3), len(pairing(10)), len(pairing(100))
+    ([(0, 1), (0, 2), (1, 2)], 45, 400)
+    """
+    if n <= ALL_PAIRS:
+        return [(i, j) for i in range(n) for j in range(i + 1, n)]
+    ring = {(min(i, j), max(i, j)) for i in range(n) for j in _following(i, n)}
+    return sorted(ring)
+
+
+def _following(i: int, n: int) -> list[int]:
+    return [(i + step) % n for step in range(1, PARTNERS // 2 + 1)]
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -74,15 +98,16 @@ class Networks:
         )
 
     def pairs(self) -> Array:
-        """All pairs (m, 2) of networks of one cell, first < second."""
+        """Pairs (m, 2) of networks of one cell, first < second.
+
+        All pairs of a cell of up to `ALL_PAIRS` networks; in larger ones every network is
+        paired with the `PARTNERS` // 2 after it, in a ring, so the cost does not explode.
+        """
         cells: dict[str, list[int]] = {}
         for i, cell in enumerate(self.cells):
             cells.setdefault(cell, []).append(i)
         found = [
-            (i, j)
-            for group in cells.values()
-            for at, i in enumerate(group)
-            for j in group[at + 1 :]
+            (group[a], group[b]) for group in cells.values() for a, b in pairing(len(group))
         ]
         return np.array(found, np.int64).reshape(-1, 2)
 

@@ -8,6 +8,25 @@ from zoo.recipes.digits_mlp_seeds import digits_mlp_seeds as digits_mlp_seeds
 from zoo.recipes.fashion_mnist_cnn_phases import (
     fashion_mnist_cnn_phases as fashion_mnist_cnn_phases,
 )
+from zoo.recipes.gpt_mini import gpt_mini as gpt_mini
+from zoo.recipes.gpt_openwebtext import gpt_openwebtext as gpt_openwebtext
 from zoo.recipes.mnist_cnn_phases import mnist_cnn_phases as mnist_cnn_phases
 from zoo.recipes.pinn_convection import pinn_convection as pinn_convection
 from zoo.recipes.pinn_mini import pinn_mini as pinn_mini
+from zoo.recipes.resnet18_cifar10 import resnet18_cifar10 as resnet18_cifar10
+from zoo.recipes.resnet18_cifar100 import resnet18_cifar100 as resnet18_cifar100
+from zoo.recipes.resnet18_mini import resnet18_mini as resnet18_mini
+from zoo.recipes.resnet18_svhn import resnet18_svhn as resnet18_svhn
+from zoo.recipes.resnet18_tiny_imagenet import (
+    resnet18_tiny_imagenet as resnet18_tiny_imagenet,
+)
+from zoo.recipes.resnet50_cifar10 import resnet50_cifar10 as resnet50_cifar10
+from zoo.recipes.resnet50_cifar100 import resnet50_cifar100 as resnet50_cifar100
+from zoo.recipes.resnet50_mini import resnet50_mini as resnet50_mini
+from zoo.recipes.resnet50_svhn import resnet50_svhn as resnet50_svhn
+from zoo.recipes.resnet50_tiny_imagenet import (
+    resnet50_tiny_imagenet as resnet50_tiny_imagenet,
+)
+from zoo.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
+from zoo.recipes.vit_cifar100 import vit_cifar100 as vit_cifar100
+from zoo.recipes.vit_mini import vit_mini as vit_mini
