@@ -72,6 +72,9 @@ def metric_named(name: str) -> Metric:
     return found
 
 
+_FLAGS = {"true": True, "false": False}
+
+
 def with_settings(names: Sequence[str], settings: Sequence[str]) -> list[Metric]:
     """Metrics by name, with settings such as ``"hessian.samples=2000"``.
 
@@ -96,12 +99,10 @@ def with_settings(names: Sequence[str], settings: Sequence[str]) -> list[Metric]
         known = {f.name: getattr(chosen[name], f.name) for f in fields(chosen[name])}
         if field not in known:
             raise NotFound(f"{name} has no setting {field!r}. {closest(field, known)}")
-        kind = type(known[field])
+        kind = float if known[field] is None else type(known[field])
+        parsed: bool | int | float | str
         try:
-            if kind is bool:
-                parsed = {"true": True, "false": False}[value.lower()]
-            else:
-                parsed = kind(value)
+            parsed = _FLAGS[value.lower()] if kind is bool else kind(value)
         except (ValueError, KeyError) as error:
             raise CatalogError(
                 f"--set {text}: {field} is a {kind.__name__}, by default {known[field]}."

@@ -26,6 +26,7 @@ class Hill:
 
     dimensions: int
     activations = 4
+    fewest = 2
 
     @property
     def layout(self):

@@ -16,6 +16,7 @@ from zoo.curve import Curves, pair_views
 from zoo.evaluate import Evaluation, Score
 from zoo.metric import Metric
 from zoo.networks import Networks, Progress
+from zoo.optimizer import check_optimizer
 from zoo.pair_means import pair_means
 from zoo.randomness import stream
 from zoo.refresh import refresh
@@ -23,6 +24,9 @@ from zoo.samples import Images, View
 from zoo.stack import best_size, network_bytes
 
 SPLITS = ("train", "test")
+
+RATES = {"sgd": 0.1, "adam": 3e-3, "adamw": 3e-3}
+"""Learning rate of a curve by its optimiser."""
 
 ACCELERATOR_BYTES = 4 << 30
 """What a stack of curves may take where caches do not bound it."""
@@ -52,15 +56,15 @@ class ModeConnectivity(Metric):
         Passes over the curve's training data, in place of ``steps``.
     batch_size : int, default=32
         Or all samples, if there are fewer.
-    lr : float, default=0.1
-        Before the schedule `zoo.curve.annealed`; one for all cells, so that a zoo over
-        learning rates is not measured with different rulers. On the digits MLPs 0.03
-        needs four times the steps and 0.3 gains nothing. Networks that SGD does not
-        train, such as transformers, want another optimiser and rate.
+    lr : float, optional
+        Before the schedule `zoo.curve.annealed`; default that of `RATES`. One for all
+        cells, so that a zoo over learning rates is not measured with different rulers. On
+        the digits MLPs SGD with 0.03 needs four times the steps and 0.3 gains nothing.
     momentum : float, default=0.9
         beta_1 of Adam.
-    optimizer : str, default="sgd"
-        Of the curve, whatever trained the ends.
+    optimizer : str, default="auto"
+        Of the curve; ``"auto"`` is what trained the ends, as SGD does not train
+        transformers, say.
     points : int, default=11
         Evenly spaced t at which errors are taken, ends included; odd, so that the
         middle is one of them.
@@ -126,9 +130,9 @@ class ModeConnectivity(Metric):
     steps: int = 2000
     epochs: float | None = None
     batch_size: int = 32
-    lr: float = 0.1
+    lr: float | None = None
     momentum: float = 0.9
-    optimizer: str = "sgd"
+    optimizer: str = "auto"
     points: int = 11
     samples: int = 5000
     refreshed: int = 2048
@@ -139,6 +143,8 @@ class ModeConnectivity(Metric):
                 "The points parameter of ModeConnectivity must be odd and at least 3. "
                 f"Got {self.points!r}."
             )
+        if self.optimizer != "auto":
+            check_optimizer(self.optimizer)
         for name in ("steps", "batch_size", "lr", "samples", "refreshed", "epochs"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -183,12 +189,15 @@ class ModeConnectivity(Metric):
         return batch, max(1, round(self.epochs * (samples // batch)))
 
     def _stacks(self, networks: Networks, pairs: Array) -> Iterator[Array]:
-        """Rows of pairs that are fitted together: they see equally many samples."""
+        """Rows of pairs fitted together: equally many samples, and one optimiser."""
         views = pair_views(networks, pairs.tolist(), "train")
-        lengths = np.array([len(seen.index) for seen in views], np.int64)
-        for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
-            parts = -(-len(rows) // self._most(networks, int(length)))
+        kinds = [
+            (networks.runs[i].optimizer, len(seen.index))
+            for i, seen in zip(pairs[:, 0].tolist(), views, strict=True)
+        ]
+        for kind in sorted(set(kinds)):
+            rows = np.array([at for at, own in enumerate(kinds) if own == kind])
+            parts = -(-len(rows) // self._most(networks, kind[1]))
             yield from np.array_split(rows, parts)
 
     def _most(self, networks: Networks, samples: int) -> int:
@@ -235,12 +244,14 @@ class ModeConnectivity(Metric):
             }
 
         straight = along("train")["train"][1]
+        auto = self.optimizer == "auto"
+        optimizer = curves.runs[0].optimizer if auto else self.optimizer
         curves.fit(
             steps=steps,
             batch_size=batch,
-            lr=self.lr,
+            lr=RATES[optimizer] if self.lr is None else self.lr,
             momentum=self.momentum,
-            optimizer=self.optimizer,
+            optimizer=optimizer,
         )
         bent = along(*SPLITS)
         return {

@@ -1,7 +1,8 @@
 """Digits MLPs over width and learning rate: the phase-diverse zoo of `make demo`.
 
 192 networks: 8 widths x 6 learning rates x 4 seeds, two hidden layers, SGD with momentum,
-batches of 16, 5 % of the training labels wrong, 100 epochs with cosine decay, 7 checkpoints
+batches of 16, 5 % of the training labels wrong,
+the same for all, 100 epochs with cosine decay, 7 checkpoints
 each from initialisation to the end.
 
 The ranges are chosen so that all five phases occur: wrong labels part over-fitted from
@@ -26,6 +27,7 @@ digits_mlp_phases = Recipe(
         "batch_size": 16,
         "momentum": 0.9,
         "label_noise": 0.05,
+        "noise_seed": 0,
         "schedule": "cosine",
     },
 )
