@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -14,26 +15,31 @@ from torch.nn.init import _calculate_fan_in_and_fan_out as fans
 
 import catalog
 import zoo.architectures
+import zoo.metrics
 import zoo.recipes
 import zoo.tasks
-from catalog import Writer
+from catalog import Writer, schema
 from catalog.layout import split_symbol
 from catalog.verify import verify
 from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture
 from zoo.architectures import GPT, MLP, CNNSmall, ResNet18, ResNet50, ViT
+from zoo.measure_worker import chosen_metrics, measured_table
+from zoo.metric import Metric
+from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.recipe import Recipe, spread
 from zoo.registry import public
 from zoo.run import Run
-from zoo.stack import build_architecture, plan
+from zoo.stack import Stack, build_architecture, plan
 from zoo.task import Task, load_task
 from zoo.train import train
-from zoo.training import SPLITS
+from zoo.training import SPLITS, train_stack
 from zoo.worker import Shards, train_into
 
 ARCHITECTURES = public(zoo.architectures, Architecture)
 RECIPES = public(zoo.recipes, Recipe)
+METRICS = public(zoo.metrics, Metric)
 TASKS = public(zoo.tasks, Task)
 
 CPU, NETS, BATCH = torch.device("cpu"), 3, 5
@@ -87,8 +93,8 @@ def one_core() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "found",
-    [ARCHITECTURES, RECIPES, TASKS, {a.name: a for a, _ in MEMBERS}],
-    ids=["architectures", "recipes", "tasks", "members"],
+    [ARCHITECTURES, RECIPES, TASKS, METRICS, {a.name: a for a, _ in MEMBERS}],
+    ids=["architectures", "recipes", "tasks", "metrics", "members"],
 )
 def test_there_is_something_to_test(found):
     assert len(found) >= 1
@@ -519,3 +525,81 @@ def test_a_recipe_trains_in_a_worker(name, data_folder, tmp_path):
     summary = train(short(name), tmp_path, data=data_folder, limit=2, workers=1)
     assert (summary.planned, summary.trained, summary.checkpoints) == (2, 2, 4)
     assert not verify(tmp_path).problems
+
+
+# ---------------------------------------------------------------------------- metrics
+
+FAST = {"mode_connectivity": {"steps": 12, "points": 3}, "hessian": {"probes": 4}}
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Two cells of three digits MLPs each; the last network of the first cell is dead."""
+    data = load_task(TASKS["digits"])
+    network = MLP((64, 5, 10), "tanh")
+    runs = tuple(
+        Run(
+            "laws", "digits", network.config(), 9, (9,), seed=seed, cell=cell, lr=0.05,
+            train_samples=200, subset_seed=0, batch_size=20,
+        )
+        for cell in ("a", "b")
+        for seed in range(3)
+    )  # fmt: skip
+    weights = train_stack(Stack(runs), data, CPU).checkpoints[-1].weights
+    weights[2] = np.nan
+    names = tuple(run.cell for run in runs)
+    return Networks(network, data, runs, (9,) * 6, names, weights, CPU)
+
+
+@pytest.fixture(scope="module")
+def measured(cells):
+    """Every metric of the six networks, and of the second cell alone."""
+    found = {}
+    for name, metric in METRICS.items():
+        quick = replace(metric, **FAST.get(name, {}))
+        alone = quick.measure(cells.take([3, 4, 5]), seed=1)
+        found[name] = quick.measure(cells, seed=1), alone
+    return found
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_gives_its_columns(name, measured, cells):
+    metric = METRICS[name]
+    found, _ = measured[name]
+    assert set(found) == {column.name for column in metric.columns}
+    assert all(values.shape == (6,) for values in found.values())
+    table = measured_table(metric, found, cells)
+    assert table.schema.names == [column.name for column in metric.columns]
+    assert all(column.unit and column.meaning for column in metric.columns)
+    own = {column.name for column in (*schema.RUNS, *schema.CHECKPOINTS)}
+    assert own.isdisjoint(table.schema.names)
+    assert sys.modules[f"zoo.metrics.{name}"].__doc__.strip()
+    assert 10 < len(metric.summary) < 100
+    assert metric.passes(6, 6, 200) > 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_measures_living_networks_whatever_is_beside_them(name, measured, cells):
+    together, alone = (measured_table(METRICS[name], m, cells) for m in measured[name])
+    for column in METRICS[name].columns:
+        values, expected = (t[column.name].to_pylist() for t in (together, alone))
+        if column.type == pa.string():
+            assert values[3:] == expected
+        else:
+            assert values[3:] == pytest.approx(expected, rel=1e-3)
+    first = together[METRICS[name].columns[0].name].to_pylist()
+    assert first[2] is None
+    assert None not in first[3:]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_the_same_for_the_same_seed(name, measured, cells):
+    quick = replace(METRICS[name], **FAST.get(name, {}))
+    again = measured_table(METRICS[name], quick.measure(cells, seed=1), cells)
+    assert again.equals(measured_table(METRICS[name], measured[name][0], cells))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_survives_its_provenance(name):
+    said = json.loads(json.dumps(METRICS[name].provenance()))
+    assert chosen_metrics([said]) == {name: METRICS[name]}
