@@ -132,20 +132,20 @@ def lanczos(
         on = torch.from_numpy(active).to(w.device).unsqueeze(1)
         q = torch.where(on, w / norm.unsqueeze(1), 0.0)
         if narrow is not None and active.sum() <= len(rows) // 2:
-            found.basis[rows] = basis
+            found.basis[rows, : k + 1] = seen
             keep = np.flatnonzero(active)
             rows, active = rows[keep], active[keep]
             basis, q = basis[keep], q[keep]
             diagonal, beside = diagonal[keep], beside[keep]
             product = narrow(rows)
-    found.basis[rows] = basis
+    found.basis[rows, : k + 1] = basis[:, : k + 1]  # pages beyond are never touched
     return found
 
 
 def deflated(basis: Tensor, vectors: Tensor) -> Tensor:
     """Vectors (n, p) without what lies in the span of an orthonormal basis (n, k, p)."""
-    coefficients = torch.bmm(basis, vectors.unsqueeze(2))
-    return vectors - torch.bmm(coefficients.mT, basis).squeeze(1)
+    along = torch.bmm(vectors.unsqueeze(1), basis.mT)  # the other way round is slow
+    return vectors - torch.bmm(along, basis).squeeze(1)
 
 
 def _note(
