@@ -1,4 +1,5 @@
-# make demo   installs, trains a phase-diverse zoo, queries it, draws report.html
+# make demo   installs, trains and measures a phase-diverse zoo, labels its phases,
+#             queries it, draws report.html
 # make test   lint, types, layering and the fast tests
 # make test-all   also the slow ones: kills, every recipe
 PYTHON ?= python3
@@ -14,6 +15,8 @@ BIN = .venv/bin
 
 demo: .venv/installed
 	$(BIN)/phasezoo train digits_mlp_phases
+	$(BIN)/phasezoo measure digits_mlp_phases --steps last
+	$(BIN)/phasezoo phases digits_mlp_phases --step last
 	@echo; echo "Which width and learning rate generalise best? Chosen on the validation split"
 	@$(BIN)/phasezoo sql "SELECT width, lr, avg(validation_accuracy) AS validation_accuracy, avg(test_accuracy) AS test_accuracy, stddev_samp(test_accuracy) AS sd, count(*) AS seeds FROM models WHERE zoo = 'digits_mlp_phases' AND step = steps GROUP BY width, lr ORDER BY validation_accuracy DESC LIMIT 5"
 	@echo; echo "When does each width learn? Mean test accuracy over training, at learning rate 0.01"

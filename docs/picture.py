@@ -1,4 +1,4 @@
-"""Draw docs/phases.png, the picture of the README, from a trained catalogue.
+"""Draw docs/phases.png, the picture of the README, from a trained, measured and labelled catalogue.
 
 Example: python docs/picture.py phasezoo-data digits_mlp_phases
 """
@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 
 import catalog
-from catalog.report.pictures import phase_maps
+from catalog.report.phase_pictures import phase_diagram
 
 
 def main() -> None:
-    """Draw the maps of one zoo."""
+    """Draw the phases and maps of one zoo's last checkpoints."""
     folder, zoo = sys.argv[1:]
-    figure = phase_maps(catalog.open(folder), zoo)
-    figure.savefig(Path(__file__).with_name("phases.png"), dpi=110)
+    store = catalog.open(folder)
+    last = store.sql(f"SELECT max(step) FROM models WHERE zoo = '{zoo}'").fetchall()[0][0]
+    figure = phase_diagram(store, zoo, last)
+    figure.savefig(Path(__file__).with_name("phases.png"), dpi=90)
 
 
 if __name__ == "__main__":
