@@ -1,4 +1,4 @@
-"""Draw docs/phases.png, the picture of the README, from a trained, measured and labelled catalogue.
+"""Draw docs/phases.png, the picture of the README, from a catalogue with phases.
 
 Example: python docs/picture.py phasezoo-data digits_mlp_phases
 """
