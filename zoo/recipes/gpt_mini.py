@@ -1,7 +1,7 @@
 """GPT-2 style decoders on any text, byte by byte, over width and learning rate.
 
 32 networks: 4 widths x 4 learning rates x 2 seeds, 2 blocks, 4 heads, windows of 64 bytes,
-2,500 steps of AdamW in batches of 8, cosine decay on the text that ``--text FILE``
+1,500 steps of AdamW in batches of 8, cosine decay on the text that ``--text FILE``
 names. Losses are nats per byte.
 """
 
@@ -17,7 +17,7 @@ gpt_mini = Recipe(
     load=Axis("width", (8, 16, 32, 64)),
     temperature=Axis("lr", (0.0003, 0.001, 0.003, 0.01)),
     seeds=range(2),
-    steps=2_500,
+    steps=1_500,
     checkpoints=(0.0, 0.05, 0.1, 0.25, 0.5, 1.0),
     settings={
         "optimizer": "adamw",

@@ -1,6 +1,6 @@
 """ResNet-50 on Fashion-MNIST at 16x16 over width and learning rate.
 
-18 networks: 3 widths x 3 learning rates x 2 seeds on 3,000 training images, 15 epochs of
+18 networks: 3 widths x 3 learning rates x 2 seeds on 3,000 training images, 10 epochs of
 SGD with momentum in batches of 32, cosine decay.
 """
 
@@ -16,7 +16,7 @@ resnet50_mini = Recipe(
     load=Axis("width", (2, 4, 8)),
     temperature=Axis("lr", (0.001, 0.01, 0.1)),
     seeds=range(2),
-    epochs=15,
+    epochs=10,
     checkpoints=(0.0, 0.1, 0.25, 0.5, 1.0),
     settings={
         "batch_size": 32,
