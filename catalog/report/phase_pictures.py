@@ -42,7 +42,7 @@ MOST_STEPS = 6
 """Small maps in the row over training."""
 
 MAPS = (
-    ("train_loss", "training loss (nats, log)", "viridis_r"),
+    ("train_loss", "training loss (log scale)", "viridis_r"),
     ("test_accuracy", "test accuracy", "viridis"),
     ("hessian_trace", "log10 Hessian trace", "magma_r"),
     ("hessian_top_eig", "log10 top eigenvalue", "magma_r"),
