@@ -57,7 +57,6 @@ def recipes(name: str | None, as_json: bool) -> None:
 def _machine_options(function: Function) -> Function:
     """Add what says where the data are and what the work may use."""
     for option in (
-        click.option("--memory", metavar="SIZE", help="For all; default half of it."),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu or cuda."
         ),
@@ -82,6 +81,7 @@ def _data(data: str | None, text: str | None) -> str | None:
 @click.option(
     "--limit", type=click.IntRange(1), help="Train only so many runs, spread over the grid."
 )
+@click.option("--memory", metavar="SIZE", help="For all workers; default half of it.")
 @_machine_options
 @catalog_option
 @json_option
@@ -158,7 +158,6 @@ def measure(
     text: str | None,
     workers: int | None,
     device: str,
-    memory: str | None,
     catalog_path: str,
     as_json: bool,
 ) -> None:
@@ -167,7 +166,6 @@ def measure(
     Results become columns of models. What is there already is not measured again.
     """
     from zoo.measure import measure as run
-    from zoo.memory import parse_memory
     from zoo.metric import metrics as known
     from zoo.metric import with_settings
 
@@ -198,7 +196,6 @@ def measure(
         seed=seed,
         workers=workers,
         device=device,
-        memory=parse_memory(memory) if memory else None,
         again=again,
         announce=lambda line: click.echo(line, err=True),
     )

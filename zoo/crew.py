@@ -170,10 +170,16 @@ class Crew:
         if message is None:
             if not worker.ended and worker.process.returncode != 0:
                 worker.ended = True
+                killed = worker.process.returncode == -signal.SIGKILL
+                why = (
+                    "if memory ran out, give fewer --workers, or less --memory if there "
+                    "is such an option"
+                    if killed
+                    else "its error stands above, if it is none of yours, please report it"
+                )
                 raise CatalogError(
                     f"A worker ended with code {worker.process.returncode}; "
-                    f"{self._committed()}. Run the command again for the rest; if memory "
-                    "ran out, lower --memory."
+                    f"{self._committed()}. Run the command again for the rest; {why}."
                 )
             worker.ended = True
             return

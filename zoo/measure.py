@@ -1,7 +1,8 @@
 """Measuring checkpoints of a catalogue: workers measure, this process hands out jobs.
 
 This module needs no torch. Every job is committed as one shard of measures, so that what
-was measured survives an interruption and is not measured again.
+was measured survives an interruption and is not measured again. A worker holds the weights
+of one job (`zoo.measure_plan.MOST_BYTES`, or one cell) and what a metric states.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from catalog import CatalogError
 from catalog.extras import require
 from catalog.progress import Progress, clock
 from zoo.crew import Crew, Message
-from zoo.memory import default_memory
 
 if TYPE_CHECKING:
     from zoo.metric import Metric
@@ -58,7 +58,6 @@ def measure(
     seed: int = 0,
     workers: int | None = None,
     device: str = "auto",
-    memory: int | None = None,
     again: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Measured:
@@ -73,7 +72,8 @@ def measure(
     metrics : sequence of Metric or str, optional
         Of `zoo.metrics`; default all. Names take the default settings.
     where : str
-        Condition on ``models``, to measure a part.
+        Condition on ``models``, to measure a part. What compares seeds measures the whole
+        cells that it touches.
     steps : {"all", "last"}
         Which checkpoints of each run.
     data : str or Path, optional
@@ -84,8 +84,6 @@ def measure(
         Of all draws; part of the provenance.
     workers : int, optional
         Processes; default one per core.
-    memory : int, optional
-        Bytes for all workers together; default half of the machine's.
     again : bool
         Measure also what is there already.
     announce : callable
@@ -121,7 +119,6 @@ def measure(
         "architecture": architecture,
         "seed": seed,
         "device": device,
-        "memory": (memory or default_memory()) // count,
         "workers": count,
         "threads": max(1, (os.cpu_count() or 1) // count),
         "again": again,

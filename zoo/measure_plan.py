@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from zoo.architecture import Architecture
 from zoo.batch_gradient import BatchGradient
 from zoo.measured import cell_of, run_of
 from zoo.metric import Metric
-from zoo.networks import pairing
+from zoo.networks import compared, pairing
 from zoo.objective import Batch, objective_named
 from zoo.run import Run
 from zoo.samples import Batches, view
@@ -28,7 +29,10 @@ from zoo.task import Data
 from zoo.training import initial_weights
 
 JOBS = 8
-"""Jobs per worker, metric and architecture at least: what an interruption can cost."""
+"""Jobs per worker, metric and architecture: what an interruption can cost."""
+
+FEWEST = 32
+"""Checkpoints of a job, where there are so many and they fit: stacks should be deep."""
 
 MOST_BYTES = 64 << 20
 """Weights of a job at most, unless a single cell has more."""
@@ -37,7 +41,7 @@ Row = dict[str, Any]
 
 
 def selected(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
-    """Rows of ``models`` with weights.
+    """Rows of ``models`` with weights, in an order that does not depend on ``where``.
 
     Raises
     ------
@@ -56,37 +60,53 @@ def selected(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
     return rows
 
 
-def measure_id(metric: Metric, provenance: Mapping[str, Any]) -> str:
-    """The id that `Writer.commit_measures` gives results with this provenance."""
+def settings_column(metric: Metric) -> str:
+    """Column that says which settings gave a metric's newest values."""
+    return f"{metric.name}_settings"
+
+
+def settings_id(metric: Metric, provenance: Mapping[str, Any]) -> str:
+    """What stands there: the id that `Writer.commit_measures` gives such results."""
     return content_id([metric.name, dict(provenance)], 16)
 
 
-def known_keys(catalog: Catalog, metric: Metric, provenance: Mapping[str, Any]) -> set[Any]:
-    """Checkpoints that were measured with these settings, whatever came out."""
-    own = measure_id(metric, provenance)
-    query = f"SELECT run_id, step FROM measures WHERE measure_id = {literal(own)}"
-    return {tuple(row) for row in catalog.sql(query).fetchall()}
+def known_keys(metric: Metric, rows: Sequence[Row], own: str) -> set[Any]:
+    """Checkpoints whose newest values come from these settings, whatever came out."""
+    column = settings_column(metric)
+    return {(row["run_id"], row["step"]) for row in rows if row.get(column) == own}
+
+
+def groups_of(metric: Metric, rows: Sequence[Row]) -> dict[str, list[list[Row]]]:
+    """By architecture, what belongs together: cells, or parts of large ones."""
+    groups: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        group = cell_of(row) if metric.paired else f"{row['run_id']} {row['step']}"
+        groups.setdefault(row["arch_id"], {}).setdefault(group, []).append(row)
+    return {
+        arch_id: [
+            [cell[i] for i in part]
+            for cell in cells.values()
+            for part in compared(len(cell))
+        ]
+        for arch_id, cells in groups.items()
+    }
 
 
 def jobs_of(
     metric: Metric, rows: Sequence[Row], known: set[Any], workers: int
 ) -> list[Any]:
     """Lists of keys that are measured together: of one architecture, in whole cells."""
-    groups: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
-        group = cell_of(row) if metric.paired else f"{row['run_id']} {row['step']}"
-        groups.setdefault(row["arch_id"], {}).setdefault(group, []).append(row)
     jobs = []
-    for cells in groups.values():
+    for cells in groups_of(metric, rows).values():
         left = [
             cell
-            for cell in cells.values()
+            for cell in cells
             if any((row["run_id"], row["step"]) not in known for row in cell)
         ]
         total = sum(len(cell) for cell in left)
-        each = 4 * int(rows[0]["parameters"] or 1)
-        size = max(1, min(-(-total // (JOBS * workers)), MOST_BYTES // each))
-        size = max(size, min(total, 32))
+        each = 4 * int(cells[0][0]["parameters"] or 1)
+        size = max(-(-total // (JOBS * workers)), min(total, FEWEST))
+        size = max(1, min(size, MOST_BYTES // each))
         job: list[Any] = []
         for cell in left:
             job += [(row["run_id"], row["step"]) for row in cell]
@@ -115,12 +135,11 @@ class Speed:
     def _measured(self, run: Run, network: Architecture) -> float:
         from zoo.stack import Stack
 
-        own = Run(
-            run.zoo, run.task, run.architecture, 1, (1,), batch_size=32, beta=run.beta
-        )
+        seen = view(run, self._data, "train")
+        own = replace(run, batch_size=min(32, len(seen.index)), init_from=None)
         runs = (own,) * min(8, best_size(own, network))
         objective = objective_named(self._data.task.objective)
-        views = [view(r, self._data, "train") for r in runs]
+        views = [seen] * len(runs)
         batches = Batches(self._data, runs, views, self._device)
         batch = Batch(*batches.empty(), objective.constants(runs, self._device))
         batches.fill(batch.x, batch.y)
@@ -136,9 +155,19 @@ class Speed:
         return float(np.median(times)) / (len(runs) * own.batch_size)
 
 
+def whole_cells(rows: Sequence[Row], all_rows: Sequence[Row]) -> list[Row]:
+    """All checkpoints of the cells and steps that rows touch.
+
+    Seeds are compared with all others, also those that a condition leaves out: otherwise
+    what a pair says would depend on the order in which parts were measured.
+    """
+    touched = {cell_of(row) for row in rows}
+    return [row for row in all_rows if cell_of(row) in touched]
+
+
 def plan_measures(
-    catalog: Catalog,
     rows: Sequence[Row],
+    all_rows: Sequence[Row],
     metrics: Sequence[Metric],
     data: Data,
     setup: Mapping[str, Any],
@@ -147,11 +176,14 @@ def plan_measures(
     """Jobs of all metrics with their estimated seconds, as JSON values."""
     speed, plan = Speed(data, device), []
     known_of, seconds_of = {}, {}
-    of_key = {(row["run_id"], row["step"]): row for row in rows}
+    chosen = {(row["run_id"], row["step"]) for row in rows}
     for metric in metrics:
-        provenance = provenance_of(metric, setup["seed"], data)
-        known = set() if setup["again"] else known_keys(catalog, metric, provenance)
-        seconds_of[metric.name], jobs = 0.0, jobs_of(metric, rows, known, setup["workers"])
+        own_rows = whole_cells(rows, all_rows) if metric.paired else rows
+        of_key = {(row["run_id"], row["step"]): row for row in own_rows}
+        own_id = settings_id(metric, provenance_of(metric, setup["seed"], data))
+        known = set() if setup["again"] else known_keys(metric, own_rows, own_id)
+        jobs = jobs_of(metric, own_rows, known, setup["workers"])
+        seconds_of[metric.name] = 0.0
         for keys in jobs:
             own = [of_key[key] for key in keys]
             cells: dict[str, int] = {}
@@ -163,8 +195,8 @@ def plan_measures(
             cost = passes * speed.seconds(run)
             seconds_of[metric.name] += cost
             plan.append({"metric": metric.name, "keys": keys, "seconds": cost})
-        left = sum(len(keys) for keys in jobs)
-        known_of[metric.name] = len(rows) - left
+        left = {key for keys in jobs for key in keys}
+        known_of[metric.name] = len(chosen - left)
     plan.sort(key=lambda job: -job["seconds"])
     return {
         "checkpoints": len(rows),

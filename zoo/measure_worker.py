@@ -18,7 +18,13 @@ from catalog import CatalogError, Writer
 from catalog import open as open_catalog
 from catalog.dtypes import Array
 from zoo.descent import Stopped
-from zoo.measure_plan import plan_measures, provenance_of, selected
+from zoo.measure_plan import (
+    plan_measures,
+    provenance_of,
+    selected,
+    settings_column,
+    settings_id,
+)
 from zoo.measured import networks, run_of
 from zoo.metric import Metric, metric_named, metrics
 from zoo.networks import Networks
@@ -78,7 +84,8 @@ def _serve(jobs: TextIO, line: Line) -> None:
     directory = None if setup["data"] is None else Path(setup["data"])
     data = load_task(task_named(tasks.pop()), directory)
     if setup["leads"]:
-        plan = plan_measures(store, rows, list(known.values()), data, setup, device)
+        every = selected(store, setup["zoo"], "true", "all")
+        plan = plan_measures(rows, every, list(known.values()), data, setup, device)
         line.send(plan=plan)
     line.send(ready=True)
     first = jobs.readline()
@@ -113,9 +120,10 @@ def _serve(jobs: TextIO, line: Line) -> None:
             table = measured_table(metric, found, nets)
             table = table.add_column(0, "run_id", pa.array([k[0] for k in keys]))
             table = table.add_column(1, "step", pa.array([k[1] for k in keys], pa.int64()))
-            writer.commit_measures(
-                table, metric.name, provenance_of(metric, setup["seed"], data)
-            )
+            provenance = provenance_of(metric, setup["seed"], data)
+            own = pa.array([settings_id(metric, provenance)] * len(keys))
+            table = table.append_column(settings_column(metric), own)
+            writer.commit_measures(table, metric.name, provenance)
             progress(1.0)
             line.send(done=True, metric=metric.name, networks=len(keys))
 

@@ -51,17 +51,23 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
             f"measured: {lacking}, e.g. --task digits --architecture "
             '\'{"name": "mlp", "sizes": [64, 32, 10], "activation": "relu"}\''
         )
-    step = int(row["step"])
+    step, seed = int(row["step"]), row.get("seed")
+    stated = {key: row[key] for key in _STATED if row.get(key) is not None}
     return Run(
         row["zoo"],
         name,
         json.loads(network),
         step,
         (step,),
-        seed=int(row.get("seed") or 0),
+        # Runs without a seed are told apart all the same: draws of pairs are named so.
+        seed=int(row["run_id"][:8], 16) if seed is None else int(seed),
         cell=row.get("cell") or "",
-        beta=row.get("beta"),
+        **stated,
     )
+
+
+_STATED = ("optimizer", "batch_size", "weight_decay", "beta")
+"""Columns that say how others trained, where they are known."""
 
 
 def cell_of(row: Mapping[str, Any]) -> str:

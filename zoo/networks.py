@@ -21,9 +21,6 @@ from zoo.task import Data
 ALL_PAIRS = 10
 """Networks of a cell up to which all are compared with all."""
 
-PARTNERS = 8
-"""Networks that each is compared with in larger cells."""
-
 
 def pairing(n: int) -> list[tuple[int, int]]:
     """Which of n networks of a cell are compared.
@@ -31,16 +28,14 @@ def pairing(n: int) -> list[tuple[int, int]]:
     Examples
     --------
     >>> pairing(3), len(pairing(10)), len(pairing(100))
-    ([(0, 1), (0, 2), (1, 2)], 45, 400)
+    ([(0, 1), (0, 2), (1, 2)], 45, 450)
     """
-    if n <= ALL_PAIRS:
-        return [(i, j) for i in range(n) for j in range(i + 1, n)]
-    ring = {(min(i, j), max(i, j)) for i in range(n) for j in _following(i, n)}
-    return sorted(ring)
+    return [(i, j) for group in compared(n) for i in group for j in group if i < j]
 
 
-def _following(i: int, n: int) -> list[int]:
-    return [(i + step) % n for step in range(1, PARTNERS // 2 + 1)]
+def compared(n: int) -> list[list[int]]:
+    """Groups of n networks of a cell; those of a group are compared with each other."""
+    return [part.tolist() for part in np.array_split(np.arange(n), -(-n // ALL_PAIRS))]
 
 
 @dataclass(frozen=True)
@@ -100,8 +95,8 @@ class Networks:
     def pairs(self) -> Array:
         """Pairs (m, 2) of networks of one cell, first < second.
 
-        All pairs of a cell of up to `ALL_PAIRS` networks; in larger ones every network is
-        paired with the `PARTNERS` // 2 after it, in a ring, so the cost does not explode.
+        All pairs of a cell of up to `ALL_PAIRS` networks; larger ones are cut into groups
+        of at most so many, within which all are compared: the cost does not explode.
         """
         cells: dict[str, list[int]] = {}
         for i, cell in enumerate(self.cells):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from catalog import CatalogError
 from catalog.names import canonical_json
 from zoo.architecture import Architecture
 from zoo.optimizer import OPTIMIZERS
@@ -96,10 +97,23 @@ def fitting_batch(run: Run, architecture: Architecture, memory: int) -> int | No
     """Samples per pass for a network whose batch alone does not fit the memory.
 
     None if it fits, as it nearly always does.
+
+    Raises
+    ------
+    CatalogError
+        If the network has buffers: batch normalisation over parts of a batch would train
+        another network under the same identity.
     """
     each = network_bytes(run, architecture)
     if each <= memory or run.batch_size == 1:
         return None
+    if any(param.role == "buffer" for param in architecture.layout):
+        raise CatalogError(
+            f"A batch of {run.batch_size} of {architecture.name} (cell {run.cell!r}) takes "
+            f"about {each >> 20:,} MB, and {memory >> 20:,} MB are there. Its batch "
+            "normalisation needs the batch in one piece: give more --memory, or fewer "
+            "--workers."
+        )
     activations = 4 * 8 * architecture.activations
     spare = memory - (each - activations * run.batch_size)
     return int(np.clip(spare // activations, 1, run.batch_size))

@@ -24,7 +24,7 @@ def read_text(task: Task, path: Path | None) -> bytes:
 
     A folder is searched for ``NAME.txt`` and ``NAME.parquet`` (a column ``text``, whose
     distinct values are joined by line breaks), also in a folder NAME inside, where NAME is
-    the task's name or ``text_small``.
+    the task's name; the task ``text``, which is any text, also takes ``text_small``.
 
     Raises
     ------
@@ -53,7 +53,8 @@ def _find(task: Task, path: Path) -> Path | None:
         return path
     if not path.is_dir():
         raise NotFound(f"There is no text in {path}: no such file or folder.")
-    for name in (task.name, "text_small"):
+    others = ("text_small",) if task.name == "text" else ()
+    for name in (task.name, *others):
         for folder in (path / name, path):
             for suffix in (".txt", ".parquet"):
                 if (folder / f"{name}{suffix}").is_file():

@@ -16,6 +16,8 @@ from zoo.measure_plan import jobs_of, selected
 from zoo.measured import networks
 from zoo.metric import metric_named, metrics, with_settings
 from zoo.metrics import scores
+from zoo.networks import ALL_PAIRS
+from zoo.recipe import Axis, Recipe
 from zoo.task import load_task, task_named
 
 
@@ -163,3 +165,54 @@ def test_jobs_are_whole_cells_of_one_architecture(root):
 def test_metrics_are_known_by_name():
     assert metric_named("scores") is scores
     assert zoo.measure is measure
+
+
+def test_going_back_to_earlier_settings_measures_again(root):
+    few = replace(scores, samples=50)
+    counts, losses = [], []
+    for metric in (scores, few, scores, scores):
+        done = measure(root, "tiny", [metric], steps="last", workers=1)
+        counts.append(done.measured["scores"])
+        query = "SELECT max(evaluated_train_loss) FROM models WHERE finite"
+        losses.append(catalog.open(root).sql(query).fetchall()[0][0])
+    assert counts == [8, 8, 8, 0]
+    assert losses[0] == losses[2] == losses[3] != losses[1]
+
+
+def test_seeds_are_compared_with_those_that_a_condition_leaves_out(root):
+    query = "SELECT avg(weight_distance), count(weight_distance) FROM models WHERE finite"
+    part = measure(
+        root, "tiny", ["weight_distance"], where="seed = 0", steps="last", workers=1
+    )
+    assert part.measured["weight_distance"] == 8  # both seeds of four cells
+    found = catalog.open(root).sql(query).fetchall()
+    rest = measure(root, "tiny", ["weight_distance"], steps="last", workers=1)
+    assert rest.measured["weight_distance"] == 0
+    assert found[0][1] > 0
+
+
+def test_runs_with_classes_of_their_own_are_measured(tmp_path):
+    recipe = Recipe(
+        "subsets", "digits of three classes", "-", "a second", "digits", "mlp",
+        load=Axis("width", (4,)), temperature=Axis("lr", (0.02, 0.05)), seeds=range(2),
+        steps=40, settings={"classes": (1, 7, 3), "batch_size": 10, "train_samples": 20},
+    )  # fmt: skip
+    zoo.train(recipe, tmp_path, workers=1)
+    measure(tmp_path, "subsets", ["scores", "weight_distance"], workers=1)
+    query = "SELECT min(chance_loss), max(evaluated_test_error) FROM models"
+    ((chance, error),) = catalog.open(tmp_path).sql(query).fetchall()
+    assert 0.6 < chance <= np.log(3) + 1e-9
+    assert error < 0.7
+
+
+def test_jobs_are_bounded_in_bytes_and_large_cells_are_cut():
+    rows = [
+        {"run_id": f"{i:08x}", "step": 1, "zoo": "z", "cell": "c", "arch_id": "a",
+         "parameters": 1 << 22}
+        for i in range(64)
+    ]  # fmt: skip
+    alone = jobs_of(scores, rows, set(), workers=2)
+    assert max(len(job) for job in alone) == 4  # 16 MB each, 64 MB a job
+    paired = jobs_of(metric_named("weight_distance"), rows, set(), workers=2)
+    assert all(5 <= len(job) <= ALL_PAIRS for job in paired)
+    assert sum(len(job) for job in paired) == 64

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog import NotFound
-from zoo.architectures import MLP
+from catalog import CatalogError, NotFound
+from zoo.architectures import MLP, ResNet18
 from zoo.optimizer import OPTIMIZERS
 from zoo.run import Run
-from zoo.stack import build_architecture, network_bytes, plan, shape_key
+from zoo.stack import build_architecture, fitting_batch, network_bytes, plan, shape_key
 
 SHARED = {
     "architecture": MLP((400, 9, 6)).config(), "task": "digits", "batch_size": 9,
@@ -134,3 +134,15 @@ def test_an_unknown_architecture_is_answered_with_the_closest():
 def test_a_stored_configuration_must_fit_the_family(config):
     with pytest.raises(ValueError, match=r"'mlp' takes \['activation', 'sizes'\]. Got"):
         build_architecture({"name": "mlp", **config})
+
+
+def test_a_batch_that_does_not_fit_is_accumulated_but_not_of_batch_normalised_networks():
+    plain = Run("a", "digits", MLP((64, 8, 10)).config(), 5, (5,), batch_size=64)
+    network = MLP((64, 8, 10))
+    whole = network_bytes(plain, network)
+    assert fitting_batch(plain, network, whole) is None
+    assert 1 <= fitting_batch(plain, network, whole // 2) < 64
+    normalised = ResNet18.scaled(2, (1, 8, 8), 10)
+    run = replace(plain, architecture=normalised.config())
+    with pytest.raises(CatalogError, match="needs the batch in one piece"):
+        fitting_batch(run, normalised, network_bytes(run, normalised) // 2)

@@ -59,3 +59,9 @@ def test_absent_text_says_how_to_give_it(tmp_path, where):
 def test_too_short_a_text_is_refused_with_numbers():
     with pytest.raises(CatalogError, match="has 100 bytes; at least 122,881"):
         windows(TEXT, b"x" * 100)
+
+
+def test_only_any_text_takes_what_is_called_otherwise(tmp_path):
+    pq.write_table(pa.table({"text": ["a"] * 9}), tmp_path / "text_small.parquet")
+    with pytest.raises(NotFound, match="OpenWebText"):
+        load_task(task_named("openwebtext"), tmp_path)
