@@ -159,7 +159,18 @@ def plan(
         for part in np.array_split(np.arange(len(group)), parts):
             for piece in _few_transforms([group[i] for i in part], data, memory):
                 stacks.append(Stack(tuple(piece)))
-    return sorted(stacks, key=lambda stack: -stack.work)
+    return sorted(_shared_out(stacks, workers), key=lambda stack: -stack.work)
+
+
+def _shared_out(stacks: list[Stack], workers: int) -> list[Stack]:
+    """Cut stacks that take longer than a worker's share: others would wait for them."""
+    share = sum(stack.work for stack in stacks) / workers
+    found = []
+    for stack in stacks:
+        parts = min(len(stack), max(1, round(stack.work / share)))
+        for part in np.array_split(np.arange(len(stack)), parts):
+            found.append(Stack(tuple(stack.runs[i] for i in part)))
+    return found
 
 
 def _few_transforms(runs: list[Run], data: Data, memory: int) -> list[list[Run]]:

@@ -146,3 +146,12 @@ def test_a_batch_that_does_not_fit_is_accumulated_but_not_of_batch_normalised_ne
     run = replace(plain, architecture=normalised.config())
     with pytest.raises(CatalogError, match="needs the batch in one piece"):
         fitting_batch(run, normalised, network_bytes(run, normalised) // 2)
+
+
+def test_no_stack_takes_much_longer_than_a_workers_share(blobs, make_run):
+    long = [make_run(seed=seed, steps=4000, checkpoints=(0,)) for seed in range(8)]
+    runs = [*long, *(make_run(seed=seed) for seed in range(8))]
+    for workers in (1, 2, 3):
+        work = [stack.work for stack in plan(runs, blobs, 1 << 40, workers=workers)]
+        assert max(work) <= 1.4 * sum(work) / workers
+        assert len(work) <= 2 + workers
