@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -23,6 +24,9 @@ CNNs at batch 32 and 8."""
 MOST = 96
 """Upper bound of that rule, and `Architecture.fewest` the lower; on an accelerator only
 memory bounds a stack."""
+
+SLACK = 0.25
+"""By how much of a worker's share a stack may exceed it before it is cut."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def _shared_out(stacks: list[Stack], workers: int) -> list[Stack]:
     share = sum(stack.work for stack in stacks) / workers
     found = []
     for stack in stacks:
-        parts = min(len(stack), max(1, round(stack.work / share)))
+        parts = min(len(stack), max(1, ceil(stack.work / share - SLACK)))
         for part in np.array_split(np.arange(len(stack)), parts):
             found.append(Stack(tuple(stack.runs[i] for i in part)))
     return found
