@@ -75,7 +75,12 @@ CHECKPOINTS = (
     Column("run_id", _TEXT, "hex", "the run"),
     Column("step", _INT, "steps", "optimiser steps taken"),
     Column("epoch", _REAL, "epochs", "passes over the run's own training samples"),
-    Column("train_loss", _REAL, "nats", "evaluated mean loss: cross-entropy, or a PDE's squared terms"),
+    Column(
+        "train_loss",
+        _REAL,
+        "nats",
+        "evaluated mean loss: cross-entropy, or a PDE's squared terms",
+    ),
     Column("train_accuracy", _REAL, "fraction", "evaluated on the same samples"),
     Column("train_evaluated", _INT, "samples", "training samples evaluated"),
     Column("validation_loss", _REAL, "nats", "on the validation split"),

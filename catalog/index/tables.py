@@ -119,9 +119,10 @@ def _with_documented(
     }
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {newest}").fetchall()}
     measured = {}
-    for column in columns:
-        name = f'"{quoted(column)}"'
-        measured[spelling(column)] = f"{shown_sql(column, name, kinds[column])} AS {name}"
+    for own_name in columns:
+        value = f'"{quoted(own_name)}"'
+        shown = shown_sql(own_name, value, kinds[own_name])
+        measured[spelling(own_name)] = f"{shown} AS {value}"
     listed = []
     for column in MEASURES:
         name = spelling(column.name)

@@ -143,7 +143,8 @@ def calibrate(
         reasons = ", ".join(sorted(set(cells.reason)))
         raise CatalogError(f"No cell can be labelled: {reasons}.")
     best = float(_level(cells.mean["train_loss"][measured]))
-    anchor, assumed = ("interpolation", right), ()
+    anchor: tuple[str, float] = ("interpolation", right)
+    assumed: tuple[str, ...] = ()
     if floorless:
         anchor, assumed = _best_anchor(best, right, chance_loss)
     loss = _loss_cutoff(chance_loss, anchor, train_loss)
@@ -165,7 +166,7 @@ def calibrate(
 def _best_anchor(
     best: float, right: float, chance: float | None
 ) -> tuple[tuple[str, float], tuple[str, ...]]:
-    """What stands for interpolation where the floor of the loss is not known, and a note."""
+    """What stands for interpolation where nobody knows the floor, and a note."""
     why = "The train loss of this task cannot reach 0, and its floor is not known: "
     if chance is None or best <= FITTED * chance:
         note = (

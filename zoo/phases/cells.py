@@ -102,8 +102,8 @@ def average(table: pa.Table) -> Cells:
         )
     n = len(table)
     names = np.array(table["cell"].to_pylist(), dtype=str)
-    step = _numbers(table, "step", 0.0).astype(np.int64)
-    load, temperature = _numbers(table, "load"), _numbers(table, "temperature")
+    step = numbers(table, "step", 0.0).astype(np.int64)
+    load, temperature = numbers(table, "load"), numbers(table, "temperature")
     order = np.lexsort((step, names, temperature, load))
     first = np.ones(n, bool)
     first[1:] = (names[order][1:] != names[order][:-1]) | (np.diff(step[order]) != 0)
@@ -112,7 +112,7 @@ def average(table: pa.Table) -> Cells:
     at = order[first]
     size = len(at)
     diverged = has_diverged(table, step)
-    values = {name: _numbers(table, name) for name in METRICS}
+    values = {name: numbers(table, name) for name in METRICS}
     broken = np.isnan(values["train_loss"])
     counts = ~diverged & ~broken
     seeds = np.bincount(member[counts], minlength=size)
@@ -120,11 +120,11 @@ def average(table: pa.Table) -> Cells:
     for name in METRICS:
         mean[name], error[name] = _mean(values[name], member, counts, size)
         if name in PAIRED:
-            stated = np.where(np.isnan(values[name]), np.nan, _numbers(table, f"{name}_se"))
+            stated = np.where(np.isnan(values[name]), np.nan, numbers(table, f"{name}_se"))
             error[name] = _mean(stated, member, counts, size)[0]
     sharp = np.full(size, np.nan)
     for name in SHARPNESS:
-        found = _mean(_numbers(table, name), member, counts, size)[0]
+        found = _mean(numbers(table, name), member, counts, size)[0]
         sharp = np.where(np.isnan(sharp), found, sharp)
     lost = np.bincount(member[diverged], minlength=size)
     total = np.bincount(member, minlength=size)
@@ -146,9 +146,7 @@ def _reason(seeds: int, lost: int, total: int, joined: float) -> str:
     return "no finite mode_connectivity" if np.isnan(joined) else ""
 
 
-def _mean(
-    values: Array, member: Array, counts: Array, size: int
-) -> tuple[Array, Array]:
+def _mean(values: Array, member: Array, counts: Array, size: int) -> tuple[Array, Array]:
     """Mean over networks, and its standard error between them."""
     use = counts & np.isfinite(values)
     number = np.bincount(member[use], minlength=size)
@@ -170,11 +168,11 @@ def has_diverged(table: pa.Table, step: Array) -> Array:
     if "status" not in table.column_names:
         return np.zeros(len(table), bool)
     said = np.array([s == "diverged" for s in table["status"].to_pylist()], bool)
-    since = _numbers(table, "diverged_step")
+    since = numbers(table, "diverged_step")
     return said & (np.isnan(since) | (step >= since))
 
 
-def _numbers(table: pa.Table, name: str, absent: float = np.nan) -> Array:
+def numbers(table: pa.Table, name: str, absent: float = np.nan) -> Array:
     """A column as float64, ``absent`` where it is null or not finite."""
     if name not in table.column_names:
         return np.full(len(table), absent)
