@@ -1,5 +1,7 @@
 """Windows of bytes: every one predicts the byte behind it, and no split leaks."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,3 +61,10 @@ def test_absent_text_says_how_to_give_it(tmp_path, where):
 def test_too_short_a_text_is_refused_with_numbers():
     with pytest.raises(CatalogError, match="has 100 bytes; at least 122,881"):
         windows(TEXT, b"x" * 100)
+
+
+def test_nobody_knows_the_entropy_of_text():
+    from zoo.objectives import classification, language
+
+    assert math.isnan(language.interpolation())
+    assert classification.interpolation() == pytest.approx(0.01 * math.log(2))
