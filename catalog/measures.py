@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from catalog.errors import CatalogError
 from catalog.names import canonical_json, content_id
-from catalog.schema import CHECKPOINTS, RUNS, cast, check_columns
+from catalog.schema import CHECKPOINTS, MEASURES, RUNS, cast, check_columns
 
 _KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
+_NULLED = {column.name for column in MEASURES if column.type == pa.float64()}
 
 
 def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.Table:
@@ -73,6 +74,43 @@ def newest_sql(source: str, columns: list[str]) -> str:
     """
     newest = ", ".join(f'arg_max("{c}", pz_rank) AS "{c}"' for c in map(quoted, columns))
     return f"SELECT run_id, step, {newest} FROM {source} GROUP BY run_id, step"
+
+
+def shown_sql(column: str, value: str, kind: str) -> str:
+    """The value of a column as `models` shows it: NaN of a documented measure is null.
+
+    NaN is how a result is taken back, as a null never overwrites; but SQL takes it for
+    greater than every number. Other columns may mean it.
+
+    Parameters
+    ----------
+    column, kind : str
+        Its name and SQL type.
+    value : str
+        An SQL expression.
+    """
+    if column in _NULLED and kind == "DOUBLE":
+        return f"nullif({value}, 'nan'::DOUBLE)"
+    return value
+
+
+def origin_sql(source: str, column: str) -> str:
+    """Query for what the newest value of a column came from, per checkpoint.
+
+    Parameters
+    ----------
+    source : str
+        Relation of all measures, with the shard of each row as ``pz_shard``.
+    column : str
+        One of its columns.
+    """
+    ranks = "SELECT shard, row_number() OVER (ORDER BY sequence, sha256) AS pz_rank"
+    return (
+        "SELECT m.run_id, m.step, arg_max(measure_id, pz_rank) AS measure_id, "
+        f"arg_max(provenance, pz_rank) AS provenance FROM {source} m "
+        f"JOIN ({ranks} FROM shards) s ON s.shard = m.pz_shard "
+        f'WHERE m."{quoted(column)}" IS NOT NULL GROUP BY m.run_id, m.step'
+    )
 
 
 def quoted(name: str) -> str:

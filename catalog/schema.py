@@ -100,7 +100,7 @@ MEASURES = (
     Column("phase_reason", _TEXT, "text", "why unmeasured, empty where there is a phase"),
     Column("phase_confidence", _REAL, "share", "soft score of the phase itself"),
     Column("phase_distance", _REAL, "uncertainties", "signed, to its nearest boundary"),
-    Column("phase_stability", _REAL, "share", "resamples of the seeds with this phase"),
+    Column("phase_stability", _REAL, "share", "draws by its errors with this phase"),
     Column("phase_score_i", _REAL, "share", "soft score of I, under-fitted, under-sized"),
     Column("phase_score_ii", _REAL, "share", "soft score of II, under-fitted"),
     Column("phase_score_iii", _REAL, "share", "soft score of III, under-sized"),

@@ -27,7 +27,7 @@ from catalog.inside import check_inside
 from catalog.manifest import parse_json
 from catalog.snapshot import Snapshot
 
-VERSION = 5
+VERSION = 6
 """Version of the index's own tables: another one is rebuilt."""
 
 

@@ -20,7 +20,7 @@ from catalog.index.tables import (
     tables_of,
 )
 from catalog.manifest import Manifest
-from catalog.measures import newest_sql, quoted
+from catalog.measures import newest_sql, quoted, shown_sql
 
 
 def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
@@ -114,8 +114,9 @@ def _update_models(
             connection.execute(
                 f'ALTER TABLE models ADD COLUMN "{quoted(column)}" {types[column]}'
             )
+    values = {c: f'coalesce(m."{quoted(c)}", models."{quoted(c)}")' for c in columns}
     sets = ", ".join(
-        f'"{c}" = coalesce(m."{c}", models."{c}")' for c in map(quoted, columns)
+        f'"{quoted(c)}" = {shown_sql(c, value, types[c])}' for c, value in values.items()
     )
     connection.execute(
         f"UPDATE models SET {sets} FROM ({newest_sql('measure_rows', columns)}) m "

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import duckdb
 
 from catalog.manifest import Manifest
+from catalog.measures import shown_sql
 
 STORED_CHECKPOINTS = 20_000_000
 """Greatest number of committed checkpoints of which the index keeps a copy."""
@@ -100,9 +101,11 @@ def merge_newest(connection: Connection, newest: str, columns: Sequence[str]) ->
             return False
     own = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in known]
     both = ", ".join(
-        f"coalesce(n.{c}, o.{c}) AS {c}" if c in columns else f"o.{c} AS {c}"
-        for c in own
-        if c not in ('"run_id"', '"step"')
+        f"{shown_sql(name, f'coalesce(n.{c}, o.{c})', kind)} AS {c}"
+        if c in columns
+        else f"o.{c} AS {c}"
+        for c, (name, kind) in zip(own, known.items(), strict=True)
+        if name not in ("run_id", "step")
     )
     only = ", ".join(f"n.{c} AS {c}" for c in columns if c not in own)
     values = ", ".join(["run_id", "step", *filter(None, [both, only])])

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, make_views, too_large
 from catalog.manifest import Manifest
-from catalog.measures import newest_sql, quoted
+from catalog.measures import newest_sql, quoted, shown_sql
 from catalog.metadata import check_size, metadata_paths, parquet_source, with_origin
 from catalog.schema import MEASURES, empty
 
@@ -117,7 +117,12 @@ def _with_documented(
         for table in ("runs", checkpoints)
         for row in connection.execute(f"DESCRIBE FROM {table}").fetchall()
     }
-    measured = {spelling(column): f'"{quoted(column)}"' for column in columns}
+    kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {newest}").fetchall()}
+    measured = {}
+    for own_name in columns:
+        value = f'"{quoted(own_name)}"'
+        shown = shown_sql(own_name, value, kinds[own_name])
+        measured[spelling(own_name)] = f"{shown} AS {value}"
     listed = []
     for column in MEASURES:
         name = spelling(column.name)

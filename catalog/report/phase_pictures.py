@@ -36,7 +36,7 @@ UNMEASURED = "0.82"
 """Grey of a cell without a phase."""
 
 DOUBTED = "phase_stability < 0.9 OR abs(phase_distance) < 0.5"
-"""Which cells are hatched: resampled seeds disagree, or a boundary is near."""
+"""Which cells are hatched: draws by their errors disagree, or a boundary is near."""
 
 MOST_STEPS = 6
 """Small maps in the row over training."""
@@ -44,6 +44,7 @@ MOST_STEPS = 6
 MAPS = (
     ("train_loss", "training loss (log scale)", "viridis_r"),
     ("test_accuracy", "test accuracy", "viridis"),
+    ("test_relative_error", "relative error of the test split", "viridis_r"),
     ("hessian_trace", "log10 Hessian trace", "magma_r"),
     ("hessian_top_eig", "log10 top eigenvalue", "magma_r"),
     ("mode_connectivity", "mode connectivity (share of error)", "RdBu"),
@@ -128,20 +129,20 @@ def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     from matplotlib.figure import Figure
 
     lines = -(-len(known) // 3)
-    high = [4.2, 2.9 * lines] + ([2.6] if len(times) > 1 else [])
+    high = [4.2] + [2.9 * lines] * (lines > 0) + [2.6] * (len(times) > 1)
     figure = Figure(figsize=(11, sum(high)), layout="constrained")
     parts = figure.subfigures(len(high), 1, squeeze=False, height_ratios=high)[:, 0]
     top = parts[0].subplots()
     _draw_phases(top, rows)
     _legend(top, [r["phase"] for r in rows if r["labelled"]], doubted=True)
     parts[0].suptitle(f"Phases of {zoo}", fontsize=11)
-    axes = list(parts[1].subplots(lines, 3, squeeze=False).flat)
+    axes = list(parts[1].subplots(lines, 3, squeeze=False).flat) if lines else []
     _draw_metrics(axes, rows, known)
     for ax in axes[len(known) :]:
         ax.set_axis_off()
     _name_axes(catalog, zoo, [top, *axes[: len(known)]])
     if len(times) > 1:
-        _draw_shares(parts[2].subplots(), every, times)
+        _draw_shares(parts[-1].subplots(), every, times)
     return figure
 
 

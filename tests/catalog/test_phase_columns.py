@@ -143,3 +143,24 @@ def test_no_documented_measure_has_the_name_of_another_column() -> None:
     assert len(set(NAMES)) == len(NAMES)
     assert not others & set(NAMES)
     assert all(c.unit and c.meaning for c in MEASURES)
+
+
+def test_a_label_that_was_taken_back_is_null_in_models(
+    any_size: str, new_zoo: Any, metrics: Any, measure: Any
+) -> None:
+    """NaN replaces a number, but SQL takes it for greater than every one."""
+    zoo = new_zoo()
+    metrics(zoo, "a", "b")
+    nan = float("nan")
+    high = "SELECT run_id FROM models WHERE phase_confidence > 0.5 ORDER BY 1"
+    rows = [{"run_id": run, "step": 0, "phase_confidence": 0.9} for run in ("a", "b")]
+    measure(zoo, rows)
+    assert zoo.refreshed().sql(high).fetchall() == [("a",), ("b",)]
+    measure(zoo, [{"run_id": "a", "step": 0, "phase_confidence": nan, "other": nan}])
+    assert zoo.refreshed().sql(high).fetchall() == [("b",)]
+    shown = "SELECT phase_confidence, isnan(other) FROM models WHERE run_id = 'a'"
+    assert zoo.refreshed().sql(shown).fetchall() == [(None, True)]
+    assert rebuilt(zoo)
+    assert zoo.refreshed().sql(shown).fetchall() == [(None, True)]
+    measure(zoo, [{"run_id": "a", "step": 0, "phase_confidence": 0.7}])
+    assert zoo.refreshed().sql(high).fetchall() == [("a",), ("b",)]

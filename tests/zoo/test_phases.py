@@ -172,12 +172,18 @@ def test_where_loss_or_barrier_decide_cka_is_not_needed():
     assert (found.scores[3, :3] == found.scores[4, :3]).all()
 
 
-def test_the_error_of_a_cell_is_that_between_seeds_or_the_stated_one():
-    networks = table([PLANTED["I"]], mode_connectivity=pa.array([-0.1, -0.2, -0.3]))
+def test_the_error_is_between_seeds_for_the_loss_and_the_stated_one_for_pairs():
+    spread = {"mode_connectivity": [-0.1, -0.2, -0.3], "train_loss": [0.1, 0.2, 0.3]}
+    networks = table([PLANTED["I"]], **{k: pa.array(v) for k, v in spread.items()})
     cells = average(networks)
     np.testing.assert_allclose(cells.mean["mode_connectivity"], -0.2)
-    np.testing.assert_allclose(cells.error["mode_connectivity"], 0.1 / np.sqrt(3))
+    np.testing.assert_allclose(cells.error["mode_connectivity"], 0.002)
     np.testing.assert_allclose(cells.error["logit_cka"], 0.01)
+    np.testing.assert_allclose(cells.error["train_loss"], 0.1 / np.sqrt(3))
+    unsaid = average(networks.drop_columns("mode_connectivity_se"))
+    assert np.isnan(unsaid.error["mode_connectivity"]).all()
+    repeated = average(table([PLANTED["I"], (0.0, 0.0, 0.9)], spread=0))
+    np.testing.assert_array_equal(repeated.error["train_loss"], [np.nan, 0])
 
 
 def test_cutoffs_lie_at_their_anchors():
@@ -252,13 +258,21 @@ def test_a_hessian_that_contradicts_the_loss_is_noted():
     assert "contradicts" in calibrate(average(upside), chance_loss=TEN).notes[-1]
 
 
-def test_seeds_that_disagree_make_a_label_unstable():
-    split = table([(0.1, 0.3, 0.9)], seeds=4, train_loss=pa.array([0.02, 0.3, 0.03, 0.1]))
-    sure = table([(0.001, 0.3, 0.9)], spread=0.1, seeds=4)
-    assert label_cells(split, **BY_HAND).stability[0] < 0.8
-    assert label_cells(sure, **BY_HAND).stability[0] == 1
-    one, two = (label_cells(split, **BY_HAND, seed=s).stability[0] for s in (1, 1))
-    assert one == two
+def test_a_debiased_reference_below_zero_counts_as_zero():
+    cells = average(table(PLANTED.values()))
+    below, zero = (calibrate(cells, chance_loss=TEN, cka_reference=x) for x in (-1e-3, 0.0))
+    assert below == zero
+    assert below.cutoffs.logit_cka.anchors["measured reference"] == 0
+
+
+def test_a_table_in_which_nothing_can_be_labelled_is_unmeasured_throughout():
+    found = label_cells(table(PLANTED.values(), seeds=1))  # nor are classes asked for
+    assert found.counts()["unmeasured"] == 5
+    assert set(found.reason) == {"one seed only"}
+    assert found.calibration is None
+    assert found.sensitivity == []
+    for name in ("scores", "confidence", "distance", "stability"):
+        assert np.isnan(getattr(found, name)).all()
 
 
 def test_sensitivity_counts_the_cells_that_a_cutoff_passes():

@@ -32,6 +32,7 @@ def metrics(width, rate, share, seed):
         "mode_connectivity": -0.2 if width < 3 else 0.0,
         "mode_connectivity_se": 0.002,
         "logit_cka": 0.3 + 0.6 * (rate < 0.15) * (width > 2),
+        "logit_cka_se": 0.01,
         "hessian_trace": 50 * loss - 5,
         "test_accuracy": 1 - loss / 3,
     }
@@ -108,7 +109,9 @@ def test_scores_sum_to_one_and_provenance_has_the_cutoffs(zoo):
     assert all(0 < sure <= 1 and 0 <= stable <= 1 for _, sure, stable in sums)
     ((text,),) = rows(zoo, "SELECT DISTINCT provenance FROM measures")
     kept = json.loads(text)
-    assert (kept["seed"], kept["classes"], kept["version"]) == (5, 10, 1)
+    assert (kept["seed"], kept["classes"], kept["version"]) == (5, 10, 2)
+    assert kept["train_loss"] == {"train_loss": 72}
+    assert kept["measures"] == {}
     cutoff = kept["cutoffs"]["train_loss"]
     assert cutoff["value"] == found.calibration.cutoffs.train_loss.value
     assert cutoff["anchors"]["chance"] == pytest.approx(np.log(10))
@@ -152,9 +155,11 @@ def test_a_label_that_is_lost_leaves_no_number_behind(tmp_path):
         label_zoo(store, "grid")
     stored = rows(
         store,
-        "SELECT phase, isnan(phase_confidence), phase_reason FROM models WHERE step = 100",
+        "SELECT phase, phase_confidence, phase_reason FROM models WHERE step = 100",
     )
-    assert stored.count(("unmeasured", True, "no finite mode_connectivity")) == 20
+    assert stored.count(("unmeasured", None, "no finite mode_connectivity")) == 20
+    sure = "SELECT count(*), count(DISTINCT phase) FROM models WHERE phase_confidence > 0"
+    assert rows(store, sure) == [(4, 1)]
     early = rows(
         store, "SELECT DISTINCT phase, phase_confidence FROM models WHERE step = 0"
     )

@@ -9,7 +9,9 @@ at most the share ``L / log 2`` of the train samples wrong; `INTERPOLATION` of t
 ``0.01 log 2``, is taken as interpolation (of a PDE: 1 % of the solution's norm). The cutoff
 is where a cell is as near to the one as to the other, in factors: their geometric mean. The
 loss of the zoo's best-fitted cells is reported, but is no anchor: it falls for as long as
-one trains, and the phases would move with it.
+one trains, and the phases would move with it. Where a loss cannot reach 0, as text has an
+entropy that nobody knows, there is no other: the best-fitted twentieth of the cells stands
+for interpolation if it is at most `FITTED` of chance; else no cell is fitted.
 
 **Mode connectivity.** The anchor is no barrier, 0. The cutoff is minus `MARGIN`, or minus
 twice the cell's own standard error where that is more: what cannot be told from 0 is no
@@ -57,6 +59,9 @@ ERRORS = 2.0
 
 LOWEST = 0.05
 """Share of the cells whose mean is called a level."""
+
+FITTED = 0.8
+"""Share of the chance loss below which the best level of a zoo shows that it has learnt."""
 
 SHARE = 0.1
 """Scale of a cutoff between two anchors, in distances of the anchors."""
@@ -108,9 +113,10 @@ def calibrate(
         Train loss of a network that knows nothing, nats: ``log(classes)``.
     interpolation_loss : float, optional
         Train loss of a network that is right everywhere, as far as is asked for; default
-        0.01 log 2.
+        0.01 log 2. NaN where the loss cannot reach 0 and its floor is not known.
     cka_reference : float, optional
-        CKA of networks that found unrelated functions, on the same inputs, in [0, 1).
+        CKA of networks that found unrelated functions, on the same inputs, below 1. A
+        debiased one may lie below 0, which counts as 0.
     train_loss, mode_connectivity, logit_cka : float, optional
         Cutoffs by hand, in place of those from anchors.
 
@@ -120,11 +126,15 @@ def calibrate(
         If the chance loss is needed and not given, a value is out of its range, or no
         cell is measured.
     """
+    right = INTERPOLATION * float(np.log(2))
     if interpolation_loss is None:
-        interpolation_loss = INTERPOLATION * float(np.log(2))
-    _check("interpolation_loss", interpolation_loss, 0, np.inf)
-    _check("chance_loss", chance_loss, interpolation_loss, np.inf)
-    _check("cka_reference", cka_reference, -1e-9, 1)
+        interpolation_loss = right
+    floorless = bool(np.isnan(interpolation_loss))
+    if not floorless:
+        right = interpolation_loss
+        _check("interpolation_loss", right, 0, np.inf)
+    _check("chance_loss", chance_loss, right, np.inf)
+    _check("cka_reference", cka_reference, -1 - 1e-9, 1)
     _check("train_loss", train_loss, 0, np.inf)
     _check("mode_connectivity", mode_connectivity, -1 - 1e-9, 1)
     _check("logit_cka", logit_cka, 0, 1 + 1e-9)
@@ -132,24 +142,50 @@ def calibrate(
     if not measured.any():
         reasons = ", ".join(sorted(set(cells.reason)))
         raise CatalogError(f"No cell can be labelled: {reasons}.")
-    loss = _loss_cutoff(chance_loss, interpolation_loss, train_loss)
+    best = float(_level(cells.mean["train_loss"][measured]))
+    anchor: tuple[str, float] = ("interpolation", right)
+    assumed: tuple[str, ...] = ()
+    if floorless:
+        anchor, assumed = _best_anchor(best, right, chance_loss)
+    loss = _loss_cutoff(chance_loss, anchor, train_loss)
     joined = _connectivity_cutoff(cells, measured, mode_connectivity)
     anything = Cutoff("logit_cka", 0.5, 1.0, {}, "")
     above, connected, _ = positions(
         cells.mean, cells.error, Cutoffs(loss, joined, anything)
     )
     apart = measured & ((above < 0) | (connected < 0))
+    if cka_reference is not None:
+        cka_reference = max(cka_reference, 0.0)
     cka, notes = _cka_cutoff(cells, apart, cka_reference, logit_cka)
     cutoffs = Cutoffs(loss, joined, cka)
-    best = float(_level(cells.mean["train_loss"][measured]))
     lacks = _lacks(cells, measured, cutoffs)
+    notes = (*(assumed if train_loss is None else ()), *notes)
     return Calibration(cutoffs, best, lacks, (*notes, *_sharpness(cells, measured, above)))
 
 
+def _best_anchor(
+    best: float, right: float, chance: float | None
+) -> tuple[tuple[str, float], tuple[str, ...]]:
+    """What stands for interpolation where nobody knows the floor, and a note."""
+    why = "The train loss of this task cannot reach 0, and its floor is not known: "
+    if chance is None or best <= FITTED * chance:
+        note = (
+            f"{why}the level of the zoo's best-fitted cells, {best:.3g}, stands for "
+            "interpolation, so that the phases move as these train on."
+        )
+        return ("best level of the zoo", max(best, right)), (note,)
+    note = (
+        f"{why}the best-fitted cells, {best:.3g}, are not well below chance, "
+        f"{chance:.3g}, so that no cell counts as fitted."
+    )
+    return ("interpolation", right), (note,)
+
+
 def _loss_cutoff(
-    chance: float | None, interpolation: float, by_hand: float | None
+    chance: float | None, anchor: tuple[str, float], by_hand: float | None
 ) -> Cutoff:
-    anchors = {"interpolation": interpolation}
+    interpolation = anchor[1]
+    anchors = dict([anchor])
     scale = np.log(10) / 4
     if chance is not None:
         anchors["chance"] = float(chance)

@@ -13,6 +13,9 @@ from catalog.dtypes import Array
 METRICS = ("train_loss", "mode_connectivity", "logit_cka")
 """What decides the phase."""
 
+PAIRED = METRICS[1:]
+"""Those that compare two seeds."""
+
 SHARPNESS = ("hessian_trace", "hessian_top_eig")
 """What is reported beside it, the first that is there."""
 
@@ -37,7 +40,8 @@ class Cells:
     mean, error : dict of str to ndarray of shape (c,)
         Per metric (nats, fraction of train error, CKA) the mean over those of these
         networks that have a finite value, and its standard error. NaN where there is
-        none, or where nothing tells the error.
+        none, or where nothing tells the error: the stated one of connectivity and CKA
+        needs 3 seeds.
     sharpness : ndarray of shape (c,)
         Mean Hessian trace, or top eigenvalue, or NaN. It may be negative.
     reason : ndarray of str, shape (c,)
@@ -46,8 +50,6 @@ class Cells:
         Entry of each network of the table.
     counts : ndarray of bool, shape (n,)
         Whether the network is one of those averaged.
-    values : dict of str to ndarray of shape (n,)
-        The metrics of each network, NaN where there is no finite value.
     """
 
     cell: Array
@@ -61,7 +63,6 @@ class Cells:
     reason: Array
     member: Array
     counts: Array
-    values: dict[str, Array]
 
     def __len__(self) -> int:
         return len(self.cell)
@@ -81,9 +82,12 @@ def average(table: pa.Table) -> Cells:
 
     Notes
     -----
-    A network does not count once it has diverged, or without a finite train loss. The
-    standard error of a cell is the greater of the stated one and that between seeds;
-    where all seeds state one value of the cell, the stated one alone.
+    A network does not count once it has diverged, or without a finite train loss.
+
+    The standard error of the train loss is that between seeds, unknown where all seeds
+    state one value. That of connectivity and CKA is the stated one alone, the mean over
+    the cell's networks: their values are means over pairs that share networks, whose
+    spread is no standard error.
 
     Raises
     ------
@@ -98,8 +102,8 @@ def average(table: pa.Table) -> Cells:
         )
     n = len(table)
     names = np.array(table["cell"].to_pylist(), dtype=str)
-    step = _numbers(table, "step", 0.0).astype(np.int64)
-    load, temperature = _numbers(table, "load"), _numbers(table, "temperature")
+    step = numbers(table, "step", 0.0).astype(np.int64)
+    load, temperature = numbers(table, "load"), numbers(table, "temperature")
     order = np.lexsort((step, names, temperature, load))
     first = np.ones(n, bool)
     first[1:] = (names[order][1:] != names[order][:-1]) | (np.diff(step[order]) != 0)
@@ -107,18 +111,20 @@ def average(table: pa.Table) -> Cells:
     member[order] = np.cumsum(first) - 1
     at = order[first]
     size = len(at)
-    diverged = _diverged(table, step)
-    values = {name: _numbers(table, name) for name in METRICS}
+    diverged = has_diverged(table, step)
+    values = {name: numbers(table, name) for name in METRICS}
     broken = np.isnan(values["train_loss"])
     counts = ~diverged & ~broken
     seeds = np.bincount(member[counts], minlength=size)
     mean, error = {}, {}
     for name in METRICS:
-        stated = _numbers(table, f"{name}_se")
-        mean[name], error[name] = _mean(values[name], stated, member, counts, size)
+        mean[name], error[name] = _mean(values[name], member, counts, size)
+        if name in PAIRED:
+            stated = np.where(np.isnan(values[name]), np.nan, numbers(table, f"{name}_se"))
+            error[name] = _mean(stated, member, counts, size)[0]
     sharp = np.full(size, np.nan)
     for name in SHARPNESS:
-        found = _mean(_numbers(table, name), np.full(n, np.nan), member, counts, size)[0]
+        found = _mean(numbers(table, name), member, counts, size)[0]
         sharp = np.where(np.isnan(sharp), found, sharp)
     lost = np.bincount(member[diverged], minlength=size)
     total = np.bincount(member, minlength=size)
@@ -126,7 +132,7 @@ def average(table: pa.Table) -> Cells:
     reason = [_reason(seeds[i], lost[i], total[i], joined[i]) for i in range(size)]
     return Cells(
         names[at], step[at], load[at], temperature[at], seeds, mean, error, sharp,
-        np.array(reason, dtype=object), member, counts, values,
+        np.array(reason, dtype=object), member, counts,
     )  # fmt: skip
 
 
@@ -140,9 +146,8 @@ def _reason(seeds: int, lost: int, total: int, joined: float) -> str:
     return "no finite mode_connectivity" if np.isnan(joined) else ""
 
 
-def _mean(
-    values: Array, stated: Array, member: Array, counts: Array, size: int
-) -> tuple[Array, Array]:
+def _mean(values: Array, member: Array, counts: Array, size: int) -> tuple[Array, Array]:
+    """Mean over networks, and its standard error between them."""
     use = counts & np.isfinite(values)
     number = np.bincount(member[use], minlength=size)
     total = np.bincount(member[use], values[use], minlength=size)
@@ -153,24 +158,21 @@ def _mean(
             np.bincount(member[use], off, minlength=size) / (number - 1.0) / number
         )
         between[number < 2] = np.nan
-        # Equal to rounding at every seed: one value of the cell, repeated.
-        between[between <= 1e-12 * np.abs(mean)] = np.nan
-        known = use & np.isfinite(stated)
-        own = np.bincount(member[known], stated[known], minlength=size) / np.bincount(
-            member[known], minlength=size
-        )
-    return mean, np.fmax(between, own)
+        # Equal to rounding at every seed: one value of the cell, repeated; 0 can be both.
+        between[(between <= 1e-12 * np.abs(mean)) & (mean != 0)] = np.nan
+    return mean, between
 
 
-def _diverged(table: pa.Table, step: Array) -> Array:
+def has_diverged(table: pa.Table, step: Array) -> Array:
+    """Whether each network of a table (n,) has diverged by its step."""
     if "status" not in table.column_names:
         return np.zeros(len(table), bool)
     said = np.array([s == "diverged" for s in table["status"].to_pylist()], bool)
-    since = _numbers(table, "diverged_step")
+    since = numbers(table, "diverged_step")
     return said & (np.isnan(since) | (step >= since))
 
 
-def _numbers(table: pa.Table, name: str, absent: float = np.nan) -> Array:
+def numbers(table: pa.Table, name: str, absent: float = np.nan) -> Array:
     """A column as float64, ``absent`` where it is null or not finite."""
     if name not in table.column_names:
         return np.full(len(table), absent)

@@ -15,6 +15,9 @@ from catalog.rows import Rows, rows_of
 
 _KINDS = (".svg", ".png", ".pdf")
 
+_JUDGED = ("test_accuracy", "test_relative_error")
+"""What the networks of a task are judged by; shown where there is a value."""
+
 
 @click.command(epilog="Example: phasezoo phases digits_mlp_phases --plot phases.svg")
 @click.argument("zoo")
@@ -27,7 +30,7 @@ _KINDS = (".svg", ".png", ".pdf")
 @click.option("--connectivity", type=float, help="And of mode connectivity, such as -0.02.")
 @click.option("--cka", type=float, help="And of CKA between seeds.")
 @click.option("--cka-reference", type=float, help="Measured CKA of unrelated networks.")
-@click.option("--seed", default=0, show_default=True, help="Of the resampled seeds.")
+@click.option("--seed", default=0, show_default=True, help="Of the stability.")
 @catalog_option
 @json_option
 def phases(
@@ -75,6 +78,7 @@ def _document(store: Catalog, zoo: str, step: int | str, found: Any) -> dict[str
         last[cells.cell[i]] = i
     ends = np.array(sorted(last.values()))
     lies = contiguity(cells.load[ends], cells.temperature[ends], found.phase[ends], seed=0)
+    known = found.calibration
     reasons: dict[str, int] = {}
     for reason in found.reason[found.phase == "unmeasured"]:
         reasons[reason] = reasons.get(reason, 0) + 1
@@ -83,14 +87,17 @@ def _document(store: Catalog, zoo: str, step: int | str, found: Any) -> dict[str
         "cells": len(set(cells.cell.tolist())),
         "labelled": len(cells) - sum(reasons.values()),
         "phases": _counts(store, zoo, step),
-        "cutoffs": _cutoffs(found.calibration.cutoffs),
-        "best_train_loss": found.calibration.best_train_loss,
-        "lacks": list(found.calibration.lacks),
-        "notes": list(found.calibration.notes),
+        "cutoffs": _cutoffs(known.cutoffs) if known else [],
+        "best_train_loss": known.best_train_loss if known else None,
+        "lacks": list(known.lacks) if known else ["No cell can have a phase."],
+        "notes": list(known.notes) if known else [],
         "sensitivity": found.sensitivity,
         "unmeasured": reasons,
         "near_a_boundary": int((np.abs(found.distance) < 0.5).sum()),
         "unstable": int((found.stability < 0.9).sum()),
+        "stability_unknown": int(
+            (np.isnan(found.stability) & (found.phase != "unmeasured")).sum()
+        ),
         "equal_neighbours": lies.share,
         "equal_neighbours_shuffled": lies.shuffled,
     }
@@ -98,14 +105,19 @@ def _document(store: Catalog, zoo: str, step: int | str, found: Any) -> dict[str
 
 def _counts(store: Catalog, zoo: str, step: int | str) -> Rows:
     where = {"all": "true", "last": "last"}.get(str(step), f"step = {step}")
+    columns = store.sql("FROM models").columns
+    judged = [name for name in _JUDGED if name in columns]
+    means = [f"avg({n}) FILTER (isfinite({n}::DOUBLE)) AS {n}" for n in judged]
     query = f"""
     SELECT phase, count(DISTINCT (cell, step)) AS cells, count(*) AS checkpoints,
-        avg(test_accuracy) AS test_accuracy, avg(phase_confidence)
-        FILTER (isfinite(phase_confidence)) AS confidence
+        {", ".join(means)},
+        avg(phase_confidence) AS confidence
     FROM (SELECT *, step = max(step) OVER (PARTITION BY run_id) AS last FROM models
         WHERE zoo = :zoo)
     WHERE {where} AND phase IS NOT NULL GROUP BY phase ORDER BY phase"""
-    return rows_of(store, query, zoo=zoo)
+    rows = rows_of(store, query, zoo=zoo)
+    empty = [name for name in judged if all(row[name] is None for row in rows)]
+    return [{k: v for k, v in row.items() if k not in empty} for row in rows]
 
 
 def _cutoffs(cutoffs: Any) -> Rows:
@@ -124,21 +136,29 @@ def _cutoffs(cutoffs: Any) -> Rows:
 
 def _print(document: dict[str, Any]) -> None:
     click.echo(f"{document['zoo']}: {document['labelled']} (cell, step) labelled")
-    print_table(document["phases"])
-    click.echo()
-    print_table(document["cutoffs"])
-    click.echo()
-    print_table(document["sensitivity"])
-    click.echo()
+    for name in ("phases", "cutoffs", "sensitivity"):
+        if document[name]:
+            print_table(document[name])
+            click.echo()
     for sentence in (*document["lacks"], *document["notes"]):
         click.echo(sentence)
     for reason, count in document["unmeasured"].items():
         click.echo(f"Unmeasured: {count} x {reason}.")
-    click.echo(
-        f"{document['near_a_boundary']} lie near a boundary, {document['unstable']} change "
-        f"with the seeds; {document['equal_neighbours']:.0%} of neighbours are equal "
-        f"({document['equal_neighbours_shuffled']:.0%} if shuffled)."
-    )
+    if document["labelled"]:
+        click.echo(
+            f"{document['near_a_boundary']} lie near a boundary, {document['unstable']} "
+            "change their label within their standard errors."
+        )
+    if document["stability_unknown"]:
+        click.echo(
+            f"The stability of {document['stability_unknown']} is not known: connectivity "
+            "and CKA have a standard error from 3 seeds on."
+        )
+    if not np.isnan(document["equal_neighbours"]):
+        click.echo(
+            f"{document['equal_neighbours']:.0%} of neighbours are equal "
+            f"({document['equal_neighbours_shuffled']:.0%} if shuffled)."
+        )
     if "plot" in document:
         click.echo(document["plot"])
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from zoo.phases.calibration import Calibration, calibrate
-from zoo.phases.cells import Cells, average
+from zoo.phases.cells import METRICS, Cells, average
 from zoo.phases.rule import PHASES, UNMEASURED, nearest, positions, scores
 from zoo.phases.rule import labels as labels_of
 from zoo.phases.sensitivity import sensitivity
@@ -25,8 +25,8 @@ class Labels:
     ----------
     cells : Cells
         The means that were judged.
-    calibration : Calibration
-        Cutoffs, anchors, what the zoo lacks.
+    calibration : Calibration or None
+        Cutoffs, anchors, what the zoo lacks; None where no cell can be labelled.
     phase : ndarray of str, shape (c,)
         A phase of `PHASES`, or ``unmeasured``.
     reason : ndarray of str, shape (c,)
@@ -40,13 +40,14 @@ class Labels:
     boundary : ndarray of str, shape (c,)
         The metric whose cutoff is nearest.
     stability : ndarray of shape (c,)
-        Share of resamples of the seeds with the same label.
+        Share of draws from the metrics' standard errors with the same label; NaN where
+        such an error is not known.
     sensitivity : list of dict
         How many cells move when a cutoff does.
     """
 
     cells: Cells
-    calibration: Calibration
+    calibration: Calibration | None
     phase: Array
     reason: Array
     scores: Array
@@ -76,22 +77,25 @@ def label_cells(
     table : pyarrow.Table
         Of `zoo.phases.average`: one row per network and step.
     seed : int, default=0
-        Of the resamples.
+        Of the draws.
     draws : int, default=200
-        Resamples of the seeds of each cell.
+        Draws of the metrics of each cell.
     calibration : Calibration, optional
         Cutoffs; default those that `zoo.phases.calibrate` finds in the table.
     **anchors : float or None
-        ``chance_loss``, ``cka_reference``, ``train_loss``, ``mode_connectivity``,
-        ``logit_cka`` for `zoo.phases.calibrate`.
+        ``chance_loss``, ``interpolation_loss``, ``cka_reference``, ``train_loss``,
+        ``mode_connectivity``, ``logit_cka`` for `zoo.phases.calibrate`.
 
     Raises
     ------
     CatalogError
-        If nothing can be labelled, or what calibration needs is missing.
+        If the table lacks a metric that is needed, or what calibration needs.
     """
     cells = average(table)
     if calibration is None:
+        there = set(METRICS) <= set(table.column_names)
+        if there and not (cells.reason == "").any():
+            return _unlabelled(cells)
         calibration = calibrate(cells, **anchors)
     cutoffs = calibration.cutoffs
     distance = positions(cells.mean, cells.error, cutoffs)
@@ -106,4 +110,14 @@ def label_cells(
         np.take_along_axis(soft, own[None], 0)[0], signed, boundary,
         stability(cells, cutoffs, found, seed=seed, draws=draws),
         sensitivity(cells, cutoffs, found),
+    )  # fmt: skip
+
+
+def _unlabelled(cells: Cells) -> Labels:
+    """Of cells that all have a reason why they cannot have any phase."""
+    none, words = np.full(len(cells), np.nan), np.full(len(cells), "", object)
+    unknown = np.full(len(cells), UNMEASURED, object)
+    return Labels(
+        cells, None, unknown, cells.reason, np.full((len(PHASES), len(cells)), np.nan),
+        none, none, words, none, [],
     )  # fmt: skip

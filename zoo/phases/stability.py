@@ -1,4 +1,4 @@
-"""How sure a label is of the seeds: it is drawn again from resampled seeds."""
+"""How sure a label is: it is drawn again from the standard errors of its metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from catalog.dtypes import Array
 from zoo.phases.cells import METRICS, Cells
-from zoo.phases.rule import UNMEASURED, Cutoffs, positions
+from zoo.phases.rule import PHASES, UNMEASURED, Cutoffs, positions
 from zoo.phases.rule import labels as labels_of
 from zoo.randomness import stream
 
@@ -14,7 +14,7 @@ from zoo.randomness import stream
 def stability(
     cells: Cells, cutoffs: Cutoffs, found: Array, *, seed: int, draws: int = 200
 ) -> Array:
-    """Share of bootstrap draws over the seeds of a cell that give it the same label.
+    """Share of draws of a cell's metrics that give it the same label by the same rule.
 
     Parameters
     ----------
@@ -24,44 +24,37 @@ def stability(
         Each cell and step has a stream of its own, so its draws do not depend on the
         rest of the zoo.
     draws : int, default=200
-        Resamples, with replacement.
+        Of each metric.
 
     Returns
     -------
     ndarray of shape (c,)
-        In [0, 1]; NaN where unmeasured.
+        In [0, 1]; NaN where unmeasured, and where the standard error of a metric that the
+        label hangs on is not known: CKA decides in phase IV only.
 
     Notes
     -----
-    A metric that every seed states as one value of the cell cannot be resampled; it gets
-    a normal error of its stated standard error, or none where none is stated: then only
-    the other metrics move.
+    A draw is the mean of the cell plus a normal error of its standard error, independent
+    of the other metrics; of the train loss in logarithms. The errors themselves, which are
+    a part of the rule, stay those of the cell. A resample of the seeds would not do: the
+    values of connectivity and CKA at a seed are means over the pairs it is in.
     """
     shares = np.full(len(cells), np.nan)
-    rows = np.flatnonzero(cells.counts)
-    rows = rows[np.argsort(cells.member[rows], kind="stable")]
-    starts = np.searchsorted(cells.member[rows], np.arange(len(cells) + 1))
-    for i in np.flatnonzero(cells.reason == ""):
-        own = rows[starts[i] : starts[i + 1]]
+    for i in np.flatnonzero(found != UNMEASURED):
+        error = {name: float(cells.error[name][i]) for name in METRICS}
+        needed = METRICS if found[i] in PHASES[3:] else METRICS[:2]
+        if any(np.isnan(error[name]) for name in needed):
+            continue
         draw = stream(seed, f"phase stability {cells.cell[i]} {cells.step[i]}")
-        picked = own[draw.integers(0, len(own), (draws, len(own)))]
         mean = {}
         for name in METRICS:
-            value, error = cells.mean[name][i], cells.error[name][i]
-            noise = draw.standard_normal(draws)
-            if np.ptp(cells.values[name][own]) <= 1e-12 * abs(value):
-                mean[name] = value + noise * np.nan_to_num(error)
+            value = cells.mean[name][i]
+            noise = np.nan_to_num(error[name]) * draw.standard_normal(draws)
+            if name != "train_loss":
+                mean[name] = value + noise
             else:
-                mean[name] = _mean(cells.values[name][picked])
-        none = dict.fromkeys(METRICS, np.full(draws, np.nan))
-        again = labels_of(positions(mean, none, cutoffs), np.full(draws, "", object))
+                mean[name] = value * np.exp(noise / value if value > 0 else 0 * noise)
+        errors = {name: np.full(draws, error[name]) for name in METRICS}
+        again = labels_of(positions(mean, errors, cutoffs), np.full(draws, "", object))
         shares[i] = (again == found[i]).mean()
-    return np.where(found == UNMEASURED, np.nan, shares)
-
-
-def _mean(values: Array) -> Array:
-    """Mean over the last axis of what is there; NaN where nothing is."""
-    there = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        mean: Array = np.where(there, values, 0).sum(-1) / there.sum(-1)
-    return mean
+    return shares

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +16,24 @@ from catalog.errors import closest
 from catalog.rows import literal, rows_of
 from catalog.schema import MEASURES
 from zoo.phases.calibration import calibrate
-from zoo.phases.cells import METRICS, SHARPNESS, average
+from zoo.phases.cells import METRICS, SHARPNESS, average, numbers
 from zoo.phases.label import Labels, label_cells
 from zoo.phases.rule import PHASES, UNMEASURED
+from zoo.phases.sources import EVALUATED, check_measured, one_setting, with_train_loss
 
-VERSION = 1
+VERSION = 2
 """Raised by a change of the rule that changes labels."""
 
 _WANTED = (
-    "run_id", "step", "cell", "load", "temperature", "status", "diverged_step",
-    *METRICS, "mode_connectivity_se", "logit_cka_se", *SHARPNESS,
+    "run_id", "step", "source", "cell", "load", "temperature", "status", "diverged_step",
+    *METRICS, EVALUATED, "mode_connectivity_se", "logit_cka_se", *SHARPNESS,
     "chance_loss", "interpolation_loss", "logit_cka_random",
 )  # fmt: skip
 
 _LABELS = [column.name for column in MEASURES]
+
+FLOORLESS = ("language",)
+"""Objectives whose loss cannot reach 0, nor anything that is known."""
 
 
 def label_zoo(
@@ -47,7 +52,11 @@ def label_zoo(
 
     Calibration sees every step that is measured, whatever ``step`` says, so that the
     cutoffs are those of the zoo. A network that has diverged has no phase, though the
-    other seeds of its cell may have one.
+    other seeds of its cell may have one. Where no cell can have a phase, all are
+    ``unmeasured``, with the reason, and no cutoffs are sought.
+
+    The train loss is that of training, else the evaluated one; of imported runs the
+    evaluated one, if there is any. A note of the calibration says which.
 
     Parameters
     ----------
@@ -61,7 +70,7 @@ def label_zoo(
         Classes of the task, whose logarithm is the loss of chance; default those of the
         task in `zoo.tasks` that the zoo names.
     seed : int, default=0
-        Of the resamples behind ``phase_stability``.
+        Of the draws behind ``phase_stability``.
     cka_reference, train_loss, mode_connectivity, logit_cka : float, optional
         See `zoo.phases.calibrate`. The default reference is the mean CKA with freshly
         initialised networks, where that is measured.
@@ -76,19 +85,29 @@ def label_zoo(
     NotFound
         If the catalogue has no such zoo, or the zoo no such step.
     CatalogError
-        If metrics, the grid or the number of classes is missing.
+        If metrics, the grid or the number of classes is missing, or a metric was measured
+        with different settings within the zoo.
     """
-    table = _metrics(catalog, zoo)
+    table, losses = _metrics(catalog, zoo)
     if classes is not None and classes < 2:
         raise CatalogError(f"A task has 2 classes at least. Got {classes}.")
     chance, interpolation = (
         _anchor(table, n) for n in ("chance_loss", "interpolation_loss")
     )
+    used = [*METRICS[1:], *([EVALUATED] if EVALUATED in losses else [])]
     if cka_reference is None and "logit_cka_random" in table.column_names:
         known = table["logit_cka_random"].drop_null().to_numpy()
-        cka_reference = float(known.mean()) if len(known) else None
-    if classes is None and train_loss is None and chance is None:
+        known = known[np.isfinite(known)]
+        if len(known):
+            used.append("logit_cka_random")
+            cka_reference = float(known.mean())
+    measured = one_setting(catalog, zoo, used)
+    cells = average(table)
+    some = bool((cells.reason == "").any())
+    if some and classes is None and train_loss is None and chance is None:
         classes = _classes(catalog, zoo)
+    if _floorless(catalog, zoo, table):
+        interpolation = math.nan
     anchors = {
         "chance_loss": chance if classes is None else math.log(classes),
         "interpolation_loss": interpolation,
@@ -98,7 +117,11 @@ def label_zoo(
         "logit_cka": logit_cka,
     }
     chosen = _at(table, zoo, step)
-    calibration = calibrate(average(table), **anchors)
+    calibration = calibrate(cells, **anchors) if some else None
+    if calibration is not None:
+        which = ", ".join(f"{name} of {n} checkpoints" for name, n in losses.items())
+        notes = (*calibration.notes, f"Train loss: {which}.")
+        calibration = replace(calibration, notes=notes)
     part = table.filter(pa.array(chosen))
     found = label_cells(part, seed=seed, calibration=calibration)
     provenance = {
@@ -106,7 +129,9 @@ def label_zoo(
         "version": VERSION,
         "seed": seed,
         "classes": classes,
-        **calibration.to_json(),
+        "train_loss": losses,
+        "measures": measured,
+        **({} if calibration is None else calibration.to_json()),
     }
     labels = _measures(part, found)
     if any(repr(labels[c].to_pylist()) != repr(part[c].to_pylist()) for c in _LABELS):
@@ -115,7 +140,8 @@ def label_zoo(
     return found
 
 
-def _metrics(catalog: Catalog, zoo: str) -> pa.Table:
+def _metrics(catalog: Catalog, zoo: str) -> tuple[pa.Table, dict[str, int]]:
+    """The metrics of a zoo, and which train loss they have."""
     known = set(catalog.sql("FROM models").columns)
     zoos = [row["zoo"] for row in rows_of(catalog, "SELECT DISTINCT zoo FROM runs")]
     if zoo not in zoos:
@@ -129,18 +155,14 @@ def _metrics(catalog: Catalog, zoo: str) -> pa.Table:
             f"last FROM models WHERE zoo = {literal(zoo)} ORDER BY run_id, step"
         )
     )
-    missing = [m for m in METRICS if m not in known or table[m].null_count == len(table)]
-    if missing:
-        raise CatalogError(
-            f"{zoo} has no {', '.join(missing)}: a phase needs {', '.join(METRICS)}. "
-            f"Measure first: phasezoo measure {zoo}"
-        )
+    table, losses = with_train_loss(table)
+    check_measured(catalog, zoo, table)
     if table["cell"].null_count:
         raise CatalogError(
             f"{table['cell'].null_count} of {len(table)} checkpoints of {zoo} have no "
             "cell: phases belong to the cells of a grid of load and temperature."
         )
-    return table
+    return table, losses
 
 
 def _check_names(catalog: Catalog) -> None:
@@ -163,6 +185,30 @@ def _anchor(table: pa.Table, name: str) -> float | None:
     if len(known) and np.ptp(known) <= 0.1 * np.mean(known):
         return float(np.mean(known))
     return None
+
+
+def _floorless(catalog: Catalog, zoo: str, table: pa.Table) -> bool:
+    """Whether nobody knows the train loss of a network of this zoo that is right.
+
+    So its task says, or `zoo.metrics.scores`, which then left it out.
+    """
+    from zoo.task import task_named
+
+    names = ("chance_loss", "interpolation_loss")
+    if set(names) <= set(table.column_names):
+        chance, right = (numbers(table, n) for n in names)
+        if np.isfinite(chance).any() and not np.isfinite(right).any():
+            return True
+    tasks = rows_of(
+        catalog, "SELECT DISTINCT task_name FROM runs WHERE zoo = :zoo", zoo=zoo
+    )
+    for row in tasks:
+        try:
+            if task_named(row["task_name"] or "").objective in FLOORLESS:
+                return True
+        except NotFound:
+            continue
+    return False
 
 
 def _classes(catalog: Catalog, zoo: str) -> int:
