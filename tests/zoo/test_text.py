@@ -63,15 +63,14 @@ def test_too_short_a_text_is_refused_with_numbers():
         windows(TEXT, b"x" * 100)
 
 
-<<<<<<< HEAD
 def test_only_any_text_takes_what_is_called_otherwise(tmp_path):
     pq.write_table(pa.table({"text": ["a"] * 9}), tmp_path / "text_small.parquet")
     with pytest.raises(NotFound, match="OpenWebText"):
         load_task(task_named("openwebtext"), tmp_path)
-=======
+
+
 def test_nobody_knows_the_entropy_of_text():
     from zoo.objectives import classification, language
 
     assert math.isnan(language.interpolation())
     assert classification.interpolation() == pytest.approx(0.01 * math.log(2))
->>>>>>> fixp
