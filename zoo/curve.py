@@ -27,7 +27,6 @@ from zoo.run import Run
 from zoo.samples import Batches, View, view
 from zoo.stack_weights import StackWeights
 
-
 PROGRESS_SECONDS = 0.25
 """Between two calls of ``progress``: steps of large networks are slow."""
 

@@ -1,6 +1,7 @@
 """Mode connectivity: planted barriers and planted ways around them."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -223,7 +224,7 @@ def test_the_share_of_the_work_rises_to_one_while_curves_are_fitted(zoo, monkeyp
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(set(shares)) > QUICK.steps / 4
-    assert max(b - a for a, b in zip(shares, shares[1:], strict=False)) < 0.2
+    assert max(b - a for a, b in pairwise(shares)) < 0.2
 
 
 def test_a_stop_is_heard_within_a_fit(zoo, monkeypatch):

@@ -43,9 +43,9 @@ def test_networks_have_the_mean_of_their_pairs_and_the_jackknife_of_their_cell(
     mean, error = pair_means(FOUR, values, 5)
     np.testing.assert_allclose(mean[:4].mean(), values.mean(), atol=1e-12)
     for i in range(4):
-        own = values[(FOUR == i).any(1)]
+        own = values[(i == FOUR).any(1)]
         np.testing.assert_allclose(mean[i], own.mean(), atol=1e-12)
-    left = np.array([values[(FOUR != i).all(1)].mean() for i in range(4)])
+    left = np.array([values[(i != FOUR).all(1)].mean() for i in range(4)])
     expected = np.sqrt(3 / 4 * ((left - left.mean()) ** 2).sum())
     np.testing.assert_allclose(error[:4], expected, atol=1e-12)
     assert np.isnan([mean[4], error[4]]).all()

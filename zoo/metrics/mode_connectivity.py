@@ -74,8 +74,8 @@ class ModeConnectivity(Metric):
 
     With u the t between 0 and 1 where abs(e(t) - (e(0) + e(1)) / 2) is largest, the value
     is (e(0) + e(1)) / 2 - e(u), a fraction of samples: negative where a barrier is
-    between the ends, positive where the curve is better than its ends, about 0 where they are
-    connected. e(t) is the error, 1 - accuracy or relative error, on a fixed sample.
+    between the ends, positive where the curve is better than its ends, about 0 where they
+    are connected. e(t) is the error, 1 - accuracy or relative error, on a fixed sample.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def connectivity(values: Array) -> Array:
         NaN where a value is not finite.
     """
     ends = (values[:, :1] + values[:, -1:]) / 2
-    finite = np.isfinite(values).all(1)
+    finite: Array = np.isfinite(values).all(1)
     over = np.where(finite[:, None], values[:, 1:-1] - ends, 0.0)
     high, low = over.max(1), over.min(1)
     return np.where(finite, 0.0 - np.where(high >= -low, high, low), np.nan)
