@@ -294,7 +294,7 @@ def connectivity(values: Array) -> Array:
         NaN where a value is not finite.
     """
     ends = (values[:, :1] + values[:, -1:]) / 2
-    finite: Array = np.isfinite(values).all(1)
+    finite: Array = np.logical_and.reduce(np.isfinite(values), axis=1)
     over = np.where(finite[:, None], values[:, 1:-1] - ends, 0.0)
     high, low = over.max(1), over.min(1)
     return np.where(finite, 0.0 - np.where(high >= -low, high, low), np.nan)
