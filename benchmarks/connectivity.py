@@ -1,12 +1,13 @@
 """Claim: curves between seeds are fitted many times faster in stacks than one at a time.
 
-The zoo is that of `digits_mlp_phases`, trained first and untimed: 48 cells (8 widths, 6
-learning rates) of 4 seeds, 6 pairs each, 288 curves. Ours: two one-thread processes, each
-measuring `zoo.metrics.mode_connectivity` on half of the cells of every width. Against
-what a user would write: two one-thread processes, each fitting one curve at a time in
+The zoo is that of `digits_mlp_phases` with clean labels, trained first and untimed: 48
+cells (8 widths, 6 learning rates) of 4 seeds, 6 pairs each, 288 curves. Ours: two
+one-thread processes, each measuring `zoo.metrics.mode_connectivity` on half of the cells
+of every width. Against what a user would write: two one-thread processes, each fitting one curve at a time in
 plain torch, data in memory, SGD in the faster of its two variants, chosen in the same
 run. Both take the same steps, batch size and points, on the line before the fit (training
-split) and on the curve after it (training and test split).
+split) and on the curve after it (training and test split). The recipe's wrong labels differ
+by seed, and a curve sees those of both ends; without them both sides see the same data.
 
 The baseline fits `--curves` curves of every width in each process, and the time of all 18
 is extrapolated from them; ours does everything. Sides alternate; medians over rounds.
@@ -29,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoo.curve import annealed
-from zoo.metrics.mode_connectivity import ModeConnectivity, connectivity
+from zoo.metrics.mode_connectivity import RATES, ModeConnectivity, connectivity
 from zoo.networks import Networks
 from zoo.process import tune_process
 from zoo.recipe import recipe_named
@@ -45,7 +46,9 @@ VARIANTS = ("fused", "foreach")
 
 def trained(data: Data, part: int, epochs: float) -> list[Networks]:
     """Cells of the zoo that one process has, one entry per width."""
-    recipe = replace(recipe_named("digits_mlp_phases"), epochs=epochs)
+    recipe = recipe_named("digits_mlp_phases")
+    clean = {**recipe.settings, "label_noise": 0.0}
+    recipe = replace(recipe, epochs=epochs, settings=clean)
     lrs = recipe.temperature.values[part::PROCESSES]
     runs = [run for run in recipe.runs(data) if run.lr in lrs]
     rows: dict[int | None, list[tuple[Run, np.ndarray]]] = {}
@@ -74,6 +77,7 @@ class Textbook:
 
     def __init__(self, networks: Networks, metric: ModeConnectivity, variant: str) -> None:
         self.networks, self.metric, self.variant = networks, metric, variant
+        self.lr = RATES["sgd"] if metric.lr is None else metric.lr
         self.splits = {
             split: tuple(torch.from_numpy(v[split]) for v in (data.x, data.y))
             for data in [networks.data]
@@ -96,7 +100,7 @@ class Textbook:
         straight = self.errors(first, middle, last, "train")
         metric = self.metric
         options = {"fused": True} if self.variant == "fused" else {"foreach": True}
-        moves = torch.optim.SGD([middle], metric.lr, metric.momentum, **options)
+        moves = torch.optim.SGD([middle], self.lr, metric.momentum, **options)
         middle.grad = torch.empty_like(middle)
         batches = self.batches()
         for step in range(metric.steps):
@@ -106,7 +110,7 @@ class Textbook:
             self.gradient.zero_()
             functional.cross_entropy(self.module(x), y).backward()
             torch.mul(self.gradient, 2 * t * (1 - t), out=middle.grad)
-            moves.param_groups[0]["lr"] = metric.lr * annealed(step, metric.steps)
+            moves.param_groups[0]["lr"] = self.lr * annealed(step, metric.steps)
             moves.step()
         found = [self.errors(first, middle, last, split) for split in self.splits]
         return float(connectivity(np.array([straight, *found]))[1])

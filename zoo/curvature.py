@@ -23,7 +23,7 @@ from zoo.replay import Replay
 from zoo.stack_weights import StackWeights
 
 GRAPH_FACTOR = 6
-"""Floats of the graph of a gradient per float that training keeps alive; measured 3-5."""
+"""Floats of the graph of a gradient per float that training keeps alive: an assumption."""
 
 GRAPH_BYTES = 256 << 20
 """Bytes of a graph unless said otherwise."""

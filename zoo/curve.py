@@ -8,6 +8,7 @@ that it does not compound.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ from zoo.randomness import stream
 from zoo.run import Run
 from zoo.samples import Batches, View, view
 from zoo.stack_weights import StackWeights
+
+PROGRESS_SECONDS = 0.25
+"""Between two calls of ``progress``: steps of large networks are slow."""
 
 
 def annealed(step: int, steps: int) -> float:
@@ -135,7 +139,8 @@ class Curves:
         optimizer : str, default="sgd"
             Name in `zoo.optimizer`.
         progress : callable, optional
-            Called with the number of steps taken since the last call.
+            Called with the number of steps taken since the last call, every
+            `PROGRESS_SECONDS`; may raise `zoo.descent.Stopped`.
 
         Returns
         -------
@@ -168,8 +173,19 @@ class Curves:
         decays = bool(decay.any())
         shares = list(zip(*_shares(self._draws(steps)), strict=True))
         ahead, behind = iter(shares), iter(shares)
+        told, taken, last = time.monotonic(), 0, 0
+
+        def tell(count: int) -> None:
+            nonlocal told, last
+            told = time.monotonic()
+            progress(count - last)
+            last = count
 
         def after() -> None:
+            nonlocal taken
+            taken += 1
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                tell(taken)
             if decays:
                 gradient.values.addcmul_(self.weights.parameters, decay)
             gradient.values.mul_(next(behind)[1])
@@ -183,8 +199,8 @@ class Curves:
             steps,
             before=lambda: self._put(*next(ahead)),
             after=after,
-            progress=progress,
         )
+        tell(steps)
         return diverged.cpu().numpy()
 
     def _draws(self, steps: int) -> Tensor:

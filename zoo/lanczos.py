@@ -43,7 +43,8 @@ class Extremes:
     top_residual, bottom_residual : ndarray of shape (n,)
         Residual norms: an eigenvalue lies within that distance.
     converged : ndarray of bool of shape (n,)
-        Whether the error of ``top`` is within the tolerance.
+        Whether the error of ``top`` is within the tolerance, and no eigenvalue at the
+        other end of the spectrum can be larger in magnitude.
     products : ndarray of int of shape (n,)
         Size of each Krylov space.
     basis : Tensor of shape (n, k, p)
@@ -83,7 +84,8 @@ def lanczos(
     tolerance : float
         Relative error of the eigenvalue of largest magnitude at which a matrix stops.
         The error is estimated by the residual r, or by r^2 / gap if that is smaller,
-        with the distance to the nearest other Ritz value as gap.
+        with the distance to the nearest other Ritz value as gap. At the other end of the
+        spectrum, magnitude and residual of the last Ritz value must not exceed it.
     narrow : callable, optional
         The product of some of the matrices, by row; asked for when half have stopped.
 
@@ -171,5 +173,8 @@ def _note(
     found.bottom[rows], found.bottom_residual[rows] = values[:, 0], residuals[:, 0]
     found.products[rows] = k
     found.trace[rows] = diagonal.sum(1)
-    found.converged[rows] = error <= tolerance * np.abs(top)
+    other = k - 1 - best
+    rival = np.abs(values[each, other]) + residuals[each, other]
+    rival = np.where(other == best, 0.0, rival)
+    found.converged[rows] = (error <= tolerance * np.abs(top)) & (rival <= np.abs(top))
     return found.converged[rows]

@@ -13,6 +13,9 @@ from catalog.errors import closest
 from catalog.schema import Column
 from zoo.networks import Networks, Progress
 
+SPLITS = ("train", "validation", "test")
+"""Parts of a task's data."""
+
 
 @dataclass(frozen=True)
 class Metric(ABC):
@@ -26,7 +29,8 @@ class Metric(ABC):
         One line.
     columns : tuple of Column
         What it gives: name, Arrow type, unit, meaning. The standard error of ``x`` is
-        called ``x_se``.
+        called ``x_se``; of a paired metric it is that of the cell's mean over pairs, one
+        value for all its seeds (`zoo.pair_means`), NaN with fewer than three.
     version : int
         Raised by a change that changes values.
     paired : bool
@@ -52,6 +56,26 @@ class Metric(ABC):
     def provenance(self) -> dict[str, Any]:
         """Settings as JSON values."""
         return {"metric": self.name, "version": self.version, **asdict(self)}
+
+
+def check_least(metric: Metric, **least: int) -> None:
+    """Raise `ValueError` for a setting below its least value."""
+    for field, low in least.items():
+        value = getattr(metric, field)
+        if not value >= low:
+            raise ValueError(
+                f"The {field} parameter of {type(metric).__name__} must be at least {low}. "
+                f"Got {value!r}."
+            )
+
+
+def check_split(metric: Metric, split: str) -> None:
+    """Raise `ValueError` unless it is the name of a split."""
+    if split not in SPLITS:
+        raise ValueError(
+            f"The split parameter of {type(metric).__name__} must be one of "
+            f"{', '.join(SPLITS)}. Got {split!r}."
+        )
 
 
 def metrics() -> dict[str, Metric]:
@@ -107,5 +131,8 @@ def with_settings(names: Sequence[str], settings: Sequence[str]) -> list[Metric]
             raise CatalogError(
                 f"--set {text}: {field} is a {kind.__name__}, by default {known[field]}."
             ) from error
-        chosen[name] = replace(chosen[name], **{field: parsed})
+        try:
+            chosen[name] = replace(chosen[name], **{field: parsed})
+        except ValueError as error:
+            raise CatalogError(f"--set {text}: {error}") from error
     return list(chosen.values())

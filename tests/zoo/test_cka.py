@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog import Layout, Param
+from zoo.architectures.resnet import ResNet18
 from zoo.linear_cka import Features
 from zoo.metrics.cka import CKA, cka
 from zoo.networks import Networks
@@ -145,13 +146,13 @@ def zoo(blobs, make_run, fit):
 
 
 def features_of(networks, i, weights=None):
-    """Hidden features and logits of one network on the test split, in torch."""
+    """Hidden features and logits of one network on the validation split, in torch."""
     module = networks.architecture.module()
     weights = networks.weights[i] if weights is None else weights
     tensors = networks.architecture.layout.unflatten(weights[None])
     module.load_state_dict({k: torch.from_numpy(v[0].copy()) for k, v in tensors.items()})
-    seen = view(networks.runs[i], networks.data, "test")
-    x = torch.from_numpy(networks.data.x["test"][seen.index])
+    seen = view(networks.runs[i], networks.data, "validation")
+    x = torch.from_numpy(networks.data.x["validation"][seen.index])
     with torch.no_grad():
         hidden = module[:-1](x).numpy().astype(np.float64)
         return hidden, module(x).numpy().astype(np.float64)
@@ -169,22 +170,35 @@ def test_a_network_has_the_mean_over_its_partners(zoo, debiased):
                 defined(features[i][which], features[j][which], debiased) for j in others
             ]
             assert found[column][i] == pytest.approx(np.mean(values), abs=1e-5)
-            error = np.std(values, ddof=1) / 2**0.5
+            trio = range(i // 3 * 3, i // 3 * 3 + 3)
+            left = [
+                defined(features[j][which], features[k][which], debiased)
+                for j in trio
+                for k in trio
+                if j < k
+            ]
+            error = np.sqrt(2 / 3 * np.sum((left - np.mean(left)) ** 2))
             assert found[f"{column}_se"][i] == pytest.approx(error, abs=1e-5)
-    np.testing.assert_array_equal(found["cka_first"], found["hidden_cka"])
-    np.testing.assert_array_equal(found["cka_last"], found["hidden_cka"])
+    for end in ("", "_se"):
+        np.testing.assert_array_equal(found[f"cka_first{end}"], found[f"hidden_cka{end}"])
+        np.testing.assert_array_equal(found[f"cka_last{end}"], found[f"hidden_cka{end}"])
     for text, value in zip(found["layer_cka"], found["hidden_cka"], strict=True):
         assert json.loads(text) == {"layer0": round(value, 6)}
 
 
 def test_the_anchor_is_of_fresh_networks(zoo):
     networks = zoo()
-    found = cka.measure(networks, seed=7)["logit_cka_random"]
+    measured = cka.measure(networks, seed=7)
+    found = measured["logit_cka_random"]
     draws = [networks.architecture.init(stream(7, f"random network {k}")) for k in range(3)]
     for i in range(6):
         mine = features_of(networks, i)[1]
         values = [defined(mine, features_of(networks, i, draw)[1]) for draw in draws]
         assert found[i] == pytest.approx(np.mean(values), abs=1e-5)
+        error = np.std(values, ddof=1) / 3**0.5
+        assert measured["logit_cka_random_se"][i] == pytest.approx(error, abs=1e-5)
+    alone = CKA(random=1).measure(networks, seed=7)
+    assert np.isnan(alone["logit_cka_random_se"]).all()
     assert found.mean() < cka.measure(networks, seed=7)["logit_cka"].mean() - 0.1
     assert (cka.measure(networks, seed=8)["logit_cka_random"] != found).all()
 
@@ -259,10 +273,41 @@ def test_small_memory_gives_the_same(zoo, monkeypatch):
     networks = zoo("cnn")
     found = CKA(samples=20).measure(networks, seed=0)
     monkeypatch.setattr(sys.modules["zoo.metrics.cka"], "FEATURE_FLOATS", 1)
+    monkeypatch.setattr(sys.modules["zoo.metrics.cka"], "KEPT_FLOATS", 1)
     monkeypatch.setattr("zoo.linear_cka.BLOCK_FLOATS", 1)
-    small = CKA(samples=20).measure(networks, seed=0)
-    for name in ("logit_cka", "logit_cka_random", "hidden_cka"):
+    kept = []
+    of = CKA._features
+
+    def counted(*arguments):
+        features = of(*arguments)
+        kept.append(len(features))
+        return features
+
+    monkeypatch.setattr(CKA, "_features", counted)
+    shares: list[float] = []
+    small = CKA(samples=20).measure(networks, seed=0, progress=shares.append)
+    for name in ("logit_cka", "logit_cka_random", "hidden_cka", "cka_first", "cka_last"):
         np.testing.assert_allclose(small[name], found[name], atol=1e-5)
+    assert list(json.loads(small["layer_cka"][0])) == list(
+        json.loads(found["layer_cka"][0])
+    )
+    assert set(kept) == {1}
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_the_anchor_does_not_depend_on_how_many_are_measured(blobs, make_run):
+    """Statistics of batch normalisation are those of batches of one size."""
+    network = ResNet18(2, (1, 20, 20), 6)
+    weights = np.stack([network.init(stream(s, "init")) for s in range(2)])
+    runs = tuple(make_run(seed=s, architecture=network.config()) for s in range(2))
+    networks = Networks(network, blobs, runs, (0,) * 2, ("c",) * 2, weights, CPU)
+    metric = CKA(split="train", samples=200, random=2)
+    alone = metric.measure(networks, seed=0)
+    cells = tuple(str(i // 2) for i in range(24))
+    beside = metric.measure(replace(networks.take([0, 1] * 12), cells=cells), seed=0)
+    for name in ("logit_cka_random", "logit_cka"):
+        np.testing.assert_allclose(beside[name][:2], alone[name], rtol=1e-4)
 
 
 def test_each_token_is_a_sample(zoo):
@@ -270,11 +315,34 @@ def test_each_token_is_a_sample(zoo):
     draw = np.random.default_rng(0)
     weights = draw.normal(size=(6, 60)).astype(np.float32)
     found = cka.measure(replace(networks, architecture=Tokens(), weights=weights), seed=0)
-    x = networks.data.x["test"].reshape(-1, 20).astype(np.float64)
+    x = networks.data.x["validation"].reshape(-1, 20).astype(np.float64)
     first, second, third = (x @ w.reshape(3, 20).T for w in weights[:3])
     expected = np.mean([defined(first, second), defined(first, third)])
     assert found["logit_cka"][0] == pytest.approx(expected, abs=1e-5)
     np.testing.assert_allclose(found["hidden_cka"], 1)
+
+
+def test_of_long_texts_some_tokens_count(zoo, monkeypatch):
+    """Of 30 sequences of 20 tokens 4 each, the same of every network."""
+    monkeypatch.setattr(sys.modules["zoo.metrics.cka"], "TOKENS", 130)
+    networks = zoo()
+    draw = np.random.default_rng(0)
+    weights = draw.normal(size=(6, 60)).astype(np.float32)
+    sizes = []
+    of = Features.of
+
+    def counted(values):
+        sizes.append(values.shape[1])
+        return of(values)
+
+    monkeypatch.setattr(Features, "of", counted)
+    found = cka.measure(replace(networks, architecture=Tokens(), weights=weights), seed=0)
+    assert set(sizes) == {120}
+    np.testing.assert_allclose(found["hidden_cka"], 1)
+    monkeypatch.setattr(sys.modules["zoo.metrics.cka"], "TOKENS", 8192)
+    whole = cka.measure(replace(networks, architecture=Tokens(), weights=weights), seed=0)
+    np.testing.assert_allclose(found["logit_cka"], whole["logit_cka"], atol=0.15)
+    assert (found["logit_cka"] != whole["logit_cka"]).all()
 
 
 @pytest.mark.parametrize(

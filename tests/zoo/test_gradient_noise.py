@@ -1,5 +1,6 @@
 """Gradient noise against the gradients of single samples."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from zoo.networks import Networks
 from zoo.randomness import stream
 
 CPU = torch.device("cpu")
+gradient_noise_module = sys.modules["zoo.metrics.gradient_noise"]
 NETWORK = MLP((400, 4, 6), "tanh")
 
 
@@ -121,6 +123,39 @@ def test_a_run_with_few_samples_decides_nothing_for_the_others(stacked):
         assert values[2] == pytest.approx(right[name][2], rel=1e-4)
 
 
+@pytest.mark.parametrize("network", [NETWORK, CNNSmall(2, (1, 20, 20), 6)])
+def test_gradients_that_are_not_kept_give_the_same(stacked, network, monkeypatch):
+    networks, metric = stacked(network), GradientNoise(8, 10)
+    found = metric.measure(networks, seed=3)
+    products, kept = gradient_noise_module._products, []
+
+    def seen(gradients, keep):
+        kept.append(keep)
+        return products(gradients, keep)
+
+    monkeypatch.setattr(gradient_noise_module, "_products", seen)
+    monkeypatch.setattr(gradient_noise_module, "GROUP_BYTES", 1)
+    small = metric.measure(networks, seed=3)
+    assert kept == [False] * len(networks)
+    for name, values in found.items():
+        np.testing.assert_allclose(small[name], values, rtol=1e-3)
+
+
+def test_the_estimates_are_those_of_stacked_gradients():
+    """Squared norms over k batches and with one left out, from the definition."""
+    draw = torch.Generator().manual_seed(0)
+    gradients = torch.randn(7, 3, 11, generator=draw)
+    for keep in (True, False):
+        single, along = gradient_noise_module._products(lambda: iter(gradients), keep)
+        np.testing.assert_allclose(single, gradients.square().sum(2).T, rtol=1e-5)
+        total = along.sum(1)
+        np.testing.assert_allclose(total, gradients.sum(0).square().sum(1), rtol=1e-5)
+        for i in range(7):
+            left = torch.cat((gradients[:i], gradients[i + 1 :])).sum(0)
+            without = total - 2 * along[:, i] + single[:, i]
+            np.testing.assert_allclose(without, left.square().sum(1), rtol=1e-4)
+
+
 def test_progress_ends_at_one(stacked):
     shares: list[float] = []
     gradient_noise.measure(stacked(), seed=0, progress=shares.append)
@@ -132,3 +167,5 @@ def test_progress_ends_at_one(stacked):
 def test_settings_without_an_error_estimate_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field}.*at least.*Got {value}"):
         GradientNoise(**{field: value})
+    with pytest.raises(ValueError, match=r"split parameter of GradientNoise .* Got 'foo'"):
+        GradientNoise(split="foo")

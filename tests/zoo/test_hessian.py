@@ -216,6 +216,19 @@ def test_lanczos_finds_planted_eigenvalues_and_keeps_signs(size):
     assert torch.bmm(basis, rest.unsqueeze(2)).abs().max() < 1e-5
 
 
+def test_a_rival_of_the_other_sign_delays_convergence():
+    """+1 shows first, -1.03 is in a crowd."""
+    draw = np.random.default_rng(0)
+    crowd = draw.uniform(-1, -0.9, 30)
+    spectrum = np.concatenate(([1, -1.03], crowd, draw.normal(0, 0.01, 168)))
+    matrix = torch.from_numpy(planted(spectrum, 1)).float()
+    starts = torch.randn(200, 200, generator=torch.Generator().manual_seed(0))
+    found = lanczos(lambda v: v @ matrix, starts, 60, 1e-4)
+    wrong = np.abs(found.top + 1.03) > 1e-2
+    assert (wrong & found.converged).sum() <= 5
+    assert found.converged.sum() > 150
+
+
 def test_progress_ends_at_one(stacked):
     shares: list[float] = []
     Hessian(samples=20, probes=2).measure(stacked(), seed=0, progress=shares.append)
@@ -231,3 +244,5 @@ def test_progress_ends_at_one(stacked):
 def test_settings_that_measure_nothing_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} parameter of Hessian must be"):
         Hessian(**{field: value})
+    with pytest.raises(ValueError, match=r"split parameter of Hessian .* Got 'foo'"):
+        Hessian(split="foo")

@@ -67,7 +67,7 @@ def test_provenance_says_how(root):
     said = json.loads(text)
     fingerprint = "SELECT any_value(data_fingerprint) FROM runs"
     assert said == {
-        "metric": "scores", "version": 1, "samples": 10_000, "seed": 3,
+        "metric": "scores", "version": scores.version, "samples": 10_000, "seed": 3,
         "data": catalog.open(root).sql(fingerprint).fetchall()[0][0],
     }  # fmt: skip
 

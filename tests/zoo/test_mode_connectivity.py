@@ -1,6 +1,7 @@
 """Mode connectivity: planted barriers and planted ways around them."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from catalog import Layout, Param
-from zoo.metrics.mode_connectivity import ModeConnectivity, connectivity
+from zoo.descent import Stopped
+from zoo.metrics.mode_connectivity import VALUES, ModeConnectivity, connectivity
 from zoo.networks import Networks
 from zoo.samples import view
 from zoo.stack import build_architecture
 
 CPU = torch.device("cpu")
 QUICK = ModeConnectivity(steps=60, batch_size=16, samples=100)
-VALUES = [column.name for column in QUICK.columns if not column.name.endswith("_se")]
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,14 @@ def test_errors_along_the_line_are_those_of_each_module(zoo, blobs):
     np.testing.assert_allclose(found["linear_barrier"], per_network, atol=0.005)
 
 
-def test_every_column_has_values_and_errors_of_two_pairs(zoo):
+def test_every_column_has_values_and_errors_of_three_seeds(zoo):
     found = QUICK.measure(zoo, seed=0)
     assert set(found) == {column.name for column in QUICK.columns}
     assert all(column.shape == (6,) for column in found.values())
     assert all(np.isfinite(column).all() for column in found.values())
     assert (found["mode_connectivity"] != 0).any()
+    for name in VALUES:
+        assert len(set(found[f"{name}_se"].tolist())) == 2  # one for each cell
     again = QUICK.measure(zoo, seed=0)
     assert all(np.array_equal(found[name], again[name]) for name in found)
 
@@ -160,8 +163,11 @@ def test_dead_networks_and_singles_are_not_measured(zoo):
         assert np.array_equal(found[name][3:], beside[name][3:])
         assert np.isfinite(beside[name][[0, 2]]).all()
     assert np.isnan(beside["mode_connectivity_se"][:3]).all()
+    assert beside["mode_connectivity_pairs"].tolist() == [1, 0, 1, 2, 2, 2]
 
     single = QUICK.measure(zoo.take([0, 3]), seed=0)
+    assert single.pop("mode_connectivity_pairs").tolist() == [0, 0]
+    assert set(single) == {name + end for name in VALUES for end in ("", "_se")}
     assert all(np.isnan(column).all() for column in single.values())
 
 
@@ -186,10 +192,53 @@ def test_cells_may_see_different_numbers_of_samples(zoo):
 def test_connectivity_is_the_farthest_from_the_ends(errors):
     found = connectivity(errors)
     for value, row in zip(found, errors, strict=True):
-        gaps = (row[0] + row[-1]) / 2 - row
+        gaps = (row[0] + row[-1]) / 2 - row[1:-1]
         assert abs(value) == np.abs(gaps).max()
         assert value in gaps
-    np.testing.assert_array_equal(np.abs(connectivity(errors[:, ::-1])), np.abs(found))
+    np.testing.assert_array_equal(connectivity(errors[:, ::-1]), found)
+
+
+def test_ends_of_unequal_errors_are_no_barrier():
+    down = np.array([[0.5, 0.4, 0.25, 0.1, 0.0]])
+    both = np.concatenate((down, down[:, ::-1]))
+    np.testing.assert_allclose(connectivity(both), -0.15)  # a tie counts as a barrier
+    straight = np.linspace(0.5, 0.0, 3)[None]
+    assert connectivity(straight).tolist() == [0]
+
+
+class Slow:
+    """A clock by which every look at it takes a while."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds = 0.0, seconds
+
+    def monotonic(self):
+        self.now += self.seconds
+        return self.now
+
+
+def test_the_share_of_the_work_rises_to_one_while_curves_are_fitted(zoo, monkeypatch):
+    monkeypatch.setattr("zoo.curve.time", Slow(0.1))
+    shares: list[float] = []
+    QUICK.measure(zoo, seed=0, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(set(shares)) > QUICK.steps / 4
+    assert max(b - a for a, b in pairwise(shares)) < 0.2
+
+
+def test_a_stop_is_heard_within_a_fit(zoo, monkeypatch):
+    monkeypatch.setattr("zoo.curve.time", Slow(0.3))
+    calls = 0
+
+    def stop(share):
+        nonlocal calls
+        calls += 1
+        if calls > QUICK.points + 3:  # the line is done
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        replace(QUICK, steps=10**6).measure(zoo, seed=0, progress=stop)
 
 
 def test_connectivity_has_a_sign_and_no_value_where_one_is_missing():
@@ -204,6 +253,10 @@ def test_connectivity_has_a_sign_and_no_value_where_one_is_missing():
         ("points", 1, "odd"),
         ("lr", 0.0, "above"),
         ("epochs", -1, "above"),
+        ("epochs", float("inf"), "finite"),
+        ("momentum", 1.0, "below"),
+        ("steps", 0, "least"),
+        ("samples", -3, "least"),
     ],
 )
 def test_settings_are_checked(name, value, law):

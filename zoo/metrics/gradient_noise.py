@@ -9,6 +9,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,17 @@ from torch import Tensor
 from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.groups import groups
-from zoo.metric import Metric
+from zoo.metric import Metric, check_least, check_split
 from zoo.networks import Networks, Progress, Samples
 from zoo.objective import Batch
 from zoo.randomness import stream
 
 GROUP_BYTES = 256 << 20
-"""Bytes of a group's batch gradients and activations."""
+"""Bytes of a group's batch gradients and activations. Where the batch gradients of one
+network alone are more, they are computed twice instead of kept."""
+
+FEW = 5
+"""Gradients in memory beside those that are kept: one, its parts, the sum, products."""
 
 FEWEST = 3
 """Batches: the jackknife leaves one out, and two are left to differ."""
@@ -86,12 +91,8 @@ class GradientNoise(Metric):
     )
 
     def __post_init__(self) -> None:
-        for field, low in (("batch_size", 1), ("batches", FEWEST)):
-            if getattr(self, field) < low:
-                raise ValueError(
-                    f"The {field} parameter of GradientNoise must be at least {low}. Got "
-                    f"{getattr(self, field)}."
-                )
+        check_least(self, batch_size=1, batches=FEWEST)
+        check_split(self, self.split)
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
@@ -100,19 +101,20 @@ class GradientNoise(Metric):
         n, p = len(networks), networks.weights.shape[1]
         out = {column.name: np.full(n, np.nan) for column in self.columns}
         inputs = int(np.prod(networks.data.task.shape))
+        kept = self.batches if 4 * p * self.batches <= GROUP_BYTES else 0
         parts = groups(
             networks,
             self.split,
             self.batch_size * self.batches,
             GROUP_BYTES,
             4
-            * (p * self.batches + 8 * self.batch_size * networks.architecture.activations),
+            * (p * (kept + FEW) + 8 * self.batch_size * networks.architecture.activations),
             4 * inputs,
         )
         done = 0
         for count, rows in parts:
             if count // self.batch_size >= FEWEST:
-                found = self._group(networks.take(rows), count, seed)
+                found = self._group(networks.take(rows), count, seed, keep=kept > 0)
                 for name, values in found.items():
                     out[name][rows] = values
             done += len(rows)
@@ -120,21 +122,21 @@ class GradientNoise(Metric):
         return out
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """One gradient per sample."""
+        """One gradient per sample; two, not known here, where they are not kept."""
         return float(networks * min(self.batch_size * self.batches, train_samples))
 
-    def _group(self, networks: Networks, count: int, seed: int) -> dict[str, Array]:
+    def _group(
+        self, networks: Networks, count: int, seed: int, *, keep: bool
+    ) -> dict[str, Array]:
         samples = networks.samples(self.split, count, seed)
         order = stream(seed, "gradient noise").permutation(count)
         k = count // self.batch_size
         order = order[: k * self.batch_size].reshape(k, self.batch_size)
-        gradients = _gradients(networks, samples, order)
-        gram = torch.bmm(gradients, gradients.mT).double().cpu().numpy()
-        single = np.diagonal(gram, axis1=1, axis2=2)  # |G_i|^2, (n, k)
-        total = gram.sum((1, 2))
+        single, along = _products(lambda: _gradients(networks, samples, order), keep)
+        total = along.sum(1)
         b = self.batch_size
         norm, variance = _unbiased(single.mean(1), total / k**2, b, k)
-        without = total[:, None] - 2 * gram.sum(2) + single
+        without = total[:, None] - 2 * along + single
         others = (single.sum(1)[:, None] - single) / (k - 1)
         left = _unbiased(others, without / (k - 1) ** 2, b, k - 1)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -148,12 +150,37 @@ class GradientNoise(Metric):
         }
 
 
-def _gradients(networks: Networks, samples: Samples, order: Array) -> Tensor:
-    """Gradients (n, k, p) of the batches whose samples are the rows of ``order``."""
+def _products(gradients: Callable[[], Iterable[Tensor]], keep: bool) -> tuple[Array, Array]:
+    """Squared norms (n, k) of k batch gradients, and their products with their sum.
+
+    They are all that the estimates need: the squared norm of the sum is the sum of the
+    products, and that of the sum without one batch follows.
+
+    Parameters
+    ----------
+    gradients : callable
+        Gives the k gradients (n, p), one after the other and the same every time.
+    keep : bool
+        Whether to keep them all, or to ask for them twice.
+    """
+    kept = list(gradients()) if keep else None
+    total, single = torch.empty(0), []
+    for gradient in gradients() if kept is None else kept:
+        single.append(gradient.square().sum(1, dtype=torch.float64))
+        total = total.add_(gradient) if len(total) else gradient.clone()
+    along = [
+        (gradient * total).sum(1, dtype=torch.float64)
+        for gradient in (gradients() if kept is None else kept)
+    ]
+    first, second = (torch.stack(each, 1).cpu().numpy() for each in (single, along))
+    return first, second
+
+
+def _gradients(networks: Networks, samples: Samples, order: Array) -> Iterator[Tensor]:
+    """Gradients (n, p) of each batch; its samples are a row of ``order``."""
     n, weights = len(networks), networks.stacked()
     whole = next(samples.batches())
     x = whole.x[:1] if samples.shared else whole.x
-    out = []
     for rows in torch.from_numpy(order).to(networks.device):
         inputs = x[:, rows]
         batch = Batch(
@@ -163,8 +190,7 @@ def _gradients(networks: Networks, samples: Samples, order: Array) -> Tensor:
         grads = torch.autograd.grad(
             losses, weights.trainable, torch.ones_like(losses), materialize_grads=True
         )
-        out.append(torch.cat([g.reshape(n, -1) for g in grads], 1))
-    return torch.stack(out, 1)
+        yield torch.cat([g.reshape(n, -1) for g in grads], 1)
 
 
 def _unbiased(small: Array, large: Array, b: int, k: int) -> tuple[Array, Array]:

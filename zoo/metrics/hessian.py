@@ -26,7 +26,7 @@ from catalog.schema import Column
 from zoo.curvature import GRAPH_BYTES, Curvature, graph_bytes
 from zoo.groups import groups
 from zoo.lanczos import Product, deflated, lanczos
-from zoo.metric import Metric
+from zoo.metric import Metric, check_least, check_split
 from zoo.networks import Networks, Progress
 from zoo.randomness import stream
 
@@ -75,6 +75,7 @@ class Hessian(Metric):
     tolerance: float = 1e-4
 
     name = "hessian"
+    version = 2
     summary = "largest and smallest eigenvalue and trace of the Hessian"
     columns = (
         Column(
@@ -93,7 +94,8 @@ class Hessian(Metric):
             "hessian_top_eig_converged",
             pa.bool_(),
             "-",
-            "whether its error is within the tolerance",
+            "whether its error is within the tolerance, and no eigenvalue of the other "
+            "sign can be larger",
         ),
         Column(
             "hessian_min_eig",
@@ -112,13 +114,8 @@ class Hessian(Metric):
     )
 
     def __post_init__(self) -> None:
-        least = {"samples": 1, "probes": 2, "iterations": 1}
-        for field, low in least.items():
-            if getattr(self, field) < low:
-                raise ValueError(
-                    f"The {field} parameter of Hessian must be at least {low}. Got "
-                    f"{getattr(self, field)}."
-                )
+        check_least(self, samples=1, probes=2, iterations=1)
+        check_split(self, self.split)
         if not 0 < self.tolerance < 1:
             raise ValueError(
                 "The tolerance parameter of Hessian must be between 0 and 1. Got "

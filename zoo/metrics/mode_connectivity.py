@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.curve import Curves, pair_views
 from zoo.evaluate import Evaluation, Score
-from zoo.metric import Metric
+from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.optimizer import check_optimizer
 from zoo.pair_means import pair_means
@@ -23,7 +24,7 @@ from zoo.refresh import refresh
 from zoo.samples import Images, View
 from zoo.stack import best_size, network_bytes
 
-SPLITS = ("train", "test")
+JUDGED = ("train", "test")
 
 RATES = {"sgd": 0.1, "adam": 3e-3, "adamw": 3e-3}
 """Learning rate of a curve by its optimiser."""
@@ -32,19 +33,49 @@ ACCELERATOR_BYTES = 4 << 30
 """What a stack of curves may take where caches do not bound it."""
 
 _MEANING = (
-    "mean of the ends' errors minus the error of the point on the {path} that differs "
-    "most from it, on {split}; negative is a barrier; mean over the cell's other seeds"
+    "mean of the ends' errors minus the error of the point between them on the {path} "
+    "that differs most from it, on {split}; negative is a barrier; mean over the cell's "
+    "other seeds"
 )
+
+VALUES = {
+    "mode_connectivity": (
+        "fraction",
+        _MEANING.format(path="curve", split="the training split"),
+    ),
+    "mode_connectivity_test": (
+        "fraction",
+        _MEANING.format(path="curve", split="the test split"),
+    ),
+    "mode_connectivity_loss": (
+        "of the loss",
+        "mode_connectivity with the training loss in place of the error",
+    ),
+    "linear_barrier": (
+        "fraction",
+        _MEANING.format(path="straight line", split="the training split"),
+    ),
+}
+"""Unit and meaning of what a pair has."""
+
+
+def _columns() -> Iterator[Column]:
+    for name, (unit, meaning) in VALUES.items():
+        error = f"standard error of the cell's mean {name}: jackknife over 3 seeds or more"
+        yield Column(name, pa.float64(), unit, meaning)
+        yield Column(f"{name}_se", pa.float64(), unit, error)
+    count = "pairs that mode_connectivity of this network is the mean of"
+    yield Column("mode_connectivity_pairs", pa.int64(), "-", count)
 
 
 @dataclass(frozen=True)
 class ModeConnectivity(Metric):
     """Error along a quadratic Bezier curve between every two seeds of a cell.
 
-    With u the point where abs(e(t) - (e(0) + e(1)) / 2) is largest, the value is
-    (e(0) + e(1)) / 2 - e(u), a fraction of samples: negative where a barrier is between
-    the ends, positive where the curve is better than its ends, about 0 where they are
-    connected. e(t) is the error, 1 - accuracy or relative error, on a fixed sample.
+    With u the t between 0 and 1 where abs(e(t) - (e(0) + e(1)) / 2) is largest, the value
+    is (e(0) + e(1)) / 2 - e(u), a fraction of samples: negative where a barrier is
+    between the ends, positive where the curve is better than its ends, about 0 where they
+    are connected. e(t) is the error, 1 - accuracy or relative error, on a fixed sample.
 
     Parameters
     ----------
@@ -78,7 +109,9 @@ class ModeConnectivity(Metric):
     ----------
     .. [1] Garipov et al. 2018, arXiv:1802.10026 (the curve); Yang et al. 2021,
        arXiv:2107.11228 (the value). Differs: a fraction and not percent; 11 points and
-       not 5, between which narrow barriers hide; the learning rate is annealed as in
+       not 5, between which narrow barriers hide; the ends are no candidates for u, as they
+       differ from their mean by equal amounts, of which neither sign means anything, so
+       that ends of unequal errors alone are no barrier; the learning rate is annealed as in
        [1], while a published port lets its decay compound; 2000 steps of 32 and not 10
        or 50 epochs at 128, which are few steps on small data (``epochs=10,
        batch_size=128, points=5`` are the published settings); weight decay is that of
@@ -87,45 +120,9 @@ class ModeConnectivity(Metric):
 
     name = "mode_connectivity"
     summary = "error along a trained Bezier curve between the seeds of a cell"
-    columns = (
-        Column(
-            "mode_connectivity",
-            pa.float64(),
-            "fraction",
-            _MEANING.format(path="curve", split="the training split"),
-        ),
-        Column(
-            "mode_connectivity_se",
-            pa.float64(),
-            "fraction",
-            "standard error of mode_connectivity over the network's pairs",
-        ),
-        Column(
-            "mode_connectivity_test",
-            pa.float64(),
-            "fraction",
-            _MEANING.format(path="curve", split="the test split"),
-        ),
-        Column(
-            "mode_connectivity_test_se",
-            pa.float64(),
-            "fraction",
-            "standard error of mode_connectivity_test over the network's pairs",
-        ),
-        Column(
-            "mode_connectivity_loss",
-            pa.float64(),
-            "of the loss",
-            "mode_connectivity with the training loss in place of the error",
-        ),
-        Column(
-            "linear_barrier",
-            pa.float64(),
-            "fraction",
-            _MEANING.format(path="straight line", split="the training split"),
-        ),
-    )
+    columns = tuple(_columns())
     paired = True
+    version = 2
 
     steps: int = 2000
     epochs: float | None = None
@@ -145,12 +142,18 @@ class ModeConnectivity(Metric):
             )
         if self.optimizer != "auto":
             check_optimizer(self.optimizer)
-        for name in ("steps", "batch_size", "lr", "samples", "refreshed", "epochs"):
+        check_least(self, steps=1, batch_size=1, samples=1, refreshed=1)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                "The momentum parameter of ModeConnectivity must be from 0 to below 1. Got "
+                f"{self.momentum!r}."
+            )
+        for name in ("lr", "epochs"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(
-                    f"The {name} parameter of ModeConnectivity must be above 0. Got "
-                    f"{value!r}."
+                    f"The {name} parameter of ModeConnectivity must be above 0 and "
+                    f"finite. Got {value!r}."
                 )
 
     def measure(
@@ -158,21 +161,26 @@ class ModeConnectivity(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column; NaN where no pair has finite errors all along."""
         pairs = networks.pairs()
-        measured = [c.name for c in self.columns if not c.name.endswith("_se")]
-        values = {name: np.full(len(pairs), np.nan) for name in measured}
+        values: dict[str, Array] = {}
         done = 0
         for rows in self._stacks(networks, pairs):
             curves = Curves(networks, pairs[rows], seed=seed)
-            for name, found in self._values(networks, curves, seed).items():
-                values[name][rows] = found
+
+            def tell(share: float, done: int = done, count: int = len(rows)) -> None:
+                progress((done + share * count) / len(pairs))
+
+            for name, found in self._values(networks, curves, seed, tell).items():
+                values.setdefault(name, np.full(len(pairs), np.nan))[rows] = found
             done += len(rows)
             progress(done / len(pairs))
+        nothing = np.full(len(pairs), np.nan)
         out: dict[str, Array] = {}
-        for name in measured:
-            out[name], error = pair_means(pairs, values[name], len(networks))
-            if f"{name}_se" in (column.name for column in self.columns):
-                out[f"{name}_se"] = error
-        return out
+        for name in VALUES:
+            found = values.get(name, nothing)
+            out[name], out[f"{name}_se"] = pair_means(pairs, found, len(networks))
+        known = pairs[np.isfinite(values.get("mode_connectivity", nothing))]
+        counts = np.bincount(known.reshape(-1), minlength=len(networks))
+        return {**out, "mode_connectivity_pairs": counts}
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Fit and, at a third of a gradient, forward passes; two paths are evaluated."""
@@ -209,9 +217,11 @@ class ModeConnectivity(Metric):
         each = network_bytes(run, networks.architecture, samples)
         return max(1, ACCELERATOR_BYTES // each)
 
-    def _values(self, networks: Networks, curves: Curves, seed: int) -> dict[str, Array]:
-        """Values (m,) of a stack of curves."""
-        seen = {split: curves.views(split) for split in SPLITS}
+    def _values(
+        self, networks: Networks, curves: Curves, seed: int, progress: Progress
+    ) -> dict[str, Array]:
+        """Values (m,) of a stack of curves; ``progress`` is told the share of the stack."""
+        seen = {split: curves.views(split) for split in JUDGED}
         judges = {
             split: Evaluation(
                 networks.data,
@@ -225,6 +235,9 @@ class ModeConnectivity(Metric):
         batch, steps = self._lengths(len(seen["train"][0].index))
         views = [_sample(each, self.refreshed, "refreshed", seed) for each in seen["train"]]
         statistics = _Inputs(networks, curves, views, batch)
+        # A point costs about the forward passes of its samples, a third of a gradient.
+        point = (min(self.samples, len(seen["train"][0].index)) + len(views[0].index)) / 3
+        work = _Work(steps * batch + 3 * self.points * point, progress)
 
         def along(*splits: str) -> dict[str, tuple[Array, Array]]:
             """Losses and errors (m, points) by split."""
@@ -235,6 +248,7 @@ class ModeConnectivity(Metric):
                 for split, found in scores.items():
                     judge = judges[split]
                     found.append(judge.score(networks.architecture, curves.weights.tensors))
+                    work.add(point)
             return {
                 split: (
                     np.stack([score.loss for score in found], 1),
@@ -252,8 +266,9 @@ class ModeConnectivity(Metric):
             lr=RATES[optimizer] if self.lr is None else self.lr,
             momentum=self.momentum,
             optimizer=optimizer,
+            progress=lambda taken: work.add(taken * batch),
         )
-        bent = along(*SPLITS)
+        bent = along(*JUDGED)
         return {
             "mode_connectivity": connectivity(bent["train"][1]),
             "mode_connectivity_test": connectivity(bent["test"][1]),
@@ -263,12 +278,15 @@ class ModeConnectivity(Metric):
 
 
 def connectivity(values: Array) -> Array:
-    """What the ends have on average minus the value farthest from that.
+    """What the ends have on average minus the value between them farthest from that.
+
+    The same for a curve and its reverse: of two values equally far, one above and one
+    below, the one above counts, which is a barrier.
 
     Parameters
     ----------
     values : ndarray of shape (m, points)
-        Errors or losses along m curves, ends included.
+        Errors or losses along m curves, ends included; 3 points at least.
 
     Returns
     -------
@@ -276,10 +294,22 @@ def connectivity(values: Array) -> Array:
         NaN where a value is not finite.
     """
     ends = (values[:, :1] + values[:, -1:]) / 2
-    over = np.where(np.isfinite(values), values - ends, 0.0)
-    farthest = np.abs(over).argmax(1)
-    found = -np.take_along_axis(over, farthest[:, None], 1)[:, 0]
-    return np.where(np.isfinite(values).all(1), found, np.nan)
+    finite: Array = np.logical_and.reduce(np.isfinite(values), axis=1)
+    over = np.where(finite[:, None], values[:, 1:-1] - ends, 0.0)
+    high, low = over.max(1), over.min(1)
+    return np.where(finite, 0.0 - np.where(high >= -low, high, low), np.nan)
+
+
+class _Work:
+    """Adds up parts of a task and tells which share of it is done."""
+
+    def __init__(self, total: float, progress: Progress) -> None:
+        self._total, self._progress, self._done = total, progress, 0.0
+
+    def add(self, part: float) -> None:
+        """Account for a part."""
+        self._done += part
+        self._progress(min(1.0, self._done / self._total))
 
 
 class _Inputs:

@@ -16,10 +16,9 @@ import torch
 from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.evaluate import CHUNK_FLOATS
-from zoo.metric import Metric
+from zoo.groups import groups
+from zoo.metric import SPLITS, Metric, check_least
 from zoo.networks import Networks, Progress, sample_key
-
-SPLITS = ("train", "validation", "test")
 
 
 def _columns() -> tuple[Column, ...]:
@@ -45,39 +44,44 @@ class Scores(Metric):
 
     Parameters
     ----------
-    samples : int
-        Of each split at most; which ones is fixed by the seed.
+    samples : int, default=10000
+        Of each split, at most and at least 2; which ones is fixed by the seed. A run that
+        sees fewer is judged on all it sees, and decides nothing for the others.
     """
 
     samples: int = 10_000
     name: ClassVar[str] = "scores"
     summary: ClassVar[str] = "loss and error of every split, with standard errors"
+    version: ClassVar[int] = 2
     columns: ClassVar[tuple[Column, ...]] = _columns()
+
+    def __post_init__(self) -> None:
+        check_least(self, samples=2)
 
     @torch.no_grad()
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Means over samples; NaN where a network is not finite."""
-        tensors = networks.stacked().tensors
-        each = len(networks) * networks.architecture.activations
-        found: dict[str, Array] = {}
-        for i, split in enumerate(SPLITS):
-            parts = []
-            samples = networks.samples(split, self.samples, seed)
-            for batch in samples.batches(max(16, CHUNK_FLOATS // each)):
-                parts.append(
-                    networks.objective.judge(networks.architecture, tensors, batch)
-                )
-            loss = torch.cat([part[0] for part in parts], 1).double().cpu().numpy()
-            judged = torch.cat([part[1] for part in parts], 1).double().cpu().numpy()
-            if networks.objective.judges == "accuracy":
-                judged = 1 - judged
-            for name, values in (("loss", loss), ("error", judged)):
-                own = f"evaluated_{split}_{name}"
-                found[own] = values.mean(1)
-                found[f"{own}_se"] = values.std(1, ddof=1) / np.sqrt(values.shape[1])
-            progress((i + 1) / len(SPLITS))
+        """Means over samples; NaN where a network is not finite or a split is empty."""
+        n = len(networks)
+        found = {
+            f"evaluated_{split}_{name}": np.full(n, np.nan)
+            for split in SPLITS
+            for name in ("loss", "loss_se", "error", "error_se")
+        }
+        done = 0
+        for split in SPLITS:
+            # Batches are small: memory is no reason for more than one group.
+            for count, rows in groups(networks, split, self.samples, n, 1, 0):
+                some = networks.take(rows)
+                for name, values in self._judged(some, split, count, seed).items():
+                    own = f"evaluated_{split}_{name}"
+                    found[own][rows] = values.mean(1)
+                    if count > 1:
+                        error = values.std(1, ddof=1) / np.sqrt(count)
+                        found[f"{own}_se"][rows] = error
+                done += len(rows)
+                progress(done / (n * len(SPLITS)))
         objective, data = networks.objective, networks.data
         chance: dict[str, float] = {}
         for run in networks.runs:
@@ -87,6 +91,23 @@ class Scores(Metric):
         found["chance_loss"] = np.array([chance[sample_key(r)] for r in networks.runs])
         found["interpolation_loss"] = np.full(len(networks), objective.interpolation())
         return found
+
+    def _judged(
+        self, networks: Networks, split: str, count: int, seed: int
+    ) -> dict[str, Array]:
+        """Losses and errors (n, count) of every sample; none where there is no sample."""
+        if not count:
+            return {}
+        tensors = networks.stacked().tensors
+        size = CHUNK_FLOATS // (len(networks) * networks.architecture.activations)
+        parts = [
+            networks.objective.judge(networks.architecture, tensors, batch)
+            for batch in networks.samples(split, count, seed).batches(max(16, size))
+        ]
+        loss = torch.cat([part[0] for part in parts], 1).double().cpu().numpy()
+        judged = torch.cat([part[1] for part in parts], 1).double().cpu().numpy()
+        accuracy = networks.objective.judges == "accuracy"
+        return {"loss": loss, "error": 1 - judged if accuracy else judged}
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Forward passes cost a third of a gradient."""

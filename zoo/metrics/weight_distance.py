@@ -31,6 +31,7 @@ class WeightDistance(Metric):
     """
 
     name = "weight_distance"
+    version = 2
     summary = "Euclidean distance between the parameters of the seeds of a cell"
     columns = (
         Column(
@@ -44,7 +45,8 @@ class WeightDistance(Metric):
             "weight_distance_se",
             pa.float64(),
             "of weights",
-            "standard error of weight_distance over the network's pairs",
+            "standard error of the cell's mean weight_distance: jackknife over its seeds, "
+            "3 at least",
         ),
         Column(
             "weight_distance_relative",
@@ -57,7 +59,8 @@ class WeightDistance(Metric):
             "weight_distance_relative_se",
             pa.float64(),
             "ratio",
-            "standard error of weight_distance_relative over the network's pairs",
+            "standard error of the cell's mean weight_distance_relative: jackknife over "
+            "its seeds, 3 at least",
         ),
     )
     paired = True
