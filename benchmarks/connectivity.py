@@ -2,12 +2,13 @@
 
 The zoo is that of `digits_mlp_phases` with clean labels, trained first and untimed: 48
 cells (8 widths, 6 learning rates) of 4 seeds, 6 pairs each, 288 curves. Ours: two
-one-thread processes, each measuring `zoo.metrics.mode_connectivity` on half of the cells
-of every width. Against what a user would write: two one-thread processes, each fitting one curve at a time in
-plain torch, data in memory, SGD in the faster of its two variants, chosen in the same
-run. Both take the same steps, batch size and points, on the line before the fit (training
-split) and on the curve after it (training and test split). The recipe's wrong labels differ
-by seed, and a curve sees those of both ends; without them both sides see the same data.
+one-thread processes, each measuring `zoo.metrics.mode_connectivity` on half of the cells of
+every width. Against what a user would write: two one-thread processes, each fitting one
+curve at a time in plain torch, data in memory, SGD in the faster of its two variants,
+chosen in the same run. Both take the same steps, batch size and points, on the line before
+the fit (training split) and on the curve after it (training and test split). The recipe's
+wrong labels differ by seed, and a curve sees those of both ends; without them both sides
+see the same data.
 
 The baseline fits `--curves` curves of every width in each process, and the time of all 18
 is extrapolated from them; ours does everything. Sides alternate; medians over rounds.

@@ -238,7 +238,7 @@ def test_a_stop_is_heard_within_a_fit(zoo, monkeypatch):
             raise Stopped
 
     with pytest.raises(Stopped):
-        replace(QUICK, steps=10**6).measure(zoo, seed=0, progress=stop)
+        replace(QUICK, steps=20_000).measure(zoo, seed=0, progress=stop)
 
 
 def test_connectivity_has_a_sign_and_no_value_where_one_is_missing():
