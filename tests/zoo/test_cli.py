@@ -35,7 +35,7 @@ def test_recipes_prints_one_json_document(capsys):
 def test_one_recipe_is_shown_with_its_axes_and_paper(capsys):
     code, out, _ = phasezoo(capsys, "recipes", "digits_mlp_phases")
     assert code == 0
-    assert "width: [2, 3, 4, 6, 8, 16, 32, 64]" in out
+    assert "width: [2, 4, 6, 8, 12, 16, 32, 64]" in out
     assert recipes()["digits_mlp_phases"].paper in out
 
 
