@@ -11,7 +11,7 @@ gpt_mini = Recipe(
     name="gpt_mini",
     summary="any text, bytes, GPT; load = width, temperature = learning rate",
     paper="network and load of arXiv:2504.18072; grid chosen here",
-    cost="COST",
+    cost="about 9 min on two cores (1,050 processor-seconds)",
     task="text",
     architecture="gpt",
     load=Axis("width", (8, 16, 32, 64)),

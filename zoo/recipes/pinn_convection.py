@@ -11,7 +11,7 @@ pinn_convection = Recipe(
     name="pinn_convection",
     summary="PINNs of 1-D convection; load = beta, temperature = learning rate",
     paper="arXiv:2504.18072; grid not published, chosen here",
-    cost="PINNCOST",
+    cost="about 2 hours on two cores, extrapolated from pinn_mini",
     task="convection",
     architecture="mlp",
     width=50,
