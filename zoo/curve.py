@@ -19,7 +19,7 @@ from torch import Tensor
 from catalog.dtypes import Array
 from zoo.batch_gradient import RECORD_FROM, BatchGradient
 from zoo.descent import descend
-from zoo.networks import Networks
+from zoo.networks import Networks, sample_key
 from zoo.objective import Batch
 from zoo.optimizer import make_optimizer
 from zoo.randomness import stream
@@ -223,7 +223,7 @@ def pair_views(networks: Networks, pairs: list[list[int]], split: str) -> list[V
     joined: dict[tuple[str, str], View] = {}
     found = []
     for pair in pairs:
-        keys = [_view_key(networks.runs[i], split) for i in pair]
+        keys = [sample_key(networks.runs[i], split) for i in pair]
         for i, key in zip(pair, keys, strict=True):
             if key not in known:
                 known[key] = view(networks.runs[i], networks.data, split)
@@ -241,16 +241,6 @@ def _joined(one: View, other: View) -> View:
         np.concatenate((one.index, other.index)),
         np.concatenate((one.labels, other.labels)),
     )
-
-
-def _view_key(run: Run, split: str) -> str:
-    """Equal for runs that see the same samples and labels of a split."""
-    key: list[object] = [run.classes, run.label_map]
-    if split == "train" and run.train_samples is not None:
-        key += [run.train_samples, run.seed_for("subset")]
-    if split == "train" and run.label_noise:
-        key += [run.label_noise, run.seed_for("noise")]
-    return repr(key)
 
 
 def _check_same_task(one: Run, other: Run) -> None:

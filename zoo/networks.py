@@ -114,13 +114,14 @@ class Networks:
         return Samples(self, split, count, seed)
 
 
-def sample_key(run: Run) -> str:
-    """Equal for runs that see the same training samples with the same labels."""
-    subset = (
-        None if run.train_samples is None else (run.train_samples, run.seed_for("subset"))
-    )
-    noise = (run.label_noise, run.seed_for("noise")) if run.label_noise else None
-    return repr((run.classes, run.label_map, subset, noise))
+def sample_key(run: Run, split: str = "train") -> str:
+    """Equal for runs that see the same samples of a split with the same labels."""
+    key: list[object] = [run.classes, run.label_map]
+    if split == "train" and run.train_samples is not None:
+        key += [run.train_samples, run.seed_for("subset")]
+    if split == "train" and run.label_noise:
+        key += [run.label_noise, run.seed_for("noise")]
+    return repr(key)
 
 
 class Samples:
@@ -140,9 +141,7 @@ class Samples:
         views: dict[str, View] = {}
         chosen = []
         for run in networks.runs:
-            key = (
-                sample_key(run) if split == "train" else repr((run.classes, run.label_map))
-            )
+            key = sample_key(run, split)
             if key not in views:
                 views[key] = view(run, networks.data, split)
             chosen.append(views[key])
