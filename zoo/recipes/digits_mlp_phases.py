@@ -15,7 +15,7 @@ digits_mlp_phases = Recipe(
     name="digits_mlp_phases",
     summary="digits MLPs; load = width, temperature = learning rate",
     paper="axes after Yang et al. 2021, arXiv:2107.11228; grid chosen here",
-    cost="DIGITSCOST",
+    cost="20 s on two cores, start-up included",
     task="digits",
     architecture="mlp",
     load=Axis("width", (2, 4, 6, 8, 12, 16, 32, 64)),
