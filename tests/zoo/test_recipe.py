@@ -233,6 +233,6 @@ def test_a_limit_below_one_is_refused(limit):
 
 def test_identities_are_the_same_for_ever(digits):
     """Goldens: if this fails, finished runs would be trained again."""
-    run = recipe_named("digits_mlp_phases").runs(digits)[0]
+    run = recipe_named("digits_mlp_batch_phases").runs(digits)[0]
     assert digits.fingerprint == "38f039f086a19ea0075f85f5d43439a0"
-    assert run.run_id(digits.fingerprint) == "a93455b415391c917d1ef410d960993e"
+    assert run.run_id(digits.fingerprint) == "d0aee26908ac2b075156ae16204276c3"
