@@ -24,6 +24,7 @@ class Normed:
 
     rate: float = 0.1
     activations = INPUTS + 3 * UNITS + 2
+    fewest = 2
 
     @property
     def layout(self):
