@@ -507,16 +507,9 @@ def short(name):
     return replace(recipe, epochs=None, steps=3, checkpoints=(0, 1), **corner)
 
 
-CRASHES = {"resnet18_tiny_imagenet", "resnet50_tiny_imagenet"}
-"""Known defect: torch 2.13 on a CPU dies in the backward pass of their 64x64 images."""
-
-
 def by_size(name):
     """Full-size recipes are slow even in their cheapest corner."""
-    marks = [pytest.mark.slow] if RECIPES[name].bytes > 1e9 else []
-    if name in CRASHES:
-        marks.append(pytest.mark.skip(reason="torch dies on 64x64 images, not understood"))
-    return pytest.param(name, marks=marks)
+    return pytest.param(name, marks=[pytest.mark.slow] * (RECIPES[name].bytes > 1e9))
 
 
 @pytest.mark.parametrize("name", [by_size(name) for name in RECIPES])
@@ -540,7 +533,7 @@ def test_a_recipe_trains(name, loaded, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(RECIPES.keys() - CRASHES))
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_in_a_worker(name, data_folder, tmp_path):
     summary = train(short(name), tmp_path, data=data_folder, limit=2, workers=1)
     assert (summary.planned, summary.trained, summary.checkpoints) == (2, 2, 4)
