@@ -17,6 +17,7 @@ import pyarrow as pa
 from catalog import CatalogError, Writer
 from catalog import open as open_catalog
 from catalog.dtypes import Array
+from catalog.version import __version__
 from zoo.descent import Stopped
 from zoo.measure_plan import (
     plan_measures,
@@ -123,7 +124,10 @@ def _serve(jobs: TextIO, line: Line) -> None:
             provenance = provenance_of(metric, setup["seed"], data)
             own = pa.array([settings_id(metric, provenance)] * len(keys))
             table = table.append_column(settings_column(metric), own)
-            writer.commit_measures(table, metric.name, provenance)
+            # The code's version is recorded, but does not make older values stale: a
+            # change that changes values raises the metric's own version.
+            made_by = {**provenance, "phasezoo": __version__}
+            writer.commit_measures(table, metric.name, made_by)
             progress(1.0)
             line.send(done=True, metric=metric.name, networks=len(keys))
 

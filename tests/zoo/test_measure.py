@@ -11,6 +11,7 @@ import torch
 import catalog
 import zoo
 from catalog import CatalogError, LayoutMismatch, NotFound
+from catalog.version import __version__
 from zoo.measure import measure
 from zoo.measure_plan import jobs_of, selected
 from zoo.measured import networks
@@ -69,6 +70,7 @@ def test_provenance_says_how(root):
     assert said == {
         "metric": "scores", "version": scores.version, "samples": 10_000, "seed": 3,
         "data": catalog.open(root).sql(fingerprint).fetchall()[0][0],
+        "phasezoo": __version__,
     }  # fmt: skip
 
 
