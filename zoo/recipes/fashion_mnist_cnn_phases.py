@@ -14,7 +14,7 @@ fashion_mnist_cnn_phases = Recipe(
     name="fashion_mnist_cnn_phases",
     summary="Fashion-MNIST small CNNs; load = width, temperature = learning rate",
     paper="network of arXiv:2209.14764, axes after arXiv:2107.11228; grid chosen here",
-    cost="about 13 min on two cores (1,594 processor-seconds)",
+    cost="about 14 min on two cores (1,640 processor-seconds)",
     task="fashion_mnist",
     architecture="cnn_small",
     load=Axis("width", (2, 4, 8, 16, 24, 32)),
