@@ -40,7 +40,7 @@ RECORD_BELOW = 16_000_000
 """Parameters times samples of a group; above it arithmetic outweighs the overhead that
 a recording saves. Measured: 12 digits MLPs of width 16 are below it, 32 above."""
 
-TYPICAL = 8
+TYPICAL = 9
 """Products that Lanczos takes, for the estimate of cost."""
 
 
@@ -75,7 +75,7 @@ class Hessian(Metric):
     tolerance: float = 1e-4
 
     name = "hessian"
-    version = 2
+    version = 3
     summary = "largest and smallest eigenvalue and trace of the Hessian"
     columns = (
         Column(
