@@ -55,7 +55,7 @@ class Lines:
     inverse_temperature: Array = field(default_factory=lambda: np.empty((0, 0)))
 
 
-def barrier(values: Array, ends: Array | None = None) -> Array:
+def barrier_height(values: Array, ends: Array | None = None) -> Array:
     """Largest value along each line minus the mean of the two ends.
 
     Parameters
@@ -72,7 +72,7 @@ def barrier(values: Array, ends: Array | None = None) -> Array:
 
     Examples
     --------
-    >>> barrier(np.array([[1.0, 4.0, 2.0]]))
+    >>> barrier_height(np.array([[1.0, 4.0, 2.0]]))
     array([2.5])
     """
     finite = np.logical_and.reduce(np.isfinite(values), axis=1)
@@ -259,7 +259,7 @@ def layer_barriers(
             networks, starts, stops, [*groups, *groups], points=points,
             splits=(split,), **options,  # type: ignore[arg-type]
         )  # fmt: skip
-        heights = barrier(lines.loss[split], np.concatenate([level, level]))
+        heights = barrier_height(lines.loss[split], np.concatenate([level, level]))
         found[name] = heights.reshape(2, m).mean(0)
     return found
 

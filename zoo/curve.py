@@ -70,10 +70,7 @@ class Curves:
 
     def __init__(self, networks: Networks, pairs: Array, *, seed: int) -> None:
         self._networks, self._seed = networks, seed
-        names = [
-            f"{run.run_id(networks.data.fingerprint)}@{step}"
-            for run, step in zip(networks.runs, networks.steps, strict=True)
-        ]
+        names = networks.names
         self._ends = [sorted(pair, key=lambda i: names[i]) for pair in pairs.tolist()]
         self._names = [f"{names[i]} {names[j]}" for i, j in self._ends]
         for i, j in self._ends:

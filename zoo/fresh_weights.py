@@ -56,7 +56,9 @@ class Judged:
         """Mean error (n,)."""
         return self._mean(self.errors)
 
-    def gain(self, before: Sequence[Group], rows: Sequence[int] | Array) -> GainValues:
+    def gain(
+        self, before: Sequence[Group] | Array, rows: Sequence[int] | Array
+    ) -> GainValues:
         """By how much the error of some rows is lower than the mean of others.
 
         Parameters
