@@ -543,6 +543,7 @@ def test_a_recipe_trains_in_a_worker(name, data_folder, tmp_path):
 # ---------------------------------------------------------------------------- metrics
 
 FAST = {"mode_connectivity": {"steps": 12, "points": 3}, "hessian": {"probes": 4}}
+FAST |= {"transfer": {"steps": 3}, "barrier": {"points": 3}}
 
 
 @pytest.fixture(scope="module")

@@ -11,4 +11,5 @@ from zoo.metrics.mode_connectivity import mode_connectivity as mode_connectivity
 from zoo.metrics.noise import noise as noise
 from zoo.metrics.pruning import pruning as pruning
 from zoo.metrics.scores import scores as scores
+from zoo.metrics.transfer import transfer as transfer
 from zoo.metrics.weight_distance import weight_distance as weight_distance
