@@ -18,7 +18,8 @@ Taps: TypeAlias = MutableMapping[str, Tensor]
 
 Edit: TypeAlias = Callable[[str, Tensor], Tensor]
 """Given a layer's name and what its affine map gives, shape (n, b, units, ...), before the
-activation; what it returns of that shape takes its place."""
+activation; what it returns of that shape takes its place. Copy what is to be kept: the
+activation may overwrite it."""
 
 
 @runtime_checkable

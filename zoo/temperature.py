@@ -45,8 +45,9 @@ def inverse_temperature(logits: Tensor, labels: Tensor, counted: Tensor) -> Tens
         slopes = torch.where(mask, mean - own, 0.0)
         bends = torch.where(mask, (p * z.square()).sum(0) - mean.square(), 0.0)
         slope, bend = slopes.sum(1) / count, bends.sum(1) / count
-        low = torch.where(slope < 0, beta, low)
-        high = torch.where(slope < 0, high, beta)
+        falls = slope <= 0  # 0: of nothing but right answers it is too small to see
+        low = torch.where(falls, beta, low)
+        high = torch.where(falls, high, beta)
         step = beta - slope / bend
         inside = (step > low) & (step < high)
         beta = torch.where(inside, step, (low * high).sqrt())

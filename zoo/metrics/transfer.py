@@ -218,8 +218,8 @@ class Transfer(Maker):
         if (own.shape, own.classes) != (other.shape, other.classes):
             raise CatalogError(
                 f"{other.name} has inputs of shape {other.shape} and {other.classes} "
-                f"classes, the networks were made for {own.shape} and {own.classes}. Choose "
-                "a task of the same shape: --set transfer.task=NAME"
+                f"classes, the networks were made for {own.shape} and {own.classes}. "
+                "Choose a task of the same shape: --set transfer.task=NAME"
             )
         return load_task(other, networks.folder)
 
