@@ -41,12 +41,19 @@ def by_weights(weights: Array, reference: Array, layout: Layout) -> Array:
 
 
 def balanced(networks: Networks) -> Array:
-    """Weights of which rectified units have balanced scales; they compute the same."""
+    """Weights of which rectified units have balanced scales; they compute the same.
+
+    Networks that are not finite are left as they are.
+    """
     layout = networks.architecture.layout
     if getattr(networks.architecture, "activation", None) not in HOMOGENEOUS:
         return networks.weights
     symbols = scalable(layout)
-    return balance(networks.weights, layout, symbols)[0] if symbols else networks.weights
+    out = np.array(networks.weights)
+    if symbols:
+        alive = networks.alive
+        out[alive] = balance(networks.weights[alive], layout, symbols)[0]
+    return out
 
 
 def outputs_of(networks: Networks, seed: int = 0) -> Callable[[Array], Array]:
