@@ -9,6 +9,8 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.folder import write_outside
+from catalog.report.downstream import FIGURES as DOWNSTREAM
+from catalog.report.downstream import downstream_table
 from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
 from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
@@ -30,6 +32,7 @@ _FIGURES = (
     ("Phases", phase_regions),
     ("Phases as training goes on", phase_movement),
     ("Loss landscape", landscape_maps),
+    *DOWNSTREAM.items(),
     ("How the networks differ", distributions),
     ("By what varies among them", by_column),
     ("Weights of representative networks", weight_histograms),
@@ -59,6 +62,7 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     for zoo in zoos:
         drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in _FIGURES]
         zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
+        zoo["downstream"] = downstream_table(catalog, zoo["zoo"])
         zoo["about"] = describe_zoo(catalog, zoo["zoo"])
     write_outside(path, template.render(catalog=catalog, zoos=zoos))
     return [zoo["zoo"] for zoo in zoos]
