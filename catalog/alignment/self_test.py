@@ -96,6 +96,11 @@ def check_symmetries(
             "Some networks give 0 for all inputs, so nothing can be checked with them: "
             "give other weights or inputs."
         )
+    if (before == before[:1]).all():
+        raise LayoutMismatch(
+            "The outputs are the same for all networks: they do not depend on the weights "
+            "that outputs(weights) is given, so nothing can be checked."
+        )
     changes = {}
     for name, size in layout.symbols.items():
         order = _cycles(layout, name, size, len(tried), rng)
