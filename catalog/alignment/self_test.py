@@ -60,7 +60,9 @@ def check_symmetries(
     ----------
     weights : ndarray of shape (n, d)
         Networks; the first two are tried as they are and moved a little at random, so
-        that no error hides behind zeros. Every unit changes its place.
+        that no error hides behind zeros. Every unit changes its place. Give trained ones:
+        where activations grow from layer to layer, as with running statistics that do
+        not fit the weights, late biases change the outputs less than rounding does.
     outputs : callable
         Outputs (m, ...) of networks (m, d) for inputs that are the same at every call,
         without dropout; some tens of inputs do.
