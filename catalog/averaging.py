@@ -53,8 +53,8 @@ def average(
         largest of the parents, ``source`` is derived, ``parents`` names them (role
         average). Columns of `runs` on which all parents agree are kept, the splits among
         them. A split that they disagree on is `MIXED`: in any of theirs, the average
-        would leak what it has from another. Counters are the largest of the group: nothing else says how
-        many batches were seen. Tensors of 16 bits become float32.
+        would leak what it has from another. Counters are the largest of the group:
+        nothing else says how many batches were seen. Tensors of 16 bits become float32.
 
     Raises
     ------

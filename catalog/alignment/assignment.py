@@ -24,7 +24,8 @@ def assign(votes: Array) -> Array:
     >>> assign(np.array([[[1.0, 3.0], [0.0, 4.0]]]))
     array([[0, 1]])
     """
-    size = votes.shape[-1]
+    if not votes.size:
+        return np.zeros(votes.shape[:2], np.int64)
     found: Array = votes.argmax(2)
     open_ = np.flatnonzero(~_is_permutation(found))
     if len(open_):
@@ -38,7 +39,7 @@ def assign(votes: Array) -> Array:
         cost = np.negative(votes[open_], dtype=np.float64)
         for i, row in zip(open_, cost, strict=True):
             found[i] = linear_sum_assignment(row)[1]
-    return found.reshape(len(votes), size)
+    return found
 
 
 def collected(votes: Array, permutation: Array) -> Array:

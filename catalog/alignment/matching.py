@@ -103,11 +103,14 @@ def match(
     ballots = Ballots.of(layout)
     groups = groups_of(ballots)
     started = None if start is None else check_permutations(layout, start, len(weights))
-    noise = _noise(layout, np.atleast_2d(reference)[0], restarts, jitter, seed)
+    rng = np.random.default_rng(seed)
+    noise = jitter * rng.standard_normal((restarts, layout.d), np.float32)
     parts = []
     laid = Laid(ballots, reference[None]) if reference.ndim == 1 else None
     noisy = [
-        Laid(ballots, reference[None] + extra) if reference.ndim == 1 else None
+        Laid(ballots, _jittered(layout, reference[None], extra))
+        if reference.ndim == 1
+        else None
         for extra in noise
     ]
     for rows in chunks(len(weights), layout.d):
@@ -120,7 +123,7 @@ def match(
         found = descent.run(some, sweeps)
         best = _objective(layout, weights[rows], reference, rows, found)
         for extra, other in zip(noise, noisy, strict=True):
-            theirs = other or Laid(ballots, reference[rows] + extra)
+            theirs = other or Laid(ballots, _jittered(layout, reference[rows], extra))
             away = _Descent(groups, Election(ballots, theirs, networks)).run(None, sweeps)
             again = descent.run(away, sweeps)
             value = _objective(layout, weights[rows], reference, rows, again)
@@ -311,14 +314,14 @@ def _keys(ballot: Ballot) -> set[str]:
     return {key for _, key, *_ in ballot.others}
 
 
-def _noise(
-    layout: Layout, reference: Array, restarts: int, jitter: float, seed: int
-) -> list[Array]:
-    rng = np.random.default_rng(seed)
-    deviation = np.zeros(layout.d, np.float32)
+def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
+    """References (n, d) with noise, in deviations of each tensor of each reference."""
+    moved = references.copy()
     for columns in layout.slices.values():
-        deviation[columns] = jitter * reference[columns].std() if reference.size else 0
-    return [deviation * rng.standard_normal(layout.d, np.float32) for _ in range(restarts)]
+        part = moved[:, columns]
+        if part.size:
+            part += part.std(1, keepdims=True) * noise[columns]
+    return moved
 
 
 def _objective(

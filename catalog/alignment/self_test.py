@@ -60,7 +60,9 @@ def check_symmetries(
     ----------
     weights : ndarray of shape (n, d)
         Networks; the first two are tried as they are and moved a little at random, so
-        that no error hides behind zeros. Every unit changes its place.
+        that no error hides behind zeros. Every unit changes its place. Give trained ones:
+        where activations grow from layer to layer, as with running statistics that do
+        not fit the weights, late biases change the outputs less than rounding does.
     outputs : callable
         Outputs (m, ...) of networks (m, d) for inputs that are the same at every call,
         without dropout; some tens of inputs do.
@@ -95,6 +97,11 @@ def check_symmetries(
         raise LayoutMismatch(
             "Some networks give 0 for all inputs, so nothing can be checked with them: "
             "give other weights or inputs."
+        )
+    if (before == before[:1]).all():
+        raise LayoutMismatch(
+            "The outputs are the same for all networks: they do not depend on the weights "
+            "that outputs(weights) is given, so nothing can be checked."
         )
     changes = {}
     for name, size in layout.symbols.items():

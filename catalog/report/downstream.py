@@ -194,7 +194,8 @@ def pruning_curves(catalog: Catalog, zoo: str) -> Any:
         return None
     rows = rows_of(
         catalog,
-        "SELECT phase, prune_curve FROM models WHERE zoo = :zoo AND prune_curve IS NOT NULL "
+        "SELECT phase, prune_curve FROM models "
+        "WHERE zoo = :zoo AND prune_curve IS NOT NULL "
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)",
         zoo=zoo,
     )
