@@ -23,7 +23,8 @@ SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
     min(parameters) AS smallest, max(parameters) AS largest,
     any_value(task_name) AS task, any_value(architecture_name) AS architecture,
     count(DISTINCT run_id) FILTER (status = 'diverged') AS diverged,
-    count(status) AS stated
+    count(status) AS stated,
+    bool_and(source = 'derived' AND coalesce(len(parents), 0) > 0) AS derived
 FROM models GROUP BY zoo ORDER BY zoo"""
 
 _FIGURES = (
@@ -60,7 +61,9 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)
     for zoo in zoos:
-        drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in _FIGURES]
+        # Averages of several kinds share a grid: their mean would say nothing.
+        figures = () if zoo["derived"] else _FIGURES
+        drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in figures]
         zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
         zoo["downstream"] = downstream_table(catalog, zoo["zoo"])
         zoo["about"] = describe_zoo(catalog, zoo["zoo"])

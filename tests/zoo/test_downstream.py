@@ -117,6 +117,20 @@ def test_nothing_is_done_twice(done):
     assert len(catalog.open(root).snapshot.manifests) == before
 
 
+def test_doing_it_again_makes_no_second_network(done, tmp_path):
+    root, _, _ = done
+    own = tmp_path / "zoo"
+    shutil.copytree(root, own)
+    query = (
+        "SELECT run_id, step, test_accuracy, gain_over_mean_parent FROM models "
+        "WHERE source = 'derived' ORDER BY ALL"
+    )
+    before = rows(own, query)
+    downstream(own, "tiny", ["average_steps"], workers=1, again=True)
+    assert rows(own, query) == before
+    assert not verify(own).problems
+
+
 def test_made_networks_are_measured_as_what_they_were_made_from(done, tmp_path):
     root, _, _ = done
     own = tmp_path / "zoo"

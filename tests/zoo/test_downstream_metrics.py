@@ -9,21 +9,44 @@ import torch
 
 from catalog import CatalogError
 from zoo.alignment import align_groups, balanced
+from zoo.architectures import MLP
 from zoo.evaluate import Evaluation
 from zoo.fresh_weights import Judged, judge_weights
 from zoo.metrics import (
     average_seeds,
     average_steps,
+    barrier,
     ensemble,
     noise,
     pruning,
     transfer,
 )
 from zoo.metrics.pruning import SPARSITIES, pruned
+from zoo.networks import Networks
+from zoo.run import Run
 from zoo.samples import view
 from zoo.soup import greedy_soups
+from zoo.stack import Stack
+from zoo.task import load_task, task_named
+from zoo.training import train_stack
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pinns():
+    """Two networks that know a little of an equation."""
+    data = load_task(task_named("convection"))
+    network = MLP((2, 6, 6, 1), "tanh")
+    runs = tuple(
+        Run(
+            "laws", "convection", network.config(), 20, (20,), seed=seed, cell="a",
+            lr=0.01, optimizer="adam", batch_size=50, beta=1.0,
+        )
+        for seed in range(2)
+    )  # fmt: skip
+    weights = train_stack(Stack(runs), data, CPU).checkpoints[-1].weights
+    return Networks(network, data, runs, (20,) * 2, ("a",) * 2, weights, CPU)
 
 
 def errors(networks, split="test"):
@@ -115,6 +138,38 @@ def test_a_greedy_soup_is_never_worse_than_its_best_network_on_validation(seeds)
             assert set(chosen) <= set(group)
             assert chosen[0] == min(group, key=lambda i: own[i])
             assert error <= own[group].min() + 1e-7
+
+
+def test_statistics_of_averages_are_estimated_anew(normalised):
+    """Buffers of the parents do not matter, parameters do."""
+    layout = normalised.architecture.layout
+    buffers = np.ones(layout.d, bool)
+    for name, columns in layout.slices.items():
+        buffers[columns] = layout[name].role == "buffer"
+    broken = np.where(buffers, np.float32(3), normalised.weights)
+    sound, other = (
+        average_seeds.measure(with_weights(normalised, w), seed=0)
+        for w in (normalised.weights, broken)
+    )
+    for kind in ("average_raw", "average_aligned", "average_repaired"):
+        name = f"{kind}_error"
+        assert np.isfinite(sound[name]).all()
+        np.testing.assert_allclose(sound[name], other[name], atol=1e-6)
+    same = sound["average_aligned_error"], sound["average_repaired_error"]
+    np.testing.assert_allclose(*same, atol=0.05)  # the one sees fewer inputs
+
+
+def test_networks_without_logits_are_averaged_and_pruned(pinns):
+    found = average_seeds.measure(pinns, seed=0)
+    for kind in ("average_raw", "average_aligned", "average_repaired", "soup"):
+        assert np.isfinite(found[f"{kind}_gain"]).all(), kind
+    lines = replace(barrier, points=3).measure(pinns, seed=0)
+    assert np.isfinite(lines["aligned_barrier_test_loss"]).all()
+    assert np.isnan(lines["barrier_test_calibrated"]).all()
+    assert (pruning.measure(pinns, seed=0)["prune_cliff"] >= 0).all()
+    for metric in (ensemble, noise, transfer):
+        values = metric.measure(pinns, seed=0)
+        assert np.isnan(values[metric.columns[0].name]).all()
 
 
 # -------------------------------------------------------------------- averages of steps
