@@ -138,7 +138,7 @@ def gain_bars(catalog: Catalog, zoo: str) -> Any:
         ax.errorbar(at, means, halves, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set_xticks(range(len(known)), [GAINS[c] for c in known], fontsize=8)
-    ax.set_ylabel("gain in test error over the parents' mean", fontsize=8)
+    ax.set_ylabel("gain in test error", fontsize=8)
     ax.tick_params(axis="y", labelsize=7)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
