@@ -30,7 +30,7 @@ from catalog.layout import Layout
 
 SWEEPS = 100
 """Most rounds over all symbols: where descent does not end before, something is odd."""
-_CHUNK = 1 << 25
+_CHUNK = 1 << 22
 """Bytes of weights that are matched at once; several times that is needed."""
 _ROUNDING = 1e-6
 """Gains below this share of the votes may be rounding, and are not taken."""
@@ -264,45 +264,51 @@ class _Descent:
             found = nested(group.name, group.size, group.block, inner, votes[group.name])
         else:
             found = {group.name: assign(_given(votes[group.name]))}
-        scale = np.zeros(len(rows))
-        for part in votes.values():
-            if part is not None:
-                scale += np.abs(part).max(2).sum(1)
         if any(_keys(ballot) & set(group.keys) for ballot in self._bound(group)):
-            gain = self._tied_gain(group, order, rows, before, found)
+            new, old = self._tied(group, order, rows, before, found)
         else:
-            gain = np.zeros(len(rows))
-            for key, part in votes.items():
-                if part is not None:
-                    gain += collected(part, found[key]) - collected(part, before[key])
-        moved: Array = gain > _ROUNDING * scale
-        for key, new in found.items():
-            order[key][rows] = np.where(moved[:, None], new, before[key])
+            new, old = (self._collected(votes, some) for some in (found, before))
+        scale = np.abs(new).sum(1) + np.abs(old).sum(1)
+        moved: Array = (new - old).sum(1) > _ROUNDING * scale
+        for key, best in found.items():
+            order[key][rows] = np.where(moved[:, None], best, before[key])
         return moved
+
+    def _collected(
+        self, votes: Mapping[str, Array | None], order: Mapping[str, Array]
+    ) -> Array:
+        """Votes (m, k) of all symbols of a group."""
+        parts = [
+            collected(part, order[key]) for key, part in votes.items() if part is not None
+        ]
+        return np.concatenate(parts, axis=1)
 
     def _bound(self, group: Group) -> list[Ballot]:
         return [b for key in group.keys for b in self.election.ballots.bound[key]]
 
-    def _tied_gain(
+    def _tied(
         self,
         group: Group,
         order: dict[str, Array],
         rows: Array,
         before: Mapping[str, Array],
         found: Mapping[str, Array],
-    ) -> Array:
-        """The gain where a tensor has a symbol on two axes, so that votes depend on it."""
-        totals = []
-        for some in (before, found):
+    ) -> tuple[Array, Array]:
+        """Votes with new and old orders where a tensor has a symbol on two axes.
+
+        There the votes themselves change with the order, and the solution need not be
+        better than what was.
+        """
+        both = []
+        for some in (found, before):
             for key, new in some.items():
                 order[key][rows] = new
-            total = np.zeros(len(rows))
-            for key in group.keys:
-                part = self.election.votes(key, order, rows, halved=True)
-                if part is not None:
-                    total += collected(part, some[key])
-            totals.append(total)
-        return totals[1] - totals[0]
+            votes = {
+                key: self.election.votes(key, order, rows, halved=True)
+                for key in group.keys
+            }
+            both.append(self._collected(votes, some))
+        return both[0], both[1]
 
 
 def _given(votes: Array | None) -> Array:
@@ -333,12 +339,16 @@ def _objective(
 ) -> Array:
     moved = permute(weights, permutations, layout)
     own = reference if reference.ndim == 1 else reference[rows]
-    total = np.zeros(len(weights))
+    voting = np.zeros(layout.d, np.float32)
     for name, columns in layout.slices.items():
         param = layout[name]
-        if param.role == "parameter" and any(param.axes):
-            total += (moved[:, columns] * own[..., columns]).sum(1, dtype=np.float64)
-    return total
+        voting[columns] = param.role == "parameter" and any(param.axes)
+    own = own * voting
+    if own.ndim == 1:
+        shared: Array = (moved @ own).astype(np.float64)
+        return shared
+    each: Array = np.einsum("nd,nd->n", moved, own, dtype=np.float64)
+    return each
 
 
 def _check(weights: Array, reference: Array, layout: Layout) -> None:

@@ -59,13 +59,21 @@ class Ballot:
         values = weights[:, columns].reshape(len(weights), *split).transpose(self.order)
         return np.ascontiguousarray(values).reshape(len(weights), -1, self.units)
 
-    def reordered(self, laid: Array, permutations: Mapping[str, Array]) -> Array:
-        """Laid-out values with their other axes in the order of some permutations."""
-        shape, lead = laid.shape, 1
+    def reordered(
+        self, laid: Array, permutations: Mapping[str, Array], rows: Array | None = None
+    ) -> Array:
+        """Laid-out values with their other axes in the order of some permutations.
+
+        With ``rows``, those of some networks.
+        """
+        shape, lead = (len(laid) if rows is None else len(rows), *laid.shape[1:]), 1
+        chosen = rows
         for _, key, units, block in self.others:
             flat = laid.reshape(len(laid), -1)
-            laid = gather(flat, lead, units, permutations[key]).reshape(shape)
+            order = permutations[key] if rows is None else permutations[key][rows]
+            laid = gather(flat, lead, units, order, chosen).reshape(shape)
             lead *= units * block
+            chosen = None  # the first gather picked the networks
         return laid
 
 
@@ -231,8 +239,7 @@ class Election:
             keys = {key for _, key, *_ in ballot.others}
             if settled is not None and not keys <= set(settled):
                 continue
-            orders = {key: permutations[key][pick] for key in keys}
-            moved = ballot.reordered(laid[pick], orders)
+            moved = ballot.reordered(laid, permutations, rows)
             votes = (reference if self._shared else reference[pick]) @ moved
             if halved and name in keys:
                 votes *= np.float32(0.5)
