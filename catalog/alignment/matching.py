@@ -15,7 +15,8 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -44,13 +45,33 @@ class Matching:
     ----------
     permutations : dict of str to ndarray of shape (n, size)
         By symbol, for `permute`.
-    objective : ndarray of shape (n,)
-        Inner product of the reference with the network in that order, over parameters
-        with symbols: what matching maximises.
+    weights, reference : ndarray of shape (n, d); (d,) or (n, d)
+        What was matched.
+    layout : Layout
     """
 
     permutations: dict[str, Array]
-    objective: Array
+    weights: Array = field(repr=False)
+    reference: Array = field(repr=False)
+    layout: Layout = field(repr=False)
+
+    @cached_property
+    def objective(self) -> Array:
+        """Inner products (n,) of the reference with the networks in their new order.
+
+        Over parameters with symbols: what matching maximises.
+        """
+        moved = permute(self.weights, self.permutations, self.layout)
+        voting = np.zeros(self.layout.d, np.float32)
+        for name, columns in self.layout.slices.items():
+            param = self.layout[name]
+            voting[columns] = param.role == "parameter" and any(param.axes)
+        own = self.reference * voting
+        if own.ndim == 1:
+            shared: Array = (moved @ own).astype(np.float64)
+            return shared
+        each: Array = np.einsum("nd,nd->n", moved, own, dtype=np.float64)
+        return each
 
 
 def match(
@@ -105,39 +126,33 @@ def match(
     started = None if start is None else check_permutations(layout, start, len(weights))
     rng = np.random.default_rng(seed)
     noise = jitter * rng.standard_normal((restarts, layout.d), np.float32)
+    # What all chunks share is laid out once: the reference, then it with each noise.
+    shared: list[Laid] = []
+    if reference.ndim == 1:
+        shared = _laid_out(ballots, reference[None], noise)
     parts = []
-    laid = Laid(ballots, reference[None]) if reference.ndim == 1 else None
-    noisy = [
-        Laid(ballots, _jittered(layout, reference[None], extra))
-        if reference.ndim == 1
-        else None
-        for extra in noise
-    ]
     for rows in chunks(len(weights), layout.d):
-        networks = Laid(ballots, weights[rows])
-        own = laid or Laid(ballots, reference[rows])
+        networks, own = Laid(ballots, weights[rows]), reference
+        references = shared
+        if reference.ndim == 2:
+            own = reference[rows]
+            references = _laid_out(ballots, own, noise)
+        descents = [
+            _Descent(groups, Election(ballots, laid, networks)) for laid in references
+        ]
         some = None
         if started is not None:
             some = {k: p if len(p) == 1 else p[rows] for k, p in started.items()}
-        descent = _Descent(groups, Election(ballots, own, networks))
-        found = descent.run(some, sweeps)
-        best = _objective(layout, weights[rows], reference, rows, found)
-        for extra, other in zip(noise, noisy, strict=True):
-            theirs = other or Laid(ballots, _jittered(layout, reference[rows], extra))
-            away = _Descent(groups, Election(ballots, theirs, networks)).run(None, sweeps)
-            again = descent.run(away, sweeps)
-            value = _objective(layout, weights[rows], reference, rows, again)
-            better = value > best + _ROUNDING * np.abs(best)
-            best = np.where(better, value, best)
-            found = {k: np.where(better[:, None], again[k], found[k]) for k in found}
-        parts.append(Matching(found, best))
-    if not parts:
-        empty = {k: np.zeros((0, size), np.int64) for k, size in layout.symbols.items()}
-        return Matching(empty, np.zeros(0))
-    return Matching(
-        {k: np.concatenate([p.permutations[k] for p in parts]) for k in layout.symbols},
-        np.concatenate([p.objective for p in parts]),
-    )
+        best = Matching(descents[0].run(some, sweeps), weights[rows], own, layout)
+        for away in descents[1:]:
+            again = descents[0].run(away.run(None, sweeps), sweeps)
+            best = _better(best, Matching(again, weights[rows], own, layout))
+        parts.append(best.permutations)
+    found = {
+        key: np.concatenate([np.zeros((0, size), np.int64), *(p[key] for p in parts)])
+        for key, size in layout.symbols.items()
+    }
+    return Matching(found, weights, reference, layout)
 
 
 def chunks(n: int, d: int) -> Iterator[slice]:
@@ -311,6 +326,22 @@ class _Descent:
         return both[0], both[1]
 
 
+def _laid_out(ballots: Ballots, references: Array, noise: Array) -> list[Laid]:
+    """References (n, d) as they are, then with each noise (d,)."""
+    jittered = [_jittered(ballots.layout, references, extra) for extra in noise]
+    return [Laid(ballots, some) for some in (references, *jittered)]
+
+
+def _better(first: Matching, second: Matching) -> Matching:
+    """Of each network the closer order; the first, if rounding decides."""
+    wins = second.objective > first.objective + _ROUNDING * np.abs(first.objective)
+    orders = {
+        key: np.where(wins[:, None], second.permutations[key], order)
+        for key, order in first.permutations.items()
+    }
+    return replace(first, permutations=orders)
+
+
 def _given(votes: Array | None) -> Array:
     assert votes is not None
     return votes
@@ -328,27 +359,6 @@ def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
         if part.size:
             part += part.std(1, keepdims=True) * noise[columns]
     return moved
-
-
-def _objective(
-    layout: Layout,
-    weights: Array,
-    reference: Array,
-    rows: slice,
-    permutations: Mapping[str, Array],
-) -> Array:
-    moved = permute(weights, permutations, layout)
-    own = reference if reference.ndim == 1 else reference[rows]
-    voting = np.zeros(layout.d, np.float32)
-    for name, columns in layout.slices.items():
-        param = layout[name]
-        voting[columns] = param.role == "parameter" and any(param.axes)
-    own = own * voting
-    if own.ndim == 1:
-        shared: Array = (moved @ own).astype(np.float64)
-        return shared
-    each: Array = np.einsum("nd,nd->n", moved, own, dtype=np.float64)
-    return each
 
 
 def _check(weights: Array, reference: Array, layout: Layout) -> None:

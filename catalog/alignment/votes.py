@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -154,6 +155,16 @@ class Laid:
                 b.lay_out(weights, slices[b.param.name]) for b in ballots.bound[name]
             )
 
+    @cached_property
+    def transposed(
+        self,
+    ) -> tuple[dict[str, Array | None], dict[str, tuple[Array, ...]]]:
+        """Fixed and bound values (n, size, K): the reference's side of the products."""
+        return (
+            {k: None if v is None else _transposed(v) for k, v in self.fixed.items()},
+            {k: tuple(map(_transposed, parts)) for k, parts in self.bound.items()},
+        )
+
     def parts(self, kind: str, name: str) -> Sequence[Array]:
         """Values (n, K, size) of each tensor that is fixed or bound."""
         if kind == "bound":
@@ -178,14 +189,7 @@ class Election:
         self.ballots, self.networks = ballots, networks
         self.both = (reference, networks)
         self._shared = reference.n == 1
-        self._fixed = {
-            name: None if laid is None else _transposed(laid)
-            for name, laid in reference.fixed.items()
-        }
-        self._bound = {
-            name: tuple(_transposed(laid) for laid in parts)
-            for name, parts in reference.bound.items()
-        }
+        self._fixed, self._bound = reference.transposed
         self._counted: dict[str, Array | None] = {}
 
     def fixed_votes(self, name: str) -> Array | None:
