@@ -3,7 +3,7 @@
 Networks of every family are trained for a short time on noisy patterns. Each is copied,
 the units of the copies are shuffled, and noise of 0.5 standard deviations of each tensor is
 added; matching to the original must give the shuffle back, symbol by symbol. Beside it
-stands the same descent from the identity, where identity weight matching starts.
+stands the same descent from the identity, where published weight matching starts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def trained(
 def recovered(
     layout: Layout, weights: Array, copies: int, noise: float, restarts: int
 ) -> tuple[float, float, float]:
-    """Shares of copies whose every symbol is found by us and from the identity; our seconds."""
+    """Shares of copies found whole, by us and from the identity; our seconds for each."""
     found, identity, seconds = [], [], 0.0
     rng = np.random.default_rng(0)
     for i, reference in enumerate(weights):
