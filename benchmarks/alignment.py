@@ -4,8 +4,9 @@ Networks of `digits_mlp_seeds` (64-32-32-10, full recipe) are aligned by every s
 with and without balanced scales, and, for comparison, to one network by the same descent
 from the identity, where published weight matching starts. Judged by test accuracy of
 midpoints of random pairs, of means of 16 (soups) and of the mean of all. Means over draws
-of the reference network, with 95 % intervals (Student's t over draws; the networks are the same in every draw). The function
-that checks symmetries, and all accuracies, are plain numpy.
+of the reference network, with 95 % intervals (Student's t over draws; the networks are the
+same in every draw). The function that checks symmetries, and all accuracies, are plain
+numpy.
 """
 
 from __future__ import annotations
