@@ -3,7 +3,7 @@
 Networks of every family are trained for a short time on noisy patterns. Each is copied,
 the units of the copies are shuffled, and noise of 0.5 standard deviations of each tensor is
 added; matching to the original must give the shuffle back, symbol by symbol. Beside it
-stands weight matching as published: from the identity, in random order.
+stands the same descent from the identity, where published weight matching starts.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def trained(
 def recovered(
     layout: Layout, weights: Array, copies: int, noise: float, restarts: int
 ) -> tuple[float, float, float]:
-    """Shares of copies whose every symbol is found by us and as published; our seconds."""
-    found, published, seconds = [], [], 0.0
+    """Shares of copies found whole, by us and from the identity; our seconds for each."""
+    found, identity, seconds = [], [], 0.0
     rng = np.random.default_rng(0)
     for i, reference in enumerate(weights):
         planted = random_permutations(layout, copies, seed=i)
@@ -72,9 +72,9 @@ def recovered(
         seconds += time.process_time() - started
         same = {k: np.tile(np.arange(s), (copies, 1)) for k, s in layout.symbols.items()}
         theirs = match(moved, reference, layout, start=same).permutations
-        for kept, got in ((found, ours), (published, theirs)):
+        for kept, got in ((found, ours), (identity, theirs)):
             kept.append(np.all([(got[k] == right[k]).all(1) for k in right], axis=0))
-    return float(np.mean(found)), float(np.mean(published)), seconds / len(weights) / copies
+    return float(np.mean(found)), float(np.mean(identity)), seconds / len(weights) / copies
 
 
 def main() -> None:
@@ -92,10 +92,10 @@ def main() -> None:
     for name, network, data in cases:
         weights, accuracy = trained(network, data, options.nets, options.steps)
         for noise in (0.0, 0.5):
-            ours, published, seconds = recovered(
+            ours, identity, seconds = recovered(
                 network.layout, weights, options.copies, noise, options.restarts
             )
-            progress(f"{name} noise {noise}: {ours:.0%}, from the identity {published:.0%}")
+            progress(f"{name} noise {noise}: {ours:.0%}, from the identity {identity:.0%}")
             report(
                 "alignment_planted",
                 case=name,
@@ -104,7 +104,7 @@ def main() -> None:
                 networks=options.nets * options.copies,
                 noise=noise,
                 recovered=digits(ours),
-                from_identity=digits(published),
+                from_identity=digits(identity),
                 seconds_per_network=digits(seconds),
             )
 

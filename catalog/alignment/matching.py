@@ -15,7 +15,8 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from catalog.layout import Layout
 
 SWEEPS = 100
 """Most rounds over all symbols: where descent does not end before, something is odd."""
-_CHUNK = 1 << 25
+_CHUNK = 1 << 22
 """Bytes of weights that are matched at once; several times that is needed."""
 _ROUNDING = 1e-6
 """Gains below this share of the votes may be rounding, and are not taken."""
@@ -44,13 +45,33 @@ class Matching:
     ----------
     permutations : dict of str to ndarray of shape (n, size)
         By symbol, for `permute`.
-    objective : ndarray of shape (n,)
-        Inner product of the reference with the network in that order, over parameters
-        with symbols: what matching maximises.
+    weights, reference : ndarray of shape (n, d); (d,) or (n, d)
+        What was matched.
+    layout : Layout
     """
 
     permutations: dict[str, Array]
-    objective: Array
+    weights: Array = field(repr=False)
+    reference: Array = field(repr=False)
+    layout: Layout = field(repr=False)
+
+    @cached_property
+    def objective(self) -> Array:
+        """Inner products (n,) of the reference with the networks in their new order.
+
+        Over parameters with symbols: what matching maximises.
+        """
+        moved = permute(self.weights, self.permutations, self.layout)
+        voting = np.zeros(self.layout.d, np.float32)
+        for name, columns in self.layout.slices.items():
+            param = self.layout[name]
+            voting[columns] = param.role == "parameter" and any(param.axes)
+        own = self.reference * voting
+        if own.ndim == 1:
+            shared: Array = (moved @ own).astype(np.float64)
+            return shared
+        each: Array = np.einsum("nd,nd->n", moved, own, dtype=np.float64)
+        return each
 
 
 def match(
@@ -105,39 +126,33 @@ def match(
     started = None if start is None else check_permutations(layout, start, len(weights))
     rng = np.random.default_rng(seed)
     noise = jitter * rng.standard_normal((restarts, layout.d), np.float32)
+    # What all chunks share is laid out once: the reference, then it with each noise.
+    shared: list[Laid] = []
+    if reference.ndim == 1:
+        shared = _laid_out(ballots, reference[None], noise)
     parts = []
-    laid = Laid(ballots, reference[None]) if reference.ndim == 1 else None
-    noisy = [
-        Laid(ballots, _jittered(layout, reference[None], extra))
-        if reference.ndim == 1
-        else None
-        for extra in noise
-    ]
     for rows in chunks(len(weights), layout.d):
-        networks = Laid(ballots, weights[rows])
-        own = laid or Laid(ballots, reference[rows])
+        networks, own = Laid(ballots, weights[rows]), reference
+        references = shared
+        if reference.ndim == 2:
+            own = reference[rows]
+            references = _laid_out(ballots, own, noise)
+        descents = [
+            _Descent(groups, Election(ballots, laid, networks)) for laid in references
+        ]
         some = None
         if started is not None:
             some = {k: p if len(p) == 1 else p[rows] for k, p in started.items()}
-        descent = _Descent(groups, Election(ballots, own, networks))
-        found = descent.run(some, sweeps)
-        best = _objective(layout, weights[rows], reference, rows, found)
-        for extra, other in zip(noise, noisy, strict=True):
-            theirs = other or Laid(ballots, _jittered(layout, reference[rows], extra))
-            away = _Descent(groups, Election(ballots, theirs, networks)).run(None, sweeps)
-            again = descent.run(away, sweeps)
-            value = _objective(layout, weights[rows], reference, rows, again)
-            better = value > best + _ROUNDING * np.abs(best)
-            best = np.where(better, value, best)
-            found = {k: np.where(better[:, None], again[k], found[k]) for k in found}
-        parts.append(Matching(found, best))
-    if not parts:
-        empty = {k: np.zeros((0, size), np.int64) for k, size in layout.symbols.items()}
-        return Matching(empty, np.zeros(0))
-    return Matching(
-        {k: np.concatenate([p.permutations[k] for p in parts]) for k in layout.symbols},
-        np.concatenate([p.objective for p in parts]),
-    )
+        best = Matching(descents[0].run(some, sweeps), weights[rows], own, layout)
+        for away in descents[1:]:
+            again = descents[0].run(away.run(None, sweeps), sweeps)
+            best = _better(best, Matching(again, weights[rows], own, layout))
+        parts.append(best.permutations)
+    found = {
+        key: np.concatenate([np.zeros((0, size), np.int64), *(p[key] for p in parts)])
+        for key, size in layout.symbols.items()
+    }
+    return Matching(found, weights, reference, layout)
 
 
 def chunks(n: int, d: int) -> Iterator[slice]:
@@ -264,45 +279,67 @@ class _Descent:
             found = nested(group.name, group.size, group.block, inner, votes[group.name])
         else:
             found = {group.name: assign(_given(votes[group.name]))}
-        scale = np.zeros(len(rows))
-        for part in votes.values():
-            if part is not None:
-                scale += np.abs(part).max(2).sum(1)
         if any(_keys(ballot) & set(group.keys) for ballot in self._bound(group)):
-            gain = self._tied_gain(group, order, rows, before, found)
+            new, old = self._tied(group, order, rows, before, found)
         else:
-            gain = np.zeros(len(rows))
-            for key, part in votes.items():
-                if part is not None:
-                    gain += collected(part, found[key]) - collected(part, before[key])
-        moved: Array = gain > _ROUNDING * scale
-        for key, new in found.items():
-            order[key][rows] = np.where(moved[:, None], new, before[key])
+            new, old = (self._collected(votes, some) for some in (found, before))
+        scale = np.abs(new).sum(1) + np.abs(old).sum(1)
+        moved: Array = (new - old).sum(1) > _ROUNDING * scale
+        for key, best in found.items():
+            order[key][rows] = np.where(moved[:, None], best, before[key])
         return moved
+
+    def _collected(
+        self, votes: Mapping[str, Array | None], order: Mapping[str, Array]
+    ) -> Array:
+        """Votes (m, k) of all symbols of a group."""
+        parts = [
+            collected(part, order[key]) for key, part in votes.items() if part is not None
+        ]
+        return np.concatenate(parts, axis=1)
 
     def _bound(self, group: Group) -> list[Ballot]:
         return [b for key in group.keys for b in self.election.ballots.bound[key]]
 
-    def _tied_gain(
+    def _tied(
         self,
         group: Group,
         order: dict[str, Array],
         rows: Array,
         before: Mapping[str, Array],
         found: Mapping[str, Array],
-    ) -> Array:
-        """The gain where a tensor has a symbol on two axes, so that votes depend on it."""
-        totals = []
-        for some in (before, found):
+    ) -> tuple[Array, Array]:
+        """Votes with new and old orders where a tensor has a symbol on two axes.
+
+        There the votes themselves change with the order, and the solution need not be
+        better than what was.
+        """
+        both = []
+        for some in (found, before):
             for key, new in some.items():
                 order[key][rows] = new
-            total = np.zeros(len(rows))
-            for key in group.keys:
-                part = self.election.votes(key, order, rows, halved=True)
-                if part is not None:
-                    total += collected(part, some[key])
-            totals.append(total)
-        return totals[1] - totals[0]
+            votes = {
+                key: self.election.votes(key, order, rows, halved=True)
+                for key in group.keys
+            }
+            both.append(self._collected(votes, some))
+        return both[0], both[1]
+
+
+def _laid_out(ballots: Ballots, references: Array, noise: Array) -> list[Laid]:
+    """References (n, d) as they are, then with each noise (d,)."""
+    jittered = [_jittered(ballots.layout, references, extra) for extra in noise]
+    return [Laid(ballots, some) for some in (references, *jittered)]
+
+
+def _better(first: Matching, second: Matching) -> Matching:
+    """Of each network the closer order; the first, if rounding decides."""
+    wins = second.objective > first.objective + _ROUNDING * np.abs(first.objective)
+    orders = {
+        key: np.where(wins[:, None], second.permutations[key], order)
+        for key, order in first.permutations.items()
+    }
+    return replace(first, permutations=orders)
 
 
 def _given(votes: Array | None) -> Array:
@@ -322,23 +359,6 @@ def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
         if part.size:
             part += part.std(1, keepdims=True) * noise[columns]
     return moved
-
-
-def _objective(
-    layout: Layout,
-    weights: Array,
-    reference: Array,
-    rows: slice,
-    permutations: Mapping[str, Array],
-) -> Array:
-    moved = permute(weights, permutations, layout)
-    own = reference if reference.ndim == 1 else reference[rows]
-    total = np.zeros(len(weights))
-    for name, columns in layout.slices.items():
-        param = layout[name]
-        if param.role == "parameter" and any(param.axes):
-            total += (moved[:, columns] * own[..., columns]).sum(1, dtype=np.float64)
-    return total
 
 
 def _check(weights: Array, reference: Array, layout: Layout) -> None:

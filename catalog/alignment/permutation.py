@@ -222,7 +222,9 @@ def axis_key(symbol: str) -> tuple[str, int]:
     return (name, block) if inner is None else (inner, 1)
 
 
-def gather(values: Array, lead: int, units: int, permutation: Array) -> Array:
+def gather(
+    values: Array, lead: int, units: int, permutation: Array, rows: Array | None = None
+) -> Array:
     """Reorder an axis of n arrays.
 
     Parameters
@@ -230,17 +232,19 @@ def gather(values: Array, lead: int, units: int, permutation: Array) -> Array:
     values : ndarray of shape (n, lead * units * run)
         C-contiguous, the axis in the middle: runs move as wholes.
     permutation : ndarray of shape (n, units) or (1, units)
+    rows : ndarray of int, optional
+        Take these arrays, with a permutation each.
 
     Returns
     -------
-    ndarray of the same shape
+    ndarray of shape (n, lead * units * run)
     """
-    n = len(values)
-    rows = values.reshape(n * lead * units, -1)
-    start = np.arange(n * lead).reshape(n, lead, 1) * units
+    chosen = np.arange(len(values)) if rows is None else rows
+    runs = values.reshape(len(values) * lead * units, -1)
+    start = (chosen[:, None] * lead + np.arange(lead))[:, :, None] * units
     index = start + permutation[:, None, :]
-    moved: Array = rows.take(index.reshape(-1), axis=0)
-    return moved.reshape(values.shape)
+    moved: Array = runs.take(index.reshape(-1), axis=0)
+    return moved.reshape(len(chosen), *values.shape[1:])
 
 
 def _permuted_matrix(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -59,13 +60,21 @@ class Ballot:
         values = weights[:, columns].reshape(len(weights), *split).transpose(self.order)
         return np.ascontiguousarray(values).reshape(len(weights), -1, self.units)
 
-    def reordered(self, laid: Array, permutations: Mapping[str, Array]) -> Array:
-        """Laid-out values with their other axes in the order of some permutations."""
-        shape, lead = laid.shape, 1
+    def reordered(
+        self, laid: Array, permutations: Mapping[str, Array], rows: Array | None = None
+    ) -> Array:
+        """Laid-out values with their other axes in the order of some permutations.
+
+        With ``rows``, those of some networks.
+        """
+        shape, lead = (len(laid) if rows is None else len(rows), *laid.shape[1:]), 1
+        chosen = rows
         for _, key, units, block in self.others:
             flat = laid.reshape(len(laid), -1)
-            laid = gather(flat, lead, units, permutations[key]).reshape(shape)
+            order = permutations[key] if rows is None else permutations[key][rows]
+            laid = gather(flat, lead, units, order, chosen).reshape(shape)
             lead *= units * block
+            chosen = None  # the first gather picked the networks
         return laid
 
 
@@ -146,6 +155,16 @@ class Laid:
                 b.lay_out(weights, slices[b.param.name]) for b in ballots.bound[name]
             )
 
+    @cached_property
+    def transposed(
+        self,
+    ) -> tuple[dict[str, Array | None], dict[str, tuple[Array, ...]]]:
+        """Fixed and bound values (n, size, K): the reference's side of the products."""
+        return (
+            {k: None if v is None else _transposed(v) for k, v in self.fixed.items()},
+            {k: tuple(map(_transposed, parts)) for k, parts in self.bound.items()},
+        )
+
     def parts(self, kind: str, name: str) -> Sequence[Array]:
         """Values (n, K, size) of each tensor that is fixed or bound."""
         if kind == "bound":
@@ -170,14 +189,7 @@ class Election:
         self.ballots, self.networks = ballots, networks
         self.both = (reference, networks)
         self._shared = reference.n == 1
-        self._fixed = {
-            name: None if laid is None else _transposed(laid)
-            for name, laid in reference.fixed.items()
-        }
-        self._bound = {
-            name: tuple(_transposed(laid) for laid in parts)
-            for name, parts in reference.bound.items()
-        }
+        self._fixed, self._bound = reference.transposed
         self._counted: dict[str, Array | None] = {}
 
     def fixed_votes(self, name: str) -> Array | None:
@@ -231,8 +243,7 @@ class Election:
             keys = {key for _, key, *_ in ballot.others}
             if settled is not None and not keys <= set(settled):
                 continue
-            orders = {key: permutations[key][pick] for key in keys}
-            moved = ballot.reordered(laid[pick], orders)
+            moved = ballot.reordered(laid, permutations, rows)
             votes = (reference if self._shared else reference[pick]) @ moved
             if halved and name in keys:
                 votes *= np.float32(0.5)

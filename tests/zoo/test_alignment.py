@@ -109,7 +109,8 @@ def test_aligned_networks_compute_the_same(network, shape):
     table = pa.table({"run_id": list("abcdef"), "step": [0] * 6})
     some = Population(weights, network.layout, table)
     rectified = isinstance(network, MLP | CNNSmall) and network.activation == "relu"
-    for strategy in ("reference", "mean", "cycle"):
+    deep = isinstance(network, ResNet18 | ResNet50)
+    for strategy in ("reference", "mean") if deep else ("reference", "mean", "cycle"):
         found = Canonicaliser(strategy, balance=rectified).fit_transform(
             some, check=outputs
         )
