@@ -1,6 +1,7 @@
 """Barriers: planted ones, and that neighbours do not matter."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -166,6 +167,11 @@ def test_the_metric_falls_with_alignment_and_is_symmetric(seeds):
     back = quick.measure(seeds.take(range(7, -1, -1)), seed=0)
     for name, values in found.items():
         np.testing.assert_allclose(values, back[name][::-1], rtol=1e-3, atol=1e-5)
+    with pytest.MonkeyPatch.context() as patch:  # one pair at a time: the same
+        patch.setattr(import_module("zoo.metrics.barrier"), "COPIES", 1 << 40)
+        alone = quick.measure(seeds, seed=0)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, alone[name], rtol=1e-3, atol=1e-5)
     raw, aligned = found["barrier_test_loss"], found["aligned_barrier_test_loss"]
     assert (aligned < raw).all()
     assert (found["singular_aligned"] > found["singular_raw"]).all()

@@ -14,6 +14,7 @@ from catalog.schema import Column
 from zoo.alignment import balanced, by_weights, check
 from zoo.barrier import JUDGED, along_lines, barrier_height
 from zoo.curve import check_same_task
+from zoo.fresh_weights import stacked_rows
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.pair_means import pair_means
@@ -24,6 +25,9 @@ STARTS = {"barrier": "", "aligned_barrier": " after the second was aligned to th
 
 SINGULAR = {"barrier": "singular_raw", "aligned_barrier": "singular_aligned"}
 """Columns of the agreement of singular vectors."""
+
+COPIES = 10
+"""Of a network that a pair takes: its ends, aligned and not, and for singular values."""
 
 
 def _columns() -> Iterator[Column]:
@@ -114,37 +118,50 @@ class Barrier(Metric):
         if len(pairs):
             check(networks)
             own = balanced(networks)
-            first, last = networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]
-            level, other = own[pairs[:, 0]], own[pairs[:, 1]]
-            ends = {
-                "barrier": (first, last),
-                "aligned_barrier": (level, by_weights(other, level, layout)),
-            }
-            for s, (start, (a, b)) in enumerate(ends.items()):
+            for part in stacked_rows(len(pairs), COPIES * 4 * layout.d):
 
-                def tell(share: float, s: int = s) -> None:
-                    progress((s + share) / 2)
+                def tell(share: float, part: slice = part) -> None:
+                    wide = (part.stop - part.start) * share
+                    progress((part.start + wide) / len(pairs))
 
-                lines = along_lines(
-                    networks, a, b, list(pairs), points=self.points, samples=self.samples,
-                    refreshed=self.refreshed, calibrate=self.calibrate, seed=seed,
-                    progress=tell,
-                )  # fmt: skip
-                for split in JUDGED:
-                    found[f"{start}_{split}_loss"][kept] = barrier_height(lines.loss[split])
-                    found[f"{start}_{split}_error"][kept] = barrier_height(
-                        lines.error[split]
-                    )
-                    if split in lines.calibrated:
-                        found[f"{start}_{split}_calibrated"][kept] = barrier_height(
-                            lines.calibrated[split]
-                        )
-                alike, _ = singular_alignment(a, b, layout, threshold=self.threshold)
-                found[SINGULAR[start]][kept] = alike
+                heights = self._values(networks, own, pairs[part], seed, tell)
+                for name, each in heights.items():
+                    found[name][kept[part]] = each
         out: dict[str, Array] = {}
         for name, values in found.items():
             out[name], out[f"{name}_se"] = pair_means(every, values, n)
         return out
+
+    def _values(
+        self, networks: Networks, own: Array, pairs: Array, seed: int, progress: Progress
+    ) -> dict[str, Array]:
+        """Values (m,) of some pairs; ``own`` are the weights with balanced scales."""
+        layout, found = networks.architecture.layout, {}
+        first, other = own[pairs[:, 0]], own[pairs[:, 1]]
+        ends = {
+            "barrier": (networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]),
+            "aligned_barrier": (first, by_weights(other, first, layout)),
+        }
+        for s, (start, (a, b)) in enumerate(ends.items()):
+
+            def tell(share: float, s: int = s) -> None:
+                progress((s + share) / 2)
+
+            lines = along_lines(
+                networks, a, b, list(pairs), points=self.points, samples=self.samples,
+                refreshed=self.refreshed, calibrate=self.calibrate, seed=seed,
+                progress=tell,
+            )  # fmt: skip
+            for what, values in (
+                ("loss", lines.loss),
+                ("error", lines.error),
+                ("calibrated", lines.calibrated),
+            ):
+                for split, each in values.items():
+                    found[f"{start}_{split}_{what}"] = barrier_height(each)
+            alike, _ = singular_alignment(a, b, layout, threshold=self.threshold)
+            found[SINGULAR[start]] = alike
+        return found
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Three splits and the statistics at every point of two lines, forward only."""
