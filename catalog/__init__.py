@@ -10,6 +10,11 @@ Examples
 [(0,)]
 """
 
+from catalog.alignment import Canonicaliser as Canonicaliser
+from catalog.alignment import compose as compose
+from catalog.alignment import invert as invert
+from catalog.alignment import permute as permute
+from catalog.averaging import average as average
 from catalog.catalog import Catalog as Catalog
 from catalog.catalog import open_catalog as open
 from catalog.errors import CatalogError as CatalogError
@@ -25,6 +30,7 @@ from catalog.version import __version__ as __version__
 from catalog.writer import Writer as Writer
 
 __all__ = [
+    "Canonicaliser",
     "Catalog",
     "CatalogError",
     "Layout",
@@ -36,6 +42,10 @@ __all__ = [
     "ShardCorrupt",
     "Writer",
     "__version__",
+    "average",
+    "compose",
     "import_source",
+    "invert",
     "open",
+    "permute",
 ]

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,10 @@ class Param:
     axes : tuple of (str or None), optional
         One permutation symbol per axis; None marks an axis that has none, such as
         inputs, classes and kernel positions. ``"c*9"`` means that every unit of ``c``
-        spans 9 consecutive positions, as where channels were flattened. Default:
-        None for every axis.
+        spans 9 consecutive positions, as where channels were flattened.
+        ``"head*8:qk"`` means moreover that the 8 positions of a head permute among
+        themselves, as the units of ``qk``, in each head for itself. Default: None for
+        every axis.
     dtype : str, default="float32"
         Name of the source dtype, see `catalog.dtypes`.
     role : {"parameter", "buffer", "counter", "constant"}, default="parameter"
@@ -109,6 +111,51 @@ class Param:
         }
 
 
+class AxisSymbol(NamedTuple):
+    """What permutes an axis.
+
+    Attributes
+    ----------
+    name : str
+        The units of the axis, major.
+    block : int
+        Consecutive positions that each of them spans.
+    inner : str or None
+        What permutes the positions within a unit; None if they stay in order.
+    """
+
+    name: str
+    block: int = 1
+    inner: str | None = None
+
+
+def read_symbol(symbol: str) -> AxisSymbol:
+    """The parts of a permutation symbol.
+
+    Raises
+    ------
+    LayoutMismatch
+        If it is none of ``"name"``, ``"name*9"`` and ``"name*9:inner"``.
+
+    Examples
+    --------
+    >>> read_symbol("conv3*9")
+    AxisSymbol(name='conv3', block=9, inner=None)
+    >>> read_symbol("head0*8:qk0")
+    AxisSymbol(name='head0', block=8, inner='qk0')
+    """
+    name, star, rest = symbol.partition("*")
+    block, colon, inner = rest.partition(":")
+    known = block.isdecimal() and int(block) > 0 and name and bool(inner) == bool(colon)
+    if star and not (known and "*" not in inner):
+        raise LayoutMismatch(
+            f"Axis symbol {symbol!r} must be a name; a name, '*' and the positions that a "
+            "unit spans, such as 'conv3*9'; or that with ':' and the name of what permutes "
+            "them within a unit, such as 'head0*8:qk0'."
+        )
+    return AxisSymbol(name, int(block) if star else 1, inner or None)
+
+
 def split_symbol(symbol: str) -> tuple[str, int]:
     """Name of a permutation symbol and the positions that each of its units spans.
 
@@ -117,13 +164,7 @@ def split_symbol(symbol: str) -> tuple[str, int]:
     >>> split_symbol("hidden"), split_symbol("conv3*9")
     (('hidden', 1), ('conv3', 9))
     """
-    name, star, block = symbol.partition("*")
-    if star and not (block.isdecimal() and int(block) > 0 and name):
-        raise LayoutMismatch(
-            f"Axis symbol {symbol!r} must be a name, or a name, '*' and the positions "
-            "that a unit spans, such as 'conv3*9'."
-        )
-    return name, int(block) if star else 1
+    return read_symbol(symbol)[:2]
 
 
 @dataclass(frozen=True)
@@ -155,6 +196,7 @@ class Layout:
         object.__setattr__(self, "params", tuple(self.params))
         seen: set[str] = set()
         sizes: dict[str, tuple[int, str]] = {}
+        homes: dict[str, tuple[str, int]] = {}  # of symbols within units of others
         for param in self.params:
             if param.name in seen:
                 raise LayoutMismatch(f"Two tensors are called {param.name!r}.")
@@ -162,7 +204,7 @@ class Layout:
             for symbol, size in zip(param.axes, param.shape, strict=True):
                 if symbol is None:
                     continue
-                symbol, block = split_symbol(symbol)
+                symbol, block, inner = read_symbol(symbol)
                 units, rest = divmod(size, block)
                 known, where = sizes.setdefault(symbol, (units, param.name))
                 if rest or known != units:
@@ -171,6 +213,17 @@ class Layout:
                         f"for {size / block:g} in {param.name!r}; axes that are "
                         "permuted together have one size."
                     )
+                if inner and homes.setdefault(inner, (symbol, block)) != (symbol, block):
+                    raise LayoutMismatch(
+                        f"Symbol {inner!r} permutes within {symbol}*{block} in "
+                        f"{param.name!r} and within {homes[inner][0]}*{homes[inner][1]} "
+                        "before; give the second another name."
+                    )
+        if both := sizes.keys() & homes.keys():
+            raise LayoutMismatch(
+                f"Symbol {min(both)!r} stands both for units and for what permutes within "
+                "the units of another symbol; give one another name."
+            )
 
     def __iter__(self) -> Iterator[Param]:
         return iter(self.params)
@@ -217,14 +270,62 @@ class Layout:
 
     @property
     def symbols(self) -> dict[str, int]:
-        """Permutation symbols and how many units each of them permutes."""
+        """Permutation symbols and how many units each of them permutes.
+
+        A symbol within the units of another, such as ``qk`` of ``"head*8:qk"``, counts
+        the positions of all of them.
+        """
         found = {}
         for param in self.params:
             for symbol, size in zip(param.axes, param.shape, strict=True):
                 if symbol is not None:
-                    name, block = split_symbol(symbol)
+                    name, block, inner = read_symbol(symbol)
                     found[name] = size // block
+                    if inner is not None:
+                        found[inner] = size
         return found
+
+    @cached_property
+    def homes(self) -> dict[str, tuple[str, int]]:
+        """Symbols within units of others: the other symbol, and positions per unit."""
+        read = [read_symbol(s) for p in self.params for s in p.axes if s is not None]
+        return {s.inner: (s.name, s.block) for s in read if s.inner is not None}
+
+    def carriers(self, symbol: str) -> list[str]:
+        """Names of the tensors that have a symbol on an axis."""
+        return [
+            param.name
+            for param in self.params
+            if any(s and symbol in read_symbol(s)[::2] for s in param.axes)
+        ]
+
+    def widened(self) -> Layout:
+        """The layout with float32 in place of floats of 16 bits in the vector.
+
+        What averages and rescaled networks need: their values are not those of 16 bits.
+        """
+        return Layout(
+            tuple(
+                replace(p, dtype="float32")
+                if p.in_vector and dtype(p.dtype).storage.itemsize == 2
+                else p
+                for p in self.params
+            )
+        )
+
+    def difference(self, other: Layout) -> str:
+        """What first tells another layout from this one, for errors; "" if equal."""
+        for mine, theirs in zip(self.params, other.params, strict=False):
+            if mine != theirs:
+                if replace(mine, axes=theirs.axes) == theirs:
+                    return f"axes of {mine.name!r} {theirs.axes}, expected {mine.axes}"
+                return (
+                    f"{theirs.name!r} {theirs.shape} {theirs.dtype} {theirs.role}, "
+                    f"expected {mine.name!r} {mine.shape} {mine.dtype} {mine.role}"
+                )
+        if len(self) != len(other):
+            return f"{len(other)} tensors, expected {len(self)}"
+        return ""
 
     @property
     def nbytes(self) -> int:

@@ -66,7 +66,7 @@ RUNS = (
     Column("code_version", _TEXT, "version", "phasezoo that trained the run"),
     Column("engine", _TEXT, "text", "device, library and stack: not part of run_id"),
     Column("created", _TEXT, "UTC", "when the run ended"),
-    Column("split_by_run", _TEXT, "word", "train, validation, test: fixed, 70/15/15"),
+    Column("split_by_run", _TEXT, "word", "train, validation, test (70/15/15), or mixed"),
     Column("split_by_cell", _TEXT, "word", "the same for all runs of a cell"),
     Column("split_by_zoo", _TEXT, "word", "the same for all runs of a zoo"),
 )

@@ -2,14 +2,16 @@
 
 Names that need torch are imported when they are first used, so that starting to train
 does not wait for it twice: `train` hands everything that needs it to worker processes.
-`build`, `measure` and `train` are also the names of their modules, which would hide them
-if they were imported later than those; they import torch when they are called.
+`build`, `downstream`, `measure` and `train` are also the names of their modules, which
+would hide them if they were imported later than those; they import torch when they are
+called.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zoo.build import build as build
+from zoo.downstream import downstream as downstream
 from zoo.measure import Measured as Measured
 from zoo.measure import measure as measure
 from zoo.modules import import_modules as import_modules
@@ -50,6 +52,7 @@ __all__ = [
     "Summary",
     "Task",
     "build",
+    "downstream",
     "import_modules",
     "load_task",
     "measure",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,6 +15,38 @@ from catalog.dtypes import Array
 
 Taps: TypeAlias = MutableMapping[str, Tensor]
 """Where a forward pass leaves hidden features: by layer, shape (n, b, ...)."""
+
+Edit: TypeAlias = Callable[[str, Tensor], Tensor]
+"""Given a layer's name and what its affine map gives, shape (n, b, units, ...), before the
+activation; what it returns of that shape takes its place. Copy what is to be kept: the
+activation may overwrite it."""
+
+
+@runtime_checkable
+class Editable(Protocol):
+    """A family whose forward pass offers what its affine maps give, to see or change it.
+
+    Attributes
+    ----------
+    affine : tuple of str
+        Names of the layers, input side first: each has ``<name>.weight`` and
+        ``<name>.bias``, and no normalisation behind it.
+    """
+
+    @property
+    def affine(self) -> tuple[str, ...]:
+        """See above."""
+
+    def forward(
+        self,
+        tensors: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        taps: Taps | None = None,
+        edit: Edit | None = None,
+    ) -> Tensor:
+        """`Architecture.forward` with ``edit``, called for each layer of `affine`."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""Verbs that train and measure: recipes, train, measure."""
+"""Verbs that train and measure: recipes, train, measure, downstream."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,10 @@ from catalog.console import (
     print_json,
     print_table,
 )
+
+if TYPE_CHECKING:
+    from zoo.measure import Measured
+    from zoo.metric import Metric
 
 
 @click.command(epilog="Example: phasezoo recipes")
@@ -170,24 +176,14 @@ def measure(
     from zoo.metric import with_settings
 
     if listing:
-        rows = [
-            {
-                "metric": metric.name,
-                "column": column.name,
-                "unit": column.unit,
-                "meaning": column.meaning,
-            }
-            for metric in known().values()
-            for column in metric.columns
-        ]
-        print_json(rows) if as_json else print_table(rows)
+        _list_columns(known(), as_json)
         return
     if name is None:
         raise click.UsageError("Name a zoo, or give --list.")
     measured = run(
         catalog_path,
         name,
-        with_settings(names or tuple(known()), settings),
+        with_settings(names or tuple(known("landscape")), settings),
         where=where,
         steps=steps,
         data=_data(data, text),
@@ -199,9 +195,102 @@ def measure(
         again=again,
         announce=lambda line: click.echo(line, err=True),
     )
+    _print_measured(measured, as_json)
+
+
+@click.command(epilog="Example: phasezoo downstream digits_mlp_phases --only average")
+@click.argument("name", metavar="ZOO", required=False)
+@click.option("--only", metavar="PART,...", help="Parts of the suite; 'average' is both.")
+@click.option("--list", "listing", is_flag=True, help="List the parts and their columns.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="PART.FIELD=VALUE", help="A setting."
+)
+@click.option(
+    "--steps",
+    default="last",
+    show_default=True,
+    type=click.Choice(["all", "last"]),
+    help="Which checkpoints of each run.",
+)
+@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
+@click.option("--task", metavar="NAME", help="For imported runs: their data.")
+@click.option("--architecture", metavar="JSON", help="For imported runs: the network.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--again", is_flag=True, help="Do also what is there already.")
+@_machine_options
+@catalog_option
+@json_option
+def downstream(
+    name: str | None,
+    only: str | None,
+    listing: bool,
+    settings: tuple[str, ...],
+    steps: str,
+    where: str,
+    task: str | None,
+    architecture: str | None,
+    seed: int,
+    again: bool,
+    data: str | None,
+    text: str | None,
+    workers: int | None,
+    device: str,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """See what the networks of ZOO are good for: averages, ensembles, pruning and more.
+
+    Averages over steps and seeds (raw, aligned, repaired, greedy soups), ensembles,
+    barriers, magnitude pruning, input noise, and transfer by fine-tuning. Results become
+    columns of models, new networks runs of ZOO_averages and ZOO_transfer.
+    """
+    from zoo.downstream import downstream as run
+    from zoo.downstream import suite
+    from zoo.metric import metrics as known
+    from zoo.metric import with_settings
+
+    parts = suite([part.strip() for part in only.split(",")] if only else ())
+    if listing:
+        _list_columns({part: known()[part] for part in parts}, as_json)
+        return
+    if name is None:
+        raise click.UsageError("Name a zoo, or give --list.")
+    measured = run(
+        catalog_path,
+        name,
+        with_settings(parts, settings),
+        where=where,
+        steps=steps,
+        data=_data(data, text),
+        task=task,
+        architecture=architecture,
+        seed=seed,
+        workers=workers,
+        device=device,
+        again=again,
+        announce=lambda line: click.echo(line, err=True),
+    )
+    _print_measured(measured, as_json)
+
+
+def _list_columns(metrics: Mapping[str, Metric], as_json: bool) -> None:
+    rows = [
+        {
+            "metric": metric.name,
+            "column": column.name,
+            "unit": column.unit,
+            "meaning": column.meaning,
+        }
+        for metric in metrics.values()
+        for column in metric.columns
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+def _print_measured(measured: Measured, as_json: bool) -> None:
     if as_json:
         print_json(asdict(measured))
         return
     for metric, count in (measured.measured or {}).items():
         before = (measured.known or {})[metric]
-        click.echo(f"{name}: {metric} of {count} checkpoints, {before} were there")
+        click.echo(f"{measured.zoo}: {metric} of {count} checkpoints, {before} were there")

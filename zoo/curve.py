@@ -19,12 +19,13 @@ from torch import Tensor
 from catalog.dtypes import Array
 from zoo.batch_gradient import RECORD_FROM, BatchGradient
 from zoo.descent import descend
-from zoo.networks import Networks, sample_key
+from zoo.joint_view import joint_views
+from zoo.networks import Networks
 from zoo.objective import Batch
 from zoo.optimizer import make_optimizer
 from zoo.randomness import stream
 from zoo.run import Run
-from zoo.samples import Batches, View, view
+from zoo.samples import Batches, View
 from zoo.stack_weights import StackWeights
 
 PROGRESS_SECONDS = 0.25
@@ -69,14 +70,11 @@ class Curves:
 
     def __init__(self, networks: Networks, pairs: Array, *, seed: int) -> None:
         self._networks, self._seed = networks, seed
-        names = [
-            f"{run.run_id(networks.data.fingerprint)}@{step}"
-            for run, step in zip(networks.runs, networks.steps, strict=True)
-        ]
+        names = networks.names
         self._ends = [sorted(pair, key=lambda i: names[i]) for pair in pairs.tolist()]
         self._names = [f"{names[i]} {names[j]}" for i, j in self._ends]
         for i, j in self._ends:
-            _check_same_task(networks.runs[i], networks.runs[j])
+            check_same_task(networks.runs[i], networks.runs[j])
         starts, stops = np.array(self._ends).T
         layout, device = networks.architecture.layout, networks.device
         self.weights = StackWeights(layout, networks.weights[starts], device)
@@ -110,7 +108,7 @@ class Curves:
         Where the ends saw other samples or labels (a subset or label noise by seed), the
         curve sees those of both, one after the other.
         """
-        return pair_views(self._networks, self._ends, split)
+        return joint_views(self._networks, self._ends, split)
 
     def fit(
         self,
@@ -217,33 +215,8 @@ def _shares(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (1 - t) ** 2, 2 * t * (1 - t), t**2
 
 
-def pair_views(networks: Networks, pairs: list[list[int]], split: str) -> list[View]:
-    """What the ends of each pair see of a split: see `Curves.views`."""
-    known: dict[str, View] = {}
-    joined: dict[tuple[str, str], View] = {}
-    found = []
-    for pair in pairs:
-        keys = [sample_key(networks.runs[i], split) for i in pair]
-        for i, key in zip(pair, keys, strict=True):
-            if key not in known:
-                known[key] = view(networks.runs[i], networks.data, split)
-        both = (keys[0], keys[1])
-        if both not in joined:
-            joined[both] = _joined(known[keys[0]], known[keys[1]])
-        found.append(joined[both])
-    return found
-
-
-def _joined(one: View, other: View) -> View:
-    if one is other:
-        return one
-    return View(
-        np.concatenate((one.index, other.index)),
-        np.concatenate((one.labels, other.labels)),
-    )
-
-
-def _check_same_task(one: Run, other: Run) -> None:
+def check_same_task(one: Run, other: Run) -> None:
+    """Raise `ValueError` unless two runs can be the ends of one curve."""
     for name in ("task", "classes", "label_map", "transform", "weight_decay"):
         mine, others = getattr(one, name), getattr(other, name)
         if mine != others:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from catalog.dtypes import Array
 from zoo.architecture import Architecture
-from zoo.objective import Batch, objective_named
+from zoo.objective import Batch, LogitObjective, objective_named
 from zoo.run import Run
 from zoo.samples import Images, View
 from zoo.task import Data
@@ -77,23 +77,81 @@ class Evaluation:
         self._labels = torch.from_numpy(labels).to(device)
         self._counted = torch.from_numpy(counted).to(device)
 
-    @torch.no_grad()
-    def score(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Score:
-        """Evaluate n networks."""
+    @property
+    def labels(self) -> Tensor:
+        """Labels (n, length, ...); 0 where a network has fewer samples than others."""
+        return self._labels
+
+    @property
+    def counted(self) -> Tensor:
+        """Mask (n, length) of the samples that each network has."""
+        return self._counted
+
+    def batches(self, architecture: Architecture) -> Iterator[tuple[slice, Batch]]:
+        """Parts of the samples that stay in the cache, and where they are."""
         n, length = self._counted.shape
-        loss = torch.zeros(n, dtype=torch.float64, device=self._labels.device)
-        value = torch.zeros_like(loss)
         size = max(16, CHUNK_FLOATS // (n * architecture.activations))
         for start in range(0, length, size):
             columns = slice(start, start + size)
             x = self._images.gather(self._index[:, columns])
-            batch = Batch(
-                x.expand(n, *x.shape[1:]), self._labels[:, columns], self._constants
+            yield (
+                columns,
+                Batch(x.expand(n, *x.shape[1:]), self._labels[:, columns], self._constants),
             )
+
+    @torch.no_grad()
+    def score(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Score:
+        """Evaluate n networks."""
+        n = len(self._counted)
+        loss = torch.zeros(n, dtype=torch.float64, device=self._labels.device)
+        value = torch.zeros_like(loss)
+        for columns, batch in self.batches(architecture):
             each, judged = self._objective.judge(architecture, tensors, batch)
             counted = self._counted[:, columns]
             loss += torch.where(counted, each, 0.0).sum(1, dtype=torch.float64)
             value += torch.where(counted, judged, 0.0).sum(1, dtype=torch.float64)
+        return self._score(loss, value)
+
+    @torch.no_grad()
+    def each(
+        self, architecture: Architecture, tensors: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and judgement (n, length) of every sample; see `counted`."""
+        parts = [
+            self._objective.judge(architecture, tensors, batch)
+            for _, batch in self.batches(architecture)
+        ]
+        return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
+
+    @torch.no_grad()
+    def logits(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Tensor:
+        """What n networks answer, shape (n, length, ..., classes)."""
+        parts = [
+            architecture.forward(tensors, batch.x)
+            for _, batch in self.batches(architecture)
+        ]
+        return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def score_logits(self, logits: Tensor) -> Score:
+        """Score of logits (n, length, ..., classes) in the order of the samples.
+
+        Raises
+        ------
+        ValueError
+            If networks of this task do not give logits.
+        """
+        if not isinstance(self._objective, LogitObjective):
+            raise ValueError(f"Networks of {self._objective.name} have no logits to score.")
+        loss, value = self._objective.judge_logits(logits, self._labels)
+        return self._score(
+            *(
+                torch.where(self._counted, each, 0.0).sum(1, dtype=torch.float64)
+                for each in (loss, value)
+            )
+        )
+
+    def _score(self, loss: Tensor, value: Tensor) -> Score:
         total = self._counted.sum(1)
         return Score(
             (loss / total).cpu().numpy(),

@@ -70,7 +70,8 @@ def measure(
     zoo : str
         Name of the zoo.
     metrics : sequence of Metric or str, optional
-        Of `zoo.metrics`; default all. Names take the default settings.
+        Of `zoo.metrics`; default those of the suite "landscape". Names take the default
+        settings.
     where : str
         Condition on ``models``, to measure a part. What compares seeds measures the whole
         cells that it touches.

@@ -80,8 +80,14 @@ def groups_of(metric: Metric, rows: Sequence[Row]) -> dict[str, list[list[Row]]]
     """By architecture, what belongs together: cells, or parts of large ones."""
     groups: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
-        group = cell_of(row) if metric.paired else f"{row['run_id']} {row['step']}"
+        group = f"{row['run_id']} {row['step']}"
+        if metric.along:
+            group = row["run_id"]
+        elif metric.paired:
+            group = cell_of(row)
         groups.setdefault(row["arch_id"], {}).setdefault(group, []).append(row)
+    if metric.along:
+        return {arch_id: list(runs.values()) for arch_id, runs in groups.items()}
     return {
         arch_id: [
             [cell[i] for i in part]
@@ -165,6 +171,12 @@ def whole_cells(rows: Sequence[Row], all_rows: Sequence[Row]) -> list[Row]:
     return [row for row in all_rows if cell_of(row) in touched]
 
 
+def whole_runs(rows: Sequence[Row], all_rows: Sequence[Row]) -> list[Row]:
+    """All checkpoints of the runs that rows touch."""
+    touched = {row["run_id"] for row in rows}
+    return [row for row in all_rows if row["run_id"] in touched]
+
+
 def plan_measures(
     rows: Sequence[Row],
     all_rows: Sequence[Row],
@@ -179,6 +191,7 @@ def plan_measures(
     chosen = {(row["run_id"], row["step"]) for row in rows}
     for metric in metrics:
         own_rows = whole_cells(rows, all_rows) if metric.paired else rows
+        own_rows = whole_runs(rows, all_rows) if metric.along else own_rows
         of_key = {(row["run_id"], row["step"]): row for row in own_rows}
         own_id = settings_id(metric, provenance_of(metric, setup["seed"], data))
         known = set() if setup["again"] else known_keys(metric, own_rows, own_id)

@@ -18,6 +18,7 @@ from catalog import CatalogError, Writer
 from catalog import open as open_catalog
 from catalog.dtypes import Array
 from catalog.version import __version__
+from zoo.derived import Shard, store_shard
 from zoo.descent import Stopped
 from zoo.measure_plan import (
     plan_measures,
@@ -27,7 +28,7 @@ from zoo.measure_plan import (
     settings_id,
 )
 from zoo.measured import networks, run_of
-from zoo.metric import Metric, metric_named, metrics
+from zoo.metric import Maker, Metric, metric_named, metrics
 from zoo.networks import Networks
 from zoo.process import tune_process
 from zoo.serving import Line, StopRequest, chosen_device, serve_parent
@@ -37,7 +38,7 @@ from zoo.task import load_task, task_named
 def chosen_metrics(given: list[Any] | None) -> dict[str, Metric]:
     """Metrics by name; each is given as its name or as its provenance."""
     found: dict[str, Metric] = {}
-    for item in given if given is not None else metrics():
+    for item in given if given is not None else metrics("landscape"):
         name = item if isinstance(item, str) else item["metric"]
         metric = metric_named(name)
         if not isinstance(item, str):
@@ -104,6 +105,7 @@ def _serve(jobs: TextIO, line: Line) -> None:
                 device,
                 task=setup["task"],
                 architecture=setup["architecture"],
+                folder=directory,
             )
             told = 0.0
 
@@ -114,8 +116,12 @@ def _serve(jobs: TextIO, line: Line) -> None:
                 line.send(share=(share - told) * job["seconds"])
                 told = share
 
+            made: list[Shard] = []
             try:
-                found = metric.measure(nets, seed=setup["seed"], progress=progress)
+                if isinstance(metric, Maker):
+                    found, made = metric.make(nets, seed=setup["seed"], progress=progress)
+                else:
+                    found = metric.measure(nets, seed=setup["seed"], progress=progress)
             except Stopped:
                 break
             table = measured_table(metric, found, nets)
@@ -127,6 +133,8 @@ def _serve(jobs: TextIO, line: Line) -> None:
             # The code's version is recorded, but does not make older values stale: a
             # change that changes values raises the metric's own version.
             made_by = {**provenance, "phasezoo": __version__}
+            for shard in made:  # first: a measure says that its networks are there
+                store_shard(writer, shard, metric.name, made_by)
             writer.commit_measures(table, metric.name, made_by)
             progress(1.0)
             line.send(done=True, metric=metric.name, networks=len(keys))

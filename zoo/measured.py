@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
         If the task or the architecture of the run is not known.
     """
     config = json.loads(row["config"]) if row.get("config") else {}
+    config = config.get("run", config)  # of what was made from others
     if {"zoo", "task", "architecture", "steps"} <= set(config):
         return Run.from_config(config)
     name = task or row.get("task_name")
@@ -83,6 +85,7 @@ def networks(
     *,
     task: str | None = None,
     architecture: str | None = None,
+    folder: Path | None = None,
 ) -> Networks:
     """Load checkpoints of one layout, in the order of the keys.
 
@@ -118,6 +121,8 @@ def networks(
         tuple(cell_of(row) for row in rows),
         population.weights[order],
         device,
+        population.table.take(order),
+        folder,
     )
 
 

@@ -11,6 +11,7 @@ from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
 from catalog.errors import closest
 from catalog.schema import Column
+from zoo.derived import Shard
 from zoo.networks import Networks, Progress
 
 SPLITS = ("train", "validation", "test")
@@ -35,6 +36,10 @@ class Metric(ABC):
         Raised by a change that changes values.
     paired : bool
         Whether it compares the seeds of a cell: then whole cells are measured together.
+    along : bool
+        Whether it looks at the checkpoints of a run together: then whole runs are measured.
+    suite : {"landscape", "downstream"}
+        What `phasezoo measure` measures by default, and what `phasezoo downstream` does.
     """
 
     name: ClassVar[str]
@@ -42,6 +47,8 @@ class Metric(ABC):
     columns: ClassVar[tuple[Column, ...]]
     version: ClassVar[int] = 1
     paired: ClassVar[bool] = False
+    along: ClassVar[bool] = False
+    suite: ClassVar[str] = "landscape"
 
     @abstractmethod
     def measure(
@@ -56,6 +63,27 @@ class Metric(ABC):
     def provenance(self) -> dict[str, Any]:
         """Settings as JSON values."""
         return {"metric": self.name, "version": self.version, **asdict(self)}
+
+
+class Maker(Metric):
+    """A metric that makes networks to measure them, and gives them away."""
+
+    suite: ClassVar[str] = "downstream"
+
+    @abstractmethod
+    def make(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> tuple[dict[str, Array], list[Shard]]:
+        """Values as of `measure`, and the networks that were made, ready to be stored.
+
+        Networks without a table (`Networks.table`) make none.
+        """
+
+    def measure(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> dict[str, Array]:
+        """Values (n,) by column."""
+        return self.make(networks, seed=seed, progress=progress)[0]
 
 
 def check_least(metric: Metric, **least: int) -> None:
@@ -78,13 +106,13 @@ def check_split(metric: Metric, split: str) -> None:
         )
 
 
-def metrics() -> dict[str, Metric]:
-    """All metrics by name, with their default settings."""
+def metrics(suite: str | None = None) -> dict[str, Metric]:
+    """All metrics by name, or those of one suite, with their default settings."""
     import zoo.metrics
     from zoo.registry import public
 
     found: dict[str, Metric] = public(zoo.metrics, Metric)
-    return found
+    return {name: m for name, m in found.items() if suite in (None, m.suite)}
 
 
 def metric_named(name: str) -> Metric:

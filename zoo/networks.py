@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from catalog.dtypes import Array
@@ -57,6 +59,11 @@ class Networks:
     weights : ndarray of shape (n, d)
         In the order of the layout.
     device : torch.device
+    table : pyarrow.Table or None
+        Their rows of ``models``, if they are from a catalogue: what is made from them
+        inherits from these.
+    folder : Path or None
+        Where the data of other tasks may be as files.
     """
 
     architecture: Architecture
@@ -66,6 +73,8 @@ class Networks:
     cells: tuple[str, ...]
     weights: Array
     device: torch.device
+    table: pa.Table | None = None
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -74,6 +83,30 @@ class Networks:
     def objective(self) -> Objective:
         """What they are judged by."""
         return objective_named(self.data.task.objective)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """run_id and step of each: an order that does not depend on that of the rows."""
+        return tuple(
+            f"{run.run_id(self.data.fingerprint)}@{step}"
+            for run, step in zip(self.runs, self.steps, strict=True)
+        )
+
+    @cached_property
+    def alive(self) -> Array:
+        """Mask (n,) of the networks whose weights are all finite."""
+        return np.logical_and.reduce(np.isfinite(self.weights), axis=1)
+
+    def groups(self) -> list[Array]:
+        """Rows of the networks that are compared with each other, see `compared`."""
+        cells: dict[str, list[int]] = {}
+        for i, cell in enumerate(self.cells):
+            cells.setdefault(cell, []).append(i)
+        return [
+            np.array([cell[i] for i in part], np.int64)
+            for cell in cells.values()
+            for part in compared(len(cell))
+        ]
 
     def stacked(self) -> StackWeights:
         """A copy of the weights on the device, as tensors."""
@@ -90,6 +123,8 @@ class Networks:
             tuple(self.cells[i] for i in rows),
             self.weights[rows],
             self.device,
+            None if self.table is None else self.table.take(pa.array(rows, pa.int64())),
+            self.folder,
         )
 
     def pairs(self) -> Array:

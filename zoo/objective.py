@@ -85,6 +85,20 @@ class Objective(ABC):
         return {}
 
 
+class LogitObjective(Objective):
+    """An objective of class scores: what networks answer can be averaged or rescaled."""
+
+    @abstractmethod
+    def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What `judge` gives, from logits (n, b, ..., classes) and labels (n, b, ...)."""
+
+    def judge(
+        self, architecture: Architecture, tensors: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and whether the label is right; NaN where a logit is NaN."""
+        return self.judge_logits(architecture.forward(tensors, batch.x), batch.y)
+
+
 def objective_named(name: str) -> Objective:
     """An objective by name, or `NotFound` with the closest names."""
     import zoo.objectives

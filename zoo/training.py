@@ -108,7 +108,8 @@ def train_stack(
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
     evaluated = [
-        _sample(seen, run.train_evaluated) for seen, run in zip(views, runs, strict=True)
+        evaluated_part(seen, run.train_evaluated)
+        for seen, run in zip(views, runs, strict=True)
     ]
     evaluations = {"train": Evaluation(data, "train", runs, evaluated, device)}
     for split in SPLITS[1:]:
@@ -186,7 +187,7 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
     return weights
 
 
-def _sample(seen: View, count: int) -> View:
+def evaluated_part(seen: View, count: int) -> View:
     """A fixed random sample of a run's view; files may be sorted by class."""
     if count >= len(seen.index):
         return seen

@@ -9,6 +9,8 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.folder import write_outside
+from catalog.report.downstream import FIGURES as DOWNSTREAM
+from catalog.report.downstream import downstream_table
 from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
 from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
@@ -21,7 +23,8 @@ SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
     min(parameters) AS smallest, max(parameters) AS largest,
     any_value(task_name) AS task, any_value(architecture_name) AS architecture,
     count(DISTINCT run_id) FILTER (status = 'diverged') AS diverged,
-    count(status) AS stated
+    count(status) AS stated,
+    bool_and(source = 'derived' AND coalesce(len(parents), 0) > 0) AS derived
 FROM models GROUP BY zoo ORDER BY zoo"""
 
 _FIGURES = (
@@ -30,6 +33,7 @@ _FIGURES = (
     ("Phases", phase_regions),
     ("Phases as training goes on", phase_movement),
     ("Loss landscape", landscape_maps),
+    *DOWNSTREAM.items(),
     ("How the networks differ", distributions),
     ("By what varies among them", by_column),
     ("Weights of representative networks", weight_histograms),
@@ -57,8 +61,11 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)
     for zoo in zoos:
-        drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in _FIGURES]
+        # Averages of several kinds share a grid: their mean would say nothing.
+        figures = () if zoo["derived"] else _FIGURES
+        drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in figures]
         zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
+        zoo["downstream"] = downstream_table(catalog, zoo["zoo"])
         zoo["about"] = describe_zoo(catalog, zoo["zoo"])
     write_outside(path, template.render(catalog=catalog, zoos=zoos))
     return [zoo["zoo"] for zoo in zoos]

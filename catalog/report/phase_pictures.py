@@ -75,31 +75,31 @@ def landscape_maps(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     step : int, optional
         Default the last checkpoint of each run.
     """
-    rows = _cells(catalog, zoo, _at(step))
+    rows = grid_cells(catalog, zoo, _at(step))
     known = _measured(rows)
     if not any(name in _LANDSCAPE for name, _, _ in known):
         return None
-    figure, axes = _figure(len(known), 3, 3.7, 3.1)
-    _draw_metrics(axes, rows, known)
-    _name_axes(catalog, zoo, axes[: len(known)])
+    figure, axes = panels(len(known), 3, 3.7, 3.1)
+    draw_maps(axes, rows, known)
+    name_axes(catalog, zoo, axes[: len(known)])
     return figure
 
 
 def phase_regions(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     """The phases over the grid, with boundaries, doubts and unmeasured cells."""
-    rows = _cells(catalog, zoo, _at(step))
+    rows = grid_cells(catalog, zoo, _at(step))
     if not any(row["labelled"] for row in rows):
         return None
-    figure, axes = _figure(1, 1, 6.6, 4.4)
+    figure, axes = panels(1, 1, 6.6, 4.4)
     _draw_phases(axes[0], rows)
-    _name_axes(catalog, zoo, axes)
+    name_axes(catalog, zoo, axes)
     _legend(axes[0], [r["phase"] for r in rows if r["labelled"]], doubted=True)
     return figure
 
 
 def phase_movement(catalog: Catalog, zoo: str) -> Any:
     """Small maps of the phases at several checkpoints, and the shares of all of them."""
-    rows = [r for r in _cells(catalog, zoo, "true") if r["labelled"]]
+    rows = [r for r in grid_cells(catalog, zoo, "true") if r["labelled"]]
     times = sorted({row["moment"] for row in rows})
     if len(times) < 2:
         return None
@@ -120,11 +120,11 @@ def phase_movement(catalog: Catalog, zoo: str) -> Any:
 
 def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     """Everything on one page: the regions, the metrics behind them, the movement."""
-    rows = _cells(catalog, zoo, _at(step))
+    rows = grid_cells(catalog, zoo, _at(step))
     if not any(row["labelled"] for row in rows):
         return None
     known = _measured(rows)
-    every = [r for r in _cells(catalog, zoo, "true") if r["labelled"]]
+    every = [r for r in grid_cells(catalog, zoo, "true") if r["labelled"]]
     times = sorted({row["moment"] for row in every})
     from matplotlib.figure import Figure
 
@@ -137,10 +137,10 @@ def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
     _legend(top, [r["phase"] for r in rows if r["labelled"]], doubted=True)
     parts[0].suptitle(f"Phases of {zoo}", fontsize=11)
     axes = list(parts[1].subplots(lines, 3, squeeze=False).flat) if lines else []
-    _draw_metrics(axes, rows, known)
+    draw_maps(axes, rows, known)
     for ax in axes[len(known) :]:
         ax.set_axis_off()
-    _name_axes(catalog, zoo, [top, *axes[: len(known)]])
+    name_axes(catalog, zoo, [top, *axes[: len(known)]])
     if len(times) > 1:
         _draw_shares(parts[-1].subplots(), every, times)
     return figure
@@ -154,13 +154,24 @@ def _when(time: float) -> str:
     return f"after {time:.1%}" if time <= 1 else f"step {time:,.0f}"
 
 
-def _cells(catalog: Catalog, zoo: str, where: str) -> Rows:
+def grid_cells(
+    catalog: Catalog, zoo: str, where: str, maps: tuple[tuple[str, str, str], ...] = MAPS
+) -> Rows:
+    """Cells of the grid with means over seeds, and their phases.
+
+    Parameters
+    ----------
+    where : str
+        Condition on rows of ``models`` with ``last`` and ``moment``.
+    maps : tuple of (column, title, colours)
+        Columns that are averaged; null where a catalogue has none of that name.
+    """
     known = set(catalog.sql("FROM models").columns)
     columns = [
         f"avg({name}) FILTER (isfinite({name})) AS {name}"
         if name in known
         else f"NULL::DOUBLE AS {name}"
-        for name, _, _ in MAPS
+        for name, _, _ in maps
     ]
     query = _CELLS.format(columns=", ".join(columns), where=where, doubted=DOUBTED)
     return rows_of(catalog, query, zoo=zoo)
@@ -184,7 +195,8 @@ def _grid(rows: Rows, column: str) -> Array:
     return grid
 
 
-def _draw_metrics(axes: list[Any], rows: Rows, maps: list[tuple[str, str, str]]) -> None:
+def draw_maps(axes: list[Any], rows: Rows, maps: list[tuple[str, str, str]]) -> None:
+    """Draw a heat map of each column; those of two colours are centred at 0."""
     for ax, (name, title, colours) in zip(axes, maps, strict=False):
         grid = _grid(rows, name)
         negative = np.zeros(grid.shape, bool)
@@ -192,7 +204,7 @@ def _draw_metrics(axes: list[Any], rows: Rows, maps: list[tuple[str, str, str]])
             negative = grid <= 0
             grid = np.log10(np.where(grid > 0, grid, np.nan))
         low, high = None, None
-        if name == "mode_connectivity" and np.isfinite(grid).any():
+        if colours.startswith("RdBu") and np.isfinite(grid).any():
             high = float(np.nanmax(np.abs(grid))) or 1.0
             low = -high
         image = ax.imshow(
@@ -346,7 +358,8 @@ def _ticks(ax: Any, rows: Rows) -> None:
     ax.set_yticks(range(len(heats)), [f"{v:g}" for v in heats], fontsize=7)
 
 
-def _name_axes(catalog: Catalog, zoo: str, axes: list[Any]) -> None:
+def name_axes(catalog: Catalog, zoo: str, axes: list[Any]) -> None:
+    """Label axes by what the zoo varies."""
     query = (
         "SELECT any_value(load_axis) AS load, any_value(temperature_axis) AS heat "
         "FROM runs WHERE zoo = :zoo"
@@ -357,7 +370,8 @@ def _name_axes(catalog: Catalog, zoo: str, axes: list[Any]) -> None:
         ax.set_ylabel(f"temperature: {names['heat']}", fontsize=8)
 
 
-def _figure(count: int, across: int, wide: float, high: float) -> tuple[Any, list[Any]]:
+def panels(count: int, across: int, wide: float, high: float) -> tuple[Any, list[Any]]:
+    """A figure of so many axes, at most ``across`` beside each other."""
     from matplotlib.figure import Figure
 
     across = min(count, across)

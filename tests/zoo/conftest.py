@@ -13,7 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from catalog import CatalogError
-from zoo.architectures import MLP, CNNSmall
+from catalog.alignment import permute, random_permutations
+from zoo.architectures import MLP, CNNSmall, ResNet18
+from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.recipe import Axis, Recipe
 from zoo.run import Run
@@ -179,3 +181,47 @@ def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(
         root=root, recipe=TINY, first=first, second=second, refusal=refusal
     )
+
+
+@pytest.fixture(scope="session")
+def seeds(digits: Data) -> Networks:
+    """Two cells of four digits MLPs 64-16-16-10 that know the digits."""
+    network = MLP((64, 16, 16, 10))
+    runs = tuple(
+        Run(
+            "laws", "digits", network.config(), 300, (300,), seed=seed, cell=cell,
+            lr=0.05, batch_size=32, schedule="cosine",
+        )
+        for cell in ("a", "b")
+        for seed in range(4)
+    )  # fmt: skip
+    weights = train_stack(Stack(runs), digits, CPU).checkpoints[-1].weights
+    cells = tuple(run.cell for run in runs)
+    return Networks(network, digits, runs, (300,) * 8, cells, weights, CPU)
+
+
+@pytest.fixture(scope="session")
+def normalised(digits: Data) -> Networks:
+    """A cell of two small ResNets with batch normalisation after a few steps."""
+    network = ResNet18(2, (1, 8, 8))
+    runs = tuple(
+        Run(
+            "laws", "digits", network.config(), 20, (20,), seed=seed, cell="a", lr=0.05,
+            batch_size=32, train_samples=256, subset_seed=0,
+        )
+        for seed in range(2)
+    )  # fmt: skip
+    weights = train_stack(Stack(runs), digits, CPU).checkpoints[-1].weights
+    return Networks(network, digits, runs, (20,) * 2, ("a",) * 2, weights, CPU)
+
+
+@pytest.fixture(scope="session")
+def shuffled() -> Callable[..., np.ndarray]:
+    """Networks (n, d) with the units of each in a random order of its own."""
+
+    def shuffle(networks: Networks, seed: int = 0) -> np.ndarray:
+        layout = networks.architecture.layout
+        orders = random_permutations(layout, len(networks), seed=seed)
+        return permute(networks.weights, orders, layout)
+
+    return shuffle

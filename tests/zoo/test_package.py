@@ -9,12 +9,13 @@ SCRIPTS = {
     "the package needs no torch": "import zoo, sys; assert 'torch' not in sys.modules",
     "its modules do not hide its functions": (
         "import zoo; zoo.Recipe; import zoo.train, zoo.build, zoo.measure, zoo.worker\n"
-        "assert callable(zoo.train) and callable(zoo.build) and callable(zoo.measure)"
+        "import zoo.downstream\n"
+        "assert all(map(callable, (zoo.train, zoo.build, zoo.measure, zoo.downstream)))"
     ),
     "every public name is there": (
         "import zoo; from zoo import *\n"
         "assert all(callable(globals()[name]) for name in zoo.__all__)\n"
-        "assert set(zoo._HOMES) < set(zoo.__all__) and len(zoo.__all__) == 16"
+        "assert set(zoo._HOMES) < set(zoo.__all__) and len(zoo.__all__) == 17"
     ),
     "another name is an error": (
         "import zoo\n"

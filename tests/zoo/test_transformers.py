@@ -34,13 +34,17 @@ def test_parameters_of_gpt2_small_are_the_published_without_biases_of_keys():
     assert GPT(768, (1024,), 50_257, 12, 12).layout.d == published - 12 * 768
 
 
-def test_heads_permute_as_blocks():
+def test_heads_permute_as_blocks_and_units_within_heads():
     for network in (ViT(12, (1, 8, 8), heads=3), GPT(12, (5,), heads=3)):
         layout = network.layout
-        assert layout["blocks.1.attention.q.weight"].axes == ("head1*4", "stream")
-        assert layout["blocks.1.attention.out.weight"].axes == ("stream", "head1*4")
+        assert layout["blocks.1.attention.q.weight"].axes == ("head1*4:qk1", "stream")
+        assert layout["blocks.1.attention.out.weight"].axes == (
+            "stream",
+            "head1*4:value1",
+        )
         assert layout.symbols["head1"] == 3
-        assert layout.symbols["stream"] == 12
+        assert layout.symbols["stream"] == layout.symbols["qk1"] == 12
+        assert layout.homes["value0"] == ("head0", 4)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.activation import activation, activation_module
-from zoo.architecture import Architecture, Taps, fan_in_bounds
-from zoo.stacked import conv2d, conv2d_max_pool2d, linear
+from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
+from zoo.stacked import conv2d, conv2d_max_pool2d, linear, max_pool2d
 
 
 @dataclass(frozen=True)
@@ -118,18 +118,31 @@ class CNNSmall(Architecture):
         *,
         training: bool = False,
         taps: Taps | None = None,
+        edit: Edit | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward`."""
+        """Logits of n networks; see `Architecture.forward` and `Editable`."""
         act, seen = activation(self.activation), {} if taps is None else taps
+
+        def edited(name: str, x: Tensor) -> Tensor:
+            return x if edit is None else edit(name, x)
+
         for name in ("conv1", "conv2"):
             weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-            x = seen[name] = act(conv2d_max_pool2d(x, weight, bias))
-        x = act(conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"]))
-        seen["conv3"] = x
-        x = seen["fc1"] = act(
-            linear(x.flatten(2), tensors["fc1.weight"], tensors["fc1.bias"])
-        )
-        return linear(x, tensors["fc2.weight"], tensors["fc2.bias"])
+            if edit is None:
+                y = conv2d_max_pool2d(x, weight, bias)
+            else:
+                y = max_pool2d(edit(name, conv2d(x, weight, bias)))
+            x = seen[name] = act(y)
+        y = conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"])
+        x = seen["conv3"] = act(edited("conv3", y))
+        y = linear(x.flatten(2), tensors["fc1.weight"], tensors["fc1.bias"])
+        x = seen["fc1"] = act(edited("fc1", y))
+        return edited("fc2", linear(x, tensors["fc2.weight"], tensors["fc2.bias"]))
+
+    @property
+    def affine(self) -> tuple[str, ...]:
+        """All layers."""
+        return "conv1", "conv2", "conv3", "fc1", "fc2"
 
     def module(self) -> nn.Module:
         """An ``nn.Sequential`` with the layout's names."""

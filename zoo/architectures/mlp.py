@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.activation import activation, activation_module
-from zoo.architecture import Architecture, Taps, fan_in_bounds
+from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
 from zoo.stacked import linear
 
 
@@ -80,16 +80,23 @@ class MLP(Architecture):
         *,
         training: bool = False,
         taps: Taps | None = None,
+        edit: Edit | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward`."""
+        """Logits of n networks; see `Architecture.forward` and `Editable`."""
         x = x.flatten(2)
         act, last = activation(self.activation), len(self.sizes) - 2
         for k in range(last + 1):
             x = linear(x, tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"])
+            x = x if edit is None else edit(f"layer{k}", x)
             x = act(x) if k < last else x
             if taps is not None and k < last:
                 taps[f"layer{k}"] = x
         return x
+
+    @property
+    def affine(self) -> tuple[str, ...]:
+        """All layers."""
+        return tuple(f"layer{k}" for k in range(len(self.sizes) - 1))
 
     def module(self) -> nn.Module:
         """An ``nn.Sequential`` with the layout's names."""

@@ -54,18 +54,23 @@ def norm_params(name: str, width: int) -> list[Param]:
 
 
 def block_params(k: int, width: int, heads: int, mlp_ratio: int) -> list[Param]:
-    """Tensors of block k; heads permute as blocks of rows, hidden units alone."""
-    name, head = f"blocks.{k}", f"head{k}*{width // heads}"
+    """Tensors of block k; heads permute as blocks of rows, hidden units alone.
+
+    Within a head, scores stay if queries and keys permute together, and what is read out
+    if values and the projection do.
+    """
+    name, each = f"blocks.{k}", f"head{k}*{width // heads}"
+    scores, values = f"{each}:qk{k}", f"{each}:value{k}"
     hidden, units = f"hidden{k}", mlp_ratio * width
     wide = (width, width)
     return [
         *norm_params(f"{name}.norm1", width),
-        Param(f"{name}.attention.q.weight", wide, (head, STREAM)),
-        Param(f"{name}.attention.q.bias", (width,), (head,)),
-        Param(f"{name}.attention.k.weight", wide, (head, STREAM)),
-        Param(f"{name}.attention.v.weight", wide, (head, STREAM)),
-        Param(f"{name}.attention.v.bias", (width,), (head,)),
-        Param(f"{name}.attention.out.weight", wide, (STREAM, head)),
+        Param(f"{name}.attention.q.weight", wide, (scores, STREAM)),
+        Param(f"{name}.attention.q.bias", (width,), (scores,)),
+        Param(f"{name}.attention.k.weight", wide, (scores, STREAM)),
+        Param(f"{name}.attention.v.weight", wide, (values, STREAM)),
+        Param(f"{name}.attention.v.bias", (width,), (values,)),
+        Param(f"{name}.attention.out.weight", wide, (STREAM, values)),
         Param(f"{name}.attention.out.bias", (width,), (STREAM,)),
         *norm_params(f"{name}.norm2", width),
         Param(f"{name}.fc1.weight", (units, width), (hidden, STREAM)),

@@ -8,20 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.curve import Curves, pair_views
+from zoo.curve import Curves
 from zoo.evaluate import Evaluation, Score
+from zoo.joint_view import Inputs, joint_views, sampled
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.optimizer import check_optimizer
 from zoo.pair_means import pair_means
-from zoo.randomness import stream
 from zoo.refresh import refresh
-from zoo.samples import Images, View
 from zoo.stack import best_size, network_bytes
 
 JUDGED = ("train", "test")
@@ -198,7 +195,7 @@ class ModeConnectivity(Metric):
 
     def _stacks(self, networks: Networks, pairs: Array) -> Iterator[Array]:
         """Rows of pairs fitted together: equally many samples, and one optimiser."""
-        views = pair_views(networks, pairs.tolist(), "train")
+        views = joint_views(networks, pairs, "train")
         kinds = [
             (networks.runs[i].optimizer, len(seen.index))
             for i, seen in zip(pairs[:, 0].tolist(), views, strict=True)
@@ -227,14 +224,14 @@ class ModeConnectivity(Metric):
                 networks.data,
                 split,
                 curves.runs,
-                [_sample(each, self.samples, f"judged on {split}", seed) for each in views],
+                [sampled(each, self.samples, f"judged on {split}", seed) for each in views],
                 networks.device,
             )
             for split, views in seen.items()
         }
         batch, steps = self._lengths(len(seen["train"][0].index))
-        views = [_sample(each, self.refreshed, "refreshed", seed) for each in seen["train"]]
-        statistics = _Inputs(networks, curves, views, batch)
+        views = [sampled(each, self.refreshed, "refreshed", seed) for each in seen["train"]]
+        statistics = Inputs(networks, curves.runs, views, batch)
         # A point costs about the forward passes of its samples, a third of a gradient.
         point = (min(self.samples, len(seen["train"][0].index)) + len(views[0].index)) / 3
         work = _Work(steps * batch + 3 * self.points * point, progress)
@@ -310,35 +307,6 @@ class _Work:
         """Account for a part."""
         self._done += part
         self._progress(min(1.0, self._done / self._total))
-
-
-class _Inputs:
-    """Training inputs of a stack of curves, in batches of one size."""
-
-    def __init__(
-        self, networks: Networks, curves: Curves, views: list[View], batch: int
-    ) -> None:
-        images = Images(networks.data, "train", curves.runs, networks.device)
-        index = np.stack([seen.index for seen in views]) + np.array(images.start)[:, None]
-        if (index == index[:1]).all():
-            index = index[:1]
-        self._images, self._curves = images, len(curves)
-        self._index = torch.from_numpy(index).to(networks.device)
-        self._batch = min(batch, index.shape[1])
-
-    def batches(self) -> Iterator[Tensor]:
-        """Inputs (m, batch, ...); what does not fill a batch is left out."""
-        whole = self._index.shape[1] // self._batch * self._batch
-        for index in self._index[:, :whole].split(self._batch, 1):
-            x = self._images.gather(index)
-            yield x.expand(self._curves, *x.shape[1:])
-
-
-def _sample(seen: View, count: int, purpose: str, seed: int) -> View:
-    """A fixed random sample; curves that see the same get the same."""
-    order = stream(seed, purpose).permutation(len(seen.index))
-    picks = np.sort(order[:count])
-    return View(seen.index[picks], seen.labels[picks])
 
 
 mode_connectivity = ModeConnectivity()

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from zoo.architecture import Architecture
-from zoo.objective import Batch, Objective
+from zoo.objective import Batch, LogitObjective
 from zoo.run import Run
 from zoo.samples import view
 from zoo.stacked import cross_entropy
 from zoo.task import Data
 
 
-class Classification(Objective):
+class Classification(LogitObjective):
     """Mean cross-entropy in nats; the largest logit is the answer."""
 
     name = "classification"
@@ -33,11 +33,9 @@ class Classification(Objective):
         logits = architecture.forward(tensors, batch.x, training=training)
         return cross_entropy(logits, batch.y)
 
-    def judge(
-        self, architecture: Architecture, tensors: Mapping[str, Tensor], batch: Batch
-    ) -> tuple[Tensor, Tensor]:
+    def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and whether the label is right; NaN where a logit is NaN."""
-        return judged(architecture.forward(tensors, batch.x), batch.y)
+        return judged(logits, labels)
 
     def chance(self, data: Data, run: Run) -> float:
         """Entropy of the run's training labels."""

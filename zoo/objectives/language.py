@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from zoo.architecture import Architecture
-from zoo.objective import Batch, Objective
+from zoo.objective import Batch, LogitObjective
 from zoo.objectives.classification import entropy, judged
 from zoo.run import Run
 from zoo.stacked import cross_entropy
 from zoo.task import Data
 
 
-class Language(Objective):
+class Language(LogitObjective):
     """Mean cross-entropy in nats per token of logits (n, b, tokens, vocabulary)."""
 
     name = "language"
@@ -31,13 +31,10 @@ class Language(Objective):
         logits = architecture.forward(tensors, batch.x, training=training)
         return cross_entropy(logits.flatten(1, 2), batch.y.flatten(1))
 
-    def judge(
-        self, architecture: Architecture, tensors: Mapping[str, Tensor], batch: Batch
-    ) -> tuple[Tensor, Tensor]:
+    def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean over the tokens of each sample."""
-        logits = architecture.forward(tensors, batch.x)
-        loss, hits = judged(logits.flatten(1, 2), batch.y.flatten(1))
-        return tuple(v.view(batch.y.shape).mean(2) for v in (loss, hits))  # type: ignore[return-value]
+        loss, hits = judged(logits.flatten(1, 2), labels.flatten(1))
+        return loss.view(labels.shape).mean(2), hits.view(labels.shape).mean(2)
 
     def chance(self, data: Data, run: Run) -> float:
         """Entropy of single tokens."""

@@ -1,0 +1,193 @@
+"""Means of networks as new networks that know their parents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.dtypes import Array
+from catalog.errors import LayoutMismatch
+from catalog.layout import Layout
+from catalog.names import content_id
+from catalog.population import Population
+from catalog.schema import PARENTS, RUNS
+
+VERSION = 1
+"""Of what averaging means: part of the identity of an average."""
+MIXED = "mixed"
+"""The split of a network whose parents are in several: no query for a split finds it."""
+_OWN = {"run_id", "source", "source_name", "parents", "status", "diverged_step", "config"}
+_OWN |= {"code_version", "engine", "created"}
+_INHERITED = [column.name for column in RUNS if column.name not in _OWN]
+
+
+def average(
+    population: Population | Sequence[Population],
+    groups: Sequence[Sequence[int] | Array],
+    *,
+    weights: Sequence[Sequence[float] | Array] | None = None,
+) -> Population:
+    """The mean of each group of networks: all parameters and buffers, biases too.
+
+    Align networks of different seeds first, see `Canonicaliser`. Running statistics of
+    normalisation layers are averaged as well, which is a start; to be right they are
+    estimated anew on training data.
+
+    Parameters
+    ----------
+    population : Population or sequence of Population
+        The networks; rows of several are counted through.
+    groups : sequence of sequences of int
+        Rows of each group, at least one; a row may be in several.
+    weights : sequence of sequences of float, optional
+        What each row of each group counts; they sum to 1. Default: all the same.
+
+    Returns
+    -------
+    Population
+        One row per group. ``run_id`` is a hash of parents and weights, ``step`` the
+        largest of the parents, ``source`` is derived, ``parents`` names them (role
+        average). Columns of `runs` on which all parents agree are kept, the splits among
+        them. A split that they disagree on is `MIXED`: in any of theirs, the average
+        would leak what it has from another. Counters are the largest of the group:
+        nothing else says how many batches were seen. Tensors of 16 bits become float32.
+
+    Raises
+    ------
+    LayoutMismatch
+        If layouts differ, constants of a group differ, rows are missing, weights do not
+        sum to 1, or values are not finite.
+
+    Examples
+    --------
+    >>> from catalog import Param
+    >>> table = pa.table({"run_id": ["a", "b"], "step": [10, 20]})
+    >>> two = Population(np.float32([[1, 2], [3, 6]]), Layout((Param("w", (2,)),)), table)
+    >>> mean = average(two, [[0, 1]])
+    >>> mean.weights, mean["step"], mean.table["parents"][0].as_py()[1]["run_id"]
+    (array([[2., 4.]], dtype=float32), array([20]), 'b')
+    """
+    if not isinstance(population, Population):
+        population = _joined(population)
+    rows, shares = _checked(population, groups, weights)
+    layout = population.layout.widened()
+    means = np.empty((len(rows), layout.d), np.float32)
+    extra = {
+        param.name: np.empty((len(rows), *param.shape), population.extra[param.name].dtype)
+        for param in layout.extra
+    }
+    for g, (index, share) in enumerate(zip(rows, shares, strict=True)):
+        means[g] = share @ population.weights[index].astype(np.float64)
+        for param in layout.extra:
+            values = population.extra[param.name][index]
+            if param.role == "constant" and (values != values[:1]).any():
+                raise LayoutMismatch(
+                    f"Constant {param.name!r} differs within group {g} (rows "
+                    f"{index.tolist()[:8]}), so the networks do not compute alike. Group "
+                    "those that agree."
+                )
+            extra[param.name][g] = values.max(0) if param.role == "counter" else values[0]
+    return Population(means, layout, _table(population, rows, shares), extra)
+
+
+def _joined(populations: Sequence[Population]) -> Population:
+    first = populations[0].layout if populations else None
+    for other in populations[1:]:
+        if first is not None and other.layout != first:
+            told = first.difference(other.layout)
+            advice = (
+                "The tensors are the same: give one the other's axes, "
+                "dataclasses.replace(population, layout=other.layout)"
+                if _bare(first) == _bare(other.layout)
+                else "Average networks of one architecture, e.g. "
+                ".load(\"arch_id = '...'\"); to compare networks of different sizes, "
+                "ensemble their outputs"
+            )
+            raise LayoutMismatch(
+                f"Cannot average layout {first.id} (d = {first.d}) with layout "
+                f"{other.layout.id} (d = {other.layout.d}): {told}. {advice}."
+            )
+    return Population.concat(populations)
+
+
+def _bare(layout: Layout) -> list[tuple[Any, ...]]:
+    return [(p.name, p.shape, p.dtype, p.role) for p in layout]
+
+
+def _checked(
+    population: Population,
+    groups: Sequence[Sequence[int] | Array],
+    weights: Sequence[Sequence[float] | Array] | None,
+) -> tuple[list[Array], list[Array]]:
+    n, rows, shares = len(population), [], []
+    if weights is not None and len(weights) != len(groups):
+        raise LayoutMismatch(
+            f"{len(groups)} groups have {len(weights)} lists of weights; give one each."
+        )
+    for g, group in enumerate(groups):
+        index = np.asarray(group)
+        whole = index.ndim == 1 and index.size and index.dtype.kind in "iu"
+        if not whole or index.min() < 0 or index.max() >= n:
+            raise LayoutMismatch(
+                f"Group {g} must hold rows, 0 to {n - 1}, and at least one. Got "
+                f"{np.asarray(group).tolist()}."
+            )
+        share = np.full(len(index), 1 / len(index))
+        if weights is not None:
+            share = np.asarray(weights[g], np.float64)
+            if share.shape != index.shape or not abs(share.sum() - 1) < 1e-6:
+                raise LayoutMismatch(
+                    f"Weights of group {g} must be {len(index)} numbers that sum to 1. Got "
+                    f"{share.tolist()}."
+                )
+        if not np.isfinite(population.weights[index]).all():
+            finite = np.isfinite(population.weights[index]).all(1)
+            raise LayoutMismatch(
+                f"Row {index[~finite][0]} of group {g} holds values that are not finite; "
+                "leave it out."
+            )
+        rows.append(index.astype(np.int64))
+        shares.append(share)
+    return rows, shares
+
+
+def _table(population: Population, rows: list[Array], shares: list[Array]) -> pa.Table:
+    runs, steps = population["run_id"].tolist(), population["step"].tolist()
+    records: dict[str, list[Any]] = {"run_id": [], "step": [], "config": [], "parents": []}
+    for index, share in zip(rows, shares, strict=True):
+        parents = [(str(runs[i]), int(steps[i])) for i in index]
+        config = {
+            "operation": "average",
+            "version": VERSION,
+            "parents": [list(parent) for parent in parents],
+            "weights": share.tolist(),
+        }
+        records["run_id"].append(content_id(config))
+        records["step"].append(max(step for _, step in parents))
+        records["config"].append(json.dumps(config))
+        records["parents"].append(
+            [{"run_id": r, "step": s, "role": "average"} for r, s in parents]
+        )
+    columns = {
+        "run_id": pa.array(records["run_id"], pa.string()),
+        "step": pa.array(records["step"], pa.int64()),
+        "source": pa.array(["derived"] * len(rows), pa.string()),
+        "config": pa.array(records["config"], pa.string()),
+        "parents": pa.array(records["parents"], PARENTS),
+    }
+    for name in _INHERITED:
+        if name in population.table.column_names:
+            column = population.table[name]
+            values = column.to_pylist()
+            apart = MIXED if name.startswith("split_by_") else None
+            kept = [_common([values[i] for i in index], apart) for index in rows]
+            columns[name] = pa.array(kept, column.type)
+    return pa.table(columns)
+
+
+def _common(values: list[Any], apart: str | None) -> Any:
+    return values[0] if all(value == values[0] for value in values) else apart

@@ -1,0 +1,163 @@
+"""Averages of a cell's seeds: as they are, aligned, repaired, and greedy soups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.alignment import ROUNDS, align_groups, balanced, check
+from zoo.derived import Shard, derived_shard
+from zoo.fresh_weights import Judged, judge_weights, refresh_weights
+from zoo.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
+from zoo.metric import Maker, check_least
+from zoo.networks import Networks, Progress
+from zoo.repair import repair, repairable
+from zoo.soup import greedy_soups
+
+KINDS = {
+    "average_raw": "the mean of a cell's seeds, units as they stand",
+    "average_aligned": "the mean of a cell's seeds with their units aligned",
+    "average_repaired": "that mean with the statistics of its parents (REPAIR)",
+    "soup": "the greedy soup of aligned seeds, chosen on the validation split",
+}
+"""What is made of a cell."""
+
+
+def _columns() -> Iterator[Column]:
+    for kind, what in KINDS.items():
+        yield from gain_columns(kind, what)
+    yield Column("average_count", pa.int64(), "networks", "finite seeds that are averaged")
+    yield Column("soup_count", pa.int64(), "networks", "seeds that the greedy soup took")
+
+
+@dataclass(frozen=True)
+class AverageSeeds(Maker):
+    """Averages over the seeds of a cell at one step.
+
+    All parameters and buffers are averaged. Statistics of batch normalisation are
+    estimated anew on training inputs; networks with them are repaired by that alone, and
+    those with layer normalisation have no ``average_repaired``. Seeds that are not finite
+    are left out. Cells of more than `zoo.networks.ALL_PAIRS` networks are averaged in
+    parts. What is made is stored, in a zoo of its own, with its parents.
+
+    Parameters
+    ----------
+    rounds : int, default=5
+        Of alignment to the mean, see `zoo.alignment.align_groups`.
+    samples : int, default=1024
+        Training inputs for statistics, at most.
+
+    References
+    ----------
+    .. [1] Schürholt et al. 2025, arXiv:2504.18072, averages seeds after alignment, which
+       never helped there. Differs: matched to the mean of the cell, in an order that
+       shuffled units do not change, rectified units balanced, and repaired.
+    """
+
+    name: ClassVar[str] = "average_seeds"
+    summary: ClassVar[str] = "averages of a cell's seeds: raw, aligned, repaired, soups"
+    columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
+    paired: ClassVar[bool] = True
+
+    rounds: int = ROUNDS
+    samples: int = 1024
+
+    def __post_init__(self) -> None:
+        check_least(self, rounds=0, samples=2)
+
+    def make(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> tuple[dict[str, Array], list[Shard]]:
+        """Values (n,) by column, and the averages; NaN with fewer than two finite seeds."""
+        n = len(networks)
+        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        groups = living(networks, networks.groups())
+        if not groups:
+            return out, []
+        check(networks)
+        every = [[i] for i in range(n)]
+        before = judge_weights(networks, networks.weights, every, ["validation", "test"])
+        chosen = np.where(np.isfinite(before["validation"].error), 0, np.inf)
+        chosen = chosen + np.nan_to_num(before["validation"].error)
+        groups = [g[np.argsort(chosen[g], kind="stable")] for g in groups]
+        best = [int(g[0]) for g in groups]
+        progress(0.1)
+        raw = np.stack([networks.weights[g].mean(0, dtype=np.float64) for g in groups])
+        layout = networks.architecture.layout
+        aligned = align_groups(balanced(networks), layout, groups, rounds=self.rounds)
+        means = np.stack([own.mean(0, dtype=np.float64) for own in aligned])
+        progress(0.5)
+        statistics = {"samples": self.samples, "seed": seed}
+        made = {
+            kind: refresh_weights(networks, w.astype(np.float32), groups, **statistics)
+            for kind, w in (("average_raw", raw), ("average_aligned", means))
+        }
+        if repairable(networks.architecture):
+            made["average_repaired"] = repair(
+                networks, means.astype(np.float32), groups, aligned, **statistics
+            )
+        progress(0.7)
+        made["soup"], members = greedy_soups(
+            networks, groups, aligned, chosen, **statistics
+        )
+        progress(0.9)
+        shards: list[Shard] = []
+        for kind, weights in made.items():
+            parents = members if kind == "soup" else groups
+            shards += self._store(
+                networks, kind, weights, (groups, parents, best), before["test"], seed, out
+            )
+        out["average_count"] = spread_out([len(g) for g in groups], groups, n)
+        out["soup_count"] = spread_out([len(m) for m in members], groups, n)
+        progress(1.0)
+        return out, shards
+
+    def _store(
+        self,
+        networks: Networks,
+        kind: str,
+        weights: Array,
+        of: tuple[list[Array], list[Array], list[int]],
+        before: Judged,
+        seed: int,
+        out: dict[str, Array],
+    ) -> list[Shard]:
+        """Fill the columns of one kind; its networks, ready to be stored."""
+        groups, parents, best = of
+        stored = networks.table is not None
+        splits = ["train", "validation", "test"] if stored else ["test"]
+        judged = judge_weights(networks, weights, groups, splits, samples=None, seed=seed)
+        found = gains(before, judged["test"], groups, best)
+        for name, values in found.items():
+            spread_out(values, groups, len(networks), out[f"{kind}_{name}"])
+        over = {OVER_MEAN: found["gain"], OVER_BEST: found["gain_best"]}
+        settings = {"version": self.version, **asdict(self)}
+        return derived_shard(
+            networks, f"{self.name} {kind}", settings, parents, weights, judged, over,
+            seed=seed,
+        )  # fmt: skip
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """Forward passes of statistics, soups and scores; matching takes about as long."""
+        samples = min(self.samples, train_samples)
+        return networks * (6 * samples + train_samples) / 3
+
+
+def living(networks: Networks, groups: list[Array]) -> list[Array]:
+    """Rows of each group whose weights are finite, by identity; groups of two or more."""
+    found: list[Array] = []
+    for group in groups:
+        rows = group[networks.alive[group]].tolist()
+        rows.sort(key=networks.names.__getitem__)
+        if len(rows) > 1:
+            found.append(np.array(rows, np.int64))
+    return found
+
+
+average_seeds = AverageSeeds()

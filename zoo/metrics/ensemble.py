@@ -1,0 +1,124 @@
+"""Ensembles of a cell's seeds: what their averaged answers gain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.evaluate import Evaluation
+from zoo.fresh_weights import STACK_BYTES, Judged, judge_weights
+from zoo.gains import gain_columns, gains, spread_out
+from zoo.joint_view import joint_views
+from zoo.metric import Metric
+from zoo.metrics.average_seeds import living
+from zoo.networks import Networks, Progress, sample_key
+from zoo.objective import LogitObjective
+from zoo.stack_weights import StackWeights
+
+KINDS = {
+    "ensemble": "the mean of the seeds' probabilities",
+    "logit_ensemble": "the mean of the seeds' logits",
+}
+
+
+def _columns() -> Iterator[Column]:
+    for kind, what in KINDS.items():
+        yield from gain_columns(kind, what)
+        yield Column(f"{kind}_loss", pa.float64(), "nats", f"test loss of {what}")
+    yield Column("ensemble_count", pa.int64(), "networks", "finite seeds in the ensemble")
+
+
+@dataclass(frozen=True)
+class Ensemble(Metric):
+    """Averages of what a cell's seeds answer; no network is made.
+
+    What averaging of weights can be compared with: as many networks, but each is run.
+    Cells of more than `zoo.networks.ALL_PAIRS` networks are taken in parts. Networks that
+    give no logits have none.
+    """
+
+    name: ClassVar[str] = "ensemble"
+    summary: ClassVar[str] = "averaged probabilities and logits of a cell's seeds"
+    columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
+    paired: ClassVar[bool] = True
+    suite: ClassVar[str] = "downstream"
+
+    @torch.no_grad()
+    def measure(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> dict[str, Array]:
+        """Values (n,) by column; ``seed`` changes nothing."""
+        n = len(networks)
+        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        objective = networks.objective
+        groups = [g for g in living(networks, networks.groups()) if _alike(networks, g)]
+        if not groups or not isinstance(objective, LogitObjective):
+            return out
+        every = [[i] for i in range(n)]
+        before = judge_weights(networks, networks.weights, every, ["validation", "test"])
+        error = before["validation"].error
+        best = [int(g[np.argmin(error[g])]) for g in groups]
+        progress(0.4)
+        parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {k: [] for k in KINDS}
+        for k, group in enumerate(groups):
+            logits, labels, counted = self._logits(networks, group)
+            for kind, each in (
+                ("ensemble", torch.log_softmax(logits, -1).logsumexp(0, keepdim=True)),
+                ("logit_ensemble", logits.mean(0, keepdim=True)),
+            ):
+                parts[kind].append((*objective.judge_logits(each, labels), counted))
+            progress(0.4 + 0.6 * (k + 1) / len(groups))
+        width = before["test"].errors.shape[1]
+        for kind, found in parts.items():
+            made = _judged(found, width)
+            values = {**gains(before["test"], made, groups, best), "loss": made.loss}
+            for name, each_group in values.items():
+                spread_out(each_group, groups, n, out[f"{kind}_{name}"])
+        out["ensemble_count"] = spread_out([len(g) for g in groups], groups, n)
+        return out
+
+    def _logits(self, networks: Networks, group: Array) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (m, samples, ..., classes), with labels and mask of the first network."""
+        parts, layout = [], networks.architecture.layout
+        views = joint_views(networks, [[i] for i in group], "test")
+        samples = len(views[0].index)
+        size = max(1, STACK_BYTES // (12 * layout.d + 40 * samples))
+        for start in range(0, len(group), size):
+            rows = group[start : start + size]
+            runs = [networks.runs[i] for i in rows]
+            own = Evaluation(
+                networks.data, "test", runs, views[start : start + size], networks.device
+            )
+            stack = StackWeights(layout, networks.weights[rows], networks.device)
+            parts.append(own.logits(networks.architecture, stack.tensors))
+        return torch.cat(parts), own.labels[:1], own.counted[:1]
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """Three forward passes on splits of about a fifth of the training split."""
+        return networks * train_samples / 5
+
+
+def _alike(networks: Networks, group: Array) -> bool:
+    """Whether networks answer the same questions."""
+    return len({sample_key(networks.runs[i], "test") for i in group}) == 1
+
+
+def _judged(found: list[tuple[Tensor, Tensor, Tensor]], width: int) -> Judged:
+    losses, errors = np.full((2, len(found), width), np.nan, np.float32)
+    counted = np.zeros((len(found), width), bool)
+    for k, (loss, value, mask) in enumerate(found):
+        own = slice(0, loss.shape[1])
+        losses[k, own], errors[k, own] = loss[0].cpu().numpy(), 1 - value[0].cpu().numpy()
+        counted[k, own] = mask[0].cpu().numpy()
+    return Judged(losses, errors, counted)
+
+
+ensemble = Ensemble()

@@ -1,0 +1,125 @@
+"""Robustness to noise on the inputs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.evaluate import Evaluation
+from zoo.fresh_weights import Judged, stacked_rows
+from zoo.joint_view import joint_views, sampled
+from zoo.metric import Metric, check_least
+from zoo.networks import Networks, Progress
+from zoo.objective import Batch, LogitObjective
+from zoo.randomness import stream
+from zoo.stack_weights import StackWeights
+
+SIGMAS = (0.25, 0.5, 1.0, 2.0)
+"""Deviations of the noise, in those of the normalised inputs: 1 is as much as signal."""
+
+
+@dataclass(frozen=True)
+class Noise(Metric):
+    """Test error with Gaussian noise on the inputs.
+
+    All networks see the same noise, drawn from the seed. Tokens and the points of an
+    equation are no inputs that noise can be added to: such networks have no values.
+
+    Parameters
+    ----------
+    samples : int, default=2000
+        Of the test split, at most.
+    """
+
+    name: ClassVar[str] = "noise"
+    summary: ClassVar[str] = "test error with Gaussian noise of several sizes on inputs"
+    suite: ClassVar[str] = "downstream"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "noise_error", pa.float64(), "fraction",
+            "test error with noise on the inputs, mean over its sizes",
+        ),
+        Column(
+            "noise_rise", pa.float64(), "fraction",
+            "noise_error minus the error without noise on the same samples",
+        ),
+        Column(
+            "noise_rise_se", pa.float64(), "fraction",
+            "standard error of noise_rise over the test samples",
+        ),
+        Column("noise_curve", pa.string(), "JSON", "test error by deviation of the noise"),
+    )  # fmt: skip
+
+    samples: int = 2000
+
+    def __post_init__(self) -> None:
+        check_least(self, samples=2)
+
+    @torch.no_grad()
+    def measure(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> dict[str, Array]:
+        """Values (n,) by column; NaN of networks that are not finite."""
+        n, layout = len(networks), networks.architecture.layout
+        names = [c.name for c in self.columns if c.type == pa.float64()]
+        out = {name: np.full(n, np.nan) for name in names}
+        out["noise_curve"] = np.full(n, None, object)
+        alive = np.flatnonzero(networks.alive)
+        images = networks.data.x["test"]
+        scored = isinstance(networks.objective, LogitObjective)
+        if not scored or images.dtype.kind not in "fu" or images.ndim != 4:
+            return out
+        views = [
+            sampled(v, self.samples, "noisy", seed)
+            for v in joint_views(networks, alive[:, None], "test")
+        ]
+        length = max((len(v.index) for v in views), default=0)
+        shape = (length, *images.shape[1:])
+        drawn = stream(seed, "input noise").standard_normal(shape, np.float32)
+        noise = torch.from_numpy(drawn).to(networks.device)
+        for part in stacked_rows(len(alive), 12 * layout.d + 60 * length):
+            rows = alive[part]
+            runs = [networks.runs[i] for i in rows]
+            own = Evaluation(networks.data, "test", runs, views[part], networks.device)
+            stack = StackWeights(layout, networks.weights[rows], networks.device)
+            errors = np.full((1 + len(SIGMAS), *own.counted.shape), np.nan, np.float32)
+            for columns, batch in own.batches(networks.architecture):
+                for k, sigma in enumerate((0.0, *SIGMAS)):
+                    x = batch.x + sigma * noise[columns]
+                    _, value = networks.objective.judge(
+                        networks.architecture, stack.tensors, Batch(x, batch.y)
+                    )
+                    errors[k, :, columns] = 1 - value.cpu().numpy()
+            self._fill(out, rows, errors, own.counted.cpu().numpy())
+            progress((rows[-1] + 1) / n)
+        return out
+
+    def _fill(
+        self, out: dict[str, Array], rows: Array, errors: Array, counted: Array
+    ) -> None:
+        """Values of some networks from the errors (sizes, networks, samples)."""
+        curve = [Judged(own, own, counted).error for own in errors]
+        noisy = errors[1:].mean(0)
+        both = Judged(*(np.concatenate([errors[0], noisy]),) * 2, np.tile(counted, (2, 1)))
+        first = np.arange(len(rows))
+        rise = both.gain((first + len(rows))[:, None], first)
+        out["noise_error"][rows] = np.mean(curve[1:], 0)
+        out["noise_rise"][rows], out["noise_rise_se"][rows] = rise.values, rise.errors
+        for k, i in enumerate(rows):
+            pairs = zip((0.0, *SIGMAS), curve, strict=True)
+            said = {f"{sigma:g}": round(float(own[k]), 6) for sigma, own in pairs}
+            out["noise_curve"][i] = json.dumps(said)
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """A forward pass for every size of noise; the test split may be smaller."""
+        return networks * (1 + len(SIGMAS)) * min(self.samples, train_samples) / 3
+
+
+noise = Noise()

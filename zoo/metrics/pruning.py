@@ -1,0 +1,141 @@
+"""Magnitude pruning: how many weights can go before accuracy does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import Layout
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.fresh_weights import judge_weights, refresh_weights, stacked_rows
+from zoo.metric import Metric, check_least
+from zoo.networks import Networks, Progress
+
+SPARSITIES = (
+    0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975,
+    0.99,
+)  # fmt: skip
+"""Shares of the weights of all matrices that are set to zero."""
+
+NAMED = [f"{sparsity:g}" for sparsity in SPARSITIES]
+
+
+@dataclass(frozen=True)
+class Pruning(Metric):
+    """Error when the smallest weights of all matrices are set to zero at once.
+
+    Biases and the vectors of normalisation layers stay. Nothing is trained afterwards;
+    statistics of batch normalisation are estimated anew. The cliff is the largest of
+    `SPARSITIES` up to which the error on the validation split rises by no more than
+    ``tolerance``: chosen there, it is reported with what the test split says.
+
+    Parameters
+    ----------
+    tolerance : float, default=0.02
+        Rise of the error, a fraction.
+    refreshed : int, default=2048
+        Training inputs for statistics, at most.
+    """
+
+    name: ClassVar[str] = "pruning"
+    summary: ClassVar[str] = "error against sparsity, and the sparsity before the cliff"
+    suite: ClassVar[str] = "downstream"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "prune_cliff", pa.float64(), "fraction",
+            "largest share of weights that can go before the validation error rises by "
+            "more than the tolerance",
+        ),
+        Column(
+            "prune_cliff_rise", pa.float64(), "fraction",
+            "by how much the test error is higher at prune_cliff",
+        ),
+        Column(
+            "prune_cliff_rise_se", pa.float64(), "fraction",
+            "standard error of prune_cliff_rise over the test samples",
+        ),
+        Column(
+            "prune_half", pa.float64(), "fraction",
+            "by how much the test error is higher when half of the weights are gone",
+        ),
+        Column("prune_curve", pa.string(), "JSON", "test error by sparsity"),
+    )  # fmt: skip
+
+    tolerance: float = 0.02
+    refreshed: int = 2048
+
+    def __post_init__(self) -> None:
+        check_least(self, refreshed=2)
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(
+                "The tolerance parameter of Pruning must be from 0 to below 1. Got "
+                f"{self.tolerance!r}."
+            )
+
+    def measure(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> dict[str, Array]:
+        """Values (n,) by column; NaN of networks that are not finite."""
+        n, layout = len(networks), networks.architecture.layout
+        names = [c.name for c in self.columns if c.type == pa.float64()]
+        out = {name: np.full(n, np.nan) for name in names}
+        out["prune_curve"] = np.full(n, None, object)
+        alive = np.flatnonzero(networks.alive)
+        count = len(SPARSITIES)
+        for part in stacked_rows(len(alive), 8 * count * layout.d):
+            rows = alive[part]
+            weights = pruned(networks.weights[rows], layout, SPARSITIES)
+            groups = [[i] for i in rows for _ in SPARSITIES]
+            flat = weights.reshape(-1, layout.d)
+            flat = refresh_weights(
+                networks, flat, groups, samples=self.refreshed, seed=seed
+            )
+            judged = judge_weights(networks, flat, groups, ["validation", "test"])
+            held = judged["validation"].error.reshape(-1, count)
+            within = held <= held[:, :1] + self.tolerance + 1e-9
+            at = np.logical_and.accumulate(within, axis=1).sum(1) - 1
+            errors = judged["test"].error.reshape(-1, count)
+            first = np.arange(len(rows)) * count
+            rise = judged["test"].gain([[i] for i in first + at], first)
+            out["prune_cliff"][rows] = np.array(SPARSITIES)[at]
+            out["prune_cliff_rise"][rows] = rise.values
+            out["prune_cliff_rise_se"][rows] = rise.errors
+            out["prune_half"][rows] = errors[:, SPARSITIES.index(0.5)] - errors[:, 0]
+            for i, own in zip(rows, errors, strict=True):
+                pairs = zip(NAMED, own.round(6).tolist(), strict=True)
+                out["prune_curve"][i] = json.dumps(dict(pairs))
+            progress((rows[-1] + 1) / n)
+        return out
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """Two splits of about a fifth of the training split at every sparsity."""
+        return networks * len(SPARSITIES) * 2 * train_samples / 5 / 3
+
+
+def pruned(weights: Array, layout: Layout, sparsities: tuple[float, ...]) -> Array:
+    """Networks (n, d) at each sparsity, shape (n, sparsities, d).
+
+    The smallest weights of all matrices together are set to zero; of equal ones the first.
+    """
+    matrices = np.zeros(layout.d, bool)
+    for name, columns in layout.slices.items():
+        param = layout[name]
+        matrices[columns] = param.role == "parameter" and len(param.shape) > 1
+    size = np.abs(weights[:, matrices])
+    rank = np.empty(size.shape, np.int64)
+    order = np.argsort(size, axis=1, kind="stable")
+    np.put_along_axis(rank, order, np.arange(size.shape[1])[None], 1)
+    out = np.repeat(weights[:, None], len(sparsities), 1)
+    for k, sparsity in enumerate(sparsities):
+        gone = rank < round(sparsity * size.shape[1])
+        own = out[:, k]
+        own[:, matrices] = np.where(gone, np.float32(0), weights[:, matrices])
+    return out
+
+
+pruning = Pruning()

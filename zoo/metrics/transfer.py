@@ -1,0 +1,238 @@
+"""Fine-tuning transfer: how well a network learns another task, against a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catalog import CatalogError
+from catalog.dtypes import Array
+from catalog.schema import Column
+from zoo.derived import Shard
+from zoo.fresh_weights import Judged, judge_weights
+from zoo.metric import Maker, check_least
+from zoo.networks import Networks, Progress
+from zoo.objective import LogitObjective
+from zoo.optimizer import check_optimizer
+from zoo.parents import SPLITS, Parent
+from zoo.result import tables
+from zoo.run import Run
+from zoo.schedule import schedule
+from zoo.stack import Stack, best_size
+from zoo.task import Data, load_task, task_named
+from zoo.training import Trained, train_stack
+from zoo.transform import check_transform
+
+ENDING = "_transfer"
+"""Ends the name of the zoo of fine-tuned networks."""
+
+
+@dataclass(frozen=True)
+class Transfer(Maker):
+    """Test error after a few steps on another task, and what the start was worth.
+
+    All networks are fine-tuned by the one training loop, alike: the same samples, steps
+    and learning rate, whatever trained them. A new network of the same cell that gets the
+    same says what the start was worth. Fine-tuned networks are stored as runs of a zoo of
+    their own that start from their parents.
+
+    Parameters
+    ----------
+    task : str, default=""
+        Name of a task with inputs and classes of the same shape; default the networks'
+        own, so that only the transform is new.
+    transform : str, default="rot90"
+        Of the images of the new task, see `zoo.transform`.
+    samples : int, default=200
+        Training images.
+    steps, batch_size : int
+    lr : float, default=0.02
+    optimizer, schedule : str
+
+    References
+    ----------
+    .. [1] Schürholt et al. 2025, arXiv:2504.18072, fine-tunes on STL-10. Differs: the task
+       needs no further data by default, and a new start is the comparison.
+    """
+
+    name: ClassVar[str] = "transfer"
+    summary: ClassVar[str] = "test error after fine-tuning on another task, against scratch"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "transfer_error", pa.float64(), "fraction",
+            "test error of the other task after fine-tuning",
+        ),
+        Column(
+            "transfer_gain", pa.float64(), "fraction",
+            "test error of a new network trained alike minus transfer_error; above 0, "
+            "the start helped",
+        ),
+        Column(
+            "transfer_gain_se", pa.float64(), "fraction",
+            "standard error of transfer_gain over the test samples",
+        ),
+        Column(
+            "transfer_start_error", pa.float64(), "fraction",
+            "test error of the other task before fine-tuning",
+        ),
+    )  # fmt: skip
+
+    task: str = ""
+    transform: str = "rot90"
+    samples: int = 200
+    steps: int = 200
+    batch_size: int = 20
+    lr: float = 0.02
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+
+    def __post_init__(self) -> None:
+        check_least(self, samples=1, steps=1, batch_size=1)
+        check_optimizer(self.optimizer)
+        schedule(self.schedule)
+        check_transform(self.transform)
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(
+                f"The lr parameter of Transfer must be above 0 and finite. Got {self.lr!r}."
+            )
+
+    def make(
+        self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
+    ) -> tuple[dict[str, Array], list[Shard]]:
+        """Values (n,) by column, and the fine-tuned networks.
+
+        Raises
+        ------
+        CatalogError
+            If the other task does not fit the networks, or is the one they know.
+        """
+        n = len(networks)
+        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        if not isinstance(networks.objective, LogitObjective) or not networks.alive.any():
+            return out, []
+        if networks.data.task.objective != "classification":
+            return out, []
+        data = self._data(networks)
+        rows = np.flatnonzero(networks.alive)
+        tuned = [self._run(networks, int(i), seed) for i in rows]
+        new = [replace(run, init_from=None) for run in tuned]
+        size = best_size(tuned[0], networks.architecture)
+        parents = self._parents(networks, rows)
+        start = {key: parent.weights for key, parent in parents.items()}
+        weights, shards = (
+            np.empty((2, len(rows), networks.weights.shape[1]), np.float32),
+            [],
+        )
+        done = 0
+        for kind, runs in enumerate((tuned, new)):
+            for first in range(0, len(rows), size):
+                stack = Stack(tuple(runs[first : first + size]))
+
+                def tell(steps: int, nets: int = len(stack)) -> None:
+                    nonlocal done
+                    done += steps * nets
+                    progress(done / (2 * len(rows) * self.steps))
+
+                trained = train_stack(
+                    stack, data, networks.device, start=start, progress=tell
+                )
+                weights[kind, first : first + size] = trained.checkpoints[-1].weights
+                if kind == 0 and networks.table is not None:
+                    shards.append(_shard(trained, data, networks, parents))
+        there = replace(networks.take(rows), data=data, runs=tuple(tuned))
+        every = np.arange(len(rows))[:, None]
+        stacked = np.concatenate([*weights, networks.weights[rows]])
+        judged = judge_weights(there, stacked, [*every] * 3, ["test"])["test"]
+        self._fill(out, rows, judged)
+        return out, shards
+
+    def _fill(self, out: dict[str, Array], rows: Array, judged: Judged) -> None:
+        """Columns from fine-tuned, new and old networks, one after the other."""
+        count = len(rows)
+        error = judged.error.reshape(3, count)
+        first = np.arange(count)
+        gain = judged.gain((first + count)[:, None], first)
+        out["transfer_error"][rows] = error[0]
+        out["transfer_gain"][rows] = gain.values
+        out["transfer_gain_se"][rows] = gain.errors
+        out["transfer_start_error"][rows] = error[2]
+
+    def _run(self, networks: Networks, i: int, seed: int) -> Run:
+        """How network i is fine-tuned."""
+        run = networks.runs[i]
+        if run.transform == self.transform and self.task in ("", run.task):
+            raise CatalogError(
+                f"Networks of cell {run.cell!r} were trained on {self.transform!r} images "
+                "of this task: nothing would be transferred. Choose another: --set "
+                "transfer.transform=rot180"
+            )
+        return replace(
+            run,
+            zoo=run.zoo + ENDING,
+            task=self.task or run.task,
+            transform=self.transform,
+            label_noise=0.0,
+            train_samples=self.samples,
+            subset_seed=seed,
+            order_seed=seed,
+            augment="none",
+            steps=self.steps,
+            checkpoints=(self.steps,),
+            batch_size=self.batch_size,
+            lr=self.lr,
+            momentum=0.9,
+            weight_decay=0.0,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            init_scale=1.0,
+            init_from=self._keys(networks)[i],
+        )
+
+    def _keys(self, networks: Networks) -> list[tuple[str, int]]:
+        if networks.table is None:
+            return [
+                (name, s) for name, s in zip(networks.names, networks.steps, strict=True)
+            ]
+        ids = networks.table["run_id"].to_pylist()
+        return list(zip(ids, networks.steps, strict=True))
+
+    def _parents(self, networks: Networks, rows: Array) -> dict[tuple[str, int], Parent]:
+        keys, table = self._keys(networks), networks.table
+        listed = [{}] * len(keys) if table is None else table.to_pylist()
+        return {
+            keys[i]: Parent(
+                networks.weights[i], {name: listed[i].get(name) for name in SPLITS}
+            )
+            for i in rows.tolist()
+        }
+
+    def _data(self, networks: Networks) -> Data:
+        """Data of the other task."""
+        if self.task in ("", networks.data.task.name):
+            return networks.data
+        own, other = networks.data.task, task_named(self.task)
+        if (own.shape, own.classes) != (other.shape, other.classes):
+            raise CatalogError(
+                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
+                f"classes, the networks were made for {own.shape} and {own.classes}. "
+                "Choose a task of the same shape: --set transfer.task=NAME"
+            )
+        return load_task(other, networks.folder)
+
+    def passes(self, networks: int, pairs: int, train_samples: int) -> float:
+        """Gradients of both, and three forward passes on the test split."""
+        return networks * (2 * self.steps * self.batch_size + train_samples / 3)
+
+
+def _shard(
+    trained: Trained, data: Data, networks: Networks, parents: dict[tuple[str, int], Parent]
+) -> Shard:
+    engine = f"{networks.device.type}, torch {torch.__version__}, fine-tuned for transfer"
+    return Shard(*tables(trained, data, engine, parents))
+
+
+transfer = Transfer()
