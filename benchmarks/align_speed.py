@@ -25,8 +25,9 @@ from scipy.optimize import linear_sum_assignment
 from timing import digits, progress, report, sizes
 
 from catalog.alignment import match, permute, random_permutations
+from catalog.axis_symbol import read_symbol
 from catalog.dtypes import Array
-from catalog.layout import Layout, read_symbol
+from catalog.layout import Layout
 from zoo.architectures import CNNSmall, ViT
 from zoo.randomness import stream
 from zoo.recipe import recipe_named

@@ -22,7 +22,8 @@ MIXED = "mixed"
 """The split of a network whose parents are in several: no query for a split finds it."""
 _OWN = {"run_id", "source", "source_name", "parents", "status", "diverged_step", "config"}
 _OWN |= {"code_version", "engine", "created"}
-_INHERITED = [column.name for column in RUNS if column.name not in _OWN]
+INHERITED = tuple(column.name for column in RUNS if column.name not in _OWN)
+"""Columns of `runs` that networks made from others take from them, see `inherited`."""
 
 
 def average(
@@ -179,15 +180,20 @@ def _table(population: Population, rows: list[Array], shares: list[Array]) -> pa
         "config": pa.array(records["config"], pa.string()),
         "parents": pa.array(records["parents"], PARENTS),
     }
-    for name in _INHERITED:
+    for name in INHERITED:
         if name in population.table.column_names:
             column = population.table[name]
             values = column.to_pylist()
-            apart = MIXED if name.startswith("split_by_") else None
-            kept = [_common([values[i] for i in index], apart) for index in rows]
+            kept = [inherited(name, [values[i] for i in index]) for index in rows]
             columns[name] = pa.array(kept, column.type)
     return pa.table(columns)
 
 
-def _common(values: list[Any], apart: str | None) -> Any:
-    return values[0] if all(value == values[0] for value in values) else apart
+def inherited(name: str, values: Sequence[Any]) -> Any:
+    """What parents with these values in a column give to what is made from them.
+
+    What they agree on; else None, and `MIXED` for a split.
+    """
+    if all(value == values[0] for value in values):
+        return values[0]
+    return MIXED if name.startswith("split_by_") else None

@@ -20,7 +20,7 @@ import zoo.metrics
 import zoo.recipes
 import zoo.tasks
 from catalog import Writer, schema
-from catalog.layout import split_symbol
+from catalog.axis_symbol import split_symbol
 from catalog.verify import verify
 from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture

@@ -46,14 +46,19 @@ def balanced(networks: Networks) -> Array:
     Networks that are not finite are left as they are.
     """
     layout = networks.architecture.layout
-    if getattr(networks.architecture, "activation", None) not in HOMOGENEOUS:
+    symbols = _rectified(networks)
+    if not symbols:
         return networks.weights
-    symbols = scalable(layout)
-    out = np.array(networks.weights)
-    if symbols:
-        alive = networks.alive
-        out[alive] = balance(networks.weights[alive], layout, symbols)[0]
+    out, alive = np.array(networks.weights), networks.alive
+    out[alive] = balance(networks.weights[alive], layout, symbols)[0]
     return out
+
+
+def _rectified(networks: Networks) -> tuple[str, ...]:
+    """Symbols of units whose scales can be balanced."""
+    if getattr(networks.architecture, "activation", None) not in HOMOGENEOUS:
+        return ()
+    return tuple(scalable(networks.architecture.layout))
 
 
 def outputs_of(networks: Networks, seed: int = 0) -> Callable[[Array], Array]:
@@ -86,15 +91,14 @@ def check(networks: Networks) -> None:
         If a symbol of the layout is wrong.
     """
     layout = networks.architecture.layout
-    alive = np.flatnonzero(np.isfinite(networks.weights).all(1))
+    alive = np.flatnonzero(networks.alive)
     if not layout.symbols or not len(alive):
         return
-    homogeneous = getattr(networks.architecture, "activation", None) in HOMOGENEOUS
     check_symmetries(
         networks.weights[alive[:1]],
         layout,
         outputs_of(networks),
-        scaled=scalable(layout) if homogeneous else (),
+        scaled=_rectified(networks),
         tolerance=1e-4,
     )
 

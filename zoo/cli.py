@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,41 @@ def _machine_options(function: Function) -> Function:
     return function
 
 
+def _measuring_options(what: str, steps: str) -> Callable[[Function], Function]:
+    """Add what `measure` and `downstream` share."""
+
+    def added(function: Function) -> Function:
+        for option in (
+            click.option("--again", is_flag=True, help="Do also what is there already."),
+            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+            click.option(
+                "--architecture", metavar="JSON", help="For imported runs: the network."
+            ),
+            click.option("--task", metavar="NAME", help="For imported runs: their data."),
+            click.option(
+                "--where", default="true", metavar="SQL", help="A condition on models."
+            ),
+            click.option(
+                "--steps",
+                default=steps,
+                show_default=True,
+                type=click.Choice(["all", "last"]),
+                help="Which checkpoints of each run.",
+            ),
+            click.option(
+                "--set",
+                "settings",
+                multiple=True,
+                metavar=f"{what}.FIELD=VALUE",
+                help="A setting.",
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return added
+
+
 def _data(data: str | None, text: str | None) -> str | None:
     if data is not None and text is not None:
         raise click.UsageError("Give --data DIR or --text FILE, one of them.")
@@ -131,21 +166,7 @@ def train(
 @click.argument("name", metavar="ZOO", required=False)
 @click.option("--metric", "names", multiple=True, help="One of them; may be repeated.")
 @click.option("--list", "listing", is_flag=True, help="List metrics and their columns.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="METRIC.FIELD=VALUE", help="A setting."
-)
-@click.option(
-    "--steps",
-    default="all",
-    show_default=True,
-    type=click.Choice(["all", "last"]),
-    help="Which checkpoints of each run.",
-)
-@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
-@click.option("--task", metavar="NAME", help="For imported runs: their data.")
-@click.option("--architecture", metavar="JSON", help="For imported runs: the network.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--again", is_flag=True, help="Measure also what is there already.")
+@_measuring_options("METRIC", "all")
 @_machine_options
 @catalog_option
 @json_option
@@ -202,21 +223,7 @@ def measure(
 @click.argument("name", metavar="ZOO", required=False)
 @click.option("--only", metavar="PART,...", help="Parts of the suite; 'average' is both.")
 @click.option("--list", "listing", is_flag=True, help="List the parts and their columns.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="PART.FIELD=VALUE", help="A setting."
-)
-@click.option(
-    "--steps",
-    default="last",
-    show_default=True,
-    type=click.Choice(["all", "last"]),
-    help="Which checkpoints of each run.",
-)
-@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
-@click.option("--task", metavar="NAME", help="For imported runs: their data.")
-@click.option("--architecture", metavar="JSON", help="For imported runs: the network.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--again", is_flag=True, help="Do also what is there already.")
+@_measuring_options("PART", "last")
 @_machine_options
 @catalog_option
 @json_option
@@ -258,7 +265,7 @@ def downstream(
     measured = run(
         catalog_path,
         name,
-        with_settings(parts, settings),
+        with_settings(parts, settings, "--only"),
         where=where,
         steps=steps,
         data=_data(data, text),

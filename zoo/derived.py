@@ -12,22 +12,20 @@ import pyarrow as pa
 import torch
 
 from catalog import Population, Writer, __version__
-from catalog.averaging import MIXED
+from catalog.averaging import INHERITED, inherited
 from catalog.dtypes import Array
 from catalog.names import canonical_json, content_id
 from catalog.schema import PARENTS, RUNS
 from zoo.fresh_weights import Group, Judged
 from zoo.networks import Networks, sample_key
-from zoo.parents import SPLITS
 from zoo.run import Run
 
 AVERAGES = "_averages"
 """Ends the name of the zoo of averages: in the zoo of their parents they would count as
 seeds of the cells."""
 
-_OWN = {"run_id", "zoo", "source", "source_name", "parents", "arch_id", "config"}
-_OWN |= {"status", "diverged_step", "code_version", "engine", "created"}
-_INHERITED = [column.name for column in RUNS if column.name not in _OWN]
+_OWN = {"zoo", "arch_id"}
+"""What the averages of `catalog.average` inherit, and networks that are stored do not."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,11 @@ def derived_shard(
                 "parents": [
                     {"run_id": r, "step": s, "role": operation.split()[0]} for r, s in named
                 ],
-                **{name: _common(parents, name) for name in _INHERITED},
+                **{
+                    name: inherited(name, [parent.get(name) for parent in parents])
+                    for name in INHERITED
+                    if name not in _OWN
+                },
             }
         )
     keys = pa.table(
@@ -183,13 +185,6 @@ def common_run(runs: Sequence[Run], step: int, seed: int) -> Run:
 
 def _columns(table: pa.Table) -> dict[str, Any]:
     return dict(zip(table.column_names, table.columns, strict=True))
-
-
-def _common(parents: Sequence[Mapping[str, Any]], name: str) -> Any:
-    values = [parent.get(name) for parent in parents]
-    if all(value == values[0] for value in values):
-        return values[0]
-    return MIXED if name in SPLITS else None
 
 
 def _runs(records: list[dict[str, Any]]) -> pa.Table:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
+import numpy as np
+import pyarrow as pa
+
 from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
 from catalog.errors import closest
@@ -59,6 +62,15 @@ class Metric(ABC):
     @abstractmethod
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Cost, in gradients of one network on one sample."""
+
+    def blank(self, n: int) -> dict[str, Array]:
+        """Values (n,) by column of networks that were not measured: NaN, None in text."""
+        return {
+            column.name: np.full(n, None, object)
+            if column.type == pa.string()
+            else np.full(n, np.nan)
+            for column in self.columns
+        }
 
     def provenance(self) -> dict[str, Any]:
         """Settings as JSON values."""
@@ -127,7 +139,9 @@ def metric_named(name: str) -> Metric:
 _FLAGS = {"true": True, "false": False}
 
 
-def with_settings(names: Sequence[str], settings: Sequence[str]) -> list[Metric]:
+def with_settings(
+    names: Sequence[str], settings: Sequence[str], option: str = "--metric"
+) -> list[Metric]:
     """Metrics by name, with settings such as ``"hessian.samples=2000"``.
 
     Raises
@@ -146,7 +160,7 @@ def with_settings(names: Sequence[str], settings: Sequence[str]) -> list[Metric]
         if name not in chosen:
             raise CatalogError(
                 f"--set {text}: {name!r} is not measured now, which is "
-                f"{', '.join(chosen)}. Add --metric {name}"
+                f"{', '.join(chosen)}. Add {option} {name}"
             )
         known = {f.name: getattr(chosen[name], f.name) for f in fields(chosen[name])}
         if field not in known:

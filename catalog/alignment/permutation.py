@@ -15,9 +15,10 @@ from typing import TypeAlias, overload
 
 import numpy as np
 
+from catalog.axis_symbol import read_symbol
 from catalog.dtypes import Array
 from catalog.errors import LayoutMismatch, NotFound, closest
-from catalog.layout import Layout, read_symbol
+from catalog.layout import Layout
 from catalog.population import Population
 
 Permutations: TypeAlias = Mapping[str, Array]

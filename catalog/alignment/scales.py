@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from catalog.axis_symbol import read_symbol
 from catalog.dtypes import Array
 from catalog.errors import LayoutMismatch
-from catalog.layout import Layout, Param, read_symbol
+from catalog.layout import Layout, Param
 
 SWEEPS = 50
 """Most rounds over all symbols."""

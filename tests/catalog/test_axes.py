@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import Layout, Param
+from catalog.axis_symbol import split_symbol
 from catalog.importing.axes import AxesRule, infer_axes
-from catalog.layout import split_symbol
 
 
 def params(shapes: dict[str, tuple[int, ...]]) -> list[Param]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import Layout, LayoutMismatch, NotFound, Param
-from catalog.layout import split_symbol
+from catalog.axis_symbol import split_symbol
 
 
 @given(st.from_type(Layout), st.integers(0, 3) | st.none(), st.integers(0, 1 << 32))

@@ -143,6 +143,8 @@ def test_settings_are_checked():
     ):
         with pytest.raises(error, match=message):
             with_settings(["scores"], [text])
+    with pytest.raises(CatalogError, match="Add --only other"):
+        with_settings(["noise"], ["other.samples=2"], "--only")
 
 
 def test_jobs_are_whole_cells_of_one_architecture(root):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from catalog import Layout, Param
-from catalog.layout import split_symbol
+from catalog.axis_symbol import split_symbol
 from zoo.module_axes import module_axes
 
 CONVS = (None, nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -76,7 +76,7 @@ class AverageSeeds(Maker):
     ) -> tuple[dict[str, Array], list[Shard]]:
         """Values (n,) by column, and the averages; NaN with fewer than two finite seeds."""
         n = len(networks)
-        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        out = self.blank(n)
         groups = living(networks, networks.groups())
         if not groups:
             return out, []

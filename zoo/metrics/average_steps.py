@@ -73,7 +73,7 @@ class AverageSteps(Maker):
     ) -> tuple[dict[str, Array], list[Shard]]:
         """Values (n,) by column, and the means; NaN but for last checkpoints."""
         n = len(networks)
-        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        out = self.blank(n)
         groups = self._groups(networks)
         if not groups:
             return out, []

@@ -57,7 +57,7 @@ class Ensemble(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column; ``seed`` changes nothing."""
         n = len(networks)
-        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        out = self.blank(n)
         objective = networks.objective
         groups = [g for g in living(networks, networks.groups()) if _alike(networks, g)]
         if not groups or not isinstance(objective, LogitObjective):

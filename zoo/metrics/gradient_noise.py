@@ -99,7 +99,7 @@ class GradientNoise(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column."""
         n, p = len(networks), networks.weights.shape[1]
-        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        out = self.blank(n)
         inputs = int(np.prod(networks.data.task.shape))
         kept = self.batches if 4 * p * self.batches <= GROUP_BYTES else 0
         parts = groups(

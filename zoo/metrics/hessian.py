@@ -127,7 +127,7 @@ class Hessian(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column."""
         n = len(networks)
-        out = {c.name: np.full(n, np.nan) for c in self.columns}
+        out = self.blank(n)
         out["hessian_top_eig_converged"] = np.zeros(n, bool)
         fast = CACHED_BYTES if networks.device.type == "cpu" else GRAPH_BYTES
         per_sample, done = graph_bytes(networks), 0

@@ -68,9 +68,7 @@ class Noise(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column; NaN of networks that are not finite."""
         n, layout = len(networks), networks.architecture.layout
-        names = [c.name for c in self.columns if c.type == pa.float64()]
-        out = {name: np.full(n, np.nan) for name in names}
-        out["noise_curve"] = np.full(n, None, object)
+        out = self.blank(n)
         alive = np.flatnonzero(networks.alive)
         images = networks.data.x["test"]
         scored = isinstance(networks.objective, LogitObjective)

@@ -82,9 +82,7 @@ class Pruning(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column; NaN of networks that are not finite."""
         n, layout = len(networks), networks.architecture.layout
-        names = [c.name for c in self.columns if c.type == pa.float64()]
-        out = {name: np.full(n, np.nan) for name in names}
-        out["prune_curve"] = np.full(n, None, object)
+        out = self.blank(n)
         alive = np.flatnonzero(networks.alive)
         count = len(SPARSITIES)
         for part in stacked_rows(len(alive), 8 * count * layout.d):

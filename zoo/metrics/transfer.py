@@ -111,7 +111,7 @@ class Transfer(Maker):
             If the other task does not fit the networks, or is the one they know.
         """
         n = len(networks)
-        out = {column.name: np.full(n, np.nan) for column in self.columns}
+        out = self.blank(n)
         if not isinstance(networks.objective, LogitObjective) or not networks.alive.any():
             return out, []
         if networks.data.task.objective != "classification":
