@@ -1,1 +1,10 @@
-"""Learning from weights; nothing yet."""
+"""Learning from weights: estimators with the contract of scikit-learn.
+
+X is a plain array (n, d) of weights; a probe that needs structure takes ``layout=``.
+"""
+
+from probes.probe import Probe as Probe
+from probes.saving import load as load
+from probes.saving import save as save
+
+__all__ = ["Probe", "load", "save"]

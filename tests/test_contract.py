@@ -21,6 +21,7 @@ import zoo.recipes
 import zoo.tasks
 from catalog import Writer, schema
 from catalog.axis_symbol import split_symbol
+from catalog.registry import public
 from catalog.verify import verify
 from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture
@@ -30,7 +31,6 @@ from zoo.metric import Metric
 from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.recipe import Recipe, spread
-from zoo.registry import public
 from zoo.run import Run
 from zoo.stack import Stack, build_architecture, plan
 from zoo.task import Task, load_task

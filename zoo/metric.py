@@ -121,7 +121,7 @@ def check_split(metric: Metric, split: str) -> None:
 def metrics(suite: str | None = None) -> dict[str, Metric]:
     """All metrics by name, or those of one suite, with their default settings."""
     import zoo.metrics
-    from zoo.registry import public
+    from catalog.registry import public
 
     found: dict[str, Metric] = public(zoo.metrics, Metric)
     return {name: m for name, m in found.items() if suite in (None, m.suite)}
@@ -130,7 +130,7 @@ def metrics(suite: str | None = None) -> dict[str, Metric]:
 def metric_named(name: str) -> Metric:
     """A metric by name, or `NotFound` with the closest names."""
     import zoo.metrics
-    from zoo.registry import lookup
+    from catalog.registry import lookup
 
     found: Metric = lookup(zoo.metrics, Metric, name)
     return found

@@ -282,7 +282,7 @@ def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
 def architecture_named(name: str) -> type[Architecture]:
     """A network family by name, or `NotFound` with the closest names."""
     import zoo.architectures
-    from zoo.registry import lookup
+    from catalog.registry import lookup
 
     family: type[Architecture] = lookup(zoo.architectures, Architecture, name)
     return family
@@ -290,7 +290,7 @@ def architecture_named(name: str) -> type[Architecture]:
 
 def recipes() -> dict[str, Recipe]:
     """All recipes by name."""
-    from zoo.registry import public
+    from catalog.registry import public
 
     found: dict[str, Recipe] = public(_exports(), Recipe)
     return found
@@ -298,7 +298,7 @@ def recipes() -> dict[str, Recipe]:
 
 def recipe_named(name: str) -> Recipe:
     """A recipe by name, or `NotFound` with the closest names."""
-    from zoo.registry import lookup
+    from catalog.registry import lookup
 
     found: Recipe = lookup(_exports(), Recipe, name)
     return found

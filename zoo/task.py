@@ -327,7 +327,7 @@ def _channels_first(task: Task, images: Array) -> Array:
 
 def tasks() -> dict[str, Task]:
     """All tasks by name."""
-    from zoo.registry import public
+    from catalog.registry import public
 
     found: dict[str, Task] = public(_exports(), Task)
     return found
@@ -335,7 +335,7 @@ def tasks() -> dict[str, Task]:
 
 def task_named(name: str) -> Task:
     """A task by name, or `NotFound` with the closest names."""
-    from zoo.registry import lookup
+    from catalog.registry import lookup
 
     found: Task = lookup(_exports(), Task, name)
     return found

@@ -19,11 +19,11 @@ from catalog.alignment import (
     scalable,
 )
 from catalog.dtypes import Array
+from catalog.registry import public
 from zoo.architecture import Architecture
 from zoo.architectures import GPT, MLP, CNNSmall, ResNet18, ResNet50, ViT
 from zoo.randomness import stream
 from zoo.recipe import recipe_named
-from zoo.registry import public
 from zoo.run import Run
 from zoo.stack import Stack
 from zoo.training import train_stack

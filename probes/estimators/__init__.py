@@ -1,0 +1,1 @@
+"""Probes: one file each, one line here. Contract tests pick them up."""
