@@ -99,7 +99,7 @@ class Centring:
         if self.each:
             flat = matrices.reshape(len(X), -1)
             squares = np.einsum("ij,ij->i", flat, flat, dtype=np.float64)
-            matrices /= self._divisors(squares).astype(X.dtype)[:, None, None]
+            matrices /= self.divided(squares).astype(X.dtype)[:, None, None]
         else:
             matrices /= X.dtype.type(self.scale)
         return matrices
@@ -112,9 +112,10 @@ class Centring:
                 if self.root is not None:
                     block -= self.root.reshape(-1)[columns]
                 squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
-        return self._divisors(squares)
+        return self.divided(squares)
 
-    def _divisors(self, squares: Array) -> Array:
+    def divided(self, squares: Array) -> Array:
+        """`divisors` from the squared norms (n,) of centred networks."""
         if not self.each:
             return np.full(len(squares), self.scale)
         rms: Array = np.sqrt(squares / size(self.layer))
@@ -153,13 +154,16 @@ def size(layer: Layer) -> int:
     return layer.shape[0] * layer.shape[1]
 
 
-def blocks(X: Array, layer: Layer) -> Iterator[tuple[slice, Array]]:
+def blocks(
+    X: Array, layer: Layer, networks: int | None = None
+) -> Iterator[tuple[slice, Array]]:
     """Column blocks (n, c) of the flattened matrices, each a copy, and where they lie.
 
-    Products of low-rank updates are formed a block at a time.
+    Products of low-rank updates are formed a block at a time. Blocks of two sets of
+    networks fit together when ``networks`` is the larger number for both.
     """
     rows, columns = layer.shape
-    step = max(BLOCK // max(len(X), 1), 1)
+    step = max(BLOCK // max(networks or len(X), 1), 1)
     if isinstance(layer, Dense):
         for start in range(0, rows * columns, step):
             at = slice(start, min(start + step, rows * columns))

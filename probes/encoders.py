@@ -132,6 +132,12 @@ class Network(nn.Module):
         """Outputs (b, width)."""
         return self.head(self.embed(layers))
 
+    def start_at_zero(self) -> None:
+        """Set biases to 0, so that what carries nothing is given the mean."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.zeros_(layer.bias)
+
 
 def _projected(view: Tensor, projection: Tensor) -> Tensor:
     """Standardised views (b, r, m) times (m, q)."""

@@ -102,7 +102,7 @@ class LearntProbe(Probe):
         finite(X)
         train, held = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
-        encoded = torch.from_numpy(((y - self.offset_) / self.spread_).astype(np.float32))
+        encoded = torch.from_numpy(self._standardised(y).astype(np.float32))
         self.centring_ = tuple(
             Centring.of(X, layer, self.root, self.scale) for layer in self.layers_
         )
@@ -172,8 +172,10 @@ class LearntProbe(Probe):
         """Mean and standard deviation of values; of classes 0 and 1."""
         if self.targets_.kind != "regression":
             return np.zeros(y.shape[1]), np.ones(y.shape[1])
-        spread = y.std(0)
-        return y.mean(0), np.where(spread > 0, spread, 1.0)
+        return y.mean(0), y.std(0)
+
+    def _standardised(self, y: Array) -> Array:
+        return (y - self.offset_) / np.where(self.spread_ > 0, self.spread_, 1.0)
 
     def _criterion(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         from torch.nn import functional as F
@@ -185,7 +187,7 @@ class LearntProbe(Probe):
 
     def _validation_score(self, outputs: Array, y: Array) -> float:
         if self.targets_.kind == "regression":
-            return 1 - float((((y - self.offset_) / self.spread_ - outputs) ** 2).mean())
+            return 1 - float(((self._standardised(y) - outputs) ** 2).mean())
         if self.targets_.kind == "multiclass":
             return float((outputs.argmax(1) == y.argmax(1)).mean())
         return float(((outputs > 0) == y).mean())
@@ -207,12 +209,15 @@ class LearntProbe(Probe):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
-            return Network(
+            network = Network(
                 self._encoder(),
                 [layer.shape for layer in self.layers_],
                 self.n_representation,
                 width,
             )
+        if self.targets_.kind == "regression":
+            network.start_at_zero()
+        return network
 
     def _keep(self, network: nn.Module) -> None:
         self.weights_ = {

@@ -1,4 +1,5 @@
 """Probes: one file each, one line here. Contract tests pick them up."""
 
-from probes.estimators.mvprobe import MVProbe as MVProbe
-from probes.estimators.probex import ProbeX as ProbeX
+from probes.linear import LinearProbe as LinearProbe
+from probes.mvprobe import MVProbe as MVProbe
+from probes.probex import ProbeX as ProbeX
