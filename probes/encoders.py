@@ -126,7 +126,7 @@ class Network(nn.Module):
         each = [e(X) for e, X in zip(self.encoders, layers, strict=True)]
         if len(each) == 1:
             return each[0]
-        return torch.einsum("l,lbe->be", self.mixture.softmax(0), torch.stack(each).float())
+        return torch.einsum("l,lbe->be", self.mixture.softmax(0), torch.stack(each))
 
     def forward(self, layers: Sequence[Matrices]) -> Tensor:
         """Outputs (b, width)."""

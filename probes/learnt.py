@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from probes.resident import Batches
 
 PRECISIONS = ("float32", "bfloat16")
+_BLOCK = 32
+"""Networks that are predicted at once."""
 
 
 class LearntProbe(Probe):
@@ -239,20 +241,29 @@ class LearntProbe(Probe):
         return torch.cat(parts).numpy().astype(np.float64)
 
     def _forward(self, X: Array, method: str) -> Array:
-        """Outputs of the fitted network; one batch of networks is copied at once."""
+        """Outputs of the fitted network; `_BLOCK` networks are copied at once.
+
+        In float64: of float32 the last digits depend on how many networks come together.
+        """
         import torch
+
+        from probes.resident import Resident
 
         finite(X)
         with torch.device("meta"):
             network = self._network(self.targets_.width)
-        values = {name: torch.from_numpy(value) for name, value in self.weights_.items()}
+        values = {k: torch.from_numpy(v).double() for k, v in self.weights_.items()}
         network.load_state_dict(values, assign=True)
-        call = getattr(network, method)
         parts = []
-        for start in range(0, len(X), self.batch_size):
-            block = X[start : start + self.batch_size]
+        for start in range(0, len(X), _BLOCK):
+            block = X[start : start + _BLOCK].astype(np.float64)
             rows = torch.arange(len(block))
-            parts.append(self._outputs(call, self._batches(block), rows))
+            layers = [
+                Resident.of(block, c, torch.float64, second_order=False).take(rows)
+                for c in self.centring_
+            ]
+            with torch.no_grad():
+                parts.append(getattr(network, method)(layers).numpy())
         return np.concatenate(parts)
 
     def _descent(self, held: int) -> Any:

@@ -92,20 +92,22 @@ class LowRankMatrices:
     def outer(self, W: Tensor) -> Tensor:  # noqa: D102
         H = W.mT @ self.B
         through = H @ (self.A @ self.A.mT)
-        if self.R is None or self.RAt is None:
+        if self.R is None:
             return through @ self.B.mT
-        through = through - self.s * (W.mT @ self.RAt)
+        RAt = self.R @ self.A.mT if self.RAt is None else self.RAt
+        through = through - self.s * (W.mT @ RAt)
         common = ((W.mT @ self.R) @ self.R.mT) * self.s
-        return through @ self.B.mT - self.s * (H @ self.RAt.mT - common)
+        return through @ self.B.mT - self.s * (H @ RAt.mT - common)
 
     def inner(self, Z: Tensor) -> Tensor:  # noqa: D102
         K = (self.A @ Z).mT
         through = K @ (self.B.mT @ self.B)
-        if self.R is None or self.BtR is None:
+        if self.R is None:
             return through @ self.A
-        through = through - self.s * (self.BtR @ Z).mT
+        BtR = self.B.mT @ self.R if self.BtR is None else self.BtR
+        through = through - self.s * (BtR @ Z).mT
         common = ((self.R @ Z).mT @ self.R) * self.s
-        return through @ self.A - self.s * (K @ self.BtR - common)
+        return through @ self.A - self.s * (K @ BtR - common)
 
 
 class _Probed(torch.autograd.Function):

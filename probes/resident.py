@@ -58,9 +58,10 @@ class Resident:
         if second_order and n * (dH**2 + dW**2) * dtype.itemsize <= GRAM_BYTES:
             tensors["XXt"] = torch.empty(n, dH, dH, dtype=dtype)
             tensors["XtX"] = torch.empty(n, dW, dW, dtype=dtype)
+        wide = torch.promote_types(dtype, torch.float32)
         for start in range(0, n, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            block = torch.from_numpy(centring.apply(X[rows]))
+            block = torch.from_numpy(centring.apply(X[rows])).to(wide)
             tensors["X"][rows] = block
             if len(tensors) > 1:
                 tensors["XXt"][rows] = block @ block.mT
@@ -119,4 +120,4 @@ class Batches:
 
 
 def _tensor(values: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+    return torch.from_numpy(np.ascontiguousarray(values, np.float64))

@@ -15,7 +15,7 @@ from probes.targets import TASKS
 PROBES = public(probes.estimators, Probe)
 
 SMALL = {"n_probes": 6, "n_projections": 6, "n_representation": 6, "validation": 0}
-SMALL |= {"epochs": 40, "lr": 0.02, "batch_size": 16}
+SMALL |= {"epochs": 30, "lr": 0.03}
 
 CHEAP: dict[str, dict[str, object]] = {"probex": SMALL, "mvprobe": SMALL}
 """Parameters that make a probe fast enough for tests, by its name."""
