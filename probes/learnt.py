@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.bases import Bases, ridge_bases
 from probes.centring import Centring
 from probes.layers import finite
 from probes.probe import Probe
@@ -36,6 +37,9 @@ class LearntProbe(Probe):
         What is subtracted from every network; see `probes.centring`.
     scale : {"global", "sample"} or None, default="global"
         What they are divided by.
+    cores : int, optional
+        Learn on cores of so many rows and columns, in bases that exact ridge gives from
+        the training share; see `probes.bases`. Default: on whole matrices.
     epochs, batch_size : int
     lr : float
         Of Adam.
@@ -63,8 +67,8 @@ class LearntProbe(Probe):
     curve_ : dict of str to ndarray
         ``epoch``, ``train_loss``, ``validation_loss``, ``validation_score`` (accuracy; of
         a regression 1 - MSE over the variance of the training targets).
-    centring_ : tuple of Centring
-        Of every layer.
+    seen_ : tuple of Centring or Bases
+        How every layer is seen.
     weights_ : dict of str to ndarray
         Of the network.
     """
@@ -74,6 +78,7 @@ class LearntProbe(Probe):
 
     root: Any
     scale: str | None
+    cores: int | None
     epochs: int
     batch_size: int
     lr: float
@@ -105,9 +110,7 @@ class LearntProbe(Probe):
         train, held = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
         encoded = torch.from_numpy(self._standardised(y).astype(np.float32))
-        self.centring_ = tuple(
-            Centring.of(X, layer, self.root, self.scale) for layer in self.layers_
-        )
+        self.seen_ = self._seen(X, y, groups, train)
         batches = self._batches(X)
         network = self._network(y.shape[1])
         criterion = self._criterion()
@@ -134,12 +137,21 @@ class LearntProbe(Probe):
     def _scores(self, X: Array) -> Array:
         return self._forward(X, "forward") * self.spread_ + self.offset_
 
+    def _seen(
+        self, X: Array, y: Array, groups: Array, train: Array
+    ) -> tuple[Centring | Bases, ...]:
+        root, scale = self.root, self.scale
+        if self.cores is None:
+            return tuple(Centring.of(X, layer, root, scale) for layer in self.layers_)
+        return ridge_bases(X, y, groups, train, self.layers_, root, scale, self.cores)
+
     def _check_parameters(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every"):
-            if getattr(self, name) < 1:
+        for name in ("epochs", "batch_size", "evaluate_every", "cores"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ValueError(
                     f"The {name} of {type(self).__name__} must be 1 or more. Got "
-                    f"{getattr(self, name)!r}."
+                    f"{value!r}."
                 )
         if not 0 <= self.validation < 1:
             raise ValueError(
@@ -201,7 +213,7 @@ class LearntProbe(Probe):
 
         dtype = getattr(torch, self.precision)
         return Batches(
-            [Resident.of(X, c, dtype, second_order=self.second_order) for c in self.centring_]
+            [Resident.of(X, s, dtype, second_order=self.second_order) for s in self.seen_]
         )
 
     def _network(self, width: int) -> nn.Module:
@@ -213,7 +225,7 @@ class LearntProbe(Probe):
             torch.manual_seed(self.random_state)
             network = Network(
                 self._encoder(),
-                [layer.shape for layer in self.layers_],
+                [_shape(seen) for seen in self.seen_],
                 self.n_representation,
                 width,
             )
@@ -259,8 +271,8 @@ class LearntProbe(Probe):
             block = X[start : start + _BLOCK].astype(np.float64)
             rows = torch.arange(len(block))
             layers = [
-                Resident.of(block, c, torch.float64, second_order=False).take(rows)
-                for c in self.centring_
+                Resident.of(block, s, torch.float64, second_order=False).take(rows)
+                for s in self.seen_
             ]
             with torch.no_grad():
                 parts.append(getattr(network, method)(layers).numpy())
@@ -283,12 +295,21 @@ class LearntProbe(Probe):
         free = ("resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root")
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in free}
         digest = blake3(json.dumps(params, sort_keys=True, default=str).encode())
-        for values in (y, train, *(c.root for c in self.centring_)):
+        for values in (y, train, *_arrays(self.seen_)):
             digest.update(b"none" if values is None else np.ascontiguousarray(values).data)
         for layer in self.layers_:
             for i in range(0, len(X), 64):
                 digest.update(np.ascontiguousarray(layer.of(X[i : i + 64])).data)
         return digest.hexdigest()
+
+
+def _shape(seen: Centring | Bases) -> tuple[int, int]:
+    return seen.shape if isinstance(seen, Bases) else seen.layer.shape
+
+
+def _arrays(seen: tuple[Centring | Bases, ...]) -> Iterator[Array | None]:
+    for one in seen:
+        yield from (one.left, one.right) if isinstance(one, Bases) else (one.root,)
 
 
 def _binary(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

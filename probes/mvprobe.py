@@ -27,8 +27,8 @@ class MVProbe(LearntProbe):
         Probes of each view, and what it is projected to.
     n_representation : int, default=256
         Size of the embedding.
-    root, scale, epochs, batch_size, lr, weight_decay, evaluate_every, validation, patience,
-    precision, random_state, resume, verbose
+    root, scale, cores, epochs, batch_size, lr, weight_decay, evaluate_every, validation,
+    patience, precision, random_state, resume, verbose
         See `LearntProbe`.
 
     See Also
@@ -69,6 +69,7 @@ class MVProbe(LearntProbe):
         n_representation: int = 256,
         root: Any = "mean",
         scale: str | None = "global",
+        cores: int | None = None,
         epochs: int = 500,
         batch_size: int = 128,
         lr: float = 3e-4,
@@ -89,6 +90,7 @@ class MVProbe(LearntProbe):
         self.n_representation = n_representation
         self.root = root
         self.scale = scale
+        self.cores = cores
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr

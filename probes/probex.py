@@ -27,8 +27,8 @@ class ProbeX(LearntProbe):
         r_U, r_V and r_T of [1]_.
     relu : bool, default=True
         False: linear, a Tucker-factorised dense expert.
-    root, scale, epochs, batch_size, lr, weight_decay, evaluate_every, validation, patience,
-    precision, random_state, resume, verbose
+    root, scale, cores, epochs, batch_size, lr, weight_decay, evaluate_every, validation,
+    patience, precision, random_state, resume, verbose
         See `LearntProbe`.
 
     See Also
@@ -67,6 +67,7 @@ class ProbeX(LearntProbe):
         relu: bool = True,
         root: Any = "mean",
         scale: str | None = "global",
+        cores: int | None = None,
         epochs: int = 500,
         batch_size: int = 128,
         lr: float = 1e-3,
@@ -88,6 +89,7 @@ class ProbeX(LearntProbe):
         self.relu = relu
         self.root = root
         self.scale = scale
+        self.cores = cores
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from catalog.dtypes import Array
+from probes.bases import Bases
 from probes.centring import Centring
 from probes.layers import LowRank
 from probes.matrices import DenseMatrices, LowRankMatrices, Matrices
@@ -38,9 +39,9 @@ class Resident:
 
     @classmethod
     def of(
-        cls, X: Array, centring: Centring, dtype: torch.dtype, *, second_order: bool
+        cls, X: Array, seen: Centring | Bases, dtype: torch.dtype, *, second_order: bool
     ) -> Resident:
-        """Centre and scale a layer of weights X (n, d).
+        """A layer of weights X (n, d), centred and scaled, or its cores.
 
         Parameters
         ----------
@@ -51,9 +52,22 @@ class Resident:
         -----
         Takes one copy of the layer in ``dtype``; of low-rank updates one of the factors.
         """
-        if isinstance(centring.layer, LowRank):
-            return cls._low_rank(X, centring, dtype, second_order)
-        n, (dH, dW) = len(X), centring.layer.shape
+        if isinstance(seen, Bases):
+            return cls._dense(X, seen.shape, seen.cores, dtype, second_order)
+        if isinstance(seen.layer, LowRank):
+            return cls._low_rank(X, seen, dtype, second_order)
+        return cls._dense(X, seen.layer.shape, seen.apply, dtype, second_order)
+
+    @classmethod
+    def _dense(
+        cls,
+        X: Array,
+        shape: tuple[int, int],
+        matrices: Callable[[Array], Array],
+        dtype: torch.dtype,
+        second_order: bool,
+    ) -> Resident:
+        n, (dH, dW) = len(X), shape
         tensors = {"X": torch.empty(n, dH, dW, dtype=dtype)}
         if second_order and n * (dH**2 + dW**2) * dtype.itemsize <= GRAM_BYTES:
             tensors["XXt"] = torch.empty(n, dH, dH, dtype=dtype)
@@ -61,7 +75,7 @@ class Resident:
         wide = torch.promote_types(dtype, torch.float32)
         for start in range(0, n, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            block = torch.from_numpy(centring.apply(X[rows])).to(wide)
+            block = torch.from_numpy(matrices(X[rows])).to(wide)
             tensors["X"][rows] = block
             if len(tensors) > 1:
                 tensors["XXt"][rows] = block @ block.mT

@@ -54,7 +54,7 @@ class Spectrum:
         if unit <= 4 * eps * size:
             return cls(np.empty((len(K), 0)), np.empty(0), 0.0)
         values, vectors = np.linalg.eigh(K)
-        good = values > len(K) * size * EPS
+        good = values > 4 * np.sqrt(len(K)) * eps * size  # others are rounding of K
         return cls(vectors[:, good], values[good], unit)
 
     @classmethod

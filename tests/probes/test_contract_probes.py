@@ -17,7 +17,11 @@ PROBES = public(probes.estimators, Probe)
 SMALL = {"n_probes": 6, "n_projections": 6, "n_representation": 6, "validation": 0}
 SMALL |= {"epochs": 30, "lr": 0.03}
 
-CHEAP: dict[str, dict[str, object]] = {"probex": SMALL, "mvprobe": SMALL}
+CHEAP: dict[str, dict[str, object]] = {
+    "tucker": {"ranks": (1, 4), "folds": 3},
+    "probex": SMALL,
+    "mvprobe": SMALL,
+}
 """Parameters that make a probe fast enough for tests, by its name."""
 
 EXPECTED: dict[str, dict[str, str]] = {}
@@ -26,7 +30,7 @@ EXPECTED: dict[str, dict[str, str]] = {}
 ONE_LAYER: tuple[str, ...] = ()
 """Probes that read one layer, and say so when they are given several."""
 
-CHOOSES = ("linear",)
+CHOOSES = ("linear", "tucker")
 """Probes that choose something on held-out groups."""
 
 LAYOUT = Layout(
