@@ -139,7 +139,7 @@ def _epoch(
     for batch in rows[torch.from_numpy(order)].split(descent.batch_size):
         optimizer.zero_grad()
         value = loss(batch)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         optimizer.step()
         total += value.detach()
         steps += 1

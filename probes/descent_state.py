@@ -42,7 +42,8 @@ class Curve:
     @property
     def best(self) -> int:
         """Number of the best evaluation."""
-        ranks = list(zip(self.validation_score, np.negative(self.validation_loss)))
+        losses = np.negative(self.validation_loss)
+        ranks = list(zip(self.validation_score, losses, strict=True))
         return ranks.index(max(ranks))
 
     def arrays(self) -> dict[str, Array]:

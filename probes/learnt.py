@@ -150,8 +150,7 @@ class LearntProbe(Probe):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(
-                    f"The {name} of {type(self).__name__} must be 1 or more. Got "
-                    f"{value!r}."
+                    f"The {name} of {type(self).__name__} must be 1 or more. Got {value!r}."
                 )
         if not 0 <= self.validation < 1:
             raise ValueError(
@@ -292,14 +291,21 @@ class LearntProbe(Probe):
             return ""
         from blake3 import blake3
 
-        free = ("resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root")
+        free = (
+            "resume",
+            "verbose",
+            "epochs",
+            "evaluate_every",
+            "patience",
+            "layout",
+            "root",
+        )
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in free}
         digest = blake3(json.dumps(params, sort_keys=True, default=str).encode())
         for values in (y, train, *_arrays(self.seen_)):
-            digest.update(b"none" if values is None else np.ascontiguousarray(values).data)
-        for layer in self.layers_:
-            for i in range(0, len(X), 64):
-                digest.update(np.ascontiguousarray(layer.of(X[i : i + 64])).data)
+            digest.update(b"none" if values is None else values.tobytes())
+        for i in range(0, len(X), 64):
+            digest.update(X[i : i + 64].tobytes())
         return digest.hexdigest()
 
 

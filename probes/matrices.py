@@ -67,8 +67,8 @@ class LowRankMatrices:
     Attributes
     ----------
     B, A : Tensor of shapes (b, dH, r0) and (b, r0, dW)
-    s : Tensor of shape (b, 1, 1), optional
-        What the common matrix is multiplied by; None: there is none.
+    s : Tensor of shape (b, 1, 1), default=1
+        What the common matrix is multiplied by.
     R : Tensor of shape (dH, dW), optional
     RAt, BtR : Tensor of shapes (b, dH, r0) and (b, r0, dW), optional
         R Aᵀ and Bᵀ R, which do not change while probes are learnt.
@@ -76,7 +76,7 @@ class LowRankMatrices:
 
     B: Tensor
     A: Tensor
-    s: Tensor | None = None
+    s: Tensor | float = 1.0
     R: Tensor | None = None
     RAt: Tensor | None = None
     BtR: Tensor | None = None

@@ -129,9 +129,7 @@ class Probe(BaseEstimator):
 
     def _checked(self, X: Array) -> Array:
         check_is_fitted(self, "targets_")
-        checked: Array = validate_data(
-            self, X, dtype=(np.float32, np.float64), reset=False
-        )
+        checked: Array = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
         return checked
 
     def __sklearn_tags__(self) -> Tags:
