@@ -27,11 +27,25 @@ def unseen(
     centred, mean = _centred(Z[train])
     spectrum = _spectrum(centred)
     cross = (Z[rest] - mean) @ (centred.T @ spectrum.vectors)
-    level = y[train].mean(0)
-    inner = spectrum.vectors.T @ (y[train] - level)
-    for alpha in alphas:
-        share = 1 / (spectrum.values + alpha * spectrum.unit)
-        yield y[rest] - level - cross @ (share[:, None] * inner)
+    return _errors(spectrum, cross, y[train], y[rest], alphas)
+
+
+def unseen_by(
+    K: Array, y: Array, train: Array, rest: Array, alphas: Sequence[float], eps: float
+) -> Iterator[Array]:
+    """`unseen` from inner products (n, n) of precision ``eps``."""
+    inside = K[np.ix_(train, train)]
+    mean = inside.mean(0)
+    spectrum = Spectrum.of_gram(inside, eps)
+    cross = (K[np.ix_(rest, train)] - mean) @ spectrum.vectors
+    return _errors(spectrum, cross, y[train], y[rest], alphas)
+
+
+def explained(squares: Array, null: Array, y: Array) -> Array:
+    """R2 (..., width) from squared errors and those of the mean; 0 of a constant target."""
+    varies = null > 1e-20 * np.square(y).sum(0)
+    found: Array = np.where(varies, 1 - squares / np.where(varies, null, 1), 0.0)
+    return found
 
 
 def deal(groups: Array, folds: int, seed: int) -> Array:
@@ -54,6 +68,16 @@ def deal(groups: Array, folds: int, seed: int) -> Array:
     dealt = np.random.default_rng(seed).permutation(len(names)) % folds
     found: Array = dealt[inverse]
     return found
+
+
+def _errors(
+    spectrum: Spectrum, cross: Array, seen: Array, y: Array, alphas: Sequence[float]
+) -> Iterator[Array]:
+    level = seen.mean(0)
+    inner = spectrum.vectors.T @ (seen - level)
+    for alpha in alphas:
+        share = 1 / (spectrum.values + alpha * spectrum.unit)
+        yield y - level - cross @ (share[:, None] * inner)
 
 
 def _centred(Z: Array) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from catalog import Layout
 from catalog.dtypes import Array
 from probes.centring import Centring
 from probes.expert import Expert
-from probes.features import deal, fitted, unseen
+from probes.features import deal, explained, fitted, unseen
 from probes.gram import gram
 from probes.probe import Probe
 from probes.ridge import Spectrum, best, check_alphas, path
@@ -141,8 +141,7 @@ class TuckerProbe(TransformerMixin, Probe):
                     errors = unseen(Z, y[:, targets], train, rest, alphas)
                     for j, error in enumerate(errors):
                         squares[i, j, targets] += np.square(error).sum(0)
-        varies = null > 1e-20 * np.square(y).sum(0)
-        self.path_ = np.where(varies, 1 - squares / np.where(varies, null, 1), 0.0)
+        self.path_ = explained(squares, null, y)
         mean = self.path_.mean(2)
         at = int(np.argmax(mean.max(1)))
         self.rank_, self.alpha_ = int(ranks[at]), best(alphas, mean[at])

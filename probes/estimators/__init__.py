@@ -1,5 +1,6 @@
 """Probes: one file each, one line here. Contract tests pick them up."""
 
+from probes.kernel import KernelProbe as KernelProbe
 from probes.linear import LinearProbe as LinearProbe
 from probes.mvprobe import MVProbe as MVProbe
 from probes.probex import ProbeX as ProbeX
