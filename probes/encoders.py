@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from catalog.dtypes import Array
 from probes.matrices import Matrices
 
 Shape = tuple[int, int]
@@ -137,6 +138,40 @@ class Network(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.zeros_(layer.bias)
+
+
+class TextNetwork(Network):
+    """A network whose outputs are cosines with texts: the head maps these.
+
+    Parameters
+    ----------
+    texts : ndarray of shape (C, e)
+        Embeddings of the training classes.
+    temperature : bool
+        Whether cosines are divided by a learnt number, which starts at 0.07 as in CLIP.
+    """
+
+    def __init__(
+        self,
+        encoder: Callable[[Shape], nn.Module],
+        shapes: Sequence[Shape],
+        n_representation: int,
+        texts: Array,
+        *,
+        temperature: bool,
+    ) -> None:
+        super().__init__(encoder, shapes, texts.shape[1], n_representation)
+        first = next(iter(self.encoders.parameters()))
+        self.register_buffer("texts", torch.as_tensor(texts).to(first))
+        self.sharpness = nn.Parameter(
+            torch.tensor([math.log(1 / 0.07) if temperature else 0.0]),
+            requires_grad=temperature,
+        )
+
+    def forward(self, layers: Sequence[Matrices]) -> Tensor:
+        """Logits (b, C)."""
+        texts = F.normalize(self.head(self.texts), dim=1)
+        return self.sharpness.exp() * (F.normalize(self.embed(layers), dim=1) @ texts.T)
 
 
 def _projected(view: Tensor, projection: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from blake3 import blake3
 
 from catalog.dtypes import Array
 from probes.bases import Bases, ridge_bases
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from probes.resident import Batches
 
 PRECISIONS = ("float32", "bfloat16")
+_FREE = (
+    "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root", "encoder",
+)  # fmt: skip
+"""Parameters that may differ when a fit goes on, or whose effect is compared instead."""
 _BLOCK = 32
 """Networks that are predicted at once."""
 
@@ -218,19 +223,23 @@ class LearntProbe(Probe):
     def _network(self, width: int) -> nn.Module:
         import torch
 
-        from probes.encoders import Network
-
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
-            network = Network(
-                self._encoder(),
-                [_shape(seen) for seen in self.seen_],
-                self.n_representation,
-                width,
-            )
+            return self._build(width)
+
+    def _build(self, width: int) -> nn.Module:
+        from probes.encoders import Network
+
+        network = Network(self._encoder(), self._shapes(), self.n_representation, width)
         if self.targets_.kind == "regression":
             network.start_at_zero()
         return network
+
+    def _shapes(self) -> list[Shape]:
+        return [
+            seen.shape if isinstance(seen, Bases) else seen.layer.shape
+            for seen in self.seen_
+        ]
 
     def _keep(self, network: nn.Module) -> None:
         self.weights_ = {
@@ -289,8 +298,6 @@ class LearntProbe(Probe):
         """Of what a resumed fit must share with the one that was killed."""
         if self.resume is None:
             return ""
-        from blake3 import blake3
-
         free = (
             "resume",
             "verbose",
@@ -307,10 +314,6 @@ class LearntProbe(Probe):
         for i in range(0, len(X), 64):
             digest.update(X[i : i + 64].tobytes())
         return digest.hexdigest()
-
-
-def _shape(seen: Centring | Bases) -> tuple[int, int]:
-    return seen.shape if isinstance(seen, Bases) else seen.layer.shape
 
 
 def _arrays(seen: tuple[Centring | Bases, ...]) -> Iterator[Array | None]:
