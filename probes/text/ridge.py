@@ -50,15 +50,15 @@ class TextRidge(TextAligned):
     alpha_ : float
         Highest in `path_`.
     path_ : ndarray of shape (len(alphas),)
-        On classes left out, the share of other classes whose name is less similar to a
-        network than its own. Chance is 0.5.
+        On networks of classes left out, the share of the other names left out that are
+        less similar to a network than its own. Chance is 0.5.
     mean_, axes_ : ndarray of shape (e,) and (q, e)
         Of the embeddings of training classes.
 
     Raises
     ------
     ValueError
-        If there are fewer than 3 classes.
+        If there are fewer than 4 classes.
 
     References
     ----------
@@ -119,10 +119,10 @@ class TextRidge(TextAligned):
         finite(X)
         number = self._numbers(y)
         vectors = self._embedded([str(name) for name in self.classes_])
-        if len(vectors) < 3:
+        if len(vectors) < 4:
             raise ValueError(
-                f"There are {len(vectors)} classes; alignment to text needs 3 or more, of "
-                "which some are left out to choose the penalty."
+                f"There are {len(vectors)} classes; alignment to text needs 4 or more, of "
+                "which 2 at a time are left out to choose the penalty."
             )
         self.mean_ = vectors.mean(0)
         _, sizes, axes = np.linalg.svd(vectors - self.mean_, full_matrices=False)
@@ -132,13 +132,16 @@ class TextRidge(TextAligned):
         alphas = check_alphas(self.alphas)
         self.path_ = np.zeros(len(alphas))
         K, centrings = self._gram(X) if self.cores is None else (None, ())
-        parts = deal(number, min(self.folds, len(names)), self.random_state)
+        # Two classes or more in each part: against known names unseen ones lose.
+        parts = deal(number, min(self.folds, len(names) // 2), self.random_state)
         for part in np.unique(parts):
             train, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+            left = np.unique(number[rest])
+            own = np.searchsorted(left, number[rest])
             errors = self._errors(X, K, codes, number, train, rest, alphas)
             for i, error in enumerate(errors):
-                likely = _beaten(codes[rest] - error, names, number[rest])
-                self.path_[i] += likely.sum() / len(X)
+                beaten = _beaten(codes[rest] - error, names[left], own)
+                self.path_[i] += beaten.sum() / len(X)
         self.alpha_ = float(alphas[int(self.path_.argmax())])
         self._solve(X, K, centrings, codes, number)
 
