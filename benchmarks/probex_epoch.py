@@ -166,6 +166,7 @@ class TextbookProbeX(nn.Module):
         self.head = nn.Linear(R, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of matrices (b, width, width)."""
         z = (x @ self.probes.weight).transpose(1, 2)
         return self.head(self.encoder(torch.relu(self.projection(z)).flatten(1)))
 

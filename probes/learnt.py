@@ -14,7 +14,6 @@ from blake3 import blake3
 from catalog.dtypes import Array
 from probes.bases import Bases, ridge_bases
 from probes.centring import Centring
-from probes.layers import finite
 from probes.probe import Probe
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("float32", "bfloat16")
 _FREE = (
-    "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root", "encoder",
+    "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root",
+    "encoder",
 )  # fmt: skip
 """Parameters that may differ when a fit goes on, or whose effect is compared instead."""
 _BLOCK = 32
@@ -111,7 +111,6 @@ class LearntProbe(Probe):
         from probes.descent import descend
 
         self._check_parameters()
-        finite(X)
         train, held = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
         encoded = torch.from_numpy(self._standardised(y).astype(np.float32))
@@ -269,7 +268,6 @@ class LearntProbe(Probe):
 
         from probes.resident import Resident
 
-        finite(X)
         with torch.device("meta"):
             network = self._network(self.targets_.width)
         values = {k: torch.from_numpy(v).double() for k, v in self.weights_.items()}

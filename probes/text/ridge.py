@@ -14,7 +14,6 @@ from probes.centring import Centring
 from probes.expert import Expert
 from probes.features import deal, fitted, unseen, unseen_by
 from probes.gram import gram
-from probes.layers import finite
 from probes.ridge import Spectrum, check_alphas
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATE, Encoder, unit
@@ -104,7 +103,6 @@ class TextRidge(TextAligned):
     def embed(self, X: Array) -> Array:
         """Unit vectors (n, q): the predicted embeddings, in the span of known classes."""
         X = self._checked(X)
-        finite(X)
         if self.cores is None:
             codes = sum(expert.scores(X) for expert in self.experts_) + self.intercept_
         else:
@@ -116,7 +114,6 @@ class TextRidge(TextAligned):
         return unit((vectors - self.mean_) @ self.axes_.T)
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
-        finite(X)
         number = self._numbers(y)
         vectors = self._embedded([str(name) for name in self.classes_])
         if len(vectors) < 4:

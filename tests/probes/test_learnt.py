@@ -133,6 +133,16 @@ def test_a_low_rank_product_is_never_formed(kind, monkeypatch):
     assert probe.predict(X).shape == (30,)
 
 
+def test_gram_matrices_are_kept_where_they_fit(monkeypatch):
+    X, y = planted(60)
+    probe = MVProbe("classification", layout=MATRIX, **SMALL)
+    expected = probe.fit(X, y).embed(X)
+    assert set(probe._batches(X).layers[0].tensors) == {"X", "XXt", "XtX"}
+    monkeypatch.setattr("probes.resident.GRAM_BYTES", 0)
+    assert set(probe._batches(X).layers[0].tensors) == {"X"}
+    np.testing.assert_allclose(probe.fit(X, y).embed(X), expected, atol=1e-3)
+
+
 def test_mvprobe_does_not_see_the_scale_of_a_network():
     X, y = planted(60)
     probe = MVProbe("classification", layout=MATRIX, root=None, **SMALL).fit(X, y)

@@ -202,7 +202,7 @@ def test_minilm_knows_what_words_mean():
 
 @pytest.fixture(scope="module")
 def store(networks, tmp_path_factory):
-    X, names = networks
+    X, _ = networks
     path = tmp_path_factory.mktemp("zoo")
     ids = [f"{i:032x}" for i in range(len(X))]
     table = pa.table({"run_id": ids, "step": [3] * len(X)})
