@@ -2,4 +2,6 @@
 
 from probes.kernel import KernelProbe as KernelProbe
 from probes.linear import LinearProbe as LinearProbe
+from probes.mvprobe import MVProbe as MVProbe
+from probes.probex import ProbeX as ProbeX
 from probes.tucker import TuckerProbe as TuckerProbe
