@@ -1,1 +1,3 @@
 """Probes: one file each, one line here. Contract tests pick them up."""
+
+from probes.linear import LinearProbe as LinearProbe
