@@ -115,7 +115,9 @@ class Folds:
         rows = _Rows({name: table[name].to_pylist() for name in COLUMNS}, parents)
         if by in ("zoo", "tree"):
             if deal is not None:
-                raise CatalogError(f"--folds goes with --by run, sibling or cell, not {by}.")
+                raise CatalogError(
+                    f"--folds goes with --by run, sibling or cell, not {by}."
+                )
             return cls._held_out(by, rows)
         if deal is not None:
             return cls._dealt(by, rows.units(by), deal, seed)

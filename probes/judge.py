@@ -213,7 +213,9 @@ def judge(
     return Judgement(plain, targets, tuple(every), tuple(answers), fitted)
 
 
-def difference(first: Judgement, second: Judgement, score: str) -> tuple[float, float, float]:
+def difference(
+    first: Judgement, second: Judgement, score: str
+) -> tuple[float, float, float]:
     """How much better the first is than the second, on the same rows; with its interval.
 
     Returns
@@ -243,7 +245,9 @@ def difference(first: Judgement, second: Judgement, score: str) -> tuple[float, 
 
     def value(weights: Array) -> Array:
         pairs = zip(a, b, strict=True)
-        return np.stack([_over(x(weights), None) - _over(z(weights), None) for x, z in pairs])
+        return np.stack(
+            [_over(x(weights), None) - _over(z(weights), None) for x, z in pairs]
+        )
 
     return _doubt(value, first.sizes, len(a))
 

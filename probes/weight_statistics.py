@@ -129,7 +129,9 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
         return (*of_values, *(SPECTRAL if self._has_spectrum(layer) else ()))
 
     def _has_spectrum(self, layer: Layer) -> bool:
-        return isinstance(layer, LowRank) or (self.spectrum and self._kind(layer) == "matrix")
+        return isinstance(layer, LowRank) or (
+            self.spectrum and self._kind(layer) == "matrix"
+        )
 
     def _statistics(self, layer: Layer, X: Array) -> Array:
         values = squares(layer, X) if self._has_spectrum(layer) else None

@@ -1,3 +1,4 @@
 """Probes: one file each, one line here. Contract tests pick them up."""
 
 from probes.linear import LinearProbe as LinearProbe
+from probes.statistics_probe import StatisticsProbe as StatisticsProbe

@@ -23,7 +23,7 @@ EXPECTED: dict[str, dict[str, str]] = {}
 ONE_LAYER: tuple[str, ...] = ()
 """Probes that read one layer, and say so when they are given several."""
 
-CHOOSES = ("linear",)
+CHOOSES = ("linear", "statistics")
 """Probes that choose something on held-out groups."""
 
 LAYOUT = Layout(
