@@ -1,4 +1,4 @@
-"""Intervals from resampling whole groups, such as runs: rows of a group are not independent."""
+"""Intervals from resampling whole groups, such as runs, whose rows hang together."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Folds:
         if both := np.intersect1d(units[train], units[test]).tolist():
             run = rows.keys["run_id"][int(np.flatnonzero(units == both[0])[0])]
             raise CatalogError(
-                f"{len(both)} groups of related runs, such as that of run {run!r}, stand on "
+                f"{len(both)} groups of related runs, such as that of {run!r}, stand on "
                 f"both sides of the fixed split by {by}. Deal them out: --folds 5"
             )
         return cls(by, (Fold("test", train, test),), units, units, False, left_out)
@@ -172,8 +172,8 @@ class Folds:
         count = int(units.max()) + 1
         if count < 2:
             raise CatalogError(
-                f"--by {by} holds out each {by} in turn and needs two or more that share no "
-                f"run; the selection has one: {names[0]}. Widen --where, or use --by run."
+                f"--by {by} holds out each {by} in turn and needs two or more that "
+                f"share no run; the selection has one: {names[0]}. Widen --where, or use --by run."
             )
         if count > _MOST:
             raise CatalogError(

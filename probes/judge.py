@@ -17,6 +17,8 @@ from probes.probe import Probe
 from probes.scores import Score, Weighted, scores_of
 from probes.targets import Targets
 
+Prepare = Callable[[Probe, Array, Array, Array], None]
+
 REPLICATES = 1000
 """Resamples behind an interval."""
 
@@ -86,6 +88,16 @@ class Judgement:
     folds: tuple[Folds, ...]
     answers: tuple[tuple[Answers, ...], ...]
     probe: Probe
+
+    def predictions(self) -> Array:
+        """What the first seed said about the `tested` rows: values, classes or labels."""
+        rows = np.concatenate([answers.rows for answers in self.answers[0]])
+        said = np.concatenate([answers.predicted for answers in self.answers[0]])
+        said = said[np.argsort(rows)]
+        if self.targets.kind in ("regression", "multilabel"):
+            return said[:, 0] if self.targets.flat else said
+        assert self.targets.classes is not None
+        return self.targets.classes[said[:, 0].astype(np.int64)]
 
     @property
     def tested(self) -> Array:
@@ -169,7 +181,7 @@ def judge(
     y: Array,
     folds: Folds | Sequence[Folds],
     *,
-    seeds: int = 1,
+    prepare: Prepare | None = None,
 ) -> Judgement:
     """Fit a probe in every fold, and keep what it says about the rows it has not seen.
 
@@ -183,19 +195,21 @@ def judge(
     X : ndarray of shape (n, d)
     y : ndarray of shape (n,) or (n, k)
     folds : Folds, or one for each seed
-    seeds : int
-        0 to ``seeds - 1``.
+        Seeds are 0, 1, ...
+    prepare : callable, optional
+        ``prepare(probe, X, y, groups)`` sets parameters of an unfitted probe by what it
+        sees of the training rows, such as the layer to read.
 
     Raises
     ------
     ValueError
         If shapes disagree, or a training side has one class.
     """
-    every = [folds] * seeds if isinstance(folds, Folds) else list(folds)
+    every = [folds] if isinstance(folds, Folds) else list(folds)
     y = np.asarray(y)
-    if len(every) != seeds or any(len(f.groups) != len(X) for f in every):
+    if not every or any(len(f.groups) != len(X) for f in every) or len(y) != len(X):
         raise ValueError(
-            f"X has {len(X)} rows; give Folds of as many, one or {seeds}. Got "
+            f"X has {len(X)} rows and y has {len(y)}; give Folds of as many. Got "
             f"{[len(f.groups) for f in every]}."
         )
     targets = Targets.of(y, probe.task)
@@ -205,7 +219,10 @@ def judge(
         told = []
         for fold in split.folds:
             fit = seeded(probe, seed)
-            fit.fit(X[fold.train], y[fold.train], groups=split.groups[fold.train])
+            seen = X[fold.train], y[fold.train], split.groups[fold.train]
+            if prepare is not None:
+                prepare(fit, *seen)
+            fit.fit(*seen)
             told.append(_answers(fit, X, y, fold.test, fold.train, targets))
             fitted = fit if seed == 0 else fitted
         answers.append(tuple(told))
@@ -298,6 +315,7 @@ def _together(answers: Sequence[Answers]) -> Answers:
 def _plain(targets: Targets, y: Array) -> Array:
     """Targets (n, k); of many classes their indices."""
     if targets.kind == "multiclass":
+        assert targets.classes is not None
         return np.searchsorted(targets.classes, y)[:, None]
     return targets.encode(y)
 
@@ -305,8 +323,9 @@ def _plain(targets: Targets, y: Array) -> Array:
 def _answers(
     probe: Probe, X: Array, y: Array, rows: Array, train: Array, targets: Targets
 ) -> Answers:
-    predicted = _plain(targets, probe.predict(X[rows]))
-    own = _wide(probe, targets, probe._decided(X[rows])[0])
+    scores, cut = probe._decided(X[rows])
+    predicted = _plain(targets, probe.targets_.decide(scores, cut))
+    own = _wide(probe, targets, scores)
     encoded = targets.encode(y[train])
     prior = np.tile(encoded.mean(0), (len(rows), 1))
     trivial = _trivial(targets, encoded)
@@ -320,6 +339,7 @@ def _wide(probe: Probe, targets: Targets, scores: Array) -> Array:
         return scores
     if probe.targets_.kind == "binary":
         scores = np.concatenate([-scores, scores], axis=1)
+    assert targets.classes is not None
     wide = np.full((len(scores), targets.width), -np.inf)
     wide[:, np.searchsorted(targets.classes, own)] = scores
     return wide

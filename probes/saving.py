@@ -60,8 +60,11 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
         "fitted": _encode(fitted(probe), "fitted", tensors),
         "about": dict(about or {}),
     }
-    with Path(path).open("wb") as file:
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
+    with temporary.open("wb") as file:
         write_file(file, tensors, {"probe": json.dumps(body, allow_nan=True)})
+    temporary.replace(path)
 
 
 def load(path: str | Path) -> Probe:

@@ -75,10 +75,13 @@ def _balanced(y: Array, predicted: Array, scores: Array, group: Array) -> Weight
     counts = [_by_group(y == c, group) for c in classes]
 
     def value(weights: Array) -> Array:
-        recalls = [
-            _ratio(weights @ a, weights @ b) for a, b in zip(hits, counts, strict=True)
-        ]
-        return np.mean(recalls, axis=0)  # NaN if a class was not drawn
+        shape = (len(weights), y.shape[1])
+        found, drawn = np.zeros(shape), np.zeros(shape)
+        for own, count in zip(hits, counts, strict=True):
+            total = weights @ count
+            found += np.divide(weights @ own, total, out=np.zeros(shape), where=total > 0)
+            drawn += total > 0
+        return np.asarray(found / drawn)
 
     return value
 
@@ -137,7 +140,7 @@ SCORES = (
     ),
     Score(
         "balanced_accuracy",
-        "mean over classes of the share that is found",
+        "mean over the classes there of the share that is found",
         ("binary", "multiclass", "multilabel"),
         _balanced,
     ),

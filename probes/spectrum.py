@@ -73,7 +73,7 @@ def spectral(eigenvalues: Array) -> Array:
     .. [2] Martin et al. 2021, arXiv:2002.06716, where the tail's start is fitted; here it
        is the median, which moves less from network to network.
     """
-    n, k = eigenvalues.shape
+    k = eigenvalues.shape[1]
     top = eigenvalues[:, -1]
     alive = top > 0
     kept = np.where(alive[:, None], eigenvalues, 1.0)

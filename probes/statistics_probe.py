@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import Tags
 
 from catalog import Layout
 from catalog.dtypes import Array
 from probes.boosting import Boosting
-from probes.probe import Probe
+from probes.layers import chosen
+from probes.probe import Probe, fitted
 from probes.ridge import Spectrum, best, check_alphas, path
 from probes.shaping import Shaping
 from probes.smooth import Smooth
@@ -105,6 +107,16 @@ class StatisticsProbe(Probe):
         reader = WeightStatistics(self.layout, self.layer, self.spectrum, self.aggregate)
         found: Array = reader.fit(X).transform(X)
         return found
+
+    def reading(self, layout: Layout, aggregate: bool) -> StatisticsProbe:
+        """The same fit to statistics, as a probe that reads weights of one layout."""
+        probe: StatisticsProbe = clone(self)
+        probe.set_params(described=False, layout=layout, aggregate=aggregate)
+        for key, value in fitted(self).items():
+            setattr(probe, key, value)
+        probe.n_features_in_ = layout.d
+        probe.layers_ = chosen(layout, self.layer, layout.d)
+        return probe
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         if self.model not in MODELS:
