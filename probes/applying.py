@@ -77,7 +77,7 @@ def _predicted(
         return np.concatenate([probe.predict(block) for block in own])
     params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
     found = statistics(catalog, table, params, relative=about["relative"])
-    predicted: Array = probe.predict(_ordered(found, about["statistics"], path))
+    predicted: Array = probe.predict(_ordered(found, about, path))
     return predicted
 
 
@@ -99,14 +99,20 @@ def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path)
                 )
 
 
-def _ordered(material: Material, names: list[str], path: Path) -> Array:
+def _ordered(material: Material, about: dict[str, Any], path: Path) -> Array:
+    names = about["statistics"]
     place = {name: i for i, name in enumerate(material.statistics)}
     lacking = [name for name in names if name not in place]
+    if not about[
+        "aggregate"
+    ]:  # another depth: the last layer is not the one that was the last
+        lacking += [name for name in place if name not in names]
     if lacking:
         raise LayoutMismatch(
-            f"{path} reads {len(names)} statistics; the selected networks have no "
-            f"{', '.join(map(repr, lacking[:3]))}. Narrow --where to networks with the "
-            "same tensors, or learn anew with --set aggregate=true."
+            f"{path} reads {len(names)} statistics, the selected networks have "
+            f"{len(place)}: {', '.join(map(repr, lacking[:3]))} on one side only. Narrow "
+            "--where to networks with the same tensors, or learn anew with --set "
+            "aggregate=true."
         )
     found: Array = np.ascontiguousarray(material.X[:, [place[name] for name in names]])
     return found

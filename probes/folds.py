@@ -79,6 +79,16 @@ class Folds:
     strata: bool
     left_out: Array
 
+    def inside(self, fold: Fold) -> Array:
+        """Groups of the training rows of a fold, for what is chosen there.
+
+        Where it has one zoo or tree, choices are made on what is told apart inside.
+        """
+        groups = self.groups[fold.train]
+        if self.strata and len(np.unique(groups)) < 2:
+            return self.clusters[fold.train]
+        return groups
+
     @classmethod
     def of(
         cls,
@@ -172,8 +182,9 @@ class Folds:
         count = int(units.max()) + 1
         if count < 2:
             raise CatalogError(
-                f"--by {by} holds out each {by} in turn and needs two or more that "
-                f"share no run; the selection has one: {names[0]}. Widen --where, or use --by run."
+                f"--by {by} holds out each {by} in turn and needs two or more that share "
+                f"no run. The selection has one: {names[0]}. Widen --where, or use --by "
+                "run."
             )
         if count > _MOST:
             raise CatalogError(

@@ -166,12 +166,13 @@ class Judgement:
         def value(of: Sequence[Weighted]) -> Callable[[Array], Array]:
             return lambda weights: np.stack([_over(w(weights), target) for w in of])
 
-        own, trivial = self.weighted(score), self.weighted(score, trivial=True)
+        own = self.weighted(score)
         point, low, high = _doubt(value(own), self.sizes, len(own))
         if score.bounded and low == high == point == 1:
             low = without_errors(sum(self.sizes))
-        ones = np.ones((1, sum(self.sizes)))
-        baseline = float(value(trivial)(ones).mean())
+        if (baseline := score.blind) is None:
+            ones = np.ones((1, sum(self.sizes)))
+            baseline = float(value(self.weighted(score, trivial=True))(ones).mean())
         return Estimate(score.name, point, low, high, baseline)
 
 
@@ -219,7 +220,7 @@ def judge(
         told = []
         for fold in split.folds:
             fit = seeded(probe, seed)
-            seen = X[fold.train], y[fold.train], split.groups[fold.train]
+            seen = X[fold.train], y[fold.train], split.inside(fold)
             if prepare is not None:
                 prepare(fit, *seen)
             fit.fit(*seen)

@@ -38,6 +38,9 @@ class Score:
         (n, 1) of indices.
     bounded : bool
         Whether it is a share of rows, so that no error in G groups has a known doubt.
+    blind : float, optional
+        Value of an answer that is the same for all, where only the order counts. Without,
+        the trivial answer is scored.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Score:
     kinds: tuple[str, ...]
     of: Callable[[Array, Array, Array, Array], Weighted]
     bounded: bool = False
+    blind: float | None = None
 
 
 def _r2(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
@@ -129,7 +133,13 @@ def _auc(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
 
 SCORES = (
     Score("r2", "coefficient of determination", ("regression",), _r2),
-    Score("tau", "Kendall's tau-b; 0 of constant predictions", ("regression",), _tau),
+    Score(
+        "tau",
+        "Kendall's tau-b; 0 of constant predictions",
+        ("regression",),
+        _tau,
+        blind=0.0,
+    ),
     Score("mae", "mean absolute error, in units of the target", ("regression",), _mae),
     Score(
         "accuracy",
@@ -144,7 +154,7 @@ SCORES = (
         ("binary", "multiclass", "multilabel"),
         _balanced,
     ),
-    Score("auc", "area under the ROC curve", ("binary", "multilabel"), _auc),
+    Score("auc", "area under the ROC curve", ("binary", "multilabel"), _auc, blind=0.5),
 )
 
 

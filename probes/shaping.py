@@ -52,7 +52,8 @@ class Shaping:
         size = np.abs(F).max(0)
         varies = np.ptp(F, axis=0) > _ROUNDING * size
         if shape == "quantile":
-            knots = np.quantile(F, np.linspace(0, 1, min(len(F), _KNOTS)), axis=0)
+            at = np.linspace(0, len(F) - 1, min(len(F), _KNOTS)).round().astype(np.int64)
+            knots = np.sort(F, axis=0)[at]  # values, not between them: equal ones stay so
             return cls(knots, np.zeros(F.shape[1]), varies.astype(np.float64))
         scale = np.where(varies, F.std(0), 0.0)
         return cls(None, F.mean(0), scale)
@@ -78,8 +79,11 @@ def normal_scores(F: Array) -> Array:
 
 def _ranks(values: Array, knots: Array) -> Array:
     """Share of training values below, between 0 and 1; in the middle of equal ones."""
-    share = np.linspace(0, 1, len(knots))
-    up = np.interp(values, knots, share)
-    down = 1 - np.interp(-values, -knots[::-1], share)
-    found: Array = (up + down) / 2
+    low, high = (np.searchsorted(knots, values, side) for side in ("left", "right"))
+    last = len(knots) - 1
+    below, above = knots[np.clip(low - 1, 0, last)], knots[np.clip(low, 0, last)]
+    step = above - below
+    part = np.divide(values - below, step, out=np.zeros(len(values)), where=step > 0)
+    between = np.clip(low - 1 + part, 0, last)
+    found: Array = np.where(high > low, (low + high - 1) / 2, between) / max(last, 1)
     return found

@@ -160,9 +160,10 @@ class TargetValues:
     ) -> TargetValues:
         if len(np.unique(y, axis=0)) < 2:
             what = "class" if task == "classification" else "value"
+            only = np.unique(y, axis=0)[0].tolist()
             raise CatalogError(
                 f"All {len(y)} networks have one {what} of {', '.join(labels)}: "
-                f"{np.unique(y, axis=0)[0]!r}. There is nothing to learn; widen --where."
+                f"{only!r}. There is nothing to learn; widen --where."
             )
         if task == "classification" and y.ndim == 2:
             odd = np.setdiff1d(y, (0, 1))
