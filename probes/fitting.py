@@ -13,12 +13,16 @@ from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from probes import predictions, saving
+from probes.folds import Fold
 from probes.judge import Judgement, judge, seeded
-from probes.layer_choice import best_layer
+from probes.layer_choice import best_layer, layer_by_fold
 from probes.material import Material, statistics, weights
 from probes.plan import Plan
 from probes.probe import Probe
 from probes.statistics_probe import StatisticsProbe
+
+_ALL = 0
+"""In place of a fold: all networks."""
 
 
 def fit_probe(
@@ -91,16 +95,29 @@ def fit_probe(
         return {**known, "file": str(path), "known": True}
     for line in plan.notes:
         announce(line)
-    material = read(catalog, plan)
-    probe = plan.probe
+    chosen = layer_by_fold(catalog, plan) if plan.choose_layer else {}
+    if plan.choose_layer and not plan.fixed:
+        every = np.arange(len(plan.question))
+        chosen[_ALL] = best_layer(catalog, plan, every, plan.folds[0].groups)
+    material = read(catalog, plan, sorted(set(chosen.values())))
     if plan.by_statistics:
-        probe.set_params(described=True)
+        plan.probe.set_params(described=True)
     else:
-        probe.set_params(layout=material.layout)
-    prepare = _chooses(plan, material) if plan.choose_layer else None
+        plan.probe.set_params(layout=material.layout)
+
+    def prepare(probe: Probe, fold: Fold) -> None:
+        probe.set_params(layer=chosen[id(fold)])
+
     y = plan.question.values.y
-    judgement = judge(probe, material.X, y, plan.folds, prepare=prepare)
-    kept = judgement.probe if plan.fixed else _fit_to_all(plan, material, prepare)
+    judgement = judge(
+        plan.probe, material.X, y, plan.folds, prepare=prepare if chosen else None
+    )
+    kept = judgement.probe
+    if not plan.fixed:
+        kept = seeded(plan.probe, 0)
+        if chosen:
+            kept.set_params(layer=chosen[_ALL])
+        kept.fit(material.X, y, plan.folds[0].groups)
     columns = predictions.columns_of(name, plan.question.name, plan.question.values.labels)
     result = {**_result(plan, judgement), "layer": kept.layer, "columns": columns}
     told = predictions.prediction_table(
@@ -111,11 +128,11 @@ def fit_probe(
     return {**result, "file": str(path), "known": False}
 
 
-def read(catalog: Catalog, plan: Plan) -> Material:
-    """What the probe of a plan reads."""
+def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> Material:
+    """What the probe of a plan reads; of weights no more than the chosen layers."""
     table = plan.question.table
     if not plan.by_statistics:
-        return weights(catalog, table, plan.probe.layer)
+        return weights(catalog, table, list(layers) or plan.probe.layer)
     params = plan.probe.get_params(deep=False)
     return statistics(catalog, table, params, relative=plan.relative)
 
@@ -133,26 +150,6 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         return None
     result: dict[str, Any] = kept["result"]
     return result
-
-
-def _chooses(
-    plan: Plan, material: Material
-) -> Callable[[Probe, Array, Array, Array], None]:
-    layout = material.layout
-    assert layout is not None
-
-    def prepare(probe: Probe, X: Array, y: Array, groups: Array) -> None:
-        probe.set_params(layer=best_layer(X, y, groups, layout, probe.task))
-
-    return prepare
-
-
-def _fit_to_all(plan: Plan, material: Material, prepare: Any) -> Probe:
-    probe, groups = seeded(plan.probe, 0), plan.folds[0].groups
-    y = plan.question.values.y
-    if prepare is not None:
-        prepare(probe, material.X, y, groups)
-    return probe.fit(material.X, y, groups)
 
 
 def _predicted(

@@ -12,12 +12,12 @@ from sklearn.base import clone
 
 from catalog.dtypes import Array
 from probes.bootstrap import draws, interval, left_out, without_errors
-from probes.folds import Folds
+from probes.folds import Fold, Folds
 from probes.probe import Probe
 from probes.scores import Score, Weighted, scores_of
 from probes.targets import Targets
 
-Prepare = Callable[[Probe, Array, Array, Array], None]
+Prepare = Callable[[Probe, Fold], None]
 
 REPLICATES = 1000
 """Resamples behind an interval."""
@@ -198,8 +198,8 @@ def judge(
     folds : Folds, or one for each seed
         Seeds are 0, 1, ...
     prepare : callable, optional
-        ``prepare(probe, X, y, groups)`` sets parameters of an unfitted probe by what it
-        sees of the training rows, such as the layer to read.
+        ``prepare(probe, fold)`` sets parameters of an unfitted probe, such as the layer
+        to read, by what the training rows of the fold say.
 
     Raises
     ------
@@ -220,10 +220,9 @@ def judge(
         told = []
         for fold in split.folds:
             fit = seeded(probe, seed)
-            seen = X[fold.train], y[fold.train], split.inside(fold)
             if prepare is not None:
-                prepare(fit, *seen)
-            fit.fit(*seen)
+                prepare(fit, fold)
+            fit.fit(X[fold.train], y[fold.train], split.inside(fold))
             told.append(_answers(fit, X, y, fold.test, fold.train, targets))
             fitted = fit if seed == 0 else fitted
         answers.append(tuple(told))

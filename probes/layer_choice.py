@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from catalog import Layout
+from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from probes.layers import layers_of
-from probes.linear import LinearProbe
+from probes.material import selected
+from probes.plan import Plan
+from probes.sweep import sweep
 
 
-def best_layer(X: Array, y: Array, groups: Array, layout: Layout, task: str) -> str:
-    """The matrix from which exact ridge predicts held-out groups best.
+def layer_by_fold(catalog: Catalog, plan: Plan) -> dict[int, str]:
+    """The best layer of every training side, by the `id` of its `Fold`.
 
-    For other probes a proxy: it costs one Gram matrix and one eigendecomposition a layer,
-    where theirs would cost a whole fit.
+    That from which exact ridge predicts held-out groups best: for other probes a proxy,
+    which costs one Gram matrix and one eigendecomposition a layer where theirs would cost
+    a whole fit. One layer of the training networks is in memory at a time.
     """
-    scores = {}
-    for layer in layers_of(layout) or layers_of(layout, vectors=True):
-        fit = LinearProbe(task, layout, layer.name).fit(X, y, groups)
-        scores[layer.name] = float(np.mean(fit.path_, axis=1).max())
-    return max(scores, key=lambda name: scores[name])
+    found: dict[int, str] = {}
+    for folds in plan.folds:
+        for fold in folds.folds:
+            if id(fold) not in found:
+                found[id(fold)] = best_layer(catalog, plan, fold.train, folds.inside(fold))
+    return found
+
+
+def best_layer(catalog: Catalog, plan: Plan, rows: Array, groups: Array) -> str:
+    """The best layer for some rows of a plan, see `layer_by_fold`."""
+    networks = selected(catalog, plan.question.table.take(rows))
+    values = plan.question.values
+    return sweep(networks, values.y[rows], task=values.task, groups=groups).best

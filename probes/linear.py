@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 
 from catalog import Layout
 from catalog.dtypes import Array
+from probes.calibration import calibrate, probabilities
 from probes.centring import Centring, size
 from probes.expert import Expert
 from probes.gram import gram
 from probes.layers import Layer
 from probes.probe import Probe
 from probes.ridge import Spectrum, best, check_alphas, held_out, path
+
+
+def _calibrated(probe: LinearProbe) -> bool:
+    return probe.calibrated and probe.task == "classification"
 
 
 class LinearProbe(Probe):
@@ -43,6 +49,9 @@ class LinearProbe(Probe):
         (`unit_`), so that the default suits any layer. Default: 31 from 1e-6 to 1e6.
     alpha_per_target : bool, default=False
         Choose a penalty for every target instead of one for all.
+    calibrated : bool, default=False
+        Turn scores of classes into logits by logistic regression on `held_out_`: a class
+        then holds from probability 0.5, and there is `predict_proba`.
 
     Attributes
     ----------
@@ -58,6 +67,8 @@ class LinearProbe(Probe):
         As `alpha_` saw all of them, their score is a little optimistic.
     held_out_score_ : float
         `score` of them.
+    factor_, offset_ : ndarray of shape (width,)
+        Of logits, if ``calibrated``.
     intercept_ : ndarray of shape (width,)
     experts_ : tuple of Expert
         One for each layer.
@@ -98,6 +109,7 @@ class LinearProbe(Probe):
         scale: str | None = "global",
         alphas: Sequence[float] | None = None,
         alpha_per_target: bool = False,
+        calibrated: bool = False,
     ) -> None:
         self.task = task
         self.layout = layout
@@ -106,6 +118,7 @@ class LinearProbe(Probe):
         self.scale = scale
         self.alphas = alphas
         self.alpha_per_target = alpha_per_target
+        self.calibrated = calibrated
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(self.alphas)
@@ -122,20 +135,38 @@ class LinearProbe(Probe):
         for alpha in np.unique(each):
             same = each == alpha
             self.held_out_[:, same] -= held_out(spectrum, y[:, same], groups, alpha)
-        held = self.targets_.decide(self.held_out_, self._cut)
-        truth = self.targets_.decide(y, self._cut)
+        if self.calibrated:
+            self._calibrate(y)
+        held = self.targets_.decide(self._judged(self.held_out_), self._cut)
+        truth = self.targets_.decide(y, 0.5)
         self.held_out_score_ = self.targets_.score(truth, held)
         dual = spectrum.dual(y - y.mean(0), each)
         self.intercept_ = y.mean(0) - mean @ dual
         self.experts_ = tuple(Expert.of(X, centring, dual) for centring in centrings)
 
+    @available_if(_calibrated)  # type: ignore[untyped-decorator]  # sklearn's
+    def predict_proba(self, X: Array) -> Array:
+        """Probabilities (n, classes), or (n, k) of each label; with ``calibrated=True``."""
+        logits, _ = self._decided(X)
+        found = probabilities(logits, exclusive=self.targets_.kind == "multiclass")
+        return np.hstack([1 - found, found]) if self.targets_.kind == "binary" else found
+
     def _scores(self, X: Array) -> Array:
-        found: Array = sum((e.scores(X) for e in self.experts_), start=self.intercept_)
-        return found
+        values = sum((e.scores(X) for e in self.experts_), start=self.intercept_)
+        return self._judged(values)
+
+    def _calibrate(self, y: Array) -> None:
+        if self.task != "classification":
+            raise ValueError("Only a classification is calibrated: calibrated=False.")
+        exclusive = self.targets_.kind == "multiclass"
+        self.factor_, self.offset_ = calibrate(self.held_out_, y, exclusive=exclusive)
+
+    def _judged(self, values: Array) -> Array:
+        return self.factor_ * values + self.offset_ if self.calibrated else values
 
     @property
     def _cut(self) -> float:
-        return 0.5 if self.task == "classification" else 0.0
+        return 0.5 if self.task == "classification" and not self.calibrated else 0.0
 
     @property
     def coef_(self) -> Array:

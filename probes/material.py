@@ -58,15 +58,16 @@ def weights(
     LayoutMismatch
         If the rows have several layouts.
     """
-    selection = _selected(catalog, table)
+    selection = selected(catalog, table)
     layout = part_of(selection.layout, layer)
-    return Material(np.concatenate(list(_blocks(selection, layout, len(table)))), layout)
+    (found,) = _blocks(selection, layout, len(table))
+    return Material(found, layout)
 
 
 def blocks(catalog: Catalog, table: pa.Table, layout: Layout) -> Iterator[Array]:
     """Weights of rows of any layouts that have these tensors, 256 MB at a time."""
     step = max(_BYTES // max(4 * layout.d, 1), 1)
-    yield from _blocks(_selected(catalog, table), layout, step)
+    yield from _blocks(selected(catalog, table), layout, step)
 
 
 def part_of(layout: Layout, layer: str | Sequence[str] | None) -> Layout:
@@ -141,7 +142,8 @@ def _blocks(selection: Selection, layout: Layout, step: int) -> Iterator[Array]:
         yield found
 
 
-def _selected(catalog: Catalog, table: pa.Table) -> Selection:
+def selected(catalog: Catalog, table: pa.Table) -> Selection:
+    """The checkpoints of some rows, in their order."""
     return catalog.select(table.select(["run_id", "step"]))
 
 

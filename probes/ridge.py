@@ -48,13 +48,11 @@ class Spectrum:
         ``eps`` is the precision of the weights: networks that differ by less are one.
         """
         size = float(K.diagonal().max(initial=0.0))
-        K -= K.mean(0)
-        K -= K.mean(1)[:, None]
-        unit = float(K.trace()) / len(K)
-        if unit <= 4 * eps * size:
+        unit = centre(K, eps)
+        if not unit:
             return cls(np.empty((len(K), 0)), np.empty(0), 0.0)
         values, vectors = np.linalg.eigh(K)
-        good = values > len(K) * size * EPS
+        good = values > 4 * np.sqrt(len(K)) * eps * size  # others are rounding of K
         return cls(vectors[:, good], values[good], unit)
 
     @classmethod
@@ -85,6 +83,21 @@ class Spectrum:
         share = 1 / (self.values[:, None] + each * self.unit)
         found: Array = self.vectors @ (share * (self.vectors.T @ y))
         return found
+
+
+def centre(K: Array, eps: float = EPS) -> float:
+    """Centre inner products in place; the mean of their diagonal, or 0.
+
+    It is 0 where all networks are one but for ``eps``, the precision of the weights.
+    """
+    size = float(K.diagonal().max(initial=0.0))
+    K -= K.mean(0)
+    K -= K.mean(1)[:, None]
+    unit = float(K.trace()) / len(K)
+    if unit > 4 * eps * size:
+        return unit
+    K[:] = 0
+    return 0.0
 
 
 def held_out(spectrum: Spectrum, y: Array, groups: Array, alpha: float) -> Array:
@@ -147,7 +160,7 @@ def _errors(
     spectrum: Spectrum, y: Array, groups: Array, alphas: list[float] | tuple[float, ...]
 ) -> Iterator[Array]:
     n, U = len(y), spectrum.vectors
-    sets = _by_size(groups)
+    sets = by_size(groups)
     centred = y - y.mean(0)
     inner = U.T @ centred
     for alpha in alphas:
@@ -167,7 +180,7 @@ def _errors(
         yield errors
 
 
-def _by_size(groups: Array) -> list[Array]:
+def by_size(groups: Array) -> list[Array]:
     """Rows of groups of one size together, (count, size), in parts of bounded memory."""
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(counts) < 2:

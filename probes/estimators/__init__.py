@@ -1,4 +1,6 @@
 """Probes: one file each, one line here. Contract tests pick them up."""
 
+from probes.kernel import KernelProbe as KernelProbe
 from probes.linear import LinearProbe as LinearProbe
 from probes.statistics_probe import StatisticsProbe as StatisticsProbe
+from probes.tucker import TuckerProbe as TuckerProbe

@@ -14,7 +14,7 @@ from probes.targets import TASKS
 
 PROBES = public(probes.estimators, Probe)
 
-CHEAP: dict[str, dict[str, object]] = {}
+CHEAP: dict[str, dict[str, object]] = {"tucker": {"ranks": (1, 4), "folds": 3}}
 """Parameters that make a probe fast enough for tests, by its name."""
 
 EXPECTED: dict[str, dict[str, str]] = {}
@@ -23,7 +23,7 @@ EXPECTED: dict[str, dict[str, str]] = {}
 ONE_LAYER: tuple[str, ...] = ()
 """Probes that read one layer, and say so when they are given several."""
 
-CHOOSES = ("linear", "statistics")
+CHOOSES = ("kernel", "linear", "statistics", "tucker")
 """Probes that choose something on held-out groups."""
 
 LAYOUT = Layout(
