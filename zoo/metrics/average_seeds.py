@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.alignment import ROUNDS, align_groups, balanced, check
+from zoo.alignment import ROUNDS, align_groups, check
 from zoo.derived import Shard, derived_shard
 from zoo.fresh_weights import Judged, judge_weights, refresh_weights
 from zoo.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
@@ -57,13 +57,14 @@ class AverageSeeds(Maker):
     ----------
     .. [1] Schürholt et al. 2025, arXiv:2504.18072, averages seeds after alignment, which
        never helped there. Differs: matched to the mean of the cell, in an order that
-       shuffled units do not change, rectified units balanced, and repaired.
+       shuffled units do not change, and repaired. Scales are not balanced, as in `Barrier`.
     """
 
     name: ClassVar[str] = "average_seeds"
     summary: ClassVar[str] = "averages of a cell's seeds: raw, aligned, repaired, soups"
     columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
     paired: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     rounds: int = ROUNDS
     samples: int = 1024
@@ -90,7 +91,7 @@ class AverageSeeds(Maker):
         progress(0.1)
         raw = np.stack([networks.weights[g].mean(0, dtype=np.float64) for g in groups])
         layout = networks.architecture.layout
-        aligned = align_groups(balanced(networks), layout, groups, rounds=self.rounds)
+        aligned = align_groups(networks.weights, layout, groups, rounds=self.rounds)
         means = np.stack([own.mean(0, dtype=np.float64) for own in aligned])
         progress(0.5)
         statistics = {"samples": self.samples, "seed": seed}

