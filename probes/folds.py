@@ -101,6 +101,9 @@ class Folds:
     ) -> Folds:
         """Split the rows of a table.
 
+        Of the fixed splits "validation" is learnt from too: what has to be chosen is
+        chosen on held-out groups of the training side, so that "test" alone is judged on.
+
         Parameters
         ----------
         table : pyarrow.Table

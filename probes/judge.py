@@ -187,7 +187,8 @@ def judge(
     """Fit a probe in every fold, and keep what it says about the rows it has not seen.
 
     A tested row is used once: for the score. What a probe chooses, such as a penalty, it
-    chooses on the training rows, by ``folds.groups``.
+    chooses on the training rows, by `Folds.inside`. Rows that are learnt from are copied
+    once, unless they follow one another.
 
     Parameters
     ----------
@@ -222,7 +223,7 @@ def judge(
             fit = seeded(probe, seed)
             if prepare is not None:
                 prepare(fit, fold)
-            fit.fit(X[fold.train], y[fold.train], split.inside(fold))
+            fit.fit(_rows(X, fold.train), y[fold.train], split.inside(fold))
             told.append(_answers(fit, X, y, fold.test, fold.train, targets))
             fitted = fit if seed == 0 else fitted
         answers.append(tuple(told))
@@ -277,6 +278,14 @@ def seeded(probe: Probe, seed: int) -> Probe:
     return copy
 
 
+def _rows(X: Array, rows: Array) -> Array:
+    """Rows in order; a view where they follow one another, as zoos do."""
+    together = (
+        len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
+    )
+    return X[rows[0] : rows[-1] + 1] if together else X[rows]
+
+
 def _doubt(
     value: Callable[[Array], Array], sizes: list[int], seeds: int
 ) -> tuple[float, float, float]:
@@ -323,7 +332,7 @@ def _plain(targets: Targets, y: Array) -> Array:
 def _answers(
     probe: Probe, X: Array, y: Array, rows: Array, train: Array, targets: Targets
 ) -> Answers:
-    scores, cut = probe._decided(X[rows])
+    scores, cut = probe._decided(_rows(X, rows))
     predicted = _plain(targets, probe.targets_.decide(scores, cut))
     own = _wide(probe, targets, scores)
     encoded = targets.encode(y[train])
