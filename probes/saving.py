@@ -21,14 +21,20 @@ from catalog.foreign import Tensor
 from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
 from probes.bases import Bases
+from probes.boosting import Boosting
 from probes.centring import Centring
 from probes.expert import Expert
 from probes.layers import Dense, LowRank
 from probes.probe import Probe, fitted
+from probes.shaping import Shaping
+from probes.smooth import Smooth
 from probes.targets import Targets
 
 _FORMAT = 1
-_RECORDS = {c.__name__: c for c in (Bases, Centring, Dense, Expert, LowRank, Targets)}
+_RECORDS = {
+    c.__name__: c
+    for c in (Bases, Boosting, Centring, Dense, Expert, LowRank, Shaping, Smooth, Targets)
+}
 """Classes whose fields are kept one by one."""
 
 
@@ -56,8 +62,11 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
         "fitted": _encode(fitted(probe), "fitted", tensors),
         "about": dict(about or {}),
     }
-    with Path(path).open("wb") as file:
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
+    with temporary.open("wb") as file:
         write_file(file, tensors, {"probe": json.dumps(body, allow_nan=True)})
+    temporary.replace(path)
 
 
 def load(path: str | Path) -> Probe:
