@@ -12,6 +12,7 @@ from typing import Any
 
 from catalog import CatalogError, Layout
 from zoo.architecture import Architecture
+from zoo.draw import Draw
 from zoo.run import Run
 from zoo.task import Data, Task, task_named
 
@@ -87,6 +88,8 @@ class Recipe:
         Further axes; their values become part of the cell.
     init_from : str
         SQL condition on ``models``: every run starts from each checkpoint it picks.
+    draws : tuple of Draw
+        What each run draws for itself: no part of the cell.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Recipe:
     width: int | None = None
     vary: tuple[Axis, ...] = ()
     init_from: str = ""
+    draws: tuple[Draw, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,79}", self.name):
@@ -114,9 +118,13 @@ class Recipe:
                 f"underscores, a letter first. Got {self.name!r}."
             )
         names = [axis.name for axis in self.axes]
-        if len(set(names)) != len(names):
-            raise ValueError(f"Recipe {self.name!r} varies one field twice: {names}.")
-        if (self.epochs is None) == (self.steps is None):
+        drawn = [draw.name for draw in self.draws]
+        if len({*names, *drawn}) != len(names + drawn):
+            raise ValueError(
+                f"Recipe {self.name!r} varies one field twice: {names + drawn}."
+            )
+        lengths = (self.epochs is not None, self.steps is not None, "epochs" in drawn)
+        if sum(lengths) != 1:
             raise ValueError(f"Recipe {self.name!r} needs either epochs or steps.")
         if not self.seeds:
             raise ValueError(f"Recipe {self.name!r} has no seeds.")
@@ -124,12 +132,19 @@ class Recipe:
             raise ValueError(
                 f"Recipe {self.name!r} needs a width, or an axis called 'width'."
             )
+        if odd := sorted(set(drawn) - _RUN_FIELDS - {"epochs"}):
+            raise ValueError(
+                f"Draws of recipe {self.name!r} must be among "
+                f"{sorted(_RUN_FIELDS | {'epochs'})}. Got {odd}."
+            )
         unknown = set(self.settings) - _RUN_FIELDS
         if unknown:
             raise ValueError(
                 f"Settings of recipe {self.name!r} must be among {sorted(_RUN_FIELDS)}. "
                 f"Got {sorted(unknown)}."
             )
+        if both := sorted(self.settings.keys() & {*names, *drawn}):
+            raise ValueError(f"Recipe {self.name!r} both sets and varies {both}.")
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -150,9 +165,12 @@ class Recipe:
         return task_named(self.task)
 
     def layouts(self) -> list[Layout]:
-        """Layout of each width."""
+        """Layout of each width, with as many outputs as the runs have classes."""
         widths = next((a.values for a in self.axes if a.name == "width"), (self.width,))
-        return [self.network(width).layout for width in widths]
+        own = self.settings.get("classes")
+        heads = {draw.count for draw in self.draws if draw.name == "classes"}
+        outputs = next(iter(heads), len(own) if own else None)
+        return [self.network(width, outputs).layout for width in widths]
 
     @property
     def bytes(self) -> int:
@@ -213,6 +231,10 @@ class Recipe:
     ) -> Run:
         chosen = {axis.name: value for axis, value in point.items()}
         chosen = {**self.settings, "seed": seed, "width": self.width, **chosen}
+        chosen |= {
+            draw.name: draw.of(seed, start[0] if start else "") for draw in self.draws
+        }
+        epochs = chosen.pop("epochs", self.epochs)
         classes = chosen.get("classes")
         network = self.network(chosen["width"], len(classes) if classes else None)
         cell = " ".join(f"{axis.name}={value}" for axis, value in point.items())
@@ -231,7 +253,7 @@ class Recipe:
             **chosen,
         )
         per_epoch = self._steps_per_epoch(run, data)
-        steps = self.steps if self.epochs is None else round(self.epochs * per_epoch)
+        steps = self.steps if epochs is None else round(epochs * per_epoch)
         assert steps is not None
         marks = sorted({round(share * steps) for share in self.checkpoints})
         return replace(run, steps=steps, checkpoints=tuple(marks))
@@ -312,6 +334,9 @@ def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
     for name in ("load", "temperature"):
         values[name] = Axis(value[name]["name"], _tuple(value[name]["values"]))
     values["vary"] = tuple(Axis(a["name"], _tuple(a["values"])) for a in value["vary"])
+    values["draws"] = tuple(
+        Draw(**{k: _tuple(v) for k, v in draw.items()}) for draw in value["draws"]
+    )
     for name in ("settings", "options"):
         values[name] = {k: _tuple(v) for k, v in value[name].items()}
     return Recipe(**values)

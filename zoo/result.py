@@ -105,6 +105,9 @@ def _task(run: Run, data: Data) -> dict[str, object]:
         "transform": run.transform,
         **describe(data),
     }
+    if names := data.task.class_names:
+        seen = range(data.task.classes) if run.classes is None else run.classes
+        value["class_names"] = [names[label] for label in seen]
     plain: dict[str, object] = json.loads(json.dumps(value))
     return plain
 

@@ -27,6 +27,8 @@ from zoo.recipes.resnet50_svhn import resnet50_svhn as resnet50_svhn
 from zoo.recipes.resnet50_tiny_imagenet import (
     resnet50_tiny_imagenet as resnet50_tiny_imagenet,
 )
+from zoo.recipes.tree_mini import tree_mini as tree_mini
+from zoo.recipes.tree_mini_roots import tree_mini_roots as tree_mini_roots
 from zoo.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from zoo.recipes.vit_cifar100 import vit_cifar100 as vit_cifar100
 from zoo.recipes.vit_mini import vit_mini as vit_mini
