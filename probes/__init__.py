@@ -6,5 +6,6 @@ X is a plain array (n, d) of weights; a probe that needs structure takes ``layou
 from probes.probe import Probe as Probe
 from probes.saving import load as load
 from probes.saving import save as save
+from probes.sweep import sweep as sweep
 
-__all__ = ["Probe", "load", "save"]
+__all__ = ["Probe", "load", "save", "sweep"]

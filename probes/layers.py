@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -164,6 +164,21 @@ def chosen(
         if name not in known:
             raise NotFound(f"No tensor {name!r} in the layout. {closest(name, known)}")
     return tuple(known[name] for name in wanted)
+
+
+def alone(layer: Layer) -> Layer:
+    """The same layer where X holds nothing else; see `columns`."""
+    if isinstance(layer, Dense):
+        return replace(layer, start=0)
+    up = replace(layer.up, start=0)
+    return replace(layer, up=up, down=replace(layer.down, start=math.prod(up.shape)))
+
+
+def columns(X: Array, layer: Layer) -> Array:
+    """The values (n, c) of one layer: a view, or both factors side by side."""
+    if isinstance(layer, Dense):
+        return X[:, layer.columns]
+    return np.concatenate((X[:, layer.up.columns], X[:, layer.down.columns]), axis=1)
 
 
 def _partner(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[str, bool] | None:

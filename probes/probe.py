@@ -10,12 +10,17 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils._tags import ClassifierTags, RegressorTags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog import Layout
 from catalog.dtypes import Array
 from probes.layers import Layer, chosen
 from probes.targets import TASKS, Targets
+
+
+def _classifies(probe: Probe) -> bool:
+    return probe.task == "classification"
 
 
 class Probe(BaseEstimator):
@@ -79,7 +84,9 @@ class Probe(BaseEstimator):
         if groups is not None and len(groups) != len(X):
             raise ValueError(f"groups has {len(groups)} rows and X has {len(X)}.")
         self.targets_ = Targets.of(y, self.task)
-        if self.targets_.classes is not None:
+        if self.targets_.kind == "multilabel":
+            self.classes_ = np.array([0, 1])  # of every label
+        elif self.targets_.classes is not None:
             self.classes_ = self.targets_.classes
         self.layers_: tuple[Layer, ...] = chosen(self.layout, self.layer, X.shape[1])
         _, groups = np.unique(
@@ -90,7 +97,14 @@ class Probe(BaseEstimator):
 
     def predict(self, X: Array) -> Array:
         """Values, classes or labels of weights X (n, d)."""
-        return self.targets_.decide(*self._decided(X))
+        scores, cut = self._decided(X)
+        return self.targets_.decide(scores, cut)
+
+    @available_if(_classifies)  # type: ignore[untyped-decorator]  # sklearn's
+    def decision_function(self, X: Array) -> Array:
+        """Scores from which a label or the second class holds at 0: (n,) or (n, width)."""
+        scores, cut = self._decided(X)
+        return scores[:, 0] - cut if self.targets_.kind == "binary" else scores - cut
 
     def score(self, X: Array, y: Array) -> float:
         """See `Targets.score`: R2, or accuracy."""

@@ -19,12 +19,14 @@ from catalog.dtypes import Array
 from catalog.foreign import Tensor
 from catalog.registry import lookup
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from probes.centring import Centring
+from probes.expert import Expert
 from probes.layers import Dense, LowRank
 from probes.probe import Probe, fitted
 from probes.targets import Targets
 
 _FORMAT = 1
-_RECORDS = {c.__name__: c for c in (Dense, LowRank, Targets)}
+_RECORDS = {c.__name__: c for c in (Centring, Dense, Expert, LowRank, Targets)}
 """Classes whose fields are kept one by one."""
 
 
