@@ -25,7 +25,7 @@ from catalog.registry import public
 from catalog.verify import verify
 from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture
-from zoo.architectures import GPT, MLP, CNNSmall, ResNet18, ResNet50, ViT
+from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, ViT
 from zoo.measure_worker import chosen_metrics, measured_table
 from zoo.metric import Metric
 from zoo.networks import Networks
@@ -58,6 +58,8 @@ MEMBERS = [
     ),
     (MLP((6, 4)), (6,)),
     (MLP((16, 5, 4, 3, 2), "gelu"), (1, 4, 4)),
+    (LoRAMLP.scaled(5, IMAGE, 3, rank=2), IMAGE),
+    (LoRAMLP((16, 12, 9, 2), 4, activation="tanh"), (1, 4, 4)),
     (CNNSmall(16, (1, 28, 28)), (1, 28, 28)),
     (CNNSmall(6, (3, 32, 32), 100), (3, 32, 32)),
     (ResNet18.scaled(2, (2, 9, 13), 3), (2, 9, 13)),

@@ -170,6 +170,9 @@ class Recipe:
         own = self.settings.get("classes")
         heads = {draw.count for draw in self.draws if draw.name == "classes"}
         outputs = next(iter(heads), len(own) if own else None)
+        fields = {*self.settings, *(a.name for a in self.axes)}
+        fields |= {draw.name for draw in self.draws}
+        outputs = 2 if "one_vs_rest" in fields else outputs
         return [self.network(width, outputs).layout for width in widths]
 
     @property
@@ -236,7 +239,9 @@ class Recipe:
         }
         epochs = chosen.pop("epochs", self.epochs)
         classes = chosen.get("classes")
-        network = self.network(chosen["width"], len(classes) if classes else None)
+        outputs = len(classes) if classes else None
+        outputs = outputs if chosen.get("one_vs_rest") is None else 2
+        network = self.network(chosen["width"], outputs)
         cell = " ".join(f"{axis.name}={value}" for axis, value in point.items())
         run = Run(
             zoo=self.name,
@@ -262,6 +267,8 @@ class Recipe:
         available = data.samples("train")
         if run.classes is not None:
             available = int(sum((data.y["train"] == c).sum() for c in run.classes))
+        if run.one_vs_rest is not None:
+            available = 2 * int((data.y["train"] == run.one_vs_rest).sum())
         samples = available if run.train_samples is None else run.train_samples
         if samples > available or run.batch_size > samples:
             raise CatalogError(

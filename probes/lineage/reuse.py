@@ -22,6 +22,9 @@ from catalog.dtypes import Array
 SURE = 6.0
 """Standard errors above chance that a link needs: one false one in 10^9 pairs."""
 
+LIKELY = 4.0
+"""And those of a tensor that counts on its own, so that the rest may have been replaced."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -51,8 +54,9 @@ class Reuse:
     best : ndarray of shape (hosts,)
         Row of the part with the highest score, link or not.
     scores : ndarray of shape (hosts, parts)
-        Correlation of values on the best placement, times its coverage: 1 of exact copies,
-        0 of strangers.
+        Share of the part that is in the host, on the best placement: correlations of the
+        tensors, weighted by size; of all, or of those that are likely copies. 1 of exact
+        copies, about 0 of strangers.
     confidence : ndarray of shape (hosts,)
         1 - score of the second / score of the first.
     placements : tuple of Placement
@@ -107,17 +111,14 @@ def find_reuse(
             )
     found = tuple(placements(host_layout, part_layout, least))
     shape = (len(found), len(hosts), len(parts))
-    scores, errors = np.zeros(shape), np.full(shape[:1], np.inf)
+    scores, evidence = np.zeros(shape), np.zeros(shape)
     for k, place in enumerate(found):
         layout = _restricted(part_layout, place.part)
         on_hosts = _columns(hosts, host_layout, place.host)
         on_parts = _columns(parts, part_layout, place.part)
-        if permuted:
-            scores[k] = _matched(on_hosts, on_parts, layout)
-        else:
-            scores[k] = _correlations(on_hosts, on_parts, layout)
+        compare = _matched if permuted else _correlations
+        scores[k], evidence[k] = compare(on_hosts, on_parts, layout)
         scores[k] *= place.coverage
-        errors[k] = place.coverage / np.sqrt(layout.d)
     if not found or not len(parts) or not len(hosts):
         none = np.full(len(hosts), -1)
         nothing = np.zeros(shape[1:])
@@ -129,11 +130,9 @@ def find_reuse(
     top = best[rows, winner]
     second = np.sort(best, axis=1)[:, -2] if len(parts) > 1 else np.zeros(len(hosts))
     confidence = np.where(top > 0, 1 - np.maximum(second, 0) / np.maximum(top, 1e-12), 0.0)
-    needed = np.maximum(least, SURE * errors[chosen[rows, winner]])
-    linked = (top >= needed) & (confidence >= apart)
-    return Reuse(
-        np.where(linked, winner, -1), winner, best, confidence, found, chosen
-    )
+    sure = evidence[chosen[rows, winner], rows, winner] >= SURE
+    linked = sure & (top >= least) & (confidence >= apart)
+    return Reuse(np.where(linked, winner, -1), winner, best, confidence, found, chosen)
 
 
 def placements(host: Layout, part: Layout, least: float = 0.2) -> Iterator[Placement]:
@@ -166,13 +165,26 @@ def _columns(X: Array, layout: Layout, names: tuple[str, ...]) -> Array:
     return np.concatenate([X[:, layout.slices[name]] for name in names], axis=1)
 
 
-def _correlations(hosts: Array, parts: Array, layout: Layout) -> Array:
-    """Correlations (n, m) of each tensor, averaged with its size as weight."""
-    total = np.zeros((len(hosts), len(parts)))
+def _correlations(hosts: Array, parts: Array, layout: Layout) -> tuple[Array, Array]:
+    """Correlations (n, m), averaged over tensors with their sizes as weights.
+
+    Also by how many standard errors they are above 0. Of all tensors, or of those that
+    are likely copies, whichever gives more: where a part of a copy was replaced, the rest
+    must not drown in the noise of the new values.
+    """
+    shape = (len(hosts), len(parts))
+    whole, likely, size_likely = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for columns in layout.slices.values():
         size = columns.stop - columns.start
-        total += size * (_unit(hosts[:, columns]) @ _unit(parts[:, columns]).T)
-    return total / layout.d
+        found = _unit(hosts[:, columns]) @ _unit(parts[:, columns]).T
+        counts = found * np.sqrt(size) >= LIKELY
+        whole += size * found
+        likely += np.where(counts, size * found, 0)
+        size_likely += np.where(counts, size, 0)
+    evidence = np.maximum(
+        whole / np.sqrt(layout.d), likely / np.sqrt(np.maximum(size_likely, 1))
+    )
+    return np.maximum(whole, likely) / layout.d, evidence
 
 
 def _unit(X: Array) -> Array:
@@ -186,11 +198,15 @@ def _unit(X: Array) -> Array:
     return np.divide(off, length, out=np.zeros_like(off), where=length > rounding)
 
 
-def _matched(hosts: Array, parts: Array, layout: Layout) -> Array:
-    """`_correlations` after matching the units of each host to those of each part."""
-    found = np.empty((len(hosts), len(parts)))
+def _matched(hosts: Array, parts: Array, layout: Layout) -> tuple[Array, Array]:
+    """`_correlations` after matching the units of each host to those of each part.
+
+    Matched strangers are alike as well: only the confidence tells copies from them.
+    """
+    found, evidence = np.empty((2, len(hosts), len(parts)))
     for j, reference in enumerate(parts):
         orders = match(hosts, reference, layout).permutations
         moved = permute(np.asarray(hosts, np.float32), orders, layout)
-        found[:, j] = _correlations(moved, parts[j : j + 1], layout)[:, 0]
-    return found
+        both = _correlations(moved, parts[j : j + 1], layout)
+        found[:, j], evidence[:, j] = both[0][:, 0], both[1][:, 0]
+    return found, evidence

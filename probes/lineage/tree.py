@@ -81,14 +81,17 @@ def recover_parents(
     if direction not in DIRECTIONS:
         raise ValueError(f"The direction must be one of {DIRECTIONS}. Got {direction!r}.")
     n = len(X)
-    tree = clustered(X, apart) if trees is None else np.unique(trees, return_inverse=True)[1]
+    tree = (
+        clustered(X, apart) if trees is None else np.unique(trees, return_inverse=True)[1]
+    )
     parent, distance, confidence = np.full(n, -1), np.full(n, np.nan), np.full(n, np.nan)
     norms = np.sqrt(squared_norms(X))
     peaks = None if direction == "centre" else kurtosis(X, layout)
     for number in range(tree.max() + 1):
         rows = np.flatnonzero(tree == number)
         away = np.sqrt(squared_distances(X[rows]))
-        known = [] if roots is None else np.flatnonzero(np.asarray(roots)[rows])
+        given = np.zeros(n, bool) if roots is None else np.asarray(roots, bool)
+        known = np.flatnonzero(given[rows])
         if len(known) > 1:
             raise ValueError(
                 f"Tree {number} has {len(known)} roots, rows {rows[known][:5].tolist()}. "
