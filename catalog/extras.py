@@ -8,6 +8,7 @@ EXTRAS = {
     "torch": "train",
     "sklearn": "train",
     "datasets": "train",
+    "lightgbm": "boosting",
     "PIL": "train",
     "matplotlib": "report",
     "jinja2": "report",

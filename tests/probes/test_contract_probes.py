@@ -30,7 +30,7 @@ EXPECTED: dict[str, dict[str, str]] = {}
 ONE_LAYER: tuple[str, ...] = ()
 """Probes that read one layer, and say so when they are given several."""
 
-CHOOSES = ("kernel", "linear", "tucker")
+CHOOSES = ("kernel", "linear", "statistics", "tucker")
 """Probes that choose something on held-out groups."""
 
 LAYOUT = Layout(
