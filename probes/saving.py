@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 import probes.estimators
+import probes.text
 from catalog import CatalogError, Layout, __version__
 from catalog.dtypes import Array
 from catalog.foreign import Tensor
-from catalog.registry import lookup
+from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from probes.bases import Bases
 from probes.boosting import Boosting
 from probes.centring import Centring
 from probes.expert import Expert
@@ -31,7 +33,7 @@ from probes.targets import Targets
 _FORMAT = 1
 _RECORDS = {
     c.__name__: c
-    for c in (Boosting, Centring, Dense, Expert, LowRank, Shaping, Smooth, Targets)
+    for c in (Bases, Boosting, Centring, Dense, Expert, LowRank, Shaping, Smooth, Targets)
 }
 """Classes whose fields are kept one by one."""
 
@@ -80,7 +82,8 @@ def load(path: str | Path) -> Probe:
     path = Path(path)
     body = _read(path)
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    kind = lookup(probes.estimators, Probe, body["probe"])
+    at_text = body["probe"] in public(probes.text, Probe)
+    kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
     probe: Probe = kind(**_decode(body["params"], tensors, path))
     for name, value in _decode(body["fitted"], tensors, path).items():
         setattr(probe, name, value)

@@ -6,8 +6,9 @@ import numpy as np
 
 from catalog.dtypes import Array
 
-_SOFTNESS, _FLOOR = 0.1, -20.0
-"""Of prices: temperature in deviations of the votes, and the least exponent."""
+_SOFTNESS, _FLOOR = 0.05, -20.0
+"""Of prices: temperature, in the mean distance of votes from the highest for their unit,
+and the least exponent."""
 _ROUNDS, _LARGE = 8, 64
 """Rounds of scaling; from this size on twice as many pay."""
 
@@ -64,19 +65,18 @@ def _prices(votes: Array) -> Array:
     """
     n, size = votes.shape[:2]
     top = votes.max(1, keepdims=True)
-    flat = votes.reshape(n, -1)
-    spread = np.einsum("nk,nk->n", flat, flat) / size**2 - flat.mean(1) ** 2
-    scale = _SOFTNESS * np.sqrt(np.maximum(spread, 0))[:, None, None]
-    scale[~(scale > 0)] = 1
     weights = votes - top
-    weights *= 1 / scale
+    scale = -_SOFTNESS * weights.mean((1, 2), keepdims=True)
+    flat = ~(scale > 0)
+    scale[flat] = 1
+    weights /= scale
     np.exp(np.maximum(weights, _FLOOR, out=weights), out=weights)
     mass = np.ones((n, size, 1), votes.dtype)
     for _ in range(_ROUNDS if size < _LARGE else 2 * _ROUNDS):
         places = 1 / (weights @ mass)
         mass = 1 / (weights.transpose(0, 2, 1) @ places)
     prices: Array = top - scale * np.log(mass.transpose(0, 2, 1))
-    return np.where(np.isfinite(prices), prices, top)
+    return np.where(np.isfinite(prices) & ~flat, prices, top)
 
 
 def collected(votes: Array, permutation: Array) -> Array:
