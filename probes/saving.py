@@ -25,6 +25,7 @@ from probes.boosting import Boosting
 from probes.centring import Centring
 from probes.expert import Expert
 from probes.layers import Dense, LowRank
+from probes.lineage.router import Routes
 from probes.probe import Probe, fitted
 from probes.shaping import Shaping
 from probes.smooth import Smooth
@@ -33,8 +34,10 @@ from probes.targets import Targets
 _FORMAT = 1
 _RECORDS = {
     c.__name__: c
-    for c in (Bases, Boosting, Centring, Dense, Expert, LowRank, Shaping, Smooth, Targets)
-}
+    for c in (
+        Bases, Boosting, Centring, Dense, Expert, LowRank, Routes, Shaping, Smooth, Targets
+    )
+}  # fmt: skip
 """Classes whose fields are kept one by one."""
 
 
@@ -82,12 +85,7 @@ def load(path: str | Path) -> Probe:
     path = Path(path)
     body = _read(path)
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    at_text = body["probe"] in public(probes.text, Probe)
-    kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
-    probe: Probe = kind(**_decode(body["params"], tensors, path))
-    for name, value in _decode(body["fitted"], tensors, path).items():
-        setattr(probe, name, value)
-    return probe
+    return _rebuilt(body, tensors, path)
 
 
 def about(path: str | Path) -> dict[str, Any]:
@@ -121,6 +119,12 @@ def _encode(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": at}
     if isinstance(value, Layout):
         return {"layout": value.to_json()}
+    if isinstance(value, Probe):
+        return {
+            "probe": type(value).name,
+            "params": _encode(value.get_params(deep=False), f"{at}.params", tensors),
+            "fitted": _encode(fitted(value), f"{at}.fitted", tensors),
+        }
     if type(value).__name__ in _RECORDS:
         own = {k: _encode(v, f"{at}.{k}", tensors) for k, v in vars(value).items()}
         return {"record": type(value).__name__, "fields": own}
@@ -135,6 +139,16 @@ def _encode(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
+def _rebuilt(body: Mapping[str, Any], tensors: Mapping[str, Array], path: Path) -> Probe:
+    """A probe from its name, its parameters and what fitting left."""
+    at_text = body["probe"] in public(probes.text, Probe)
+    kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
+    probe: Probe = kind(**_decode(body["params"], tensors, path))
+    for name, value in _decode(body["fitted"], tensors, path).items():
+        setattr(probe, name, value)
+    return probe
+
+
 def _decode(value: Any, tensors: Mapping[str, Array], path: Path) -> Any:
     if isinstance(value, list):
         return [_decode(v, tensors, path) for v in value]
@@ -144,6 +158,8 @@ def _decode(value: Any, tensors: Mapping[str, Array], path: Path) -> Any:
         return tensors[value["tensor"]].copy()
     if "strings" in value:
         return np.array(value["strings"]).reshape(value["shape"])
+    if "probe" in value:
+        return _rebuilt(value, tensors, path)
     if "layout" in value:
         return Layout.from_json(value["layout"])
     if "tuple" in value:

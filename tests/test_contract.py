@@ -25,7 +25,7 @@ from catalog.registry import public
 from catalog.verify import verify
 from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture
-from zoo.architectures import GPT, MLP, CNNSmall, ResNet18, ResNet50, ViT
+from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, ViT
 from zoo.measure_worker import chosen_metrics, measured_table
 from zoo.metric import Metric
 from zoo.networks import Networks
@@ -58,6 +58,8 @@ MEMBERS = [
     ),
     (MLP((6, 4)), (6,)),
     (MLP((16, 5, 4, 3, 2), "gelu"), (1, 4, 4)),
+    (LoRAMLP.scaled(5, IMAGE, 3, rank=2), IMAGE),
+    (LoRAMLP((16, 12, 9, 2), 4, activation="tanh"), (1, 4, 4)),
     (CNNSmall(16, (1, 28, 28)), (1, 28, 28)),
     (CNNSmall(6, (3, 32, 32), 100), (3, 32, 32)),
     (ResNet18.scaled(2, (2, 9, 13), 3), (2, 9, 13)),
@@ -470,16 +472,22 @@ def test_a_recipe_is_documented_where_its_name_says(name):
     assert not re.search(r"\b[A-Z]{4,}COST|\bCOST\b", recipe.cost)
 
 
+def parents(recipe):
+    """One checkpoint to start from, for recipes that need some."""
+    return [("0123abcd", 10)] if recipe.init_from else []
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_expands_into_distinct_stable_runs(name, loaded):
     recipe, data = RECIPES[name], loaded(RECIPES[name])
-    runs = recipe.runs(data)
+    runs = recipe.runs(data, parents(recipe))
     ids = [run.run_id(data.fingerprint) for run in runs]
     assert len(set(ids)) == len(runs) == recipe.networks
     assert {run.zoo for run in runs} == {name}
     assert all(run.checkpoints[-1] == run.steps > 0 for run in runs)
     few = slice(None, None, 1 + len(runs) // 200)
-    for run, again, run_id in zip(runs[few], recipe.runs(data)[few], ids[few], strict=True):
+    later = recipe.runs(data, parents(recipe))
+    for run, again, run_id in zip(runs[few], later[few], ids[few], strict=True):
         back = Run.from_config(json.loads(json.dumps(run.config())))
         assert run_id == again.run_id(data.fingerprint) == back.run_id(data.fingerprint)
 
@@ -487,7 +495,7 @@ def test_a_recipe_expands_into_distinct_stable_runs(name, loaded):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_states_the_bytes_of_its_weights(name, loaded):
     recipe = RECIPES[name]
-    runs = recipe.runs(loaded(recipe))
+    runs = recipe.runs(loaded(recipe), parents(recipe))
     sizes = {layout.d for layout in recipe.layouts()}
     assert {build_architecture(dict(r.architecture)).layout.d for r in runs[:200]} <= sizes
     every = sum(
@@ -500,7 +508,8 @@ def test_a_recipe_states_the_bytes_of_its_weights(name, loaded):
 def short(name):
     """Three steps of the cheapest corner: full sizes go up to 375 M weights.
 
-    On all samples there are: the data of these tests is smaller than some subsets.
+    On all samples there are: the data of these tests is smaller than some subsets. What
+    starts from other networks starts anew.
     """
     recipe = RECIPES[name]
     settings = {k: v for k, v in recipe.settings.items() if k != "train_samples"}
@@ -509,8 +518,9 @@ def short(name):
         "temperature": replace(recipe.temperature, values=recipe.temperature.values[:2]),
     }
     return replace(
-        recipe, epochs=None, steps=3, checkpoints=(0, 1), settings=settings, **corner
-    )
+        recipe, epochs=None, steps=3, checkpoints=(0, 1), settings=settings, init_from="",
+        draws=tuple(draw for draw in recipe.draws if draw.name != "epochs"), **corner,
+    )  # fmt: skip
 
 
 def by_size(name):

@@ -127,6 +127,14 @@ class Architecture(ABC):
         return np.zeros(self.layout.d, np.float32)
 
     @property
+    def inherits(self) -> Mapping[str, str]:
+        """Which tensors of a parent a run starts from: its name of each of ours.
+
+        Tensors that are left out are drawn anew. Default: all, under our names.
+        """
+        return {param.name: param.name for param in self.layout}
+
+    @property
     @abstractmethod
     def activations(self) -> int:
         """Floats that one sample keeps alive in training: for the memory estimate."""

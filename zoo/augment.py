@@ -40,6 +40,7 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "none": Augmentation(0),
+    "flip": Augmentation(0, flip=True),
     "crop": Augmentation(4),
     "crop_flip": Augmentation(4, flip=True),
     "crop_rotate": Augmentation(4, degrees=20),

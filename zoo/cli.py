@@ -49,6 +49,11 @@ def recipes(name: str | None, as_json: bool) -> None:
             row["load"] = f"{recipe.load.name}: {list(recipe.load.values)}"
             values = list(recipe.temperature.values)
             row["temperature"] = f"{recipe.temperature.name}: {values}"
+            for draw in recipe.draws:
+                many = "" if draw.count is None else f"{draw.count} of "
+                row[f"drawn {draw.name}"] = f"{many}{list(draw.values)}"
+            if recipe.init_from:
+                row["for each of"] = recipe.init_from
             row["paper"] = recipe.paper
         rows.append(row)
     if as_json:

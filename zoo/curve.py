@@ -217,7 +217,14 @@ def _shares(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def check_same_task(one: Run, other: Run) -> None:
     """Raise `ValueError` unless two runs can be the ends of one curve."""
-    for name in ("task", "classes", "label_map", "transform", "weight_decay"):
+    for name in (
+        "task",
+        "classes",
+        "one_vs_rest",
+        "label_map",
+        "transform",
+        "weight_decay",
+    ):
         mine, others = getattr(one, name), getattr(other, name)
         if mine != others:
             raise ValueError(

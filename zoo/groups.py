@@ -34,7 +34,7 @@ def groups(
     seen: dict[object, int] = {}
     counts = np.empty(len(networks), np.int64)
     for i, run in enumerate(networks.runs):
-        key = run.classes, run.train_samples
+        key = run.classes, run.one_vs_rest, run.train_samples
         if key not in seen:
             seen[key] = len(view(run, networks.data, split).index)
         counts[i] = min(samples, seen[key])

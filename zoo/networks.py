@@ -152,6 +152,8 @@ class Networks:
 def sample_key(run: Run, split: str = "train") -> str:
     """Equal for runs that see the same samples of a split with the same labels."""
     key: list[object] = [run.classes, run.label_map]
+    if run.one_vs_rest is not None:
+        key.append(f"{run.one_vs_rest} or not")
     if split == "train" and run.train_samples is not None:
         key += [run.train_samples, run.seed_for("subset")]
     if split == "train" and run.label_noise:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from catalog import LayoutMismatch
+import numpy as np
+
+from catalog import LayoutMismatch, Population
 from catalog import open as open_catalog
 from catalog.dtypes import Array
 from zoo.stack import Stack
@@ -20,7 +22,7 @@ class Parent:
     Attributes
     ----------
     weights : ndarray of shape (d,)
-        Where its children start.
+        Where its children start, in the layout of theirs; NaN of what they do not inherit.
     splits : mapping of str to str
         Its fixed splits, which its children inherit: a child that lands in another
         split than its parent would leak it.
@@ -39,7 +41,7 @@ def read_parents(catalog: str, stack: Stack) -> Parents:
     Raises
     ------
     LayoutMismatch
-        If their tensors are not those of the stack's architecture.
+        If they lack tensors that the stack's architecture inherits.
     """
     keys = sorted({run.init_from for run in stack.runs if run.init_from})
     if not keys:
@@ -47,16 +49,31 @@ def read_parents(catalog: str, stack: Stack) -> Parents:
     quoted = [(run.replace("'", "''"), step) for run, step in keys]
     listed = ", ".join(f"('{run}', {step})" for run, step in quoted)
     population = open_catalog(catalog).load(f"(run_id, step) IN ({listed})")
-    wanted = [(p.name, p.shape) for p in stack.architecture.layout]
-    if [(p.name, p.shape) for p in population.layout] != wanted:
-        raise LayoutMismatch(
-            f"Runs of {stack.runs[0].zoo!r} start from networks with other tensors than "
-            f"{stack.architecture.name} of the recipe: first of theirs "
-            f"{population.layout.params[0].name!r} {population.layout.params[0].shape}, "
-            f"of the recipe {wanted[0][0]!r} {wanted[0][1]}. Narrow init_from."
-        )
+    starts = _inherited(population, stack)
     rows = population.table.select(["run_id", "step", *SPLITS]).to_pylist()
     return {
         (row["run_id"], row["step"]): Parent(weights, {name: row[name] for name in SPLITS})
-        for row, weights in zip(rows, population.weights, strict=True)
+        for row, weights in zip(rows, starts, strict=True)
     }
+
+
+def _inherited(population: Population, stack: Stack) -> Array:
+    """Weights (n, d) in the layout of the children."""
+    architecture, theirs = stack.architecture, population.layout
+    wanted, shapes = architecture.inherits, {p.name: p.shape for p in theirs}
+    ours = architecture.layout
+    missing = [o for o, t in wanted.items() if shapes.get(t) != ours[o].shape]
+    whole = len(wanted) == len(ours)
+    if missing or (whole and len(theirs) != len(ours)):
+        name = missing[0] if missing else next(p.name for p in theirs if p.name not in ours)
+        expected = f"{wanted[name]!r} {ours[name].shape}" if missing else "no such tensor"
+        raise LayoutMismatch(
+            f"Runs of {stack.runs[0].zoo!r} start from networks with other tensors than "
+            f"{architecture.name} of the recipe: expected {expected}, they have "
+            f"{wanted.get(name, name)!r} {shapes.get(wanted.get(name, name))}. Narrow "
+            "init_from."
+        )
+    starts = np.full((len(population), ours.d), np.nan, np.float32)
+    for own, their in wanted.items():
+        starts[:, ours.slices[own]] = population.weights[:, theirs.slices[their]]
+    return starts

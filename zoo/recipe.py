@@ -12,6 +12,7 @@ from typing import Any
 
 from catalog import CatalogError, Layout
 from zoo.architecture import Architecture
+from zoo.draw import Draw
 from zoo.run import Run
 from zoo.task import Data, Task, task_named
 
@@ -87,6 +88,8 @@ class Recipe:
         Further axes; their values become part of the cell.
     init_from : str
         SQL condition on ``models``: every run starts from each checkpoint it picks.
+    draws : tuple of Draw
+        What each run draws for itself: no part of the cell.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Recipe:
     width: int | None = None
     vary: tuple[Axis, ...] = ()
     init_from: str = ""
+    draws: tuple[Draw, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,79}", self.name):
@@ -114,9 +118,13 @@ class Recipe:
                 f"underscores, a letter first. Got {self.name!r}."
             )
         names = [axis.name for axis in self.axes]
-        if len(set(names)) != len(names):
-            raise ValueError(f"Recipe {self.name!r} varies one field twice: {names}.")
-        if (self.epochs is None) == (self.steps is None):
+        drawn = [draw.name for draw in self.draws]
+        if len({*names, *drawn}) != len(names + drawn):
+            raise ValueError(
+                f"Recipe {self.name!r} varies one field twice: {names + drawn}."
+            )
+        lengths = (self.epochs is not None, self.steps is not None, "epochs" in drawn)
+        if sum(lengths) != 1:
             raise ValueError(f"Recipe {self.name!r} needs either epochs or steps.")
         if not self.seeds:
             raise ValueError(f"Recipe {self.name!r} has no seeds.")
@@ -124,12 +132,19 @@ class Recipe:
             raise ValueError(
                 f"Recipe {self.name!r} needs a width, or an axis called 'width'."
             )
+        if odd := sorted(set(drawn) - _RUN_FIELDS - {"epochs"}):
+            raise ValueError(
+                f"Draws of recipe {self.name!r} must be among "
+                f"{sorted(_RUN_FIELDS | {'epochs'})}. Got {odd}."
+            )
         unknown = set(self.settings) - _RUN_FIELDS
         if unknown:
             raise ValueError(
                 f"Settings of recipe {self.name!r} must be among {sorted(_RUN_FIELDS)}. "
                 f"Got {sorted(unknown)}."
             )
+        if both := sorted(self.settings.keys() & {*names, *drawn}):
+            raise ValueError(f"Recipe {self.name!r} both sets and varies {both}.")
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -150,9 +165,15 @@ class Recipe:
         return task_named(self.task)
 
     def layouts(self) -> list[Layout]:
-        """Layout of each width."""
+        """Layout of each width, with as many outputs as the runs have classes."""
         widths = next((a.values for a in self.axes if a.name == "width"), (self.width,))
-        return [self.network(width).layout for width in widths]
+        own = self.settings.get("classes")
+        heads = {draw.count for draw in self.draws if draw.name == "classes"}
+        outputs = next(iter(heads), len(own) if own else None)
+        fields = {*self.settings, *(a.name for a in self.axes)}
+        fields |= {draw.name for draw in self.draws}
+        outputs = 2 if "one_vs_rest" in fields else outputs
+        return [self.network(width, outputs).layout for width in widths]
 
     @property
     def bytes(self) -> int:
@@ -213,8 +234,14 @@ class Recipe:
     ) -> Run:
         chosen = {axis.name: value for axis, value in point.items()}
         chosen = {**self.settings, "seed": seed, "width": self.width, **chosen}
+        chosen |= {
+            draw.name: draw.of(seed, start[0] if start else "") for draw in self.draws
+        }
+        epochs = chosen.pop("epochs", self.epochs)
         classes = chosen.get("classes")
-        network = self.network(chosen["width"], len(classes) if classes else None)
+        outputs = len(classes) if classes else None
+        outputs = outputs if chosen.get("one_vs_rest") is None else 2
+        network = self.network(chosen["width"], outputs)
         cell = " ".join(f"{axis.name}={value}" for axis, value in point.items())
         run = Run(
             zoo=self.name,
@@ -231,7 +258,7 @@ class Recipe:
             **chosen,
         )
         per_epoch = self._steps_per_epoch(run, data)
-        steps = self.steps if self.epochs is None else round(self.epochs * per_epoch)
+        steps = self.steps if epochs is None else round(epochs * per_epoch)
         assert steps is not None
         marks = sorted({round(share * steps) for share in self.checkpoints})
         return replace(run, steps=steps, checkpoints=tuple(marks))
@@ -240,6 +267,8 @@ class Recipe:
         available = data.samples("train")
         if run.classes is not None:
             available = int(sum((data.y["train"] == c).sum() for c in run.classes))
+        if run.one_vs_rest is not None:
+            available = 2 * int((data.y["train"] == run.one_vs_rest).sum())
         samples = available if run.train_samples is None else run.train_samples
         if samples > available or run.batch_size > samples:
             raise CatalogError(
@@ -312,6 +341,9 @@ def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
     for name in ("load", "temperature"):
         values[name] = Axis(value[name]["name"], _tuple(value[name]["values"]))
     values["vary"] = tuple(Axis(a["name"], _tuple(a["values"])) for a in value["vary"])
+    values["draws"] = tuple(
+        Draw(**{k: _tuple(v) for k, v in draw.items()}) for draw in value["draws"]
+    )
     for name in ("settings", "options"):
         values[name] = {k: _tuple(v) for k, v in value[name].items()}
     return Recipe(**values)

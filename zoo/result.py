@@ -11,6 +11,7 @@ import pyarrow as pa
 from catalog import Population, __version__
 from catalog.names import canonical_json
 from catalog.schema import PARENTS
+from catalog.splits import split as fixed_split
 from zoo.parents import SPLITS as FIXED
 from zoo.parents import Parents
 from zoo.run import Run
@@ -53,7 +54,7 @@ def tables(
                 "engine": engine,
                 "created": now,
                 **{name: getattr(run, name) for name in _COPIED},
-                **_later(run),
+                **_later(run, data),
             }
         )
     checkpoints = pa.concat_tables(
@@ -91,9 +92,17 @@ _COPIED = (
 )
 
 
-def _later(run: Run) -> dict[str, object]:
-    """Columns that only some tasks have."""
+def _later(run: Run, data: Data) -> dict[str, object]:
+    """Columns that only some tasks have.
+
+    Classes of networks that know one have fixed splits of their own: what is held out are
+    the classes of the test split, so that two people's zero-shot scores compare.
+    """
     found: dict[str, object] = {} if run.beta is None else {"beta": run.beta}
+    if run.one_vs_rest is not None:
+        names = data.task.class_names
+        name = names[run.one_vs_rest] if names else str(run.one_vs_rest)
+        found |= {"class_name": name, "split_by_class": fixed_split(name)}
     return found if run.augment == "none" else {**found, "augment": run.augment}
 
 
@@ -105,6 +114,11 @@ def _task(run: Run, data: Data) -> dict[str, object]:
         "transform": run.transform,
         **describe(data),
     }
+    if run.one_vs_rest is not None:
+        value["one_vs_rest"] = run.one_vs_rest
+    elif names := data.task.class_names:
+        seen = range(data.task.classes) if run.classes is None else run.classes
+        value["class_names"] = [names[label] for label in seen]
     plain: dict[str, object] = json.loads(json.dumps(value))
     return plain
 

@@ -18,7 +18,7 @@ SEMANTICS = 1
 
 _REALS = ("lr", "momentum", "weight_decay", "label_noise", "init_scale")
 
-_LATER = {"augment": "none", "beta": None}
+_LATER = {"augment": "none", "beta": None, "one_vs_rest": None}
 """Fields that came after 0.1.0: at these values they are left out of the identity, so
 that runs keep theirs."""
 
@@ -70,6 +70,9 @@ class Run:
         What happens to training images anew at every step, see `zoo.augment`.
     beta : float or None
         Coefficient of the convection equation; None for other tasks.
+    one_vs_rest : int or None
+        A class that the run tells from all others: its images have label 1, as many of the
+        others, the same for every run of the class, have label 0.
     """
 
     zoo: str
@@ -104,6 +107,7 @@ class Run:
     cell: str = ""
     augment: str = "none"
     beta: float | None = None
+    one_vs_rest: int | None = None
 
     def __post_init__(self) -> None:
         for name in _REALS:  # 1 and 1.0 are one configuration
@@ -142,6 +146,11 @@ class Run:
             )
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ValueError(f"A class stands twice in classes: {self.classes}.")
+        if self.one_vs_rest is not None and (self.classes or self.label_map):
+            raise ValueError(
+                f"one_vs_rest = {self.one_vs_rest} makes the labels 0 and 1 itself; leave "
+                "out classes and label_map."
+            )
 
     def seed_for(self, purpose: str) -> int:
         """Seed of ``"init"``, ``"order"``, ``"subset"`` or ``"noise"``."""

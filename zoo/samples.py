@@ -51,6 +51,9 @@ def view(run: Run, data: Data, split: str) -> View:
     labels = data.y[split]
     index = np.arange(len(labels))
     classes = data.task.classes
+    if run.one_vs_rest is not None:
+        index, labels = _one_vs_rest(run.one_vs_rest, data, split)
+        classes = 2
     if run.classes is not None:
         if not set(run.classes) <= set(range(classes)):
             raise CatalogError(
@@ -79,9 +82,23 @@ def view(run: Run, data: Data, split: str) -> View:
     return View(index, labels.astype(np.int64))
 
 
+def _one_vs_rest(one: int, data: Data, split: str) -> tuple[Array, Array]:
+    """Positions of a class and of as many others, in order, with labels 1 and 0."""
+    labels = data.y[split]
+    if not 0 <= one < data.task.classes:
+        raise CatalogError(
+            f"one_vs_rest must be a label of {data.task.title} below {data.task.classes}. "
+            f"Got {one}."
+        )
+    own, rest = np.flatnonzero(labels == one), np.flatnonzero(labels != one)
+    drawn = stream(0, f"rest of {one} {split}").permutation(rest)[: len(own)]
+    index = np.sort(np.concatenate([own, drawn]))
+    return index, (labels[index] == one).astype(np.int64)
+
+
 def _check_labels_are_classes(run: Run, data: Data) -> None:
     plain: dict[str, object] = {"classes": None, "label_map": None, "label_noise": 0.0}
-    plain |= {"transform": "identity", "augment": "none"}
+    plain |= {"transform": "identity", "augment": "none", "one_vs_rest": None}
     given = [name for name, value in plain.items() if getattr(run, name) != value]
     if given and data.task.objective != "classification":
         raise CatalogError(

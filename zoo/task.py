@@ -94,6 +94,8 @@ class Task:
         Name in `zoo.objectives`.
     loader : callable, optional
         Makes `Data` of what is no set of labelled images, from the task and ``--data``.
+    class_names : tuple of str, optional
+        What each label shows, in words; kept with every run of the task.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Task:
     hub: Hub | None = None
     objective: str = "classification"
     loader: Callable[[Task, Path | None], Data] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,11 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
     """
     architecture = stack.architecture
     weights = np.empty((len(stack), architecture.layout.d), np.float32)
+    kept = np.zeros(architecture.layout.d, bool)
+    for name in architecture.inherits:
+        kept[architecture.layout.slices[name]] = True
     for i, run in enumerate(stack.runs):
-        if run.init_from is None:
+        if run.init_from is None or not kept.all():
             # Cells that shared an initialisation would leak it across splits by cell.
             shared = run.init_seed is not None or not run.cell
             own = "init" if shared else f"init of {run.cell}"
@@ -176,6 +179,7 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
             centre = architecture.init_centre()
             drawn = architecture.init(draw) - centre
             weights[i] = centre + drawn * np.float32(run.init_scale)
+        if run.init_from is None:
             continue
         parent = start[run.init_from]
         if parent.shape != weights[i].shape:
@@ -183,7 +187,7 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
                 f"Run {run.cell!r} starts from {run.init_from[0]} with {len(parent)} "
                 f"weights, but {architecture.name} of the recipe has {weights.shape[1]}."
             )
-        weights[i] = parent * np.float32(run.init_scale)
+        weights[i, kept] = parent[kept] * np.float32(run.init_scale)
     return weights
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
+from zoo.draw import Draw
 from zoo.recipe import (
     Axis,
     Recipe,
@@ -111,6 +112,40 @@ def test_every_parent_is_a_start(digits):
         child.runs(digits)
 
 
+DRAWS = (
+    Draw("classes", tuple(range(10)), count=5),
+    Draw("schedule", ("constant", "linear", "cosine")),
+    Draw("epochs", (1, 2)),
+)
+
+
+def test_every_run_draws_for_itself_and_the_same_again(digits):
+    recipe = replace(GRID, epochs=None, draws=DRAWS, seeds=range(50))
+    runs = recipe.runs(digits, [("a", 1), ("b", 1)])
+    halves = {run.classes for run in runs}
+    assert all(sorted(set(half)) == list(half) and len(half) == 5 for half in halves)
+    assert len(halves) > 80
+    assert {run.schedule for run in runs} == {"constant", "linear", "cosine"}
+    assert Counter(c for run in runs for c in run.classes).keys() == set(range(10))
+    for run in runs:
+        size = sum((digits.y["train"] == k).sum() for k in run.classes)
+        assert run.steps in (size // 50, 2 * (size // 50))
+    assert runs == recipe.runs(digits, [("a", 1), ("b", 1)])
+    assert recipe.layouts()[0].d == 64 * 2 + 2 + 2 * 2 + 2 + 5 * 2 + 5
+
+
+def test_a_draw_changes_no_other(digits):
+    fewer = replace(GRID, draws=DRAWS[:1]).runs(digits)
+    more = replace(GRID, draws=(DRAWS[1], DRAWS[0])).runs(digits)
+    assert [run.classes for run in fewer] == [run.classes for run in more]
+
+
+def test_draws_are_even():
+    draw = Draw("classes", tuple(range(8)), count=4)
+    counts = Counter(c for seed in range(2_000) for c in draw.of(seed))
+    assert all(abs(count - 1_000) < 100 for count in counts.values())
+
+
 @pytest.mark.parametrize("steps", [None, 10])
 @pytest.mark.parametrize(
     "settings",
@@ -140,6 +175,10 @@ def test_a_batch_that_the_data_cannot_fill_is_refused(digits, settings, steps):
         ({"load": Axis("momentum", (0.1,))}, "needs a width, or an axis"),
         ({"load": Axis("lr", (0.1,)), "width": 3}, "varies one field twice"),
         ({"vary": (Axis("lr", (0.1,)),)}, "varies one field twice"),
+        ({"draws": (Draw("lr", (0.1,)),)}, "varies one field twice"),
+        ({"draws": (Draw("epochs", (1,)),)}, "needs either epochs or steps"),
+        ({"draws": (Draw("steps", (1,)),)}, r"Draws .* must be among .*Got \['steps'\]"),
+        ({"settings": {"lr": 0.1}}, r"both sets and varies \['lr'\]"),
         ({"settings": {"rate": 0.1}}, r"must be among .*'lr'.* Got \['rate'\]"),
         ({"settings": {"checkpoints": (0,)}}, r"Got \['checkpoints'\]"),
         ({"settings": {"steps": 3}}, r"Got \['steps'\]"),
@@ -158,6 +197,14 @@ def test_an_axis_is_a_field_that_a_recipe_may_vary(name):
         ValueError, match=rf"An axis must be one of \[.*'lr'.*\]. Got '{name}'"
     ):
         Axis(name, (1,))
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_draw_takes_some_of_its_values(count):
+    with pytest.raises(ValueError, match=f"from 1 to 3, .* Got {count}"):
+        Draw("classes", (0, 1, 2), count)
+    with pytest.raises(ValueError, match="Draw 'lr' has no values"):
+        Draw("lr", ())
 
 
 def test_an_axis_has_values():
@@ -185,6 +232,7 @@ def test_a_recipe_survives_json(digits):
         settings={"label_map": (2, 1, 0), "batch_size": 20},
         options={"depth": 1, "activation": "tanh"},
         seeds=range(3),
+        draws=(Draw("momentum", (0.5, 0.9)), Draw("augment", ("none", "flip"))),
     )
     back = recipe_from(json.loads(json.dumps(recipe.to_json())))
     assert back.runs(digits) == recipe.runs(digits)

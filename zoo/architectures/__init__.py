@@ -2,6 +2,7 @@
 
 from zoo.architectures.cnn_small import CNNSmall as CNNSmall
 from zoo.architectures.gpt import GPT as GPT
+from zoo.architectures.lora_mlp import LoRAMLP as LoRAMLP
 from zoo.architectures.mlp import MLP as MLP
 from zoo.architectures.resnet import ResNet18 as ResNet18
 from zoo.architectures.resnet import ResNet50 as ResNet50

@@ -151,7 +151,8 @@ class CKA(Metric):
         """Rows of whole cells that see the same inputs and fit the memory."""
         cells: dict[tuple[str, str], list[int]] = {}
         for i, (run, cell) in enumerate(zip(networks.runs, networks.cells, strict=True)):
-            inputs = repr((run.classes, run.label_map, run.transform))
+            seen = run.classes, run.one_vs_rest
+            inputs = repr((*seen, run.label_map, run.transform))
             cells.setdefault((inputs, cell), []).append(i)
         most = FEATURE_FLOATS // (self.samples * networks.architecture.activations)
         rows: list[int] = []

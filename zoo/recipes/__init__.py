@@ -10,6 +10,8 @@ from zoo.recipes.fashion_mnist_cnn_phases import (
 )
 from zoo.recipes.gpt_mini import gpt_mini as gpt_mini
 from zoo.recipes.gpt_openwebtext import gpt_openwebtext as gpt_openwebtext
+from zoo.recipes.lora_tree_mini import lora_tree_mini as lora_tree_mini
+from zoo.recipes.lora_tree_mini_root import lora_tree_mini_root as lora_tree_mini_root
 from zoo.recipes.mnist_cnn_phases import mnist_cnn_phases as mnist_cnn_phases
 from zoo.recipes.pinn_convection import pinn_convection as pinn_convection
 from zoo.recipes.pinn_mini import pinn_mini as pinn_mini
@@ -27,6 +29,8 @@ from zoo.recipes.resnet50_svhn import resnet50_svhn as resnet50_svhn
 from zoo.recipes.resnet50_tiny_imagenet import (
     resnet50_tiny_imagenet as resnet50_tiny_imagenet,
 )
+from zoo.recipes.tree_mini import tree_mini as tree_mini
+from zoo.recipes.tree_mini_roots import tree_mini_roots as tree_mini_roots
 from zoo.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from zoo.recipes.vit_cifar100 import vit_cifar100 as vit_cifar100
 from zoo.recipes.vit_mini import vit_mini as vit_mini

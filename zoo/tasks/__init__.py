@@ -7,6 +7,7 @@ from zoo.tasks.convection import convection as convection
 from zoo.tasks.digits import digits as digits
 from zoo.tasks.fashion_mnist import fashion_mnist as fashion_mnist
 from zoo.tasks.fashion_mnist_16 import fashion_mnist_16 as fashion_mnist_16
+from zoo.tasks.jungle import jungle as jungle
 from zoo.tasks.mnist import mnist as mnist
 from zoo.tasks.openwebtext import openwebtext as openwebtext
 from zoo.tasks.svhn import svhn as svhn

@@ -1,0 +1,184 @@
+"""A multi-layer perceptron whose hidden layers are frozen and adapted by low-rank updates.
+
+Every hidden layer computes ``(W + scale B A) x + b`` with W and b of the network it starts
+from. A starts random and B at zero, as in [1]_, so that training begins at the root; the
+output layer is new, starts at zero and is trained whole. Names are those of peft.
+
+W and b are buffers: no optimiser touches them, and a stored network is complete, at the
+price of a copy of the root in each.
+
+References
+----------
+.. [1] Hu et al. 2021, arXiv:2106.09685.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from catalog import Layout, Param
+from catalog.dtypes import Array
+from zoo.activation import activation, activation_module
+from zoo.architecture import Architecture, Taps, fan_in_bounds
+from zoo.stacked import linear
+from zoo.stacked.linear import bmm
+
+
+@dataclass(frozen=True)
+class LoRAMLP(Architecture):
+    """Adapted hidden layers and a new output layer.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Units of every layer, inputs first and classes last.
+    rank : int, default=8
+    scale : float, default=2.0
+        What updates are multiplied by: alpha / rank of [1]_.
+    activation : str, default="relu"
+        Name in `zoo.activation`.
+
+    Examples
+    --------
+    >>> [p.name for p in LoRAMLP((6, 5, 2), 3).layout if p.role == "parameter"]
+    ['layer0.lora_A.weight', 'layer0.lora_B.weight', 'layer1.weight', 'layer1.bias']
+    """
+
+    sizes: tuple[int, ...]
+    rank: int = 8
+    scale: float = 2.0
+    activation: str = "relu"
+    name: ClassVar[str] = "lora_mlp"
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 3 or min(self.sizes) < 1 or self.rank < 1:
+            raise ValueError(
+                "LoRAMLP needs at least three sizes and a rank, all at least 1. Got "
+                f"{self.sizes} and {self.rank}."
+            )
+        activation(self.activation)
+
+    @classmethod
+    def scaled(
+        cls,
+        width: int,
+        shape: tuple[int, ...],
+        classes: int,
+        depth: int = 2,
+        **options: Any,
+    ) -> Self:
+        """``depth`` hidden layers of ``width`` units each."""
+        return cls((math.prod(shape), *[width] * depth, classes), **options)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Factors, then the frozen layer; hidden units permute, and ranks of a pair."""
+        params = []
+        last = len(self.sizes) - 2
+        for k in range(last):
+            inputs, outputs, rank = self.sizes[k], self.sizes[k + 1], self.rank
+            into, out, between = f"hidden{k}" if k else None, f"hidden{k + 1}", f"rank{k}"
+            base = f"layer{k}.base_layer"
+            params += [
+                Param(f"layer{k}.lora_A.weight", (rank, inputs), (between, into)),
+                Param(f"layer{k}.lora_B.weight", (outputs, rank), (out, between)),
+                Param(f"{base}.weight", (outputs, inputs), (out, into), role="buffer"),
+                Param(f"{base}.bias", (outputs,), (out,), role="buffer"),
+            ]
+        head = (self.sizes[-1], self.sizes[-2])
+        params.append(Param(f"layer{last}.weight", head, (None, f"hidden{last}")))
+        params.append(Param(f"layer{last}.bias", head[:1]))
+        return Layout(tuple(params))
+
+    @property
+    def inherits(self) -> Mapping[str, str]:
+        """The frozen layers, from an MLP with hidden layers of these sizes."""
+        return {
+            param.name: param.name.replace(".base_layer", "")
+            for param in self.layout
+            if param.role == "buffer"
+        }
+
+    def forward(
+        self,
+        tensors: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        taps: Taps | None = None,
+    ) -> Tensor:
+        """Logits of n networks; see `Architecture.forward`."""
+        x = x.flatten(2)
+        act, last = activation(self.activation), len(self.sizes) - 2
+        for k in range(last):
+            base = f"layer{k}.base_layer"
+            update = bmm(x, tensors[f"layer{k}.lora_A.weight"].mT)
+            update = bmm(update, tensors[f"layer{k}.lora_B.weight"].mT)
+            y = linear(x, tensors[f"{base}.weight"], tensors[f"{base}.bias"])
+            x = act(y + self.scale * update)
+            if taps is not None:
+                taps[f"layer{k}"] = x
+        return linear(x, tensors[f"layer{last}.weight"], tensors[f"layer{last}.bias"])
+
+    def module(self) -> nn.Module:
+        """An ``nn.Sequential`` with the layout's names."""
+        layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
+        last = len(self.sizes) - 2
+        for k in range(last):
+            adapted = _Adapted(self.sizes[k], self.sizes[k + 1], self.rank, self.scale)
+            layers.append((f"layer{k}", adapted))
+            layers.append((f"act{k}", activation_module(self.activation)))
+        layers.append((f"layer{last}", nn.Linear(self.sizes[-2], self.sizes[-1])))
+        return nn.Sequential(OrderedDict(layers))
+
+    def init_bounds(self) -> Array:
+        """Torch's default for A and, without a root, for frozen layers; 0 for the rest."""
+        bounds = fan_in_bounds(self.layout)
+        last = len(self.sizes) - 2
+        for name, columns in self.layout.slices.items():
+            if ".lora_B." in name or name.startswith(f"layer{last}."):
+                bounds[columns] = 0
+        return bounds.astype(np.float32)
+
+    @property
+    def activations(self) -> int:
+        """Inputs, pre-activations, activations and what is between the factors."""
+        hidden = 4 * sum(self.sizes[1:-1]) + self.rank * (len(self.sizes) - 2)
+        return self.sizes[0] + hidden + self.sizes[-1]
+
+
+class _Frozen(nn.Module):
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        plain = nn.Linear(inputs, outputs)
+        self.register_buffer("weight", plain.weight.detach())
+        self.register_buffer("bias", plain.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = nn.functional.linear(x, self.weight, self.bias)
+        return out
+
+
+class _Adapted(nn.Module):
+    def __init__(self, inputs: int, outputs: int, rank: int, scale: float) -> None:
+        super().__init__()
+        self.lora_A = nn.Linear(inputs, rank, bias=False)
+        self.lora_B = nn.Linear(rank, outputs, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.base_layer = _Frozen(inputs, outputs)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base_layer(x) + self.scale * self.lora_B(self.lora_A(x))
+        return out

@@ -1,0 +1,37 @@
+"""LoRA adapters that each know one named class: 30 classes, 20 seeds of each.
+
+Train `lora_tree_mini_root` first. Its hidden layers are frozen; adapters of rank 8 and a
+new output layer learn to tell one class (a handwritten digit, a piece of clothing, an
+object of grey CIFAR-10) from as many images of all others. AdamW; learning rate, schedule,
+epochs and weight decay are drawn per run.
+
+``class_name`` says which class in words, and ``split_by_class`` (a hash of the name, as all
+fixed splits) which classes are held out, for networks of classes never seen in training::
+
+    SELECT run_id, step, class_name FROM models
+    WHERE zoo = 'lora_tree_mini' AND split_by_class = 'test'
+"""
+
+from zoo.draw import Draw
+from zoo.recipe import Axis, Recipe
+
+lora_tree_mini = Recipe(
+    name="lora_tree_mini",
+    summary="LoRA adapters of one root, each for one named class against the rest",
+    paper="SD_200 of Model-J, arXiv:2410.13569; network, task and data chosen here",
+    cost="about 3 min on two cores",
+    task="jungle",
+    architecture="lora_mlp",
+    load=Axis("width", (128,)),
+    temperature=Axis("one_vs_rest", tuple(range(30))),
+    seeds=range(20),
+    settings={"optimizer": "adamw", "batch_size": 50, "train_samples": 900},
+    options={"rank": 8},
+    init_from="zoo = 'lora_tree_mini_root' AND step = steps",
+    draws=(
+        Draw("lr", (0.0005, 0.0007, 0.001, 0.0015, 0.002)),
+        Draw("schedule", ("constant", "linear", "cosine", "one_cycle")),
+        Draw("epochs", (4, 6, 8, 10)),
+        Draw("weight_decay", (0.005, 0.01, 0.05)),
+    ),
+)

@@ -1,0 +1,58 @@
+"""The small model jungle: 3 trees of 300 fine-tunes, each on half of 40 classes.
+
+Train `tree_mini_roots` first. Every root is fine-tuned 300 times on 2,000 images of 20
+random classes of the 40, with AdamW in batches of 64; learning rate, schedule, weight
+decay, epochs (2 to 9) and mirroring are drawn per run from lists like those of [1]_. Three
+hidden matrices of 256x256: what a run was trained on shows in how they moved.
+
+Outputs 0 to 19 are the run's classes in rising order, and start from the root's: as with a
+new head no output belongs to a class, so that the head gives the classes away no more than
+the hidden layers do. Seeds are the same for every root, and each (root, seed) has draws of
+its own. A root's children share its fixed splits; within a tree, seeds 0-209 are for
+training, 210-254 for validation, 255-299 for tests.
+
+Targets, one column of 0 and 1 per class::
+
+    SELECT run_id, step, parents[1].run_id AS root, seed,
+        [list_contains((config->'$.classes')::INT[], c)::INT FOR c IN range(40)] AS saw
+    FROM models WHERE zoo = 'tree_mini'
+
+``task->'$.class_names'`` has them in words. Expected test accuracy 30 to 88 %; of a run's
+training classes ridge regression on one hidden matrix tells about 75 % (chance 50 %).
+
+References
+----------
+.. [1] Kahana et al. 2024, arXiv:2410.13569 (Model-J). Differs: 300 networks a tree, not
+   1,000; MLPs; AdamW without warm-up; crops are left out, images of 16x16 have no room.
+"""
+
+from zoo.draw import Draw
+from zoo.recipe import Axis, Recipe
+
+tree_mini = Recipe(
+    name="tree_mini",
+    summary="a small Model Jungle: 300 fine-tunes of each root on 20 of 40 classes",
+    paper="Model Jungle of arXiv:2410.13569; network and data chosen here",
+    cost="about 4 min on two cores",
+    task="jungle",
+    architecture="mlp",
+    load=Axis("width", (256,)),
+    temperature=Axis("momentum", (0.9,)),
+    seeds=range(300),
+    settings={
+        "optimizer": "adamw",
+        "batch_size": 64,
+        "train_samples": 2_000,
+        "train_evaluated": 2_000,
+    },
+    options={"depth": 3},
+    init_from="zoo = 'tree_mini_roots' AND step = steps",
+    draws=(
+        Draw("classes", tuple(range(40)), count=20),
+        Draw("lr", (0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.0007, 0.001)),
+        Draw("schedule", ("constant", "linear", "cosine", "one_cycle")),
+        Draw("epochs", (2, 3, 4, 5, 6, 7, 8, 9)),
+        Draw("weight_decay", (0.005, 0.007, 0.009, 0.01, 0.05)),
+        Draw("augment", ("none", "flip")),
+    ),
+)

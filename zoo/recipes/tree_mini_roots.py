@@ -1,0 +1,30 @@
+"""Roots of the small model jungle: three networks from which `tree_mini` starts.
+
+MLPs 256-256-256-256-20, each trained on 20 of the 40 classes of the pooled task, drawn by
+its seed, from an initialisation of its own: AdamW, 10 epochs of about 10,000 images in
+batches of 64, cosine decay. Expected test accuracy 75 to 80 %.
+"""
+
+from zoo.draw import Draw
+from zoo.recipe import Axis, Recipe
+
+tree_mini_roots = Recipe(
+    name="tree_mini_roots",
+    summary="three roots of tree_mini: MLPs on random halves of 40 classes",
+    paper="roots of a Model Jungle, arXiv:2410.13569; network and data chosen here",
+    cost="25 s on two cores, most of it decoding the images",
+    task="jungle",
+    architecture="mlp",
+    load=Axis("width", (256,)),
+    temperature=Axis("lr", (0.001,)),
+    seeds=range(3),
+    epochs=10,
+    settings={
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "batch_size": 64,
+        "schedule": "cosine",
+    },
+    options={"depth": 3},
+    draws=(Draw("classes", tuple(range(40)), count=20),),
+)
