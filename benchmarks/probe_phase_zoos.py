@@ -7,8 +7,8 @@ are chosen on the others. Beside our probe: the linear statistics that were publ
 baseline (the classic seven per tensor, ridge on standardised features: arXiv:2002.11448),
 and the trivial answer.
 
-``--make`` trains the zoos first, the CNNs from ``--data DIR``; the Hessian and the phases of
-digits zoos come from ``phasezoo measure ZOO --steps last`` and ``phasezoo phases ZOO --step
+``--make`` trains the zoos first, the CNNs from ``--data DIR``; the Hessian and the phases
+of digits zoos come from ``phasezoo measure ZOO --steps last`` and ``phasezoo phases ZOO --step
 last``. Statistics relative to their zoo use weights of the held-out zoo, never its targets.
 """
 
@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     for recipe in MADE if options.make else ():
-        train(recipe, options.catalog, data=options.data)
+        embedded = isinstance(recipe, str) or recipe.task == "digits"
+        train(recipe, options.catalog, data=None if embedded else options.data)
     store = catalog.open(options.catalog)
     known = store.sql("SELECT DISTINCT zoo FROM models WHERE row IS NOT NULL").fetchall()
     zoos = options.zoos or sorted(zoo for (zoo,) in known)
