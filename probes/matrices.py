@@ -117,7 +117,9 @@ class _Probed(torch.autograd.Function):
     def forward(ctx: Any, V: Tensor, X: Tensor) -> Tensor:
         ctx.save_for_backward(X)
         ctx.dtype = V.dtype
-        return V.to(X.dtype).mT @ X
+        # matmul would fold X into one matrix, and copy it where it is transposed.
+        rows = V.to(X.dtype).mT.contiguous().expand(len(X), -1, -1)
+        return torch.bmm(rows, X)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
