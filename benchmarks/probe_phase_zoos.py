@@ -7,9 +7,10 @@ are chosen on the others. Beside our probe: the linear statistics that were publ
 baseline (the classic seven per tensor, ridge on standardised features: arXiv:2002.11448),
 and the trivial answer.
 
-``--make`` trains the zoos first, the CNNs from ``--data DIR``; the Hessian and the phases
-of digits zoos come from ``phasezoo measure ZOO --steps last`` and ``phasezoo phases ZOO --step
-last``. Statistics relative to their zoo use weights of the held-out zoo, never its targets.
+``--make`` trains the zoos first, the CNNs from ``--data DIR``. The Hessian and the phases
+of digits zoos come from ``phasezoo measure ZOO --steps last`` and ``phasezoo phases ZOO
+--step last``. Statistics relative to their zoo use weights of the held-out zoo, never its
+targets.
 """
 
 from __future__ import annotations
