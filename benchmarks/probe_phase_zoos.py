@@ -7,11 +7,10 @@ are chosen on the others. Beside our probe: the linear statistics that were publ
 baseline (the classic seven per tensor, ridge on standardised features: arXiv:2002.11448),
 and the trivial answer.
 
-The catalogue holds the zoos, e.g.
-
-    phasezoo train digits_mlp_phases --catalog DIR
-    phasezoo measure digits_mlp_phases --steps last --catalog DIR
-    phasezoo phases digits_mlp_phases --step last --catalog DIR
+``--make`` trains the zoos first, the CNNs from ``--data DIR``. The Hessian and the phases
+of digits zoos come from ``phasezoo measure ZOO --steps last`` and ``phasezoo phases ZOO
+--step last``. Statistics relative to their zoo use weights of the held-out zoo, never its
+targets.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from probes.kinship import parents_in
 from probes.material import Material, statistics
 from probes.question import Question
 from probes.statistics_probe import StatisticsProbe
+from zoo import Axis, Recipe, train
 
 TARGETS = {
     "test_accuracy": "test_accuracy",
@@ -42,6 +42,45 @@ TARGETS = {
     "log_trace": "log_trace=CASE WHEN hessian_trace > 0 THEN ln(hessian_trace) END",
     "phase": "phase=CASE WHEN phase <> 'unmeasured' THEN phase END",
 }
+COMMON = {"momentum": 0.9, "schedule": "cosine", "batch_size": 32}
+MADE = (
+    "digits_mlp_phases",
+    "digits_mlp_batch_phases",
+    Recipe(
+        name="digits_mlp_deep",
+        summary="digits MLPs of four hidden tanh layers",
+        paper="grid chosen here",
+        cost="a minute",
+        task="digits",
+        architecture="mlp",
+        load=Axis("width", (4, 8, 16, 32)),
+        temperature=Axis("lr", (0.001, 0.003, 0.01, 0.03)),
+        seeds=range(4),
+        epochs=40,
+        checkpoints=(0.0, 0.1, 0.5, 1.0),
+        settings={**COMMON, "label_noise": 0.03},
+        options={"depth": 4, "activation": "tanh"},
+    ),
+    Recipe(
+        name="fashion_cnn_lr",
+        summary="small CNNs on 500 images of Fashion-MNIST",
+        paper="grid chosen here",
+        cost="a few minutes",
+        task="fashion_mnist",
+        architecture="cnn_small",
+        load=Axis("width", (2, 4)),
+        temperature=Axis("lr", (0.002, 0.008, 0.032, 0.064)),
+        seeds=range(4),
+        epochs=16,
+        checkpoints=(0.0, 1.0),
+        settings={
+            **COMMON,
+            "train_samples": 500,
+            "subset_seed": 0,
+            "label_noise": 0.04,
+        },
+    ),
+)
 READS = {"layer": None, "spectrum": True, "aggregate": False}
 
 
@@ -130,11 +169,16 @@ def across(store: Catalog, zoos: Sequence[str], target: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--catalog", type=Path, required=True)
+    parser.add_argument("--make", action="store_true", help="train the zoos first")
+    parser.add_argument("--data", help="folder with Fashion-MNIST, for --make")
     parser.add_argument("--zoos", nargs="+", help="default: all with networks")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
     parser.add_argument("--by", default="run", choices=["run", "cell"])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
+    for recipe in MADE if options.make else ():
+        embedded = isinstance(recipe, str) or recipe.task == "digits"
+        train(recipe, options.catalog, data=None if embedded else options.data)
     store = catalog.open(options.catalog)
     known = store.sql("SELECT DISTINCT zoo FROM models WHERE row IS NOT NULL").fetchall()
     zoos = options.zoos or sorted(zoo for (zoo,) in known)
