@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +17,15 @@ from catalog.names import content_id
 from catalog.population import Population
 from catalog.schema import PARENTS, RUNS
 
-VERSION = 1
+VERSION = 2
 """Of what averaging means: part of the identity of an average."""
 MIXED = "mixed"
 """The split of a network whose parents are in several: no query for a split finds it."""
-_OWN = {"run_id", "source", "source_name", "parents", "status", "diverged_step", "config"}
-_OWN |= {"code_version", "engine", "created"}
+AVERAGES = "_averages"
+"""Ends the name of the zoo of averages: in the zoo of their parents they would count as
+seeds of the cells."""
+_OWN = {"run_id", "zoo", "source", "source_name", "parents", "status", "diverged_step"}
+_OWN |= {"config", "code_version", "engine", "created"}
 INHERITED = tuple(column.name for column in RUNS if column.name not in _OWN)
 """Columns of `runs` that networks made from others take from them, see `inherited`."""
 
@@ -50,12 +54,14 @@ def average(
     Returns
     -------
     Population
-        One row per group. ``run_id`` is a hash of parents and weights, ``step`` the
-        largest of the parents, ``source`` is derived, ``parents`` names them (role
-        average). Columns of `runs` on which all parents agree are kept, the splits among
-        them. A split that they disagree on is `MIXED`: in any of theirs, the average
-        would leak what it has from another. Counters are the largest of the group:
-        nothing else says how many batches were seen. Tensors of 16 bits become float32.
+        One row per group. ``run_id`` is a hash of the parents, their weights and the
+        mean itself: the same networks in another order of units have another mean.
+        ``step`` is the largest of the parents, ``zoo`` theirs with `AVERAGES` behind,
+        ``source`` is derived, ``parents`` names them (role average). Columns of `runs` on
+        which all parents agree are kept, the splits among them. A split that they disagree
+        on is `MIXED`: in any of theirs, the average would leak what it has from another.
+        Counters are the largest of the group: nothing else says how many batches were
+        seen. Tensors of 16 bits become float32.
 
     Raises
     ------
@@ -92,7 +98,7 @@ def average(
                     "those that agree."
                 )
             extra[param.name][g] = values.max(0) if param.role == "counter" else values[0]
-    return Population(means, layout, _table(population, rows, shares), extra)
+    return Population(means, layout, _table(population, rows, shares, means), extra)
 
 
 def _joined(populations: Sequence[Population]) -> Population:
@@ -156,16 +162,19 @@ def _checked(
     return rows, shares
 
 
-def _table(population: Population, rows: list[Array], shares: list[Array]) -> pa.Table:
+def _table(
+    population: Population, rows: list[Array], shares: list[Array], means: Array
+) -> pa.Table:
     runs, steps = population["run_id"].tolist(), population["step"].tolist()
     records: dict[str, list[Any]] = {"run_id": [], "step": [], "config": [], "parents": []}
-    for index, share in zip(rows, shares, strict=True):
+    for index, share, mean in zip(rows, shares, means, strict=True):
         parents = [(str(runs[i]), int(steps[i])) for i in index]
         config = {
             "operation": "average",
             "version": VERSION,
             "parents": [list(parent) for parent in parents],
             "weights": share.tolist(),
+            "mean": hashlib.sha256(mean.tobytes()).hexdigest()[:32],
         }
         records["run_id"].append(content_id(config))
         records["step"].append(max(step for _, step in parents))
@@ -180,6 +189,11 @@ def _table(population: Population, rows: list[Array], shares: list[Array]) -> pa
         "config": pa.array(records["config"], pa.string()),
         "parents": pa.array(records["parents"], PARENTS),
     }
+    if "zoo" in population.table.column_names:
+        zoos = population.table["zoo"].to_pylist()
+        named = [inherited("zoo", [zoos[i] for i in index]) for index in rows]
+        ended = [None if zoo is None else f"{zoo}{AVERAGES}" for zoo in named]
+        columns["zoo"] = pa.array(ended, pa.string())
     for name in INHERITED:
         if name in population.table.column_names:
             column = population.table[name]

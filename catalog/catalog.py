@@ -140,15 +140,17 @@ class Catalog:
             relation = self._connection.sql("SELECT 'done' AS result")
         return relation
 
-    def select(self, where: str | duckdb.DuckDBPyRelation | None = None) -> Selection:
+    def select(
+        self, where: str | duckdb.DuckDBPyRelation | pa.Table | None = None
+    ) -> Selection:
         """Pick checkpoints; their weights stay on disk until asked for.
 
         Parameters
         ----------
-        where : str or DuckDBPyRelation, optional
+        where : str, DuckDBPyRelation or pyarrow.Table, optional
             A condition on ``models`` ("width = 32 AND test_accuracy > 0.9"; ORDER BY
-            and LIMIT may follow), or a relation of this catalogue with ``run_id`` and
-            ``step``, whose order is kept. Default: all.
+            and LIMIT may follow), or a relation of this catalogue or a table with
+            ``run_id`` and ``step``, whose order is kept. Default: all.
 
         Raises
         ------
@@ -157,7 +159,7 @@ class Catalog:
         """
         if isinstance(where, str) or where is None:
             return self._where(where, "*")
-        keys = arrow_table(where)
+        keys = where if isinstance(where, pa.Table) else arrow_table(where)
         for name in ("run_id", "step"):
             if name not in keys.column_names:
                 raise CatalogError(

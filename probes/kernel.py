@@ -58,7 +58,7 @@ class KernelProbe(Probe):
     prior_, alpha_ : float
         Chosen for the highest mean R2; the penalty is in units of the mean diagonal of the
         kernel.
-    path_ : ndarray of shape (len(priors), len(alphas_), width)
+    path_ : ndarray of shape (len(priors), len(alphas_), width); with one layer (1, ...)
         R2 on held-out groups, with weights that were learnt without them.
     alphas_ : ndarray
     experts_ : tuple of Expert
@@ -106,6 +106,8 @@ class KernelProbe(Probe):
         priors = [float(prior) for prior in self.priors]
         if not priors or not min(priors) > 0:
             raise ValueError(f"The priors must be numbers above 0. Got {self.priors!r}.")
+        if len(self.layers_) == 1:
+            priors = priors[:1]  # all the same
         parts = deal(groups, self.folds, self.random_state)
         kernels = np.empty((len(self.layers_), n, n), np.float32)
         means = np.empty((len(self.layers_), n))

@@ -125,9 +125,12 @@ class Probe(BaseEstimator):
         return 0.0
 
     def _decided(self, X: Array) -> tuple[Array, float]:
+        return self._scores(self._checked(X)), self._cut
+
+    def _checked(self, X: Array) -> Array:
         check_is_fitted(self, "targets_")
-        X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        return self._scores(X), self._cut
+        checked: Array = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
+        return checked
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

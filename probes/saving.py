@@ -14,20 +14,30 @@ from typing import Any
 import numpy as np
 
 import probes.estimators
+import probes.text
 from catalog import CatalogError, Layout, __version__
 from catalog.dtypes import Array
 from catalog.foreign import Tensor
-from catalog.registry import lookup
+from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from probes.bases import Bases
+from probes.boosting import Boosting
 from probes.centring import Centring
 from probes.expert import Expert
 from probes.layers import Dense, LowRank
 from probes.lineage.router import Routes
 from probes.probe import Probe, fitted
+from probes.shaping import Shaping
+from probes.smooth import Smooth
 from probes.targets import Targets
 
 _FORMAT = 1
-_RECORDS = {c.__name__: c for c in (Centring, Dense, Expert, LowRank, Routes, Targets)}
+_RECORDS = {
+    c.__name__: c
+    for c in (
+        Bases, Boosting, Centring, Dense, Expert, LowRank, Routes, Shaping, Smooth, Targets
+    )
+}  # fmt: skip
 """Classes whose fields are kept one by one."""
 
 
@@ -55,8 +65,11 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
         "fitted": _encode(fitted(probe), "fitted", tensors),
         "about": dict(about or {}),
     }
-    with Path(path).open("wb") as file:
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
+    with temporary.open("wb") as file:
         write_file(file, tensors, {"probe": json.dumps(body, allow_nan=True)})
+    temporary.replace(path)
 
 
 def load(path: str | Path) -> Probe:
@@ -128,7 +141,8 @@ def _encode(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
 
 def _rebuilt(body: Mapping[str, Any], tensors: Mapping[str, Array], path: Path) -> Probe:
     """A probe from its name, its parameters and what fitting left."""
-    kind = lookup(probes.estimators, Probe, body["probe"])
+    at_text = body["probe"] in public(probes.text, Probe)
+    kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
     probe: Probe = kind(**_decode(body["params"], tensors, path))
     for name, value in _decode(body["fitted"], tensors, path).items():
         setattr(probe, name, value)

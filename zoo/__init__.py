@@ -21,6 +21,7 @@ from zoo.train import train as train
 
 if TYPE_CHECKING:
     from zoo.architecture import Architecture as Architecture
+    from zoo.outputs import outputs as outputs
     from zoo.recipe import Axis as Axis
     from zoo.recipe import Recipe as Recipe
     from zoo.recipe import recipe_named as recipe_named
@@ -38,6 +39,7 @@ _HOMES = {
     "Run": "run",
     "Task": "task",
     "load_task": "task",
+    "outputs": "outputs",
     "recipe_named": "recipe",
     "task_named": "task",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "import_modules",
     "load_task",
     "measure",
+    "outputs",
     "recipe_named",
     "task_named",
     "to_torch",

@@ -82,8 +82,13 @@ def outputs_of(networks: Networks, seed: int = 0) -> Callable[[Array], Array]:
     return outputs
 
 
-def check(networks: Networks) -> None:
+def check(networks: Networks, *, scales: bool = False) -> None:
     """Check on living networks that the symmetries used here keep what they compute.
+
+    Parameters
+    ----------
+    scales : bool, default=False
+        Also those of rectified units.
 
     Raises
     ------
@@ -94,13 +99,14 @@ def check(networks: Networks) -> None:
     alive = np.flatnonzero(networks.alive)
     if not layout.symbols or not len(alive):
         return
-    check_symmetries(
-        networks.weights[alive[:1]],
-        layout,
-        outputs_of(networks),
-        scaled=_rectified(networks),
-        tolerance=1e-4,
-    )
+    outputs = outputs_of(networks)
+    largest = np.abs(outputs(networks.weights[alive])).max(1)
+    able = alive[np.isfinite(largest) & (largest > 0)]
+    if len(able):  # with the others nothing can be checked, and nothing is lost
+        scaled = _rectified(networks) if scales else ()
+        check_symmetries(
+            networks.weights[able], layout, outputs, scaled=scaled, tolerance=1e-4
+        )
 
 
 def align_groups(
@@ -158,7 +164,7 @@ def align_groups(
             for g, before, after in zip(turn, own, moved, strict=True):
                 # Only what comes nearer: matching ends in a local optimum.
                 mean = (found[g].sum(0) - before) / (sizes[g] - 1)
-                if _apart(after, mean) < _apart(before, mean):
+                if _apart(after, mean) < _apart(before, mean) * (1 - 1e-9):
                     found[g][j] = after
                     changed[g] = True
         busy &= changed
@@ -168,4 +174,4 @@ def align_groups(
 
 
 def _apart(one: Array, other: Array) -> float:
-    return float(np.square(one.astype(np.float64) - other).sum()) * (1 + 1e-9)
+    return float(np.square(one.astype(np.float64) - other).sum())

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from catalog import Population, Writer, __version__
-from catalog.averaging import INHERITED, inherited
+from catalog.averaging import AVERAGES, INHERITED, inherited
 from catalog.dtypes import Array
 from catalog.names import canonical_json, content_id
 from catalog.schema import PARENTS, RUNS
@@ -20,11 +20,7 @@ from zoo.fresh_weights import Group, Judged
 from zoo.networks import Networks, sample_key
 from zoo.run import Run
 
-AVERAGES = "_averages"
-"""Ends the name of the zoo of averages: in the zoo of their parents they would count as
-seeds of the cells."""
-
-_OWN = {"zoo", "arch_id"}
+_OWN = {"arch_id"}
 """What the averages of `catalog.average` inherit, and networks that are stored do not."""
 
 
@@ -70,6 +66,7 @@ def derived_shard(
     *,
     seed: int,
     ending: str = AVERAGES,
+    among: Sequence[Group] | None = None,
 ) -> list[Shard]:
     """Networks of one operation as a shard; none where parents are from no catalogue.
 
@@ -92,6 +89,8 @@ def derived_shard(
         By split.
     measures : dict of str to ndarray of shape (k,)
         Further columns.
+    among : sequence of k rows, optional
+        Networks that decide about each without being its parents; part of its identity.
 
     Returns
     -------
@@ -103,7 +102,7 @@ def derived_shard(
     rows = networks.table.to_pylist()
     layout, records = networks.architecture.layout, []
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for group in groups:
+    for g, group in enumerate(groups):
         parents = [rows[int(i)] for i in group]
         named = [[p["run_id"], p["step"]] for p in parents]
         config = {
@@ -112,6 +111,9 @@ def derived_shard(
             "parents": named,
             "seed": seed,
         }
+        if among is not None:
+            others = [rows[int(i)] for i in among[g]]
+            config["among"] = [[o["run_id"], o["step"]] for o in others]
         run_id = content_id(config)
         step = max(p["step"] for p in parents)
         run = common_run([networks.runs[int(i)] for i in group], step, int(run_id[:8], 16))

@@ -56,6 +56,11 @@ class Judged:
         """Mean error (n,)."""
         return self._mean(self.errors)
 
+    def take(self, rows: Sequence[int] | Array) -> Judged:
+        """Some of the networks, in that order."""
+        index = np.asarray(rows, np.int64)
+        return Judged(self.losses[index], self.errors[index], self.counted[index])
+
     def gain(
         self, before: Sequence[Group] | Array, rows: Sequence[int] | Array
     ) -> GainValues:

@@ -15,8 +15,8 @@ OVER_MEAN, OVER_BEST = "gain_over_mean_parent", "gain_over_best_parent"
 """Columns of the made networks themselves."""
 
 
-def gain_columns(name: str, what: str) -> tuple[Column, ...]:
-    """Columns of parents: what is made from them, and what it gains."""
+def gain_columns(name: str, what: str, of: str = "parents") -> tuple[Column, ...]:
+    """Columns of parents: what is made from them, and its gain over the mean of ``of``."""
     error = "standard error of {} over the test samples"
     return (
         Column(f"{name}_error", pa.float64(), "fraction", f"test error of {what}"),
@@ -24,7 +24,7 @@ def gain_columns(name: str, what: str) -> tuple[Column, ...]:
             f"{name}_gain",
             pa.float64(),
             "fraction",
-            f"mean test error of the parents minus that of {what}; above 0 is better",
+            f"mean test error of the {of} minus that of {what}; above 0 is better",
         ),
         Column(f"{name}_gain_se", pa.float64(), "fraction", error.format(f"{name}_gain")),
         Column(
@@ -57,10 +57,10 @@ def gains(
     best : sequence of k int
         Row of the best parent of each.
     """
-    n = len(parents.errors)
+    n, wide = len(parents.errors), max(parents.errors.shape[1], made.errors.shape[1])
     both = Judged(
         *(
-            np.concatenate([getattr(parents, f), getattr(made, f)])
+            np.concatenate([_padded(getattr(j, f), wide) for j in (parents, made)])
             for f in ("losses", "errors", "counted")
         )
     )
@@ -74,6 +74,11 @@ def gains(
         "gain_best": top.values,
         "gain_best_se": top.errors,
     }
+
+
+def _padded(values: Array, wide: int) -> Array:
+    """Values (n, samples) with columns that no network has at the end."""
+    return np.pad(values, ((0, 0), (0, wide - values.shape[1])))
 
 
 def spread_out(

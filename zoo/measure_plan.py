@@ -199,6 +199,8 @@ def plan_measures(
         seconds_of[metric.name] = 0.0
         for keys in jobs:
             own = [of_key[key] for key in keys]
+            for row in {cell_of(row): row for row in own}.values():
+                metric.check(run_of(row, setup["task"], setup["architecture"]), data.task)
             cells: dict[str, int] = {}
             for row in own:
                 cells[cell_of(row)] = cells.get(cell_of(row), 0) + 1

@@ -16,6 +16,8 @@ from catalog.errors import closest
 from catalog.schema import Column
 from zoo.derived import Shard
 from zoo.networks import Networks, Progress
+from zoo.run import Run
+from zoo.task import Task
 
 SPLITS = ("train", "validation", "test")
 """Parts of a task's data."""
@@ -62,6 +64,15 @@ class Metric(ABC):
     @abstractmethod
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Cost, in gradients of one network on one sample."""
+
+    def check(self, run: Run, task: Task) -> None:  # noqa: B027 (most refuse nothing)
+        """Refuse, before anything is measured, a network for which settings are wrong.
+
+        Raises
+        ------
+        CatalogError
+            Saying what to set.
+        """
 
     def blank(self, n: int) -> dict[str, Array]:
         """Values (n,) by column of networks that were not measured: NaN, None in text."""

@@ -6,8 +6,9 @@ import numpy as np
 
 from catalog.dtypes import Array
 
-_SOFTNESS, _FLOOR = 0.1, -20.0
-"""Of prices: temperature in deviations of the votes, and the least exponent."""
+_SOFTNESS, _FLOOR = 0.05, -20.0
+"""Of prices: temperature, in the mean distance of votes from the highest for their unit,
+and the least exponent."""
 _ROUNDS, _LARGE = 8, 64
 """Rounds of scaling; from this size on twice as many pay."""
 
@@ -28,19 +29,31 @@ def assign(votes: Array) -> Array:
     >>> assign(np.array([[[1.0, 3.0], [0.0, 4.0]]]))
     array([[0, 1]])
     """
+    n, size = votes.shape[:2]
     if not votes.size:
-        return np.zeros(votes.shape[:2], np.int64)
-    found: Array = votes.argmax(2)
-    fair = (np.sort(found, axis=1) == np.arange(votes.shape[1])).all(1)
+        return np.zeros((n, size), np.int64)
+    # A few favourites tell most matrices that need a search.
+    hopeful = np.flatnonzero(_distinct(votes[:, : max(1, size // 4)].argmax(2)))
+    found = np.empty((n, size), np.int64)
+    found[hopeful] = (votes if len(hopeful) == n else votes[hopeful]).argmax(2)
+    fair = np.zeros(n, bool)
+    fair[hopeful] = _distinct(found[hopeful])
     contested = np.flatnonzero(~fair)
     if len(contested):
         from scipy.optimize import linear_sum_assignment  # slow to import
 
-        some = votes[contested]
+        some = votes if len(contested) == n else votes[contested]
         cost = np.subtract(_prices(some), some, dtype=np.float64)
-        for i, row in zip(contested, cost, strict=True):
+        for i, row in zip(contested.tolist(), cost, strict=True):
             found[i] = linear_sum_assignment(row)[1]
     return found
+
+
+def _distinct(favourites: Array) -> Array:
+    """Whether the places (n, k) of a matrix have k favourites."""
+    ordered = np.sort(favourites, axis=1)
+    distinct: Array = (ordered[:, 1:] != ordered[:, :-1]).all(1)
+    return distinct
 
 
 def _prices(votes: Array) -> Array:
@@ -52,15 +65,18 @@ def _prices(votes: Array) -> Array:
     """
     n, size = votes.shape[:2]
     top = votes.max(1, keepdims=True)
-    scale = _SOFTNESS * votes.std((1, 2), keepdims=True)
-    scale[~(scale > 0)] = 1
-    weights = np.exp(np.maximum((votes - top) / scale, _FLOOR))
+    weights = votes - top
+    scale = -_SOFTNESS * weights.mean((1, 2), keepdims=True)
+    flat = ~(scale > 0)
+    scale[flat] = 1
+    weights /= scale
+    np.exp(np.maximum(weights, _FLOOR, out=weights), out=weights)
     mass = np.ones((n, size, 1), votes.dtype)
     for _ in range(_ROUNDS if size < _LARGE else 2 * _ROUNDS):
         places = 1 / (weights @ mass)
         mass = 1 / (weights.transpose(0, 2, 1) @ places)
     prices: Array = top - scale * np.log(mass.transpose(0, 2, 1))
-    return np.where(np.isfinite(prices), prices, top)
+    return np.where(np.isfinite(prices) & ~flat, prices, top)
 
 
 def collected(votes: Array, permutation: Array) -> Array:

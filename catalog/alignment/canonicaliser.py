@@ -125,23 +125,28 @@ class Canonicaliser:
         self.restarts = restarts
         self.seed = seed
 
-    def fit(self, population: Population, *, check: Outputs | None = None) -> Self:
+    def fit(
+        self, population: Population, *, check: Outputs | Literal[False] | None = None
+    ) -> Self:
         """Learn the reference.
 
         Parameters
         ----------
         population : Population
             At least one network; values must be finite.
-        check : callable, optional
-            Outputs (m, ...) of networks (m, d): every symmetry is tried before it is used,
-            see `check_symmetries`. Without it the symbols of the layout are believed.
+        check : callable or False, optional
+            Outputs (m, ...) of networks (m, d), such as `zoo.outputs` gives: every symmetry
+            is tried before it is used, see `check_symmetries`. Without it the symbols of a
+            layout are believed, but not those of imported networks, which were inferred;
+            False believes these too.
 
         Raises
         ------
         SymmetryBroken
             If a symbol changes the outputs.
         LayoutMismatch
-            If there is nothing to align, or weights are not finite.
+            If there is nothing to align, weights are not finite, or networks were
+            imported and ``check`` is None.
         """
         if self.strategy not in get_args(Strategy):
             raise ValueError(
@@ -155,9 +160,11 @@ class Canonicaliser:
             row = int(np.random.default_rng(self.seed).integers(n))
         elif not 0 <= row < n:
             raise ValueError(f"reference must be a row, 0 to {n - 1}. Got {row}.")
-        self.scaled_ = self._scaled(layout, check)
+        self.scaled_ = self._scaled(layout, check or None)
         _check_finite(population)
-        if check is not None:
+        if check is None:
+            _check_trusted(population)
+        elif check is not False:
             check_symmetries(population.weights, layout, check, scaled=self.scaled_)
         self.layout_ = layout
         weights = population.weights
@@ -192,7 +199,7 @@ class Canonicaliser:
         return self.symmetries(population).apply(population)
 
     def fit_transform(
-        self, population: Population, *, check: Outputs | None = None
+        self, population: Population, *, check: Outputs | Literal[False] | None = None
     ) -> Population:
         """Fit, and transform the same networks."""
         return self.fit(population, check=check).transform(population)
@@ -204,11 +211,11 @@ class Canonicaliser:
             "version": _VERSION,
             "strategy": self.strategy,
             "balance": chosen,
-            "reference": self.reference,
-            "rounds": self.rounds,
-            "sweeps": self.sweeps,
-            "restarts": self.restarts,
-            "seed": self.seed,
+            "reference": None if self.reference is None else int(self.reference),
+            "rounds": int(self.rounds),
+            "sweeps": int(self.sweeps),
+            "restarts": int(self.restarts),
+            "seed": int(self.seed),
             "scaled": list(self.scaled_),
             "layout": self.layout_.to_json(),
         }
@@ -299,7 +306,7 @@ class Canonicaliser:
             raise ValueError(
                 "This Canonicaliser is not fitted: call fit(population) first."
             )
-        if layout != self.layout_:
+        if layout.widened() != self.layout_.widened():
             raise LayoutMismatch(
                 f"Fitted to layout {self.layout_.id} (d = {self.layout_.d}), and given "
                 f"layout {layout.id} (d = {layout.d}): "
@@ -315,6 +322,19 @@ def _check_finite(population: Population) -> None:
             f"{len(bad)} of {len(population)} networks hold values that are not finite, "
             f"first run {population['run_id'][bad[0]]!r}. Leave them out: "
             "population.select(np.isfinite(population.weights).all(1))."
+        )
+
+
+def _check_trusted(population: Population) -> None:
+    if "source" not in population.table.column_names:
+        return
+    count = population.table["source"].to_pylist().count("imported")
+    if count:
+        raise LayoutMismatch(
+            f"{count} of {len(population)} networks were imported: which of their units "
+            "may be reordered was inferred from names and shapes. Pass a function from "
+            "weights to outputs, such as check=zoo.outputs(population), which tries it; or "
+            "check=False to take it on trust."
         )
 
 

@@ -67,7 +67,8 @@ def universe(
         value = reached
         if idle == 2:
             break
-    return climb.rounded(soft)
+    unmoved = {key: np.asarray(order) for key, order in start.items()}
+    return unmoved | climb.rounded(soft)
 
 
 class _Climb:
@@ -92,7 +93,7 @@ class _Climb:
     def centre(self, key: str) -> Array:
         """The mean of all orders of a symbol."""
         size = self.layout.symbols[key]
-        return np.full((size, size), 1 / size, np.float32)
+        return np.full((size, size), 1 / max(size, 1), np.float32)
 
     def moved(self, name: str, soft: Mapping[str, Array], but: int = -1) -> Array:
         """A tensor of every network, its axes reordered softly, save one."""
@@ -121,7 +122,7 @@ class _Climb:
         for group in self.groups:
             votes = {key: self._votes(key, soft) for key in group.keys}
             found |= self._solved(group, votes)
-        matrices = {}
+        matrices = dict(soft)  # what no parameter votes for stays
         for key, order in found.items():
             matrices[key] = np.zeros_like(soft[key])
             np.put_along_axis(matrices[key], order[:, :, None], 1, axis=2)

@@ -377,11 +377,12 @@ def _check(weights: Array, reference: Array, layout: Layout) -> None:
             f"(n, {layout.d}). Got {weights.shape} and {reference.shape}."
         )
     for what, values in (("weights", weights), ("reference", np.atleast_2d(reference))):
-        finite = np.isfinite(values).all(1)
+        squares = np.einsum("nd,nd->n", values, values)
+        finite = np.isfinite(squares)  # else their products are not finite either
         if not finite.all():
             bad = np.flatnonzero(~finite)
             raise LayoutMismatch(
                 f"{len(bad)} of {len(values)} rows of {what} hold values that are not "
-                f"finite, first row {bad[0]}. Leave them out: population.select("
-                "np.isfinite(population.weights).all(1))."
+                f"finite, or whose squares are not in float32, first row {bad[0]}. Leave "
+                "them out: population.select(np.isfinite((population.weights**2).sum(1)))."
             )

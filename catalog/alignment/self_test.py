@@ -59,10 +59,12 @@ def check_symmetries(
     Parameters
     ----------
     weights : ndarray of shape (n, d)
-        Networks; the first two are tried as they are and moved a little at random, so
-        that no error hides behind zeros. Every unit changes its place. Give trained ones:
-        where activations grow from layer to layer, as with running statistics that do
-        not fit the weights, late biases change the outputs less than rounding does.
+        Networks; two drawn by the seed are tried as they are and moved a little at
+        random, so that no error hides behind zeros. Counters and constants are not in
+        the vector: what symbols of theirs do cannot be seen. Every unit changes its
+        place. Give trained ones: where activations grow from layer to layer, as with
+        running statistics that do not fit the weights, late biases change the outputs
+        less than rounding does.
     outputs : callable
         Outputs (m, ...) of networks (m, d) for inputs that are the same at every call,
         without dropout; some tens of inputs do.
@@ -84,12 +86,14 @@ def check_symmetries(
     LayoutMismatch
         If the outputs are not finite, or do not depend on the weights at all.
     """
-    weights = np.atleast_2d(np.asarray(weights, np.float32))[:_NETWORKS]
+    weights = np.atleast_2d(np.asarray(weights, np.float32))
     if not len(weights):
         raise LayoutMismatch("Nothing to check: give the weights of a network.")
     for name in scaled:
         known_symbol(layout, name)
     rng = np.random.default_rng(seed)
+    if len(weights) > _NETWORKS:
+        weights = weights[rng.choice(len(weights), _NETWORKS, replace=False)]
     tried = np.concatenate([weights, _moved(weights, layout, rng)])
     before = _called(outputs, tried)
     largest = np.abs(before).max(1)
@@ -161,13 +165,17 @@ def _broken(layout: Layout, name: str, change: float, what: str) -> SymmetryBrok
 
 
 def _moved(weights: Array, layout: Layout, rng: np.random.Generator) -> Array:
-    """Copies with other parameters; buffers, which may not change sign, by a factor."""
+    """Copies with other parameters; buffers, which may not change sign, by a factor.
+
+    Of buffers also what is 0, such as means before the first step: else it would stay.
+    """
     moved = weights.copy()
     for name, columns in layout.slices.items():
         part = moved[:, columns]
         noise = rng.standard_normal(part.shape, np.float32)
         if layout[name].role == "buffer":
-            part *= np.exp(np.float32(_MOVED) * noise)
+            grown = part * np.exp(np.float32(_MOVED) * noise)
+            part[:] = np.where(part == 0, np.float32(_MOVED) * np.abs(noise), grown)
         else:
             size = np.sqrt((weights**2).mean(1, keepdims=True))
             part += np.float32(_MOVED) * size * noise

@@ -1,6 +1,7 @@
 """Averages hold every tensor's mean, and know where they come from."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_weights_count() -> None:
     assert np.array_equal(found.weights[1], some.weights[2])
 
 
+def test_the_same_parents_in_another_order_of_units_are_another_average() -> None:
+    some = population()
+    moved = replace(some, weights=some.weights[:, ::-1].copy())
+    one, other = (average(p, [[0, 1]])["run_id"][0] for p in (some, moved))
+    assert one == average(some, [[0, 1]])["run_id"][0] != other
+
+
 def test_an_average_names_its_parents_and_inherits_what_they_share() -> None:
     some = population(
         zoo=["z"] * 4,
@@ -69,7 +77,7 @@ def test_an_average_names_its_parents_and_inherits_what_they_share() -> None:
         {"run_id": "r0", "step": 0, "role": "average"},
         {"run_id": "r1", "step": 10, "role": "average"},
     ]
-    assert found["zoo"].tolist() == ["z", "z"]
+    assert found["zoo"].tolist() == ["z_averages", "z_averages"]
     assert found["cell"].tolist() == ["c", "d"]
     assert found["split_by_run"].tolist() == [MIXED, "test"]
     assert found["split_by_cell"].tolist() == ["train", "test"]

@@ -1,6 +1,7 @@
 """Frozen, a canonicaliser gives equal networks one representative."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,35 @@ def test_saving_keeps_everything(balance: bool | tuple[str], tmp_path: Path) -> 
         for c in (loaded, fitted)
     ]
     assert params[0] == params[1]
+
+
+def test_inferred_symbols_are_tried_or_taken_on_trust() -> None:
+    some = population()
+    source = pa.array(["trained"] * 11 + ["imported"])
+    foreign = replace(some, table=some.table.append_column("source", source))
+    with pytest.raises(LayoutMismatch, match="1 of 12 networks were imported"):
+        Canonicaliser().fit(foreign)
+    ours = Canonicaliser().fit(some).reference_
+    for check in (outputs, False):
+        found = Canonicaliser().fit(foreign, check=check)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found.reference_, ours)
+
+
+def test_what_was_rescaled_goes_round() -> None:
+    half = tuple(replace(p, dtype="float16") if p.in_vector else p for p in LAYOUT)
+    some = population(layout=Layout(half))
+    some = replace(some, weights=some.weights.astype(np.float16).astype(np.float32))
+    aligned = Canonicaliser(balance=("a", "b")).fit(some)
+    once = aligned.transform(some)
+    np.testing.assert_allclose(aligned.transform(once).weights, once.weights, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_symbols_of_buffers_alone_stay_in_place(strategy: str) -> None:
+    extra = (Param("z", (4,), ("z",), role="buffer"), Param("empty", (0, 5), ("e", None)))
+    some = population(layout=Layout((*LAYOUT.params, *extra)))
+    found = Canonicaliser(strategy).fit(some).symmetries(some)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.permutations["z"], [range(4)] * 12)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

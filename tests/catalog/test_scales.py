@@ -76,6 +76,19 @@ def test_dead_units_keep_their_scale() -> None:
     assert all((s > 0).all() for s in scales.values())
 
 
+def test_deep_chains_have_one_balance() -> None:
+    params = [Param("0", (8, 8), ("h0", None))]
+    params += [Param(str(i), (8, 8), (f"h{i}", f"h{i - 1}")) for i in range(1, 24)]
+    layout = Layout((*params, Param("24", (4, 8), (None, "h23"))))
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((3, layout.d), np.float32)
+    factors = {name: np.exp(rng.uniform(-1, 1, (3, 8))) for name in layout.symbols}
+    names = tuple(layout.symbols)
+    one, _ = balance(weights, layout, names)
+    other, _ = balance(rescale(weights, layout, factors), layout, names)
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_only_plain_layers_are_scalable() -> None:
     assert scalable(LAYOUT) == ("a", "b")
     normalised = Layout(

@@ -77,6 +77,13 @@ def test_errors_do_not_hide_behind_zeros() -> None:
         check_symmetries(start, with_axes(_0_bias=(None,)), outputs)
 
 
+def test_buffers_before_the_first_step_hide_nothing() -> None:
+    fresh = WEIGHTS.copy()
+    fresh[:, LAYOUT.slices["0.mean"]] = 0
+    with pytest.raises(SymmetryBroken, match="'a'"):
+        check_symmetries(fresh, with_axes(_0_mean=(None,)), outputs)
+
+
 def test_scales_of_units_that_are_not_rectified_are_named() -> None:
     without = Layout(tuple(p for p in LAYOUT if p.name != "0.mean"))
     weights = np.delete(WEIGHTS, np.arange(*_range("0.mean")), axis=1)

@@ -14,7 +14,14 @@ from probes.targets import TASKS
 
 PROBES = public(probes.estimators, Probe)
 
-CHEAP: dict[str, dict[str, object]] = {"tucker": {"ranks": (1, 4), "folds": 3}}
+SMALL = {"n_probes": 6, "n_projections": 6, "n_representation": 6, "validation": 0}
+SMALL |= {"epochs": 30, "lr": 0.03}
+
+CHEAP: dict[str, dict[str, object]] = {
+    "tucker": {"ranks": (1, 4), "folds": 3},
+    "probex": SMALL,
+    "mvprobe": SMALL,
+}
 """Parameters that make a probe fast enough for tests, by its name."""
 
 EXPECTED: dict[str, dict[str, str]] = {}
@@ -23,7 +30,7 @@ EXPECTED: dict[str, dict[str, str]] = {}
 ONE_LAYER: tuple[str, ...] = ()
 """Probes that read one layer, and say so when they are given several."""
 
-CHOOSES = ("kernel", "linear", "tucker")
+CHOOSES = ("kernel", "linear", "statistics", "tucker")
 """Probes that choose something on held-out groups."""
 
 LAYOUT = Layout(

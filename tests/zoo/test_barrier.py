@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zoo.alignment import balanced, by_weights
+from zoo.alignment import by_weights
 from zoo.barrier import along_lines, barrier_height, between, layer_barriers, layers
 from zoo.fresh_weights import judge_weights
 from zoo.metrics import barrier
@@ -175,4 +175,3 @@ def test_the_metric_falls_with_alignment_and_is_symmetric(seeds):
     raw, aligned = found["barrier_test_loss"], found["aligned_barrier_test_loss"]
     assert (aligned < raw).all()
     assert (found["singular_aligned"] > found["singular_raw"]).all()
-    assert not np.allclose(balanced(seeds), seeds.weights)

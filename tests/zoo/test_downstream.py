@@ -155,7 +155,10 @@ def test_transfer_stores_fine_tuned_runs(tiny_zoo, tmp_path):
     )  # fmt: skip
     assert said.exit_code == 0, said.output
     found = rows(root, "SELECT * FROM models WHERE zoo = 'tiny_transfer'")
-    assert len(found) == 2
+    assert (
+        sorted(round(row["lr"], 6) for row in found)
+        == [0.005] * 2 + [0.02] * 2 + [0.08] * 2
+    )
     splits = {r["run_id"]: r["split_by_run"] for r in rows(root, "SELECT * FROM runs")}
     for row in found:
         (parent,) = row["parents"]

@@ -124,6 +124,53 @@ def test_one_finite_seed_has_no_average(seeds):
     assert np.isfinite(found["average_raw_error"][4:]).all()
 
 
+def test_a_diverged_seed_with_finite_weights_is_left_out(seeds):
+    """Nor does it, or a network of zeros, keep the symbols from being checked."""
+    broken = seeds.weights.copy()
+    broken[0], broken[4] = 0, broken[4] * np.float32(1e15)
+    for metric in (average_seeds, ensemble):
+        found = metric.measure(with_weights(seeds, broken), seed=0)
+        count = found[min(name for name in found if name.endswith("_count"))]
+        assert count[0] == 4  # zeros answer, if badly
+        assert np.isnan(count[4])
+        assert (count[5:] == 3).all()
+        name = min(name for name in found if name.endswith("_gain"))
+        assert np.isfinite(found[name][[0, 1, 2, 3, 5, 6, 7]]).all()
+
+
+def test_cells_of_other_classes_are_averaged_side_by_side(seeds):
+    """Their test sets have other sizes, and the larger belongs to a lone network."""
+    counts = np.bincount(seeds.data.y["test"])
+    few, many = np.argsort(counts)[:2].tolist(), np.argsort(counts)[-2:].tolist()
+    assert counts[few].sum() < counts[many].sum()
+    network = MLP((64, 6, 2))
+    runs = tuple(
+        Run(
+            "laws", "digits", network.config(), 30, (30,), seed=seed, cell=cell, lr=0.01,
+            batch_size=20, classes=tuple(sorted(classes)),
+        )
+        for seed, cell, classes in ((0, "a", few), (1, "a", few), (2, "b", many))
+    )  # fmt: skip
+    weights = np.stack(
+        [train_stack(Stack((r,)), seeds.data, CPU).checkpoints[-1].weights[0] for r in runs]
+    )
+    cells = tuple(run.cell for run in runs)
+    nets = Networks(network, seeds.data, runs, (30,) * 3, cells, weights, CPU)
+    found = average_seeds.measure(nets, seed=0)["average_raw_gain"]
+    alone = average_seeds.measure(nets.take([0, 1]), seed=0)["average_raw_gain"]
+    np.testing.assert_allclose(found[:2], alone)
+    assert np.isnan(found[2])
+
+
+def test_networks_that_know_nothing_are_not_called_robust(seeds):
+    silent = np.zeros_like(seeds.weights)
+    for metric, column in ((pruning, "prune_cliff"), (noise, "noise_rise")):
+        found = metric.measure(with_weights(seeds, silent), seed=0)
+        assert np.isnan(found[column]).all()
+        curve = f"{column.partition('_')[0]}_curve"
+        assert all(isinstance(value, str) for value in found[curve])
+
+
 def test_a_greedy_soup_is_never_worse_than_its_best_network_on_validation(seeds):
     groups = [[0, 1, 2, 3], [4, 5], [6, 7]]
     own = errors(seeds, "validation")
@@ -151,10 +198,11 @@ def test_statistics_of_averages_are_estimated_anew(normalised):
         average_seeds.measure(with_weights(normalised, w), seed=0)
         for w in (normalised.weights, broken)
     )
-    for kind in ("average_raw", "average_aligned", "average_repaired"):
-        name = f"{kind}_error"
-        assert np.isfinite(sound[name]).all()
-        np.testing.assert_allclose(sound[name], other[name], atol=1e-6)
+    repaired = sound["average_repaired_error"]
+    assert np.isfinite(repaired).all()
+    np.testing.assert_allclose(repaired, other["average_repaired_error"], atol=1e-6)
+    # Without that the mean keeps those of its parents.
+    assert (sound["average_raw_error"] != other["average_raw_error"]).any()
     same = sound["average_aligned_error"], sound["average_repaired_error"]
     np.testing.assert_allclose(*same, atol=0.05)  # the one sees fewer inputs
 
@@ -166,7 +214,10 @@ def test_networks_without_logits_are_averaged_and_pruned(pinns):
     lines = replace(barrier, points=3).measure(pinns, seed=0)
     assert np.isfinite(lines["aligned_barrier_test_loss"]).all()
     assert np.isnan(lines["barrier_test_calibrated"]).all()
-    assert (pruning.measure(pinns, seed=0)["prune_cliff"] >= 0).all()
+    every = [[0], [1]]
+    judged = judge_weights(pinns, pinns.weights, every, ["validation"])["validation"]
+    cliff = pruning.measure(pinns, seed=0)["prune_cliff"]
+    np.testing.assert_array_equal(np.isfinite(cliff), judged.error <= 0.9)
     for metric in (ensemble, noise, transfer):
         values = metric.measure(pinns, seed=0)
         assert np.isnan(values[metric.columns[0].name]).all()

@@ -13,7 +13,7 @@ from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.alignment import ROUNDS, align_groups, balanced, check
 from zoo.derived import Shard, derived_shard
-from zoo.fresh_weights import Judged, judge_weights, refresh_weights
+from zoo.fresh_weights import Judged, judge_weights
 from zoo.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
 from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
@@ -31,8 +31,9 @@ KINDS = {
 
 def _columns() -> Iterator[Column]:
     for kind, what in KINDS.items():
-        yield from gain_columns(kind, what)
-    yield Column("average_count", pa.int64(), "networks", "finite seeds that are averaged")
+        of = "cell's seeds" if kind == "soup" else "parents"
+        yield from gain_columns(kind, what, of)
+    yield Column("average_count", pa.int64(), "networks", "sound seeds that are averaged")
     yield Column("soup_count", pa.int64(), "networks", "seeds that the greedy soup took")
 
 
@@ -40,11 +41,12 @@ def _columns() -> Iterator[Column]:
 class AverageSeeds(Maker):
     """Averages over the seeds of a cell at one step.
 
-    All parameters and buffers are averaged. Statistics of batch normalisation are
-    estimated anew on training inputs; networks with them are repaired by that alone, and
-    those with layer normalisation have no ``average_repaired``. Seeds that are not finite
-    are left out. Cells of more than `zoo.networks.ALL_PAIRS` networks are averaged in
-    parts. What is made is stored, in a zoo of its own, with its parents.
+    All parameters and buffers are averaged. Networks with batch normalisation are repaired
+    by estimating its statistics anew on training inputs, and those with layer
+    normalisation have no ``average_repaired``. Seeds without a finite loss are left out.
+    Cells of more than `zoo.networks.ALL_PAIRS` networks are averaged in parts. What is
+    made is stored, in a zoo of its own, with its parents; soups of one network are that
+    network and are not.
 
     Parameters
     ----------
@@ -52,21 +54,25 @@ class AverageSeeds(Maker):
         Of alignment to the mean, see `zoo.alignment.align_groups`.
     samples : int, default=1024
         Training inputs for statistics, at most.
+    balance : bool, default=False
+        Balance the scales of rectified units first, see `zoo.metrics.barrier.Barrier`.
 
     References
     ----------
     .. [1] Schürholt et al. 2025, arXiv:2504.18072, averages seeds after alignment, which
        never helped there. Differs: matched to the mean of the cell, in an order that
-       shuffled units do not change, rectified units balanced, and repaired.
+       shuffled units do not change, and repaired.
     """
 
     name: ClassVar[str] = "average_seeds"
     summary: ClassVar[str] = "averages of a cell's seeds: raw, aligned, repaired, soups"
     columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
     paired: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     rounds: int = ROUNDS
     samples: int = 1024
+    balance: bool = False
 
     def __post_init__(self) -> None:
         check_least(self, rounds=0, samples=2)
@@ -77,30 +83,30 @@ class AverageSeeds(Maker):
         """Values (n,) by column, and the averages; NaN with fewer than two finite seeds."""
         n = len(networks)
         out = self.blank(n)
-        groups = living(networks, networks.groups())
-        if not groups:
-            return out, []
-        check(networks)
         every = [[i] for i in range(n)]
         before = judge_weights(networks, networks.weights, every, ["validation", "test"])
-        chosen = np.where(np.isfinite(before["validation"].error), 0, np.inf)
-        chosen = chosen + np.nan_to_num(before["validation"].error)
+        groups = sound(networks, networks.groups(), before["validation"])
+        if not groups:
+            return out, []
+        check(networks, scales=self.balance)
+        chosen = before["validation"].error
         groups = [g[np.argsort(chosen[g], kind="stable")] for g in groups]
         best = [int(g[0]) for g in groups]
         progress(0.1)
         raw = np.stack([networks.weights[g].mean(0, dtype=np.float64) for g in groups])
         layout = networks.architecture.layout
-        aligned = align_groups(balanced(networks), layout, groups, rounds=self.rounds)
+        own = balanced(networks) if self.balance else networks.weights
+        aligned = align_groups(own, layout, groups, rounds=self.rounds)
         means = np.stack([own.mean(0, dtype=np.float64) for own in aligned])
         progress(0.5)
         statistics = {"samples": self.samples, "seed": seed}
         made = {
-            kind: refresh_weights(networks, w.astype(np.float32), groups, **statistics)
-            for kind, w in (("average_raw", raw), ("average_aligned", means))
+            "average_raw": raw.astype(np.float32),
+            "average_aligned": means.astype(np.float32),
         }
         if repairable(networks.architecture):
             made["average_repaired"] = repair(
-                networks, means.astype(np.float32), groups, aligned, **statistics
+                networks, made["average_aligned"], groups, aligned, **statistics
             )
         progress(0.7)
         made["soup"], members = greedy_soups(
@@ -136,11 +142,14 @@ class AverageSeeds(Maker):
         found = gains(before, judged["test"], groups, best)
         for name, values in found.items():
             spread_out(values, groups, len(networks), out[f"{kind}_{name}"])
-        over = {OVER_MEAN: found["gain"], OVER_BEST: found["gain_best"]}
+        made = [k for k, own in enumerate(parents) if len(own) > 1]
+        own = gains(before, judged["test"], parents, best)
+        over = {OVER_MEAN: own["gain"][made], OVER_BEST: own["gain_best"][made]}
         settings = {"version": self.version, **asdict(self)}
         return derived_shard(
-            networks, f"{self.name} {kind}", settings, parents, weights, judged, over,
-            seed=seed,
+            networks, f"{self.name} {kind}", settings, [parents[k] for k in made],
+            weights[made], {split: j.take(made) for split, j in judged.items()}, over,
+            seed=seed, among=[groups[k] for k in made] if kind == "soup" else None,
         )  # fmt: skip
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
@@ -149,11 +158,15 @@ class AverageSeeds(Maker):
         return networks * (6 * samples + train_samples) / 3
 
 
-def living(networks: Networks, groups: list[Array]) -> list[Array]:
-    """Rows of each group whose weights are finite, by identity; groups of two or more."""
+def sound(networks: Networks, groups: list[Array], judged: Judged) -> list[Array]:
+    """Rows of each group with a finite loss, by identity; groups of two or more.
+
+    Weights that are finite but diverged may overflow in a forward pass; in a mean they
+    would ruin their cell.
+    """
     found: list[Array] = []
     for group in groups:
-        rows = group[networks.alive[group]].tolist()
+        rows = group[networks.alive[group] & np.isfinite(judged.loss[group])].tolist()
         rows.sort(key=networks.names.__getitem__)
         if len(rows) > 1:
             found.append(np.array(rows, np.int64))

@@ -74,11 +74,12 @@ class AverageSteps(Maker):
         """Values (n,) by column, and the means; NaN but for last checkpoints."""
         n = len(networks)
         out = self.blank(n)
-        groups = self._groups(networks)
-        if not groups:
-            return out, []
         every = [[i] for i in range(n)]
         before = judge_weights(networks, networks.weights, every, ["validation", "test"])
+        finite = np.isfinite(before["validation"].loss)
+        groups = [g for g in self._groups(networks) if finite[g].all()]
+        if not groups:
+            return out, []
         progress(0.4)
         means = np.stack([networks.weights[g].mean(0, dtype=np.float64) for g in groups])
         means = refresh_weights(

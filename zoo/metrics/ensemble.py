@@ -18,7 +18,7 @@ from zoo.fresh_weights import STACK_BYTES, Judged, judge_weights
 from zoo.gains import gain_columns, gains, spread_out
 from zoo.joint_view import joint_views
 from zoo.metric import Metric
-from zoo.metrics.average_seeds import living
+from zoo.metrics.average_seeds import sound
 from zoo.networks import Networks, Progress, sample_key
 from zoo.objective import LogitObjective
 from zoo.stack_weights import StackWeights
@@ -33,7 +33,7 @@ def _columns() -> Iterator[Column]:
     for kind, what in KINDS.items():
         yield from gain_columns(kind, what)
         yield Column(f"{kind}_loss", pa.float64(), "nats", f"test loss of {what}")
-    yield Column("ensemble_count", pa.int64(), "networks", "finite seeds in the ensemble")
+    yield Column("ensemble_count", pa.int64(), "networks", "sound seeds in the ensemble")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Ensemble(Metric):
     summary: ClassVar[str] = "averaged probabilities and logits of a cell's seeds"
     columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
     paired: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     suite: ClassVar[str] = "downstream"
 
     @torch.no_grad()
@@ -59,11 +60,14 @@ class Ensemble(Metric):
         n = len(networks)
         out = self.blank(n)
         objective = networks.objective
-        groups = [g for g in living(networks, networks.groups()) if _alike(networks, g)]
-        if not groups or not isinstance(objective, LogitObjective):
+        if not isinstance(objective, LogitObjective):
             return out
         every = [[i] for i in range(n)]
         before = judge_weights(networks, networks.weights, every, ["validation", "test"])
+        groups = sound(networks, networks.groups(), before["validation"])
+        groups = [g for g in groups if _alike(networks, g)]
+        if not groups:
+            return out
         error = before["validation"].error
         best = [int(g[np.argmin(error[g])]) for g in groups]
         progress(0.4)

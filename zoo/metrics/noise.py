@@ -13,12 +13,13 @@ import torch
 from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.evaluate import Evaluation
-from zoo.fresh_weights import Judged, stacked_rows
+from zoo.fresh_weights import Judged, judge_weights, stacked_rows
 from zoo.joint_view import joint_views, sampled
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.objective import Batch, LogitObjective
 from zoo.randomness import stream
+from zoo.skill import skilled
 from zoo.stack_weights import StackWeights
 
 SIGMAS = (0.25, 0.5, 1.0, 2.0)
@@ -40,6 +41,7 @@ class Noise(Metric):
 
     name: ClassVar[str] = "noise"
     summary: ClassVar[str] = "test error with Gaussian noise of several sizes on inputs"
+    version: ClassVar[int] = 2
     suite: ClassVar[str] = "downstream"
     columns: ClassVar[tuple[Column, ...]] = (
         Column(
@@ -66,7 +68,10 @@ class Noise(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; NaN of networks that are not finite."""
+        """Values (n,) by column; NaN of networks that are not finite.
+
+        Those that know nothing, see `zoo.skill`, have no ``noise_rise``.
+        """
         n, layout = len(networks), networks.architecture.layout
         out = self.blank(n)
         alive = np.flatnonzero(networks.alive)
@@ -97,6 +102,10 @@ class Noise(Metric):
                     errors[k, :, columns] = 1 - value.cpu().numpy()
             self._fill(out, rows, errors, own.counted.cpu().numpy())
             progress((rows[-1] + 1) / n)
+        each = [[int(i)] for i in alive]
+        held = judge_weights(networks, networks.weights[alive], each, ["validation"])
+        lost = alive[~skilled(networks.take(alive), held["validation"])]
+        out["noise_rise"][lost] = out["noise_rise_se"][lost] = np.nan
         return out
 
     def _fill(
@@ -116,8 +125,9 @@ class Noise(Metric):
             out["noise_curve"][i] = json.dumps(said)
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """A forward pass for every size of noise; the test split may be smaller."""
-        return networks * (1 + len(SIGMAS)) * min(self.samples, train_samples) / 3
+        """A forward pass for every size of noise, and one on the validation split."""
+        noisy = (1 + len(SIGMAS)) * min(self.samples, train_samples)
+        return networks * (noisy + train_samples / 5) / 3
 
 
 noise = Noise()

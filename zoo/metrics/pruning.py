@@ -15,6 +15,7 @@ from catalog.schema import Column
 from zoo.fresh_weights import judge_weights, refresh_weights, stacked_rows
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
+from zoo.skill import skilled
 
 SPARSITIES = (
     0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975,
@@ -44,6 +45,7 @@ class Pruning(Metric):
 
     name: ClassVar[str] = "pruning"
     summary: ClassVar[str] = "error against sparsity, and the sparsity before the cliff"
+    version: ClassVar[int] = 2
     suite: ClassVar[str] = "downstream"
     columns: ClassVar[tuple[Column, ...]] = (
         Column(
@@ -80,7 +82,10 @@ class Pruning(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; NaN of networks that are not finite."""
+        """Values (n,) by column; NaN of networks that are not finite or know nothing.
+
+        Those that know nothing, see `zoo.skill`, have a ``prune_curve`` only.
+        """
         n, layout = len(networks), networks.architecture.layout
         out = self.blank(n)
         alive = np.flatnonzero(networks.alive)
@@ -100,10 +105,15 @@ class Pruning(Metric):
             errors = judged["test"].error.reshape(-1, count)
             first = np.arange(len(rows)) * count
             rise = judged["test"].gain([[i] for i in first + at], first)
-            out["prune_cliff"][rows] = np.array(SPARSITIES)[at]
-            out["prune_cliff_rise"][rows] = rise.values
-            out["prune_cliff_rise_se"][rows] = rise.errors
-            out["prune_half"][rows] = errors[:, SPARSITIES.index(0.5)] - errors[:, 0]
+            whole = judged["validation"].take(first)
+            able = skilled(networks.take(rows), whole)
+            for name, values in (
+                ("prune_cliff", np.array(SPARSITIES)[at]),
+                ("prune_cliff_rise", rise.values),
+                ("prune_cliff_rise_se", rise.errors),
+                ("prune_half", errors[:, SPARSITIES.index(0.5)] - errors[:, 0]),
+            ):
+                out[name][rows[able]] = values[able]
             for i, own in zip(rows, errors, strict=True):
                 pairs = zip(NAMED, own.round(6).tolist(), strict=True)
                 out["prune_curve"][i] = json.dumps(dict(pairs))

@@ -23,7 +23,7 @@ from zoo.result import tables
 from zoo.run import Run
 from zoo.schedule import schedule
 from zoo.stack import Stack, best_size
-from zoo.task import Data, load_task, task_named
+from zoo.task import Data, Task, load_task, task_named
 from zoo.training import Trained, train_stack
 from zoo.transform import check_transform
 
@@ -35,10 +35,11 @@ ENDING = "_transfer"
 class Transfer(Maker):
     """Test error after a few steps on another task, and what the start was worth.
 
-    All networks are fine-tuned by the one training loop, alike: the same samples, steps
-    and learning rate, whatever trained them. A new network of the same cell that gets the
-    same says what the start was worth. Fine-tuned networks are stored as runs of a zoo of
-    their own that start from their parents.
+    All networks are fine-tuned by the one training loop, alike: the same samples and
+    steps, whatever trained them, and three learning rates, of which the one counts that is
+    best on the validation split of the other task. A new network of the same cell that
+    gets the same says what the start was worth. Fine-tuned networks are stored as runs of
+    a zoo of their own that start from their parents.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ class Transfer(Maker):
     samples : int, default=200
         Training images.
     steps, batch_size : int
-    lr : float, default=0.02
+    lr, apart : float, default=0.02, 4
+        Learning rates are ``lr / apart``, ``lr`` and ``lr * apart``.
     optimizer, schedule : str
 
     References
@@ -60,11 +62,12 @@ class Transfer(Maker):
     """
 
     name: ClassVar[str] = "transfer"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "test error after fine-tuning on another task, against scratch"
     columns: ClassVar[tuple[Column, ...]] = (
         Column(
             "transfer_error", pa.float64(), "fraction",
-            "test error of the other task after fine-tuning",
+            "test error of the other task after fine-tuning at the best of three rates",
         ),
         Column(
             "transfer_gain", pa.float64(), "fraction",
@@ -87,6 +90,7 @@ class Transfer(Maker):
     steps: int = 200
     batch_size: int = 20
     lr: float = 0.02
+    apart: float = 4.0
     optimizer: str = "sgd"
     schedule: str = "cosine"
 
@@ -95,9 +99,29 @@ class Transfer(Maker):
         check_optimizer(self.optimizer)
         schedule(self.schedule)
         check_transform(self.transform)
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(
-                f"The lr parameter of Transfer must be above 0 and finite. Got {self.lr!r}."
+        for name, low in (("lr", 0), ("apart", 1)):
+            if not low < (value := getattr(self, name)) < float("inf"):
+                raise ValueError(
+                    f"The {name} parameter of Transfer must be above {low} and finite. Got "
+                    f"{value!r}."
+                )
+
+    def check(self, run: Run, task: Task) -> None:
+        """Refuse a task that the networks know, or that does not fit them."""
+        if self.task in ("", task.name):
+            if run.transform == self.transform and task.objective == "classification":
+                raise CatalogError(
+                    f"Networks of cell {run.cell!r} were trained on {self.transform!r} "
+                    "images of this task: nothing would be transferred. Choose another: "
+                    "--set transfer.transform=rot180"
+                )
+            return
+        other = task_named(self.task)
+        if (task.shape, task.classes) != (other.shape, other.classes):
+            raise CatalogError(
+                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
+                f"classes, the networks were made for {task.shape} and {task.classes}. "
+                "Choose a task of the same shape: --set transfer.task=NAME"
             )
 
     def make(
@@ -116,39 +140,65 @@ class Transfer(Maker):
             return out, []
         if networks.data.task.objective != "classification":
             return out, []
+        for run in networks.runs:
+            self.check(run, networks.data.task)
         data = self._data(networks)
         rows = np.flatnonzero(networks.alive)
-        tuned = [self._run(networks, int(i), seed) for i in rows]
-        new = [replace(run, init_from=None) for run in tuned]
-        size = best_size(tuned[0], networks.architecture)
+        runs = [self._run(networks, int(i), seed) for i in rows]
         parents = self._parents(networks, rows)
-        start = {key: parent.weights for key, parent in parents.items()}
-        weights, shards = (
-            np.empty((2, len(rows), networks.weights.shape[1]), np.float32),
-            [],
-        )
-        done = 0
-        for kind, runs in enumerate((tuned, new)):
-            for first in range(0, len(rows), size):
-                stack = Stack(tuple(runs[first : first + size]))
+        rates = (self.lr / self.apart, self.lr, self.lr * self.apart)
+        every = [[i] for i in range(len(rows))]
+        found: list[Judged] = []
+        shards: list[Shard] = []
+        for kind in (runs, [replace(run, init_from=None) for run in runs]):
+            held: list[Array] = []
+            tested: list[Judged] = []
+            for rate in rates:
+                stored = shards if kind is runs and networks.table is not None else None
+                told = len(found) * len(rates) + len(held)
 
-                def tell(steps: int, nets: int = len(stack)) -> None:
-                    nonlocal done
-                    done += steps * nets
-                    progress(done / (2 * len(rows) * self.steps))
+                def tell(share: float, told: int = told) -> None:
+                    progress((told + share) / (2 * len(rates)))
 
-                trained = train_stack(
-                    stack, data, networks.device, start=start, progress=tell
-                )
-                weights[kind, first : first + size] = trained.checkpoints[-1].weights
-                if kind == 0 and networks.table is not None:
-                    shards.append(_shard(trained, data, networks, parents))
-        there = replace(networks.take(rows), data=data, runs=tuple(tuned))
-        every = np.arange(len(rows))[:, None]
-        stacked = np.concatenate([*weights, networks.weights[rows]])
-        judged = judge_weights(there, stacked, [*every] * 3, ["test"])["test"]
-        self._fill(out, rows, judged)
+                own = [replace(run, lr=rate) for run in kind]
+                weights = self._trained(networks, data, own, parents, stored, tell)
+                there = replace(networks.take(rows), data=data, runs=tuple(own))
+                judged = judge_weights(there, weights, every, ["validation", "test"])
+                held.append(np.nan_to_num(judged["validation"].error, nan=np.inf))
+                tested.append(judged["test"])
+            best = np.argmin(held, axis=0)
+            found.append(_chosen(tested, best))
+        there = replace(networks.take(rows), data=data, runs=tuple(runs))
+        before = judge_weights(there, networks.weights[rows], every, ["test"])["test"]
+        self._fill(out, rows, _joined([*found, before]))
         return out, shards
+
+    def _trained(
+        self,
+        networks: Networks,
+        data: Data,
+        runs: list[Run],
+        parents: dict[tuple[str, int], Parent],
+        shards: list[Shard] | None,
+        progress: Progress,
+    ) -> Array:
+        """Last weights (n, d) of runs; ``shards`` gets what is to be stored."""
+        start = {key: parent.weights for key, parent in parents.items()}
+        weights = np.empty((len(runs), networks.weights.shape[1]), np.float32)
+        size, done = best_size(runs[0], networks.architecture), 0
+        for first in range(0, len(runs), size):
+            stack = Stack(tuple(runs[first : first + size]))
+
+            def tell(steps: int, nets: int = len(stack)) -> None:
+                nonlocal done
+                done += steps * nets
+                progress(done / (len(runs) * self.steps))
+
+            trained = train_stack(stack, data, networks.device, start=start, progress=tell)
+            weights[first : first + size] = trained.checkpoints[-1].weights
+            if shards is not None:
+                shards.append(_shard(trained, data, networks, parents))
+        return weights
 
     def _fill(self, out: dict[str, Array], rows: Array, judged: Judged) -> None:
         """Columns from fine-tuned, new and old networks, one after the other."""
@@ -164,12 +214,6 @@ class Transfer(Maker):
     def _run(self, networks: Networks, i: int, seed: int) -> Run:
         """How network i is fine-tuned."""
         run = networks.runs[i]
-        if run.transform == self.transform and self.task in ("", run.task):
-            raise CatalogError(
-                f"Networks of cell {run.cell!r} were trained on {self.transform!r} images "
-                "of this task: nothing would be transferred. Choose another: --set "
-                "transfer.transform=rot180"
-            )
         return replace(
             run,
             zoo=run.zoo + ENDING,
@@ -214,18 +258,27 @@ class Transfer(Maker):
         """Data of the other task."""
         if self.task in ("", networks.data.task.name):
             return networks.data
-        own, other = networks.data.task, task_named(self.task)
-        if (own.shape, own.classes) != (other.shape, other.classes):
-            raise CatalogError(
-                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
-                f"classes, the networks were made for {own.shape} and {own.classes}. "
-                "Choose a task of the same shape: --set transfer.task=NAME"
-            )
-        return load_task(other, networks.folder)
+        return load_task(task_named(self.task), networks.folder)
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Gradients of both, and three forward passes on the test split."""
-        return networks * (2 * self.steps * self.batch_size + train_samples / 3)
+        """Gradients of both at three rates, and forward passes on two splits."""
+        return networks * (6 * self.steps * self.batch_size + train_samples)
+
+
+def _chosen(judged: list[Judged], which: Array) -> Judged:
+    """Network i as it was judged in place ``which[i]``."""
+    n = len(which)
+    every: Judged = _joined(judged)
+    return every.take(which * n + np.arange(n))
+
+
+def _joined(judged: list[Judged]) -> Judged:
+    return Judged(
+        *(
+            np.concatenate([getattr(each, name) for each in judged])
+            for name in ("losses", "errors", "counted")
+        )
+    )
 
 
 def _shard(

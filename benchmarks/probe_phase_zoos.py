@@ -1,0 +1,151 @@
+"""Probes on phase zoos: within a zoo, and with each zoo held out in turn.
+
+What is predicted from weights alone: test accuracy, generalisation gap (train minus test
+accuracy), logarithm of the Hessian trace, phase. Within a zoo: five folds of runs
+(`--by cell`: of cells), five seeds. Across zoos: each held out in turn, where penalties
+are chosen on the others. Beside our probe: the linear statistics that were published as a
+baseline (the classic seven per tensor, ridge on standardised features: arXiv:2002.11448),
+and the trivial answer.
+
+The catalogue holds the zoos, e.g.
+
+    phasezoo train digits_mlp_phases --catalog DIR
+    phasezoo measure digits_mlp_phases --steps last --catalog DIR
+    phasezoo phases digits_mlp_phases --step last --catalog DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from timing import digits, report
+
+import catalog
+from catalog import Catalog, CatalogError
+from catalog.dtypes import Array
+from probes.folds import Folds
+from probes.judge import Judgement, difference, judge
+from probes.kinship import parents_in
+from probes.material import Material, statistics
+from probes.question import Question
+from probes.statistics_probe import StatisticsProbe
+
+TARGETS = {
+    "test_accuracy": "test_accuracy",
+    "gap": "gap=train_accuracy - test_accuracy",
+    "log_trace": "log_trace=CASE WHEN hessian_trace > 0 THEN ln(hessian_trace) END",
+    "phase": "phase=CASE WHEN phase <> 'unmeasured' THEN phase END",
+}
+READS = {"layer": None, "spectrum": True, "aggregate": False}
+
+
+def published(material: Material) -> Array:
+    """The classic seven alone."""
+    of_values = ("mean", "std", "p0", "p25", "p50", "p75", "p100")
+    kept = [name.split()[-1] in of_values for name in material.statistics]
+    return material.X[:, kept]
+
+
+def contestants(material: Material, task: str) -> dict[str, tuple[StatisticsProbe, Array]]:
+    ours = StatisticsProbe(task, described=True)
+    linear = StatisticsProbe(task, model="ridge", shape="standard", described=True)
+    return {
+        "ours": (ours, material.X),
+        "published": (linear, published(material)),
+    }
+
+
+def figures(judged: Judgement) -> dict[str, Any]:
+    return {
+        one.score: [digits(v) for v in (one.value, one.low, one.high, one.baseline)]
+        for one in judged.estimates()
+    }
+
+
+def within(store: Catalog, zoo: str, target: str, by: str, seeds: int) -> None:
+    try:
+        question = Question.of(store, [TARGETS[target]], where=f"zoo = '{zoo}'")
+    except CatalogError as error:
+        print(f"{zoo}, {target}: {error}", file=sys.stderr)
+        return
+    started = time.process_time()
+    material = statistics(store, question.table, READS)
+    described = time.process_time() - started
+    parents = parents_in(store)
+    folds = [
+        Folds.of(question.table, parents, by, deal=5, seed=seed) for seed in range(seeds)
+    ]
+    values, results, taken = question.values, {}, {}
+    for name, (probe, X) in contestants(material, values.task).items():
+        started = time.process_time()
+        results[name] = judge(probe, X, values.y, folds)
+        taken[name] = digits(time.process_time() - started)
+    score = "r2" if values.task == "regression" else "accuracy"
+    gain = difference(results["ours"], results["published"], score)
+    report(
+        "probe_phase_zoos",
+        case="within",
+        zoo=zoo,
+        target=target,
+        by=by,
+        networks=len(question),
+        seeds=seeds,
+        **{name: figures(judged) for name, judged in results.items()},
+        gain={score: [digits(v) for v in gain]},
+        describe_seconds=digits(described),
+        fit_seconds=taken,
+    )
+
+
+def across(store: Catalog, zoos: Sequence[str], target: str) -> None:
+    listed = ", ".join(f"'{zoo}'" for zoo in zoos)
+    question = Question.of(store, [TARGETS[target]], where=f"zoo IN ({listed})")
+    folds = Folds.of(question.table, parents_in(store), "zoo")
+    for relative in (None, "standard", "quantile"):
+        material = statistics(store, question.table, READS, relative=relative)
+        for name, (probe, X) in contestants(material, question.values.task).items():
+            judged = judge(probe, X, question.values.y, folds)
+            report(
+                "probe_phase_zoos",
+                case="across",
+                target=target,
+                relative=relative,
+                probe=name,
+                all=figures(judged),
+                zoos={
+                    zoo: {
+                        e.score: [digits(v) for v in (e.value, e.low, e.high)] for e in own
+                    }
+                    for zoo, own in judged.by_fold().items()
+                },
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--catalog", type=Path, required=True)
+    parser.add_argument("--zoos", nargs="+", help="default: all with networks")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
+    parser.add_argument("--by", default="run", choices=["run", "cell"])
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    store = catalog.open(options.catalog)
+    known = store.sql("SELECT DISTINCT zoo FROM models WHERE row IS NOT NULL").fetchall()
+    zoos = options.zoos or sorted(zoo for (zoo,) in known)
+    for target in options.targets:
+        for zoo in zoos:
+            within(store, zoo, target, options.by, options.seeds)
+    for target in options.targets:
+        if target != "phase" and len(zoos) > 1:
+            across(store, zoos, target)
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    main()

@@ -1,0 +1,136 @@
+"""Where a descent stands, as one safetensors file: tensors, and JSON text beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from catalog import CatalogError
+from catalog.dtypes import Array
+from catalog.foreign import Tensor as Stored
+from catalog.safetensors_file import read_header, read_tensors, write_file
+
+_FORMAT = 1
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass
+class Curve:
+    """What was seen on the way.
+
+    Attributes
+    ----------
+    epoch : list of int
+        Epochs done.
+    train_loss : list of float
+        Mean over the steps of the epoch.
+    validation_score, validation_loss : list of float
+        On networks that were held out; of equal scores the lower loss is better.
+    """
+
+    epoch: list[int] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+
+    @property
+    def best(self) -> int:
+        """Number of the best evaluation."""
+        losses = np.negative(self.validation_loss)
+        ranks = list(zip(self.validation_score, losses, strict=True))
+        return ranks.index(max(ranks))
+
+    def arrays(self) -> dict[str, Array]:
+        """Its columns."""
+        return {name: np.array(values) for name, values in vars(self).items()}
+
+
+@dataclass
+class DescentState:
+    """What is neither in the network nor in its optimiser.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done.
+    curve : Curve
+    best : dict of str to Tensor, optional
+        Weights with the best score.
+    """
+
+    epoch: int = 0
+    curve: Curve = field(default_factory=Curve)
+    best: dict[str, Tensor] | None = None
+
+
+def write_state(
+    path: Path,
+    state: DescentState,
+    fingerprint: str,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write all to a file that appears whole or not at all."""
+    groups = {"weight": network.state_dict(), "best": state.best or {}}
+    for moment in _MOMENTS:
+        groups[moment] = {
+            name: optimizer.state[p][moment]
+            for name, p in network.named_parameters()
+            if p in optimizer.state
+        }
+    tensors = {
+        f"{group}/{name}": Stored(value.numpy(), "float32")
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
+    body = {
+        "format": _FORMAT,
+        "fingerprint": fingerprint,
+        "epoch": state.epoch,
+        "curve": vars(state.curve),
+    }
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        write_file(file, tensors, {"descent": json.dumps(body)})
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_state(
+    path: Path, fingerprint: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> DescentState:
+    """Fill network and optimiser from a file.
+
+    Raises
+    ------
+    CatalogError
+        If the file holds something else, or the state of another fit.
+    """
+    text = read_header(path).metadata.get("descent")
+    if text is None:
+        raise CatalogError(f"{path} holds no state of a fit. Give resume= another name.")
+    body = json.loads(text)
+    if body["format"] > _FORMAT:
+        raise CatalogError(f"{path} was written by a newer version. Upgrade phasezoo.")
+    if body["fingerprint"] != fingerprint:
+        raise CatalogError(
+            f"{path} holds the state of a fit with other networks, targets or settings "
+            "(epochs, evaluate_every and patience may differ). Give resume= another name, "
+            "or delete the file."
+        )
+    groups: dict[str, dict[str, Tensor]] = {}
+    for full, stored in read_tensors(path).items():
+        group, name = full.split("/", 1)
+        groups.setdefault(group, {})[name] = torch.from_numpy(stored.values.copy())
+    network.load_state_dict(groups["weight"])
+    for name, p in network.named_parameters():
+        if name in groups.get("step", {}):
+            optimizer.state[p] = {moment: groups[moment][name] for moment in _MOMENTS}
+    return DescentState(body["epoch"], Curve(**body["curve"]), groups.get("best"))

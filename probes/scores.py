@@ -1,0 +1,197 @@
+"""Scores of predictions as functions of how often each group of networks counts.
+
+A bootstrap over groups asks for one score under a thousand weightings. Every score here
+first sums what it needs by group (or by pair of groups), and then answers for all
+weightings at once: exactly what it would be on the resampled rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.dtypes import Array
+
+Weighted = Callable[[Array], Array]
+"""From weightings (b, G) of groups to values (b, k), one for each target; NaN where there
+is none, such as AUC without one of the classes."""
+
+_BYTES = 64 << 20
+"""Of pairs of rows that are compared at a time."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number that judges predictions.
+
+    Attributes
+    ----------
+    name : str
+    summary : str
+    kinds : tuple of str
+        Kinds of `Targets` it judges.
+    of : callable
+        ``of(y, predicted, scores, group)``: targets and predictions (n, k), scores
+        (n, width), group (n,) of 0 to G - 1; gives a `Weighted`. Classes of many are
+        (n, 1) of indices.
+    bounded : bool
+        Whether it is a share of rows, so that no error in G groups has a known doubt.
+    blind : float, optional
+        Value of an answer that is the same for all, where only the order counts. Without,
+        the trivial answer is scored.
+    """
+
+    name: str
+    summary: str
+    kinds: tuple[str, ...]
+    of: Callable[[Array, Array, Array, Array], Weighted]
+    bounded: bool = False
+    blind: float | None = None
+
+
+def _r2(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
+    centred = y - y.mean(0)  # sums of squares cancel less
+    rows = _by_group(np.ones((len(y), 1)), group)
+    first, second = _by_group(centred, group), _by_group(centred**2, group)
+    errors = _by_group((y - predicted) ** 2, group)
+
+    def value(weights: Array) -> Array:
+        n = weights @ rows
+        total = weights @ second - (weights @ first) ** 2 / n
+        return 1 - _ratio(weights @ errors, np.maximum(total, 0))
+
+    return value
+
+
+def _mae(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
+    return _mean(np.abs(y - predicted), group)
+
+
+def _accuracy(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
+    return _mean((y == predicted).astype(np.float64), group)
+
+
+def _balanced(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
+    classes = np.unique(y)
+    hits = [_by_group((y == c) & (predicted == c), group) for c in classes]
+    counts = [_by_group(y == c, group) for c in classes]
+
+    def value(weights: Array) -> Array:
+        shape = (len(weights), y.shape[1])
+        found, drawn = np.zeros(shape), np.zeros(shape)
+        for own, count in zip(hits, counts, strict=True):
+            total = weights @ count
+            found += np.divide(weights @ own, total, out=np.zeros(shape), where=total > 0)
+            drawn += total > 0
+        return np.asarray(found / drawn)
+
+    return value
+
+
+def _tau(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
+    forms = []
+    for column in range(y.shape[1]):
+        a, b = y[:, column], predicted[:, column]
+        signs = (
+            lambda i, a=a, b=b: np.sign(a[i, None] - a) * np.sign(b[i, None] - b),
+            lambda i, a=a: np.sign(a[i, None] - a) ** 2,
+            lambda i, b=b: np.sign(b[i, None] - b) ** 2,
+        )
+        forms.append([_pairs(sign, group) for sign in signs])
+
+    def value(weights: Array) -> Array:
+        found = []
+        for both, of_y, of_p in forms:
+            concordant, rises, told = (_form(weights, f) for f in (both, of_y, of_p))
+            tau = _ratio(concordant, np.sqrt(rises * told))
+            found.append(np.where((told == 0) & (rises > 0), 0.0, tau))
+        return np.stack(found, axis=1)
+
+    return value
+
+
+def _auc(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
+    forms, positives = [], y == 1
+    for column in range(y.shape[1]):
+        s, yes = scores[:, column], positives[:, column].astype(np.float64)
+
+        def won(i: Array, s: Array = s, yes: Array = yes) -> Array:
+            above = 0.5 + 0.5 * np.sign(s[i, None] - s)
+            return above * yes[i, None] * (1 - yes)
+
+        forms.append(_pairs(won, group))
+    counts = _by_group(positives, group), _by_group(~positives, group)
+
+    def value(weights: Array) -> Array:
+        total = (weights @ counts[0]) * (weights @ counts[1])
+        return _ratio(np.stack([_form(weights, f) for f in forms], axis=1), total)
+
+    return value
+
+
+SCORES = (
+    Score("r2", "coefficient of determination", ("regression",), _r2),
+    Score(
+        "tau",
+        "Kendall's tau-b; 0 of constant predictions",
+        ("regression",),
+        _tau,
+        blind=0.0,
+    ),
+    Score("mae", "mean absolute error, in units of the target", ("regression",), _mae),
+    Score(
+        "accuracy",
+        "share of right answers, over all labels",
+        ("binary", "multiclass", "multilabel"),
+        _accuracy,
+        bounded=True,
+    ),
+    Score(
+        "balanced_accuracy",
+        "mean over the classes there of the share that is found",
+        ("binary", "multiclass", "multilabel"),
+        _balanced,
+    ),
+    Score("auc", "area under the ROC curve", ("binary", "multilabel"), _auc, blind=0.5),
+)
+
+
+def scores_of(kind: str) -> tuple[Score, ...]:
+    """The scores that judge a kind of `Targets`."""
+    return tuple(score for score in SCORES if kind in score.kinds)
+
+
+def _mean(values: Array, group: Array) -> Weighted:
+    sums, rows = _by_group(values, group), _by_group(np.ones((len(values), 1)), group)
+    return lambda weights: _ratio(weights @ sums, weights @ rows)
+
+
+def _by_group(values: Array, group: Array) -> Array:
+    """Sums (G, k) of values (n, k)."""
+    sums = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(sums, group, values)
+    return sums
+
+
+def _pairs(compare: Callable[[Array], Array], group: Array) -> Array:
+    """Sums (G, G) over pairs of rows of what ``compare(i)`` (len(i), n) says of rows i."""
+    n, G = len(group), group.max() + 1
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(G))
+    sums = np.zeros((G, G))
+    step = max(_BYTES // (8 * n), 1)
+    for first in range(0, n, step):
+        rows = order[first : first + step]
+        found = np.add.reduceat(compare(rows)[:, order], starts, axis=1)
+        np.add.at(sums, group[rows], found)
+    return sums
+
+
+def _form(weights: Array, pairs: Array) -> Array:
+    return np.asarray(((weights @ pairs) * weights).sum(1))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)

@@ -1,0 +1,54 @@
+"""Probes by name, and `--set NAME=VALUE` as their parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import probes.estimators
+from catalog import CatalogError, NotFound
+from catalog.errors import closest
+from catalog.registry import lookup, public
+from probes.probe import Probe
+
+_GIVEN = ("task", "layout", "layer", "described", "random_state")
+"""Parameters that the command fills in itself."""
+
+
+def probes_known() -> dict[str, type[Probe]]:
+    """All probes by name."""
+    return public(probes.estimators, Probe)
+
+
+def probe_named(name: str, settings: Sequence[str] = ()) -> Probe:
+    """An unfitted probe.
+
+    Parameters
+    ----------
+    settings : sequence of str
+        Each ``NAME=VALUE``; the value is JSON, or else text.
+
+    Raises
+    ------
+    NotFound
+        If there is no such probe or parameter, with the closest names.
+    """
+    kind = lookup(probes.estimators, Probe, name)
+    probe: Probe = kind()
+    known = [key for key in probe.get_params(deep=False) if key not in _GIVEN]
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise CatalogError(f"--set takes NAME=VALUE. Got {setting!r}.")
+        if key not in known:
+            raise NotFound(
+                f"The probe {name!r} has no parameter {key!r}. {closest(key, known)}"
+            )
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    probe.set_params(**values)
+    return probe

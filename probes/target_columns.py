@@ -1,0 +1,204 @@
+"""Which columns of `models` a probe predicts, and their values as numbers or classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import CatalogError, NotFound
+from catalog.catalog import Catalog
+from catalog.dtypes import Array
+from catalog.errors import closest
+from catalog.measures import quoted
+from probes.targets import TASKS
+
+
+@dataclass(frozen=True)
+class TargetColumns:
+    """What `--target` says.
+
+    Attributes
+    ----------
+    name : str
+        Of all of them together: the column, or what the pattern begins with.
+    expressions : dict of str to str
+        SQL over `models` by the name of its values.
+    """
+
+    name: str
+    expressions: dict[str, str]
+
+    @classmethod
+    def of(cls, catalog: Catalog, targets: Sequence[str]) -> TargetColumns:
+        """Find the columns.
+
+        Parameters
+        ----------
+        targets : sequence of str
+            Each a column of `models`, a pattern of columns such as ``saw_*``, or
+            ``NAME=SQL``, an expression over columns such as
+            ``gap=train_accuracy - test_accuracy``. A list of classes becomes a label of 0
+            and 1 for each class.
+
+        Raises
+        ------
+        NotFound
+            If there is no such column, with the closest names.
+        """
+        columns = catalog.sql("FROM models").columns
+        found: dict[str, str] = {}
+        names = []
+        for target in targets:
+            named = re.fullmatch(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", target, re.DOTALL)
+            if named:
+                found[named[1]] = named[2]
+                names.append(named[1])
+                continue
+            several = any(mark in target for mark in "*?[")
+            matches = [c for c in columns if several and fnmatchcase(c, target)]
+            if not matches and target not in columns:
+                raise NotFound(
+                    f"No column {target!r} of models. {closest(target, columns)}"
+                )
+            found.update({c: f'"{quoted(c)}"' for c in matches or [target]})
+            stem = re.split(r"[*?\[]", target)[0].strip("_") or "targets"
+            names.append(stem if several else target)
+        if not found:
+            raise CatalogError(
+                "Name what to predict: --target COLUMN, such as test_accuracy."
+            )
+        return cls(names[0] if len(names) == 1 else f"{names[0]}_and_more", found)
+
+
+@dataclass(frozen=True)
+class TargetValues:
+    """Targets of the rows that have some.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n,) or (n, k)
+    labels : tuple of str
+        Name of each column.
+    task : str
+    known : ndarray of bool
+        Rows of the table that have a value of every target.
+    """
+
+    y: Array
+    labels: tuple[str, ...]
+    task: str
+    known: Array
+
+    @classmethod
+    def of(cls, table: pa.Table, names: Sequence[str], task: str = "auto") -> TargetValues:
+        """Values of some columns of a table; numbers that are not finite are not known.
+
+        Parameters
+        ----------
+        task : {"auto", "regression", "classification"}
+            Automatically: text, booleans, numbers that are all 0 or 1, and lists are
+            classes; other numbers are values.
+
+        Raises
+        ------
+        CatalogError
+            If no row has a value, types do not go together, or there is one class.
+        """
+        if task not in ("auto", *TASKS):
+            raise CatalogError(f"--task must be auto or one of {TASKS}. Got {task!r}.")
+        if len(names) == 1 and pa.types.is_list(table[names[0]].type):
+            return cls._of_lists(table, names[0], task)
+        columns = [_column(table, name) for name in names]
+        known = np.logical_and.reduce([_known(column) for column in columns])
+        if not known.any():
+            empty = [n for n, c in zip(names, columns, strict=True) if not _known(c).any()]
+            raise CatalogError(
+                f"None of {len(known)} networks has a value of {', '.join(empty or names)}."
+                " Measure it first ('phasezoo measure ZOO'), or widen --where or --steps."
+            )
+        kept = [column[known] for column in columns]
+        if task == "auto":
+            values = all(c.dtype.kind in "iuf" for c in kept)
+            flags = values and all(np.isin(c, (0, 1)).all() for c in kept)
+            task = "regression" if values and not flags else "classification"
+        text = [n for n, c in zip(names, kept, strict=True) if c.dtype.kind not in "iufb"]
+        if text and (task == "regression" or len(names) > 1):
+            raise CatalogError(
+                f"{', '.join(text)} holds text, which is "
+                f"{'no number' if task == 'regression' else 'no label of 0 and 1'}. "
+                "Predict it alone with --task classification."
+            )
+        if task == "classification" and len(names) == 1:
+            return cls._checked(kept[0].astype(_kind(kept[0])), tuple(names), task, known)
+        kind = np.float64 if task == "regression" else np.int64
+        y = np.stack(kept, axis=1).astype(kind)
+        return cls._checked(y[:, 0] if len(names) == 1 else y, tuple(names), task, known)
+
+    @classmethod
+    def _of_lists(cls, table: pa.Table, name: str, task: str) -> TargetValues:
+        if task == "regression":
+            raise CatalogError(f"{name} is a list of classes, no number: drop --task.")
+        lists = table[name].to_pylist()
+        known = np.array([value is not None for value in lists])
+        classes = sorted({one for value in lists for one in value or ()}, key=str)
+        if not classes:
+            raise CatalogError(f"None of {len(lists)} networks has a class in {name}.")
+        y = np.array(
+            [[c in value for c in classes] for value in lists if value is not None]
+        )
+        labels = tuple(f"{name}_{c}" for c in classes)
+        return cls._checked(y.astype(np.int64), labels, "classification", known)
+
+    @classmethod
+    def _checked(
+        cls, y: Array, labels: tuple[str, ...], task: str, known: Array
+    ) -> TargetValues:
+        if len(np.unique(y, axis=0)) < 2:
+            what = "class" if task == "classification" else "value"
+            only = np.unique(y, axis=0)[0].tolist()
+            raise CatalogError(
+                f"All {len(y)} networks have one {what} of {', '.join(labels)}: "
+                f"{only!r}. There is nothing to learn; widen --where."
+            )
+        if task == "classification" and y.ndim == 2:
+            odd = np.setdiff1d(y, (0, 1))
+            if len(odd):
+                raise CatalogError(
+                    f"Several targets of a classification are labels of 0 and 1. Got "
+                    f"{odd[:3].tolist()}; for values use --task regression."
+                )
+        return cls(y, labels, task, known)
+
+
+def _column(table: pa.Table, name: str) -> Array:
+    column = table[name]
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    values: Array = column.to_numpy(zero_copy_only=False)
+    if values.dtype == object and not pa.types.is_string(column.type):
+        kinds = "number, boolean, text or list of classes"
+        if not pa.types.is_boolean(column.type):
+            raise CatalogError(f"{name} is {column.type}; a target is a {kinds}.")
+    return values
+
+
+def _known(column: Array) -> Array:
+    if column.dtype.kind == "f":
+        return np.isfinite(column)
+    if column.dtype == object:
+        return np.array([value is not None for value in column])
+    return np.ones(len(column), bool)
+
+
+def _kind(column: Array) -> type:
+    """Classes as text, booleans or whole numbers."""
+    if column.dtype == object:
+        return bool if isinstance(column[0], bool) else str
+    if column.dtype.kind == "f" and (column == np.round(column)).all():
+        return np.int64
+    return column.dtype.type

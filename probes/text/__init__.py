@@ -1,0 +1,10 @@
+"""Networks and texts in one space: zero-shot classes and search.
+
+An encoder is any callable that takes texts and returns an array (m, e).
+"""
+
+from probes.text.aligned import nearest_names as nearest_names
+from probes.text.encoder import Encoder as Encoder
+from probes.text.probe import TextProbe as TextProbe
+from probes.text.ranking import search as search
+from probes.text.ridge import TextRidge as TextRidge

@@ -1,0 +1,95 @@
+"""What turns text into vectors: any callable, or one that has a name here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from catalog.dtypes import Array
+from catalog.registry import lookup
+
+Encoder = Callable[[list[str]], Array]
+"""Takes m texts, returns an array (m, e)."""
+
+TEMPLATE = "a photo of a {}"
+"""The prompt of CLIP and of ProbeX."""
+
+
+class NamedEncoder(ABC):
+    """An encoder that a saved probe finds again by its name."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, texts: list[str]) -> Array:
+        """Vectors (m, e) of m texts."""
+
+
+def encoder_of(encoder: str | Encoder | None) -> Encoder:
+    """A callable as it is, or the encoder of that name.
+
+    Raises
+    ------
+    NotFound
+        If there is no such name, with the closest ones.
+    ValueError
+        If there is no encoder.
+    """
+    if encoder is None:
+        raise ValueError(
+            "This probe was fitted with an encoder that has no name. Pass the same one "
+            "again: encoder=your_function, which takes texts and returns an array."
+        )
+    if not isinstance(encoder, str):
+        return encoder
+    import probes.text.encoders
+
+    found: Encoder = lookup(probes.text.encoders, NamedEncoder, encoder)()
+    return found
+
+
+def embedded(
+    encoder: str | Encoder | None, names: Sequence[str], template: str = TEMPLATE
+) -> Array:
+    """Unit vectors (m, e) float64 of names put into a template.
+
+    Parameters
+    ----------
+    template : str
+        With one ``{}``. Underscores of names become spaces.
+
+    Raises
+    ------
+    ValueError
+        If the template has no place for the name, or the encoder returns other shapes or
+        values that are not finite.
+
+    Examples
+    --------
+    >>> embedded("ngrams", ["cat", "cats", "truck"]).shape
+    (3, 512)
+    """
+    if template.count("{}") != 1:
+        raise ValueError(
+            f"The template must have one {{}} for the name, such as {TEMPLATE!r}. Got "
+            f"{template!r}."
+        )
+    texts = [template.replace("{}", str(name).replace("_", " ")) for name in names]
+    vectors = np.asarray(encoder_of(encoder)(texts), np.float64)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
+        raise ValueError(
+            f"The encoder must return a finite array of shape ({len(texts)}, e). Got "
+            f"{vectors.shape}."
+        )
+    return unit(vectors)
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors (m, e) divided by their lengths; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Array = vectors / np.where(lengths > 0, lengths, 1.0)
+    return found

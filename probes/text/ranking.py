@@ -1,0 +1,72 @@
+"""Ranking networks by how near they are to a text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import CatalogError, LayoutMismatch, Population
+from catalog.selection import Selection
+from probes.text.aligned import TextAligned
+from probes.text.encoder import Encoder, encoder_of
+
+BLOCK = 256 << 20
+"""Bytes of weights that are read at once from a selection."""
+
+
+def search(
+    probe: TextAligned,
+    networks: Population | Selection,
+    text: str,
+    encoder: Encoder | None = None,
+) -> pa.Table:
+    """Networks by similarity to a text, the nearest first.
+
+    Parameters
+    ----------
+    probe : TextProbe or TextRidge
+        Fitted.
+    networks : Population or Selection
+        Of a selection a part is read at a time.
+    text : str
+        Put into the template of the probe: "ankle boot", not a sentence.
+    encoder : callable, optional
+        Of a probe whose encoder has no name.
+
+    Returns
+    -------
+    pyarrow.Table
+        The table of the networks and a column ``similarity``: cosines.
+
+    Raises
+    ------
+    CatalogError
+        If the probe was not aligned to text.
+    LayoutMismatch
+        If networks have another layout than the probe was fitted on.
+    """
+    if not isinstance(probe, TextAligned):
+        name = getattr(probe, "name", type(probe).__name__)
+        raise CatalogError(
+            f"The probe {name!r} knows no text. Fit a TextRidge or a TextProbe on names of "
+            "classes, and save it."
+        )
+    layout = networks.layout
+    if probe.layout is not None and probe.layout.id != layout.id:
+        raise LayoutMismatch(
+            f"The probe was fitted on layout {probe.layout.id} and these networks have "
+            f"{layout.id}. Select others, such as with --where \"arch_id = '...'\"."
+        )
+    known = encoder_of(encoder or probe.encoder)
+    found = []
+    step = max(BLOCK // max(4 * layout.d, 1), 1)
+    for start in range(0, len(networks), step):
+        if isinstance(networks, Population):
+            weights = networks.weights[start : start + step]
+        else:
+            part = networks.slice(start, min(step, len(networks) - start))
+            weights = part.population().weights
+        found.append(probe.similarity(weights, [text], known)[:, 0])
+    similarity = np.concatenate(found)
+    table = networks.table.append_column("similarity", pa.array(similarity))
+    return table.take(pa.array(np.argsort(-similarity, kind="stable")))

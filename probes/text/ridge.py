@@ -1,0 +1,209 @@
+"""Text search in closed form: ridge regression from weights to text embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from catalog import Layout
+from catalog.dtypes import Array
+from probes.bases import Bases, ridge_bases
+from probes.centring import Centring
+from probes.expert import Expert
+from probes.features import deal, fitted, unseen, unseen_by
+from probes.gram import gram
+from probes.ridge import Spectrum, check_alphas
+from probes.text.aligned import TextAligned
+from probes.text.encoder import TEMPLATE, Encoder, unit
+
+
+class TextRidge(TextAligned):
+    """Predict the text embedding of a network's class from its weights, exactly.
+
+    Embeddings of the C training classes are centred and reduced to the C - 1 directions
+    that they span. The penalty is chosen on classes left out, since unseen classes are
+    what the probe is for: names that are to be tried later have no part in it.
+
+    Parameters
+    ----------
+    encoder, template
+        See `TextAligned`.
+    layout, layer
+        See `Probe`. Several layers are one long vector, each scaled for itself.
+    root, scale
+        See `probes.centring`.
+    cores : int, optional
+        Ridge on Tucker cores of so many rows and columns (see `probes.bases`), in bases
+        that ridge gives. Default: on whole matrices.
+    alphas : sequence of float, optional
+        Penalties to choose from. Default: 31 from 1e-6 to 1e6.
+    folds : int, default=5
+        Parts into which classes are dealt, to choose the penalty.
+    random_state : int, default=0
+        How they are dealt.
+
+    Attributes
+    ----------
+    alpha_ : float
+        Highest in `path_`.
+    path_ : ndarray of shape (len(alphas),)
+        On networks of classes left out, the share of the other names left out that are
+        less similar to a network than its own. Chance is 0.5.
+    mean_, axes_ : ndarray of shape (e,) and (q, e)
+        Of the embeddings of training classes.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 4 classes.
+
+    References
+    ----------
+    .. [1] Kahana et al. 2024, arXiv:2410.13569, aligns by gradient descent.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(40, 100))
+    >>> y = np.repeat(["cat", "dog", "car", "ship"], 10)
+    >>> probe = TextRidge(encoder="ngrams").fit(X, y)
+    >>> probe.similarity(X[:2], ["cats", "a boat", "truck"]).shape
+    (2, 3)
+    """
+
+    name: ClassVar[str] = "text_ridge"
+    summary: ClassVar[str] = "exact ridge from weights to embeddings of class names"
+
+    def __init__(
+        self,
+        encoder: str | Encoder | None = "minilm",
+        *,
+        template: str = TEMPLATE,
+        layout: Layout | None = None,
+        layer: str | Sequence[str] | None = None,
+        root: Any = "mean",
+        scale: str | None = "global",
+        cores: int | None = None,
+        alphas: Sequence[float] | None = None,
+        folds: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.template = template
+        self.layout = layout
+        self.layer = layer
+        self.root = root
+        self.scale = scale
+        self.cores = cores
+        self.alphas = alphas
+        self.folds = folds
+        self.random_state = random_state
+
+    def embed(self, X: Array) -> Array:
+        """Unit vectors (n, q): the predicted embeddings, in the span of known classes."""
+        X = self._checked(X)
+        if self.cores is None:
+            codes = sum(expert.scores(X) for expert in self.experts_) + self.intercept_
+        else:
+            codes = _features(X, self.bases_) @ self.coef_ + self.intercept_
+        return unit(codes)
+
+    def project(self, vectors: Array) -> Array:
+        """Unit vectors (m, q) of text embeddings (m, e)."""
+        return unit((vectors - self.mean_) @ self.axes_.T)
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+        number = self._numbers(y)
+        vectors = self._embedded([str(name) for name in self.classes_])
+        if len(vectors) < 4:
+            raise ValueError(
+                f"There are {len(vectors)} classes; alignment to text needs 4 or more, of "
+                "which 2 at a time are left out to choose the penalty."
+            )
+        self.mean_ = vectors.mean(0)
+        _, sizes, axes = np.linalg.svd(vectors - self.mean_, full_matrices=False)
+        self.axes_ = axes[sizes > 1e-6 * max(sizes[0], 1e-6)]
+        names = (vectors - self.mean_) @ self.axes_.T
+        codes = names[number]
+        alphas = check_alphas(self.alphas)
+        self.path_ = np.zeros(len(alphas))
+        K, centrings = self._gram(X) if self.cores is None else (None, ())
+        # Two classes or more in each part: against known names unseen ones lose.
+        parts = deal(number, min(self.folds, len(names) // 2), self.random_state)
+        for part in np.unique(parts):
+            train, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+            left = np.unique(number[rest])
+            own = np.searchsorted(left, number[rest])
+            errors = self._errors(X, K, codes, number, train, rest, alphas)
+            for i, error in enumerate(errors):
+                beaten = _beaten(codes[rest] - error, names[left], own)
+                self.path_[i] += beaten.sum() / len(X)
+        self.alpha_ = float(alphas[int(self.path_.argmax())])
+        self._solve(X, K, centrings, codes, number)
+
+    def _errors(
+        self,
+        X: Array,
+        K: Array | None,
+        codes: Array,
+        number: Array,
+        train: Array,
+        rest: Array,
+        alphas: Sequence[float],
+    ) -> Iterator[Array]:
+        if K is not None:
+            return unseen_by(K, codes, train, rest, alphas, float(np.finfo(X.dtype).eps))
+        Z = _features(X, self._bases(X, codes, number, train))
+        return unseen(Z, codes, train, rest, alphas)
+
+    def _solve(
+        self,
+        X: Array,
+        K: Array | None,
+        centrings: tuple[Centring, ...],
+        codes: Array,
+        number: Array,
+    ) -> None:
+        if K is None:
+            self.bases_ = self._bases(X, codes, number, np.arange(len(X)))
+            found = fitted(_features(X, self.bases_), codes, self.alpha_)
+            self.coef_, self.intercept_ = found
+            return
+        mean = K.mean(0)
+        spectrum = Spectrum.of_gram(K, float(np.finfo(X.dtype).eps))
+        dual = spectrum.dual(codes - codes.mean(0), self.alpha_)
+        self.experts_ = tuple(Expert.of(X, centring, dual) for centring in centrings)
+        self.intercept_ = codes.mean(0) - mean @ dual
+
+    def _bases(
+        self, X: Array, codes: Array, number: Array, train: Array
+    ) -> tuple[Bases, ...]:
+        assert self.cores is not None
+        return ridge_bases(
+            X, codes, number, train, self.layers_, self.root, self.scale, self.cores
+        )
+
+    def _gram(self, X: Array) -> tuple[Array, tuple[Centring, ...]]:
+        found = [gram(X, layer, self.root, self.scale) for layer in self.layers_]
+        return sum(K for K, _ in found), tuple(centring for _, centring in found)  # type: ignore[return-value]
+
+    def _scores(self, X: Array) -> Array:
+        vectors = self._embedded([str(name) for name in self.classes_])
+        return self._columns(self.embed(X) @ self.project(vectors).T)
+
+
+def _features(X: Array, bases: Sequence[Bases]) -> Array:
+    """Cores of all layers side by side, float64 (n, q)."""
+    return np.concatenate(
+        [b.cores(X).reshape(len(X), -1).astype(np.float64) for b in bases], axis=1
+    )
+
+
+def _beaten(predicted: Array, names: Array, number: Array) -> Array:
+    """Share of other names that are less similar to each network than its own."""
+    cosines = unit(predicted) @ unit(names).T
+    own = np.take_along_axis(cosines, number[:, None], 1)
+    below = (cosines < own).sum(1) + ((cosines == own).sum(1) - 1) / 2
+    found: Array = below / (len(names) - 1)
+    return found
