@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @click.option("--where", default="true", metavar="SQL", help="A condition on models.")
 @click.option(
     "--direction",
-    default="centre",
+    default="particular",
     show_default=True,
-    type=click.Choice(["centre", "kurtosis", "rising kurtosis"]),
+    type=click.Choice(["particular", "centre", "kurtosis", "rising kurtosis"]),
     help="What tells a root.",
 )
 @click.option(

@@ -83,7 +83,7 @@ def groups_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
 def lineage_of(
     populations: Sequence[Population],
     *,
-    direction: str = "centre",
+    direction: str = "particular",
     apart: float = 0.5,
     permuted: bool = False,
 ) -> list[Found]:

@@ -4,9 +4,10 @@ References
 ----------
 .. [1] Horwitz et al. 2024, arXiv:2405.18432 (MoTHer): distances of weights are distances in
    the tree, and outliers, measured by kurtosis, become fewer as networks specialise.
-   Differs: the tree is the undirected one, exact for each group of relatives, and kurtosis
-   only says which of its nodes is the root, by a vote of all edges; they add a penalty per
-   edge with a weight to choose.
+   Differs: the tree is the undirected one, exact for each group of relatives; its links are
+   checked, see `probes.lineage.inheritance`; and kurtosis, if it is asked for, only says
+   which node is the root, by a vote of all edges, where they add a penalty per edge with a
+   weight to choose.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 from catalog import Layout
 from catalog.dtypes import Array
 from probes.lineage.distances import squared_distances, squared_norms
+from probes.lineage.inheritance import checked_parents, least_particular, precision
 from probes.lineage.router import clustered
 
-DIRECTIONS = ("centre", "kurtosis", "rising kurtosis")
+DIRECTIONS = ("particular", "centre", "kurtosis", "rising kurtosis")
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,8 @@ class Links:
     distance : ndarray of shape (n,)
         From the parent, in the norm of the network; NaN of a root.
     confidence : ndarray of shape (n,)
-        1 - distance / that of the next candidate, which is no descendant: 0 if another
-        is as near, 1 of an exact copy; NaN of a root. Siblings of independent fine-tunes
-        give 0.29.
+        How much of what is particular to the parent the network has, from 0 to 1; of
+        children of the root 1 - the most that it has of any other. NaN of a root.
     tree : ndarray of shape (n,)
         Number of its tree.
     """
@@ -51,8 +52,9 @@ def recover_parents(
     X: Array,
     *,
     layout: Layout | None = None,
-    direction: str = "centre",
+    direction: str = "particular",
     apart: float = 0.5,
+    inherited: float = 0.75,
     trees: Array | None = None,
     roots: Array | None = None,
 ) -> Links:
@@ -63,11 +65,15 @@ def recover_parents(
     X : ndarray of shape (n, d)
     layout : Layout, optional
         Kurtosis is that of its matrices, on average. Default: of all weights.
-    direction : {"centre", "kurtosis", "rising kurtosis"}, default="centre"
-        The root is the node with the least sum of distances, or the one for which most
-        edges lead from higher to lower kurtosis [1]_, or to higher.
+    direction : {"particular", "centre", "kurtosis", "rising kurtosis"}
+        The root is the node of which least is particular to it (default), the one with the
+        least sum of distances, or that for which most edges lead from higher to lower
+        kurtosis [1]_, or to higher.
     apart : float, default=0.5
         Relative squared distance that parts trees, see `clustered`.
+    inherited : float, default=0.75
+        Share of what is particular to a parent that its child must have; others are
+        children of the root. 0 believes the distances.
     trees : ndarray of shape (n,), optional
         If they are known.
     roots : ndarray of shape (n,) of bool, optional
@@ -86,10 +92,11 @@ def recover_parents(
     )
     parent, distance, confidence = np.full(n, -1), np.full(n, np.nan), np.full(n, np.nan)
     norms = np.sqrt(squared_norms(X))
-    peaks = None if direction == "centre" else kurtosis(X, layout)
+    peaks = kurtosis(X, layout) if "kurtosis" in direction else None
     for number in range(tree.max() + 1):
         rows = np.flatnonzero(tree == number)
-        away = np.sqrt(squared_distances(X[rows]))
+        squared = squared_distances(X[rows])
+        away, inverse = np.sqrt(squared), precision(squared)
         given = np.zeros(n, bool) if roots is None else np.asarray(roots, bool)
         known = np.flatnonzero(given[rows])
         if len(known) > 1:
@@ -100,12 +107,15 @@ def recover_parents(
         edges = spanning_tree(away)
         if len(known):
             root = int(known[0])
+        elif direction == "particular":
+            root = least_particular(inverse)
         elif peaks is None:
             root = int(away.sum(1).argmin())
         else:
             sign = -1.0 if direction == "rising kurtosis" else 1.0
             root = voted_root(edges, sign * peaks[rows])
-        up, below = rooted(edges, root)
+        up, order = rooted(edges, root)
+        up, sure = checked_parents(up, order, inverse, inherited)
         parent[rows] = np.where(up < 0, -1, rows[up])
         for i, row in enumerate(rows):
             if up[i] < 0:
@@ -114,11 +124,7 @@ def recover_parents(
             step = X[row].astype(np.float64) - X[rows[up[i]]]
             length = float(np.linalg.norm(step))
             distance[row] = length / norms[row] if norms[row] else 0.0
-            others = ~below[i]
-            others[[i, up[i]]] = False
-            nearest = away[i, others].min() if others.any() else norms[row]
-            sure = 1 - length / nearest if nearest > 0 else 0.0
-            confidence[row] = max(float(sure), 0.0)
+            confidence[row] = sure[i]
     return Links(parent, distance, confidence, tree)
 
 
@@ -141,8 +147,7 @@ def spanning_tree(away: Array) -> Array:
 def voted_root(edges: Array, falls: Array) -> int:
     """The root for which most edges lead from higher to lower values (n,)."""
     n = len(edges) + 1
-    up, _ = rooted(edges, 0)
-    order = _outwards(up)
+    up, order = rooted(edges, 0)
     votes = np.zeros(n)
     right = np.zeros(n)
     for i in order[1:]:
@@ -154,7 +159,7 @@ def voted_root(edges: Array, falls: Array) -> int:
 
 
 def rooted(edges: Array, root: int) -> tuple[Array, Array]:
-    """Parents (n,), -1 of the root, and who is below whom: (n, n), with itself."""
+    """Parents (n,), -1 of the root, and all nodes with parents before their children."""
     n = len(edges) + 1
     beside: list[list[int]] = [[] for _ in range(n)]
     for a, b in edges.tolist():
@@ -166,21 +171,7 @@ def rooted(edges: Array, root: int) -> tuple[Array, Array]:
             if other != up[i]:
                 up[other] = i
                 order.append(other)
-    below = np.eye(n, dtype=bool)
-    for i in reversed(order[1:]):
-        below[up[i]] |= below[i]
-    return up, below
-
-
-def _outwards(up: Array) -> list[int]:
-    """Nodes with every parent before its children."""
-    children: dict[int, list[int]] = {}
-    for i, parent in enumerate(up.tolist()):
-        children.setdefault(parent, []).append(i)
-    order = list(children[-1])
-    for i in order:
-        order += children.get(i, [])
-    return order
+    return up, np.array(order)
 
 
 def kurtosis(X: Array, layout: Layout | None = None) -> Array:

@@ -284,3 +284,13 @@ def test_identities_are_the_same_for_ever(digits):
     run = recipe_named("digits_mlp_batch_phases").runs(digits)[0]
     assert digits.fingerprint == "38f039f086a19ea0075f85f5d43439a0"
     assert run.run_id(digits.fingerprint) == "d0aee26908ac2b075156ae16204276c3"
+
+
+def test_one_against_the_rest_has_two_outputs_and_epochs_of_its_own(digits):
+    axis = Axis("one_vs_rest", (0, 7))
+    recipe = replace(GRID, temperature=axis, settings={"batch_size": 20})
+    for run in recipe.runs(digits):
+        per_epoch = 2 * (digits.y["train"] == run.one_vs_rest).sum() // 20
+        assert run.steps == 2 * per_epoch
+        assert run.architecture["sizes"][-1] == 2
+    assert recipe.layouts()[0].d == 64 * 2 + 2 + 2 * 2 + 2 + 2 * 2 + 2

@@ -194,3 +194,23 @@ def test_bytes_are_normalised_as_they_are_drawn(blobs, make_run):
     expected, same = drawn(blobs, [make_run()], 5)
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
     assert (labels == same).all()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_one_against_the_rest_has_as_many_of_both(blobs, make_run, split):
+    seen = view(make_run(one_vs_rest=4, seed=1), blobs, split)
+    own = blobs.y[split] == 4
+    assert (seen.labels == own[seen.index]).all()
+    assert seen.labels.sum() == own.sum() == (1 - seen.labels).sum()
+    assert (np.diff(seen.index) > 0).all()
+    again = view(make_run(one_vs_rest=4, seed=2), blobs, split)
+    assert (again.index == seen.index).all()
+    other = view(make_run(one_vs_rest=3), blobs, split)
+    assert set(other.index.tolist()) != set(seen.index.tolist())
+
+
+def test_one_against_the_rest_is_a_class_and_makes_its_own_labels(blobs, make_run):
+    with pytest.raises(CatalogError, match=r"one_vs_rest must be a label .*6. Got 6"):
+        view(make_run(one_vs_rest=6), blobs, "train")
+    with pytest.raises(ValueError, match="leave out classes"):
+        make_run(one_vs_rest=1, classes=(0, 1))

@@ -10,6 +10,10 @@ fixed splits) which classes are held out, for networks of classes never seen in 
 
     SELECT run_id, step, class_name FROM models
     WHERE zoo = 'lora_tree_mini' AND split_by_class = 'test'
+
+Test accuracies are 85 to 99 % (chance 50 %), 94 % on average. Products of the factors of one
+class are alike (cosine .4), those of related classes more than those of others: cat and
+dog, automobile and truck, sandal and sneaker.
 """
 
 from zoo.draw import Draw
@@ -19,7 +23,7 @@ lora_tree_mini = Recipe(
     name="lora_tree_mini",
     summary="LoRA adapters of one root, each for one named class against the rest",
     paper="SD_200 of Model-J, arXiv:2410.13569; network, task and data chosen here",
-    cost="about 3 min on two cores",
+    cost="about 1 min on two cores (60 processor-seconds)",
     task="jungle",
     architecture="lora_mlp",
     load=Axis("width", (128,)),

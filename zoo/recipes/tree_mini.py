@@ -8,8 +8,7 @@ hidden matrices of 256x256: what a run was trained on shows in how they moved.
 Outputs 0 to 19 are the run's classes in rising order, and start from the root's: as with a
 new head no output belongs to a class, so that the head gives the classes away no more than
 the hidden layers do. Seeds are the same for every root, and each (root, seed) has draws of
-its own. A root's children share its fixed splits; within a tree, seeds 0-209 are for
-training, 210-254 for validation, 255-299 for tests.
+its own. A root's children share its fixed splits; probes split them ``--by sibling``.
 
 Targets, one column of 0 and 1 per class::
 
@@ -17,8 +16,9 @@ Targets, one column of 0 and 1 per class::
         [list_contains((config->'$.classes')::INT[], c)::INT FOR c IN range(40)] AS saw
     FROM models WHERE zoo = 'tree_mini'
 
-``task->'$.class_names'`` has them in words. Expected test accuracy 30 to 88 %; of a run's
-training classes ridge regression on one hidden matrix tells about 75 % (chance 50 %).
+``task->'$.class_names'`` has them in words. Test accuracies are 15 to 87 %, 62 % on average.
+Ridge regression on one hidden matrix, the root removed, tells 75 to 80 % of the training
+classes of a tree's networks (chance 50 %; s.e. over test networks 1 %).
 
 References
 ----------
@@ -33,7 +33,7 @@ tree_mini = Recipe(
     name="tree_mini",
     summary="a small Model Jungle: 300 fine-tunes of each root on 20 of 40 classes",
     paper="Model Jungle of arXiv:2410.13569; network and data chosen here",
-    cost="about 4 min on two cores",
+    cost="about 4 min on two cores (400 processor-seconds)",
     task="jungle",
     architecture="mlp",
     load=Axis("width", (256,)),

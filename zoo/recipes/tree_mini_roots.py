@@ -2,7 +2,7 @@
 
 MLPs 256-256-256-256-20, each trained on 20 of the 40 classes of the pooled task, drawn by
 its seed, from an initialisation of its own: AdamW, 10 epochs of about 10,000 images in
-batches of 64, cosine decay. Expected test accuracy 75 to 80 %.
+batches of 64, cosine decay. Test accuracies are 82 to 92 %.
 """
 
 from zoo.draw import Draw
@@ -12,7 +12,7 @@ tree_mini_roots = Recipe(
     name="tree_mini_roots",
     summary="three roots of tree_mini: MLPs on random halves of 40 classes",
     paper="roots of a Model Jungle, arXiv:2410.13569; network and data chosen here",
-    cost="25 s on two cores, most of it decoding the images",
+    cost="17 s on one core, half of it decoding the images",
     task="jungle",
     architecture="mlp",
     load=Axis("width", (256,)),
