@@ -28,12 +28,12 @@ from timing import digits, report
 import catalog
 from catalog import Catalog, CatalogError
 from catalog.dtypes import Array
-from probes.folds import Folds
-from probes.judge import Judgement, difference, judge
-from probes.kinship import parents_in
-from probes.material import Material, statistics
-from probes.question import Question
-from probes.statistics_probe import StatisticsProbe
+from probes.estimators.statistics_probe import StatisticsProbe
+from probes.fitting.material import Material, statistics
+from probes.fitting.question import Question
+from probes.judging.folds import Folds
+from probes.judging.judge import Judgement, difference, judge
+from probes.judging.kinship import parents_in
 from zoo import Axis, Recipe, train
 
 TARGETS = {

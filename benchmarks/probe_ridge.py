@@ -35,11 +35,11 @@ import catalog
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from probes import sweep
-from probes.gram import factored, gram
+from probes.estimators.linear import LinearProbe
+from probes.estimators.tucker import TuckerProbe
+from probes.exact.gram import factored, gram
+from probes.exact.ridge import ALPHAS
 from probes.layers import LowRank, layers_of
-from probes.linear import LinearProbe
-from probes.ridge import ALPHAS
-from probes.tucker import TuckerProbe
 
 TEST = 200
 SGD = {"classes": 2, "epochs": 10}

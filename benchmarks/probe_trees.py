@@ -29,17 +29,17 @@ import catalog
 from catalog import Catalog, Population
 from catalog.dtypes import Array
 from probes import sweep
-from probes.folds import Folds
-from probes.judge import judge
-from probes.kernel import KernelProbe
-from probes.kinship import parents_in
+from probes.estimators.kernel import KernelProbe
+from probes.estimators.linear import LinearProbe
+from probes.estimators.mvprobe import MVProbe
+from probes.estimators.probex import ProbeX
+from probes.estimators.statistics_probe import StatisticsProbe
+from probes.estimators.tucker import TuckerProbe
+from probes.judging.folds import Folds
+from probes.judging.judge import judge
+from probes.judging.kinship import parents_in
 from probes.layers import layers_of
-from probes.linear import LinearProbe
-from probes.mvprobe import MVProbe
 from probes.probe import Probe
-from probes.probex import ProbeX
-from probes.statistics_probe import StatisticsProbe
-from probes.tucker import TuckerProbe
 
 LABELS = 40
 Make = Callable[[Population, str], Probe]

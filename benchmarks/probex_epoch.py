@@ -37,11 +37,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 import catalog
-from probes.centring import Centring
-from probes.descent import Descent, descend
-from probes.encoders import Network, ProbeXEncoder
+from probes.exact.centring import Centring
 from probes.layers import Dense
-from probes.resident import Batches, Resident
+from probes.learning.descent import Descent, descend
+from probes.learning.encoders import Network, ProbeXEncoder
+from probes.learning.resident import Batches, Resident
 
 R = 128
 CLASSES = 100

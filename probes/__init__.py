@@ -3,9 +3,9 @@
 X is a plain array (n, d) of weights; a probe that needs structure takes ``layout=``.
 """
 
+from probes.exact.sweep import sweep as sweep
 from probes.probe import Probe as Probe
 from probes.saving import load as load
 from probes.saving import save as save
-from probes.sweep import sweep as sweep
 
 __all__ = ["Probe", "load", "save", "sweep"]

@@ -20,15 +20,15 @@ from catalog.dtypes import Array
 from catalog.foreign import Tensor
 from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
-from probes.bases import Bases
-from probes.boosting import Boosting
-from probes.centring import Centring
-from probes.expert import Expert
+from probes.exact.centring import Centring
+from probes.exact.expert import Expert
 from probes.layers import Dense, LowRank
+from probes.learning.bases import Bases
 from probes.lineage.router import Routes
 from probes.probe import Probe, fitted
-from probes.shaping import Shaping
-from probes.smooth import Smooth
+from probes.statistics.boosting import Boosting
+from probes.statistics.shaping import Shaping
+from probes.statistics.smooth import Smooth
 from probes.targets import Targets
 
 _FORMAT = 1

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog import Layout
 from catalog.dtypes import Array
+from probes.estimators.linear import LinearProbe
 from probes.lineage.router import UNKNOWN, Router, Routes
-from probes.linear import LinearProbe
 from probes.probe import Probe
 
 STRANGERS = ("shared", "nearest", "refuse")

@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from catalog import Layout
 from catalog.dtypes import Array
-from probes.learnt import LearntProbe
+from probes.learning.learnt import LearntProbe
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATE, Encoder, unit
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from probes.encoders import Shape
+    from probes.learning.encoders import Shape
 
 VIEWS = ("probex", "mvprobe")
 
@@ -141,14 +141,14 @@ class TextProbe(TextAligned, LearntProbe):
         return self._columns(super()._scores(X))
 
     def _encoder(self) -> Callable[[Shape], nn.Module]:
-        from probes.encoders import MVProbeEncoder, ProbeXEncoder
+        from probes.learning.encoders import MVProbeEncoder, ProbeXEncoder
 
         kind: Any = MVProbeEncoder if self.views == "mvprobe" else ProbeXEncoder
         sizes = (self.n_probes, self.n_projections, self.n_representation)
         return lambda shape: kind(shape, *sizes)
 
     def _build(self, width: int) -> nn.Module:
-        from probes.encoders import TextNetwork
+        from probes.learning.encoders import TextNetwork
 
         return TextNetwork(
             self._encoder(), self._shapes(), self.n_representation, self.texts_,

@@ -9,12 +9,12 @@ import numpy as np
 
 from catalog import Layout
 from catalog.dtypes import Array
-from probes.bases import Bases, ridge_bases
-from probes.centring import Centring
-from probes.expert import Expert
-from probes.features import deal, fitted, unseen, unseen_by
-from probes.gram import gram
-from probes.ridge import Spectrum, check_alphas
+from probes.exact.centring import Centring
+from probes.exact.expert import Expert
+from probes.exact.features import deal, fitted, unseen, unseen_by
+from probes.exact.gram import gram
+from probes.exact.ridge import Spectrum, check_alphas
+from probes.learning.bases import Bases, ridge_bases
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATE, Encoder, unit
 

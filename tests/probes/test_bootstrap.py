@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from probes.bootstrap import draws, interval, left_out, without_errors
-from probes.scores import SCORES
+from probes.judging.bootstrap import draws, interval, left_out, without_errors
+from probes.judging.scores import SCORES
 
 SCORE = {score.name: score for score in SCORES}
 

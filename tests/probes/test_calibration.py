@@ -6,8 +6,8 @@ from sklearn.metrics import log_loss
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from probes import load, save
-from probes.calibration import calibrate, probabilities
-from probes.linear import LinearProbe
+from probes.estimators.linear import LinearProbe
+from probes.exact.calibration import calibrate, probabilities
 
 
 @parametrize_with_checks([LinearProbe("classification", calibrated=True)])

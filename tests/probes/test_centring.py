@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import probes.centring
+import probes.exact.centring
 from catalog import Layout, LayoutMismatch, Param
-from probes.centring import Centring
+from probes.exact.centring import Centring
 from probes.layers import layers_of
 
 LAYOUT = Layout(
@@ -19,7 +19,7 @@ LAYERS = layers_of(LAYOUT)
 
 @pytest.fixture
 def weights(monkeypatch):
-    monkeypatch.setattr(probes.centring, "BLOCK", 60)  # several blocks
+    monkeypatch.setattr(probes.exact.centring, "BLOCK", 60)  # several blocks
     rng = np.random.default_rng(0)
     return rng.standard_normal((6, LAYOUT.d)).astype(np.float32)
 

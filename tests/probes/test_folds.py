@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from catalog import CatalogError
 from catalog.splits import split
-from probes.folds import COLUMNS, Folds
-from probes.kinship import ancestors, branch, families, joined
+from probes.judging.folds import COLUMNS, Folds
+from probes.judging.kinship import ancestors, branch, families, joined
 
 
 def table(runs, zoos=None, cells=None, contents=None, splits=None, steps=None):

@@ -3,9 +3,9 @@ import pytest
 from sklearn.metrics import r2_score
 
 from probes import Probe
-from probes.folds import Fold, Folds
-from probes.judge import difference, judge
-from probes.linear import LinearProbe
+from probes.estimators.linear import LinearProbe
+from probes.judging.folds import Fold, Folds
+from probes.judging.judge import difference, judge
 
 NONE = np.zeros(0, np.int64)
 

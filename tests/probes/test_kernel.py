@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from catalog import Layout, Param
-from probes.kernel import KernelProbe
-from probes.layer_weights import _slope
-from probes.linear import LinearProbe
-from probes.ridge import by_size, centre
+from probes.estimators.kernel import KernelProbe
+from probes.estimators.linear import LinearProbe
+from probes.exact.layer_weights import _slope
+from probes.exact.ridge import by_size, centre
 
 LAYERS, SIDE, SIZE = 12, 8, 128
 LAYOUT = Layout(tuple(Param(f"l{i}", (SIDE, SIZE // SIDE)) for i in range(LAYERS)))

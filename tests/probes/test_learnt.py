@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-import probes.descent
+import probes.learning.descent
 from catalog import CatalogError, Layout, Param
-from probes.bases import Bases
-from probes.centring import Centring
-from probes.encoders import MVProbeEncoder, Network, ProbeXEncoder
+from probes.estimators.mvprobe import MVProbe
+from probes.estimators.probex import ProbeX
+from probes.exact.centring import Centring
 from probes.layers import Dense, layers_of
-from probes.matrices import DenseMatrices, LowRankMatrices
-from probes.mvprobe import MVProbe
-from probes.probex import ProbeX
-from probes.resident import Resident
+from probes.learning.bases import Bases
+from probes.learning.encoders import MVProbeEncoder, Network, ProbeXEncoder
+from probes.learning.matrices import DenseMatrices, LowRankMatrices
+from probes.learning.resident import Resident
 
 MATRIX = Layout((Param("w", (12, 10)),))
 ADAPTER = Layout((Param("q.lora_A.weight", (2, 9)), Param("q.lora_B.weight", (7, 2))))
@@ -138,7 +138,7 @@ def test_gram_matrices_are_kept_where_they_fit(monkeypatch):
     probe = MVProbe("classification", layout=MATRIX, **SMALL)
     expected = probe.fit(X, y).embed(X)
     assert set(probe._batches(X).layers[0].tensors) == {"X", "XXt", "XtX"}
-    monkeypatch.setattr("probes.resident.GRAM_BYTES", 0)
+    monkeypatch.setattr("probes.learning.resident.GRAM_BYTES", 0)
     assert set(probe._batches(X).layers[0].tensors) == {"X"}
     np.testing.assert_allclose(probe.fit(X, y).embed(X), expected, atol=1e-3)
 
@@ -243,7 +243,7 @@ def test_patience_stops():
 
 def watched(monkeypatch, probe, X, y, at=None):
     """Fit, interrupted in an epoch; the numbers of those that were begun."""
-    original, seen = probes.descent._epoch, []
+    original, seen = probes.learning.descent._epoch, []
 
     def epoch(optimizer, loss, rows, descent, number):
         seen.append(number)
@@ -251,14 +251,14 @@ def watched(monkeypatch, probe, X, y, at=None):
             raise KeyboardInterrupt
         return original(optimizer, loss, rows, descent, number)
 
-    monkeypatch.setattr(probes.descent, "PAUSE", 0.0)
-    monkeypatch.setattr(probes.descent, "_epoch", epoch)
+    monkeypatch.setattr(probes.learning.descent, "PAUSE", 0.0)
+    monkeypatch.setattr(probes.learning.descent, "_epoch", epoch)
     if at is None:
         probe.fit(X, y)
     else:
         with pytest.raises(KeyboardInterrupt, match=f"{at} epochs were done"):
             probe.fit(X, y)
-    monkeypatch.setattr(probes.descent, "_epoch", original)
+    monkeypatch.setattr(probes.learning.descent, "_epoch", original)
     return seen
 
 

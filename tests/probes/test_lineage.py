@@ -12,6 +12,7 @@ from catalog import Layout, LayoutMismatch, NotFound, Param, Population
 from catalog import open as open_catalog
 from catalog.alignment import permute, random_permutations
 from probes import load, save
+from probes.estimators.linear import LinearProbe
 from probes.lineage import (
     Router,
     by_tensor,
@@ -28,7 +29,6 @@ from probes.lineage.reuse import placements
 from probes.lineage.survey import Found, agreement
 from probes.lineage.tree import rooted, spanning_tree, voted_root
 from probes.lineage.tree_probe import TreeProbe
-from probes.linear import LinearProbe
 
 MODULE = Layout(
     (

@@ -3,11 +3,11 @@ import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GroupKFold
 
-import probes.centring
+import probes.exact.centring
 from catalog import Layout, Param
+from probes.estimators.linear import LinearProbe
+from probes.exact.ridge import ALPHAS
 from probes.layers import layers_of
-from probes.linear import LinearProbe
-from probes.ridge import ALPHAS
 
 ADAPTER = Layout(
     (
@@ -76,8 +76,8 @@ def _squared_scale(probe):
 @pytest.mark.parametrize("scale", ["global", "sample", None])
 @pytest.mark.parametrize("layout", [ADAPTER, DEEP], ids=["factors", "products"])
 def test_low_rank_updates_are_as_their_products(layout, root, scale, monkeypatch):
-    monkeypatch.setattr(probes.centring, "BLOCK", 200)
-    monkeypatch.setattr("probes.gram.BLOCK", 200)
+    monkeypatch.setattr(probes.exact.centring, "BLOCK", 200)
+    monkeypatch.setattr("probes.exact.gram.BLOCK", 200)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((21, layout.d))
     pair = layers_of(layout)[0]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import probes.moments
-from probes.moments import MOMENTS, PERCENTILES, moments
+import probes.statistics.moments
+from probes.statistics.moments import MOMENTS, PERCENTILES, moments
 
 
 @given(
@@ -23,7 +23,7 @@ def test_they_are_those_of_numpy(m, n, seed, decimals):
 def test_blocks_and_strides_change_nothing(monkeypatch):
     wide = np.random.default_rng(0).standard_normal((7, 90)).astype(np.float32)
     whole = moments(np.ascontiguousarray(wide[:, 20:60]))
-    monkeypatch.setattr(probes.moments, "_BYTES", 2 * 4 * 40)
+    monkeypatch.setattr(probes.statistics.moments, "_BYTES", 2 * 4 * 40)
     np.testing.assert_array_equal(moments(wide[:, 20:60]), whole)
 
 

@@ -17,7 +17,7 @@ from catalog.verify import verify
 from probes import load
 from probes.saving import about
 
-VERB = EntryPoint("probe", "probes.cli:probe", "phasezoo.verbs")
+VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_usage_and_listing(phasezoo, monkeypatch, capsys):
 
 def test_listing_needs_no_torch():
     code = (
-        "import sys; from probes.settings import probes_known; probes_known(); "
+        "import sys; from probes.fitting.settings import probes_known; probes_known(); "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,8 +11,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-import probes.scores
-from probes.scores import SCORES, scores_of
+import probes.judging.scores
+from probes.judging.scores import SCORES, scores_of
 
 BY_NAME = {score.name: score for score in SCORES}
 GROUPS = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6, 7, 7, 7, 8, 9, 9])
@@ -48,7 +48,7 @@ def test_every_score_has_an_oracle_and_every_kind_of_target_scores():
 @pytest.mark.filterwarnings("ignore:y_pred contains classes")
 @pytest.mark.parametrize("name", ORACLES)
 def test_they_are_those_of_the_resampled_rows(name, monkeypatch):
-    monkeypatch.setattr(probes.scores, "_BYTES", 3 * 8 * 20)
+    monkeypatch.setattr(probes.judging.scores, "_BYTES", 3 * 8 * 20)
     kind, oracle = ORACLES[name]
     y, predicted, scores = problem(kind)
     weighted = BY_NAME[name].of(y, predicted, scores, GROUPS)

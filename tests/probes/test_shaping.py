@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
-from probes.shaping import Shaping
+from probes.statistics.shaping import Shaping
 
 
 @given(st.integers(3, 40), st.integers(0, 99))

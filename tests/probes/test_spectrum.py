@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-import probes.spectrum
+import probes.statistics.spectrum
 from catalog import Layout, Param
 from probes.layers import Dense, layers_of
-from probes.spectrum import SPECTRAL, low_rank_moments, spectral, squares
+from probes.statistics.spectrum import SPECTRAL, low_rank_moments, spectral, squares
 
 
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5), (4, 4), (1, 6), (6, 1)])
 def test_squares_are_of_singular_values(shape, monkeypatch):
-    monkeypatch.setattr(probes.spectrum, "_BYTES", 1)
+    monkeypatch.setattr(probes.statistics.spectrum, "_BYTES", 1)
     X = np.random.default_rng(0).standard_normal((3, shape[0] * shape[1] + 2))
     expected = np.linalg.svd(X[:, 1:-1].reshape(3, *shape), compute_uv=False)
     found = squares(Dense("w", 1, shape), X)

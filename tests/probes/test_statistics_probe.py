@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-import probes.boosting
-import probes.smooth
+import probes.statistics.boosting
+import probes.statistics.smooth
 from catalog import Layout, Param
 from probes import load, save
-from probes.statistics_probe import StatisticsProbe
-from probes.weight_statistics import WeightStatistics
+from probes.estimators.statistics_probe import StatisticsProbe
+from probes.statistics.weight_statistics import WeightStatistics
 
 LAYOUT = Layout((Param("a", (6, 5)), Param("b", (6,)), Param("c", (4, 6))))
 MODELS = ("smooth", "ridge", "boosting")
@@ -25,8 +25,8 @@ def planted(n=120, seed=0):
 def model(request, monkeypatch):
     if request.param == "boosting":
         pytest.importorskip("lightgbm")
-        monkeypatch.setattr(probes.boosting, "ROUNDS", 80)
-        monkeypatch.setattr(probes.boosting, "LEAVES", (4,))
+        monkeypatch.setattr(probes.statistics.boosting, "ROUNDS", 80)
+        monkeypatch.setattr(probes.statistics.boosting, "LEAVES", (4,))
     return request.param
 
 
@@ -65,7 +65,7 @@ def test_with_as_many_landmarks_as_rows_the_kernel_is_exact_and_with_fewer_close
 ):
     X, y = planted(100)
     whole = StatisticsProbe(layout=LAYOUT).fit(X[:60], y[:60])
-    monkeypatch.setattr(probes.smooth, "LANDMARKS", 40)
+    monkeypatch.setattr(probes.statistics.smooth, "LANDMARKS", 40)
     part = StatisticsProbe(layout=LAYOUT).fit(X[:60], y[:60])
     assert len(part.smooth_.landmarks) == 40
     a, b = whole.predict(X[60:]), part.predict(X[60:])
@@ -76,7 +76,7 @@ def test_with_as_many_landmarks_as_rows_the_kernel_is_exact_and_with_fewer_close
 def test_the_kernel_fit_is_that_of_kernel_ridge():
     from sklearn.kernel_ridge import KernelRidge
 
-    from probes.smooth import Smooth
+    from probes.statistics.smooth import Smooth
 
     rng = np.random.default_rng(0)
     A, y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))

@@ -5,7 +5,7 @@ import pytest
 import catalog
 from catalog import Layout, LayoutMismatch, NotFound, Param, Population, Selection
 from probes import sweep
-from probes.linear import LinearProbe
+from probes.estimators.linear import LinearProbe
 
 LAYOUT = Layout(
     (

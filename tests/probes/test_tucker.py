@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from sklearn.model_selection import LeaveOneGroupOut
 
-import probes.centring
+import probes.exact.centring
 from catalog import Layout, Param
-from probes.centring import Centring
-from probes.features import deal, fitted, unseen
+from probes.estimators.linear import LinearProbe
+from probes.estimators.tucker import TuckerProbe
+from probes.exact.centring import Centring
+from probes.exact.features import deal, fitted, unseen
+from probes.exact.ridge import Spectrum, path
+from probes.exact.subspace import cores, own_bases, shared_bases
 from probes.layers import layers_of
-from probes.linear import LinearProbe
-from probes.ridge import Spectrum, path
-from probes.subspace import cores, own_bases, shared_bases
-from probes.tucker import TuckerProbe
 
 SIDE, CLASSES, DIM = 32, 12, 6
 LAYOUT = Layout((Param("w", (SIDE, SIDE)),))
@@ -82,8 +82,8 @@ def test_shared_bases_are_singular_vectors_of_the_unfoldings(shape):
 @pytest.mark.parametrize("scale", ["global", "sample"])
 @pytest.mark.parametrize("which", [0, 1], ids=["low_rank", "dense"])
 def test_cores_are_the_centred_matrices_in_the_bases(which, scale, monkeypatch):
-    monkeypatch.setattr(probes.centring, "BLOCK", 100)
-    monkeypatch.setattr("probes.subspace.BLOCK", 100)
+    monkeypatch.setattr(probes.exact.centring, "BLOCK", 100)
+    monkeypatch.setattr("probes.exact.subspace.BLOCK", 100)
     layout = Layout((Param("lora_A", (2, 7)), Param("lora_B", (6, 2)), Param("w", (4, 5))))
     layer = layers_of(layout)[which]
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import catalog
 from catalog import Layout, LayoutMismatch, Param
 from catalog.alignment import random_permutations
-from probes.weight_statistics import WeightStatistics
+from probes.statistics.weight_statistics import WeightStatistics
 
 CNN = Layout(
     (

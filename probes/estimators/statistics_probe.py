@@ -1,0 +1,162 @@
+"""A probe that reads statistics of weights: any width, any depth, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import Tags
+
+from catalog import Layout
+from catalog.dtypes import Array
+from probes.exact.ridge import Spectrum, best, check_alphas, path
+from probes.layers import chosen
+from probes.probe import Probe, fitted
+from probes.statistics.boosting import Boosting
+from probes.statistics.shaping import Shaping
+from probes.statistics.smooth import Smooth
+from probes.statistics.weight_statistics import WeightStatistics
+
+MODELS = ("smooth", "ridge", "boosting")
+
+
+class StatisticsProbe(Probe):
+    """Regression on statistics of each tensor, which do not know the order of units.
+
+    Parameters
+    ----------
+    task, layout, layer
+        See `Probe`. Without ``layer`` vectors are read too.
+    model : {"smooth", "ridge", "boosting"}, default="smooth"
+        Exact ridge regression on a Gaussian kernel; on the statistics themselves, the
+        linear baseline of [1]_; or boosted trees by LightGBM, as there (install
+        ``phasezoo[boosting]``). Penalty and kernel width, or leaves and trees, are chosen
+        on held-out groups.
+    shape : {"quantile", "standard"}, default="quantile"
+        How statistics are scaled for the first two: as normal scores among the training
+        networks, or to unit standard deviation.
+    spectrum, aggregate : bool
+        See `WeightStatistics`.
+    described : bool, default=False
+        X holds statistics (n, p) already, such as of networks with several layouts.
+    alphas : sequence of float, optional
+        Penalties; default `probes.exact.ridge.ALPHAS`.
+    random_state : int, default=0
+        Of folds and trees; and beyond 2,000 networks of the bumps of the kernel.
+
+    Attributes
+    ----------
+    shaping_ : Shaping
+    smooth_, boosting_ : Smooth, Boosting
+        Only of that model.
+    coef_ : ndarray of shape (p, width)
+        Of "ridge": target units per unit of a shaped statistic; with ``intercept_``.
+    alpha_ : float
+        The chosen penalty, of the first two.
+
+    Raises
+    ------
+    ValueError
+        If there is one group, or no such model or shape.
+
+    References
+    ----------
+    .. [1] Unterthiner et al. 2020, arXiv:2002.11448. Differs: singular values too, normal
+       scores, and a kernel by default.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(60, 20)) * np.arange(1, 61)[:, None]
+    >>> StatisticsProbe().fit(X, np.arange(60)).score(X, np.arange(60)) > 0.9
+    True
+    """
+
+    name: ClassVar[str] = "statistics"
+    summary: ClassVar[str] = "regression on moments and spectra of tensors, any layouts"
+
+    def __init__(
+        self,
+        task: str = "regression",
+        layout: Layout | None = None,
+        layer: str | Sequence[str] | None = None,
+        model: str = "smooth",
+        shape: str = "quantile",
+        spectrum: bool = True,
+        aggregate: bool = False,
+        described: bool = False,
+        alphas: Sequence[float] | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.task = task
+        self.layout = layout
+        self.layer = layer
+        self.model = model
+        self.shape = shape
+        self.spectrum = spectrum
+        self.aggregate = aggregate
+        self.described = described
+        self.alphas = alphas
+        self.random_state = random_state
+
+    def statistics(self, X: Array) -> Array:
+        """What it reads of weights (n, d): statistics (n, p)."""
+        if self.described:
+            return np.asarray(X, np.float64)
+        reader = WeightStatistics(self.layout, self.layer, self.spectrum, self.aggregate)
+        found: Array = reader.fit(X).transform(X)
+        return found
+
+    def reading(self, layout: Layout, aggregate: bool) -> StatisticsProbe:
+        """The same fit to statistics, as a probe that reads weights of one layout."""
+        probe: StatisticsProbe = clone(self)
+        probe.set_params(described=False, layout=layout, aggregate=aggregate)
+        for key, value in fitted(self).items():
+            setattr(probe, key, value)
+        probe.n_features_in_ = layout.d
+        probe.layers_ = chosen(layout, self.layer, layout.d)
+        return probe
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"The model must be one of {MODELS}. Got {self.model!r}.")
+        alphas = check_alphas(self.alphas)
+        F = self.statistics(X)
+        self.shaping_ = Shaping.of(F, self.shape)
+        if self.model == "boosting":
+            labels = self.task == "classification"
+            self.boosting_ = Boosting.of(F, y, groups, labels, self.random_state)
+            return
+        A = self.shaping_.apply(F)
+        if self.model == "smooth":
+            self.smooth_ = Smooth.of(A, y, groups, alphas, self.random_state)
+            self.alpha_ = self.smooth_.alpha
+            return
+        wide = A.shape[1] >= len(A)
+        spectrum = Spectrum.of_gram(A @ A.T) if wide else Spectrum.of_features(A.copy())
+        self.alpha_ = best(alphas, path(spectrum, y, groups, alphas).mean(1))
+        self.coef_ = (A - A.mean(0)).T @ spectrum.dual(y - y.mean(0), self.alpha_)
+        self.intercept_ = y.mean(0) - A.mean(0) @ self.coef_
+
+    def _scores(self, X: Array) -> Array:
+        F = self.statistics(X)
+        if self.model == "boosting":
+            return self.boosting_.scores(F)
+        A = self.shaping_.apply(F)
+        if self.model == "smooth":
+            return self.smooth_.scores(A)
+        found: Array = A @ self.coef_ + self.intercept_
+        return found
+
+    @property
+    def _cut(self) -> float:
+        return 0.5 if self.task == "classification" and self.model != "boosting" else 0.0
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        if not self.described:  # what hangs on single weights is not in the statistics
+            for part in (tags.regressor_tags, tags.classifier_tags):
+                if part is not None:
+                    part.poor_score = True
+        return tags

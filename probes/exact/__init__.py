@@ -1,0 +1,1 @@
+"""Exact solvers: what ridge regression on weights needs, layer by layer."""

@@ -1,0 +1,95 @@
+"""Ridge regression on features that fit in memory, judged on rows it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from catalog.dtypes import Array
+from probes.exact.gram import gram
+from probes.exact.ridge import Spectrum
+from probes.layers import Dense
+
+
+def fitted(Z: Array, y: Array, alpha: float) -> tuple[Array, Array]:
+    """Coefficients (q, width) and intercept (width,) from features (n, q).
+
+    ``alpha`` is in units of the mean squared norm of centred features.
+    """
+    mean = Z.mean(0, dtype=np.float64)
+    if Z.shape[1] < len(Z):
+        spectrum = Spectrum.of_features(Z - mean)
+    else:
+        spectrum = Spectrum.of_gram(_products(Z), float(np.finfo(Z.dtype).eps))
+    dual = spectrum.dual(y - y.mean(0), alpha)
+    coef = (Z - mean).T @ dual
+    return coef, y.mean(0) - mean @ coef
+
+
+def unseen(
+    Z: Array, y: Array, train: Array, rest: Array, alphas: Sequence[float]
+) -> Iterator[Array]:
+    """Errors (len(rest), width) on some rows of fits to others, for each penalty."""
+    if Z.shape[1] >= len(train):
+        eps = float(np.finfo(Z.dtype).eps)
+        return unseen_by(_products(Z), y, train, rest, alphas, eps)
+    mean = Z[train].mean(0, dtype=np.float64)
+    centred = Z[train] - mean
+    spectrum = Spectrum.of_features(centred.copy())
+    cross = (Z[rest] - mean) @ (centred.T @ spectrum.vectors)
+    return _errors(spectrum, cross, y[train], y[rest], alphas)
+
+
+def unseen_by(
+    K: Array, y: Array, train: Array, rest: Array, alphas: Sequence[float], eps: float
+) -> Iterator[Array]:
+    """`unseen` from inner products (n, n) of precision ``eps``."""
+    inside = K[np.ix_(train, train)]
+    mean = inside.mean(0)
+    spectrum = Spectrum.of_gram(inside, eps)
+    cross = (K[np.ix_(rest, train)] - mean) @ spectrum.vectors
+    return _errors(spectrum, cross, y[train], y[rest], alphas)
+
+
+def explained(squares: Array, null: Array, y: Array) -> Array:
+    """R2 (..., width) from squared errors and those of the mean; 0 of a constant target."""
+    varies = null > 1e-20 * np.square(y).sum(0)
+    found: Array = np.where(varies, 1 - squares / np.where(varies, null, 1), 0.0)
+    return found
+
+
+def deal(groups: Array, folds: int, seed: int) -> Array:
+    """Part (n,) of each row: groups are shuffled and dealt.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 3 groups, or folds.
+    """
+    names, inverse = np.unique(groups, return_inverse=True)
+    if folds < 2:
+        raise ValueError(f"There must be 2 folds or more. Got {folds!r}.")
+    if len(names) < 3:
+        few = "one group" if len(names) == 1 else "two groups"
+        raise ValueError(
+            f"The {len(groups)} rows are {few}: what is chosen on held-out groups needs "
+            "3 or more. Pass groups with more values, such as run ids, or None."
+        )
+    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
+    found: Array = dealt[inverse]
+    return found
+
+
+def _errors(
+    spectrum: Spectrum, cross: Array, seen: Array, y: Array, alphas: Sequence[float]
+) -> Iterator[Array]:
+    level = seen.mean(0)
+    inner = spectrum.vectors.T @ (seen - level)
+    for alpha in alphas:
+        share = 1 / (spectrum.values + alpha * spectrum.unit)
+        yield y - level - cross @ (share[:, None] * inner)
+
+
+def _products(Z: Array) -> Array:
+    return gram(Z, Dense("", 0, (1, Z.shape[1])), root=None, scale=None)[0]

@@ -1,0 +1,119 @@
+"""What a saved probe says about other networks of a catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import CatalogError, Layout, LayoutMismatch
+from catalog.catalog import Catalog
+from catalog.dtypes import Array
+from probes import saving
+from probes.fitting import predictions
+from probes.fitting.material import Material, blocks, statistics
+from probes.fitting.question import layouts, rows
+from probes.probe import Probe
+
+
+def apply_probe(
+    catalog: Catalog, path: str | Path, *, where: str = "true", steps: str = "last"
+) -> tuple[pa.Table, dict[str, int]]:
+    """Predict with a probe that `fit_probe` kept, and write the predictions back.
+
+    The columns are those that the fit filled; a network that the probe learnt from says
+    "train" in the column that ends with ``_split``, one that is new to it "new".
+
+    Parameters
+    ----------
+    path : str or Path
+        The file of the probe.
+    where, steps
+        See `probes.fitting.question.Question.of`.
+
+    Returns
+    -------
+    predictions : pyarrow.Table
+        ``run_id``, ``step``, the predictions, and the split.
+    left_out : dict of str to int
+        Selected networks without a prediction, by the reason.
+
+    Raises
+    ------
+    LayoutMismatch
+        If the networks have other tensors than those that the probe learnt from.
+    CatalogError
+        If the file holds no probe with its targets, or nothing is selected.
+    """
+    path = Path(path)
+    about = saving.about(path)
+    if "labels" not in about:
+        raise CatalogError(
+            f"{path} does not say what it predicts. Write it with 'phasezoo probe NAME "
+            "--target COLUMN', or use probes.load(...).predict(weights)."
+        )
+    probe = saving.load(path)
+    table, left_out = rows(catalog, where, steps)
+    predicted = _predicted(catalog, table, probe, about, path)
+    learnt, tested = set(about["train"]), set(about["test"])
+    split = [
+        "train" if run in learnt else "test" if run in tested else "new"
+        for run in table["run_id"].to_pylist()
+    ]
+    columns = predictions.columns_of(probe.name, about["target"], about["labels"])
+    told = predictions.prediction_table(table, columns, predicted, split)
+    provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
+    predictions.write(catalog, told, probe.name, provenance)
+    return told, left_out
+
+
+def _predicted(
+    catalog: Catalog, table: pa.Table, probe: Probe, about: dict[str, Any], path: Path
+) -> Array:
+    if probe.layout is not None:
+        _check_layout(catalog, table, probe.layout, path)
+        own = blocks(catalog, table, probe.layout)
+        return np.concatenate([probe.predict(block) for block in own])
+    params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
+    found = statistics(catalog, table, params, relative=about["relative"])
+    predicted: Array = probe.predict(_ordered(found, about, path))
+    return predicted
+
+
+def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path) -> None:
+    """Names and shapes must agree; how a tensor is stored and permuted need not."""
+    for arch, own in layouts(table).items():
+        theirs = {p.name: p.shape for p in catalog.layout(arch) if p.in_vector}
+        for param in layout:
+            if param.in_vector and theirs.get(param.name) != param.shape:
+                told = (
+                    f"of shape {theirs[param.name]}"
+                    if param.name in theirs
+                    else "not there"
+                )
+                raise LayoutMismatch(
+                    f"{path} reads {param.name!r} of shape {param.shape}; in {len(own)} of "
+                    f'the selected networks it is {told}. Narrow --where, e.g. "arch_id <> '
+                    f"'{arch}'\"; the probe 'statistics' learns from several layouts."
+                )
+
+
+def _ordered(material: Material, about: dict[str, Any], path: Path) -> Array:
+    names = about["statistics"]
+    place = {name: i for i, name in enumerate(material.statistics)}
+    lacking = [name for name in names if name not in place]
+    if not about[
+        "aggregate"
+    ]:  # another depth: the last layer is not the one that was the last
+        lacking += [name for name in place if name not in names]
+    if lacking:
+        raise LayoutMismatch(
+            f"{path} reads {len(names)} statistics, the selected networks have "
+            f"{len(place)}: {', '.join(map(repr, lacking[:3]))} on one side only. Narrow "
+            "--where to networks with the same tensors, or learn anew with --set "
+            "aggregate=true."
+        )
+    found: Array = np.ascontiguousarray(material.X[:, [place[name] for name in names]])
+    return found

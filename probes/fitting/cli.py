@@ -1,0 +1,217 @@
+"""The verb probe: fit a probe, or apply a saved one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from catalog.catalog import open_catalog
+from catalog.console import catalog_option, json_option, print_json, print_table
+
+_APPLY = "apply"
+_ROWS = 30
+"""Targets and predictions that are printed; --json prints all."""
+
+
+class _Probes(click.Group):
+    """One command for each probe, and ``apply``; probes are imported when one is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Only ``apply``: ``--list`` shows the probes."""
+        return [_APPLY]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command ``apply``, or one that fits the probe of this name."""
+        if cmd_name == _APPLY:
+            return apply
+        return _fitting(cmd_name)
+
+
+@click.group(
+    cls=_Probes,
+    invoke_without_command=True,
+    subcommand_metavar="NAME --target COLUMN [OPTIONS] | apply FILE [OPTIONS]",
+    epilog="Example: phasezoo probe statistics --target test_accuracy",
+)
+@click.option("--list", "listing", is_flag=True, help="List the probes.")
+@json_option
+@click.pass_context
+def probe(context: click.Context, listing: bool, as_json: bool) -> None:
+    """Learn from weights: fit the probe NAME to a column of models, or apply a saved one.
+
+    'phasezoo probe NAME --help' shows the options. A good start is NAME = statistics, which
+    reads networks of any shapes, or linear, which reads weights of one layout.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not listing:
+        raise click.UsageError("Name a probe and a --target, or give --list.")
+    from probes.fitting.settings import probes_known
+
+    rows = [
+        {"probe": name, "summary": kind.summary} for name, kind in probes_known().items()
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+def _where(function: Any) -> Any:
+    for option in (
+        click.option(
+            "--steps",
+            default="last",
+            show_default=True,
+            type=click.Choice(["last", "all"]),
+            help="Which of the selected checkpoints of each run.",
+        ),
+        click.option(
+            "--where", default="true", metavar="SQL", help="A condition on models."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _fitting(name: str) -> click.Command:
+    """The command that fits one probe."""
+
+    @click.command(
+        name, epilog="Example: phasezoo probe statistics --target test_accuracy --by cell"
+    )
+    @click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        required=True,
+        metavar="COLUMN",
+        help="Of models; also a pattern (saw_*) or NAME=SQL. May be repeated.",
+    )
+    @click.option(
+        "--task",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "regression", "classification"]),
+    )
+    @click.option(
+        "--by",
+        default="run",
+        show_default=True,
+        type=click.Choice(["run", "sibling", "cell", "zoo", "tree"]),
+        help="What is never on both sides; zoo and tree are held out in turn.",
+    )
+    @click.option(
+        "--folds",
+        "deal",
+        type=click.IntRange(2),
+        help="Deal runs or cells to folds, each judged once, instead of the fixed split.",
+    )
+    @click.option(
+        "--layer",
+        multiple=True,
+        metavar="TENSOR",
+        help="To read, may be repeated; or auto: chosen on training networks.",
+    )
+    @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
+    @click.option(
+        "--relative",
+        type=click.Choice(["quantile", "standard"]),
+        help="Compare statistics within each zoo, without targets.",
+    )
+    @click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of it."
+    )
+    @click.option(
+        "--to", metavar="FILE", help="Where to keep it; default in the catalogue."
+    )
+    @click.option("--again", is_flag=True, help="Fit also what was fitted before.")
+    @_where
+    @catalog_option
+    @json_option
+    def fit(catalog_path: str, as_json: bool, **options: Any) -> None:
+        """Fit a probe, judge it on networks that it has not seen, write predictions back.
+
+        The predictions are columns PROBE_TARGET of models, and PROBE_TARGET_split says
+        which networks were learnt from. What was fitted before is not fitted again.
+        """
+        from probes.fitting.fit import fit_probe
+
+        store = open_catalog(catalog_path)
+        result = fit_probe(store, name, announce=_say, **options)
+        if result["known"]:
+            _say("Fitted before; --again fits it anew.")
+        print_json(result) if as_json else _print(result)
+
+    return fit
+
+
+@click.command(
+    epilog="Example: phasezoo probe apply probe.safetensors --where \"zoo = 'other'\""
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@_where
+@catalog_option
+@json_option
+def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -> None:
+    """Predict with the probe in FILE, and write it back as columns of models."""
+    from probes.fitting.apply import apply_probe
+
+    store = open_catalog(catalog_path)
+    table, left_out = apply_probe(store, file, where=where, steps=steps)
+    for reason, count in left_out.items():
+        _say(f"Left out: {count:,} with {reason}.")
+    if as_json:
+        print_json(table.to_pylist())
+        return
+    print_table(table.slice(0, _ROWS).to_pylist())
+    if len(table) > _ROWS:
+        _say(f"First {_ROWS} of {len(table):,}; all are in models, and --json prints all.")
+
+
+def _say(line: str) -> None:
+    click.echo(line, file=sys.stderr)
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    split = f"by {result['by']}"
+    click.echo(
+        f"{result['probe']}: {result['target']} of {result['judged_on']:,} networks in "
+        f"{result['groups']:,} groups, {split}"
+    )
+    print_table([_row(one) for one in result["estimates"]])
+    for name in ("by_fold", "by_target"):
+        if result[name]:
+            click.echo()
+            print_table(_each(name.removeprefix("by_"), result[name]))
+    click.echo()
+    click.echo(f"{result['file']}: the probe")
+    click.echo(f"{', '.join(_shown(result['columns']))}: its predictions, in models")
+
+
+def _row(estimate: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "score": estimate["score"],
+        "value": estimate["value"],
+        "low": estimate["low"],
+        "high": estimate["high"],
+        "baseline": estimate["baseline"],
+    }
+
+
+def _each(
+    kind: str, parts: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    rows = [
+        {kind: name, **_row(estimate)}
+        for name, estimates in parts.items()
+        for estimate in estimates
+        if kind == "fold" or estimate is estimates[0]
+    ]
+    return rows[: 3 * _ROWS]
+
+
+def _shown(columns: Sequence[str]) -> list[str]:
+    if len(columns) <= 4:
+        return list(columns)
+    return [*columns[:2], "...", columns[-1]]

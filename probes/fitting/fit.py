@@ -1,0 +1,224 @@
+"""Fitting a probe to what a catalogue holds: judged, kept as a file, written back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catalog import CatalogError
+from catalog.catalog import Catalog
+from catalog.dtypes import Array
+from probes import saving
+from probes.estimators.statistics_probe import StatisticsProbe
+from probes.fitting import predictions
+from probes.fitting.layer_choice import best_layer, layer_by_fold
+from probes.fitting.material import Material, statistics, weights
+from probes.fitting.plan import Plan
+from probes.judging.folds import Fold
+from probes.judging.judge import Judgement, judge, seeded
+from probes.probe import Probe
+
+_ALL = 0
+"""In place of a fold: all networks."""
+
+
+def fit_probe(
+    catalog: Catalog,
+    name: str,
+    targets: Sequence[str],
+    *,
+    where: str = "true",
+    steps: str = "last",
+    task: str = "auto",
+    by: str = "run",
+    deal: int | None = None,
+    layer: Sequence[str] = (),
+    seeds: int = 1,
+    settings: Sequence[str] = (),
+    relative: str | None = None,
+    to: str | Path | None = None,
+    again: bool = False,
+    announce: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Fit a probe, judge it on networks that it has not seen, keep it and what it says.
+
+    The probe becomes a file, and its predictions columns of `models`: ``PROBE_TARGET``,
+    and ``PROBE_TARGET_split``, which says where a network stood. With a fixed split they
+    are of the probe that was judged, which has not seen the networks of "test"; with
+    folds, held-out zoos or trees each is of a fit without its group ("test"), and the file
+    holds one more fit, to all networks.
+
+    Parameters
+    ----------
+    name : str
+        Of a probe, see `probes.fitting.settings.probes_known`.
+    targets, where, steps, task
+        See `probes.fitting.question.Question.of`.
+    by, deal
+        See `probes.judging.folds.Folds.of`.
+    layer : sequence of str
+        Tensors to read; ``("auto",)`` chooses one in every fold, on training networks.
+    seeds : int
+        Fits with random states 0, 1, ..., and with other folds where these are dealt.
+    settings : sequence of str
+        See `probes.fitting.settings.probe_named`.
+    relative : str, optional
+        See `probes.fitting.material.statistics`; only of the probe "statistics".
+    to : str or Path, optional
+        A file that is not there yet; default one in the folder ``probes`` of the catalogue.
+    again : bool
+        Fit also if the same was fitted before; that file is replaced.
+    announce : callable
+        Is told what will be done before it is.
+
+    Returns
+    -------
+    dict
+        JSON values: ``estimates`` and what they are of, ``file``, ``columns``, and
+        ``known``, whether it was fitted before.
+
+    Raises
+    ------
+    CatalogError
+        If something is asked that cannot be answered: before any weights are read.
+    """
+    plan = Plan.of(
+        catalog, name, targets, where=where, steps=steps, task=task, by=by, deal=deal,
+        layer=layer, seeds=seeds, settings=settings, relative=relative,
+    )  # fmt: skip
+    path = Path(to) if to is not None else catalog.root / "probes" / plan.file
+    known = _known(catalog, plan, path, again)
+    if known is not None:
+        return {**known, "file": str(path), "known": True}
+    for line in plan.notes:
+        announce(line)
+    chosen = layer_by_fold(catalog, plan) if plan.choose_layer else {}
+    if plan.choose_layer and not plan.fixed:
+        every = np.arange(len(plan.question))
+        chosen[_ALL] = best_layer(catalog, plan, every, plan.folds[0].groups)
+    material = read(catalog, plan, sorted(set(chosen.values())))
+    if plan.by_statistics:
+        plan.probe.set_params(described=True)
+    else:
+        plan.probe.set_params(layout=material.layout)
+
+    def prepare(probe: Probe, fold: Fold) -> None:
+        probe.set_params(layer=chosen[id(fold)])
+
+    y = plan.question.values.y
+    judgement = judge(
+        plan.probe, material.X, y, plan.folds, prepare=prepare if chosen else None
+    )
+    kept = judgement.probe
+    if not plan.fixed:
+        kept = seeded(plan.probe, 0)
+        if chosen:
+            kept.set_params(layer=chosen[_ALL])
+        kept.fit(material.X, y, plan.folds[0].groups)
+    columns = predictions.columns_of(name, plan.question.name, plan.question.values.labels)
+    result = {**_result(plan, judgement), "layer": kept.layer, "columns": columns}
+    told = predictions.prediction_table(
+        plan.question.table, columns, *_predicted(plan, material, judgement, kept)
+    )
+    _keep(plan, material, kept, path, result)
+    predictions.write(catalog, told, name, plan.provenance)
+    return {**result, "file": str(path), "known": False}
+
+
+def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> Material:
+    """What the probe of a plan reads; of weights no more than the chosen layers."""
+    table = plan.question.table
+    if not plan.by_statistics:
+        return weights(catalog, table, list(layers) or plan.probe.layer)
+    params = plan.probe.get_params(deep=False)
+    return statistics(catalog, table, params, relative=plan.relative)
+
+
+def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, Any] | None:
+    """The result of the same fit, if it is there."""
+    if not path.exists():
+        return None
+    kept = saving.about(path)
+    if kept.get("measure_id") != plan.measure_id:
+        raise CatalogError(
+            f"{path} holds another probe. Name another file with --to, or delete it."
+        )
+    if again or not predictions.is_written(catalog, plan.measure_id):
+        return None
+    result: dict[str, Any] = kept["result"]
+    return result
+
+
+def _predicted(
+    plan: Plan, material: Material, judgement: Judgement, probe: Probe
+) -> tuple[Array, list[str]]:
+    """Predictions of all rows that were asked about, and their sides."""
+    if not plan.fixed:
+        return judgement.predictions(), ["test"] * len(plan.question)
+    side = np.full(len(plan.question), "mixed", object)
+    fold = plan.folds[0].folds[0]
+    side[fold.train], side[fold.test] = "train", "test"
+    return probe.predict(material.X), side.tolist()
+
+
+def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
+    values, folds = plan.question.values, plan.folds[0]
+    several = judgement.targets.kind in ("regression", "multilabel") and values.y.ndim == 2
+    return {
+        "probe": plan.probe.name,
+        "target": plan.question.name,
+        "task": values.task,
+        "by": folds.by,
+        "seeds": len(plan.folds),
+        "networks": len(plan.question),
+        "learnt_from": len(folds.folds[0].train) if plan.fixed else None,
+        "judged_on": len(judgement.tested),
+        "groups": plan.tested_groups,
+        "left_out": plan.question.left_out,
+        "estimates": [asdict(one) for one in judgement.estimates()],
+        "by_fold": {
+            name: [asdict(one) for one in own] for name, own in judgement.by_fold().items()
+        }
+        if folds.strata
+        else {},
+        "by_target": {
+            label: [asdict(one) for one in judgement.estimates(i)]
+            for i, label in enumerate(values.labels)
+        }
+        if several
+        else {},
+    }
+
+
+def _keep(
+    plan: Plan, material: Material, probe: Probe, path: Path, result: dict[str, Any]
+) -> None:
+    about = {
+        "measure_id": plan.measure_id,
+        "provenance": plan.provenance,
+        "result": result,
+        "target": plan.question.name,
+        "labels": list(plan.question.values.labels),
+        "statistics": list(material.statistics),
+        "aggregate": material.aggregate,
+        "relative": plan.relative,
+        "train": plan.runs("train"),
+        "test": plan.runs("test"),
+    }
+    whole = plan.relative is None and material.layout is not None
+    if whole and isinstance(probe, StatisticsProbe):
+        assert material.layout is not None
+        probe = probe.reading(material.layout, material.aggregate)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        saving.save(probe, path, about)
+    except OSError as error:
+        if isinstance(error, CatalogError):
+            raise
+        raise CatalogError(
+            f"{path} cannot be written: {error.strerror}. Name another file with --to."
+        ) from error

@@ -1,0 +1,139 @@
+"""What is asked of a probe: which networks, and what about them; checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog import NotFound
+from catalog.catalog import Catalog, arrow_table
+from catalog.dtypes import Array
+from catalog.errors import CatalogError
+from probes.fitting.target_columns import TargetColumns, TargetValues
+from probes.judging.folds import COLUMNS
+
+_OWN = (*COLUMNS, "arch_id", "row", "finite")
+_TARGET = "pz_target_"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Networks with their targets.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        n rows of ``run_id``, ``step`` and what `Folds` reads, in a fixed order.
+    values : TargetValues
+        Of these rows.
+    name : str
+        Of the targets together.
+    expressions : dict of str to str
+        As `TargetColumns` has them.
+    left_out : dict of str to int
+        Selected rows that are not here, by the reason.
+    """
+
+    table: pa.Table
+    values: TargetValues
+    name: str
+    expressions: dict[str, str]
+    left_out: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @classmethod
+    def of(
+        cls,
+        catalog: Catalog,
+        targets: Sequence[str],
+        *,
+        where: str = "true",
+        steps: str = "last",
+        task: str = "auto",
+    ) -> Question:
+        """Ask about the checkpoints of a catalogue.
+
+        Parameters
+        ----------
+        targets : sequence of str
+            See `TargetColumns.of`.
+        where : str
+            A condition on `models`; ORDER BY and LIMIT may follow.
+        steps : {"last", "all"}
+            Of the selected checkpoints of each run.
+        task : str
+            See `TargetValues.of`.
+
+        Raises
+        ------
+        CatalogError
+            If nothing is selected, no selected row has a target, or all have one.
+        """
+        columns = TargetColumns.of(catalog, targets)
+        table, left_out = rows(catalog, where, steps, columns.expressions)
+        keys = [f"{_TARGET}{i}" for i in range(len(columns.expressions))]
+        asked = table.select(keys).rename_columns(list(columns.expressions))
+        values = TargetValues.of(asked, list(columns.expressions), task)
+        table = table.drop_columns(keys)
+        unknown = int((~values.known).sum())
+        if unknown:
+            left_out[f"no value of {columns.name}"] = unknown
+            table = table.filter(pa.array(values.known))
+        return cls(table, values, columns.name, columns.expressions, left_out)
+
+
+def rows(
+    catalog: Catalog, where: str, steps: str, expressions: dict[str, str] | None = None
+) -> tuple[pa.Table, dict[str, int]]:
+    """Checkpoints that have finite weights, in a fixed order; and how many have not.
+
+    Parameters
+    ----------
+    expressions : dict of str to str, optional
+        SQL whose values become the columns ``pz_target_0``, ...
+
+    Raises
+    ------
+    CatalogError
+        If the condition or an expression is no SQL, or nothing is left.
+    """
+    if steps not in ("all", "last"):
+        raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
+    own = ", ".join(f'"{name}"' for name in _OWN)
+    asked = "".join(
+        f", ({sql}) AS {_TARGET}{i}" for i, sql in enumerate((expressions or {}).values())
+    )
+    last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
+    table = arrow_table(
+        catalog.sql(
+            f"SELECT {own}{asked} FROM (SELECT * FROM models WHERE {where}) {last} "
+            "ORDER BY zoo, run_id, step"
+        )
+    )
+    if not len(table):
+        raise NotFound(f"No checkpoint matches {where!r}. 'phasezoo show' lists the zoos.")
+    weights = pc.is_valid(table["row"])
+    finite = pc.or_(pc.fill_null(table["finite"], True), pc.invert(weights))
+    left_out = {}
+    for reason, good in (("no weights", weights), ("weights not finite", finite)):
+        if bad := len(table) - (pc.sum(good).as_py() or 0):
+            left_out[reason] = bad
+    table = table.filter(pc.and_(weights, finite))
+    if not len(table):
+        raise CatalogError(
+            f"None of the selected checkpoints has finite weights: {left_out}. Train or "
+            "import networks, or widen --where."
+        )
+    return table.drop_columns(["row", "finite"]), left_out
+
+
+def layouts(table: pa.Table) -> dict[str, Array]:
+    """Rows of each arch_id."""
+    ids = np.array(table["arch_id"].to_pylist())
+    return {str(arch): np.flatnonzero(ids == arch) for arch in np.unique(ids)}

@@ -1,0 +1,1 @@
+"""Splits without leaks, scores, intervals: the one judge."""

@@ -1,0 +1,361 @@
+"""The one judge: fits a probe on what it may see and scores it on what it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from catalog.dtypes import Array
+from probes.judging.bootstrap import draws, interval, left_out, without_errors
+from probes.judging.folds import Fold, Folds
+from probes.judging.scores import Score, Weighted, scores_of
+from probes.probe import Probe
+from probes.targets import Targets
+
+Prepare = Callable[[Probe, Fold], None]
+
+REPLICATES = 1000
+"""Resamples behind an interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its doubt, and what it takes to be better than nothing.
+
+    Attributes
+    ----------
+    score : str
+        A name of `probes.judging.scores.SCORES`.
+    value : float
+        Mean over targets, seeds and, where zoos or trees are held out, these. Targets
+        that have no score, such as labels of one class, do not count.
+    low, high : float
+        95 %; resamples groups, and seeds where there are several.
+    baseline : float
+        The same score of the trivial answer: the training mean, the most frequent class.
+    """
+
+    score: str
+    value: float
+    low: float
+    high: float
+    baseline: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a probe, and the trivial answer, said about the rows of one fold.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        The tested rows.
+    predicted, scores : ndarray of shape (m, k), (m, width)
+    trivial, trivial_scores : ndarray of the same shapes
+    """
+
+    rows: Array
+    predicted: Array
+    scores: Array
+    trivial: Array
+    trivial_scores: Array
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a probe said about networks that it has not seen, and how good that is.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n, k)
+        Targets; of many classes (n, 1) of indices.
+    targets : Targets
+    folds : tuple of Folds
+        One for each seed.
+    answers : tuple of tuple of Answers
+        By seed and fold.
+    probe : Probe
+        Of the first seed, as fitted in its last fold.
+    """
+
+    y: Array
+    targets: Targets
+    folds: tuple[Folds, ...]
+    answers: tuple[tuple[Answers, ...], ...]
+    probe: Probe
+
+    def predictions(self) -> Array:
+        """What the first seed said about the `tested` rows: values, classes or labels."""
+        rows = np.concatenate([answers.rows for answers in self.answers[0]])
+        said = np.concatenate([answers.predicted for answers in self.answers[0]])
+        said = said[np.argsort(rows)]
+        if self.targets.kind in ("regression", "multilabel"):
+            return said[:, 0] if self.targets.flat else said
+        assert self.targets.classes is not None
+        return self.targets.classes[said[:, 0].astype(np.int64)]
+
+    @property
+    def tested(self) -> Array:
+        """Rows that were judged, in order."""
+        return np.sort(np.concatenate([answers.rows for answers in self.answers[0]]))
+
+    def estimates(self, target: int | None = None) -> list[Estimate]:
+        """Every score, of all targets together or of one."""
+        return [self._estimate(score, target) for score in scores_of(self.targets.kind)]
+
+    def by_fold(self) -> dict[str, list[Estimate]]:
+        """Scores of each held-out zoo or tree by its name."""
+        found = {}
+        for f, fold in enumerate(self.folds[0].folds):
+            answers = tuple((seed[f],) for seed in self.answers)
+            part = Judgement(self.y, self.targets, self.folds, answers, self.probe)
+            found[fold.name] = part.estimates()
+        return found
+
+    def estimate(self, score: str) -> Estimate:
+        """One score by name, of all targets together."""
+        (found,) = (s for s in scores_of(self.targets.kind) if s.name == score)
+        return self._estimate(found, None)
+
+    def weighted(self, score: Score, *, trivial: bool = False) -> list[Weighted]:
+        """The score of each seed under weightings of the groups of all strata."""
+        return [
+            _averaged(
+                [
+                    (columns, self._scored(score, answers, trivial))
+                    for columns, answers in zip(self._columns, seed, strict=True)
+                ]
+            )
+            for seed in self._strata
+        ]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Groups of each stratum."""
+        return [int(self._group_of(a.rows).max()) + 1 for a in self._strata[0]]
+
+    @cached_property
+    def _strata(self) -> list[list[Answers]]:
+        if self.folds[0].strata:
+            return [list(seed) for seed in self.answers]
+        return [[_together(seed)] for seed in self.answers]
+
+    @property
+    def _columns(self) -> list[slice]:
+        ends = np.cumsum(self.sizes)
+        return [slice(e - m, e) for e, m in zip(ends.tolist(), self.sizes, strict=True)]
+
+    def _group_of(self, rows: Array) -> Array:
+        group: Array = np.unique(self.folds[0].clusters[rows], return_inverse=True)[1]
+        return group
+
+    def _scored(self, score: Score, answers: Answers, trivial: bool) -> Weighted:
+        said = (
+            (answers.trivial, answers.trivial_scores)
+            if trivial
+            else (answers.predicted, answers.scores)
+        )
+        return score.of(self.y[answers.rows], *said, self._group_of(answers.rows))
+
+    def _estimate(self, score: Score, target: int | None) -> Estimate:
+        def value(of: Sequence[Weighted]) -> Callable[[Array], Array]:
+            return lambda weights: np.stack([_over(w(weights), target) for w in of])
+
+        own = self.weighted(score)
+        point, low, high = _doubt(value(own), self.sizes, len(own))
+        if score.bounded and low == high == point == 1:
+            low = without_errors(sum(self.sizes))
+        if (baseline := score.blind) is None:
+            ones = np.ones((1, sum(self.sizes)))
+            baseline = float(value(self.weighted(score, trivial=True))(ones).mean())
+        return Estimate(score.name, point, low, high, baseline)
+
+
+def judge(
+    probe: Probe,
+    X: Array,
+    y: Array,
+    folds: Folds | Sequence[Folds],
+    *,
+    prepare: Prepare | None = None,
+) -> Judgement:
+    """Fit a probe in every fold, and keep what it says about the rows it has not seen.
+
+    A tested row is used once: for the score. What a probe chooses, such as a penalty, it
+    chooses on the training rows, by `Folds.inside`. Rows that are learnt from are copied
+    once, unless they follow one another.
+
+    Parameters
+    ----------
+    probe : Probe
+        Is cloned; its ``random_state``, if it has one, is the seed.
+    X : ndarray of shape (n, d)
+    y : ndarray of shape (n,) or (n, k)
+    folds : Folds, or one for each seed
+        Seeds are 0, 1, ...
+    prepare : callable, optional
+        ``prepare(probe, fold)`` sets parameters of an unfitted probe, such as the layer
+        to read, by what the training rows of the fold say.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or a training side has one class.
+    """
+    every = [folds] if isinstance(folds, Folds) else list(folds)
+    y = np.asarray(y)
+    if not every or any(len(f.groups) != len(X) for f in every) or len(y) != len(X):
+        raise ValueError(
+            f"X has {len(X)} rows and y has {len(y)}; give Folds of as many. Got "
+            f"{[len(f.groups) for f in every]}."
+        )
+    targets = Targets.of(y, probe.task)
+    plain = _plain(targets, y)
+    answers, fitted = [], None
+    for seed, split in enumerate(every):
+        told = []
+        for fold in split.folds:
+            fit = seeded(probe, seed)
+            if prepare is not None:
+                prepare(fit, fold)
+            fit.fit(_rows(X, fold.train), y[fold.train], split.inside(fold))
+            told.append(_answers(fit, X, y, fold.test, fold.train, targets))
+            fitted = fit if seed == 0 else fitted
+        answers.append(tuple(told))
+    assert fitted is not None
+    return Judgement(plain, targets, tuple(every), tuple(answers), fitted)
+
+
+def difference(
+    first: Judgement, second: Judgement, score: str
+) -> tuple[float, float, float]:
+    """How much better the first is than the second, on the same rows; with its interval.
+
+    Returns
+    -------
+    value, low, high : float
+        Of the first minus the second: 95 %, resampling both together.
+
+    Raises
+    ------
+    ValueError
+        If they were judged on other rows, groups or seeds.
+    """
+    same = (
+        len(first.answers) == len(second.answers)
+        and np.array_equal(first.tested, second.tested)
+        and np.array_equal(first.folds[0].clusters, second.folds[0].clusters)
+        and np.array_equal(first.y[first.tested], second.y[second.tested])
+        and first.sizes == second.sizes
+    )
+    if not same:
+        raise ValueError(
+            "Two probes are compared on the same networks, groups and seeds: judge both "
+            "with the same targets and Folds."
+        )
+    (found,) = (s for s in scores_of(first.targets.kind) if s.name == score)
+    a, b = first.weighted(found), second.weighted(found)
+
+    def value(weights: Array) -> Array:
+        pairs = zip(a, b, strict=True)
+        return np.stack(
+            [_over(x(weights), None) - _over(z(weights), None) for x, z in pairs]
+        )
+
+    return _doubt(value, first.sizes, len(a))
+
+
+def seeded(probe: Probe, seed: int) -> Probe:
+    """An unfitted copy that draws from a seed, if it draws."""
+    copy: Probe = clone(probe)
+    if "random_state" in copy.get_params(deep=False):
+        copy.set_params(random_state=seed)
+    return copy
+
+
+def _rows(X: Array, rows: Array) -> Array:
+    """Rows in order; a view where they follow one another, as zoos do."""
+    together = (
+        len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
+    )
+    return X[rows[0] : rows[-1] + 1] if together else X[rows]
+
+
+def _doubt(
+    value: Callable[[Array], Array], sizes: list[int], seeds: int
+) -> tuple[float, float, float]:
+    """Point and interval of values (seeds, b) of weightings (b, G)."""
+    rng = np.random.default_rng(0)
+    resampled = value(draws(sizes, REPLICATES, rng))
+    # Seeds are drawn anew as well: whoever fits again has another one.
+    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), REPLICATES) / seeds
+    replicates = (resampled * chosen.T).sum(0)
+    point = float(value(np.ones((1, sum(sizes)))).mean())
+    return point, *interval(point, replicates, value(left_out(sizes)).mean(0))
+
+
+def _over(values: Array, target: int | None) -> Array:
+    """One target (b,), or the mean of those that have a score."""
+    if target is not None:
+        return values[:, target]
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(1)
+    count = known.sum(1)
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def _averaged(parts: Sequence[tuple[slice, Weighted]]) -> Weighted:
+    return lambda weights: np.mean([of(weights[:, c]) for c, of in parts], axis=0)
+
+
+def _together(answers: Sequence[Answers]) -> Answers:
+    fields = (
+        np.concatenate([getattr(one, name) for one in answers])
+        for name in ("rows", "predicted", "scores", "trivial", "trivial_scores")
+    )
+    return Answers(*fields)
+
+
+def _plain(targets: Targets, y: Array) -> Array:
+    """Targets (n, k); of many classes their indices."""
+    if targets.kind == "multiclass":
+        assert targets.classes is not None
+        return np.searchsorted(targets.classes, y)[:, None]
+    return targets.encode(y)
+
+
+def _answers(
+    probe: Probe, X: Array, y: Array, rows: Array, train: Array, targets: Targets
+) -> Answers:
+    scores, cut = probe._decided(_rows(X, rows))
+    predicted = _plain(targets, probe.targets_.decide(scores, cut))
+    own = _wide(probe, targets, scores)
+    encoded = targets.encode(y[train])
+    prior = np.tile(encoded.mean(0), (len(rows), 1))
+    trivial = _trivial(targets, encoded)
+    return Answers(rows, predicted, own, np.tile(trivial, (len(rows), 1)), prior)
+
+
+def _wide(probe: Probe, targets: Targets, scores: Array) -> Array:
+    """Scores (m, width) of all classes: training may have lacked some."""
+    own: Any = probe.targets_.classes
+    if targets.kind != "multiclass" or len(own) == targets.width:
+        return scores
+    if probe.targets_.kind == "binary":
+        scores = np.concatenate([-scores, scores], axis=1)
+    assert targets.classes is not None
+    wide = np.full((len(scores), targets.width), -np.inf)
+    wide[:, np.searchsorted(targets.classes, own)] = scores
+    return wide
+
+
+def _trivial(targets: Targets, encoded: Array) -> Array:
+    mean = encoded.mean(0)
+    if targets.kind == "multiclass":
+        return np.array([mean.argmax()], np.float64)
+    return mean if targets.kind == "regression" else (mean > 0.5).astype(np.float64)

@@ -1,0 +1,1 @@
+"""What probes that gradient descent learns share."""

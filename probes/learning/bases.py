@@ -1,0 +1,84 @@
+"""Bases in which learnt probes see small cores instead of whole matrices.
+
+They come in closed form from exact ridge, as those of `probes.tucker`; of a dense expert
+they keep what matters, and an epoch on k x k cores costs a fraction of one on matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.dtypes import Array
+from probes.exact.centring import Centring
+from probes.exact.expert import Expert
+from probes.exact.gram import gram
+from probes.exact.ridge import Spectrum, best, check_alphas, path
+from probes.exact.subspace import cores, shared_bases
+from probes.layers import Layer
+
+
+@dataclass(frozen=True)
+class Bases:
+    """Where cores of a layer come from.
+
+    Attributes
+    ----------
+    centring : Centring
+    left, right : ndarray of shape (1, dH, k) and (1, dW, k)
+        ``right`` is scaled so that the root mean square of training cores is 1.
+    """
+
+    centring: Centring
+    left: Array
+    right: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a core."""
+        return self.left.shape[2], self.right.shape[2]
+
+    def cores(self, X: Array) -> Array:
+        """Cores (n, k, k) of weights X (n, d)."""
+        return cores(X, self.centring, self.left, self.right)[:, 0]
+
+
+def ridge_bases(
+    X: Array,
+    y: Array,
+    groups: Array,
+    train: Array,
+    layers: Sequence[Layer],
+    root: object,
+    scale: str | None,
+    rank: int,
+) -> tuple[Bases, ...]:
+    """Learn bases of rank k from targets y (n, width) of the training rows.
+
+    All layers enter one ridge, whose penalty is chosen on held-out groups.
+
+    Raises
+    ------
+    ValueError
+        If the training rows are of one group.
+    """
+    K, centrings = np.zeros((len(X), len(X))), []
+    for layer in layers:
+        part, centring = gram(X, layer, root, scale)
+        K += part
+        centrings.append(centring)
+    spectrum = Spectrum.of_gram(K[np.ix_(train, train)], float(np.finfo(X.dtype).eps))
+    alphas = check_alphas(None)
+    scores = path(spectrum, y[train], groups[train], alphas).mean(1)
+    dual = np.zeros(y.shape)
+    dual[train] = spectrum.dual(y[train] - y[train].mean(0), best(alphas, scores))
+    return tuple(_of(X, c, dual, train, rank) for c in centrings)
+
+
+def _of(X: Array, centring: Centring, dual: Array, train: Array, rank: int) -> Bases:
+    left, right = shared_bases(Expert.of(X, centring, dual).coefficients, rank)
+    found = Bases(centring, left, right)
+    rms = float(np.sqrt(np.square(found.cores(X)[train], dtype=np.float64).mean()))
+    return Bases(centring, left, right / rms if rms > 0 else right)

@@ -1,0 +1,137 @@
+"""Layers of many networks in memory, centred and scaled once; batches are rows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog.dtypes import Array
+from probes.exact.centring import Centring
+from probes.layers import LowRank
+from probes.learning.bases import Bases
+from probes.learning.matrices import DenseMatrices, LowRankMatrices, Matrices
+
+GRAM_BYTES = 2 << 30
+"""Up to which the Gram matrices of a layer are kept beside it."""
+_BLOCK = 64
+"""Networks that are centred at once."""
+
+
+@dataclass(frozen=True)
+class Resident:
+    """One layer of n networks.
+
+    Attributes
+    ----------
+    tensors : dict of str to Tensor of shape (n, ...)
+        Fields of the batches, one row a network.
+    common : dict of str to Tensor
+        Fields that all networks share.
+    """
+
+    tensors: dict[str, Tensor]
+    common: dict[str, Tensor]
+
+    @classmethod
+    def of(
+        cls, X: Array, seen: Centring | Bases, dtype: torch.dtype, *, second_order: bool
+    ) -> Resident:
+        """A layer of weights X (n, d), centred and scaled, or its cores.
+
+        Parameters
+        ----------
+        second_order : bool
+            Also keep X Xᵀ and Xᵀ X, where that takes at most `GRAM_BYTES`.
+
+        Notes
+        -----
+        Takes one copy of the layer in ``dtype``; of low-rank updates one of the factors.
+        """
+        if isinstance(seen, Bases):
+            return cls._dense(X, seen.shape, seen.cores, dtype, second_order)
+        if isinstance(seen.layer, LowRank):
+            return cls._low_rank(X, seen, dtype, second_order)
+        return cls._dense(X, seen.layer.shape, seen.apply, dtype, second_order)
+
+    @classmethod
+    def _dense(
+        cls,
+        X: Array,
+        shape: tuple[int, int],
+        matrices: Callable[[Array], Array],
+        dtype: torch.dtype,
+        second_order: bool,
+    ) -> Resident:
+        n, (dH, dW) = len(X), shape
+        tensors = {"X": torch.empty(n, dH, dW, dtype=dtype)}
+        if second_order and n * (dH**2 + dW**2) * dtype.itemsize <= GRAM_BYTES:
+            tensors["XXt"] = torch.empty(n, dH, dH, dtype=dtype)
+            tensors["XtX"] = torch.empty(n, dW, dW, dtype=dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        for start in range(0, n, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            block = torch.from_numpy(matrices(X[rows])).to(wide)
+            tensors["X"][rows] = block
+            if len(tensors) > 1:
+                tensors["XXt"][rows] = block @ block.mT
+                tensors["XtX"][rows] = block.mT @ block
+        return cls(tensors, {})
+
+    @classmethod
+    def _low_rank(
+        cls, X: Array, centring: Centring, dtype: torch.dtype, second_order: bool
+    ) -> Resident:
+        layer, root = centring.layer, centring.root
+        assert isinstance(layer, LowRank)
+        s = 1 / centring.divisors(X)
+        B = _tensor(layer.up.of(X) * s[:, None, None])
+        A = _tensor(np.array(layer.down.of(X)))
+        tensors, common = {"B": B, "A": A}, {}
+        if root is not None:
+            R = common["R"] = _tensor(np.array(root))
+            tensors["s"] = _tensor(s[:, None, None])
+            if second_order:
+                tensors["RAt"], tensors["BtR"] = R @ A.mT, B.mT @ R
+        return cls(*({k: v.to(dtype) for k, v in t.items()} for t in (tensors, common)))
+
+    def take(self, rows: Tensor, buffers: dict[str, Tensor] | None = None) -> Matrices:
+        """The matrices of some rows, in buffers that the next batch will overwrite."""
+        buffers = {} if buffers is None else buffers
+        fields = {}
+        for name, values in self.tensors.items():
+            buffer = buffers.get(name)
+            if buffer is None:
+                buffer = buffers[name] = values.new_empty(0)
+            if len(buffer) < len(rows):
+                buffer = buffers[name] = values.new_empty(len(rows), *values.shape[1:])
+            fields[name] = torch.index_select(values, 0, rows, out=buffer[: len(rows)])
+        kind: Any = DenseMatrices if "X" in fields else LowRankMatrices
+        found: Matrices = kind(**fields, **self.common)
+        return found
+
+
+class Batches:
+    """Batches of several layers, each in memory that is used again.
+
+    Parameters
+    ----------
+    layers : sequence of Resident
+    """
+
+    def __init__(self, layers: Sequence[Resident]) -> None:
+        self.layers = layers
+        self._buffers: list[dict[str, Tensor]] = [{} for _ in layers]
+
+    def __getitem__(self, rows: Tensor) -> list[Matrices]:
+        """Matrices of every layer; valid until the next call."""
+        pairs = zip(self.layers, self._buffers, strict=True)
+        return [layer.take(rows, buffers) for layer, buffers in pairs]
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float64))

@@ -1,0 +1,1 @@
+"""Numbers that describe tensors, and regression on them."""
