@@ -21,7 +21,7 @@ from catalog.alignment import (
 from catalog.dtypes import Array
 from catalog.registry import public
 from zoo.architecture import Architecture
-from zoo.architectures import GPT, MLP, CNNSmall, ResNet18, ResNet50, ViT
+from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, ViT
 from zoo.randomness import stream
 from zoo.recipe import recipe_named
 from zoo.run import Run
@@ -31,6 +31,7 @@ from zoo.training import train_stack
 MEMBERS = [
     (MLP((9, 8, 7, 4)), (9,)),
     (MLP((9, 8, 7, 4), "tanh"), (9,)),
+    (LoRAMLP((9, 8, 7, 4), 3), (9,)),
     (CNNSmall(6, (2, 21, 23)), (2, 21, 23)),
     (ResNet18(4, (3, 16, 17)), (3, 16, 17)),
     (ResNet50(4, (2, 16, 16)), (2, 16, 16)),
@@ -117,7 +118,8 @@ def test_aligned_networks_compute_the_same(network, shape):
         before, after = outputs(weights), outputs(found.weights)
         assert np.abs(after - before).max() <= 1e-5 * np.abs(before).max()
         assert (found.weights != weights).any(1).sum() >= 5
-    assert bool(scalable(network.layout)) == isinstance(network, MLP | CNNSmall | GPT | ViT)
+    scaled = MLP | LoRAMLP | CNNSmall | GPT | ViT
+    assert bool(scalable(network.layout)) == isinstance(network, scaled)
 
 
 @pytest.mark.parametrize("network", [ViT(12, (3, 8, 8), heads=3), MLP((9, 8, 4), "gelu")])

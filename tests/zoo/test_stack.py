@@ -24,6 +24,7 @@ OWN = {
     "transform": "rot90", "init_from": ("a", 1), "train_evaluated": 9, "zoo": "other",
     "width": 3, "load_axis": "a", "load": 1.0, "temperature_axis": "a",
     "temperature": 1.0, "cell": "a", "augment": "crop", "beta": 1.0,
+    "one_vs_rest": 3,
 }  # fmt: skip
 RUNS = st.lists(
     st.tuples(

@@ -12,8 +12,8 @@ fixed splits) which classes are held out, for networks of classes never seen in 
     WHERE zoo = 'lora_tree_mini' AND split_by_class = 'test'
 
 Test accuracies are 85 to 99 % (chance 50 %), 94 % on average. Products of the factors of
-one class are alike (cosine .4), those of related classes more than those of others: cat and
-dog, automobile and truck, sandal and sneaker.
+one class are alike (cosine .4), and those of related classes more than those of others: cat
+and dog, automobile and truck, sandal and sneaker.
 """
 
 from zoo.draw import Draw
