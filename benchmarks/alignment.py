@@ -3,7 +3,8 @@
 Networks of `digits_mlp_seeds` (64-32-32-10, full recipe) are aligned by every strategy,
 with and without balanced scales, and, for comparison, to one network by the same descent
 from the identity, where published weight matching starts. Judged by test accuracy of
-midpoints of random pairs, of means of 16 (soups) and of the mean of all. Means over draws
+midpoints of random pairs, of means of 16 (soups) and of the mean of all, and by that of the
+first two after REPAIR. Means over draws
 of the reference network, with 95 % intervals (Student's t over draws; the networks are the
 same in every draw). The function that checks symmetries, and all accuracies, are plain
 numpy.
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 import torch
-from align_speed import digits_mlps
+from repair import trained
 from scipy.stats import t as student
 from timing import digits, progress, report, sizes
 
@@ -25,7 +26,9 @@ from catalog import Canonicaliser, Population, permute
 from catalog.alignment import match
 from catalog.dtypes import Array
 from catalog.layout import Layout
-from zoo.task import Data, load_task, task_named
+from zoo.networks import Networks
+from zoo.repair import repair
+from zoo.task import Data
 
 PAIRS, SOUPS = 500, 200
 
@@ -50,18 +53,25 @@ def accuracy(layout: Layout, weights: Array, data: Data) -> Array:
     return 100 * np.concatenate(parts)
 
 
-def judged(layout: Layout, weights: Array, data: Data) -> dict[str, float]:
-    """Mean accuracies of midpoints, soups and the mean of all; the same picks each time."""
+def judged(networks: Networks, weights: Array) -> dict[str, float]:
+    """Mean accuracies of midpoints, soups and the mean of all; the same picks each time.
+
+    ``weights`` are those of the networks, with their units in another order.
+    """
+    layout, data = networks.architecture.layout, networks.data
     draw, n = np.random.default_rng(0), len(weights)
     pairs = np.stack([draw.choice(n, 2, replace=False) for _ in range(PAIRS)])
     soups = np.stack([draw.choice(n, min(16, n), replace=False) for _ in range(SOUPS)])
     mean = weights.mean(0)
     spread = ((weights - mean) ** 2).sum(1).mean() * n / (n - 1)
+    found = {}
+    for name, groups in (("midpoint", pairs), ("soup16", soups)):
+        means = np.stack([weights[group].mean(0) for group in groups])
+        found[name] = float(accuracy(layout, means, data).mean())
+        fixed = repair(networks, means, list(groups), [weights[g] for g in groups])
+        found[f"{name}_repaired"] = float(accuracy(layout, fixed, data).mean())
     return {
-        "midpoint": float(accuracy(layout, weights[pairs].mean(1), data).mean()),
-        "soup16": float(
-            accuracy(layout, np.stack([weights[s].mean(0) for s in soups]), data).mean()
-        ),
+        **found,
         "mean_of_all": float(accuracy(layout, mean[None], data)[0]),
         "pair_distance": float(np.sqrt(2 * spread)),
     }
@@ -106,13 +116,15 @@ def interval(values: list[float]) -> list[float]:
 def main() -> None:
     options = sizes(__doc__, most=(1000, 40), draws=(5, 2))
     torch.set_num_threads(1)
-    data = load_task(task_named("digits"))
-    layout, trained = digits_mlps(options.most)
+    networks = trained(options.most)
+    data, layout = networks.data, networks.architecture.layout
     inputs = data.x["validation"].reshape(len(data.y["validation"]), -1)[:64]
-    progress(f"trained: {accuracy(layout, trained, data).mean():.2f} % test accuracy")
+    own = accuracy(layout, networks.weights, data)
+    progress(f"trained: {own.mean():.2f} % test accuracy")
     for n in sorted({min(100, options.most), options.most}):
         table = pa.table({"run_id": [str(i) for i in range(n)], "step": [1500] * n})
-        population = Population(trained[:n], layout, table)
+        some = networks.take(range(n))
+        population = Population(some.weights, layout, table)
         for name, aligned in variants(population, lambda w: logits(layout, w, inputs)):
             found: dict[str, list[float]] = {}
             seconds = []
@@ -120,7 +132,7 @@ def main() -> None:
                 started = time.process_time()
                 weights = aligned(draw)
                 seconds.append(time.process_time() - started)
-                for key, value in judged(layout, weights, data).items():
+                for key, value in judged(some, weights).items():
                     found.setdefault(key, []).append(value)
             row = {key: interval(values) for key, values in found.items()}
             progress(f"{n} {name}: {row}")

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from timing import progress, report, sizes
+from scipy.stats import t as student
+from timing import digits, progress, report, sizes
 
 from catalog import permute
 from catalog.alignment import match
@@ -29,6 +30,8 @@ from zoo.task import Data, load_task, task_named
 from zoo.training import train_stack
 
 SPLITS = ("validation", "test")
+PAIRS = 6
+"""Of the four seeds of a cell."""
 
 
 def main() -> None:
@@ -43,7 +46,11 @@ def main() -> None:
         progress(f"width {width} measured")
     for way, by_split in heights.items():
         for split, found in by_split.items():
-            before = heights["none"][split]
+            before, plain = heights["none"][split], heights["weights"][split]
+            # A cell has as many pairs as any other, one after the other.
+            more = np.concatenate([found[w] - plain[w] for w in found])
+            cells = more.reshape(-1, PAIRS).mean(1)
+            half = float(student.ppf(0.975, len(cells) - 1)) * cells.std(ddof=1)
             lower = {w: found[w] <= before[w] for w in found}
             report(
                 "barriers",
@@ -53,6 +60,9 @@ def main() -> None:
                 not_higher=float(np.concatenate(list(lower.values())).mean()),
                 by_width={w: float(own.mean()) for w, own in lower.items()},
                 mean_barrier=float(np.concatenate(list(found.values())).mean()),
+                more_than_weights=[
+                    digits(float(v)) for v in (cells.mean(), half / len(cells) ** 0.5)
+                ],
             )
 
 

@@ -1,10 +1,10 @@
 """Claim: REPAIR raises the accuracy of aligned averages; and what lies between two.
 
 Networks of `digits_mlp_seeds` (64-32-32-10, full recipe). Averages of disjoint groups, as
-the units stand, aligned (`zoo.alignment`, scales balanced), and each of these repaired, by
-test accuracy in per cent; then barriers of the test loss between disjoint pairs, without
-alignment and with weights or activations matched. Means with 95 % intervals (Student's t
-over groups, which share no network).
+the units stand, aligned (`zoo.alignment`), with balanced scales aligned, and each of them
+repaired, by test accuracy in per cent; then barriers of the test loss between disjoint
+pairs, without alignment and with weights or activations matched. Means with 95 % intervals
+(Student's t over groups, which share no network).
 """
 
 from __future__ import annotations
@@ -65,9 +65,12 @@ def trained(count: int) -> Networks:
 def averages(networks: Networks, size: int) -> dict[str, list[float | None]]:
     """Test accuracy of every kind of average."""
     groups = np.arange(len(networks) // size * size).reshape(-1, size)
-    layout, own = networks.architecture.layout, balanced(networks)
-    aligned = align_groups(own, layout, list(groups))
-    ends = {"raw": [networks.weights[g] for g in groups], "aligned": aligned}
+    layout, listed = networks.architecture.layout, list(groups)
+    ends = {
+        "raw": [networks.weights[g] for g in groups],
+        "aligned": align_groups(networks.weights, layout, listed),
+        "balanced, aligned": align_groups(balanced(networks), layout, listed),
+    }
     found = {}
     for kind, parents in ends.items():
         means = np.stack([weights.mean(0) for weights in parents])
@@ -80,11 +83,11 @@ def averages(networks: Networks, size: int) -> dict[str, list[float | None]]:
 def lines(networks: Networks) -> dict[str, dict[str, list[float | None]]]:
     """Barriers and agreement of singular vectors, by how the second network was aligned."""
     pairs = np.arange(len(networks) // 2 * 2).reshape(-1, 2)
-    layout, own = networks.architecture.layout, balanced(networks)
-    first, other = own[pairs[:, 0]], own[pairs[:, 1]]
+    layout = networks.architecture.layout
+    first, other = networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]
     seen = match_activations(networks, other, first, list(pairs))
     ends = {
-        "raw": (networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]),
+        "raw": (first, other),
         "activations": (first, permute(other, seen, layout)),
         "weights": (first, by_weights(other, first, layout)),
     }
