@@ -1,4 +1,4 @@
-"""Every command and every Python block of the README runs."""
+"""Every command and every Python block of the README runs, in order."""
 
 import re
 import shlex
@@ -6,19 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (phasezoo .*)$", README, re.MULTILINE)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder in which the README's second section was followed, on fewer networks."""
-    path = tmp_path_factory.mktemp("readme")
-    run("phasezoo train digits_mlp_phases --limit 96 --workers 1", path)
-    return path
 
 
 def run(command, path):
@@ -27,7 +17,7 @@ def run(command, path):
         *shlex.split(command)[1:],
     ]
     done = subprocess.run(arguments, cwd=path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
 
 
@@ -36,16 +26,14 @@ def test_there_is_something_to_run():
     assert len(PYTHON) >= 5
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command(command, folder):
-    assert run(command, folder).strip()
-
-
-def test_python_blocks_run_in_order(folder):
-    script = "\n".join(PYTHON)
+def test_following_it(tmp_path):
+    """One test, as each step stands on those before; on fewer networks."""
+    run("phasezoo train digits_mlp_phases --limit 96 --workers 1", tmp_path)
+    for command in COMMANDS:
+        assert run(command, tmp_path).strip(), command
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=folder,
+        [sys.executable, "-c", "\n".join(PYTHON)],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
