@@ -101,6 +101,9 @@ def contestants(epochs: dict[str, int]) -> dict[str, Make]:
         "tucker, by target": kind(TuckerProbe, bases="target"),
         "probex, paper": kind(ProbeX.paper, epochs=epochs["probex"]),
         "probex, root removed": kind(ProbeX, epochs=epochs["probex"]),
+        "probex, root removed, to norm 1": kind(
+            ProbeX, scale="sample", epochs=epochs["probex"]
+        ),
         "probex, cores 32": kind(ProbeX, cores=32, epochs=epochs["cores"]),
         "mvprobe, paper": kind(MVProbe.paper, epochs=epochs["mvprobe"]),
         "mvprobe, root removed": kind(
@@ -108,8 +111,9 @@ def contestants(epochs: dict[str, int]) -> dict[str, Make]:
         ),
         "mvprobe, cores 32": kind(MVProbe, cores=32, epochs=epochs["cores"]),
         "ridge, all hidden layers": every(LinearProbe),
-        "kernel, all hidden layers": every(KernelProbe),
-        "tucker, all hidden layers": every(TuckerProbe),
+        "ridge, all hidden layers, each to norm 1": every(LinearProbe, scale="sample"),
+        "kernel, all hidden layers, each to norm 1": every(KernelProbe, scale="sample"),
+        "tucker, to norm 1": kind(TuckerProbe, scale="sample"),
     }
 
 

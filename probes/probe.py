@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ def _classifies(probe: Probe) -> bool:
     return probe.task == "classification"
 
 
+@dataclass(eq=False, repr=False)
 class Probe(BaseEstimator):
     """An estimator that reads weights; subclasses add their parameters.
 
@@ -50,9 +52,9 @@ class Probe(BaseEstimator):
     summary: ClassVar[str]
     """One line for `phasezoo probe --list`."""
 
-    task: str
-    layout: Layout | None
-    layer: str | Sequence[str] | None
+    task: str = "regression"
+    layout: Layout | None = None
+    layer: str | Sequence[str] | None = None
 
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> Self:
         """Learn y (n,) or (n, k) from weights X (n, d).

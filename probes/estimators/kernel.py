@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.expert import Expert
 from probes.exact.features import deal, explained, unseen_by
@@ -21,6 +21,7 @@ _GONE = 1e-3
 _EPS = float(np.finfo(np.float32).eps)
 
 
+@dataclass(eq=False, repr=False)
 class KernelProbe(Probe):
     """Ridge regression on several layers, of which each counts as much as it helps.
 
@@ -77,29 +78,13 @@ class KernelProbe(Probe):
     name: ClassVar[str] = "kernel"
     summary: ClassVar[str] = "exact ridge on all layers, their weights by held-out groups"
 
-    def __init__(
-        self,
-        task: str = "regression",
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        root: Any = "mean",
-        scale: str | None = "global",
-        alphas: Sequence[float] | None = None,
-        priors: Sequence[float] = PRIORS,
-        folds: int = 5,
-        steps: int = 50,
-        random_state: int = 0,
-    ) -> None:
-        self.task = task
-        self.layout = layout
-        self.layer = layer
-        self.root = root
-        self.scale = scale
-        self.alphas = alphas
-        self.priors = priors
-        self.folds = folds
-        self.steps = steps
-        self.random_state = random_state
+    root: Any = "mean"
+    scale: str | None = "global"
+    alphas: Sequence[float] | None = None
+    priors: Sequence[float] = PRIORS
+    folds: int = 5
+    steps: int = 50
+    random_state: int = 0
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas, n = check_alphas(self.alphas), len(X)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.calibration import calibrate, probabilities
 from probes.exact.centring import Centring, size
@@ -23,6 +23,7 @@ def _calibrated(probe: LinearProbe) -> bool:
     return probe.calibrated and probe.task == "classification"
 
 
+@dataclass(eq=False, repr=False)
 class LinearProbe(Probe):
     """Ridge regression on the weights of one layer, or of several side by side.
 
@@ -100,25 +101,11 @@ class LinearProbe(Probe):
     name: ClassVar[str] = "linear"
     summary: ClassVar[str] = "exact ridge regression on weights, penalty by held-out groups"
 
-    def __init__(
-        self,
-        task: str = "regression",
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        root: Any = "mean",
-        scale: str | None = "global",
-        alphas: Sequence[float] | None = None,
-        alpha_per_target: bool = False,
-        calibrated: bool = False,
-    ) -> None:
-        self.task = task
-        self.layout = layout
-        self.layer = layer
-        self.root = root
-        self.scale = scale
-        self.alphas = alphas
-        self.alpha_per_target = alpha_per_target
-        self.calibrated = calibrated
+    root: Any = "mean"
+    scale: str | None = "global"
+    alphas: Sequence[float] | None = None
+    alpha_per_target: bool = False
+    calibrated: bool = False
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(self.alphas)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from catalog import Layout
 from probes.learning.learnt import LearntProbe
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from probes.learning.encoders import Shape
 
 
+@dataclass(eq=False, repr=False)
 class ProbeX(LearntProbe):
     """y = T Σ_l M_l ReLU(Vᵀ X u_l), learnt by Adam [1]_.
 
@@ -55,52 +55,10 @@ class ProbeX(LearntProbe):
     name = "probex"
     summary = "learnt probes of a matrix with one non-linearity (ProbeX)"
 
-    def __init__(
-        self,
-        task: str = "regression",
-        *,
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        n_probes: int = 128,
-        n_projections: int = 128,
-        n_representation: int = 128,
-        relu: bool = True,
-        root: Any = "mean",
-        scale: str | None = "global",
-        cores: int | None = None,
-        epochs: int = 500,
-        batch_size: int = 128,
-        lr: float = 1e-3,
-        weight_decay: float = 1e-5,
-        evaluate_every: int = 25,
-        validation: float = 0.125,
-        patience: int | None = None,
-        precision: str = "float32",
-        random_state: int = 0,
-        resume: str | Path | None = None,
-        verbose: bool = False,
-    ) -> None:
-        self.task = task
-        self.layout = layout
-        self.layer = layer
-        self.n_probes = n_probes
-        self.n_projections = n_projections
-        self.n_representation = n_representation
-        self.relu = relu
-        self.root = root
-        self.scale = scale
-        self.cores = cores
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.evaluate_every = evaluate_every
-        self.validation = validation
-        self.patience = patience
-        self.precision = precision
-        self.random_state = random_state
-        self.resume = resume
-        self.verbose = verbose
+    n_probes: int = 128
+    n_projections: int = 128
+    n_representation: int = 128
+    relu: bool = True
 
     @classmethod
     def paper(cls, task: str = "classification", **params: Any) -> Self:

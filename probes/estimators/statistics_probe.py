@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from probes.statistics.weight_statistics import WeightStatistics
 MODELS = ("smooth", "ridge", "boosting")
 
 
+@dataclass(eq=False, repr=False)
 class StatisticsProbe(Probe):
     """Regression on statistics of each tensor, which do not know the order of units.
 
@@ -76,29 +78,13 @@ class StatisticsProbe(Probe):
     name: ClassVar[str] = "statistics"
     summary: ClassVar[str] = "regression on moments and spectra of tensors, any layouts"
 
-    def __init__(
-        self,
-        task: str = "regression",
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        model: str = "smooth",
-        shape: str = "quantile",
-        spectrum: bool = True,
-        aggregate: bool = False,
-        described: bool = False,
-        alphas: Sequence[float] | None = None,
-        random_state: int = 0,
-    ) -> None:
-        self.task = task
-        self.layout = layout
-        self.layer = layer
-        self.model = model
-        self.shape = shape
-        self.spectrum = spectrum
-        self.aggregate = aggregate
-        self.described = described
-        self.alphas = alphas
-        self.random_state = random_state
+    model: str = "smooth"
+    shape: str = "quantile"
+    spectrum: bool = True
+    aggregate: bool = False
+    described: bool = False
+    alphas: Sequence[float] | None = None
+    random_state: int = 0
 
     def statistics(self, X: Array) -> Array:
         """What it reads of weights (n, d): statistics (n, p)."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
@@ -24,6 +24,7 @@ RANKS = {"shared": (1, 2, 4, 8, 16, 32, 64, 128), "target": (1, 2, 4, 8)}
 """Ranks tried by default."""
 
 
+@dataclass(eq=False, repr=False)
 class TuckerProbe(TransformerMixin, Probe):
     """Ridge regression on the weights seen through the subspaces that matter.
 
@@ -87,29 +88,13 @@ class TuckerProbe(TransformerMixin, Probe):
     name: ClassVar[str] = "tucker"
     summary: ClassVar[str] = "exact ridge, its shared subspaces, and ridge on k x k cores"
 
-    def __init__(
-        self,
-        task: str = "regression",
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        root: Any = "mean",
-        scale: str | None = "global",
-        alphas: Sequence[float] | None = None,
-        ranks: Sequence[int] | None = None,
-        bases: str = "shared",
-        folds: int = 5,
-        random_state: int = 0,
-    ) -> None:
-        self.task = task
-        self.layout = layout
-        self.layer = layer
-        self.root = root
-        self.scale = scale
-        self.alphas = alphas
-        self.ranks = ranks
-        self.bases = bases
-        self.folds = folds
-        self.random_state = random_state
+    root: Any = "mean"
+    scale: str | None = "global"
+    alphas: Sequence[float] | None = None
+    ranks: Sequence[int] | None = None
+    bases: str = "shared"
+    folds: int = 5
+    random_state: int = 0
 
     def transform(self, X: Array) -> Array:
         """Cores (n, k, k) of the one layer, or (n, values) of several layers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +34,7 @@ _BLOCK = 32
 """Networks that are predicted at once."""
 
 
+@dataclass(eq=False, repr=False)
 class LearntProbe(Probe):
     """A probe with encoders and a head; subclasses say which encoder.
 
@@ -81,21 +83,21 @@ class LearntProbe(Probe):
     second_order: ClassVar[bool] = False
     """Whether the encoder multiplies by Gram matrices."""
 
-    root: Any
-    scale: str | None
-    cores: int | None
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    evaluate_every: int
-    validation: float
-    patience: int | None
-    precision: str
-    random_state: int
-    resume: str | Path | None
-    verbose: bool
-    n_representation: int
+    root: Any = "mean"
+    scale: str | None = "global"
+    cores: int | None = None
+    epochs: int = 500
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 1e-5
+    evaluate_every: int = 25
+    validation: float = 0.125
+    patience: int | None = None
+    precision: str = "float32"
+    random_state: int = 0
+    resume: str | Path | None = None
+    verbose: bool = False
+    n_representation: int = 128
 
     @abstractmethod
     def _encoder(self) -> Callable[[Shape], nn.Module]:

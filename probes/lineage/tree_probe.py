@@ -9,14 +9,13 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from catalog import Layout
 from catalog.dtypes import Array
 from probes.estimators.linear import LinearProbe
 from probes.lineage.router import UNKNOWN, Router, Routes
@@ -25,6 +24,7 @@ from probes.probe import Probe
 STRANGERS = ("shared", "nearest", "refuse")
 
 
+@dataclass(eq=False, repr=False)
 class TreeProbe(Probe):
     """Routes networks to the expert of their tree.
 
@@ -58,27 +58,12 @@ class TreeProbe(Probe):
     name: ClassVar[str] = "tree"
     summary: ClassVar[str] = "one expert for each model tree, networks routed by weights"
 
-    def __init__(
-        self,
-        task: str = "regression",
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        expert: Probe | None = None,
-        smallest: int = 20,
-        strangers: str = "shared",
-        columns: int = 8192,
-        apart: float = 0.5,
-        random_state: int = 0,
-    ) -> None:
-        self.task = task
-        self.layout = layout
-        self.layer = layer
-        self.expert = expert
-        self.smallest = smallest
-        self.strangers = strangers
-        self.columns = columns
-        self.apart = apart
-        self.random_state = random_state
+    expert: Probe | None = None
+    smallest: int = 20
+    strangers: str = "shared"
+    columns: int = 8192
+    apart: float = 0.5
+    random_state: int = 0
 
     def tree(self, X: Array) -> Array:
         """Tree of each network (n,): 0, 1, ..., or -1 of a stranger."""
