@@ -110,15 +110,18 @@ def fit_probe(
         probe.set_params(layer=chosen[id(fold)])
 
     y = plan.question.values.y
-    judgement = judge(
-        plan.probe, material.X, y, plan.folds, prepare=prepare if chosen else None
-    )
-    kept = judgement.probe
-    if not plan.fixed:
-        kept = seeded(plan.probe, 0)
-        if chosen:
-            kept.set_params(layer=chosen[_ALL])
-        kept.fit(material.X, y, plan.folds[0].groups)
+    try:
+        judgement = judge(
+            plan.probe, material.X, y, plan.folds, prepare=prepare if chosen else None
+        )
+        kept = judgement.probe
+        if not plan.fixed:
+            kept = seeded(plan.probe, 0)
+            if chosen:
+                kept.set_params(layer=chosen[_ALL])
+            kept.fit(material.X, y, plan.folds[0].groups)
+    except ValueError as error:  # how estimators refuse parameters, targets and weights
+        raise CatalogError(f"The probe {name!r} refuses: {error}") from error
     columns = predictions.columns_of(name, plan.question.name, plan.question.values.labels)
     result = {**_result(plan, judgement), "layer": kept.layer, "columns": columns}
     told = predictions.prediction_table(

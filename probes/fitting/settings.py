@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import Field, fields
 from typing import Any
 
 import probes.estimators
@@ -33,6 +34,8 @@ def probe_named(name: str, settings: Sequence[str] = ()) -> Probe:
     ------
     NotFound
         If there is no such probe or parameter, with the closest names.
+    CatalogError
+        If a value has another type.
     """
     kind = lookup(probes.estimators, Probe, name)
     probe: Probe = kind()
@@ -50,5 +53,21 @@ def probe_named(name: str, settings: Sequence[str] = ()) -> Probe:
             values[key] = json.loads(text)
         except json.JSONDecodeError:
             values[key] = text
+    for field in fields(kind):
+        if field.name in values:
+            _check(name, field, values[field.name])
     probe.set_params(**values)
     return probe
+
+
+def _check(name: str, field: Field[Any], value: Any) -> None:
+    """Refuse a value of another type than the default, or than the annotation says."""
+    said, default = str(field.type), field.default
+    if default is None or "Any" in said or (value is None and "None" in said):
+        return
+    fits = type(value) is type(default)
+    if not fits and not (type(default) is float and type(value) is int):
+        raise CatalogError(
+            f"--set {field.name}: it is {said} in the probe {name!r}, by default "
+            f"{default!r}. Got {value!r}."
+        )

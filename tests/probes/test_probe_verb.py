@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import catalog
-from catalog import Catalog
+from catalog import Catalog, CatalogError
 from catalog.console import main
 from catalog.verify import verify
 from probes import load
+from probes.fitting.fit import fit_probe
+from probes.fitting.settings import probe_named
 from probes.saving import about
 
 VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
@@ -264,3 +266,22 @@ def test_listing_needs_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("setting", ["epochs=x", "epochs=1.5", "lr=true", "epochs=null"])
+def test_settings_have_the_type_of_their_default(setting: str) -> None:
+    with pytest.raises(CatalogError, match=r"by default .*Got"):
+        probe_named("probex", [setting])
+
+
+def test_settings_may_be_null_or_whole_where_that_is_a_value() -> None:
+    found = probe_named("probex", ["scale=null", "lr=1", "cores=8", "precision=bfloat16"])
+    assert (found.scale, found.lr, found.cores) == (None, 1, 8)  # type: ignore[attr-defined]
+
+
+def test_what_a_probe_refuses_is_an_error_and_not_a_traceback(zoo) -> None:
+    with pytest.raises(CatalogError, match="'linear' refuses: The scale must be one of"):
+        fit_probe(
+            catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
+            settings=["scale=foo"],
+        )  # fmt: skip
