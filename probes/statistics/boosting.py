@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from catalog import CatalogError
 from catalog.dtypes import Array
 from catalog.extras import require
 
@@ -48,10 +50,10 @@ class Boosting:
         ------
         ModuleNotFoundError
             If LightGBM is not installed.
+        CatalogError
+            If what it needs of the system is not there.
         """
-        require("lightgbm")
-        import lightgbm
-
+        lightgbm = _library()
         common = {
             "objective": "binary" if labels else "regression",
             "learning_rate": 0.05,
@@ -89,14 +91,26 @@ class Boosting:
 
     def scores(self, F: Array) -> Array:
         """Values, or logits, (n, width) at features (n, p)."""
-        require("lightgbm")
-        import lightgbm
-
+        lightgbm = _library()
         found: list[Any] = [
             lightgbm.Booster(model_str=text).predict(F, raw_score=True, num_threads=1)
             for text in self.texts
         ]
         return np.stack(found, axis=1)
+
+
+def _library() -> ModuleType:
+    """LightGBM, whose wheel expects the OpenMP library of the system."""
+    require("lightgbm")
+    try:
+        import lightgbm
+    except OSError as error:
+        raise CatalogError(
+            f"LightGBM cannot start: {error}. Its trees need the system's OpenMP library: "
+            "apt-get install libgomp1, or brew install libomp. Or take model=smooth."
+        ) from error
+    found: ModuleType = lightgbm
+    return found
 
 
 def _folds(groups: Array, seed: int) -> list[tuple[Array, Array]]:

@@ -3,9 +3,10 @@ import pytest
 
 import probes.statistics.boosting
 import probes.statistics.smooth
-from catalog import Layout, Param
+from catalog import CatalogError, Layout, Param
 from probes import load, save
 from probes.estimators.statistics_probe import StatisticsProbe
+from probes.statistics.boosting import _library
 from probes.statistics.weight_statistics import WeightStatistics
 
 LAYOUT = Layout((Param("a", (6, 5)), Param("b", (6,)), Param("c", (4, 6))))
@@ -24,7 +25,10 @@ def planted(n=120, seed=0):
 @pytest.fixture(params=MODELS)
 def model(request, monkeypatch):
     if request.param == "boosting":
-        pytest.importorskip("lightgbm")
+        try:
+            _library()
+        except (ModuleNotFoundError, CatalogError) as error:
+            pytest.skip(str(error))
         monkeypatch.setattr(probes.statistics.boosting, "ROUNDS", 80)
         monkeypatch.setattr(probes.statistics.boosting, "LEAVES", (4,))
     return request.param
