@@ -41,12 +41,12 @@ class LearntProbe(Probe):
     Parameters
     ----------
     root : {"mean"}, ndarray of shape (d,) or None, default="mean"
-        What is subtracted from every network; see `probes.centring`.
+        What is subtracted from every network; see `probes.exact.centring`.
     scale : {"global", "sample"} or None, default="global"
         What they are divided by.
     cores : int, optional
         Learn on cores of so many rows and columns, in bases that exact ridge gives from
-        the training share; see `probes.bases`. Default: on whole matrices.
+        the training share; see `probes.learning.bases`. Default: on whole matrices.
     epochs, batch_size : int
     lr : float
         Of Adam.
@@ -65,7 +65,7 @@ class LearntProbe(Probe):
     random_state : int, default=0
         Of the initial weights, the held-out groups and the order of networks.
     resume : str or Path, optional
-        State file of a fit that can be killed and goes on; see `probes.descent`.
+        State file of a fit that can be killed and goes on; see `probes.learning.descent`.
     verbose : bool, default=False
         Progress on stderr.
 

@@ -33,10 +33,10 @@ class TextRidge(TextAligned):
     layout, layer
         See `Probe`. Several layers are one long vector, each scaled for itself.
     root, scale
-        See `probes.centring`.
+        See `probes.exact.centring`. By default every network counts by its direction alone.
     cores : int, optional
-        Ridge on Tucker cores of so many rows and columns (see `probes.bases`), in bases
-        that ridge gives. Default: on whole matrices.
+        Ridge on Tucker cores of so many rows and columns, in bases that ridge gives (see
+        `probes.learning.bases`). Default: on whole matrices.
     alphas : sequence of float, optional
         Penalties to choose from. Default: 31 from 1e-6 to 1e6.
     folds : int, default=5
@@ -47,7 +47,8 @@ class TextRidge(TextAligned):
     Attributes
     ----------
     alpha_ : float
-        Highest in `path_`.
+        The largest whose share is within one standard error over classes of the highest:
+        there are few classes, and the path is noisy.
     path_ : ndarray of shape (len(alphas),)
         On networks of classes left out, the share of the other names left out that are
         less similar to a network than its own. Chance is 0.5.
@@ -83,7 +84,7 @@ class TextRidge(TextAligned):
         layout: Layout | None = None,
         layer: str | Sequence[str] | None = None,
         root: Any = "mean",
-        scale: str | None = "global",
+        scale: str | None = "sample",
         cores: int | None = None,
         alphas: Sequence[float] | None = None,
         folds: int = 5,
@@ -127,7 +128,7 @@ class TextRidge(TextAligned):
         names = (vectors - self.mean_) @ self.axes_.T
         codes = names[number]
         alphas = check_alphas(self.alphas)
-        self.path_ = np.zeros(len(alphas))
+        beaten = np.zeros((len(alphas), len(X)))
         K, centrings = self._gram(X) if self.cores is None else (None, ())
         # Two classes or more in each part: against known names unseen ones lose.
         parts = deal(number, min(self.folds, len(names) // 2), self.random_state)
@@ -137,9 +138,9 @@ class TextRidge(TextAligned):
             own = np.searchsorted(left, number[rest])
             errors = self._errors(X, K, codes, number, train, rest, alphas)
             for i, error in enumerate(errors):
-                beaten = _beaten(codes[rest] - error, names[left], own)
-                self.path_[i] += beaten.sum() / len(X)
-        self.alpha_ = float(alphas[int(self.path_.argmax())])
+                beaten[i, rest] = _beaten(codes[rest] - error, names[left], own)
+        self.path_ = beaten.mean(1)
+        self.alpha_ = _strongest(np.asarray(alphas), beaten, number)
         self._solve(X, K, centrings, codes, number)
 
     def _errors(
@@ -191,6 +192,15 @@ class TextRidge(TextAligned):
     def _scores(self, X: Array) -> Array:
         vectors = self._embedded([str(name) for name in self.classes_])
         return self._columns(self.embed(X) @ self.project(vectors).T)
+
+
+def _strongest(alphas: Array, beaten: Array, number: Array) -> float:
+    """The largest penalty within one standard error over classes of the best one."""
+    counts = np.bincount(number)
+    each = np.stack([np.bincount(number, row) for row in beaten]) / counts
+    less = each[each.mean(1).argmax()] - each
+    doubt = less.std(1, ddof=1) / np.sqrt(len(counts))
+    return float(alphas[less.mean(1) <= doubt].max())
 
 
 def _features(X: Array, bases: Sequence[Bases]) -> Array:
