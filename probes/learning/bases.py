@@ -1,7 +1,8 @@
 """Bases in which learnt probes see small cores instead of whole matrices.
 
-They come in closed form from exact ridge, as those of `probes.estimators.tucker`; of a dense expert
-they keep what matters, and an epoch on k x k cores costs a fraction of one on matrices.
+They come in closed form from exact ridge, as those of `probes.estimators.tucker`; of a
+dense expert they keep what matters, and an epoch on k x k cores costs a fraction of one on
+matrices.
 """
 
 from __future__ import annotations
