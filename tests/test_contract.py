@@ -551,8 +551,11 @@ def test_a_recipe_trains(name, loaded, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_in_a_worker(name, data_folder, tmp_path):
-    summary = train(short(name), tmp_path, data=data_folder, limit=2, workers=1)
-    assert (summary.planned, summary.trained, summary.checkpoints) == (2, 2, 4)
+    recipe = short(name)
+    count = min(2, recipe.networks)  # a root is alone
+    summary = train(recipe, tmp_path, data=data_folder, limit=2, workers=1)
+    found = (summary.planned, summary.trained, summary.checkpoints)
+    assert found == (count, count, 2 * count)
     assert not verify(tmp_path).problems
 
 
