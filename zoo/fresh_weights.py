@@ -56,6 +56,19 @@ class Judged:
         """Mean error (n,)."""
         return self._mean(self.errors)
 
+    @staticmethod
+    def concat(parts: Sequence[Judged]) -> Judged:
+        """Networks of several one behind the other; what is narrower has lost samples."""
+        wide = max(part.errors.shape[1] for part in parts)
+
+        def stacked(name: str) -> Array:
+            own = [getattr(part, name) for part in parts]
+            return np.concatenate(
+                [np.pad(v, ((0, 0), (0, wide - v.shape[1]))) for v in own]
+            )
+
+        return Judged(stacked("losses"), stacked("errors"), stacked("counted"))
+
     def take(self, rows: Sequence[int] | Array) -> Judged:
         """Some of the networks, in that order."""
         index = np.asarray(rows, np.int64)

@@ -57,13 +57,7 @@ def gains(
     best : sequence of k int
         Row of the best parent of each.
     """
-    n, wide = len(parents.errors), max(parents.errors.shape[1], made.errors.shape[1])
-    both = Judged(
-        *(
-            np.concatenate([_padded(getattr(j, f), wide) for j in (parents, made)])
-            for f in ("losses", "errors", "counted")
-        )
-    )
+    n, both = len(parents.errors), Judged.concat([parents, made])
     rows = np.arange(len(groups)) + n
     mean = both.gain(groups, rows)
     top = both.gain([[int(i)] for i in best], rows)
@@ -74,11 +68,6 @@ def gains(
         "gain_best": top.values,
         "gain_best_se": top.errors,
     }
-
-
-def _padded(values: Array, wide: int) -> Array:
-    """Values (n, samples) with columns that no network has at the end."""
-    return np.pad(values, ((0, 0), (0, wide - values.shape[1])))
 
 
 def spread_out(

@@ -13,7 +13,7 @@ from catalog.dtypes import Array
 from probes.exact.calibration import calibrate, probabilities
 from probes.exact.centring import Centring, size
 from probes.exact.expert import Expert
-from probes.exact.gram import gram
+from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, held_out, path
 from probes.layers import Layer
 from probes.probe import Probe
@@ -188,11 +188,6 @@ def spectrum_of(
         Z = Z.astype(np.float64, copy=False)
         mean = Z @ Z.mean(0)
         return Spectrum.of_features(Z, eps), centrings, mean
-    K, first = gram(X, layers[0], root, scale)
-    found = [first]
-    for layer in layers[1:]:
-        part, centring = gram(X, layer, root, scale)
-        K += part
-        found.append(centring)
+    K, found = joint_gram(X, layers, root, scale)
     mean = K.mean(0)
-    return Spectrum.of_gram(K, eps), tuple(found), mean
+    return Spectrum.of_gram(K, eps), found, mean

@@ -11,10 +11,9 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog.dtypes import Array
-from probes.exact.centring import Centring
 from probes.exact.expert import Expert
 from probes.exact.features import deal, explained, fitted, unseen
-from probes.exact.gram import gram
+from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, own_bases, shared_bases
 from probes.probe import Probe
@@ -113,7 +112,7 @@ class TuckerProbe(TransformerMixin, Probe):
         alphas, ranks = check_alphas(self.alphas), self._ranks()
         parts = deal(groups, self.folds, self.random_state)
         self.ranks_, self.alphas_ = np.array(ranks), np.array(alphas)
-        K, self.centrings_ = self._gram(X)
+        K, self.centrings_ = joint_gram(X, self.layers_, self.root, self.scale)
         squares = np.zeros((len(ranks), len(alphas), y.shape[1]))
         null = np.zeros(y.shape[1])
         for part in np.unique(parts):
@@ -144,14 +143,6 @@ class TuckerProbe(TransformerMixin, Probe):
             return Z[:, 0] @ self.coef_.T + self.intercept_
         found: Array = np.einsum("nsq,sq->ns", Z, self.coef_)
         return found + self.intercept_
-
-    def _gram(self, X: Array) -> tuple[Array, tuple[Centring, ...]]:
-        K, centrings = np.zeros((len(X), len(X))), []
-        for layer in self.layers_:
-            part, centring = gram(X, layer, self.root, self.scale)
-            K += part
-            centrings.append(centring)
-        return K, tuple(centrings)
 
     def _learn_bases(
         self, X: Array, K: Array, y: Array, groups: Array, train: Array, rank: int

@@ -6,7 +6,7 @@ column blocks in the precision of the weights, so that no second copy of a layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,19 @@ def gram(
     K /= divisors[:, None]
     K /= divisors
     return K, centring
+
+
+def joint_gram(
+    X: Array, layers: Sequence[Layer], root: Any = "mean", scale: str | None = "global"
+) -> tuple[Array, tuple[Centring, ...]]:
+    """`gram` of layers side by side: the sum over layers, each scaled for itself."""
+    K, first = gram(X, layers[0], root, scale)
+    found = [first]
+    for layer in layers[1:]:
+        part, centring = gram(X, layer, root, scale)
+        K += part
+        found.append(centring)
+    return K, tuple(found)
 
 
 def factored(layer: LowRank) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from catalog.dtypes import Array
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
-from probes.exact.gram import gram
+from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, shared_bases
 from probes.layers import Layer
@@ -65,11 +65,7 @@ def ridge_bases(
     ValueError
         If the training rows are of one group.
     """
-    K, centrings = np.zeros((len(X), len(X))), []
-    for layer in layers:
-        part, centring = gram(X, layer, root, scale)
-        K += part
-        centrings.append(centring)
+    K, centrings = joint_gram(X, layers, root, scale)
     spectrum = Spectrum.of_gram(K[np.ix_(train, train)], float(np.finfo(X.dtype).eps))
     alphas = check_alphas(None)
     scores = path(spectrum, y[train], groups[train], alphas).mean(1)

@@ -12,7 +12,7 @@ from catalog.dtypes import Array
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
 from probes.exact.features import deal, fitted, unseen, unseen_by
-from probes.exact.gram import gram
+from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, check_alphas
 from probes.learning.bases import Bases, ridge_bases
 from probes.text.aligned import TextAligned
@@ -129,7 +129,10 @@ class TextRidge(TextAligned):
         codes = names[number]
         alphas = check_alphas(self.alphas)
         beaten = np.zeros((len(alphas), len(X)))
-        K, centrings = self._gram(X) if self.cores is None else (None, ())
+        K: Array | None = None
+        centrings: tuple[Centring, ...] = ()
+        if self.cores is None:
+            K, centrings = joint_gram(X, self.layers_, self.root, self.scale)
         # Two classes or more in each part: against known names unseen ones lose.
         parts = deal(number, min(self.folds, len(names) // 2), self.random_state)
         for part in np.unique(parts):
@@ -184,10 +187,6 @@ class TextRidge(TextAligned):
         return ridge_bases(
             X, codes, number, train, self.layers_, self.root, self.scale, self.cores
         )
-
-    def _gram(self, X: Array) -> tuple[Array, tuple[Centring, ...]]:
-        found = [gram(X, layer, self.root, self.scale) for layer in self.layers_]
-        return sum(K for K, _ in found), tuple(centring for _, centring in found)  # type: ignore[return-value]
 
     def _scores(self, X: Array) -> Array:
         vectors = self._embedded([str(name) for name in self.classes_])

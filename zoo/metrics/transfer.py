@@ -170,7 +170,7 @@ class Transfer(Maker):
             found.append(_chosen(tested, best))
         there = replace(networks.take(rows), data=data, runs=tuple(runs))
         before = judge_weights(there, networks.weights[rows], every, ["test"])["test"]
-        self._fill(out, rows, _joined([*found, before]))
+        self._fill(out, rows, Judged.concat([*found, before]))
         return out, shards
 
     def _trained(
@@ -268,17 +268,7 @@ class Transfer(Maker):
 def _chosen(judged: list[Judged], which: Array) -> Judged:
     """Network i as it was judged in place ``which[i]``."""
     n = len(which)
-    every: Judged = _joined(judged)
-    return every.take(which * n + np.arange(n))
-
-
-def _joined(judged: list[Judged]) -> Judged:
-    return Judged(
-        *(
-            np.concatenate([getattr(each, name) for each in judged])
-            for name in ("losses", "errors", "counted")
-        )
-    )
+    return Judged.concat(judged).take(which * n + np.arange(n))
 
 
 def _shard(
