@@ -43,6 +43,8 @@ from probes.text.encoder import TEMPLATES, Encoder, encoder_of
 HELD_OUT, SEEDS, REPLICATES, TOP = 6, 5, 2000, 10
 BASELINES = ("nearest name, mean weights", "nearest name, ridge")
 MAIN = "bilinear"
+COMPARED = (MAIN, f"{MAIN}, balanced", f"{MAIN}, one prompt", f"{MAIN}, descriptions")
+"""Contestants whose difference to the nearest name is reported, by the same words."""
 
 
 @cache
@@ -237,8 +239,9 @@ def show(
         )  # fmt: skip
     for name in table:
         for other in table:
-            same = name.startswith(MAIN) and other.startswith("nearest")
-            if same and table[name].shape == table[other].shape:
+            ends = [x.split(", ")[-1] for x in (name, other)]
+            words = ends[0] == ends[1] if "descriptions" in ends else True
+            if name in COMPARED and other.startswith("nearest") and words:
                 draw, group, values = table[name]
                 keys, less = (draw.astype(int), group.astype(int)), table[other][2]
                 report(
