@@ -26,12 +26,22 @@ DESCRIPTIONS = {
     "trouser": "a long narrow garment with two separate legs",
     "handwritten digit zero": "one large round closed loop, empty in the middle",
     "handwritten digit one": "a single straight vertical line",
-    "handwritten digit two": "a curve at the top and a straight horizontal line at the bottom",
+    "handwritten digit two": (
+        "a curve at the top and a straight horizontal line at the bottom"
+    ),
     "handwritten digit three": "two curves open to the left, one above the other",
-    "handwritten digit four": "straight lines that cross, open at the top, with a vertical line on the right",
-    "handwritten digit five": "a horizontal line at the top and a curve open to the left at the bottom",
+    "handwritten digit four": (
+        "straight lines that cross, open at the top, with a vertical line on the right"
+    ),
+    "handwritten digit five": (
+        "a horizontal line at the top and a curve open to the left at the bottom"
+    ),
     "handwritten digit six": "a long curve with a closed loop at the bottom",
-    "handwritten digit seven": "a straight horizontal line at the top and a straight slanted vertical line",
+    "handwritten digit seven": (
+        "a straight horizontal line at the top and a straight slanted vertical line"
+    ),
     "handwritten digit eight": "two closed loops, one above the other",
-    "handwritten digit nine": "a closed loop at the top and a straight vertical line below it",
+    "handwritten digit nine": (
+        "a closed loop at the top and a straight vertical line below it"
+    ),
 }

@@ -10,10 +10,10 @@ Beside them stands the nearest class name: the training class that a network is 
 an encoder that knows letters alone, and training names that are dealt anew to classes.
 
 Intervals are 95 % of the pigeonhole bootstrap [1]_: draws and classes are both drawn again,
-for draws share classes, and networks of a class answer as one. It errs on the wide side. The
-second interval draws only draws again: what more draws from these 26 classes would give,
-and not what other classes would. On the fixed test networks are drawn again in each class:
-that tells about more networks of these four classes, and nothing about other classes.
+for draws share classes, and networks of a class answer as one. It errs on the wide side.
+The second interval draws only draws again: what more draws from these 26 classes would
+give, and not what other classes would. On the fixed test networks are drawn again in each
+class: that tells about more networks of these four classes, and nothing about others.
 
     phasezoo train lora_tree_mini_root --data DIR --catalog FOLDER
     phasezoo train lora_tree_mini --data DIR --catalog FOLDER
@@ -38,7 +38,7 @@ from catalog.dtypes import Array
 from probes.layers import layers_of
 from probes.text import TextBilinear, TextProbe, TextRidge, nearest_names
 from probes.text.aligned import TextAligned
-from probes.text.encoder import TEMPLATES, Encoder, encoder_of
+from probes.text.encoder import TEMPLATES, Encoder, embedded, encoder_of
 
 HELD_OUT, SEEDS, REPLICATES, TOP = 6, 5, 2000, 10
 BASELINES = ("nearest name, mean weights", "nearest name, ridge")
@@ -56,13 +56,15 @@ known = cache(encoder_of)
 
 
 def kept(encoder: str, described: bool = False) -> Encoder:
-    """An encoder that keeps what it was asked, by name or by description."""
+    """An encoder that keeps what it was asked; or of names, with a description each."""
 
     def vectors(texts: list[str]) -> Array:
         if described:
-            texts = [DESCRIPTIONS[text] for text in texts]
+            words = [DESCRIPTIONS[name] for name in texts]
+            return embedded(plain, texts, TEMPLATES) + embedded(plain, words, "{}")
         return np.array([vector(encoder, text) for text in texts])
 
+    plain = kept(encoder) if described else None
     return vectors
 
 
@@ -122,14 +124,22 @@ def answers(
         described = nearest_names(classes, held, kept("minilm", True), "{}")
         yield f"{name}, descriptions", described, 0.0
     classes = np.unique(names[train])
-    other = dict(zip(classes, np.random.default_rng(seed).permutation(classes), strict=True))
-    shuffled = contestants(nets.layout)[MAIN]().fit(X[train], [other[n] for n in names[train]])
+    other = dict(
+        zip(classes, np.random.default_rng(seed).permutation(classes), strict=True)
+    )
+    shuffled = contestants(nets.layout)[MAIN]().fit(
+        X[train], [other[n] for n in names[train]]
+    )
     yield "bilinear, names dealt anew", shuffled.zero_shot(X[test], held), 0.0
     if epochs:
         started = time.process_time()
-        probe = TextProbe(minilm, layout=nets.layout, layer=updates(nets.layout), epochs=epochs)
-        said = probe.set_params(random_state=seed).fit(X[train], names[train]).zero_shot(
-            X[test], held
+        probe = TextProbe(
+            minilm, layout=nets.layout, layer=updates(nets.layout), epochs=epochs
+        )
+        said = (
+            probe.set_params(random_state=seed)
+            .fit(X[train], names[train])
+            .zero_shot(X[test], held)
         )
         yield "probex", said, time.process_time() - started
 
@@ -265,7 +275,9 @@ def once(
         right = (said == names[test]).astype(float)
         rng, found = np.random.default_rng(0), []
         for _ in range(REPLICATES):
-            drawn = [rng.choice(right[own == c], (own == c).sum()) for c in range(len(held))]
+            drawn = [
+                rng.choice(right[own == c], (own == c).sum()) for c in range(len(held))
+            ]
             found.append(np.mean([one.mean() for one in drawn]))
         each = {str(name): digits(right[own == c].mean()) for c, name in enumerate(held)}
         low, high = np.quantile(found, (0.025, 0.975))

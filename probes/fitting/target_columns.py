@@ -143,10 +143,10 @@ class TargetValues:
                 "Predict it alone with --task classification."
             )
         if task == "classification" and len(names) == 1:
-            y = kept[0].astype(_kind(kept[0]))
-            return cls._checked(y, tuple(names), task, known, constant)
+            own: Array = kept[0].astype(_kind(kept[0]))
+            return cls._checked(own, tuple(names), task, known, constant)
         kind = np.float64 if task == "regression" else np.int64
-        y = np.stack(kept, axis=1).astype(kind)
+        y: Array = np.stack(kept, axis=1).astype(kind)
         y = y[:, 0] if len(names) == 1 else y
         return cls._checked(y, tuple(names), task, known, constant)
 

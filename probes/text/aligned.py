@@ -68,7 +68,8 @@ class TextAligned(Probe):
             that an answer depends on the other networks. Wrong where some are rare.
         """
         found = self.similarity(X, names, encoder)
-        answers: Array = np.asarray(names)[(_balanced(found) if balanced else found).argmax(1)]
+        found = _balanced(found) if balanced else found
+        answers: Array = np.asarray(names)[found.argmax(1)]
         return answers
 
     def _embedded(self, texts: Sequence[str], encoder: Encoder | None = None) -> Array:

@@ -20,19 +20,19 @@ from probes.text.ridge import beaten
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Penalties of the weights tried by default."""
-BETAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Penalties of the texts tried by default."""
 
 
 class TextBilinear(TextAligned):
     """Compare what a network and a text each have in common with training classes [1]_.
 
-    A network (x) becomes its ridge scores on the C training classes, a text (t) its kernel
-    ridge coefficients on their names; the similarity is the cosine of the two vectors. So
-    a truck is told from a cat by being like cars, not by a name near to that of the one
-    class it is most like. Every layer has a kernel of the same mean diagonal. Penalties of
-    both sides are chosen on classes left out together: names that are to be tried later
-    have no part in it.
+    A network becomes its ridge scores on the C training classes, a text its ridge
+    coefficients on their names; the similarity is the cosine of the two vectors. So a name
+    is compared with all classes that a network is more or less like, where the nearest
+    name to the one class that it is most like loses the others. Every layer has a kernel
+    of the same mean diagonal. Penalties of both sides are chosen on classes left out
+    together: names that are to be tried later have no part in it.
 
     Parameters
     ----------
@@ -43,11 +43,8 @@ class TextBilinear(TextAligned):
     root, scale
         See `probes.exact.centring`. By default every network counts by its direction alone.
     alphas, betas : sequence of float, optional
-        Penalties of weights and of texts to choose from, over the mean diagonals of their
-        kernels. Default: `ALPHAS`, `BETAS`.
-    sharpness : float, default=2
-        Texts u, v of unit length and mean 0 over classes have the kernel
-        ``exp(sharpness * u @ v)``. Must be above 0.
+        Penalties of weights and of texts to choose from, over the mean squared norm of
+        either. Default: `ALPHAS`, `BETAS`.
     folds : int, default=5
         Parts into which classes are dealt, to choose the penalties.
     random_state : int, default=0
@@ -67,13 +64,13 @@ class TextBilinear(TextAligned):
     Raises
     ------
     ValueError
-        If there are fewer than 4 classes, or the sharpness is not above 0.
+        If there are fewer than 4 classes.
 
     References
     ----------
     .. [1] Romera-Paredes and Torr 2015, ICML: an embarrassingly simple approach to
-       zero-shot learning. Differs: a kernel on the side of the texts, and every candidate
-       has unit length, for otherwise some are the answer for all.
+       zero-shot learning. Differs: every candidate has unit length, for otherwise some
+       are the answer for all; kernels of layers.
 
     Examples
     --------
@@ -98,7 +95,6 @@ class TextBilinear(TextAligned):
         scale: str | None = "sample",
         alphas: Sequence[float] | None = None,
         betas: Sequence[float] | None = None,
-        sharpness: float = 2.0,
         folds: int = 5,
         random_state: int = 0,
     ) -> None:
@@ -110,7 +106,6 @@ class TextBilinear(TextAligned):
         self.scale = scale
         self.alphas = alphas
         self.betas = betas
-        self.sharpness = sharpness
         self.folds = folds
         self.random_state = random_state
 
@@ -121,13 +116,11 @@ class TextBilinear(TextAligned):
     def project(self, vectors: Array) -> Array:
         """Unit vectors (m, C) of text embeddings (m, e): their share in training names."""
         texts = unit(vectors - self.mean_)
-        return unit(_coefficients(self.names_, texts, self.sharpness, self.beta_))
+        return unit(_coefficients(self.names_, texts, self.beta_))
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(ALPHAS if self.alphas is None else self.alphas)
         betas = check_alphas(BETAS if self.betas is None else self.betas)
-        if not self.sharpness > 0:
-            raise ValueError(f"The sharpness must be above 0. Got {self.sharpness!r}.")
         number = self._numbers(y)
         vectors = self._embedded([str(name) for name in self.classes_])
         if len(vectors) < 4:
@@ -174,7 +167,7 @@ class TextBilinear(TextAligned):
             mean = vectors[seen].mean(0)
             names, texts = unit(vectors[seen] - mean), unit(vectors[left] - mean)
             scores = _unseen_scores(K, number, seen, train, rest, alphas, eps)
-            sides = [_coefficients(names, texts, self.sharpness, beta) for beta in betas]
+            sides = [_coefficients(names, texts, beta) for beta in betas]
             for i, told in enumerate(scores):
                 for j, side in enumerate(sides):
                     found[i, j, rest] = beaten(told, side, own)
@@ -207,15 +200,10 @@ def _unseen_scores(
         yield targets[rest] - errors - targets[train].mean(0)
 
 
-def _coefficients(names: Array, texts: Array, sharpness: float, beta: float) -> Array:
-    """Kernel ridge coefficients (m, C) of texts on names of classes, unit vectors all."""
-    G, across = np.exp(sharpness * names @ names.T), np.exp(sharpness * texts @ names.T)
-    level = G.mean(0)
-    across = across - level
-    across -= across.mean(1)[:, None]
-    G = G - level - level[:, None] + level.mean()
-    ridge = beta * G.trace() / len(G) * np.eye(len(G))
-    found: Array = np.linalg.solve(G + ridge, across.T).T
+def _coefficients(names: Array, texts: Array, beta: float) -> Array:
+    """Ridge coefficients (m, C), of mean 0, of texts on names of classes: unit vectors."""
+    G = names @ names.T
+    found: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T
     return found - found.mean(1)[:, None]
 
 

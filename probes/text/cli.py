@@ -76,8 +76,8 @@ def search(
         table = table.filter(pc.invert(known)) if new else table
     elif new:
         raise CatalogError(
-            f"{file} does not say which networks it learnt from, so --new cannot leave them "
-            "out. Narrow --where instead."
+            f"{file} does not say which networks it learnt from, so --new cannot leave "
+            "them out. Narrow --where instead."
         )
     table = table.slice(0, top)
     shown = (*_SHOWN, *([target] if target is not None else []))
@@ -97,8 +97,9 @@ def _learnt(
     )
     table, _ = rows(store, where, "last")
     assert probe.layout is not None
-    own = [store.layout(arch).id == probe.layout.id for arch in table["arch_id"].to_pylist()]
-    return file, store.select(table.filter(pa.array(own)))
+    archs = table["arch_id"].to_pylist()
+    own = {arch for arch in set(archs) if store.layout(arch).id == probe.layout.id}
+    return file, store.select(table.filter(pa.array([arch in own for arch in archs])))
 
 
 def _there(path: str) -> Path:
