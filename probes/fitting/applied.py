@@ -93,12 +93,12 @@ def _asked(catalog: Catalog, table: pa.Table, expressions: dict[str, str]) -> pa
     columns = ", ".join(
         f"({sql}) AS pz_target_{i}" for i, sql in enumerate(expressions.values())
     )
-    keys = table.select(["run_id", "step"])
     found = arrow_table(catalog.sql(f"SELECT run_id, step, {columns} FROM models"))
-    place = keys.append_column("pz_at", pa.array(range(len(keys)), pa.int64()))
-    joint = place.join(found, ["run_id", "step"]).sort_by("pz_at")
-    names = [f"pz_target_{i}" for i in range(len(expressions))]
-    return joint.select(names).rename_columns(list(expressions))
+    keys = found["run_id"].to_pylist(), found["step"].to_pylist()
+    place = {key: i for i, key in enumerate(zip(*keys, strict=True))}
+    wanted = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
+    rows = found.take(pa.array([place[key] for key in wanted]))
+    return rows.drop_columns(["run_id", "step"]).rename_columns(list(expressions))
 
 
 def _groups(catalog: Catalog, table: pa.Table, learnt: Sequence[str], by: str) -> Array:
