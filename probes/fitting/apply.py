@@ -13,6 +13,7 @@ from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from probes import saving
 from probes.fitting import predictions
+from probes.fitting.applied import Applied, judged
 from probes.fitting.material import Material, blocks, statistics
 from probes.fitting.question import layouts, rows
 from probes.probe import Probe
@@ -20,7 +21,7 @@ from probes.probe import Probe
 
 def apply_probe(
     catalog: Catalog, path: str | Path, *, where: str = "true", steps: str = "last"
-) -> tuple[pa.Table, dict[str, int]]:
+) -> tuple[pa.Table, dict[str, int], Applied]:
     """Predict with a probe that `fit_probe` kept, and write the predictions back.
 
     The columns are those that the fit filled; a network that the probe learnt from says
@@ -39,6 +40,8 @@ def apply_probe(
         ``run_id``, ``step``, the predictions, and the split.
     left_out : dict of str to int
         Selected networks without a prediction, by the reason.
+    applied : Applied
+        Scores on networks with a known target that the probe has not learnt from.
 
     Raises
     ------
@@ -56,30 +59,33 @@ def apply_probe(
         )
     probe = saving.load(path)
     table, left_out = rows(catalog, where, steps)
-    predicted = _predicted(catalog, table, probe, about, path)
+    scores, cut = _decided(catalog, table, probe, about, path)
     learnt, tested = set(about["train"]), set(about["test"])
     split = [
         "train" if run in learnt else "test" if run in tested else "new"
         for run in table["run_id"].to_pylist()
     ]
     columns = predictions.columns_of(probe.name, about["target"], about["labels"])
+    applied = judged(catalog, table, probe, scores, cut, about)
+    predicted = probe.targets_.decide(scores, cut)
     told = predictions.prediction_table(table, columns, predicted, split)
     provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
     predictions.write(catalog, told, probe.name, provenance)
-    return told, left_out
+    return told, left_out, applied
 
 
-def _predicted(
+def _decided(
     catalog: Catalog, table: pa.Table, probe: Probe, about: dict[str, Any], path: Path
-) -> Array:
+) -> tuple[Array, float]:
+    """Scores (n, width), and the one from which a label holds."""
     if probe.layout is not None:
         _check_layout(catalog, table, probe.layout, path)
         own = blocks(catalog, table, probe.layout)
-        return np.concatenate([probe.predict(block) for block in own])
+        parts = [probe._decided(block) for block in own]
+        return np.concatenate([scores for scores, _ in parts]), parts[0][1]
     params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
     found = statistics(catalog, table, params, relative=about["relative"])
-    predicted: Array = probe.predict(_ordered(found, about, path))
-    return predicted
+    return probe._decided(_ordered(found, about, path))
 
 
 def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path) -> None:

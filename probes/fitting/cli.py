@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -154,16 +155,33 @@ def _fitting(name: str) -> click.Command:
 @catalog_option
 @json_option
 def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -> None:
-    """Predict with the probe in FILE, and write it back as columns of models."""
+    """Predict with the probe in FILE, and write it back as columns of models.
+
+    Where the target is known, the predictions are scored; networks that the probe learnt
+    from, and their kin, are left out of the score. With --json it goes to stderr.
+    """
     from probes.fitting.apply import apply_probe
 
     store = open_catalog(catalog_path)
-    table, left_out = apply_probe(store, file, where=where, steps=steps)
+    table, left_out, applied = apply_probe(store, file, where=where, steps=steps)
     for reason, count in left_out.items():
         _say(f"Left out: {count:,} with {reason}.")
+    if applied.note:
+        _say(applied.note)
+    elif applied.learnt_from:
+        _say(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
     if as_json:
+        for one in applied.estimates:
+            _say(
+                f"{one.score} of {applied.judged_on:,} networks in {applied.groups:,} "
+                f"groups: {one.value:.4g} ({one.low:.4g} to {one.high:.4g})"
+            )
         print_json(table.to_pylist())
         return
+    if applied.estimates:
+        click.echo(f"{applied.judged_on:,} networks in {applied.groups:,} groups:")
+        print_table([_row(asdict(one)) for one in applied.estimates])
+        click.echo()
     print_table(table.slice(0, _ROWS).to_pylist())
     if len(table) > _ROWS:
         _say(f"First {_ROWS} of {len(table):,}; all are in models, and --json prints all.")

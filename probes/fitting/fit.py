@@ -200,6 +200,8 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
 def _keep(
     plan: Plan, material: Material, probe: Probe, path: Path, result: dict[str, Any]
 ) -> None:
+    y = plan.question.values.y
+    learnt = y[plan.folds[0].folds[0].train] if plan.fixed else y
     about = {
         "measure_id": plan.measure_id,
         "provenance": plan.provenance,
@@ -211,6 +213,7 @@ def _keep(
         "relative": plan.relative,
         "train": plan.runs("train"),
         "test": plan.runs("test"),
+        "trivial": probe.targets_.encode(learnt).mean(0).tolist(),
     }
     whole = plan.relative is None and material.layout is not None
     if whole and isinstance(probe, StatisticsProbe):

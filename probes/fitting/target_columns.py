@@ -95,7 +95,14 @@ class TargetValues:
     known: Array
 
     @classmethod
-    def of(cls, table: pa.Table, names: Sequence[str], task: str = "auto") -> TargetValues:
+    def of(
+        cls,
+        table: pa.Table,
+        names: Sequence[str],
+        task: str = "auto",
+        *,
+        constant: bool = False,
+    ) -> TargetValues:
         """Values of some columns of a table; numbers that are not finite are not known.
 
         Parameters
@@ -103,6 +110,8 @@ class TargetValues:
         task : {"auto", "regression", "classification"}
             Automatically: text, booleans, numbers that are all 0 or 1, and lists are
             classes; other numbers are values.
+        constant : bool
+            Whether all rows may have one value: to judge, not to learn.
 
         Raises
         ------
@@ -112,7 +121,7 @@ class TargetValues:
         if task not in ("auto", *TASKS):
             raise CatalogError(f"--task must be auto or one of {TASKS}. Got {task!r}.")
         if len(names) == 1 and pa.types.is_list(table[names[0]].type):
-            return cls._of_lists(table, names[0], task)
+            return cls._of_lists(table, names[0], task, constant)
         columns = [_column(table, name) for name in names]
         known = np.logical_and.reduce([_known(column) for column in columns])
         if not known.any():
@@ -134,13 +143,17 @@ class TargetValues:
                 "Predict it alone with --task classification."
             )
         if task == "classification" and len(names) == 1:
-            return cls._checked(kept[0].astype(_kind(kept[0])), tuple(names), task, known)
+            own: Array = kept[0].astype(_kind(kept[0]))
+            return cls._checked(own, tuple(names), task, known, constant)
         kind = np.float64 if task == "regression" else np.int64
-        y = np.stack(kept, axis=1).astype(kind)
-        return cls._checked(y[:, 0] if len(names) == 1 else y, tuple(names), task, known)
+        y: Array = np.stack(kept, axis=1).astype(kind)
+        y = y[:, 0] if len(names) == 1 else y
+        return cls._checked(y, tuple(names), task, known, constant)
 
     @classmethod
-    def _of_lists(cls, table: pa.Table, name: str, task: str) -> TargetValues:
+    def _of_lists(
+        cls, table: pa.Table, name: str, task: str, constant: bool
+    ) -> TargetValues:
         if task == "regression":
             raise CatalogError(f"{name} is a list of classes, no number: drop --task.")
         lists = table[name].to_pylist()
@@ -152,13 +165,14 @@ class TargetValues:
             [[c in value for c in classes] for value in lists if value is not None]
         )
         labels = tuple(f"{name}_{c}" for c in classes)
-        return cls._checked(y.astype(np.int64), labels, "classification", known)
+        y = y.astype(np.int64)
+        return cls._checked(y, labels, "classification", known, constant)
 
     @classmethod
     def _checked(
-        cls, y: Array, labels: tuple[str, ...], task: str, known: Array
+        cls, y: Array, labels: tuple[str, ...], task: str, known: Array, constant: bool
     ) -> TargetValues:
-        if len(np.unique(y, axis=0)) < 2:
+        if not constant and len(np.unique(y, axis=0)) < 2:
             what = "class" if task == "classification" else "value"
             only = np.unique(y, axis=0)[0].tolist()
             raise CatalogError(

@@ -231,6 +231,36 @@ def judge(
     return Judgement(plain, targets, tuple(every), tuple(answers), fitted)
 
 
+def judged_as_is(
+    probe: Probe,
+    scores: Array,
+    cut: float,
+    y: Array,
+    targets: Targets,
+    groups: Array,
+    prior: Array,
+) -> Judgement:
+    """Judge what a fitted probe said about networks that it has not seen.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, width)
+        Of the probe, and the ``cut`` from which a label holds.
+    y : ndarray of shape (n,) or (n, k)
+    targets : Targets
+        Those of the probe, or with further classes.
+    groups : ndarray of shape (n,)
+        What intervals resample.
+    prior : ndarray of shape (width,)
+        Mean of encoded targets in training, from which the trivial answer follows.
+    """
+    rows = np.arange(len(y))
+    fold = Fold("new", rows[:0], rows)
+    folds = Folds("run", (fold,), groups, groups, False, rows[:0])
+    told = _told(probe, scores, cut, rows, targets, prior)
+    return Judgement(_plain(targets, y), targets, (folds,), ((told,),), probe)
+
+
 def difference(
     first: Judgement, second: Judgement, score: str
 ) -> tuple[float, float, float]:
@@ -333,12 +363,16 @@ def _answers(
     probe: Probe, X: Array, y: Array, rows: Array, train: Array, targets: Targets
 ) -> Answers:
     scores, cut = probe._decided(_rows(X, rows))
+    return _told(probe, scores, cut, rows, targets, targets.encode(y[train]).mean(0))
+
+
+def _told(
+    probe: Probe, scores: Array, cut: float, rows: Array, targets: Targets, prior: Array
+) -> Answers:
     predicted = _plain(targets, probe.targets_.decide(scores, cut))
-    own = _wide(probe, targets, scores)
-    encoded = targets.encode(y[train])
-    prior = np.tile(encoded.mean(0), (len(rows), 1))
-    trivial = _trivial(targets, encoded)
-    return Answers(rows, predicted, own, np.tile(trivial, (len(rows), 1)), prior)
+    own, trivial = _wide(probe, targets, scores), _trivial(targets, prior)
+    blind = np.tile(trivial, (len(rows), 1)), np.tile(prior, (len(rows), 1))
+    return Answers(rows, predicted, own, *blind)
 
 
 def _wide(probe: Probe, targets: Targets, scores: Array) -> Array:
@@ -354,8 +388,7 @@ def _wide(probe: Probe, targets: Targets, scores: Array) -> Array:
     return wide
 
 
-def _trivial(targets: Targets, encoded: Array) -> Array:
-    mean = encoded.mean(0)
+def _trivial(targets: Targets, mean: Array) -> Array:
     if targets.kind == "multiclass":
         return np.array([mean.argmax()], np.float64)
     return mean if targets.kind == "regression" else (mean > 0.5).astype(np.float64)

@@ -4,6 +4,7 @@ An encoder is any callable that takes texts and returns an array (m, e).
 """
 
 from probes.text.aligned import nearest_names as nearest_names
+from probes.text.bilinear import TextBilinear as TextBilinear
 from probes.text.encoder import Encoder as Encoder
 from probes.text.probe import TextProbe as TextProbe
 from probes.text.ranking import search as search

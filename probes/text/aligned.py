@@ -9,7 +9,10 @@ import numpy as np
 
 from catalog.dtypes import Array
 from probes.probe import Probe
-from probes.text.encoder import Encoder, embedded
+from probes.text.encoder import TEMPLATE, Encoder, embedded
+
+_SHARPNESS, _ROUNDS = 3.0, 50
+"""Of balanced answers: of the softmax over standardised cosines, and its iterations."""
 
 
 class TextAligned(Probe):
@@ -21,8 +24,8 @@ class TextAligned(Probe):
         What turns texts into an array (m, e), or its name: "minilm", "clip", "ngrams". A
         callable has no place in a file: set ``encoder=None`` before saving, and pass it
         again to `similarity` and `zero_shot`.
-    template : str, default="a photo of a {}"
-        What names are put into.
+    template : str or sequence of str, default="a photo of a {}"
+        What names are put into; of several the mean counts.
 
     Attributes
     ----------
@@ -32,7 +35,7 @@ class TextAligned(Probe):
 
     task = "classification"
     encoder: str | Encoder | None
-    template: str
+    template: str | Sequence[str]
 
     @abstractmethod
     def embed(self, X: Array) -> Array:
@@ -49,11 +52,25 @@ class TextAligned(Probe):
         return self.embed(X) @ self.project(self._embedded(texts, encoder)).T
 
     def zero_shot(
-        self, X: Array, names: Sequence[str], encoder: Encoder | None = None
+        self,
+        X: Array,
+        names: Sequence[str],
+        encoder: Encoder | None = None,
+        *,
+        balanced: bool = False,
     ) -> Array:
-        """The most similar of some names for each network (n,); none need be known."""
-        found: Array = np.asarray(names)[self.similarity(X, names, encoder).argmax(1)]
-        return found
+        """The most similar of some names for each network (n,); none need be known.
+
+        Parameters
+        ----------
+        balanced : bool, default=False
+            Each name is the answer for about as many networks (Sinkhorn's iteration), so
+            that an answer depends on the other networks. Wrong where some are rare.
+        """
+        found = self.similarity(X, names, encoder)
+        found = _balanced(found) if balanced else found
+        answers: Array = np.asarray(names)[found.argmax(1)]
+        return answers
 
     def _embedded(self, texts: Sequence[str], encoder: Encoder | None = None) -> Array:
         return embedded(encoder or self.encoder, texts, self.template)
@@ -68,11 +85,21 @@ class TextAligned(Probe):
         return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
 
 
+def _balanced(similarity: Array) -> Array:
+    """Shares (n, m) of each network in each name, of which all have as much."""
+    spread = similarity.std() or 1.0
+    found: Array = np.exp(_SHARPNESS * similarity / spread)
+    for _ in range(_ROUNDS):
+        found /= found.sum(0)
+        found /= found.sum(1, keepdims=True)
+    return found
+
+
 def nearest_names(
     predicted: Sequence[str],
     names: Sequence[str],
     encoder: str | Encoder,
-    template: str = "a photo of a {}",
+    template: str | Sequence[str] = TEMPLATE,
 ) -> Array:
     """The trivial zero-shot answer: of some names the one nearest to a known class.
 

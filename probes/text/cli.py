@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from catalog.catalog import open_catalog
+from catalog.catalog import Catalog, open_catalog
 from catalog.console import at_option, catalog_option, json_option, print_json, print_table
+from catalog.errors import CatalogError, NotFound
+from catalog.selection import Selection
 
-_SHOWN = ("similarity", "zoo", "run_id", "step")
+_SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
 
 
-@click.command(epilog="Example: phasezoo search 'ankle boot' --probe text.safetensors")
+@click.command(epilog="Example: phasezoo search 'ankle boot' --target class_name")
 @click.argument("text")
 @click.option(
-    "--probe", "path", required=True, metavar="FILE", help="A saved TextRidge or TextProbe."
+    "--target",
+    metavar="COLUMN",
+    help="Names of classes to learn from; the probe is kept and found again.",
 )
-@click.option("--where", metavar="SQL", help="A condition on models; default: all.")
+@click.option(
+    "--probe", "path", metavar="FILE", help="Instead of --target: a saved text probe."
+)
+@click.option("--encoder", default="minilm", show_default=True, help="With --target.")
+@click.option("--again", is_flag=True, help="Learn also what was learnt before.")
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="A condition on models; with --target also on those to learn from.",
+)
+@click.option("--new", is_flag=True, help="Only networks that were not learnt from.")
 @click.option(
     "--top", default=10, show_default=True, type=click.IntRange(1), help="Rows to print."
 )
@@ -24,25 +43,73 @@ _SHOWN = ("similarity", "zoo", "run_id", "step")
 @json_option
 def search(
     text: str,
-    path: str,
+    target: str | None,
+    path: str | None,
+    encoder: str,
+    again: bool,
     where: str | None,
+    new: bool,
     top: int,
     catalog_path: str,
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Rank networks by how near they are to TEXT, such as the name of a class."""
-    from pathlib import Path
+    """Rank networks by how near they are to TEXT, such as the name of a class.
 
-    from catalog.errors import NotFound
-    from probes.saving import load
+    With --target a probe learns from networks whose class has a name; TEXT may be a class
+    that none of them has. The networks ranked are those of its layout.
+    """
+    if (target is None) == (path is None):
+        raise click.UsageError("Give --target COLUMN, such as class_name, or --probe FILE.")
+    from probes.saving import about, load
     from probes.text.ranking import search as ranked
 
-    if not Path(path).is_file():
-        raise NotFound(f"There is no file {path}; probes.save(probe, path) writes one.")
-    probe = load(path)
-    selection = open_catalog(catalog_path, at=at).select(where)
-    table = ranked(probe, selection, text).slice(0, top)
-    columns = [name for name in _SHOWN if name in table.column_names]
-    rows = table.select(columns).to_pylist()
+    store = open_catalog(catalog_path, at=at)
+    if target is not None:
+        file, selection = _learnt(store, target, encoder, where or "true", again)
+    else:
+        file, selection = _there(str(path)), store.select(where)
+    table = ranked(load(file), selection, text)
+    if (runs := about(file).get("train")) is not None:
+        known = pc.is_in(table["run_id"], pa.array(runs, pa.string()))
+        table = table.append_column("learnt", known)
+        table = table.filter(pc.invert(known)) if new else table
+    elif new:
+        raise CatalogError(
+            f"{file} does not say which networks it learnt from, so --new cannot leave "
+            "them out. Narrow --where instead."
+        )
+    table = table.slice(0, top)
+    shown = (*_SHOWN, *([target] if target is not None else []))
+    rows = table.select([x for x in shown if x in table.column_names]).to_pylist()
     print_json(rows) if as_json else print_table(rows)
+
+
+def _learnt(
+    store: Catalog, target: str, encoder: str, where: str, again: bool
+) -> tuple[Path, Selection]:
+    """The probe of a target, and the last checkpoints of its layout."""
+    from probes.fitting.question import rows
+    from probes.text.kept import text_probe
+
+    probe, file = text_probe(
+        store, target, where=where, encoder=encoder, again=again, announce=_say
+    )
+    table, _ = rows(store, where, "last")
+    assert probe.layout is not None
+    archs = table["arch_id"].to_pylist()
+    own = {arch for arch in set(archs) if store.layout(arch).id == probe.layout.id}
+    return file, store.select(table.filter(pa.array([arch in own for arch in archs])))
+
+
+def _there(path: str) -> Path:
+    if not Path(path).is_file():
+        raise NotFound(
+            f"There is no file {path}. Learn one with --target COLUMN, or write one with "
+            "probes.save(probe, path)."
+        )
+    return Path(path)
+
+
+def _say(line: str) -> None:
+    click.echo(line, file=sys.stderr)

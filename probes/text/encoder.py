@@ -16,6 +16,18 @@ Encoder = Callable[[list[str]], Array]
 
 TEMPLATE = "a photo of a {}"
 """The prompt of CLIP and of ProbeX."""
+TEMPLATES = (
+    TEMPLATE,
+    "{}",
+    "a picture of a {}",
+    "an image showing a {}",
+    "this is a {}",
+    "a drawing of a {}",
+    "the word {}",
+    "a blurry photo of a {}",
+    "a grey image of a {}",
+)
+"""Prompts whose mean says more about a name than one of them, as in CLIP."""
 
 
 class NamedEncoder(ABC):
@@ -53,14 +65,17 @@ def encoder_of(encoder: str | Encoder | None) -> Encoder:
 
 
 def embedded(
-    encoder: str | Encoder | None, names: Sequence[str], template: str = TEMPLATE
+    encoder: str | Encoder | None,
+    names: Sequence[str],
+    template: str | Sequence[str] = TEMPLATE,
 ) -> Array:
     """Unit vectors (m, e) float64 of names put into a template.
 
     Parameters
     ----------
-    template : str
-        With one ``{}``. Underscores of names become spaces.
+    template : str or sequence of str
+        With one ``{}``; the unit vectors of several are averaged. Underscores of names
+        become spaces.
 
     Raises
     ------
@@ -73,13 +88,20 @@ def embedded(
     >>> embedded("ngrams", ["cat", "cats", "truck"]).shape
     (3, 512)
     """
-    if template.count("{}") != 1:
+    templates = [template] if isinstance(template, str) else list(template)
+    if not templates or any(one.count("{}") != 1 for one in templates):
         raise ValueError(
             f"The template must have one {{}} for the name, such as {TEMPLATE!r}. Got "
             f"{template!r}."
         )
+    known = encoder_of(encoder)
+    vectors = sum(_filled(known, names, one) for one in templates)
+    return unit(np.asarray(vectors))
+
+
+def _filled(encoder: Encoder, names: Sequence[str], template: str) -> Array:
     texts = [template.replace("{}", str(name).replace("_", " ")) for name in names]
-    vectors = np.asarray(encoder_of(encoder)(texts), np.float64)
+    vectors = np.asarray(encoder(texts), np.float64)
     if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise ValueError(
             f"The encoder must return a finite array of shape ({len(texts)}, e). Got "

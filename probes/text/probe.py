@@ -64,7 +64,7 @@ class TextProbe(TextAligned, LearntProbe):
         self,
         encoder: str | Encoder | None = "minilm",
         *,
-        template: str = TEMPLATE,
+        template: str | Sequence[str] = TEMPLATE,
         views: str = "probex",
         temperature: bool = True,
         layout: Layout | None = None,

@@ -24,7 +24,7 @@ def search(
 
     Parameters
     ----------
-    probe : TextProbe or TextRidge
+    probe : TextBilinear, TextRidge or TextProbe
         Fitted.
     networks : Population or Selection
         Of a selection a part is read at a time.
@@ -48,8 +48,8 @@ def search(
     if not isinstance(probe, TextAligned):
         name = getattr(probe, "name", type(probe).__name__)
         raise CatalogError(
-            f"The probe {name!r} knows no text. Fit a TextRidge or a TextProbe on names of "
-            "classes, and save it."
+            f"The probe {name!r} knows no text. 'phasezoo search TEXT --target COLUMN' "
+            "fits one that does, to names of classes."
         )
     layout = networks.layout
     if probe.layout is not None and probe.layout.id != layout.id:

@@ -80,7 +80,7 @@ class TextRidge(TextAligned):
         self,
         encoder: str | Encoder | None = "minilm",
         *,
-        template: str = TEMPLATE,
+        template: str | Sequence[str] = TEMPLATE,
         layout: Layout | None = None,
         layer: str | Sequence[str] | None = None,
         root: Any = "mean",
@@ -128,7 +128,7 @@ class TextRidge(TextAligned):
         names = (vectors - self.mean_) @ self.axes_.T
         codes = names[number]
         alphas = check_alphas(self.alphas)
-        beaten = np.zeros((len(alphas), len(X)))
+        shares = np.zeros((len(alphas), len(X)))
         K: Array | None = None
         centrings: tuple[Centring, ...] = ()
         if self.cores is None:
@@ -141,9 +141,9 @@ class TextRidge(TextAligned):
             own = np.searchsorted(left, number[rest])
             errors = self._errors(X, K, codes, number, train, rest, alphas)
             for i, error in enumerate(errors):
-                beaten[i, rest] = _beaten(codes[rest] - error, names[left], own)
-        self.path_ = beaten.mean(1)
-        self.alpha_ = _strongest(np.asarray(alphas), beaten, number)
+                shares[i, rest] = beaten(codes[rest] - error, names[left], own)
+        self.path_ = shares.mean(1)
+        self.alpha_ = _strongest(np.asarray(alphas), shares, number)
         self._solve(X, K, centrings, codes, number)
 
     def _errors(
@@ -193,10 +193,10 @@ class TextRidge(TextAligned):
         return self._columns(self.embed(X) @ self.project(vectors).T)
 
 
-def _strongest(alphas: Array, beaten: Array, number: Array) -> float:
+def _strongest(alphas: Array, shares: Array, number: Array) -> float:
     """The largest penalty within one standard error over classes of the best one."""
     counts = np.bincount(number)
-    each = np.stack([np.bincount(number, row) for row in beaten]) / counts
+    each = np.stack([np.bincount(number, row) for row in shares]) / counts
     less = each[each.mean(1).argmax()] - each
     doubt = less.std(1, ddof=1) / np.sqrt(len(counts))
     return float(alphas[less.mean(1) <= doubt].max())
@@ -209,7 +209,7 @@ def _features(X: Array, bases: Sequence[Bases]) -> Array:
     )
 
 
-def _beaten(predicted: Array, names: Array, number: Array) -> Array:
+def beaten(predicted: Array, names: Array, number: Array) -> Array:
     """Share of other names that are less similar to each network than its own."""
     cosines = unit(predicted) @ unit(names).T
     own = np.take_along_axis(cosines, number[:, None], 1)

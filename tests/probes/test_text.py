@@ -1,6 +1,8 @@
 """Probes aligned to text: planted names, unseen classes, search, encoders."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,8 @@ from catalog.extras import advice
 from catalog.registry import public
 from probes import Probe, load, save
 from probes.estimators import ProbeX
-from probes.text import TextProbe, TextRidge, nearest_names, search
+from probes.saving import about
+from probes.text import TextBilinear, TextProbe, TextRidge, nearest_names, search
 from probes.text.cli import search as verb
 from probes.text.encoder import NamedEncoder, embedded
 
@@ -25,6 +28,7 @@ SMALL |= {"lr": 5e-3, "epochs": 60}
 PROBES = {
     "ridge": TextRidge("ngrams", layout=LAYOUT),
     "ridge_cores": TextRidge("ngrams", layout=LAYOUT, cores=6),
+    "bilinear": TextBilinear("ngrams", layout=LAYOUT),
     "probex": TextProbe("ngrams", layout=LAYOUT, **SMALL),
     "mvprobe": TextProbe("ngrams", layout=LAYOUT, views="mvprobe", **SMALL),
 }
@@ -83,7 +87,7 @@ def test_a_probe_is_kept(kind, fitted, networks, tmp_path):
     )
 
 
-@pytest.mark.parametrize("kind", ["ridge", "probex"])
+@pytest.mark.parametrize("kind", ["ridge", "bilinear", "probex"])
 def test_shuffled_names_teach_nothing(kind, networks):
     X, names = networks
     seen = ~np.isin(names, UNSEEN)
@@ -106,6 +110,74 @@ def test_classes_left_out_are_named_only_if_names_matter(networks):
         found.append(probe.path_[15])
     # One penalty, not the best of many: those are above chance by choice.
     assert 0.3 < np.mean(found) < 0.6
+
+
+def test_both_penalties_are_chosen_on_classes_left_out(networks):
+    X, names = networks
+    probe = TextBilinear("ngrams", layout=LAYOUT).fit(X, names)
+    assert probe.path_.shape == (5, 5)
+    assert probe.path_.max() > 0.7
+    means = []
+    for seed in range(8):
+        swap = dict(zip(NAMES, np.random.default_rng(seed).permutation(NAMES), strict=True))
+        means.append(probe.fit(X, [swap[name] for name in names]).path_.mean())
+    assert 0.35 < np.mean(means) < 0.6
+    given = TextBilinear("ngrams", layout=LAYOUT, alphas=[2.0], betas=[0.5]).fit(X, names)
+    assert (given.alpha_, given.beta_) == (2.0, 0.5)
+    with pytest.raises(ValueError, match="above 0"):
+        TextBilinear("ngrams", layout=LAYOUT, betas=[0.0]).fit(X, names)
+
+
+def test_two_sided_ridge_is_that_of_the_paper(networks):
+    """A = inv(X'X + a) X'Y S inv(S'S + b), solved as it is written."""
+    X, names = networks
+    probe = TextBilinear("ngrams", layout=LAYOUT, root="mean", alphas=[0.7], betas=[0.3])
+    probe.set_params(scale=None).fit(X, names)
+    centred = X - X.mean(0, dtype=float)
+    Y = (names[:, None] == probe.classes_).astype(float)
+    S = probe.names_
+    size = np.square(centred).sum(1).mean()
+    Z = centred / np.sqrt(size)
+    left = np.linalg.solve(Z.T @ Z + 0.7 * np.eye(Z.shape[1]), Z.T @ (Y - Y.mean(0)))
+    side = np.linalg.solve(S @ S.T + 0.3 * np.eye(len(S)), S)
+    texts = embedded("ngrams", UNSEEN, probe.template) - probe.mean_
+    texts = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    B = texts @ side.T
+    B -= B.mean(1, keepdims=True)
+    told = Z @ left @ B.T
+    told /= np.linalg.norm(Z @ left, axis=1)[:, None] * np.linalg.norm(B, axis=1)
+    np.testing.assert_allclose(probe.similarity(X, UNSEEN), told, atol=2e-4)
+
+
+def test_every_layer_has_the_same_part(networks):
+    X, names = networks
+    params = [Param("a", (12, 10)), Param("loud", (12, 10)), Param("same", (3, 4))]
+    loud = 1e3 * np.random.default_rng(5).standard_normal(X.shape)
+    both = np.hstack([X, loud, np.full((len(X), 12), 0.3)]).astype(np.float32)
+    probe = TextBilinear("ngrams", layout=Layout(tuple(params)), scale="global")
+    probe.fit(both, names)
+    assert len(probe.experts_) == 2
+    assert probe.score(both, names) > 0.9
+
+
+def test_balanced_answers_are_as_many_of_each(fitted, networks):
+    X, names = networks
+    unseen = np.isin(names, UNSEEN)
+    told = fitted["bilinear"].zero_shot(X[unseen], UNSEEN, balanced=True)
+    counts = [(told == name).sum() for name in UNSEEN]
+    assert min(counts) >= 12
+    assert (told == names[unseen]).mean() > 0.6
+
+
+def test_several_templates_are_averaged():
+    one, two = (embedded("ngrams", NAMES, t) for t in ("a {}", "the {}"))
+    both = embedded("ngrams", NAMES, ["a {}", "the {}"])
+    mean = (one + two) / np.linalg.norm(one + two, axis=1, keepdims=True)
+    np.testing.assert_allclose(both, mean, atol=1e-12)
+    with pytest.raises(ValueError, match="must have one"):
+        embedded("ngrams", NAMES, ["a {}", "no place"])
+    with pytest.raises(ValueError, match="must have one"):
+        embedded("ngrams", NAMES, [])
 
 
 def test_the_baseline_answers_with_the_nearest_name():
@@ -150,8 +222,9 @@ def test_two_classes(networks):
     two = np.isin(names, ("cat", "ship"))
     probe = TextProbe("ngrams", layout=LAYOUT, **SMALL).fit(X[two], names[two])
     assert probe.score(X[two], names[two]) > 0.9
-    with pytest.raises(ValueError, match="4 or more"):
-        TextRidge("ngrams", layout=LAYOUT).fit(X[two], names[two])
+    for kind in (TextRidge, TextBilinear):
+        with pytest.raises(ValueError, match="4 or more"):
+            kind("ngrams", layout=LAYOUT).fit(X[two], names[two])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +253,7 @@ def test_encoders_have_names():
 
     found = public(probes.text.encoders, NamedEncoder)
     assert set(found) == {"clip", "minilm", "ngrams"}
-    assert set(public(probes.text, Probe)) == {"text_probe", "text_ridge"}
+    assert set(public(probes.text, Probe)) == {"text_bilinear", "text_probe", "text_ridge"}
 
 
 @pytest.mark.slow
@@ -202,11 +275,20 @@ def test_minilm_knows_what_words_mean():
 
 @pytest.fixture(scope="module")
 def store(networks, tmp_path_factory):
-    X, _ = networks
+    X, names = networks
     path = tmp_path_factory.mktemp("zoo")
     ids = [f"{i:032x}" for i in range(len(X))]
     table = pa.table({"run_id": ids, "step": [3] * len(X)})
-    runs = pa.table({"run_id": ids, "zoo": ["z"] * len(X), "source": ["trained"] * len(X)})
+    runs = pa.table(
+        {
+            "run_id": ids,
+            "zoo": ["z"] * len(X),
+            "source": ["trained"] * len(X),
+            "class_name": [n if n != "ship" else None for n in names.tolist()],
+            "few": np.where(names == "cat", "one", "other").tolist(),
+            "steps": [3] * len(X),
+        }
+    )
     with catalog.open(path, create=True).writer() as writer:
         writer.commit(runs, table, Population(X, LAYOUT, table), '{"name": "one"}')
     return path
@@ -251,3 +333,78 @@ def test_search_refuses_other_probes_and_layouts(fitted, networks, store):
         search(fitted["ridge"], Population(X, turned, table), "trucks")
     result = CliRunner().invoke(verb, ["x", "--probe", "missing", "--catalog", str(store)])
     assert isinstance(result.exception, NotFound)
+
+
+@pytest.fixture
+def asked(store, tmp_path):
+    """Run the verb on a copy of the store."""
+    root = tmp_path / "zoo"
+    shutil.copytree(store, root)
+
+    def run(*arguments):
+        return CliRunner().invoke(verb, [*arguments, "--catalog", str(root)])
+
+    return run
+
+
+TARGET = ("--target", "class_name", "--encoder", "ngrams")
+
+
+def test_a_target_is_learnt_at_need_and_kept(asked, networks, tmp_path):
+    _, names = networks
+    first = asked("ship", *TARGET, "--new", "--top", "20", "--json")
+    assert first.exit_code == 0, first.output
+    assert "Learning 8 classes of 160 networks" in first.stderr
+    assert "Not learnt from: 20 with no value of class_name" in first.stderr
+    rows = json.loads(first.stdout)
+    assert {names[int(row["run_id"], 16)] for row in rows} == {"ship"}
+    assert len(rows) == 20
+    (file,) = (tmp_path / "zoo" / "probes").iterdir()
+    assert set(about(file)["train"]).isdisjoint(row["run_id"] for row in rows)
+    again = asked("trucks", *TARGET, "--json")
+    assert "Learning" not in again.stderr
+    rows = json.loads(again.stdout)
+    assert all(row["learnt"] for row in rows)
+    assert {row["class_name"] for row in rows} <= {"trucks", "truck"}
+    kept = asked("trucks", "--probe", str(file), "--json")
+    assert [r["run_id"] for r in json.loads(kept.stdout)] == [r["run_id"] for r in rows]
+    assert "Learning" in asked("trucks", *TARGET, "--again").stderr
+    assert len(list((tmp_path / "zoo" / "probes").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "clas_name"), "Closest: class_name"),
+        (("--target", "step"), "one value|no names of classes"),
+        (("--target", "zoo"), "one class"),
+        (("--target", "few"), "2 classes of few: one, other.*4 or more"),
+        (("--target", "class_name", "--encoder", "minlm"), "Closest: minilm"),
+        (("--target", "class_name", "--where", "zoo = 'x'"), "No checkpoint"),
+    ],
+)
+def test_what_cannot_be_learnt_is_said_before_weights_are_read(
+    arguments, message, asked, monkeypatch
+):
+    def refuse(*_, **__):
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(catalog.Catalog, "select", refuse)
+    done = asked("cat", *arguments)
+    assert isinstance(done.exception, CatalogError)
+    assert re.search(message, str(done.exception))
+
+
+def test_a_missing_encoder_says_what_to_paste(asked, monkeypatch):
+    monkeypatch.setattr("catalog.extras.find_spec", lambda name: None)
+    done = asked("cat", "--target", "class_name")
+    assert isinstance(done.exception, ModuleNotFoundError)
+    assert "pip install 'phasezoo[text]'" in advice(done.exception)
+
+
+def test_target_and_probe_exclude_one_another(asked, fitted, tmp_path):
+    assert asked("cat").exit_code == 2
+    assert asked("cat", *TARGET, "--probe", "x").exit_code == 2
+    save(fitted["ridge"], tmp_path / "bare")
+    done = asked("cat", "--probe", str(tmp_path / "bare"), "--new")
+    assert "does not say which networks" in str(done.exception)

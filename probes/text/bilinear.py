@@ -1,0 +1,211 @@
+"""Text search in closed form: ridge on both sides, from weights to classes to texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+
+from catalog import Layout
+from catalog.dtypes import Array
+from probes.exact.expert import Expert
+from probes.exact.features import deal, unseen_by
+from probes.exact.gram import gram
+from probes.exact.ridge import Spectrum, centre, check_alphas
+from probes.text.aligned import TextAligned
+from probes.text.encoder import TEMPLATES, Encoder, unit
+from probes.text.ridge import beaten
+
+ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
+"""Penalties of the weights tried by default."""
+BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Penalties of the texts tried by default."""
+
+
+class TextBilinear(TextAligned):
+    """Compare what a network and a text each have in common with training classes [1]_.
+
+    A network becomes its ridge scores on the C training classes, a text its ridge
+    coefficients on their names; the similarity is the cosine of the two vectors. So a name
+    is compared with all classes that a network is more or less like, where the nearest
+    name to the one class that it is most like loses the others. Every layer has a kernel
+    of the same mean diagonal. Penalties of both sides are chosen on classes left out
+    together: names that are to be tried later have no part in it.
+
+    Parameters
+    ----------
+    encoder, template
+        See `TextAligned`. By default the mean of nine prompts.
+    layout, layer
+        See `Probe`.
+    root, scale
+        See `probes.exact.centring`. By default every network counts by its direction alone.
+    alphas, betas : sequence of float, optional
+        Penalties of weights and of texts to choose from, over the mean squared norm of
+        either. Default: `ALPHAS`, `BETAS`.
+    folds : int, default=5
+        Parts into which classes are dealt, to choose the penalties.
+    random_state : int, default=0
+        How they are dealt.
+
+    Attributes
+    ----------
+    alpha_, beta_ : float
+        With the highest share; of equal ones the largest.
+    path_ : ndarray of shape (len(alphas), len(betas))
+        On networks of classes left out, the share of the other names left out that are
+        less similar to a network than its own, a mean over classes. Chance is 0.5; the
+        highest of many is a little too good.
+    mean_, names_ : ndarray of shape (e,) and (C, e)
+        Mean of the embedded names, and their directions from it.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 4 classes.
+
+    References
+    ----------
+    .. [1] Romera-Paredes and Torr 2015, ICML: an embarrassingly simple approach to
+       zero-shot learning. Differs: every candidate has unit length, for otherwise some
+       are the answer for all; kernels of layers.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(40, 100))
+    >>> y = np.repeat(["cat", "dog", "car", "ship"], 10)
+    >>> probe = TextBilinear(encoder="ngrams").fit(X, y)
+    >>> probe.similarity(X[:2], ["cats", "a boat", "truck"]).shape
+    (2, 3)
+    """
+
+    name: ClassVar[str] = "text_bilinear"
+    summary: ClassVar[str] = "exact ridge on both sides, weights and names of classes"
+
+    def __init__(
+        self,
+        encoder: str | Encoder | None = "minilm",
+        *,
+        template: str | Sequence[str] = TEMPLATES,
+        layout: Layout | None = None,
+        layer: str | Sequence[str] | None = None,
+        root: Any = "mean",
+        scale: str | None = "sample",
+        alphas: Sequence[float] | None = None,
+        betas: Sequence[float] | None = None,
+        folds: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.template = template
+        self.layout = layout
+        self.layer = layer
+        self.root = root
+        self.scale = scale
+        self.alphas = alphas
+        self.betas = betas
+        self.folds = folds
+        self.random_state = random_state
+
+    def embed(self, X: Array) -> Array:
+        """Unit vectors (n, C): scores on the training classes."""
+        return unit(self._scores(self._checked(X)))
+
+    def project(self, vectors: Array) -> Array:
+        """Unit vectors (m, C) of text embeddings (m, e): their share in training names."""
+        texts = unit(vectors - self.mean_)
+        return unit(_coefficients(self.names_, texts, self.beta_))
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+        alphas = check_alphas(ALPHAS if self.alphas is None else self.alphas)
+        betas = check_alphas(BETAS if self.betas is None else self.betas)
+        number = self._numbers(y)
+        vectors = self._embedded([str(name) for name in self.classes_])
+        if len(vectors) < 4:
+            raise ValueError(
+                f"There are {len(vectors)} classes; alignment to text needs 4 or more, of "
+                "which 2 at a time are left out to choose the penalty."
+            )
+        eps = float(np.finfo(X.dtype).eps)
+        K, parts = np.zeros((len(X), len(X))), []
+        for layer in self.layers_:
+            one, centring = gram(X, layer, self.root, self.scale)
+            mean = one.mean(0)
+            if size := centre(one, eps):
+                K += one / size
+                parts.append((centring, size, mean))
+        self._choose(K, vectors, number, alphas, betas, eps)
+        self.mean_ = vectors.mean(0)
+        self.names_ = unit(vectors - self.mean_)
+        onehot = _onehot(number, np.arange(len(vectors)))
+        dual = Spectrum.of_gram(K, eps).dual(onehot - onehot.mean(0), self.alpha_)
+        self.experts_ = tuple(Expert.of(X, c, dual / size) for c, size, _ in parts)
+        self.intercept_ = np.zeros(len(vectors))
+        for _, size, mean in parts:
+            self.intercept_ -= mean @ dual / size
+
+    def _choose(
+        self,
+        K: Array,
+        vectors: Array,
+        number: Array,
+        alphas: Sequence[float],
+        betas: Sequence[float],
+        eps: float,
+    ) -> None:
+        found = np.zeros((len(alphas), len(betas), len(number)))
+        # Two classes or more in each part: against known names unseen ones lose.
+        count = min(self.folds, len(vectors) // 2)
+        dealt = deal(np.arange(len(vectors)), count, self.random_state)
+        for part in range(count):
+            left, seen = np.flatnonzero(dealt == part), np.flatnonzero(dealt != part)
+            inside = np.isin(number, seen)
+            train, rest = np.flatnonzero(inside), np.flatnonzero(~inside)
+            own = np.searchsorted(left, number[rest])
+            mean = vectors[seen].mean(0)
+            names, texts = unit(vectors[seen] - mean), unit(vectors[left] - mean)
+            scores = _unseen_scores(K, number, seen, train, rest, alphas, eps)
+            sides = [_coefficients(names, texts, beta) for beta in betas]
+            for i, told in enumerate(scores):
+                for j, side in enumerate(sides):
+                    found[i, j, rest] = beaten(told, side, own)
+        each = np.stack([np.bincount(number, one) for one in found.reshape(-1, len(K))])
+        self.path_ = (each / np.bincount(number)).mean(1).reshape(found.shape[:2])
+        pairs = product(enumerate(alphas), enumerate(betas))
+        _, self.alpha_, self.beta_ = max(
+            (float(self.path_[i, j]), a, b) for (i, a), (j, b) in pairs
+        )
+
+    def _scores(self, X: Array) -> Array:
+        parts = (expert.scores(X) for expert in self.experts_)
+        start = np.tile(self.intercept_, (len(X), 1))
+        found: Array = sum(parts, start=start)
+        return found
+
+
+def _unseen_scores(
+    K: Array,
+    number: Array,
+    seen: Array,
+    train: Array,
+    rest: Array,
+    alphas: Sequence[float],
+    eps: float,
+) -> Iterator[Array]:
+    """Scores on the classes that are seen, of networks of the others, for each penalty."""
+    targets = _onehot(number, seen)
+    for errors in unseen_by(K, targets, train, rest, alphas, eps):
+        yield targets[rest] - errors - targets[train].mean(0)
+
+
+def _coefficients(names: Array, texts: Array, beta: float) -> Array:
+    """Ridge coefficients (m, C), of mean 0, of texts on names of classes: unit vectors."""
+    G = names @ names.T
+    found: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T
+    return found - found.mean(1)[:, None]
+
+
+def _onehot(number: Array, classes: Array) -> Array:
+    return (number[:, None] == classes).astype(np.float64)

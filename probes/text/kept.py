@@ -1,0 +1,115 @@
+"""Text probes fitted to a catalogue when they are asked for, and kept as files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from catalog import CatalogError, LayoutMismatch, __version__
+from catalog.catalog import Catalog
+from catalog.names import content_id, slug
+from probes import saving
+from probes.fitting.material import weights
+from probes.fitting.question import Question, layouts
+from probes.text.bilinear import TextBilinear
+from probes.text.encoder import encoder_of
+
+_FEWEST = 4
+
+
+def text_probe(
+    catalog: Catalog,
+    target: str,
+    *,
+    where: str = "true",
+    encoder: str = "minilm",
+    again: bool = False,
+    announce: Callable[[str], None] = lambda line: None,
+) -> tuple[TextBilinear, Path]:
+    """Fit `TextBilinear` to a column of class names, or read it if it is there.
+
+    The file lies in the folder ``probes`` of the catalogue. The same networks, names and
+    version of this package have the same file.
+
+    Parameters
+    ----------
+    target : str
+        A column of `models` that holds text, or ``NAME=SQL``.
+    where : str
+        A condition on `models`; of each run the last checkpoint is learnt from.
+    encoder : str
+        Name of an encoder.
+    again : bool
+        Fit also if the file is there.
+    announce : callable
+        Is told what will be done before it is.
+
+    Returns
+    -------
+    TextBilinear, Path
+        Fitted, and where it is kept. ``saving.about(path)["train"]`` are the runs that it
+        learnt from.
+
+    Raises
+    ------
+    CatalogError
+        If the column is not there or holds no text, there are fewer than 4 classes, or
+        networks have several layouts: before weights are read.
+    ModuleNotFoundError
+        If the encoder is not installed.
+    """
+    question = Question.of(catalog, [target], where=where)
+    y = question.values.y
+    if y.ndim > 1 or y.dtype.kind not in "US":
+        raise CatalogError(
+            f"{question.name} holds no names of classes. Text search learns from a column "
+            "of text, one class a network, such as --target class_name; 'phasezoo schema' "
+            "lists columns."
+        )
+    classes = np.unique(y)
+    if len(classes) < _FEWEST:
+        raise CatalogError(
+            f"{len(y)} networks have {len(classes)} classes of {question.name}: "
+            f"{', '.join(classes)}. Text search needs {_FEWEST} or more; widen --where."
+        )
+    found = layouts(question.table)
+    if len({catalog.layout(arch).id for arch in found}) > 1:
+        largest = max(found, key=lambda arch: len(found[arch]))
+        raise LayoutMismatch(
+            f"The networks with a {question.name} have {len(found)} layouts, and a text "
+            f"probe reads one. Narrow it: --where \"arch_id = '{largest}'\" "
+            f"({len(found[largest])} networks)."
+        )
+    path = catalog.root / "probes" / _file(question, encoder)
+    if path.exists() and not again:
+        probe = saving.load(path)
+        assert isinstance(probe, TextBilinear)
+        return probe, path
+    encoder_of(encoder)  # whether it is installed, before weights are read
+    for reason, count in question.left_out.items():
+        announce(f"Not learnt from: {count:,} with {reason}.")
+    announce(f"Learning {len(classes)} classes of {len(y):,} networks.")
+    material = weights(catalog, question.table)
+    probe = TextBilinear(encoder, layout=material.layout).fit(material.X, y)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs = sorted(set(question.table["run_id"].to_pylist()))
+    about = {"target": question.name, "where": where, "train": runs}
+    saving.save(probe, path, about)
+    announce(
+        f"Kept as {path}. Of classes left out in turn, a network is nearer to its own name "
+        f"than to {probe.path_.max():.0%} of the others (chance 50%)."
+    )
+    return probe, path
+
+
+def _file(question: Question, encoder: str) -> str:
+    """Name of the file: equal questions have equal ones."""
+    digest = hashlib.sha256()
+    for name in ("run_id", "step"):
+        digest.update("\n".join(map(str, question.table[name].to_pylist())).encode())
+    digest.update("\n".join(question.values.y.tolist()).encode())
+    key = content_id([TextBilinear.name, encoder, digest.hexdigest(), __version__], 8)
+    return f"{slug(f'{TextBilinear.name} {question.name}')}-{key}.safetensors"
