@@ -13,6 +13,7 @@ from zoo.recipes.gpt_openwebtext import gpt_openwebtext as gpt_openwebtext
 from zoo.recipes.lora_tree_mini import lora_tree_mini as lora_tree_mini
 from zoo.recipes.lora_tree_mini_root import lora_tree_mini_root as lora_tree_mini_root
 from zoo.recipes.mnist_cnn_phases import mnist_cnn_phases as mnist_cnn_phases
+from zoo.recipes.mnist_cnn_seeds import mnist_cnn_seeds as mnist_cnn_seeds
 from zoo.recipes.pinn_convection import pinn_convection as pinn_convection
 from zoo.recipes.pinn_mini import pinn_mini as pinn_mini
 from zoo.recipes.resnet18_cifar10 import resnet18_cifar10 as resnet18_cifar10

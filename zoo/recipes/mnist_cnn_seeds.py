@@ -1,0 +1,29 @@
+"""Two and a half thousand MNIST CNNs that differ in their seed alone.
+
+The small CNN at width 8 (2,464 parameters), AdamW, learning rate 0.003 with linear decay,
+weight decay 0.01, 1,000 steps of 16 samples: a cohort for generators and alignment of
+convolutions.
+"""
+
+from zoo.recipe import Axis, Recipe
+
+mnist_cnn_seeds = Recipe(
+    name="mnist_cnn_seeds",
+    summary="2,500 MNIST small CNNs of one cell, seeds only",
+    paper="network of arXiv:2209.14764, whose seed cohorts it follows",
+    cost="to be measured",
+    task="mnist",
+    architecture="cnn_small",
+    load=Axis("width", (8,)),
+    temperature=Axis("lr", (0.003,)),
+    seeds=range(2_500),
+    steps=1_000,
+    checkpoints=(1.0,),
+    settings={
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "batch_size": 16,
+        "schedule": "linear",
+        "train_evaluated": 1_000,
+    },
+)
