@@ -24,6 +24,9 @@ from probes.layers import Dense, Layer
 SCALES = ("global", "sample", None)
 BLOCK = 1 << 23
 """Values that are copied at once: 32 MiB of float32."""
+ROUNDING = 8
+"""Units in the last place of the root by which equal layers may differ: products of factors
+round differently from row to row."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Centring:
     ) -> Centring:
         """From the squared norms (n,) of centred networks."""
         rms = float(np.sqrt(squares.mean() / size(layer)))
+        rms = rms if rms > _rounding(root) else 0.0
         return cls(
             layer,
             None if root is None else root.reshape(layer.shape),
@@ -119,7 +123,15 @@ class Centring:
         if not self.each:
             return np.full(len(squares), self.scale)
         rms: Array = np.sqrt(squares / size(self.layer))
-        return np.where(rms > 0, rms, 1.0)
+        return np.where(rms > _rounding(self.root), rms, 1.0)
+
+
+def _rounding(root: Array | None) -> float:
+    """Root mean square below which what is left of a root is rounding, not a difference."""
+    if root is None:
+        return 0.0
+    own = float(np.sqrt(np.mean(root.astype(np.float64) ** 2)))
+    return ROUNDING * float(np.finfo(root.dtype).eps) * own
 
 
 def check(root: Any, scale: str | None, d: int) -> None:

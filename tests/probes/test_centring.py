@@ -51,7 +51,9 @@ def test_nothing_goes_when_nothing_is_asked_for(weights):
 def test_what_all_networks_share_is_zero(weights, scale):
     same = np.tile(weights[:1] * np.float32(0.1), (7, 1))
     for layer in LAYERS:
-        assert not Centring.of(same, layer, scale=scale).apply(same).any()
+        left = Centring.of(same, layer, scale=scale).apply(same)
+        # A product of factors may round differently from row to row.
+        assert np.abs(left).max() <= 1e-8
 
 
 def test_a_far_root_costs_no_digits(weights):
