@@ -1,0 +1,156 @@
+"""A learned flow as data: noise to codes, and the density of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from catalog.dtypes import Array
+from generators.flow.guidance import Pull, conditional, pulled
+from generators.flow.likelihood import log_density
+from generators.flow.path import GaussianStart, NoStart, Start
+from generators.flow.solver import Residual, Solver, accurate_solver
+from generators.flow.training import Curve
+from generators.flow.velocity import Velocity
+
+BATCH = 512
+"""Samples that are integrated together."""
+ESTIMATED = 16
+"""Samples by which the error of the solver is estimated."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A velocity with all it takes to rebuild and to integrate it.
+
+    Attributes
+    ----------
+    network : str
+    sizes : dict
+        Of the network.
+    features : int
+        Of a condition.
+    effect : bool
+        Whether conditions have a linear effect beside the network.
+    deviation : ndarray of shape (k,), float32
+        Of the training codes: the Gaussian start, if ``source`` is None.
+    source : float or None
+        Deviation of the noise, without a Gaussian start.
+    state : dict of str to ndarray
+        Weights of the velocity.
+    solver : Solver
+        With its error on unconditional samples.
+    curve : Curve
+        Of training.
+    """
+
+    network: str
+    sizes: Mapping[str, Any]
+    features: int
+    effect: bool
+    deviation: Array
+    source: float | None
+    state: Mapping[str, Array]
+    solver: Solver
+    curve: Curve
+
+    @property
+    def k(self) -> int:
+        """Length of a code."""
+        return len(self.deviation)
+
+    @cached_property
+    def start(self) -> Start:
+        """What was known of the velocity before learning."""
+        return start_of(self.deviation, self.source)
+
+    @cached_property
+    def velocity(self) -> Velocity:
+        """The network, ready to be evaluated."""
+        found = Velocity(
+            self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
+        )
+        found.load_state_dict({n: torch.from_numpy(v) for n, v in self.state.items()})
+        return found.eval().requires_grad_(False)
+
+    def residual(
+        self,
+        features: Array | None = None,
+        *,
+        guidance: float = 1.0,
+        pulls: Sequence[Pull] = (),
+    ) -> Residual:
+        """What is integrated, for one condition and pulls.
+
+        Raises
+        ------
+        ValueError
+            If there are pulls, and no Gaussian start that tells how far data spread.
+        """
+        own = None if features is None else torch.from_numpy(features)
+        found = conditional(self.velocity, own, guidance)
+        if not pulls:
+            return found
+        if not isinstance(self.start, GaussianStart):
+            raise ValueError(
+                "Drawing samples towards a value needs the Gaussian start. Fit with "
+                "source=None."
+            )
+        return pulled(found, self.start, pulls)
+
+    def solver_for(
+        self, residual: Residual, tolerance: float | None, method: str | None = None
+    ) -> Solver:
+        """The fitted solver, with its error on this residual; or one that is as good."""
+        draw = torch.Generator().manual_seed(0)
+        noise = torch.randn(ESTIMATED, self.k, generator=draw)
+        with torch.no_grad():
+            if tolerance is not None:
+                return accurate_solver(residual, self.start, noise, tolerance=tolerance)
+            error = self.solver.estimate(residual, self.start, noise)
+        return Solver(self.solver.method, self.solver.steps, error)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, residual: Residual, *, seed: int, solver: Solver | None = None
+    ) -> Array:
+        """Codes (n, k) float32 of new networks; row i does not depend on n."""
+        solver, found = solver or self.solver, torch.empty(n, self.k)
+        for rows in torch.arange(n).split(BATCH):
+            found[rows] = solver.solve(residual, self.start, _noise(rows, self.k, seed))
+        return found.numpy()
+
+    def log_density(
+        self,
+        codes: Array,
+        residual: Residual,
+        *,
+        probes: int | None = None,
+        seed: int = 0,
+    ) -> Array:
+        """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`."""
+        x = torch.from_numpy(codes)
+        found = log_density(residual, self.start, x, self.solver, probes=probes, seed=seed)
+        return found.numpy()
+
+
+def start_of(deviation: Array, source: float | None) -> Start:
+    """The Gaussian start, or, with a source of its own, none."""
+    if source is not None:
+        return NoStart(source)
+    return GaussianStart(torch.from_numpy(deviation))
+
+
+def _noise(rows: Tensor, k: int, seed: int) -> Tensor:
+    """Standard normal vectors, each of its own stream."""
+    draw = torch.Generator()
+    found = torch.empty(len(rows), k)
+    for i, row in enumerate(rows.tolist()):
+        draw.manual_seed((seed * 1_000_003 + row) % (1 << 63))
+        torch.randn(k, generator=draw, out=found[i])
+    return found
