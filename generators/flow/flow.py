@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from catalog.dtypes import Array
 from generators.flow.guidance import Pull, conditional, pulled
@@ -17,6 +17,7 @@ from generators.flow.path import GaussianStart, NoStart, Start
 from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.training import Curve
 from generators.flow.velocity import Velocity
+from zoo.randomness import stream
 
 BATCH = 512
 """Samples that are integrated together."""
@@ -103,10 +104,8 @@ class Flow:
             )
         return pulled(found, self.start, pulls)
 
-    def solver_for(
-        self, residual: Residual, tolerance: float | None, method: str | None = None
-    ) -> Solver:
-        """The fitted solver, with its error on this residual; or one that is as good."""
+    def solver_for(self, residual: Residual, tolerance: float | None = None) -> Solver:
+        """The fitted solver with its error on this residual, or one within a tolerance."""
         draw = torch.Generator().manual_seed(0)
         noise = torch.randn(ESTIMATED, self.k, generator=draw)
         with torch.no_grad():
@@ -119,11 +118,15 @@ class Flow:
     def sample(
         self, n: int, residual: Residual, *, seed: int, solver: Solver | None = None
     ) -> Array:
-        """Codes (n, k) float32 of new networks; row i does not depend on n."""
-        solver, found = solver or self.solver, torch.empty(n, self.k)
-        for rows in torch.arange(n).split(BATCH):
-            found[rows] = solver.solve(residual, self.start, _noise(rows, self.k, seed))
-        return found.numpy()
+        """Codes (n, k) float32 of new networks; row i has the same noise for any n."""
+        solver, found = solver or self.solver, np.empty((n, self.k), np.float32)
+        draw = stream(seed, "samples")
+        for first in range(0, n, BATCH):
+            rows = slice(first, min(first + BATCH, n))
+            noise = draw.standard_normal((rows.stop - first, self.k), np.float32)
+            ends = solver.solve(residual, self.start, torch.from_numpy(noise))
+            found[rows] = ends.numpy()
+        return found
 
     def log_density(
         self,
@@ -144,13 +147,3 @@ def start_of(deviation: Array, source: float | None) -> Start:
     if source is not None:
         return NoStart(source)
     return GaussianStart(torch.from_numpy(deviation))
-
-
-def _noise(rows: Tensor, k: int, seed: int) -> Tensor:
-    """Standard normal vectors, each of its own stream."""
-    draw = torch.Generator()
-    found = torch.empty(len(rows), k)
-    for i, row in enumerate(rows.tolist()):
-        draw.manual_seed((seed * 1_000_003 + row) % (1 << 63))
-        torch.randn(k, generator=draw, out=found[i])
-    return found

@@ -102,6 +102,7 @@ class Rows:
         return self.codes[index], features
 
 
+@torch.enable_grad()
 def learn(
     velocity: Velocity,
     rows: Rows,
@@ -119,7 +120,8 @@ def learn(
     spans : tuple of slice
         Features of each column of the condition: what `Schedule.dropout` leaves out.
     seed : int
-        Of noise, times and batches; the weights the network begins with are the caller's.
+        Of noise, times and batches. Weights to begin with, and what layers drop out, come
+        from torch's own stream, which is the caller's to seed.
     label : str, optional
         Start of the progress line; None: no progress.
 
