@@ -58,7 +58,7 @@ class Schedule:
     coupling: Coupling = "optimal_transport"
     source: Literal["fresh", "fixed"] = "fresh"
     sigma: float = 0.0
-    dropout: float = 0.1
+    dropout: float = 0.2
     keep: Keep = "validation"
     every: int = 25
     patience: int = 8
@@ -88,10 +88,20 @@ class Curve:
 
 @dataclass(frozen=True)
 class Rows:
-    """Codes (n, k) of networks and features (n, f) of their conditions, or None."""
+    """Networks as a flow sees them.
+
+    Attributes
+    ----------
+    codes : Tensor of shape (n, k)
+    features : Tensor of shape (n, f) or None
+        Of their conditions.
+    spans : tuple of slice
+        Features of each column of the condition: what `Schedule.dropout` leaves out.
+    """
 
     codes: Tensor
     features: Tensor | None = None
+    spans: tuple[slice, ...] = ()
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -109,7 +119,6 @@ def learn(
     validation: Rows | None,
     schedule: Schedule,
     *,
-    spans: tuple[slice, ...] = (),
     seed: int = 0,
     label: str | None = None,
 ) -> Curve:
@@ -117,8 +126,6 @@ def learn(
 
     Parameters
     ----------
-    spans : tuple of slice
-        Features of each column of the condition: what `Schedule.dropout` leaves out.
     seed : int
         Of noise, times and batches. Weights to begin with, and what layers drop out, come
         from torch's own stream, which is the caller's to seed.
@@ -160,7 +167,7 @@ def learn(
         if schedule.sigma:
             x = x + schedule.sigma * torch.randn(batch, k, generator=draw)
         if features is not None:
-            features = _dropped(features, spans, schedule.dropout, draw)
+            features = _dropped(features, rows.spans, schedule.dropout, draw)
         for group in optimizer.param_groups:
             group["lr"] = _rate(schedule, done - 1)
         loss = ((velocity(x, t, features) - (data - noise)) ** 2).mean()
@@ -270,6 +277,8 @@ def _fixed(velocity: Velocity, rows: Rows, schedule: Schedule, seed: int) -> _Fi
     for part in torch.arange(len(data)).split(schedule.batch_size):
         own = None if features is None else features[part]
         noise[part] = coupled(noise[part], data[part], schedule.coupling, own)
+    if features is not None:
+        features = _dropped(features, rows.spans, schedule.dropout, draw)
     return _Fixed(interpolate(noise, data, t), t, features, data - noise)
 
 

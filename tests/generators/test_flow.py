@@ -122,10 +122,10 @@ def trained(codes, features=None, spans=(), start=None, iterations=600, **settin
     schedule = Schedule(iterations=iterations, lr=3e-3, **{"patience": 99, **settings})
     cut = len(codes) // 10
     parts = [
-        Rows(codes[rows], None if features is None else features[rows])
+        Rows(codes[rows], None if features is None else features[rows], spans)
         for rows in (slice(cut, None), slice(cut))
     ]
-    return found, learn(found, parts[0], parts[1], schedule, spans=spans)
+    return found, learn(found, parts[0], parts[1], schedule)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_a_condition_that_shifts_codes_is_followed():
     z = rng.standard_normal(1500)
     codes = np.stack([z + 0.5 * rng.standard_normal(1500), rng.standard_normal(1500)], 1)
     features = torch.as_tensor(np.stack([np.ones(1500), z], 1), dtype=torch.float32)
-    velocity, _ = trained(codes, features, (slice(2),), batch_size=128)
+    velocity, _ = trained(codes, features, (slice(2),), batch_size=128, iterations=1000)
     asked, got = np.array([-1.5, 0, 1.5]), []
     for value in asked:
         own = torch.tensor([1, value], dtype=torch.float32)
