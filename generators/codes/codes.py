@@ -81,7 +81,11 @@ class Codes:
         found: Array = np.linalg.norm(left, axis=1) / np.where(norm > 0, norm, 1)
         return found
 
-    @property
-    def log_volume(self) -> float:
-        """Log of the volume of weights per volume of codes, within the span."""
-        return float(np.log(self.components.deviation).sum()) if self.whitened else 0.0
+    def log_volume(self, X: Array) -> Array:
+        """Log (n,) of the volume of codes per volume of weights within the span."""
+        found = np.zeros(len(X))
+        if self.whitened:
+            found -= np.log(self.components.deviation).sum()
+        if self.chosen.logarithm.any():
+            found -= self.chosen.take(X)[:, self.chosen.logarithm].sum(1)
+        return found

@@ -1,0 +1,72 @@
+"""From codes to a fitted flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from generators.flow.effect import linear_effect
+from generators.flow.flow import Flow, start_of
+from generators.flow.solver import Solver
+from generators.flow.training import Rows, Schedule, learn
+from generators.flow.velocity import Velocity
+
+
+def fitted_flow(
+    rows: Rows,
+    validation: Rows | None,
+    schedule: Schedule,
+    *,
+    network: str,
+    sizes: Mapping[str, Any],
+    source: float | None,
+    solver: Solver | None,
+    tolerance: float,
+    seed: int,
+    label: str | None = None,
+) -> Flow:
+    """Learn a flow to codes.
+
+    Parameters
+    ----------
+    network, sizes
+        As of `Velocity`.
+    source : float or None
+        Deviation of the noise without a Gaussian start; None: with it.
+    solver : Solver or None
+        None: the fewest steps with an error below the tolerance.
+    seed : int
+        Of everything; torch's own stream is left as it was.
+    """
+    deviation = rows.codes.std(0).numpy()
+    features = 0 if rows.features is None else rows.features.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        velocity = Velocity(
+            start_of(deviation, source),
+            network,
+            len(deviation),
+            features,
+            sizes,
+            effect=source is None,
+        )
+        if rows.features is not None:
+            effect = linear_effect(rows.codes.numpy(), rows.features.numpy())
+            velocity.begin(torch.from_numpy(effect))
+        curve = learn(velocity, rows, validation, schedule, seed=seed, label=label)
+    flow = Flow(
+        network=network,
+        sizes=dict(sizes),
+        features=features,
+        effect=source is None,
+        deviation=deviation,
+        source=source,
+        state={name: v.detach().numpy() for name, v in velocity.state_dict().items()},
+        solver=solver or Solver(),
+        curve=curve,
+    )
+    found = flow.solver_for(flow.residual(), None if solver else tolerance)
+    return replace(flow, solver=found)
