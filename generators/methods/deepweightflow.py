@@ -14,10 +14,9 @@ from catalog.alignment import Outputs
 from catalog.alignment.canonicaliser import Strategy
 from catalog.dtypes import Array
 from catalog.errors import closest
-from generators.codes.canonical import in_canonical_units, last_checkpoints
+from generators.codes.canonical import fitted_canonicaliser, in_canonical_units
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
-from generators.codes.rectified import rectified
 from generators.codes.rest import rest_of
 from generators.codes.training_set import check_training, held_out
 from generators.flow.conditions import Conditions, Numeric
@@ -30,7 +29,6 @@ from generators.flow.velocity import NETWORKS
 from generators.generator import Condition, Generator
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
-from zoo.outputs import outputs
 
 RUNS = 10
 """Fewest runs to learn from."""
@@ -78,8 +76,11 @@ class DeepWeightFlow(Generator):
         Default: the fewest steps of RK4 with a relative error below ``tolerance``.
     tolerance : float, default=1e-3
         Of end points, by doubling the steps; what is reached is ``flow_.solver.error``.
-    strategy, reference
-        See `Canonicaliser`.
+    strategy : str, default="mean"
+        Of `Canonicaliser`; None takes units in the order that they have, as is right where
+        a layout has no symbols or all networks began alike.
+    reference : int, optional
+        Run to begin with, in the order of first rows.
     balance : bool or sequence of str, optional
         Balance the scales of rectified units: of these symbols, or all or none. Default:
         those that prove to be rectified, where outputs can be computed, see `fit`.
@@ -90,7 +91,7 @@ class DeepWeightFlow(Generator):
     ----------
     training_ : Population
         Canonical; without the runs held out for the gate.
-    canonicaliser_ : Canonicaliser
+    canonicaliser_ : Canonicaliser or None
     codes_ : Codes
     conditions_ : Conditions
     predictors_ : dict of str to Predictor
@@ -120,7 +121,8 @@ class DeepWeightFlow(Generator):
     >>> table = pa.table({"run_id": [f"r{i}" for i in range(50)], "step": [9] * 50})
     >>> weights = rng.standard_normal((50, 4)).astype(np.float32)
     >>> some = Population(weights, Layout((Param("w", (4,)),)), table)
-    >>> DeepWeightFlow(schedule=Schedule(iterations=20)).fit(some).sample(3).weights.shape
+    >>> made = DeepWeightFlow(strategy=None, schedule=Schedule(iterations=20)).fit(some)
+    >>> made.sample(3).weights.shape
     (3, 4)
     """
 
@@ -130,7 +132,7 @@ class DeepWeightFlow(Generator):
     )
 
     training_: Population
-    canonicaliser_: Canonicaliser
+    canonicaliser_: Canonicaliser | None
     codes_: Codes
     conditions_: Conditions
     predictors_: dict[str, Predictor]
@@ -151,7 +153,7 @@ class DeepWeightFlow(Generator):
         schedule: Schedule | None = None,
         solver: Solver | None = None,
         tolerance: float = 1e-3,
-        strategy: Strategy = "mean",
+        strategy: Strategy | None = "mean",
         reference: int | None = None,
         balance: bool | Sequence[str] | None = None,
         seed: int = 0,
@@ -255,7 +257,16 @@ class DeepWeightFlow(Generator):
         if validation is None and schedule.keep == "validation":
             population, validation = held_out(population, HELD_OUT, self.seed)
         self.conditions_ = conditions
-        self.canonicaliser_ = self._canonicaliser(population, check)
+        self.canonicaliser_ = None
+        if self.strategy is not None:
+            self.canonicaliser_ = fitted_canonicaliser(
+                population,
+                check,
+                strategy=self.strategy,
+                balance=self.balance,
+                reference=self.reference,
+                seed=self.seed,
+            )
         self.training_ = in_canonical_units(self.canonicaliser_, population)
         weights = self.training_.weights
         self.codes_ = Codes.fit(
@@ -435,25 +446,6 @@ class DeepWeightFlow(Generator):
                     f"{getattr(schedule, name)}."
                 )
 
-    def _canonicaliser(
-        self, population: Population, check: Outputs | Literal[False] | None
-    ) -> Canonicaliser:
-        ends = population.select(last_checkpoints(population)[0])
-        if check is None and _runnable(population):
-            check = outputs(population)
-        balance = self.balance
-        if balance is None:
-            balance = rectified(ends, check) if callable(check) else False
-        reference = self.reference
-        if reference is not None and not 0 <= reference < len(ends):
-            raise ValueError(
-                f"reference must be a run, 0 to {len(ends) - 1}. Got {reference}."
-            )
-        found = Canonicaliser(
-            self.strategy, balance=balance, reference=reference, seed=self.seed
-        )
-        return found.fit(ends, check=check)
-
     def _rows(self, codes: Array, population: Population) -> Rows:
         features = None
         if self.conditions_.columns:
@@ -487,12 +479,3 @@ class DeepWeightFlow(Generator):
             raise CatalogError(
                 "This DeepWeightFlow is not fitted: call fit(population) first."
             )
-
-
-def _runnable(population: Population) -> bool:
-    """Whether architecture and task are recorded, so that outputs can be computed."""
-    columns = population.table.column_names
-    return all(
-        name in columns and not population.table[name].null_count
-        for name in ("architecture", "task_name")
-    )
