@@ -39,17 +39,25 @@ class Codes:
         tensors: str | Sequence[str] = "*",
         k: int | None = None,
         whiten: bool = True,
-        shrinkage: float = 0.0,
+        shrinkage: float | None = 0.0,
+        runs: Array | None = None,
     ) -> Codes:
         """Learn from canonical weights (n, d); see `Chosen` and `Components`."""
         chosen = Chosen.of(X, layout, tensors)
-        components = Components.fit(chosen.take(X), k, shrinkage)
+        components = Components.fit(chosen.take(X), k, shrinkage, runs)
         return cls(chosen, components, whiten)
 
     @property
     def k(self) -> int:
         """Length of a code."""
         return len(self.components.basis)
+
+    @property
+    def deviation(self) -> Array:
+        """Deviations (k,) float32 of codes, as far as a sample tells them."""
+        if self.whitened:
+            return np.ones(self.k, np.float32)
+        return self.components.deviation.astype(np.float32)
 
     def encode(self, X: Array) -> Array:
         """Codes (n, k) float32 of canonical weights (n, d)."""

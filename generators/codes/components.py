@@ -27,7 +27,10 @@ class Components:
     basis : ndarray of shape (k, d), float32
         Orthonormal rows, by falling variance.
     deviation : ndarray of shape (k,), float64
-        Standard deviations along the rows, divisor n - 1; what whitening divides by.
+        Standard deviations along the rows, divisor n - 1, shrunk; what whitening divides
+        by.
+    shrinkage : float
+        What was used.
     share : float
         Part of the total variance that the k components hold.
     """
@@ -35,10 +38,17 @@ class Components:
     mean: Array
     basis: Array
     deviation: Array
+    shrinkage: float
     share: float
 
     @classmethod
-    def fit(cls, X: Array, k: int | None = None, shrinkage: float = 0.0) -> Components:
+    def fit(
+        cls,
+        X: Array,
+        k: int | None = None,
+        shrinkage: float | None = 0.0,
+        runs: Array | None = None,
+    ) -> Components:
         """Principal components of the rows.
 
         One eigendecomposition of the n x n inner products or of the d x d covariance,
@@ -52,10 +62,12 @@ class Components:
             How many. Default: all of the rank, at most min(n - 1, d), with which no row
             loses anything. Components with less than `RANK` of the largest variance are
             left out.
-        shrinkage : float, default=0.0
+        shrinkage : float, optional
             Variances become ``(1 - shrinkage) v + shrinkage mean(v)`` of the components
-            kept: with few rows small sample variances are too small. 0 whitens the rows
-            themselves exactly.
+            kept: along them, the large of a sample are too large, and the small too small.
+            0 whitens the rows themselves exactly. None: estimated, see `shrinkage_of`.
+        runs : ndarray of shape (n,), optional
+            Which run each row is of, 0 to r - 1, for the estimate. Default: each its own.
 
         Raises
         ------
@@ -71,7 +83,7 @@ class Components:
         ((1, 2), array([1.]), array([2., 0.], dtype=float32))
         """
         n, d = X.shape
-        if not 0 <= shrinkage <= 1:
+        if shrinkage is not None and not 0 <= shrinkage <= 1:
             raise ValueError(f"shrinkage must be from 0 to 1. Got {shrinkage}.")
         most = min(n - 1, d)
         if k is not None and not 1 <= k <= most:
@@ -91,6 +103,8 @@ class Components:
                 f"All {n} networks have the same weights: there is nothing to learn. Load "
                 "networks of several seeds."
             )
+        if shrinkage is None:
+            shrinkage = shrinkage_of(X, mean, values, runs)
         kept = int((values > RANK * values[0]).sum())
         kept = kept if k is None else min(k, kept)
         values, vectors = values[:kept], vectors[:, :kept]
@@ -101,7 +115,9 @@ class Components:
         variance = values / (n - 1)
         variance = (1 - shrinkage) * variance + shrinkage * variance.mean()
         share = min(float(values.sum()) / total, 1.0)
-        return cls(mean.astype(np.float32), basis, np.sqrt(variance), share)
+        return cls(
+            mean.astype(np.float32), basis, np.sqrt(variance), float(shrinkage), share
+        )
 
     def encode(self, X: Array) -> Array:
         """Coordinates (n, k) float32 along the components."""
@@ -115,6 +131,37 @@ class Components:
         found: Array = np.asarray(codes, np.float32) @ self.basis
         found += self.mean
         return found
+
+
+def shrinkage_of(X: Array, mean: Array, squares: Array, runs: Array | None = None) -> float:
+    """How far a sample covariance is to be pulled to a multiple of the identity.
+
+    The estimate of Ledoit and Wolf [1]_: sampling error over the distance from the
+    multiple. Checkpoints of a run are not independent; the error is that between runs.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    mean : ndarray of shape (d,)
+    squares : ndarray
+        Eigenvalues of the sum of outer products of the centred rows.
+    runs : ndarray of shape (n,), optional
+
+    References
+    ----------
+    .. [1] Ledoit and Wolf, 2004, Journal of Multivariate Analysis 88, 365-411.
+    """
+    n, d = X.shape
+    order = np.arange(n) if runs is None else np.argsort(runs, kind="stable")
+    ends = np.arange(1, n) if runs is None else np.flatnonzero(np.diff(runs[order])) + 1
+    within = 0.0
+    for rows in np.split(order, ends):
+        block = X[rows] - mean
+        within += float(((block @ block.T) ** 2).sum())
+    whole = float((squares**2).sum())
+    error = within - whole / (len(ends) + 1)
+    apart = whole - float(squares.sum()) ** 2 / d
+    return min(error / apart, 1.0) if apart > 0 else 1.0
 
 
 def _covariance(X: Array, mean: Array) -> Array:

@@ -66,7 +66,9 @@ class FiLMMLP(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.film = nn.Linear(embedding, 2 * width)
         self.outward = nn.Linear(width, k)
-        for layer in (self.film, self.outward):
+        # Past the bottleneck: how widely each code spreads may depend on the condition.
+        self.gain = nn.Linear(embedding, k)
+        for layer in (self.film, self.outward, self.gain):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -78,4 +80,4 @@ class FiLMMLP(nn.Module):
             h = block(h, embedded)
         scale, shift = self.film(embedded).chunk(2, 1)
         found: Tensor = self.outward(self.norm(h) * (1 + scale) + shift)
-        return found
+        return found + self.gain(embedded) * x

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from catalog.dtypes import Array
 from generators.flow.effect import linear_effect
 from generators.flow.flow import Flow, start_of
 from generators.flow.solver import Solver
@@ -17,6 +18,7 @@ from generators.flow.velocity import Velocity
 
 def fitted_flow(
     rows: Rows,
+    deviation: Array,
     validation: Rows | None,
     schedule: Schedule,
     *,
@@ -32,6 +34,8 @@ def fitted_flow(
 
     Parameters
     ----------
+    deviation : ndarray of shape (k,)
+        Of codes: where a Gaussian start ends.
     network, sizes
         As of `Velocity`.
     source : float or None
@@ -41,7 +45,6 @@ def fitted_flow(
     seed : int
         Of everything; torch's own stream is left as it was.
     """
-    deviation = rows.codes.std(0).numpy()
     features = 0 if rows.features is None else rows.features.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

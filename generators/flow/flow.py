@@ -116,15 +116,16 @@ class Flow:
 
     @torch.no_grad()
     def sample(
-        self, n: int, residual: Residual, *, seed: int, solver: Solver | None = None
+        self, n: int, residual: Residual, *, seed: int, temperature: float = 1.0
     ) -> Array:
         """Codes (n, k) float32 of new networks; row i has the same noise for any n."""
-        solver, found = solver or self.solver, np.empty((n, self.k), np.float32)
+        found = np.empty((n, self.k), np.float32)
         draw = stream(seed, "samples")
         for first in range(0, n, BATCH):
             rows = slice(first, min(first + BATCH, n))
             noise = draw.standard_normal((rows.stop - first, self.k), np.float32)
-            ends = solver.solve(residual, self.start, torch.from_numpy(noise))
+            noise *= np.float32(temperature)
+            ends = self.solver.solve(residual, self.start, torch.from_numpy(noise))
             found[rows] = ends.numpy()
         return found
 

@@ -14,7 +14,11 @@ from catalog.alignment import Outputs
 from catalog.alignment.canonicaliser import Strategy
 from catalog.dtypes import Array
 from catalog.errors import closest
-from generators.codes.canonical import fitted_canonicaliser, in_canonical_units
+from generators.codes.canonical import (
+    fitted_canonicaliser,
+    in_canonical_units,
+    last_checkpoints,
+)
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
@@ -61,8 +65,8 @@ class DeepWeightFlow(Generator):
         Principal components. Default: all of the rank, with which no training network
         loses anything.
     whiten : bool, default=True
-    shrinkage : float, default=0.0
-        Of variances to their mean, see `Components`.
+    shrinkage : float, optional
+        Of variances to their mean. Default: estimated, see `Components`.
     velocity : str, default="film_mlp"
         A name of `generators.flow.velocity.NETWORKS`.
     sizes : mapping, optional
@@ -146,7 +150,7 @@ class DeepWeightFlow(Generator):
         tensors: str | Sequence[str] = "*",
         components: int | None = None,
         whiten: bool = True,
-        shrinkage: float = 0.0,
+        shrinkage: float | None = None,
         velocity: str = "film_mlp",
         sizes: Mapping[str, Any] | None = None,
         source: float | None = None,
@@ -204,6 +208,7 @@ class DeepWeightFlow(Generator):
         return cls(
             components=components,
             whiten=False,
+            shrinkage=0.0,
             velocity="published_mlp",
             sizes={"width": width, "embedding": 64, "dropout": 0.1},
             source=source,
@@ -276,6 +281,7 @@ class DeepWeightFlow(Generator):
             k=self.components,
             whiten=self.whiten,
             shrinkage=self.shrinkage,
+            runs=last_checkpoints(self.training_)[1],
         )
         codes = self.codes_.encode(weights)
         held = None
@@ -284,6 +290,7 @@ class DeepWeightFlow(Generator):
             held = self._rows(self.codes_.encode(aligned.weights), validation)
         self.flow_ = fitted_flow(
             self._rows(codes, population),
+            self.codes_.deviation,
             held,
             schedule,
             network=self.velocity,
@@ -308,6 +315,7 @@ class DeepWeightFlow(Generator):
         guidance: float = 1.0,
         toward: Mapping[str, float] | None = None,
         strength: float = 1.0,
+        temperature: float = 1.0,
         best_of: int = 1,
         score: Score | None = None,
         base: Population | None = None,
@@ -326,6 +334,9 @@ class DeepWeightFlow(Generator):
             Values of columns of ``predictors`` that samples are drawn towards.
         strength : float, default=1.0
             Of that draw; 1 is exact where codes are Gaussian.
+        temperature : float, default=1.0
+            Factor of the noise: below 1, samples come nearer to the mean, where networks
+            are better and less novel.
         best_of : int, default=1
             So many are made for each that is kept.
         score : callable, optional
@@ -352,7 +363,7 @@ class DeepWeightFlow(Generator):
                 "number each, such as accuracy on validation data."
             )
         residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
-        codes = self.flow_.sample(n * best_of, residual, seed=seed)
+        codes = self.flow_.sample(n * best_of, residual, seed=seed, temperature=temperature)
         rest = None
         if not self.codes_.chosen.whole:
             aligned = (
@@ -367,6 +378,7 @@ class DeepWeightFlow(Generator):
             "guidance": guidance,
             "toward": dict(toward or {}),
             "strength": strength,
+            "temperature": temperature,
             "best_of": best_of,
         }
         found = sampled(

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.covariance import ledoit_wolf
 
 from catalog import Canonicaliser, CatalogError, Layout, NotFound, Param, Population
 from catalog.alignment.permutation import permute
@@ -128,3 +129,36 @@ def test_all_checkpoints_of_a_run_get_the_order_of_its_last():
     np.testing.assert_array_equal(moved.weights[5:], expected.weights)
     own = units.transform(both.select(np.arange(5, 10)))
     assert (own.weights != moved.weights[5:]).any()
+
+
+def test_estimated_shrinkage_is_that_of_ledoit_and_wolf():
+    rng = np.random.default_rng(8)
+    for n, d in ((40, 15), (15, 40)):
+        X = (rng.standard_normal((n, d)) * np.geomspace(3, 1, d)).astype(np.float32)
+        expected = ledoit_wolf(X.astype(np.float64))[1]
+        assert Components.fit(X, shrinkage=None).shrinkage == pytest.approx(
+            expected, rel=1e-3
+        )
+
+
+def test_repeated_checkpoints_shrink_no_less():
+    rng = np.random.default_rng(9)
+    X = (rng.standard_normal((40, 15)) * np.geomspace(3, 1, 15)).astype(np.float32)
+    one = Components.fit(X, shrinkage=None)
+    runs = np.tile(np.arange(40), 3)
+    same = Components.fit(np.tile(X, (3, 1)), shrinkage=None, runs=runs)
+    blind = Components.fit(np.tile(X, (3, 1)), shrinkage=None)
+    assert same.shrinkage == pytest.approx(one.shrinkage, rel=1e-3)
+    assert blind.shrinkage < one.shrinkage / 2
+
+
+def test_shrunk_variances_are_nearer_to_those_of_new_networks():
+    rng = np.random.default_rng(10)
+    layout, scale = Layout((Param("w", (60,)),)), np.geomspace(4, 1, 60)
+    X, new = (rng.standard_normal((n, 60)) * scale for n in (80, 4000))
+    codes = [
+        Codes.fit(X.astype(np.float32), layout, shrinkage=s).encode(new.astype(np.float32))
+        for s in (0.0, None)
+    ]
+    off = [np.abs(np.log(c.var(0))).mean() for c in codes]
+    assert off[1] < 0.7 * off[0]

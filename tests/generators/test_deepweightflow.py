@@ -178,7 +178,8 @@ def test_a_predictor_draws_samples_and_best_of_chooses(plain):
 def test_density_is_that_of_the_gaussian_where_it_is_one():
     rng = np.random.default_rng(5)
     population = networks(rng.standard_normal((300, PLAIN.d)) * 2 + 1)
-    fitted = generator(schedule=Schedule(iterations=1, lr=0, final_lr=0)).fit(population)
+    still = Schedule(iterations=1, lr=0, final_lr=0)
+    fitted = generator(schedule=still, shrinkage=0.0).fit(population)
     X = fitted.training_.weights
     covariance, off = np.cov(X.T), population.weights[:5] - X.mean(0)
     expected = -0.5 * np.einsum("nd,nd->n", off, np.linalg.solve(covariance, off.T).T)
@@ -337,3 +338,11 @@ def test_published_settings_copy():
     lost = fitted.codes_.lost(population.weights)
     assert np.median(far) < 0.5 * np.median(between)
     assert lost.max() < 1
+
+
+def test_temperature_moves_samples_towards_the_mean(plain):
+    warm, cold = plain.sample(200), plain.sample(200, temperature=0.3)
+    spread = [
+        np.linalg.norm(p.weights - p.weights.mean(0), axis=1).mean() for p in (warm, cold)
+    ]
+    assert spread[1] == pytest.approx(0.3 * spread[0], rel=0.1)
