@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-LONGEST, SHORTEST = 4.0, 1 / 64
-"""Periods of the waves in time: the whole of [0, 1] and what a few dozen steps resolve."""
+LONGEST, SHORTEST = 4.0, 1 / 4
+"""Periods of the waves in time: from the whole of [0, 1] to what a few steps resolve."""
 
 
 class TimeAndCondition(nn.Module):

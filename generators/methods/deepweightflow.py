@@ -22,7 +22,7 @@ from generators.codes.canonical import (
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
-from generators.codes.training_set import check_training, held_out
+from generators.codes.training_set import check_training, held_out, one_population
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
@@ -222,7 +222,7 @@ class DeepWeightFlow(Generator):
 
     def fit(
         self,
-        population: Population,
+        population: Population | Sequence[Population],
         validation: Population | None = None,
         *,
         check: Outputs | Literal[False] | None = None,
@@ -232,6 +232,7 @@ class DeepWeightFlow(Generator):
 
         Parameters
         ----------
+        population : Population or sequence of Population
         validation : Population, optional
             Decides when to stop, and nothing else. Default: a tenth of the runs, drawn by
             the seed and not learned from, if the schedule keeps by validation.
@@ -253,6 +254,7 @@ class DeepWeightFlow(Generator):
         """
         schedule = self.schedule or Schedule()
         self._check_settings(schedule)
+        population = one_population(population)
         check_training(population, validation, RUNS)
         conditions = Conditions.fit(population.table, self.conditions)
         targets = Conditions.fit(population.table, self.predictors)

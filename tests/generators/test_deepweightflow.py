@@ -226,7 +226,7 @@ def test_networks_that_cannot_be_learned_from_are_refused(plain):
     with pytest.raises(LayoutMismatch, match="Validation networks have layout"):
         generator().fit(some, other)
     with pytest.raises(LayoutMismatch, match=r"Got 2: 40 x layout \w+ .d = 12.; 12 x"):
-        one_population([some, other])
+        generator().fit([some, other])
     assert len(one_population([some, planted(20)])) == 60
     with pytest.raises(NotFound, match=r"No velocity 'mlp'. Closest: "):
         generator(velocity="mlp").fit(some)
