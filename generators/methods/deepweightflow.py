@@ -48,8 +48,8 @@ class DeepWeightFlow(Generator):
     Units are put in canonical order and scale, weights become principal components, and a
     velocity learns the straight paths from noise to them. It begins as the velocity of the
     Gaussian with the same mean and covariance, stops when the loss on held-out networks no
-    longer falls, and keeps the best average of its weights: it never ends up further from
-    held-out networks than that Gaussian.
+    longer falls, and keeps the average of its weights with the least: by that loss it is
+    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that it is no better.
 
     Parameters
     ----------
