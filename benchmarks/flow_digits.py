@@ -25,7 +25,7 @@ from timing import digits, progress, report
 import catalog
 from catalog.dtypes import Array
 from generators.codes.canonical import in_canonical_units
-from generators.flow.training import Schedule
+from generators.flow.schedule import Schedule
 from generators.methods import DeepWeightFlow
 from zoo.task import load_task, task_named
 

@@ -26,9 +26,10 @@ from generators.codes.training_set import check_training, held_out, one_populati
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
-from generators.flow.training import Rows, Schedule
 from generators.flow.velocity import NETWORKS
 from generators.generator import Condition, Generator
 from generators.sampled import sampled

@@ -18,8 +18,8 @@ from catalog import (
 from catalog.alignment import permute, random_permutations
 from generators.codes.rectified import rectified
 from generators.codes.training_set import one_population
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
-from generators.flow.training import Schedule
 from generators.methods import DeepWeightFlow
 from generators.sampled import fingerprint
 from zoo.architectures import MLP, CNNSmall, ResNet18, ViT
@@ -325,7 +325,7 @@ def test_the_order_of_units_does_not_matter():
 def test_published_settings_copy():
     rng = np.random.default_rng(0)
     population = networks(rng.standard_normal((20, PLAIN.d)))
-    fitted = DeepWeightFlow.paper(components=10, width=128, iterations=2500)
+    fitted = DeepWeightFlow.paper(components=10, width=96, iterations=1500)
     fitted.strategy = None
     fitted.fit(population)
     assert len(fitted.training_) == 20

@@ -13,8 +13,10 @@ from generators.flow.effect import linear_effect
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, interpolate
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver, accurate_solver
-from generators.flow.training import Rows, Schedule, learn
+from generators.flow.training import learn
 from generators.flow.velocity import Velocity
 
 
