@@ -416,8 +416,9 @@ class DeepWeightFlow(Generator):
         """Log density (n,) in nats of networks, as if they were samples.
 
         Of canonical weights, along the principal components: what a network has outside
-        of them (`Codes.lost`) does not count. With all components of n networks, training
-        networks have nothing there and others have.
+        of them (`Codes.lost`) does not count. New networks have part of their deviation
+        there, so they lie nearer to the mean within, and score higher than those that
+        were learned from: compare networks that were all new.
 
         Parameters
         ----------
