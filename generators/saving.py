@@ -33,6 +33,7 @@ from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
 from generators.codes.predictor import Predictor
+from generators.codes.standardised import Standardised
 from generators.flow.conditions import Categorical, Conditions, Numeric
 from generators.flow.flow import Flow
 from generators.flow.gate import Curve
@@ -45,7 +46,7 @@ _RECORDS: dict[str, Any] = {
     c.__name__: c
     for c in (
         Categorical, Chosen, Codes, Components, Conditions, Curve, Flow, Numeric, Predictor,
-        Schedule, Solver,
+        Schedule, Solver, Standardised,
     )
 }  # fmt: skip
 """Classes whose fields are kept one by one."""

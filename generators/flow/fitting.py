@@ -11,6 +11,7 @@ import torch
 from catalog.dtypes import Array
 from generators.flow.effect import linear_effect
 from generators.flow.flow import Flow, start_of
+from generators.flow.learnt_steps import LearntSteps
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
@@ -26,6 +27,7 @@ def fitted_flow(
     *,
     network: str,
     sizes: Mapping[str, Any],
+    units: tuple[Array, Array, Array] | None = None,
     source: float | None,
     solver: Solver | None,
     tolerance: float,
@@ -40,6 +42,8 @@ def fitted_flow(
         Of codes: where a Gaussian start ends.
     network, sizes
         As of `Velocity`.
+    units : tuple of ndarray, optional
+        Of `Standardised` codes: mean, scale (k,) and spread (r, k).
     source : float or None
         Deviation of the noise without a Gaussian start; None: with it.
     solver : Solver or None
@@ -57,7 +61,10 @@ def fitted_flow(
             features,
             sizes,
             effect=source is None,
+            spread=None if units is None else torch.from_numpy(units[2]),
         )
+        if units is not None and isinstance(velocity.network, LearntSteps):
+            velocity.network.standardise(*map(torch.from_numpy, units[:2]))
         if rows.features is not None:
             effect = linear_effect(rows.codes.numpy(), rows.features.numpy())
             velocity.begin(torch.from_numpy(effect))
@@ -69,6 +76,7 @@ def fitted_flow(
         effect=source is None,
         deviation=deviation,
         source=source,
+        spread=None if units is None else units[2],
         state={name: v.detach().numpy() for name, v in velocity.state_dict().items()},
         solver=solver or Solver(),
         curve=curve,

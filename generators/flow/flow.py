@@ -14,6 +14,7 @@ from catalog.dtypes import Array
 from generators.flow.gate import Curve
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
+from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart, NoStart, Start
 from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.velocity import Velocity
@@ -42,6 +43,8 @@ class Flow:
         Of the training codes: the Gaussian start, if ``source`` is None.
     source : float or None
         Deviation of the noise, without a Gaussian start.
+    spread : ndarray of shape (r, k) or None
+        Of the noise, see `Noise`.
     state : dict of str to ndarray
         Weights of the velocity.
     solver : Solver
@@ -56,6 +59,7 @@ class Flow:
     effect: bool
     deviation: Array
     source: float | None
+    spread: Array | None
     state: Mapping[str, Array]
     solver: Solver
     curve: Curve
@@ -107,7 +111,8 @@ class Flow:
     def solver_for(self, residual: Residual, tolerance: float | None = None) -> Solver:
         """The fitted solver with its error on this residual, or one within a tolerance."""
         draw = torch.Generator().manual_seed(0)
-        noise = torch.randn(ESTIMATED, self.k, generator=draw)
+        spread = None if self.spread is None else torch.from_numpy(self.spread)
+        noise = Noise(self.k, spread, draw).fresh(ESTIMATED)
         with torch.no_grad():
             if tolerance is not None:
                 return accurate_solver(residual, self.start, noise, tolerance=tolerance)
@@ -123,8 +128,10 @@ class Flow:
         draw = stream(seed, "samples")
         for first in range(0, n, BATCH):
             rows = slice(first, min(first + BATCH, n))
-            noise = draw.standard_normal((rows.stop - first, self.k), np.float32)
+            r = self.k if self.spread is None else len(self.spread)
+            noise = draw.standard_normal((rows.stop - first, r), np.float32)
             noise *= np.float32(temperature)
+            noise = noise if self.spread is None else noise @ self.spread
             ends = self.solver.solve(residual, self.start, torch.from_numpy(noise))
             found[rows] = ends.numpy()
         return found
@@ -139,7 +146,10 @@ class Flow:
     ) -> Array:
         """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`."""
         x = torch.from_numpy(codes)
-        found = log_density(residual, self.start, x, self.solver, probes=probes, seed=seed)
+        spread = None if self.spread is None else torch.from_numpy(self.spread)
+        found = log_density(
+            residual, self.start, x, self.solver, spread=spread, probes=probes, seed=seed
+        )
         return found.numpy()
 
 

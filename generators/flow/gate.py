@@ -11,6 +11,7 @@ from torch import Tensor
 from catalog import CatalogError
 from generators.flow.average import MovingAverage
 from generators.flow.coupling import coupled
+from generators.flow.noise import Noise
 from generators.flow.path import interpolate
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
@@ -129,9 +130,8 @@ def _fixed(velocity: Velocity, rows: Rows, schedule: Schedule, seed: int) -> _Fi
     n, k = rows.codes.shape
     spread = torch.randperm(n * DRAWS, generator=draw)[:, None]
     t = (spread + torch.rand(n * DRAWS, 1, generator=draw)) / (n * DRAWS)
-    noise = velocity.start.scale(torch.zeros(1, 1)) * torch.randn(
-        n * DRAWS, k, generator=draw
-    )
+    noise = Noise(k, velocity.spread, draw).fresh(n * DRAWS)
+    noise = velocity.start.scale(torch.zeros(1, 1)) * noise
     data, features = rows.take(torch.arange(n).repeat(DRAWS))
     for part in torch.arange(len(data)).split(schedule.batch_size):
         own = None if features is None else features[part]

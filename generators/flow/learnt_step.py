@@ -5,8 +5,8 @@ of outer products of errors and features. So the correction is made of such prod
 network runs on inputs that are learnt, and errors come back through it that are learnt too.
 Nothing of the task's data is seen; inputs and targets are whatever makes the flow better.
 
-After the learnt inputs of [1]_ and the learnt optimisers of [2]_; differs from both: this is
-the velocity of a flow, and what is learnt is learnt from weights alone.
+After the learnt inputs of [1]_ and the learnt optimisers of [2]_; differs from both: this
+is the velocity of a flow, and what is learnt is learnt from weights alone.
 
 References
 ----------
@@ -22,7 +22,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zoo.architecture import Architecture, Editable, Taps
+from zoo.architecture import Architecture, Editable
 
 HEAT = 10.0
 """By which learnt targets are multiplied before their softmax: they begin small."""
@@ -82,19 +82,17 @@ class LearntStep(nn.Module):
         self.units = nn.ModuleList()
         self.places = nn.ParameterList()
         for out in outs[:-1] if width else ():
-            away = nn.Linear(width, inputs)
-            self.units.append(
-                nn.Sequential(nn.Linear(2 * inputs + embedding, width), nn.GELU(), away)
-            )
-            self.places.append(torch.zeros(out, width))
-            _zero(away)
+            self.units.append(_Unit(2 * inputs + embedding, width, inputs))
+            self.places.append(nn.Parameter(torch.zeros(out, width)))
         _zero(last)
 
     def forward(self, weights: Tensor, embedded: Tensor) -> Tensor:
         """The change (n, d); to be called where gradients are enabled."""
         n, graph = len(weights), torch.is_grad_enabled() and weights.requires_grad
         gains = self.gains(embedded).split(self.sizes, 1)
-        tensors, taps, maps = self._tensors(weights), Taps_(), dict[str, Tensor]()
+        tensors = self._tensors(weights)
+        taps: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
 
         def seen(name: str, z: Tensor) -> Tensor:
             maps[name] = z
@@ -158,12 +156,9 @@ class LearntStep(nn.Module):
             return found
         over = tuple(range(3, h.dim()))
         h, own = (h.mean(over), (found / weight).mean(over)) if over else (h, found / share)
-        first, act, last = self.units[layer]
         units = h.shape[2]
-        looked = torch.cat(
-            [h.mT, own.mT, embedded[:, None].expand(-1, units, -1)], 2
-        )
-        told: Tensor = last(act(first(looked) + self.places[layer])).mT
+        looked = torch.cat([h.mT, own.mT, embedded[:, None].expand(-1, units, -1)], 2)
+        told: Tensor = self.units[layer](looked, self.places[layer]).mT
         return found + weight * told.unflatten(2, (-1, *[1] * places))
 
     def _through(self, z: Tensor, h: Tensor, error: Tensor, graph: bool) -> Tensor:
@@ -193,8 +188,18 @@ class LearntStep(nn.Module):
         return torch.linalg.solve(moment, left).mT * gains[5][:, at, None, None]
 
 
-class Taps_(dict[str, Tensor]):
-    """Hidden features by layer, input side first."""
+class _Unit(nn.Module):
+    """A map of what one unit does; zero before training."""
+
+    def __init__(self, size: int, width: int, out: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(size, width), nn.Linear(width, out)
+        _zero(self.last)
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        """From features (n, units, size) and what is known of a place (units, width)."""
+        found: Tensor = self.last(nn.functional.gelu(self.first(x) + place))
+        return found
 
 
 def input_shape(architecture: Architecture) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ def log_density(
     x: Tensor,
     solver: Solver,
     *,
+    spread: Tensor | None = None,
     probes: int | None = None,
     seed: int = 0,
 ) -> Tensor:
@@ -35,6 +36,8 @@ def log_density(
         As for `Solver.solve`; each row's result depends on that row alone.
     solver : Solver
         By which codes and volumes are integrated; its error is stated by `Solver`.
+    spread : Tensor of shape (k, k), optional
+        Of the noise, see `Noise`.
     probes : int, optional
         Estimate the divergence with so many random signs (one draw for the whole path:
         without bias in the logarithm). Default: exactly, with k gradients per evaluation.
@@ -42,6 +45,11 @@ def log_density(
         Of the signs.
     """
     b, k = x.shape
+    if spread is not None and len(spread) != k:
+        raise ValueError(
+            f"Noise fills {len(spread)} of {k} dimensions, so there is no density. Fit to "
+            f"more than {k} networks, or with velocity='film_mlp'."
+        )
     directions = None
     if probes is not None:
         if probes < 1:
@@ -61,7 +69,11 @@ def log_density(
     state = torch.cat([x / scale, torch.zeros_like(x[:, :1])], 1)
     begun = solver.integrate(slope, state, backward=True)
     noise, change = begun[:, :k], begun[:, k]  # change: minus the integral from 0 to 1
-    normal = -0.5 * (noise**2).sum(1) - k / 2 * math.log(2 * math.pi)
+    volume = noise.new_zeros(())
+    if spread is not None:
+        noise = torch.linalg.solve(spread.T, noise.T).T
+        volume = torch.linalg.slogdet(spread).logabsdet
+    normal = -0.5 * (noise**2).sum(1) - k / 2 * math.log(2 * math.pi) - volume
     return normal + change - scale.log().sum()
 
 

@@ -6,9 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from generators.flow.coupling import Coupling
 
 Keep = Literal["validation", "lowest_batch", "last"]
+Times = Literal["uniform", "middle"]
+MIDDLE, WIDTH = 0.62, 0.17
+"""Mean and deviation of the times "middle": before, points are noise; behind, networks."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,12 @@ class Schedule:
     keep : {"validation", "lowest_batch", "last"}
         Which weights are kept: with the least validation loss of the average, with the
         least loss of a single batch, as published, or the last.
+    times : {"uniform", "middle"}
+        Of training points: over all of [0, 1], or about 0.62, where networks take shape.
+    warmup : int
+        Steps over which the rate rises.
+    clip : float, optional
+        Largest norm of a gradient.
     every, patience : int
         Steps from one validation to the next, and validations without a better loss
         after which it stops.
@@ -51,10 +63,21 @@ class Schedule:
     sigma: float = 0.0
     dropout: float = 0.2
     keep: Keep = "validation"
+    times: Times = "uniform"
+    warmup: int = 0
+    clip: float | None = None
     every: int = 25
     patience: int = 8
 
     def rate(self, done: int) -> float:
         """Learning rate after so many steps."""
         share = (1 + math.cos(math.pi * done / self.iterations)) / 2
-        return self.final_lr + (self.lr - self.final_lr) * share
+        rise = min(1.0, (done + 1) / self.warmup) if self.warmup else 1.0
+        return rise * (self.final_lr + (self.lr - self.final_lr) * share)
+
+    def draw_times(self, n: int, draw: torch.Generator) -> Tensor:
+        """Times (n, 1) of training points."""
+        if self.times == "uniform":
+            return torch.rand(n, 1, generator=draw)
+        middle = MIDDLE + WIDTH * torch.randn(n, 1, generator=draw)
+        return middle.clamp(0.02, 0.98)

@@ -10,6 +10,7 @@ from torch import Tensor
 from catalog.progress import Progress
 from generators.flow.coupling import coupled
 from generators.flow.gate import Curve, Gate
+from generators.flow.noise import Noise
 from generators.flow.path import interpolate
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
@@ -45,10 +46,11 @@ def learn(
     n, k = rows.codes.shape
     batch = min(schedule.batch_size, n)
     zero = torch.zeros(1, 1)
-    fixed = torch.randn(n, k, generator=draw) if schedule.source == "fixed" else None
+    source = Noise(k, velocity.spread, draw)
+    fixed = source.fresh(n) if schedule.source == "fixed" else None
     of_data, of_noise = _batches(n, batch, draw), _batches(n, batch, draw)
     optimizer = torch.optim.AdamW(
-        velocity.parameters(),
+        velocity.parameter_groups(),
         lr=schedule.lr,
         betas=schedule.betas,
         weight_decay=schedule.weight_decay,
@@ -60,23 +62,22 @@ def learn(
     done = 0
     for done in range(1, schedule.iterations + 1):
         data, features = rows.take(next(of_data))
-        if fixed is None:
-            noise = torch.randn(batch, k, generator=draw)
-        else:
-            noise = fixed[next(of_noise)]
+        noise = source.rows(batch) if fixed is None else fixed[next(of_noise)]
         noise = velocity.start.scale(zero) * noise
         noise = coupled(noise, data, schedule.coupling, features)
-        t = torch.rand(batch, 1, generator=draw)
+        t = schedule.draw_times(batch, draw)
         x = interpolate(noise, data, t)
         if schedule.sigma:
             x = x + schedule.sigma * torch.randn(batch, k, generator=draw)
         if features is not None:
             features = rows.dropped(features, schedule.dropout, draw)
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(done - 1)
+            group["lr"] = group["share"] * schedule.rate(done - 1)
         loss = ((velocity(x, t, features) - (data - noise)) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
+        if schedule.clip is not None:
+            torch.nn.utils.clip_grad_norm_(velocity.parameters(), schedule.clip)
         if gate.stops(done, float(loss.detach()), optimizer):
             break
         if bar:

@@ -11,15 +11,21 @@ from torch import Tensor, nn
 from catalog import NotFound
 from catalog.errors import closest
 from generators.flow.film_mlp import FiLMMLP
+from generators.flow.learnt_steps import LearntSteps
 from generators.flow.path import Start
 from generators.flow.published_mlp import PublishedMLP
 
 NETWORKS: Mapping[str, type[nn.Module]] = {
     "film_mlp": FiLMMLP,
+    "learnt_steps": LearntSteps,
     "published_mlp": PublishedMLP,
 }
 """By the name that ``velocity=`` takes: called with k, features and its own sizes, then
 with codes (b, k), times (b, 1) and features (b, f) or None. A new one is a line here."""
+
+
+GENTLE = 0.1
+"""Share of the rate for ordinary layers within `LearntSteps`."""
 
 
 class Velocity(nn.Module):
@@ -38,6 +44,8 @@ class Velocity(nn.Module):
         Further arguments of the network.
     effect : bool
         Whether conditions have a linear effect, begun by `begin`.
+    spread : Tensor of shape (r, k), optional
+        Of the noise, see `Noise`; not part of the state.
 
     Raises
     ------
@@ -54,8 +62,10 @@ class Velocity(nn.Module):
         sizes: Mapping[str, Any] | None = None,
         *,
         effect: bool = True,
+        spread: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.spread = spread
         if network not in NETWORKS:
             raise NotFound(f"No velocity network {network!r}. {closest(network, NETWORKS)}")
         self.start, self.features = start, features
@@ -63,6 +73,14 @@ class Velocity(nn.Module):
         self.effect = nn.Linear(features, k, bias=False) if features and effect else None
         if self.effect is not None:
             nn.init.zeros_(self.effect.weight)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters with the ``share`` of the learning rate that they are learnt at."""
+        gentle = self.network.gentle() if isinstance(self.network, LearntSteps) else []
+        known = {id(parameter) for parameter in gentle}
+        others = [p for p in self.parameters() if id(p) not in known]
+        groups = [{"params": others, "share": 1.0}, {"params": gentle, "share": GENTLE}]
+        return [group for group in groups if group["params"]]
 
     def begin(self, weight: Tensor) -> None:
         """Set the linear effect (k, f)."""

@@ -22,6 +22,8 @@ from generators.codes.canonical import (
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
+from generators.codes.runnable import runnable
+from generators.codes.standardised import Standardised
 from generators.codes.training_set import check_training, held_out, one_population
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
@@ -35,6 +37,22 @@ from generators.generator import Condition, Generator
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
 
+OF_STEPS = Schedule(
+    iterations=4000,
+    batch_size=32,
+    lr=0.02,
+    final_lr=0.0,
+    weight_decay=0.0,
+    betas=(0.9, 0.99),
+    decay=0.995,
+    coupling="independent",
+    times="middle",
+    warmup=100,
+    clip=1.0,
+    every=250,
+    patience=4,
+)
+"""How learnt steps are learnt."""
 RUNS = 10
 """Fewest runs to learn from."""
 HELD_OUT = 0.1
@@ -68,8 +86,11 @@ class DeepWeightFlow(Generator):
     whiten : bool, default=True
     shrinkage : float, optional
         Of variances to their mean. Default: estimated, see `Components`.
-    velocity : str, default="film_mlp"
-        A name of `generators.flow.velocity.NETWORKS`.
+    velocity : str, optional
+        A name of `generators.flow.velocity.NETWORKS`. Default: "learnt_steps" on weights,
+        where the networks are chains of affine maps whose architecture is recorded, and
+        all tensors are made from all components without predictors; else "film_mlp" on
+        components.
     sizes : mapping, optional
         Arguments of that network, such as ``{"width": 256, "depth": 2}``.
     source : float, optional
@@ -138,7 +159,7 @@ class DeepWeightFlow(Generator):
 
     training_: Population
     canonicaliser_: Canonicaliser | None
-    codes_: Codes
+    codes_: Codes | Standardised
     conditions_: Conditions
     predictors_: dict[str, Predictor]
     flow_: Flow
@@ -152,7 +173,7 @@ class DeepWeightFlow(Generator):
         components: int | None = None,
         whiten: bool = True,
         shrinkage: float | None = None,
-        velocity: str = "film_mlp",
+        velocity: str | None = None,
         sizes: Mapping[str, Any] | None = None,
         source: float | None = None,
         schedule: Schedule | None = None,
@@ -253,9 +274,11 @@ class DeepWeightFlow(Generator):
         NotFound
             If there is no such column, tensor or velocity.
         """
-        schedule = self.schedule or Schedule()
-        self._check_settings(schedule)
         population = one_population(population)
+        network, sizes = self._network(population)
+        runs_it = network == "learnt_steps"
+        schedule = self.schedule or (OF_STEPS if runs_it else Schedule())
+        self._check_settings(schedule)
         check_training(population, validation, RUNS)
         conditions = Conditions.fit(population.table, self.conditions)
         targets = Conditions.fit(population.table, self.predictors)
@@ -277,15 +300,21 @@ class DeepWeightFlow(Generator):
             )
         self.training_ = in_canonical_units(self.canonicaliser_, population)
         weights = self.training_.weights
-        self.codes_ = Codes.fit(
-            weights,
-            self.training_.layout,
-            tensors=self.tensors,
-            k=self.components,
-            whiten=self.whiten,
-            shrinkage=self.shrinkage,
-            runs=last_checkpoints(self.training_)[1],
-        )
+        layout, runs = self.training_.layout, last_checkpoints(self.training_)[1]
+        units = None
+        if runs_it:
+            own = Standardised.fit(weights, layout, shrinkage=self.shrinkage, runs=runs)
+            self.codes_, units = own, (own.mean, own.scale, own.spread)
+        else:
+            self.codes_ = Codes.fit(
+                weights,
+                layout,
+                tensors=self.tensors,
+                k=self.components,
+                whiten=self.whiten,
+                shrinkage=self.shrinkage,
+                runs=runs,
+            )
         codes = self.codes_.encode(weights)
         held = None
         if validation is not None:
@@ -296,8 +325,9 @@ class DeepWeightFlow(Generator):
             self.codes_.deviation,
             held,
             schedule,
-            network=self.velocity,
-            sizes=self.sizes or {},
+            network=network,
+            sizes=sizes,
+            units=units,
             source=self.source,
             solver=self.solver,
             tolerance=self.tolerance,
@@ -445,11 +475,30 @@ class DeepWeightFlow(Generator):
         """The generator that `save` wrote."""
         return load_generator(path, cls)
 
-    def _check_settings(self, schedule: Schedule) -> None:
-        if self.velocity not in NETWORKS:
+    def _network(self, population: Population) -> tuple[str, dict[str, Any]]:
+        """The velocity network and its sizes."""
+        if self.velocity not in (None, *NETWORKS):
             raise NotFound(
-                f"No velocity {self.velocity!r}. {closest(self.velocity, NETWORKS)}"
+                f"No velocity {self.velocity!r}. {closest(str(self.velocity), NETWORKS)}"
             )
+        sizes = dict(self.sizes or {})
+        if self.velocity not in (None, "learnt_steps"):
+            return str(self.velocity), sizes
+        plain = self.tensors == "*" and self.components is None and self.source is None
+        plain = plain and self.whiten and not self.predictors
+        config = runnable(population) if plain else None
+        if config is not None:
+            return "learnt_steps", {**sizes, "architecture": config}
+        if self.velocity is None:
+            return "film_mlp", sizes
+        raise CatalogError(
+            "velocity='learnt_steps' runs the networks that it makes: it needs networks of "
+            "a recorded architecture that is a chain of affine maps, such as mlp or "
+            "cnn_small, and all of their tensors, without components, source, or "
+            "predictors. Leave velocity out to use film_mlp where that is not so."
+        )
+
+    def _check_settings(self, schedule: Schedule) -> None:
         if isinstance(self.conditions, str) or isinstance(self.predictors, str):
             raise ValueError(
                 "conditions and predictors are sequences of columns, such as "
