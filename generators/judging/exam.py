@@ -146,12 +146,16 @@ class Exam:
         """What `zoo.fresh_weights` and `zoo.repair` take: all see the same."""
         return [[0]] * count
 
+    def truth(self, split: str) -> Array:
+        """Labels (m,) of the samples of a split."""
+        return self._view(split).labels
+
     def samples(self, split: str) -> int:
         """How many a split has."""
         return len(self._view(split).index)
 
     def inputs(self, split: str, count: int) -> tuple[Tensor, Tensor]:
-        """Inputs (m, ...) and labels (m,) of at most so many samples, drawn once for all."""
+        """Inputs (m, ...) and labels (m,) of at most so many, drawn once for all."""
         one, seen = self.networks, sampled(self._view(split), count, "calibration", 0)
         images = Images(one.data, split, one.runs, one.device)
         index = torch.from_numpy(seen.index + images.start[0]).to(one.device)
