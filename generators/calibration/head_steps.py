@@ -1,6 +1,6 @@
 """The last layer trained for a few steps from where it is.
 
-Logistic regression of the classes on the features, by the fixed bound of its curvature [1]_:
+Logistic regression of the classes on the features, by a fixed bound of its curvature [1]_:
 every step lowers the loss, and there is no learning rate.
 
 References

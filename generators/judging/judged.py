@@ -111,7 +111,7 @@ class Judged:
         }
 
     def summary(self) -> dict[str, Any]:
-        """All of it as JSON values; 95 % intervals of means by bootstrap, of shares Wilson."""
+        """All of it as JSON values; intervals of 95 %, by bootstrap, of shares Wilson's."""
 
         def mean(values: Array) -> dict[str, float]:
             low, high = mean_interval(values)

@@ -290,7 +290,8 @@ def _check(population: Population, heldout: Population) -> None:
         raise CatalogError(
             f"There are {len(others)} held-out runs to judge by; {FEWEST} are needed, "
             "better hundreds: their 5th percentile is the accuracy that counts as "
-            "performant. Load those that the generator has not seen: \"split_by_run = 'test'\"."
+            "performant. Load those that the generator has not seen, such as "
+            "\"split_by_run = 'test'\"."
         )
     if both := runs & others:
         raise CatalogError(
