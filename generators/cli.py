@@ -107,7 +107,8 @@ def _listed() -> list[dict[str, Any]]:
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    print_table(result["table"])
+    print_table([row for row in result["table"] if row["networks"] in _shown(result)])
+    click.echo("Nulls on the frontier, or best at a novelty; the report has all.")
     for one in result["assessments"]:
         click.echo()
         word = "as they are" if one["calibration"] is None else one["calibration"]
@@ -127,6 +128,22 @@ def _print(result: Mapping[str, Any]) -> None:
     if result["plot"]:
         click.echo(f"{result['plot']}: accuracy against novelty")
     click.echo(f"{len(result['samples']):,} runs in zoo {result['zoo']}")
+
+
+def _shown(result: Mapping[str, Any]) -> set[str]:
+    """Samples, held-out networks, and the nulls that are hardest to beat."""
+    found = set()
+    for one in result["assessments"]:
+        word = "" if one["calibration"] is None else f" + {one['calibration']}"
+        best = {own["label"] for own in (*one["samples"], one["heldout"])}
+        best |= {point["null"] for point in one["frontier"]}
+        for i in range(len(one["heldout"]["novel_and_performant"])):
+            shares = [
+                own["novel_and_performant"][i]["weights"]["share"] for own in one["nulls"]
+            ]
+            best.add(one["nulls"][shares.index(max(shares))]["label"])
+        found |= {f"{label}{word}" for label in best}
+    return found
 
 
 def _share(own: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Frontier:
     """Points that no null beats in both accuracy and novelty.
 
-    A step function: what is at least as novel as asked for counts. Beyond the most novel
-    null it is chance, which a network with random weights reaches at any novelty.
+    Between two of them accuracy falls along the line that joins them, which is what a null
+    of a strength in between does about: a step would reward the last thousandth of novelty.
+    Beyond the most novel null it is chance, which a network with random weights reaches at
+    any novelty.
 
     Attributes
     ----------
@@ -33,10 +37,10 @@ class Frontier:
         >>> frontier = Frontier.of([(0.1, 0.9, "a"), (0.2, 0.8, "b"), (0.1, 0.7, "c")], 0.1)
         >>> [label for _, _, label in frontier.points]
         ['a', 'b']
-        >>> frontier.accuracy(0.15), frontier.accuracy(0.3)
-        (0.8, 0.1)
-        >>> round(frontier.above(0.15, 0.85), 3)
-        0.05
+        >>> round(frontier.accuracy(0.15), 3), frontier.accuracy(0.3)
+        (0.85, 0.1)
+        >>> round(frontier.above(0.15, 0.95), 3)
+        0.1
         """
         kept: list[tuple[float, float, str]] = []
         for point in sorted(points, key=lambda p: (-p[0], -p[1])):
@@ -45,8 +49,11 @@ class Frontier:
         return cls(tuple(kept[::-1]), chance)
 
     def accuracy(self, novelty: float) -> float:
-        """Best accuracy of a null that is at least so novel."""
-        return max((a for n, a, _ in self.points if n >= novelty), default=self.chance)
+        """Best accuracy of nulls at a novelty."""
+        if not self.points or novelty > self.points[-1][0]:
+            return self.chance
+        x, y = zip(*((n, a) for n, a, _ in self.points), strict=True)
+        return float(np.interp(novelty, x, y))
 
     def above(self, novelty: float, accuracy: float) -> float:
         """By how much accuracy is above the frontier; negative below it."""

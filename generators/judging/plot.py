@@ -20,7 +20,7 @@ GREY, HELD = "0.55", "#1b9e77"
 def accuracy_novelty(assessments: Sequence[Assessment]) -> Any:
     """A matplotlib figure with one panel for each calibration.
 
-    Grey: nulls, and the step line of the best of them; what lies above and right of it is
+    Grey: nulls, and the line of the best of them; what lies above and right of it is
     what a null does not do. Dotted: the accuracy that counts as performant, and the
     novelties that are asked for.
     """
@@ -31,7 +31,7 @@ def accuracy_novelty(assessments: Sequence[Assessment]) -> Any:
     for ax, own in zip(axes, assessments, strict=True):
         for judged in own.nulls:
             ax.plot(*_middle(judged), ".", color=GREY, markersize=5)
-        _steps(ax, own)
+        _line(ax, own)
         for colour, judged in zip(COLOURS, own.samples, strict=False):
             ax.plot(
                 judged.novelty, judged.accuracy, ".", color=colour, alpha=0.25, markersize=3
@@ -81,10 +81,9 @@ def _middle(judged: Any) -> tuple[float, float]:
     return float(np.median(judged.novelty)), float(judged.accuracy.mean())
 
 
-def _steps(ax: Any, own: Assessment) -> None:
+def _line(ax: Any, own: Assessment) -> None:
     points = own.frontier.points
     if not points:
         return
-    x = [0.0, *(p[0] for p in points)]
-    y = [points[0][1], *(p[1] for p in points)]
-    ax.step(x, y, where="pre", color=GREY, linewidth=1, label="best nulls")
+    x, y = [0.0, *(p[0] for p in points)], [points[0][1], *(p[1] for p in points)]
+    ax.plot([*x, x[-1]], [*y, own.chance], color=GREY, linewidth=1, label="best nulls")

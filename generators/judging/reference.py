@@ -16,7 +16,7 @@ from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import largest_overlap
 from generators.judging.exam import Exam
 from generators.judging.judged import Judged
-from generators.judging.space import Near
+from generators.judging.space import Near, Space
 from generators.judging.two_sample import two_sample
 from generators.judging.yardstick import FUNCTION, Side, Yardstick, calibration_named
 
@@ -30,7 +30,9 @@ class Reference:
 
     Nothing is ever matched to a sample: that makes copies look new. Samples are compared
     with training networks as they were (raw), as the generator has them (transported), and
-    in function, which units in whatever order cannot change.
+    in function, which units in whatever order cannot change. Where units have another order
+    than in the samples, training networks are far from each other, but no farther from the
+    samples: there distances count in units of the side where they are least.
 
     Parameters
     ----------
@@ -151,7 +153,8 @@ class Reference:
         _check_samples(samples, self.population)
         side = RAW if raw else list(self._sides)[-1]
         points = dict.fromkeys(self._sides, samples.weights)
-        return self._judged(points, side, label, calibration, before, seed)
+        foreign = set(self._sides) - {side}
+        return self._judged(points, side, foreign, label, calibration, before, seed)
 
     def judge_heldout(self, calibration: str | None = None, *, seed: int = 0) -> Judged:
         """Judge the held-out networks themselves: what the best generator would score.
@@ -160,12 +163,15 @@ class Reference:
         """
         points = {name: side.heldout for name, side in self._sides.items()}
         last = list(self._sides)[-1]
-        return self._judged(points, last, "held-out networks", calibration, None, seed)
+        return self._judged(
+            points, last, set(), "held-out networks", calibration, None, seed
+        )
 
     def _judged(
         self,
         points: Mapping[str, Array],
         side: str,
+        foreign: set[str],
         label: str,
         calibration: str | None,
         before: Judged | None,
@@ -174,22 +180,34 @@ class Reference:
         own = self.yardstick(calibration)
         novelties = dict[str, Array]()
         ends = points
+        itself = points[side] is self._sides[side].heldout  # are judged by their halves
         if calibration is not None:
-            for name, space in self.yardstick(None).spaces.items():
+            plain = self.yardstick(None).spaces
+            for name, space in plain.items():
                 known = None if before is None else before.spaces.get(name)
-                found = space.near(points[name]).novelty if known is None else known
-                novelties[f"{name}, before"] = found
+                if known is None:
+                    unit = _unit(plain, name in foreign)
+                    known = space.near(points[name], unit).novelty
+                novelties[f"{name}, before"] = known
             for name, space in own.rest.items():
                 rest = np.ascontiguousarray(points[name][:, own.columns])
-                novelties[f"{name}, rest"] = space.near(rest).novelty
+                unit = _unit(own.rest, name in foreign)
+                novelties[f"{name}, rest"] = space.near(rest, unit).novelty
             ends = self._calibrated(points, side, calibration, own)
-        near = {name: space.near(ends[name]) for name, space in own.spaces.items()}
+        near = {
+            name: space.near(ends[name], _unit(own.spaces, name in foreign))
+            for name, space in own.spaces.items()
+        }
         novelties |= {name: found.novelty for name, found in near.items()}
         answers = self.exam.answers(ends[side])
         functional = own.function.near(answers.function)
         row, ratio = _closest(list(near.values()))
-        distances = {name: found.distance for name, found in near.items()}
-        distances[FUNCTION] = functional.distance
+        scores = {
+            name: copying_score(found.novelty, own.novelty[name])
+            for name, found in near.items()
+            if name not in foreign
+        }
+        scores[FUNCTION] = copying_score(functional.novelty, own.novelty[FUNCTION])
         vectors = {
             side: (ends[side], own.heldout[side], own.spaces[side].train),
             FUNCTION: (
@@ -212,12 +230,11 @@ class Reference:
                 answers.labels == own.answers.labels[functional.row]
             ).mean(1),
             overlap=largest_overlap(answers.wrong, own.answers.wrong),
-            scores={
-                name: copying_score(found, own.distances[name])
-                for name, found in distances.items()
-            },
+            scores=scores,
             tests={
-                name: two_sample(made, held, seed=seed)
+                name: two_sample(
+                    *((made[::2], made[1::2]) if itself else (made, held)), seed=seed
+                )
                 for name, (made, held, _) in vectors.items()
             },
             dispersion={
@@ -240,6 +257,11 @@ class Reference:
             else apply(self.exam, given, own.learnt[name])
             for name, given in points.items()
         }
+
+
+def _unit(spaces: Mapping[str, Space], foreign: bool) -> float | None:
+    """Distance of novelty 1: the space's own, or the least, see `Reference`."""
+    return min(space.scale for space in spaces.values()) if foreign else None
 
 
 def _closest(near: Sequence[Near]) -> tuple[Array, Array]:

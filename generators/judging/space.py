@@ -49,9 +49,10 @@ class Space:
     train: Array
     own: Array
     scale: float
+    centre: Array | None = None
 
     @classmethod
-    def of(cls, name: str, train: Array, runs: Array) -> Space:
+    def of(cls, name: str, train: Array, runs: Array, *, directions: bool = False) -> Space:
         """Measure how far training networks are from each other.
 
         Parameters
@@ -74,9 +75,14 @@ class Space:
             )
         return cls(name, train, own, scale)
 
-    def near(self, points: Array) -> Near:
-        """Where networks (m, k) stand."""
+    def near(self, points: Array, unit: float | None = None) -> Near:
+        """Where networks (m, k) stand.
+
+        Parameters
+        ----------
+        unit : float, optional
+            Distance that counts as novelty 1; default the scale.
+        """
         distances, rows = nearest(points, self.train)
-        return Near(
-            distances[:, 0], distances[:, 1], rows[:, 0], distances[:, 0] / self.scale
-        )
+        first = distances[:, 0]
+        return Near(first, distances[:, 1], rows[:, 0], first / (unit or self.scale))

@@ -55,8 +55,8 @@ class Yardstick:
         Of training and held-out networks.
     heldout : dict of str to ndarray
         Weights of held-out networks, by side.
-    distances : dict of str to ndarray of shape (m,)
-        From held-out networks to the nearest training network, by side and in function.
+    novelty : dict of str to ndarray of shape (m,)
+        Of held-out networks, by side and in function.
     bar : float
         Accuracy.
     """
@@ -69,7 +69,7 @@ class Yardstick:
     answers: Answers
     heldout_answers: Answers
     heldout: Mapping[str, Array]
-    distances: Mapping[str, Array]
+    novelty: Mapping[str, Array]
     bar: float
 
     @classmethod
@@ -108,11 +108,11 @@ class Yardstick:
         spaces = {name: Space.of(name, own, runs) for name, own in trains.items()}
         answers, held = exam.answers(trains[last]), exam.answers(heldout[last])
         function = Space.of(FUNCTION, answers.function, runs)
-        distances = {name: spaces[name].near(own).distance for name, own in heldout.items()}
-        distances[FUNCTION] = function.near(held.function).distance
+        novelty = {name: spaces[name].near(own).novelty for name, own in heldout.items()}
+        novelty[FUNCTION] = function.near(held.function).novelty
         bar = float(np.quantile(held.accuracy, BAR))
         return cls(
-            spaces, rest, columns, learnt, function, answers, held, heldout, distances, bar
+            spaces, rest, columns, learnt, function, answers, held, heldout, novelty, bar
         )  # fmt: skip
 
 
