@@ -24,7 +24,7 @@ def share_interval(passed: Array) -> tuple[float, float]:
     Examples
     --------
     >>> low, high = share_interval(np.zeros(100, bool))
-    >>> low, round(high, 3)
+    >>> round(low, 3), round(high, 3)
     (0.0, 0.037)
     """
     n, share = len(passed), float(np.mean(passed))
