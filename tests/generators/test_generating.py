@@ -116,9 +116,14 @@ def test_other_samples_of_the_same_fit_use_its_file(root, made):
 
 
 def test_conditions_are_measured_beside_retrieval(root):
+    store = catalog.open(root)
+    ((low, high),) = store.sql(
+        "SELECT quantile_cont(test_accuracy, 0.2), quantile_cont(test_accuracy, 0.8) "
+        f"FROM models WHERE {OURS} AND source = 'trained' AND split_by_run = 'train'"
+    ).fetchall()
     found = generate(
-        catalog.open(root), "retrieval", where=OURS, n=20, null_count=16,
-        conditions=["test_accuracy=0.9,0.93"],
+        store, "retrieval", where=OURS, n=20, null_count=16,
+        conditions=[f"test_accuracy={low},{high}"],
     )  # fmt: skip
     (one,) = found["control"]
     assert one["column"] == "test_accuracy"
