@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,8 @@ def _value(name: str, key: str, text: str, hint: Any, default: Any) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    kinds = typing.get_args(hint) or (hint,)
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(hint) if union else (hint,)
     for kind in kinds:
         if isinstance(value, dict) and dataclasses.is_dataclass(kind):
             fields = [f.name for f in dataclasses.fields(kind)]

@@ -31,4 +31,6 @@ def share_interval(passed: Array) -> tuple[float, float]:
     z2 = NORMAL**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # Rounding must not leave the ends.
+    low = 0.0 if share == 0 else float(middle - half)
+    return low, 1.0 if share == 1 else float(middle + half)

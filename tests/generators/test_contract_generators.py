@@ -145,6 +145,8 @@ def test_settings_are_parameters():
     assert generator_named("soup", ["size=4", "aligned=false"]).size == 4
     made = generator_named("deepweightflow", ['schedule={"iterations": 7}'])
     assert made.schedule.iterations == 7
+    made = generator_named("deepweightflow", ['conditions=["lr"]', "components=3"])
+    assert (made.conditions, made.components) == (["lr"], 3)
     with pytest.raises(NotFound, match=r"No generator 'soop'. Closest: soup"):
         generator_named("soop")
     with pytest.raises(NotFound, match=r"no parameter 'sise'. Closest: size"):
