@@ -31,7 +31,6 @@ def accuracy_novelty(assessments: Sequence[Assessment]) -> Any:
     for ax, own in zip(axes, assessments, strict=True):
         for judged in own.nulls:
             ax.plot(*_middle(judged), ".", color=GREY, markersize=5)
-        _line(ax, own)
         for colour, judged in zip(COLOURS, own.samples, strict=False):
             ax.plot(
                 judged.novelty, judged.accuracy, ".", color=colour, alpha=0.25, markersize=3
@@ -39,6 +38,7 @@ def accuracy_novelty(assessments: Sequence[Assessment]) -> Any:
             ax.plot(*_middle(judged), "o", color=colour, label=judged.label)
         ax.plot(*_middle(own.heldout), "D", color=HELD, label=own.heldout.label)
         ax.axhline(own.heldout.bar, color="0.3", linestyle=":", linewidth=0.8)
+        _line(ax, own)
         for spread in SPREADS:
             ax.axvline(spread, color="0.3", linestyle=":", linewidth=0.5)
         ax.set_xlim(left=-0.02)
@@ -86,4 +86,6 @@ def _line(ax: Any, own: Assessment) -> None:
     if not points:
         return
     x, y = [0.0, *(p[0] for p in points)], [points[0][1], *(p[1] for p in points)]
+    low, high = ax.get_ylim()  # chance may be far below all there is to see
     ax.plot([*x, x[-1]], [*y, own.chance], color=GREY, linewidth=1, label="best nulls")
+    ax.set_ylim(low, high)
