@@ -35,8 +35,9 @@ from generators.codes.components import Components
 from generators.codes.predictor import Predictor
 from generators.flow.conditions import Categorical, Conditions, Numeric
 from generators.flow.flow import Flow
+from generators.flow.gate import Curve
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
-from generators.flow.training import Curve, Schedule
 from generators.generator import Generator
 
 _FORMAT = 1

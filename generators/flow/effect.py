@@ -10,10 +10,9 @@ from catalog.dtypes import Array
 def linear_effect(codes: Array, features: Array) -> Array:
     """Coefficients (k, f) float32 of codes (n, k) on features (n, f), shrunk.
 
-    Least squares times ``1 - 1/F``, the positive-part rule of James and Stein for all
-    coefficients at once, F being the mean square that features explain over the residual
-    one. Where every network has a dimension of its own (k = n - 1), F is 1 and nothing is
-    left: least squares would then explain as much by chance.
+    Least squares, times ``1 - 1/F`` (the positive-part rule of James and Stein) for each
+    code by itself, F being the mean square that features explain over the residual one:
+    what could as well be chance goes, what a few codes hold stays.
 
     Examples
     --------
@@ -26,9 +25,12 @@ def linear_effect(codes: Array, features: Array) -> Array:
     n = len(codes)
     centred = features - features.mean(0, dtype=np.float64)
     found, _, rank, _ = np.linalg.lstsq(centred, codes.astype(np.float64), rcond=1e-6)
-    explained = float(((centred @ found) ** 2).sum())
-    left = float(((codes - codes.mean(0) - centred @ found) ** 2).sum())
-    if not rank or n - 1 <= rank or explained == 0:
+    fitted = centred @ found
+    freedom = n - 1 - rank
+    if not rank or freedom < 1:
         return np.zeros((codes.shape[1], features.shape[1]), np.float32)
-    ratio = (explained / rank) / max(left / (n - 1 - rank), 1e-12 * explained)
-    return (max(1 - 1 / ratio, 0.0) * found.T).astype(np.float32)
+    explained = (fitted**2).sum(0) / rank
+    left = ((codes - codes.mean(0) - fitted) ** 2).sum(0) / freedom
+    kept = np.zeros(len(left))
+    np.divide(explained - left, explained, out=kept, where=explained > left)
+    return (kept[:, None] * found.T).astype(np.float32)

@@ -11,8 +11,10 @@ import torch
 from catalog.dtypes import Array
 from generators.flow.effect import linear_effect
 from generators.flow.flow import Flow, start_of
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
-from generators.flow.training import Rows, Schedule, learn
+from generators.flow.training import learn
 from generators.flow.velocity import Velocity
 
 

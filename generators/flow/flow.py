@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from catalog.dtypes import Array
+from generators.flow.gate import Curve
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, Start
 from generators.flow.solver import Residual, Solver, accurate_solver
-from generators.flow.training import Curve
 from generators.flow.velocity import Velocity
 from zoo.randomness import stream
 

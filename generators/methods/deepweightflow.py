@@ -26,9 +26,10 @@ from generators.codes.training_set import check_training, held_out, one_populati
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
-from generators.flow.training import Rows, Schedule
 from generators.flow.velocity import NETWORKS
 from generators.generator import Condition, Generator
 from generators.sampled import sampled
@@ -48,8 +49,8 @@ class DeepWeightFlow(Generator):
     Units are put in canonical order and scale, weights become principal components, and a
     velocity learns the straight paths from noise to them. It begins as the velocity of the
     Gaussian with the same mean and covariance, stops when the loss on held-out networks no
-    longer falls, and keeps the best average of its weights: it never ends up further from
-    held-out networks than that Gaussian.
+    longer falls, and keeps the average of its weights with the least: by that loss it is
+    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that it is no better.
 
     Parameters
     ----------
@@ -415,8 +416,9 @@ class DeepWeightFlow(Generator):
         """Log density (n,) in nats of networks, as if they were samples.
 
         Of canonical weights, along the principal components: what a network has outside
-        of them (`Codes.lost`) does not count. With all components of n networks, training
-        networks have nothing there and others have.
+        of them (`Codes.lost`) does not count. New networks have part of their deviation
+        there, so they lie nearer to the mean within, and score higher than those that
+        were learned from: compare networks that were all new.
 
         Parameters
         ----------

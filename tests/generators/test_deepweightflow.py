@@ -18,8 +18,8 @@ from catalog import (
 from catalog.alignment import permute, random_permutations
 from generators.codes.rectified import rectified
 from generators.codes.training_set import one_population
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
-from generators.flow.training import Schedule
 from generators.methods import DeepWeightFlow
 from generators.sampled import fingerprint
 from zoo.architectures import MLP, CNNSmall, ResNet18, ViT
@@ -325,7 +325,7 @@ def test_the_order_of_units_does_not_matter():
 def test_published_settings_copy():
     rng = np.random.default_rng(0)
     population = networks(rng.standard_normal((20, PLAIN.d)))
-    fitted = DeepWeightFlow.paper(components=10, width=128, iterations=2500)
+    fitted = DeepWeightFlow.paper(components=10, width=96, iterations=1500)
     fitted.strategy = None
     fitted.fit(population)
     assert len(fitted.training_) == 20
@@ -346,3 +346,31 @@ def test_temperature_moves_samples_towards_the_mean(plain):
         np.linalg.norm(p.weights - p.weights.mean(0), axis=1).mean() for p in (warm, cold)
     ]
     assert spread[1] == pytest.approx(0.3 * spread[0], rel=0.1)
+
+
+def test_trajectories_are_learned_with_the_step_as_a_condition():
+    network, rng = MLP((6, 5, 4, 3)), np.random.default_rng(2)
+    centre = rng.standard_normal(network.layout.d)
+    end = networks(centre + 0.1 * rng.standard_normal((60, len(centre))), network.layout)
+    end = permute(end, random_permutations(network.layout, 60, seed=3))
+    early = networks(0.2 * end.weights, network.layout)
+    early = Population(
+        early.weights,
+        early.layout,
+        early.table.set_column(1, "step", pa.array([1] * 60)),
+    )
+    slow = Schedule(iterations=200, batch_size=32, lr=1e-3, every=20)
+    fitted = generator(strategy="mean", conditions=["step"], schedule=slow)
+    fitted.fit(Population.concat([early, end]))
+    runs, steps = fitted.training_["run_id"], fitted.training_["step"]
+    assert len(set(runs)) == 54  # both checkpoints of a held-out run are held out
+    late = {
+        r: w for r, s, w in zip(runs, steps, fitted.training_.weights, strict=True) if s > 1
+    }
+    for run, step, row in zip(runs, steps, fitted.training_.weights, strict=True):
+        if step == 1:
+            np.testing.assert_allclose(row, 0.2 * late[run], rtol=1e-5)
+    means = [fitted.sample(100, condition={"step": s}).weights.mean(0) for s in (1, 9)]
+    assert np.linalg.norm(means[0]) / np.linalg.norm(means[1]) == pytest.approx(
+        0.2, abs=0.1
+    )

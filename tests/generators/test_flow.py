@@ -9,11 +9,14 @@ import torch
 
 from catalog import CatalogError, NotFound
 from generators.flow.coupling import coupled
+from generators.flow.effect import linear_effect
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, interpolate
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver, accurate_solver
-from generators.flow.training import Rows, Schedule, learn
+from generators.flow.training import learn
 from generators.flow.velocity import Velocity
 
 
@@ -280,3 +283,16 @@ def test_an_untrained_velocity_samples_the_gaussian():
         velocity = Velocity(GaussianStart(torch.full((3,), 2.0)), network, 3).eval()
         made = Solver("rk4", 3).solve(velocity.residual, velocity.start, normal(5, 3))
         torch.testing.assert_close(made, 2 * normal(5, 3))
+
+
+def test_the_linear_effect_keeps_what_is_there_and_not_chance():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((100, 1))
+    codes = rng.standard_normal((100, 80))
+    codes[:, 0] = 3 * z[:, 0]
+    found = linear_effect(codes, z)
+    plain = np.linalg.lstsq(z - z.mean(), codes, rcond=None)[0].T
+    assert found[0, 0] == pytest.approx(3, rel=1e-5)
+    assert (found[1:] ** 2).sum() < 0.5 * (plain[1:] ** 2).sum()
+    assert (found[1:] == 0).mean() > 0.5
+    assert (linear_effect(codes[:2], z[:2]) == 0).all()
