@@ -7,13 +7,17 @@ import torch
 from catalog import CatalogError, Population
 from catalog.dtypes import Array
 from generators.codes.codes import Codes
+from generators.codes.standardised import Standardised
 
 BATCH = 256
 """Samples whose distances to all training networks are held at once."""
 
 
 def rest_of(
-    codes: Codes, samples: Array, training: Population, base: Population | None
+    codes: Codes | Standardised,
+    samples: Array,
+    training: Population,
+    base: Population | None,
 ) -> Array:
     """Canonical networks (n, d) that give samples the tensors that are not made.
 

@@ -485,6 +485,8 @@ class DeepWeightFlow(Generator):
         if self.velocity not in (None, "learnt_steps"):
             return str(self.velocity), sizes
         plain = self.tensors == "*" and self.components is None and self.source is None
+        # Sizes without a name are those of film_mlp, the network that fits all.
+        plain = plain and (self.velocity is not None or not sizes)
         plain = plain and self.whiten and not self.predictors
         config = runnable(population) if plain else None
         if config is not None:
