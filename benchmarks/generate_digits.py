@@ -82,7 +82,8 @@ def main() -> None:
         report(
             "generate_digits", seed=seed, train=len(train), heldout=len(heldout),
             paper=options.paper,
-            kept=generator.flow_.curve.kept, solver_error=digits(generator.flow_.solver.error),
+            kept=generator.flow_.curve.kept,
+            solver_error=digits(generator.flow_.solver.error),
             processor_seconds={
                 "fit": digits(fitting), "sample": digits(sampling), "judge": digits(judging)
             },
@@ -132,7 +133,7 @@ def difference(own: Sequence[Assessment], spread: float) -> dict[str, object]:
     return {
         "null": theirs[0].label,
         "theirs": digits(float(shares.mean(0)[best])),
-        "difference": [digits(v) for v in (found.value, found.low, found.high)],
+        "difference": [digits(v) for v in (found.mean, found.low, found.high)],
     }
 
 
