@@ -1,1 +1,1 @@
-"""Making weights; nothing yet."""
+"""Making weights, and judging what was made: never an accuracy without novelty."""

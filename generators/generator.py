@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
-from catalog import Population
+from catalog import Canonicaliser, Population
 
 Condition = Mapping[str, float | str]
 """What samples shall be like: values of metadata columns."""
@@ -33,6 +33,7 @@ class Generator(ABC):
     """One line for `phasezoo generate --list`."""
 
     training_: Population
+    canonicaliser_: Canonicaliser | None
 
     @abstractmethod
     def fit(self, population: Population, validation: Population | None = None) -> Self:

@@ -24,6 +24,9 @@ from zoo.architecture import Architecture, Editable
 from zoo.fresh_weights import Group, refresh_weights, stacks_with_inputs
 from zoo.networks import Networks
 
+Statistics = dict[str, tuple[Array, ...]]
+"""By affine map: mean and deviation (k, units) of what it gives on training inputs."""
+
 EPSILON = 1e-5
 """Added to variances, as batch normalisation does: dead units stay dead."""
 
@@ -70,7 +73,32 @@ def repair(
     architecture = networks.architecture
     if not isinstance(architecture, Editable):
         return refresh_weights(networks, weights, groups, samples=samples, seed=seed)
-    goals = _goals(networks, groups, parents, samples, seed)
+    goals = statistics(networks, groups, parents, samples=samples, seed=seed)
+    return with_statistics(networks, weights, groups, goals, samples=samples, seed=seed)
+
+
+def with_statistics(
+    networks: Networks,
+    weights: Array,
+    groups: Sequence[Group],
+    goals: Statistics,
+    *,
+    samples: int = 1024,
+    seed: int = 0,
+) -> Array:
+    """Networks whose affine maps get given statistics, see `repair`.
+
+    Parameters
+    ----------
+    goals : Statistics
+        One row for each network, or one row for all.
+    """
+    architecture = networks.architecture
+    assert isinstance(architecture, Editable)
+    goals = {
+        name: tuple(np.broadcast_to(v, (len(weights), v.shape[1])) for v in pair)
+        for name, pair in goals.items()
+    }
     out = np.array(weights, np.float32)
     each = 4 * architecture.activations * samples
     with torch.no_grad():
@@ -78,7 +106,9 @@ def repair(
             networks, weights, groups, samples, seed, samples, each
         ):
             aim = {
-                name: tuple(torch.from_numpy(v[rows]).to(networks.device) for v in pair)
+                name: tuple(
+                    torch.from_numpy(v[rows].copy()).to(networks.device) for v in pair
+                )
                 for name, pair in goals.items()
             }
 
@@ -104,14 +134,15 @@ def repair(
     return out
 
 
-def _goals(
+def statistics(
     networks: Networks,
     groups: Sequence[Group],
     parents: Sequence[Array],
-    samples: int,
-    seed: int,
-) -> dict[str, tuple[Array, Array]]:
-    """Mean and deviation (k, units) by layer: means over the parents of each average."""
+    *,
+    samples: int = 1024,
+    seed: int = 0,
+) -> Statistics:
+    """What parents give on average, for each of k groups; see `repair`."""
     architecture = networks.architecture
     assert isinstance(architecture, Editable)
     counts = [len(own) for own in parents]

@@ -1,0 +1,44 @@
+"""Statistics of batch normalisation, estimated anew on training inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from catalog.dtypes import Array
+from generators.calibration.calibration import Calibration, Learnt
+from generators.judging.exam import Exam
+from zoo.fresh_weights import refresh_weights
+from zoo.stack_weights import parameter_columns
+
+
+@dataclass(frozen=True)
+class BatchNorm(Calibration):
+    """Replaces running means and variances, see `zoo.refresh`.
+
+    Parameters
+    ----------
+    samples : int, default=2048
+        Training inputs, at most.
+    """
+
+    name: ClassVar[str] = "batch_norm"
+    summary: ClassVar[str] = "batch statistics estimated anew on training inputs"
+
+    samples: int = 2048
+
+    def refusal(self, exam: Exam) -> str:
+        """Networks without buffers have nothing to estimate."""
+        if self.touched(exam).any():
+            return ""
+        return f"{exam.networks.architecture.name} has no batch normalisation"
+
+    def touched(self, exam: Exam) -> Array:
+        """The buffers."""
+        mask: Array = ~parameter_columns(exam.networks.architecture.layout)
+        return mask
+
+    def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
+        """Networks with statistics of their own."""
+        groups = exam.groups(len(weights))
+        return refresh_weights(exam.networks, weights, groups, samples=self.samples)

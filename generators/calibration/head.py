@@ -1,0 +1,98 @@
+"""The last layer refit in closed form: ridge regression of the classes on its features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from catalog import CatalogError
+from catalog.dtypes import Array
+from generators.calibration.calibration import Calibration, Learnt
+from generators.calibration.last_layer import LastLayer
+from generators.judging.exam import Exam
+
+
+@dataclass(frozen=True)
+class Head(Calibration):
+    """Fits the last layer of each network to the training labels.
+
+    Parameters
+    ----------
+    ridge : float, default=1e-2
+        Penalty of squared weights, in units of the mean squared deviation of the features
+        times their number of samples: it does not depend on how units are scaled together.
+    samples : int, default=2048
+        Training samples, at most.
+    """
+
+    name: ClassVar[str] = "head"
+    summary: ClassVar[str] = "last layer refit in closed form on training samples"
+
+    ridge: float = 1e-2
+    samples: int = 2048
+
+    def refusal(self, exam: Exam) -> str:
+        """Families without such a layer have no head."""
+        return no_head(exam)
+
+    def touched(self, exam: Exam) -> Array:
+        """The last layer."""
+        return LastLayer.of(exam).columns(exam)
+
+    def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
+        """Networks with a new last layer."""
+        layer, layout = LastLayer.of(exam), exam.networks.architecture.layout
+        x, labels = exam.inputs("train", self.samples)
+        targets = functional.one_hot(labels, layout[layer.bias].size).to(torch.float64)
+        out = np.array(weights, np.float32)
+        for part, _, features in layer.parts(exam, weights, x):
+            weight, bias = ridge_regression(features, targets, self.ridge)
+            known = torch.isfinite(weight).flatten(1).all(1) & torch.isfinite(bias).all(1)
+            rows = np.arange(part.start, part.stop)[known.cpu().numpy()]
+            for name, value in ((layer.weight, weight), (layer.bias, bias)):
+                values = value[known].flatten(1).to(torch.float32).cpu().numpy()
+                out[rows, layout.slices[name]] = values
+        return out
+
+
+def ridge_regression(
+    features: Tensor, targets: Tensor, ridge: float
+) -> tuple[Tensor, Tensor]:
+    """Weights (n, k, f) and intercepts (n, k) of n ridge regressions at once.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, m, f)
+        Where they are not finite, neither is the result.
+    targets : Tensor of shape (m, k), float64
+    ridge : float
+        Penalty, in units of the mean of the features' sums of squares.
+    """
+    centre = features.mean(1, dtype=torch.float64)
+    moved = features - centre[:, None].to(features.dtype)
+    inner = (moved.mT @ moved).to(torch.float64)
+    mean = targets.mean(0)
+    cross = moved.mT @ (targets - mean).to(features.dtype)
+    count = features.shape[-1]
+    penalty = ridge * inner.diagonal(dim1=1, dim2=2).sum(1) / count
+    penalty = torch.where(penalty > 0, penalty, 1.0)  # of constant features: weights of 0
+    broken = ~torch.isfinite(inner).flatten(1).all(1)
+    inner[broken] = 0
+    inner += penalty.where(~broken, 1.0)[:, None, None] * torch.eye(count).to(inner)
+    weight = torch.linalg.solve(inner, cross.to(torch.float64)).mT
+    weight[broken] = torch.nan
+    return weight, mean - (weight @ centre[..., None])[..., 0]
+
+
+def no_head(exam: Exam) -> str:
+    """Why a family has no head to refit."""
+    try:
+        LastLayer.of(exam)
+    except CatalogError as error:
+        return str(error)
+    return ""

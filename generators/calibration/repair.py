@@ -1,0 +1,72 @@
+"""REPAIR for networks without parents: statistics of the training networks [1]_.
+
+References
+----------
+.. [1] Jordan et al., 2022, arXiv:2211.08403. Differs: a sample has no parents, so the goals
+   are mean statistics of training networks; see also `zoo.repair`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from catalog.dtypes import Array
+from generators.calibration.calibration import Calibration, Learnt
+from generators.judging.exam import Exam
+from zoo.architecture import Editable
+from zoo.repair import statistics, with_statistics
+
+
+@dataclass(frozen=True)
+class Repair(Calibration):
+    """Gives every unit the mean and deviation that it has in training networks.
+
+    Only where units are in one order is that more than the layer's mean.
+
+    Parameters
+    ----------
+    samples : int, default=1024
+        Training inputs, at most.
+    networks : int, default=256
+        Training networks, at most, whose statistics are averaged.
+    """
+
+    name: ClassVar[str] = "repair"
+    summary: ClassVar[str] = "units get the mean statistics of training networks"
+
+    samples: int = 1024
+    networks: int = 256
+
+    def refusal(self, exam: Exam) -> str:
+        """Families whose affine maps cannot be seen are not repaired."""
+        architecture = exam.networks.architecture
+        if isinstance(architecture, Editable):
+            return ""
+        return f"what units of {architecture.name} give cannot be changed; see batch_norm"
+
+    def touched(self, exam: Exam) -> Array:
+        """Weights and biases of the affine maps."""
+        architecture = exam.networks.architecture
+        assert isinstance(architecture, Editable)
+        mask = np.zeros(architecture.layout.d, bool)
+        for name in architecture.affine:
+            for part in ("weight", "bias"):
+                mask[architecture.layout.slices[f"{name}.{part}"]] = True
+        return mask
+
+    def learn(self, exam: Exam, training: Array) -> Learnt:
+        """Mean statistics."""
+        rows = np.random.default_rng(0).permutation(len(training))[: self.networks]
+        return statistics(
+            exam.networks, exam.groups(1), [training[np.sort(rows)]], samples=self.samples
+        )
+
+    def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
+        """Repaired networks."""
+        return with_statistics(
+            exam.networks, weights, exam.groups(len(weights)), dict(learnt),
+            samples=self.samples,
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""The verb generate: make networks, and judge them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from catalog.catalog import open_catalog
+from catalog.console import catalog_option, json_option, print_json, print_table
+
+
+@click.command(
+    epilog="Example: phasezoo generate deepweightflow --where \"zoo = 'digits_mlp_seeds'\" "
+    "-n 100 --calibrate head"
+)
+@click.argument("name", required=False)
+@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
+@click.option(
+    "--steps",
+    default="last",
+    show_default=True,
+    type=click.Choice(["last", "all"]),
+    help="Which of the selected checkpoints of each run.",
+)
+@click.option("-n", "n", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    metavar="COLUMN=VALUE[,VALUE]",
+    help="What samples shall be like. May be repeated.",
+)
+@click.option(
+    "--calibrate",
+    "calibrations",
+    multiple=True,
+    metavar="NAME",
+    help="Judge them also so; --list shows the names. May be repeated.",
+)
+@click.option(
+    "--set", "set_", multiple=True, metavar="NAME=VALUE", help="A parameter of it."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--nulls",
+    "null_count",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Samples of each null.",
+)
+@click.option("--to", metavar="FILE", help="The generator; default in the catalogue.")
+@click.option("--plot", metavar="FILE", help="An .svg, .png or .pdf; default beside it.")
+@click.option("--data", metavar="DIR", help="Folder with the data as files.")
+@click.option("--again", is_flag=True, help="Do also what was done before.")
+@click.option("--list", "listing", is_flag=True, help="List generators and calibrations.")
+@catalog_option
+@json_option
+def generate(
+    name: str | None, listing: bool, catalog_path: str, as_json: bool, **options: Any
+) -> None:
+    """Make networks with the generator NAME, judge them beside nulls, write them back.
+
+    It learns from split train and is judged by split test. The samples are runs of the zoo
+    with _generated behind its name; what the judge said of each is in columns generated_...
+    of models. No accuracy is printed without novelty.
+    """
+    if listing:
+        rows = _listed()
+        print_json(rows) if as_json else print_table(rows)
+        return
+    if name is None:
+        raise click.UsageError("Name a generator, or give --list.")
+    from generators.generating import generate as run
+
+    result = run(open_catalog(catalog_path), name, announce=_say, **options)
+    if result["known"]:
+        _say("Generated before; --again does it anew.")
+    print_json(result) if as_json else _print(result)
+
+
+def _listed() -> list[dict[str, Any]]:
+    import generators.calibration
+    import generators.methods
+    from catalog.registry import public
+    from generators.calibration.calibration import Calibration
+    from generators.generator import Generator
+    from generators.registry import generators_known
+
+    methods = public(generators.methods, Generator)
+    rows = [
+        {
+            "name": name,
+            "kind": "method" if name in methods else "null",
+            "summary": kind.summary,
+        }
+        for name, kind in generators_known().items()
+    ]
+    calibrations = public(generators.calibration, Calibration)
+    return rows + [
+        {"name": name, "kind": "calibration", "summary": kind.summary}
+        for name, kind in calibrations.items()
+    ]
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    print_table([row for row in result["table"] if row["networks"] in _shown(result)])
+    click.echo("Nulls on the frontier, or best at a novelty; the report has all.")
+    for one in result["assessments"]:
+        click.echo()
+        word = "as they are" if one["calibration"] is None else one["calibration"]
+        bar = one["heldout"]["accuracy"]["bar"]
+        click.echo(f"Novel and performant, {word}: accuracy of {bar:.4f} or more")
+        print_table([_share(own) for own in one["samples"][0]["novel_and_performant"]])
+    for one in result["control"]:
+        click.echo()
+        click.echo(
+            f"{one['column']}: off by {one['error']:.4f} on average, slope "
+            f"{_number(one['slope'])}; retrieval: {one['retrieval']['error']:.4f}, slope "
+            f"{_number(one['retrieval']['slope'])}"
+        )
+    click.echo()
+    click.echo(f"{result['file']}: the generator")
+    click.echo(f"{result['report']}: everything the judge found")
+    if result["plot"]:
+        click.echo(f"{result['plot']}: accuracy against novelty")
+    click.echo(f"{len(result['samples']):,} runs in zoo {result['zoo']}")
+
+
+def _shown(result: Mapping[str, Any]) -> set[str]:
+    """Samples, held-out networks, and the nulls that are hardest to beat."""
+    found = set()
+    for one in result["assessments"]:
+        word = "" if one["calibration"] is None else f" + {one['calibration']}"
+        best = {own["label"] for own in (*one["samples"], one["heldout"])}
+        best |= {point["null"] for point in one["frontier"]}
+        for i in range(len(one["heldout"]["novel_and_performant"])):
+            shares = [
+                own["novel_and_performant"][i]["weights"]["share"] for own in one["nulls"]
+            ]
+            best.add(one["nulls"][shares.index(max(shares))]["label"])
+        found |= {f"{label}{word}" for label in best}
+    return found
+
+
+def _share(own: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"novelty >=": own["spread"]}
+    for name, share in (("weights", own["weights"]), ("and function", own["function_too"])):
+        row[name] = share["share"]
+        row[f"{name}, 95 %"] = f"{share['low']:.3f} to {share['high']:.3f}"
+    return row
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
+
+
+def _say(line: str) -> None:
+    click.echo(line, file=sys.stderr)

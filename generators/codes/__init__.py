@@ -1,0 +1,1 @@
+"""Coordinates of networks: canonical units, exact principal components, whitening."""

@@ -1,0 +1,103 @@
+"""Canonical units of trajectories: all checkpoints of a run get one order and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from catalog import Canonicaliser, Population
+from catalog.alignment import Outputs, Symmetries
+from catalog.alignment.canonicaliser import Strategy
+from catalog.dtypes import Array
+from generators.codes.rectified import rectified
+from zoo.outputs import outputs
+
+
+def last_checkpoints(population: Population) -> tuple[Array, Array]:
+    """Rows of each run's last checkpoint, and for every row which of these is its run's.
+
+    Runs come in the order of their first row; of equal steps the first row counts.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa
+    >>> from catalog import Layout, Param
+    >>> table = pa.table({"run_id": ["a", "b", "a"], "step": [1, 5, 9]})
+    >>> some = Population(np.eye(3, dtype=np.float32), Layout((Param("w", (3,)),)), table)
+    >>> last_checkpoints(some)
+    (array([2, 1]), array([0, 1, 0]))
+    """
+    runs, steps = population["run_id"], population["step"]
+    last: dict[str, int] = {}
+    for i, run in enumerate(runs):
+        if run not in last or steps[i] > steps[last[run]]:
+            last[run] = i
+    order = {run: j for j, run in enumerate(last)}
+    return np.array(list(last.values())), np.array([order[run] for run in runs])
+
+
+def fitted_canonicaliser(
+    population: Population,
+    check: Outputs | Literal[False] | None,
+    *,
+    strategy: Strategy,
+    balance: bool | Sequence[str] | None,
+    reference: int | None,
+    seed: int,
+) -> Canonicaliser:
+    """A canonicaliser of the last checkpoints of runs.
+
+    Parameters
+    ----------
+    check : callable or False, optional
+        Outputs of weights, by which every symmetry is tried. None: `zoo.outputs`, where
+        architecture and task are recorded.
+    balance : bool or sequence of str, optional
+        None: the symbols that prove to be rectified, where there are outputs.
+    reference : int, optional
+        Run, in the order of first rows.
+
+    Raises
+    ------
+    LayoutMismatch
+        If a symmetry is none, or the layout has none.
+    """
+    ends = population.select(last_checkpoints(population)[0])
+    if reference is not None and not 0 <= reference < len(ends):
+        raise ValueError(f"reference must be a run, 0 to {len(ends) - 1}. Got {reference}.")
+    if check is None and _runnable(population):
+        check = outputs(population)
+    if balance is None:
+        balance = rectified(ends, check) if callable(check) else False
+    found = Canonicaliser(strategy, balance=balance, reference=reference, seed=seed)
+    return found.fit(ends, check=check)
+
+
+def in_canonical_units(
+    canonicaliser: Canonicaliser | None, population: Population
+) -> Population:
+    """The networks with units in canonical order and scale, found at each run's end.
+
+    A unit of an early checkpoint is the same unit of the same run later: matching every
+    checkpoint for itself would tear the trajectory. None leaves them as they are.
+    """
+    if canonicaliser is None:
+        return population
+    last, run = last_checkpoints(population)
+    found = canonicaliser.symmetries(population.select(last))
+    each = Symmetries(
+        {symbol: order[run] for symbol, order in found.permutations.items()},
+        {symbol: scale[run] for symbol, scale in found.scales.items()},
+    )
+    return each.apply(population)
+
+
+def _runnable(population: Population) -> bool:
+    """Whether architecture and task are recorded, so that outputs can be computed."""
+    columns = population.table.column_names
+    return all(
+        name in columns and not population.table[name].null_count
+        for name in ("architecture", "task_name")
+    )

@@ -1,0 +1,79 @@
+"""Which columns are generated, and in which units: globs of tensors, logs of variances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from catalog import Layout, NotFound
+from catalog.dtypes import Array
+from catalog.errors import closest
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Columns of the weight matrix that are modelled.
+
+    Attributes
+    ----------
+    columns : ndarray of int64
+    logarithm : ndarray of bool, as long as ``columns``
+        Those modelled by their logarithm: buffers that are positive in every training
+        network, such as the variances of BatchNorm, which must stay so.
+    whole : bool
+        Whether all columns are chosen.
+    """
+
+    columns: Array
+    logarithm: Array
+    whole: bool
+
+    @classmethod
+    def of(cls, X: Array, layout: Layout, tensors: str | Sequence[str] = "*") -> Chosen:
+        """The columns of tensors whose names match one of the globs.
+
+        Raises
+        ------
+        NotFound
+            If a glob matches no tensor of the weight vector.
+        """
+        globs = (tensors,) if isinstance(tensors, str) else tuple(tensors)
+        names = list(layout.slices)
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in names):
+                raise NotFound(f"No tensor matches {glob!r}. {closest(glob, names)}")
+        columns, logarithm = [], []
+        for name, span in layout.slices.items():
+            if any(fnmatchcase(name, glob) for glob in globs):
+                columns.append(np.arange(span.start, span.stop))
+                is_buffer = layout[name].role == "buffer"
+                positive = is_buffer and bool((X[:, span] > 0).all())
+                logarithm.append(np.full(layout[name].size, positive))
+        found = np.concatenate(columns)
+        return cls(found, np.concatenate(logarithm), len(found) == layout.d)
+
+    def take(self, X: Array) -> Array:
+        """The modelled values (n, c): X itself if there is nothing to choose or change."""
+        if self.whole and not self.logarithm.any():
+            return X
+        found = X[:, self.columns]
+        if self.logarithm.any():
+            found[:, self.logarithm] = np.log(found[:, self.logarithm])
+        return found
+
+    def put(self, values: Array, X: Array | None = None) -> Array:
+        """Weights (n, d) with the modelled values, the rest from X if it is not whole."""
+        values = values.copy()
+        values[:, self.logarithm] = np.exp(values[:, self.logarithm])
+        if self.whole:
+            return values
+        if X is None:
+            raise ValueError(
+                "Some tensors are not modelled: pass networks to take them of."
+            )
+        found = X.copy()
+        found[:, self.columns] = values
+        return found

@@ -1,0 +1,1 @@
+"""Flow matching: a velocity that takes Gaussian noise to codes of networks."""

@@ -1,0 +1,47 @@
+"""Times and conditions as vectors."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LONGEST, SHORTEST = 4.0, 1 / 4
+"""Periods of the waves in time: from the whole of [0, 1] to what a few steps resolve."""
+
+
+class TimeAndCondition(nn.Module):
+    """One vector for a time and, if there are any, the features of a condition.
+
+    Parameters
+    ----------
+    size : int
+        Of the vector.
+    features : int
+        Features of a condition, see `Conditions`; all zero where none is asked for.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, size: int, features: int) -> None:
+        super().__init__()
+        waves = max(size // 4, 1)
+        periods = torch.logspace(math.log10(LONGEST), math.log10(SHORTEST), waves)
+        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
+        self.time = nn.Sequential(
+            nn.Linear(2 * waves, size), nn.SiLU(), nn.Linear(size, size)
+        )
+        self.condition = None
+        if features:
+            self.condition = nn.Sequential(
+                nn.Linear(features, size), nn.SiLU(), nn.Linear(size, size)
+            )
+
+    def forward(self, t: Tensor, condition: Tensor | None) -> Tensor:
+        """Vectors (b, size) of times (b, 1) and features (b, f)."""
+        phase = t * self.frequencies
+        found: Tensor = self.time(torch.cat([phase.sin(), phase.cos()], 1))
+        if self.condition is not None and condition is not None:
+            found = found + self.condition(condition)
+        return found

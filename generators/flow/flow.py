@@ -1,0 +1,160 @@
+"""A learned flow as data: noise to codes, and the density of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from catalog.dtypes import Array
+from generators.flow.gate import Curve
+from generators.flow.guidance import Pull, conditional, pulled
+from generators.flow.likelihood import log_density
+from generators.flow.noise import Noise
+from generators.flow.path import GaussianStart, NoStart, Start
+from generators.flow.solver import Residual, Solver, accurate_solver
+from generators.flow.velocity import Velocity
+from zoo.randomness import stream
+
+BATCH = 512
+"""Samples that are integrated together."""
+ESTIMATED = 16
+"""Samples by which the error of the solver is estimated."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A velocity with all it takes to rebuild and to integrate it.
+
+    Attributes
+    ----------
+    network : str
+    sizes : dict
+        Of the network.
+    features : int
+        Of a condition.
+    effect : bool
+        Whether conditions have a linear effect beside the network.
+    deviation : ndarray of shape (k,), float32
+        Of the training codes: the Gaussian start, if ``source`` is None.
+    source : float or None
+        Deviation of the noise, without a Gaussian start.
+    spread : ndarray of shape (r, k) or None
+        Of the noise, see `Noise`.
+    state : dict of str to ndarray
+        Weights of the velocity.
+    solver : Solver
+        With its error on unconditional samples.
+    curve : Curve
+        Of training.
+    """
+
+    network: str
+    sizes: Mapping[str, Any]
+    features: int
+    effect: bool
+    deviation: Array
+    source: float | None
+    spread: Array | None
+    state: Mapping[str, Array]
+    solver: Solver
+    curve: Curve
+
+    @property
+    def k(self) -> int:
+        """Length of a code."""
+        return len(self.deviation)
+
+    @cached_property
+    def start(self) -> Start:
+        """What was known of the velocity before learning."""
+        return start_of(self.deviation, self.source)
+
+    @cached_property
+    def velocity(self) -> Velocity:
+        """The network, ready to be evaluated."""
+        found = Velocity(
+            self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
+        )
+        found.load_state_dict({n: torch.from_numpy(v) for n, v in self.state.items()})
+        return found.eval().requires_grad_(False)
+
+    def residual(
+        self,
+        features: Array | None = None,
+        *,
+        guidance: float = 1.0,
+        pulls: Sequence[Pull] = (),
+    ) -> Residual:
+        """What is integrated, for one condition and pulls.
+
+        Raises
+        ------
+        ValueError
+            If there are pulls, and no Gaussian start that tells how far data spread.
+        """
+        own = None if features is None else torch.from_numpy(features)
+        found = conditional(self.velocity, own, guidance)
+        if not pulls:
+            return found
+        if not isinstance(self.start, GaussianStart):
+            raise ValueError(
+                "Drawing samples towards a value needs the Gaussian start. Fit with "
+                "source=None."
+            )
+        return pulled(found, self.start, pulls)
+
+    def solver_for(self, residual: Residual, tolerance: float | None = None) -> Solver:
+        """The fitted solver with its error on this residual, or one within a tolerance."""
+        draw = torch.Generator().manual_seed(0)
+        spread = None if self.spread is None else torch.from_numpy(self.spread)
+        noise = Noise(self.k, spread, draw).fresh(ESTIMATED)
+        with torch.no_grad():
+            if tolerance is not None:
+                return accurate_solver(residual, self.start, noise, tolerance=tolerance)
+            error = self.solver.estimate(residual, self.start, noise)
+        return Solver(self.solver.method, self.solver.steps, error)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, residual: Residual, *, seed: int, temperature: float = 1.0
+    ) -> Array:
+        """Codes (n, k) float32 of new networks; row i has the same noise for any n."""
+        found = np.empty((n, self.k), np.float32)
+        draw = stream(seed, "samples")
+        for first in range(0, n, BATCH):
+            rows = slice(first, min(first + BATCH, n))
+            r = self.k if self.spread is None else len(self.spread)
+            noise = draw.standard_normal((rows.stop - first, r), np.float32)
+            noise *= np.float32(temperature)
+            noise = noise if self.spread is None else noise @ self.spread
+            ends = self.solver.solve(residual, self.start, torch.from_numpy(noise))
+            found[rows] = ends.numpy()
+        return found
+
+    def log_density(
+        self,
+        codes: Array,
+        residual: Residual,
+        *,
+        probes: int | None = None,
+        seed: int = 0,
+    ) -> Array:
+        """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`."""
+        x = torch.from_numpy(codes)
+        spread = None if self.spread is None else torch.from_numpy(self.spread)
+        found = log_density(
+            residual, self.start, x, self.solver, spread=spread, probes=probes, seed=seed
+        )
+        return found.numpy()
+
+
+def start_of(deviation: Array, source: float | None) -> Start:
+    """The Gaussian start, or, with a source of its own, none."""
+    if source is not None:
+        return NoStart(source)
+    return GaussianStart(torch.from_numpy(deviation))

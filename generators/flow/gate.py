@@ -1,0 +1,157 @@
+"""The early gate: held-out loss on fixed noise and times decides what is kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from catalog import CatalogError
+from generators.flow.average import MovingAverage
+from generators.flow.coupling import coupled
+from generators.flow.noise import Noise
+from generators.flow.path import interpolate
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
+from generators.flow.velocity import Velocity
+
+DRAWS = 4
+"""Times of each validation network."""
+
+
+@dataclass
+class Curve:
+    """What training saw.
+
+    Attributes
+    ----------
+    iteration : list of int
+        Steps done at each validation, the first before any.
+    train_loss : list of float
+        Mean over the steps since the validation before; NaN for the first.
+    validation_loss : list of float
+        Mean squared error per dimension on fixed noise and times; NaN without validation.
+    kept : int
+        Steps after which the weights that were kept stood.
+    """
+
+    iteration: list[int] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    kept: int = 0
+
+
+class Gate:
+    """Decides which weights are kept, and when no better ones are to be expected.
+
+    Parameters
+    ----------
+    velocity : Velocity
+        Being learned.
+    validation : Rows or None
+        Without them no loss is known, and nothing is stopped early.
+    schedule : Schedule
+    seed : int
+        Of the noise and times that every validation sees.
+    """
+
+    def __init__(
+        self, velocity: Velocity, validation: Rows | None, schedule: Schedule, seed: int
+    ) -> None:
+        self._velocity, self._schedule = velocity, schedule
+        self._average = MovingAverage(velocity, schedule.decay)
+        self._fixed = (
+            None if validation is None else _fixed(velocity, validation, schedule, seed)
+        )
+        self.curve = Curve()
+        self._best, self._since = math.inf, 0
+        self._kept: dict[str, Tensor] | None = None
+        self._losses: list[float] = []
+        self._validate(0)
+
+    def stops(self, done: int, loss: float, optimizer: torch.optim.Optimizer) -> bool:
+        """Take the step whose gradients are there; True if it was the last one."""
+        if not math.isfinite(loss):
+            raise CatalogError(
+                f"The training loss is {loss} at step {done}: steps are too long. Pass a "
+                f"smaller rate, such as lr={self._schedule.lr / 10:g}."
+            )
+        schedule = self._schedule
+        optimizer.step()
+        self._average.update()
+        self._losses.append(loss)
+        if schedule.keep == "lowest_batch" and loss < self._best:
+            self._keep(done, loss)
+        if done % schedule.every == 0 or done == schedule.iterations:
+            self._validate(done)
+        return schedule.keep == "validation" and self._since >= schedule.patience
+
+    def restore(self) -> None:
+        """Leave the weights that were kept in the velocity."""
+        if self._kept is None:
+            self.curve.kept = self.curve.iteration[-1]
+            self._kept = self._average.state
+        self._velocity.load_state_dict(self._kept)
+
+    def _validate(self, done: int) -> None:
+        losses, curve = self._losses, self.curve
+        curve.iteration.append(done)
+        curve.train_loss.append(sum(losses) / len(losses) if losses else math.nan)
+        losses.clear()
+        found = math.nan
+        if self._fixed is not None:
+            found = _loss(self._velocity, self._average.state, self._fixed)
+        curve.validation_loss.append(found)
+        if self._schedule.keep == "validation":
+            self._since += 1
+            if found < self._best:
+                self._keep(done, found)
+
+    def _keep(self, done: int, loss: float) -> None:
+        self._best, self._since, self.curve.kept = loss, 0, done
+        self._kept = {name: v.clone() for name, v in self._average.state.items()}
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """Points, times, features and velocities that every validation sees."""
+
+    x: Tensor
+    t: Tensor
+    features: Tensor | None
+    target: Tensor
+
+
+def _fixed(velocity: Velocity, rows: Rows, schedule: Schedule, seed: int) -> _Fixed:
+    """Noise coupled as in training, and times spread evenly over [0, 1]."""
+    draw = torch.Generator().manual_seed(seed + 1)
+    n, k = rows.codes.shape
+    spread = torch.randperm(n * DRAWS, generator=draw)[:, None]
+    t = (spread + torch.rand(n * DRAWS, 1, generator=draw)) / (n * DRAWS)
+    noise = Noise(k, velocity.spread, draw).fresh(n * DRAWS)
+    noise = velocity.start.scale(torch.zeros(1, 1)) * noise
+    data, features = rows.take(torch.arange(n).repeat(DRAWS))
+    for part in torch.arange(len(data)).split(schedule.batch_size):
+        own = None if features is None else features[part]
+        noise[part] = coupled(noise[part], data[part], schedule.coupling, own)
+    if features is not None:
+        features = rows.dropped(features, schedule.dropout, draw)
+    return _Fixed(interpolate(noise, data, t), t, features, data - noise)
+
+
+@torch.no_grad()
+def _loss(velocity: Velocity, state: dict[str, Tensor], fixed: _Fixed) -> float:
+    """Mean squared error of a state of the velocity."""
+    own = {name: value.clone() for name, value in velocity.state_dict().items()}
+    velocity.load_state_dict(state)
+    velocity.eval()
+    total = 0.0
+    for rows in torch.arange(len(fixed.x)).split(1024):
+        features = None if fixed.features is None else fixed.features[rows]
+        off = velocity(fixed.x[rows], fixed.t[rows], features) - fixed.target[rows]
+        total += float((off**2).sum(dtype=torch.float64))
+    velocity.load_state_dict(own)
+    velocity.train()
+    return total / fixed.x.numel()

@@ -1,0 +1,85 @@
+"""What pulls samples: conditions, stronger or weaker, and a predictor of a property.
+
+References
+----------
+.. [1] Ho and Salimans, 2022, arXiv:2207.12598: guidance without a classifier.
+.. [2] Chung et al., 2023, arXiv:2209.14687; Song et al., 2023 (PiGDM): guidance by a
+   predictor of the expected end point, with the spread around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from generators.flow.path import GaussianStart
+from generators.flow.solver import Residual
+from generators.flow.velocity import Velocity
+
+
+def conditional(velocity: Velocity, features: Tensor | None, guidance: float) -> Residual:
+    """Residual with features (f,) of one condition for all rows.
+
+    ``v0 + guidance (v1 - v0)`` of the velocities without and with the condition: 1 is the
+    conditional one (one evaluation), 0 the unconditional, above 1 is stronger.
+    """
+
+    def residual(x: Tensor, t: Tensor) -> Tensor:
+        if features is None or guidance == 0:
+            return velocity.residual(x, t)
+        asked = velocity.residual(x, t, features.expand(len(x), -1))
+        if guidance == 1:
+            return asked
+        plain = velocity.residual(x, t)
+        return plain + guidance * (asked - plain)
+
+    return residual
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Towards a value of a linear property ``coefficients x + intercept`` of codes.
+
+    Attributes
+    ----------
+    coefficients : Tensor of shape (k,)
+    intercept, error : float
+        ``error``: deviation of the property around its prediction.
+    target : float
+    strength : float
+        1: as the data are distributed where they have this value.
+    """
+
+    coefficients: Tensor
+    intercept: float
+    error: float
+    target: float
+    strength: float = 1.0
+
+
+def pulled(residual: Residual, start: GaussianStart, pulls: Sequence[Pull]) -> Residual:
+    """The residual, drawn towards targets.
+
+    Given the point at time t, data are expected at ``x + (1 - t) v`` with the covariance
+    C of the Gaussian start; the expectation given also the property moves by ``C w (target
+    - predicted) / (error^2 + w C w)``. Exact where codes are Gaussian; several pulls act
+    each for itself, which is exact where their ``w C w'`` are 0.
+    """
+
+    def moved(x: Tensor, t: Tensor) -> Tensor:
+        own = residual(x, t)
+        end = x + (1 - t) * (start.rate(t) * x + own)
+        shrink = (start.deviation / start.scale(t)) ** 2  # C = (1 - t)^2 shrink
+        found = own
+        for pull in pulls:
+            w = pull.coefficients
+            spread = shrink * w
+            predicted = end @ w + pull.intercept
+            variance = pull.error**2 + (1 - t[:, 0]) ** 2 * (spread * w).sum(-1)
+            by = pull.strength * (pull.target - predicted) / variance
+            found = found + (1 - t) * by[:, None] * spread
+        return found
+
+    return moved

@@ -1,0 +1,220 @@
+"""One learnt step of gradient descent on weights: what a flow of weights corrects by.
+
+A network was made by descent on a loss: what distinguishes its weights from noise are sums
+of outer products of errors and features. So the correction is made of such products: the
+network runs on inputs that are learnt, and errors come back through it that are learnt too.
+Nothing of the task's data is seen; inputs and targets are whatever makes the flow better.
+
+After the learnt inputs of [1]_ and the learnt optimisers of [2]_; differs from both: this
+is the velocity of a flow, and what is learnt is learnt from weights alone.
+
+References
+----------
+.. [1] Kofinas et al., 2024, arXiv:2403.12143, probe features; Kahana et al., 2024,
+   arXiv:2410.10811, ProbeGen.
+.. [2] Andrychowicz et al., 2016, arXiv:1606.04474.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from zoo.architecture import Architecture, Editable
+
+HEAT = 10.0
+"""By which learnt targets are multiplied before their softmax: they begin small."""
+SHARPNESS = 4.0
+"""Of the gate that stands for the derivative of a rectifier: units that rest can wake."""
+RIDGE = 0.03
+"""Penalty of the solved layers, times what is learnt."""
+GOAL = 3.0
+"""Size of the learnt goals of solved layers."""
+
+
+class LearntStep(nn.Module):
+    """A change (n, d) of weights (n, d) from what they do on learnt inputs.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        `Editable`: a chain of affine maps.
+    inputs : int
+        Learnt inputs, m.
+    width : int
+        Hidden features of the map that looks at each unit, for itself, across inputs; 0:
+        none.
+    embedding : int
+        Features of time and condition.
+    """
+
+    def __init__(
+        self, architecture: Architecture, inputs: int, width: int, embedding: int
+    ) -> None:
+        super().__init__()
+        assert isinstance(architecture, Editable)
+        self.architecture, self.m = architecture, inputs
+        self.names = tuple(architecture.affine)
+        self.editable: Editable = architecture
+        self.shape = input_shape(architecture)
+        shapes = [architecture.layout[f"{name}.weight"].shape for name in self.names]
+        outs = [shape[0] for shape in shapes]
+        ins = [math.prod(shape[1:]) for shape in shapes]
+        self.flat = [len(shape) == 2 for shape in shapes]
+        classes = outs[-1]
+        self.inputs = nn.Parameter(torch.randn(inputs, *self.shape))
+        self.targets = nn.Parameter(0.1 * torch.randn(inputs, classes))
+        self.importance = nn.Parameter(torch.zeros(inputs))
+        self.goals = _parameters(torch.zeros(inputs, out) for out in outs[:-1])
+        self.into = _parameters(torch.eye(size + 1) for size in ins)
+        self.out = _parameters(torch.eye(size) for size in outs)
+        self.solved = [layer for layer in range(1, len(outs)) if self.flat[layer]]
+        self.solutions = _parameters(
+            0.1 * torch.randn(inputs, outs[layer]) for layer in self.solved
+        )
+        self.penalties = nn.Parameter(torch.zeros(len(self.solved)))
+        hidden = len(outs) - 1
+        self.sizes = (3, hidden, hidden, len(outs), len(self.solved), len(self.solved))
+        last = nn.Linear(64, sum(self.sizes))
+        self.gains = nn.Sequential(nn.Linear(embedding, 64), nn.GELU(), last)
+        self.units = nn.ModuleList()
+        self.places = nn.ParameterList()
+        for out in outs[:-1] if width else ():
+            self.units.append(_Unit(2 * inputs + embedding, width, inputs))
+            self.places.append(nn.Parameter(torch.zeros(out, width)))
+        _zero(last)
+
+    def forward(self, weights: Tensor, embedded: Tensor) -> Tensor:
+        """The change (n, d); to be called where gradients are enabled."""
+        n, graph = len(weights), torch.is_grad_enabled() and weights.requires_grad
+        gains = self.gains(embedded).split(self.sizes, 1)
+        tensors = self._tensors(weights)
+        taps: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
+
+        def seen(name: str, z: Tensor) -> Tensor:
+            maps[name] = z
+            return z.clone()  # the activation may overwrite it
+
+        x = self.inputs.expand(n, *self.inputs.shape)
+        self.editable.forward(tensors, x, taps=taps, edit=seen)
+        z, h = [maps[name] for name in self.names], list(taps.values())
+        share = torch.softmax(self.importance, 0)[:, None]
+        delta = self._first_error(z[-1], share, gains[0])
+        changes: list[Tensor] = []
+        for layer in reversed(range(len(z))):
+            own = [tensors[f"{self.names[layer]}.{part}"] for part in ("weight", "bias")]
+            before = [h[layer - 1]] if layer else []
+            found = torch.autograd.grad(
+                z[layer], [*own, *before], delta, create_graph=graph, retain_graph=True
+            )
+            change = torch.cat([found[0].flatten(2), found[1][:, :, None]], 2)
+            change = self.out[layer] @ change @ self.into[layer]
+            change = change * gains[3][:, layer].exp()[:, None, None]
+            if layer in self.solved:
+                change = change + self._solved(layer, h[layer - 1], own, share, gains)
+            changes += [change[:, :, -1], change[:, :, :-1].flatten(1)]
+            if layer:
+                error = self._error(
+                    layer - 1, found[2], h[layer - 1], share, gains, embedded
+                )
+                delta = self._through(z[layer - 1], h[layer - 1], error, graph)
+        return torch.cat([part for part in reversed(changes)], 1)
+
+    def _tensors(self, weights: Tensor) -> dict[str, Tensor]:
+        layout = self.architecture.layout
+        return {
+            name: weights[:, span].unflatten(1, layout[name].shape)
+            for name, span in layout.slices.items()
+        }
+
+    def _first_error(self, z: Tensor, share: Tensor, gain: Tensor) -> Tensor:
+        """What the outputs (n, m, classes) should have been, minus what they are."""
+        sharp, by_class, by_value = (g[:, None, None] for g in gain.unbind(1))
+        wanted = torch.softmax(HEAT * self.targets, -1)
+        found = share * (wanted - torch.softmax(z * (1 + sharp), -1)) * by_class.exp()
+        return found + share * (self.targets - z) * by_value
+
+    def _error(
+        self,
+        layer: int,
+        back: Tensor,
+        h: Tensor,
+        share: Tensor,
+        gains: tuple[Tensor, ...],
+        embedded: Tensor,
+    ) -> Tensor:
+        """Errors of hidden features: those from behind, and learnt ones."""
+        places = h.dim() - 3  # of pixels
+        column = (slice(None), layer, *[None] * (h.dim() - 1))
+        goals = self.goals[layer].unflatten(1, (-1, *[1] * places))
+        weight = share.unflatten(1, (1,) * (places + 1))
+        found = back * gains[1][column].exp() + weight * (goals - h * gains[2][column])
+        if not len(self.units):
+            return found
+        over = tuple(range(3, h.dim()))
+        h, own = (h.mean(over), (found / weight).mean(over)) if over else (h, found / share)
+        units = h.shape[2]
+        looked = torch.cat([h.mT, own.mT, embedded[:, None].expand(-1, units, -1)], 2)
+        told: Tensor = self.units[layer](looked, self.places[layer]).mT
+        return found + weight * told.unflatten(2, (-1, *[1] * places))
+
+    def _through(self, z: Tensor, h: Tensor, error: Tensor, graph: bool) -> Tensor:
+        """Errors of what the affine map gave, from those of the features behind it."""
+        if z.shape == h.shape:
+            return error * torch.sigmoid(SHARPNESS * z)
+        (found,) = torch.autograd.grad(h, z, error, create_graph=graph, retain_graph=True)
+        return found
+
+    def _solved(
+        self,
+        layer: int,
+        h: Tensor,
+        own: list[Tensor],
+        share: Tensor,
+        gains: tuple[Tensor, ...],
+    ) -> Tensor:
+        """What takes a layer to the ridge solution for learnt goals, times a gain."""
+        at = self.solved.index(layer)
+        h = h.flatten(2)
+        h = torch.cat([h, h.new_ones(*h.shape[:2], 1)], 2)
+        now = torch.cat([own[0], own[1][:, :, None]], 2)
+        weighed = (share * h).mT
+        penalty = RIDGE * (self.penalties[at] + gains[4][:, at]).exp()
+        moment = weighed @ h + penalty[:, None, None] * torch.eye(h.shape[2])
+        left = weighed @ (GOAL * self.solutions[at] - h @ now.mT)
+        return torch.linalg.solve(moment, left).mT * gains[5][:, at, None, None]
+
+
+class _Unit(nn.Module):
+    """A map of what one unit does; zero before training."""
+
+    def __init__(self, size: int, width: int, out: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(size, width), nn.Linear(width, out)
+        _zero(self.last)
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        """From features (n, units, size) and what is known of a place (units, width)."""
+        found: Tensor = self.last(nn.functional.gelu(self.first(x) + place))
+        return found
+
+
+def input_shape(architecture: Architecture) -> tuple[int, ...]:
+    """Shape of one input."""
+    shape = getattr(architecture, "shape", None)
+    if shape is None:
+        name = architecture.affine[0]  # type: ignore[attr-defined]
+        shape = architecture.layout[f"{name}.weight"].shape[1:]
+    return tuple(shape)
+
+
+def _parameters(values: object) -> nn.ParameterList:
+    return nn.ParameterList(nn.Parameter(v) for v in values)  # type: ignore[attr-defined]
+
+
+def _zero(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)

@@ -1,0 +1,104 @@
+"""The density of codes under a flow, by the change of volume along their paths.
+
+References
+----------
+.. [1] Chen et al., 2018, arXiv:1806.07366: the trace. Grathwohl et al., 2019,
+   arXiv:1810.01367: its estimate by random directions (Hutchinson).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from generators.flow.path import Start
+from generators.flow.solver import Residual, Solver
+
+
+def log_density(
+    residual: Residual,
+    start: Start,
+    x: Tensor,
+    solver: Solver,
+    *,
+    spread: Tensor | None = None,
+    probes: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Log density (b,) in nats of codes (b, k) at time 1.
+
+    Parameters
+    ----------
+    residual : callable
+        As for `Solver.solve`; each row's result depends on that row alone.
+    solver : Solver
+        By which codes and volumes are integrated; its error is stated by `Solver`.
+    spread : Tensor of shape (k, k), optional
+        Of the noise, see `Noise`.
+    probes : int, optional
+        Estimate the divergence with so many random signs (one draw for the whole path:
+        without bias in the logarithm). Default: exactly, with k gradients per evaluation.
+    seed : int
+        Of the signs.
+    """
+    b, k = x.shape
+    if spread is not None and len(spread) != k:
+        raise ValueError(
+            f"Noise fills {len(spread)} of {k} dimensions, so there is no density. Fit to "
+            f"more than {k} networks, or with velocity='film_mlp'."
+        )
+    directions = None
+    if probes is not None:
+        if probes < 1:
+            raise ValueError(f"probes must be 1 or more. Got {probes}.")
+        drawn = torch.Generator().manual_seed(seed)
+        signs = torch.randint(0, 2, (probes, 1, k), generator=drawn)
+        directions = (2 * signs - 1).to(x.dtype).expand(probes, b, k)
+
+    def slope(state: Tensor, t: float) -> Tensor:
+        """Velocity of y and the divergence, which is that of the residual in x."""
+        at = torch.full((b, 1), t, dtype=x.dtype)
+        scale = start.scale(at)
+        velocity, divergence = _divergence(residual, scale * state[:, :k], at, directions)
+        return torch.cat([velocity / scale, divergence[:, None]], 1)
+
+    scale = start.scale(torch.ones(1, 1, dtype=x.dtype)).expand(1, k)
+    state = torch.cat([x / scale, torch.zeros_like(x[:, :1])], 1)
+    begun = solver.integrate(slope, state, backward=True)
+    noise, change = begun[:, :k], begun[:, k]  # change: minus the integral from 0 to 1
+    volume = noise.new_zeros(())
+    if spread is not None:
+        noise = torch.linalg.solve(spread.T, noise.T).T
+        volume = torch.linalg.slogdet(spread).logabsdet
+    normal = -0.5 * (noise**2).sum(1) - k / 2 * math.log(2 * math.pi) - volume
+    return normal + change - scale.log().sum()
+
+
+def _divergence(
+    residual: Residual, x: Tensor, t: Tensor, directions: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Residual (b, k) and its divergence (b,), exactly or along directions (m, b, k)."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        velocity = residual(x, t)
+        if not velocity.requires_grad:  # does not depend on x
+            return velocity, torch.zeros_like(velocity[:, 0])
+        total = torch.zeros_like(velocity[:, 0])
+        along = _axes(velocity) if directions is None else directions
+        for direction in along:
+            (gradient,) = torch.autograd.grad(velocity, x, direction, retain_graph=True)
+            total = total + (gradient * direction).sum(1)
+    if directions is not None:
+        total = total / len(directions)
+    return velocity.detach(), total.detach()
+
+
+def _axes(like: Tensor) -> Iterator[Tensor]:
+    """The k axes, each for all rows."""
+    for i in range(like.shape[1]):
+        axis = torch.zeros_like(like)
+        axis[:, i] = 1
+        yield axis

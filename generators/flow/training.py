@@ -1,0 +1,95 @@
+"""The one loop that learns a velocity: flow matching on codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from catalog.progress import Progress
+from generators.flow.coupling import coupled
+from generators.flow.gate import Curve, Gate
+from generators.flow.noise import Noise
+from generators.flow.path import interpolate
+from generators.flow.rows import Rows
+from generators.flow.schedule import Schedule
+from generators.flow.velocity import Velocity
+
+
+@torch.enable_grad()
+def learn(
+    velocity: Velocity,
+    rows: Rows,
+    validation: Rows | None,
+    schedule: Schedule,
+    *,
+    seed: int = 0,
+    label: str | None = None,
+) -> Curve:
+    """Learn a velocity; the weights that are kept are left in it.
+
+    Parameters
+    ----------
+    seed : int
+        Of noise, times and batches. Weights to begin with, and what layers drop out, come
+        from torch's own stream, which is the caller's to seed.
+    label : str, optional
+        Start of the progress line; None: no progress.
+
+    Raises
+    ------
+    CatalogError
+        If the loss is no longer finite.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    n, k = rows.codes.shape
+    batch = min(schedule.batch_size, n)
+    zero = torch.zeros(1, 1)
+    source = Noise(k, velocity.spread, draw)
+    fixed = source.fresh(n) if schedule.source == "fixed" else None
+    of_data, of_noise = _batches(n, batch, draw), _batches(n, batch, draw)
+    optimizer = torch.optim.AdamW(
+        velocity.parameter_groups(),
+        lr=schedule.lr,
+        betas=schedule.betas,
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+    gate = Gate(velocity, validation, schedule, seed)
+    bar = Progress(schedule.iterations, "steps", label) if label else None
+    velocity.train()
+    done = 0
+    for done in range(1, schedule.iterations + 1):
+        data, features = rows.take(next(of_data))
+        noise = source.rows(batch) if fixed is None else fixed[next(of_noise)]
+        noise = velocity.start.scale(zero) * noise
+        noise = coupled(noise, data, schedule.coupling, features)
+        t = schedule.draw_times(batch, draw)
+        x = interpolate(noise, data, t)
+        if schedule.sigma:
+            x = x + schedule.sigma * torch.randn(batch, k, generator=draw)
+        if features is not None:
+            features = rows.dropped(features, schedule.dropout, draw)
+        for group in optimizer.param_groups:
+            group["lr"] = group["share"] * schedule.rate(done - 1)
+        loss = ((velocity(x, t, features) - (data - noise)) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if schedule.clip is not None:
+            torch.nn.utils.clip_grad_norm_(velocity.parameters(), schedule.clip)
+        if gate.stops(done, float(loss.detach()), optimizer):
+            break
+        if bar:
+            bar.update(done)
+    if bar:
+        bar.close(done)
+    gate.restore()
+    velocity.eval()
+    return gate.curve
+
+
+def _batches(n: int, size: int, draw: torch.Generator) -> Iterator[Tensor]:
+    """Rows of batches, shuffled anew in each epoch; the rest of an epoch is left out."""
+    while True:
+        yield from torch.randperm(n, generator=draw)[: n - n % size].split(size)

@@ -1,0 +1,105 @@
+"""The velocity of a flow: what is known, what a network adds, and what conditions add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from catalog import NotFound
+from catalog.errors import closest
+from generators.flow.film_mlp import FiLMMLP
+from generators.flow.learnt_steps import LearntSteps
+from generators.flow.path import Start
+from generators.flow.published_mlp import PublishedMLP
+
+NETWORKS: Mapping[str, type[nn.Module]] = {
+    "film_mlp": FiLMMLP,
+    "learnt_steps": LearntSteps,
+    "published_mlp": PublishedMLP,
+}
+"""By the name that ``velocity=`` takes: called with k, features and its own sizes, then
+with codes (b, k), times (b, 1) and features (b, f) or None. A new one is a line here."""
+
+
+GENTLE = 0.1
+"""Share of the rate for ordinary layers within `LearntSteps`."""
+
+
+class Velocity(nn.Module):
+    """``rate(t) x + residual(x, t, condition)``.
+
+    The residual is the network, and, with conditions, their linear effect: were codes
+    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``.
+
+    Parameters
+    ----------
+    start : GaussianStart or NoStart
+    network : str
+        A name of `NETWORKS`.
+    k, features : int
+    sizes : mapping
+        Further arguments of the network.
+    effect : bool
+        Whether conditions have a linear effect, begun by `begin`.
+    spread : Tensor of shape (r, k), optional
+        Of the noise, see `Noise`; not part of the state.
+
+    Raises
+    ------
+    NotFound
+        If there is no such network.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        network: str,
+        k: int,
+        features: int = 0,
+        sizes: Mapping[str, Any] | None = None,
+        *,
+        effect: bool = True,
+        spread: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.spread = spread
+        if network not in NETWORKS:
+            raise NotFound(f"No velocity network {network!r}. {closest(network, NETWORKS)}")
+        self.start, self.features = start, features
+        self.network = NETWORKS[network](k, features, **(sizes or {}))
+        self.effect = nn.Linear(features, k, bias=False) if features and effect else None
+        if self.effect is not None:
+            nn.init.zeros_(self.effect.weight)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters with the ``share`` of the learning rate that they are learnt at."""
+        gentle = self.network.gentle() if isinstance(self.network, LearntSteps) else []
+        known = {id(parameter) for parameter in gentle}
+        others = [p for p in self.parameters() if id(p) not in known]
+        groups = [{"params": others, "share": 1.0}, {"params": gentle, "share": GENTLE}]
+        return [group for group in groups if group["params"]]
+
+    def begin(self, weight: Tensor) -> None:
+        """Set the linear effect (k, f)."""
+        if self.effect is not None:
+            with torch.no_grad():
+                self.effect.weight.copy_(weight)
+
+    def residual(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What is beyond the start, (b, k), at codes (b, k) and times (b, 1).
+
+        No condition is the same as all features zero.
+        """
+        if self.features and condition is None:
+            condition = x.new_zeros(len(x), self.features)  # as where it was left out
+        found: Tensor = self.network(x, t, condition)
+        if self.effect is not None and condition is not None:
+            found = found + self.effect(condition) * (1 - t * self.start.rate(t))
+        return found
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The velocity (b, k)."""
+        return self.start.rate(t) * x + self.residual(x, t, condition)

@@ -1,0 +1,1 @@
+"""Judging weights: never an accuracy without novelty."""

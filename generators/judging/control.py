@@ -1,0 +1,57 @@
+"""Whether samples are what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.dtypes import Array
+
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Control:
+    """Requested and measured values of one column.
+
+    Attributes
+    ----------
+    slope : float
+        Of the least-squares line of measured over requested: 1 is obeyed, 0 ignored; NaN
+        where one value was requested.
+    low, high : float
+        Its 95 % interval, by bootstrap over samples.
+    error : float
+        Mean absolute difference.
+    """
+
+    slope: float
+    low: float
+    high: float
+    error: float
+
+
+def control(requested: Array, measured: Array, *, seed: int = 0) -> Control:
+    """How measured values (n,) follow requested ones.
+
+    Examples
+    --------
+    >>> found = control(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.5, 2.0]))
+    >>> found.slope, found.error
+    (0.5, 0.5)
+    """
+    x, y = np.asarray(requested, np.float64), np.asarray(measured, np.float64)
+    error = float(np.abs(x - y).mean())
+    if len(np.unique(x)) < 2:
+        return Control(np.nan, np.nan, np.nan, error)
+    rng = np.random.default_rng(seed)
+    drawn = [_slope(x[i], y[i]) for i in rng.integers(0, len(x), (DRAWS, len(x)))]
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return Control(_slope(x, y), float(low), float(high), error)
+
+
+def _slope(x: Array, y: Array) -> float:
+    apart = x - x.mean()
+    square = float(apart @ apart)
+    return float(apart @ (y - y.mean()) / square) if square > 0 else float("nan")

@@ -1,0 +1,52 @@
+"""How alike the errors of networks are: intersection over union of error sets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from catalog.dtypes import Array
+
+BLOCK = 1024
+
+
+def error_overlap(wrong: Array, others: Array) -> Array:
+    """Intersection over union of the samples that networks get wrong.
+
+    Parameters
+    ----------
+    wrong : ndarray of bool, shape (n, samples)
+    others : ndarray of bool, shape (m, samples)
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        From 0 to 1; 1 for two networks without errors.
+
+    Examples
+    --------
+    >>> one = np.array([[True, True, False]])
+    >>> error_overlap(one, np.array([[True, False, True], [True, True, False]]))
+    array([[0.33333333, 1.        ]])
+    """
+    both = wrong.astype(np.float32) @ others.astype(np.float32).T
+    either = wrong.sum(1)[:, None] + others.sum(1)[None] - both.astype(np.float64)
+    return np.divide(both, either, out=np.ones(both.shape), where=either > 0)
+
+
+def largest_overlap(wrong: Array, others: Array, *, itself: bool = False) -> Array:
+    """The largest overlap (n,) of each network with any of the others.
+
+    Parameters
+    ----------
+    itself : bool, default=False
+        Whether row i of the others is network i, and does not count.
+    """
+    found = np.empty(len(wrong))
+    for start in range(0, len(wrong), BLOCK):
+        part = slice(start, start + BLOCK)
+        overlap = error_overlap(wrong[part], others)
+        if itself:
+            at = np.arange(len(overlap))
+            overlap[at, at + start] = 0
+        found[part] = overlap.max(1)
+    return found

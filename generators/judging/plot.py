@@ -1,0 +1,91 @@
+"""Accuracy against novelty, with the null frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catalog import CatalogError
+from generators.judging.assessment import Assessment
+from generators.judging.judged import SPREADS
+
+COLOURS = ("#d95f02", "#7570b3", "#e7298a", "#66a61e")
+"""Of sets of samples."""
+GREY, HELD = "0.55", "#1b9e77"
+
+
+def accuracy_novelty(assessments: Sequence[Assessment]) -> Any:
+    """A matplotlib figure with one panel for each calibration.
+
+    Grey: nulls, and the line of the best of them; what lies above and right of it is
+    what a null does not do. Dotted: the accuracy that counts as performant, and the
+    novelties that are asked for.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(assessments), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(assessments), squeeze=False)[0]
+    for ax, own in zip(axes, assessments, strict=True):
+        for judged in own.nulls:
+            ax.plot(*_middle(judged), ".", color=GREY, markersize=5)
+        for colour, judged in zip(COLOURS, own.samples, strict=False):
+            ax.plot(
+                judged.novelty, judged.accuracy, ".", color=colour, alpha=0.25, markersize=3
+            )
+            ax.plot(*_middle(judged), "o", color=colour, label=judged.label)
+        ax.plot(*_middle(own.heldout), "D", color=HELD, label=own.heldout.label)
+        ax.axhline(own.heldout.bar, color="0.3", linestyle=":", linewidth=0.8)
+        _line(ax, own)
+        for spread in SPREADS:
+            ax.axvline(spread, color="0.3", linestyle=":", linewidth=0.5)
+        ax.set_xlim(left=-0.02)
+        ax.set_xlabel("novelty: distance to the nearest training network", fontsize=8)
+        ax.set_title(own.calibration or "as they are", fontsize=9)
+        ax.tick_params(labelsize=7)
+        ax.legend(fontsize=7, loc="lower left")
+    axes[0].set_ylabel("test accuracy", fontsize=8)
+    return figure
+
+
+def save_plot(assessments: Sequence[Assessment], path: str | Path) -> None:
+    """Draw them into a file, by its ending: .svg, .png or .pdf.
+
+    Raises
+    ------
+    CatalogError
+        If the ending is another.
+    """
+    check_plot(path)
+    accuracy_novelty(assessments).savefig(path, dpi=110)
+
+
+def check_plot(path: str | Path) -> None:
+    """Refuse a file that no plot can be.
+
+    Raises
+    ------
+    CatalogError
+        If the ending is not .svg, .png or .pdf, or the folder is missing.
+    """
+    path = Path(path)
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        raise CatalogError(f"--plot takes a .svg, .png or .pdf file. Got {str(path)!r}.")
+    if not path.parent.is_dir():
+        raise CatalogError(f"There is no folder {str(path.parent)!r} for --plot. Make it.")
+
+
+def _middle(judged: Any) -> tuple[float, float]:
+    return float(np.median(judged.novelty)), float(judged.accuracy.mean())
+
+
+def _line(ax: Any, own: Assessment) -> None:
+    points = own.frontier.points
+    if not points:
+        return
+    x, y = [0.0, *(p[0] for p in points)], [points[0][1], *(p[1] for p in points)]
+    low, high = ax.get_ylim()  # chance may be far below all there is to see
+    ax.plot([*x, x[-1]], [*y, own.chance], color=GREY, linewidth=1, label="best nulls")
+    ax.set_ylim(low, high)

@@ -1,0 +1,88 @@
+"""A space in which networks are near or far, with what is far among training networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog import CatalogError
+from catalog.dtypes import Array
+from generators.judging.nearest import nearest
+
+
+@dataclass(frozen=True)
+class Near:
+    """Where n networks stand among training networks.
+
+    Attributes
+    ----------
+    distance, second : ndarray of shape (n,)
+        To the nearest and the second nearest training network (d1, d2).
+    row : ndarray of shape (n,), int64
+        The nearest.
+    novelty : ndarray of shape (n,)
+        The distance in units of the space's `Space.scale`.
+    """
+
+    distance: Array
+    second: Array
+    row: Array
+    novelty: Array
+
+
+@dataclass(frozen=True)
+class Space:
+    """Training networks as vectors.
+
+    Attributes
+    ----------
+    name : str
+    train : ndarray of shape (n, k), float32
+    own : ndarray of shape (n,)
+        From each training network to the nearest of another run.
+    scale : float
+        Their median: novelty 1.
+    """
+
+    name: str
+    train: Array
+    own: Array
+    scale: float
+    centre: Array | None = None
+
+    @classmethod
+    def of(cls, name: str, train: Array, runs: Array, *, directions: bool = False) -> Space:
+        """Measure how far training networks are from each other.
+
+        Parameters
+        ----------
+        runs : ndarray of shape (n,)
+            Integers; networks of one run do not count as neighbours.
+
+        Raises
+        ------
+        CatalogError
+            If half of the training networks have a copy among the others.
+        """
+        own = nearest(train, train, count=1, runs=runs, other_runs=runs)[0][:, 0]
+        scale = float(np.median(own))
+        if not 0 < scale < np.inf:
+            raise CatalogError(
+                f"Novelty in the {name} space cannot be told: the median distance from a "
+                f"training network to the nearest of another run is {scale:g}. Load at "
+                "least two runs that differ."
+            )
+        return cls(name, train, own, scale)
+
+    def near(self, points: Array, unit: float | None = None) -> Near:
+        """Where networks (m, k) stand.
+
+        Parameters
+        ----------
+        unit : float, optional
+            Distance that counts as novelty 1; default the scale.
+        """
+        distances, rows = nearest(points, self.train)
+        first = distances[:, 0]
+        return Near(first, distances[:, 1], rows[:, 0], first / (unit or self.scale))

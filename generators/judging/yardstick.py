@@ -1,0 +1,132 @@
+"""Training and held-out networks under one calibration: what samples stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import generators.calibration
+from catalog import CatalogError
+from catalog.dtypes import Array
+from catalog.registry import lookup
+from generators.calibration.calibration import Calibration, Learnt
+from generators.judging.exam import Answers, Exam
+from generators.judging.space import Space
+
+BAR = 0.05
+"""Quantile of the held-out networks' accuracy that samples must reach."""
+FUNCTION = "function"
+
+
+@dataclass(frozen=True)
+class Side:
+    """Networks in one order of units: as they were, or as a generator's samples have them.
+
+    Attributes
+    ----------
+    name : {"raw", "transported"}
+    train, heldout : ndarray of shape (n, d) and (m, d)
+    """
+
+    name: str
+    train: Array
+    heldout: Array
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """All that is compared with under one calibration.
+
+    Attributes
+    ----------
+    spaces : dict of str to Space
+        Weights by side, calibrated.
+    rest : dict of str to Space
+        By side, only the tensors that the calibration leaves; empty without one, or if it
+        leaves none.
+    columns : ndarray of shape (d,)
+        Which these are.
+    learnt : dict of str to Learnt
+        What the calibration took from the training networks of each side.
+    function : Space
+    answers, heldout_answers : Answers
+        Of training and held-out networks.
+    heldout : dict of str to ndarray
+        Weights of held-out networks, by side.
+    novelty : dict of str to ndarray of shape (m,)
+        Of held-out networks, by side and in function.
+    bar : float
+        Accuracy.
+    """
+
+    spaces: Mapping[str, Space]
+    rest: Mapping[str, Space]
+    columns: Array
+    learnt: Mapping[str, Learnt]
+    function: Space
+    answers: Answers
+    heldout_answers: Answers
+    heldout: Mapping[str, Array]
+    novelty: Mapping[str, Array]
+    bar: float
+
+    @classmethod
+    def of(
+        cls,
+        exam: Exam,
+        sides: Sequence[Side],
+        runs: Array,
+        calibration: Calibration | None,
+    ) -> Yardstick:
+        """Measure the networks.
+
+        Parameters
+        ----------
+        sides : sequence of Side
+            The last is that of the samples: what its networks answer counts.
+        runs : ndarray of shape (n,), int64
+            Of the training networks.
+        """
+        trains = {side.name: side.train for side in sides}
+        heldout = {side.name: side.heldout for side in sides}
+        learnt: dict[str, Learnt] = {}
+        rest: dict[str, Space] = {}
+        columns = np.zeros(exam.networks.architecture.layout.d, bool)
+        if calibration is not None:
+            columns = ~calibration.touched(exam)
+            for side in sides:
+                name = side.name
+                learnt[name] = calibration.learn(exam, side.train)
+                if columns.any():
+                    left = np.ascontiguousarray(side.train[:, columns])
+                    rest[name] = Space.of(f"{name}, rest", left, runs)
+                trains[name] = calibration.apply(exam, side.train, learnt[name])
+                heldout[name] = calibration.apply(exam, side.heldout, learnt[name])
+        last = sides[-1].name
+        spaces = {name: Space.of(name, own, runs) for name, own in trains.items()}
+        answers, held = exam.answers(trains[last]), exam.answers(heldout[last])
+        function = Space.of(FUNCTION, answers.function, runs)
+        novelty = {name: spaces[name].near(own).novelty for name, own in heldout.items()}
+        novelty[FUNCTION] = function.near(held.function).novelty
+        bar = float(np.quantile(held.accuracy, BAR))
+        return cls(
+            spaces, rest, columns, learnt, function, answers, held, heldout, novelty, bar
+        )  # fmt: skip
+
+
+def calibration_named(name: str, exam: Exam) -> Calibration:
+    """A calibration by name, with its defaults.
+
+    Raises
+    ------
+    NotFound
+        If there is none, with the closest names.
+    CatalogError
+        If it cannot be applied to these networks.
+    """
+    found: Calibration = lookup(generators.calibration, Calibration, name)()
+    if why := found.refusal(exam):
+        raise CatalogError(f"These networks cannot be calibrated by {name!r}: {why}")
+    return found

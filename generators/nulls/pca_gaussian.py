@@ -1,0 +1,48 @@
+"""A Gaussian with the mean and covariance of the training networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from catalog.dtypes import Array
+from generators.codes.chosen import Chosen
+from generators.codes.components import Components
+from generators.generator import Condition
+from generators.nulls.null import Null, refuse
+
+
+@dataclass(eq=False)
+class PCAGaussian(Null):
+    """Draws along the principal components, with the deviation of each.
+
+    Parameters
+    ----------
+    sigma : float, default=1.0
+        Factor of the deviations.
+    components : int, optional
+        How many; default: all of the rank.
+    """
+
+    name: ClassVar[str] = "pca_gaussian"
+    summary: ClassVar[str] = "Gaussian along the principal components"
+
+    sigma: float = 1.0
+    components: int | None = None
+
+    def _learn(self) -> None:
+        weights = self.training_.weights
+        values = Chosen.of(weights, self.training_.layout).take(weights)
+        self.components_ = Components.fit(values, self.components)
+
+    def _make(
+        self, n: int, rng: np.random.Generator, condition: Condition | None
+    ) -> tuple[Array, Array | None]:
+        refuse(self, condition)
+        chosen = Chosen.of(self.training_.weights, self.training_.layout)
+        own = self.components_
+        codes = rng.standard_normal((n, len(own.basis)), np.float32)
+        codes *= (self.sigma * own.deviation).astype(np.float32)
+        return chosen.put(own.mean + codes @ own.basis), None

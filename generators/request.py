@@ -1,0 +1,254 @@
+"""Everything about generating that can be known, and refused, before weights are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import generators.calibration
+from catalog import CatalogError, LayoutMismatch, NotFound, __version__
+from catalog.catalog import Catalog, arrow_table
+from catalog.errors import closest
+from catalog.names import content_id, slug
+from catalog.registry import lookup
+from generators.calibration.calibration import Calibration
+from generators.generator import Condition, Generator
+from generators.judging.reference import FEWEST
+from generators.registry import generator_class, generator_named
+from generators.saving import settings
+from probes.fitting.question import layouts, rows
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A generator, what it learns from, and what is asked of it.
+
+    Attributes
+    ----------
+    generator : Generator
+        Unfitted.
+    keys : dict of str to pyarrow.Table
+        ``run_id`` and ``step`` of the networks of each split, in a fixed order.
+    left_out : dict of str to int
+        Selected networks that are in none, by the reason.
+    n : int
+        Samples in all.
+    conditions : tuple of mapping
+        Each gets an equal share of the samples; one that is empty where nothing is asked.
+    calibrations : tuple of str
+    seed : int
+    null_count : int
+    """
+
+    generator: Generator
+    keys: Mapping[str, pa.Table]
+    left_out: Mapping[str, int]
+    n: int
+    conditions: tuple[Condition, ...]
+    calibrations: tuple[str, ...]
+    seed: int
+    null_count: int
+
+    @classmethod
+    def of(
+        cls,
+        catalog: Catalog,
+        name: str,
+        *,
+        where: str = "true",
+        steps: str = "last",
+        n: int = 100,
+        conditions: Sequence[str] = (),
+        calibrations: Sequence[str] = (),
+        set_: Sequence[str] = (),
+        seed: int = 0,
+        null_count: int = 200,
+    ) -> Request:
+        """Check everything; parameters as of `generators.generating.generate`.
+
+        Raises
+        ------
+        CatalogError
+            If something is asked that cannot be done.
+        """
+        if n < 1 or null_count < 1:
+            raise CatalogError(f"-n and --nulls must be 1 or more. Got {n}, {null_count}.")
+        for calibration in calibrations:
+            lookup(generators.calibration, Calibration, calibration)
+        generator_class(name)
+        asked = conditions_of(conditions)
+        if len(asked) > n:
+            raise CatalogError(
+                f"{len(asked)} conditions are asked for, and {n} samples. Give -n "
+                f"{len(asked)} or more."
+            )
+        columns = list(asked[0])
+        known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
+        for column in columns:
+            if column not in known:
+                raise NotFound(f"No column {column!r} in models. {closest(column, known)}")
+        takes = inspect.signature(generator_class(name)).parameters
+        own = list(set_)
+        if columns and "conditions" in takes and not any(
+            text.startswith("conditions=") for text in own
+        ):  # fmt: skip
+            own.append(f"conditions={json.dumps(columns)}")
+        generator = generator_named(name, own)
+        keys, left_out = _sides(catalog, where, steps)
+        return cls(
+            generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count
+        )
+
+    @property
+    def counts(self) -> list[int]:
+        """Samples of each condition."""
+        parts = np.array_split(np.arange(self.n), len(self.conditions))
+        return [len(part) for part in parts]
+
+    @cached_property
+    def fit_provenance(self) -> dict[str, Any]:
+        """What the fitted generator follows from, as JSON values."""
+        return {
+            "generator": self.generator.name,
+            "settings": _plain(settings(self.generator)),
+            "networks": {side: _digest(table) for side, table in self.keys.items()},
+            "code": __version__,
+        }
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What samples and judgement follow from, as JSON values."""
+        return {
+            **self.fit_provenance,
+            "n": self.n,
+            "conditions": [dict(one) for one in self.conditions],
+            "calibrations": list(self.calibrations),
+            "seed": self.seed,
+            "nulls": self.null_count,
+        }
+
+    @property
+    def file(self) -> str:
+        """Name of the file that holds the fitted generator, without its ending."""
+        return f"{slug(self.generator.name)}-{content_id(self.fit_provenance, 8)}"
+
+    @property
+    def report(self) -> str:
+        """Name of the files about these samples, without their ending."""
+        return f"{self.file}-{content_id(self.provenance, 8)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What will be done, and what to mind."""
+        sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SIDES)
+        lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
+        lines += [f"Left out: {count:,} {why}." for why, count in self.left_out.items()]
+        return lines
+
+
+def conditions_of(texts: Sequence[str]) -> tuple[Condition, ...]:
+    """Conditions from ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``: all combinations.
+
+    Raises
+    ------
+    CatalogError
+        If a text is none, or a column comes twice.
+
+    Examples
+    --------
+    >>> conditions_of(["test_accuracy=0.9,0.95", "optimizer=sgd"])[1]
+    {'test_accuracy': 0.95, 'optimizer': 'sgd'}
+    """
+    values: dict[str, list[float | str]] = {}
+    for text in texts:
+        column, equals, given = text.partition("=")
+        if not equals or not column or not given or column in values:
+            raise CatalogError(
+                f"--condition takes COLUMN=VALUE, once for each column; several values "
+                f"with commas. Got {text!r}."
+            )
+        values[column] = [_number(part) for part in given.split(",")]
+    return tuple(
+        dict(zip(values, combination, strict=True))
+        for combination in itertools.product(*values.values())
+    )
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _sides(
+    catalog: Catalog, where: str, steps: str
+) -> tuple[dict[str, pa.Table], dict[str, int]]:
+    table, left_out = rows(catalog, where, steps)
+    left_out = {f"with {why}": count for why, count in left_out.items()}
+    sources = catalog.sql("SELECT DISTINCT run_id FROM runs WHERE source = 'generated'")
+    made = pc.is_in(
+        table["run_id"], value_set=arrow_table(sources)["run_id"].combine_chunks()
+    )
+    if count := pc.sum(made).as_py() or 0:
+        left_out["that were generated themselves"] = count
+        table = table.filter(pc.invert(made))
+    found = layouts(table)
+    kinds = {catalog.layout(arch).id for arch in found}
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{len(own):,} x {arch}"
+            for arch, own in sorted(found.items(), key=lambda item: -len(item[1]))[:8]
+        )
+        largest = max(found, key=lambda arch: len(found[arch]))
+        raise LayoutMismatch(
+            f"The selection has {len(kinds)} layouts, and a generator makes networks of "
+            f"one: {listed}. Narrow it, e.g. --where \"arch_id = '{largest}'\""
+        )
+    split = table["split_by_run"]
+    keys = {
+        side: table.filter(pc.equal(split, side)).select(["run_id", "step"])
+        for side in SIDES
+    }
+    inside = sum(map(len, keys.values()))
+    if inside < len(table):
+        left_out["of no split, as their parents are in several"] = len(table) - inside
+    tested = pc.count_distinct(keys["test"]["run_id"]).as_py()
+    if tested < FEWEST:
+        raise CatalogError(
+            f"The selection has {tested} held-out runs (split_by_run = 'test') and "
+            f"{len(keys['train']):,} training networks; {FEWEST} are needed to judge "
+            "samples by. Widen --where to more runs, all splits included."
+        )
+    return keys, left_out
+
+
+def _digest(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for run, step in zip(*(table[n].to_pylist() for n in ("run_id", "step")), strict=True):
+        digest.update(f"{run}@{step} ".encode())
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    return value

@@ -1,0 +1,232 @@
+"""Fitted generators as one safetensors file: arrays as tensors, the rest as JSON text.
+
+Nothing in the file is code: what is read is built from numbers, text and the classes named
+here. The networks a generator was fitted to are in it, so that copying can be judged
+wherever the file goes. A digest over all of it finds every changed byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from blake3 import blake3
+
+from catalog import (
+    Canonicaliser,
+    CatalogError,
+    Layout,
+    Population,
+    ShardCorrupt,
+    __version__,
+)
+from catalog.dtypes import Array
+from catalog.foreign import Tensor
+from catalog.safetensors_file import read_header, read_tensors, write_file
+from generators.codes.chosen import Chosen
+from generators.codes.codes import Codes
+from generators.codes.components import Components
+from generators.codes.predictor import Predictor
+from generators.codes.standardised import Standardised
+from generators.flow.conditions import Categorical, Conditions, Numeric
+from generators.flow.flow import Flow
+from generators.flow.gate import Curve
+from generators.flow.schedule import Schedule
+from generators.flow.solver import Solver
+from generators.generator import Generator
+
+_FORMAT = 1
+_RECORDS: dict[str, Any] = {
+    c.__name__: c
+    for c in (
+        Categorical, Chosen, Codes, Components, Conditions, Curve, Flow, Numeric, Predictor,
+        Schedule, Solver, Standardised,
+    )
+}  # fmt: skip
+"""Classes whose fields are kept one by one."""
+G = TypeVar("G", bound=Generator)
+
+
+def save_generator(generator: Generator, path: str | Path) -> None:
+    """Write a fitted generator: its settings, and attributes that end with ``_``.
+
+    Raises
+    ------
+    CatalogError
+        If it is not fitted, or holds something that is no data.
+    """
+    if not hasattr(generator, "training_"):
+        raise CatalogError(
+            f"This {type(generator).__name__} is not fitted: call fit(population) first."
+        )
+    tensors: dict[str, Tensor] = {}
+    fitted = {
+        name: value
+        for name, value in vars(generator).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+    body = {
+        "format": _FORMAT,
+        "phasezoo": __version__,
+        "generator": type(generator).name,
+        "settings": _encode(settings(generator), "settings", tensors),
+        "fitted": _encode(fitted, "fitted", tensors),
+    }
+    text = json.dumps(body)
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
+    with temporary.open("wb") as file:
+        about = {"generator": text, "digest": _digest(text, tensors)}
+        write_file(file, tensors, about)
+    temporary.replace(path)
+
+
+def load_generator(path: str | Path, kind: type[G]) -> G:
+    """The generator of a class that `save_generator` wrote.
+
+    Raises
+    ------
+    CatalogError
+        If the file holds another generator or something else, or was written by a newer
+        version.
+    ShardCorrupt
+        If bytes have changed since it was written.
+    """
+    path = Path(path)
+    body = _body(path)
+    if body["generator"] != kind.name:
+        raise CatalogError(
+            f"{path} holds the generator {body['generator']!r}, not {kind.name!r}. Load it "
+            "with the class of that name."
+        )
+    tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
+    found = kind(**_decode(body["settings"], tensors, path))
+    for name, value in _decode(body["fitted"], tensors, path).items():
+        setattr(found, name, value)
+    return found
+
+
+def generator_name(path: str | Path) -> str:
+    """Name of the generator that a file holds."""
+    return str(_body(Path(path))["generator"])
+
+
+def settings(generator: Generator) -> dict[str, Any]:
+    """What a generator was constructed with."""
+    names = list(inspect.signature(type(generator).__init__).parameters)[1:]
+    return {name: getattr(generator, name) for name in names}
+
+
+def _body(path: Path) -> dict[str, Any]:
+    """What a file says about its generator, all of its bytes being as they were written."""
+    header = read_header(path)
+    text, digest = header.metadata.get("generator"), header.metadata.get("digest")
+    if text is None or digest is None:
+        raise CatalogError(f"{path} holds no generator; write one with its save().")
+    if _digest(text, read_tensors(path, header)) != digest:
+        raise ShardCorrupt(
+            f"{path} has changed since it was written: its digest is not {digest[:12]}... "
+            "any more. Copy it again, or fit and save it again."
+        )
+    body: dict[str, Any] = json.loads(text)
+    if body["format"] > _FORMAT:
+        raise CatalogError(
+            f"{path} was written by phasezoo {body['phasezoo']}, which is newer. Upgrade: "
+            "pip install -U phasezoo"
+        )
+    return body
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    found = blake3(text.encode())
+    for name, tensor in tensors.items():
+        found.update(f"{name} {tensor.dtype} {tensor.values.shape}".encode())
+        found.update(np.ascontiguousarray(tensor.values).tobytes())
+    return found.hexdigest()
+
+
+def _encode(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        tensors[at] = Tensor(np.ascontiguousarray(value), str(value.dtype))
+        return {"tensor": at}
+    if isinstance(value, Layout):
+        return {"layout": value.to_json()}
+    if isinstance(value, Canonicaliser):
+        return {"canonicaliser": _encode(dict(vars(value)), at, tensors)}
+    if isinstance(value, Population):
+        return {
+            "layout": value.layout.to_json(),
+            "weights": _encode(value.weights, f"{at}.weights", tensors),
+            "table": _encode(_bytes(value.table), f"{at}.table", tensors),
+            "extra": _encode(dict(value.extra), f"{at}.extra", tensors),
+        }
+    if type(value).__name__ in _RECORDS:
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        own = {k: _encode(v, f"{at}.{k}", tensors) for k, v in fields.items()}
+        return {"record": type(value).__name__, "fields": own}
+    if isinstance(value, tuple | list):
+        items = [_encode(v, f"{at}.{i}", tensors) for i, v in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"dict": {k: _encode(v, f"{at}.{k}", tensors) for k, v in value.items()}}
+    raise CatalogError(
+        f"A generator cannot be saved with {at} of type {type(value).__name__}: only "
+        "numbers, text, arrays, layouts and populations are data."
+    )
+
+
+def _decode(value: Any, tensors: Mapping[str, Array], path: Path) -> Any:
+    if isinstance(value, list):
+        return [_decode(v, tensors, path) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]].copy()
+    if "weights" in value:
+        return Population(
+            _decode(value["weights"], tensors, path),
+            Layout.from_json(value["layout"]),
+            _table(_decode(value["table"], tensors, path)),
+            _decode(value["extra"], tensors, path),
+        )
+    if "layout" in value:
+        return Layout.from_json(value["layout"])
+    if "canonicaliser" in value:
+        return _canonicaliser(_decode(value["canonicaliser"], tensors, path))
+    if "tuple" in value:
+        return tuple(_decode(v, tensors, path) for v in value["tuple"])
+    if "dict" in value:
+        return {k: _decode(v, tensors, path) for k, v in value["dict"].items()}
+    if value.get("record") in _RECORDS:
+        own = {k: _decode(v, tensors, path) for k, v in value["fields"].items()}
+        return _RECORDS[value["record"]](**own)
+    raise CatalogError(f"{path} holds something that no generator has: {sorted(value)}.")
+
+
+def _canonicaliser(own: dict[str, Any]) -> Canonicaliser:
+    fitted = {name: own.pop(name) for name in list(own) if name.endswith("_")}
+    found = Canonicaliser(own.pop("strategy"), **own)
+    for name, value in fitted.items():
+        setattr(found, name, value)
+    return found
+
+
+def _bytes(table: pa.Table) -> Array:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return np.frombuffer(sink.getvalue(), np.uint8)
+
+
+def _table(values: Array) -> pa.Table:
+    return pa.ipc.open_stream(pa.py_buffer(values.tobytes())).read_all()

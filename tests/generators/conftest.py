@@ -1,0 +1,87 @@
+"""Small trained populations, and the reference that samples are judged by."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from catalog import Population
+from catalog.names import canonical_json
+from generators.judging.exam import Exam
+from generators.judging.reference import Reference
+from generators.nulls import Train
+from zoo.architectures import MLP
+from zoo.run import Run
+from zoo.stack import Stack
+from zoo.task import load_task, task_named
+from zoo.training import train_stack
+
+NETWORK = MLP((64, 8, 10))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits_data():
+    return load_task(task_named("digits"))
+
+
+@pytest.fixture(scope="session")
+def population(digits_data):
+    """A hundred and twenty digits MLPs 64-8-10 that differ in their seed."""
+    runs = tuple(
+        Run(
+            "seeds", "digits", NETWORK.config(), 250, (250,), seed=seed, cell="a",
+            lr=0.05, batch_size=32, schedule="linear",
+        )
+        for seed in range(120)
+    )  # fmt: skip
+    weights = train_stack(Stack(runs), digits_data, torch.device("cpu")).checkpoints[-1]
+    n = len(runs)
+    table = pa.table(
+        {
+            "run_id": [run.run_id(digits_data.fingerprint) for run in runs],
+            "step": [250] * n,
+            "zoo": ["seeds"] * n,
+            "source": ["trained"] * n,
+            "task_name": ["digits"] * n,
+            "architecture": [canonical_json(NETWORK.config())] * n,
+            "data_fingerprint": [digits_data.fingerprint] * n,
+            "config": [canonical_json(run.config()) for run in runs],
+        }
+    )
+    return Population(weights.weights, NETWORK.layout, table)
+
+
+@pytest.fixture(scope="session")
+def judge(population, digits_data):
+    """Eighty training and forty held-out networks, aligned, with their reference."""
+    train, heldout = population.select(range(80)), population.select(range(80, 120))
+    fitted = Train().fit(train)
+    exam = Exam.of(population, data=digits_data)
+    reference = Reference.of(fitted, train, heldout, exam)
+    return SimpleNamespace(
+        train=train, heldout=heldout, fitted=fitted, exam=exam, reference=reference
+    )
+
+
+@pytest.fixture(scope="session")
+def samples_of(judge):
+    """Weights as samples in the units of the training networks."""
+
+    def made(weights):
+        weights = np.asarray(weights, np.float32)
+        table = pa.table(
+            {"run_id": [f"s{i}" for i in range(len(weights))], "step": [0] * len(weights)}
+        )
+        return Population(weights, judge.train.layout, table)
+
+    return made

@@ -1,0 +1,191 @@
+"""The verb generate: runs with lineage, judged, kept, and not made again."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import catalog
+from catalog import CatalogError, LayoutMismatch, NotFound
+from generators.cli import generate as verb
+from generators.generating import generate
+from generators.registry import open_generator
+from generators.request import Request, conditions_of
+from zoo.recipe import Axis, Recipe
+
+TRAIN = import_module("zoo.train")
+TINY = Recipe(
+    name="seeds",
+    summary="digits MLPs of two widths, many seeds",
+    paper="none",
+    cost="seconds",
+    task="digits",
+    architecture="mlp",
+    load=Axis("width", (6, 7)),
+    temperature=Axis("lr", (0.05,)),
+    seeds=range(150),
+    steps=100,
+    checkpoints=(1.0,),
+    settings={"batch_size": 32, "schedule": "linear"},
+    options={"depth": 1},
+)
+OURS = "zoo = 'seeds' AND width = 6"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generating") / "zoo"
+    TRAIN.train(TINY, folder, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(root):
+    """Thirty midpoints, with a calibrated head beside."""
+    return generate(
+        catalog.open(root), "interpolation", where=OURS, n=30, calibrations=["head"],
+        null_count=16,
+    )  # fmt: skip
+
+
+def test_samples_are_runs_with_parents_scores_and_novelty(root, made):
+    store = catalog.open(root)
+    rows = store.sql(
+        "SELECT * FROM models WHERE zoo = 'seeds_generated' ORDER BY run_id"
+    ).to_arrow_table()
+    rows = [row for row in rows.to_pylist() if row["operation"] == "interpolation"]
+    assert sorted(made["samples"]) == [row["run_id"] for row in rows]
+    train = {
+        run
+        for (run,) in store.sql(
+            f"SELECT run_id FROM runs WHERE {OURS} AND split_by_run = 'train'"
+        ).fetchall()
+    }
+    for row in rows:
+        assert row["source"] == "generated"
+        assert {p["run_id"] for p in row["parents"]} <= train
+        assert len(row["parents"]) == 2
+        assert row["split_by_run"] == "train"
+        for split in ("train", "validation", "test"):
+            assert 0 <= row[f"{split}_accuracy"] <= 1
+        assert row["generated_novelty"] >= 0
+        assert row["generated_head_novelty"] <= row["generated_novelty"] + 1e-6
+        config = json.loads(row["config"])
+        assert config["generator_file"] in made["file"]
+        assert len(config["training"]) == 32
+    mean = sum(row["test_accuracy"] for row in rows) / len(rows)
+    judged = made["assessments"][0]["samples"][0]
+    assert judged["accuracy"]["mean"] == pytest.approx(mean)
+    assert set(made["columns"]) <= set(rows[0])
+
+
+def test_the_generator_is_a_file_that_lists_its_training_networks(root, made):
+    back = open_generator(made["file"])
+    assert len(back.training_) == made["networks"]["train"]
+    kept = json.loads(Path(made["report"]).read_text())
+    assert kept["table"] == made["table"]
+    assert Path(made["plot"]).read_text().startswith("<?xml")
+
+
+def test_what_was_generated_is_not_generated_again(root, made):
+    store = catalog.open(root)
+    again = generate(
+        store, "interpolation", where=OURS, n=30, calibrations=["head"], null_count=16
+    )
+    assert again["known"]
+    assert again["samples"] == made["samples"]
+    assert store.refreshed().version == store.version
+
+
+def test_other_samples_of_the_same_fit_use_its_file(root, made):
+    lines = []
+    other = generate(
+        catalog.open(root), "interpolation", where=OURS, n=8, seed=1, null_count=16,
+        announce=lines.append,
+    )  # fmt: skip
+    assert not other["known"]
+    assert other["file"] == made["file"]
+    assert any(line.startswith("Fitted before") for line in lines)
+    assert not set(other["samples"]) & set(made["samples"])
+    # And nothing learns from what was generated, which has the split of its parents.
+    known = Request.of(catalog.open(root), "soup", where="width = 6")
+    assert known.left_out["that were generated themselves"] >= 38
+    assert sum(map(len, known.keys.values())) == 150
+
+
+def test_conditions_are_measured_beside_retrieval(root):
+    store = catalog.open(root)
+    ((low, high),) = store.sql(
+        "SELECT quantile_cont(test_accuracy, 0.2), quantile_cont(test_accuracy, 0.8) "
+        f"FROM models WHERE {OURS} AND source = 'trained' AND split_by_run = 'train'"
+    ).fetchall()
+    found = generate(
+        store, "retrieval", where=OURS, n=20, null_count=16,
+        conditions=[f"test_accuracy={low},{high}"],
+    )  # fmt: skip
+    (one,) = found["control"]
+    assert one["column"] == "test_accuracy"
+    assert one["error"] == pytest.approx(one["retrieval"]["error"])
+    assert one["slope"] > 0.5
+    assert found["assessments"][0]["samples"][0]["novelty"]["median"] < 1e-6
+
+
+def test_the_verb_prints_no_accuracy_without_novelty(root, made):
+    arguments = ["interpolation", "--catalog", str(root), "--where", OURS, "-n", "30"]
+    arguments += ["--calibrate", "head", "--nulls", "16"]
+    told = CliRunner().invoke(verb, arguments)
+    assert told.exit_code == 0, told.output
+    assert "Generated before" in told.stderr
+    header = told.stdout.splitlines()[0].split()
+    assert header[:3] == ["networks", "accuracy", "novelty"]
+    assert "held-out networks + head" in told.stdout
+    body = CliRunner().invoke(verb, [*arguments, "--json"])
+    assert json.loads(body.stdout)["samples"] == made["samples"]
+
+
+def test_generators_and_calibrations_are_listed():
+    told = CliRunner().invoke(verb, ["--list"])
+    for name in ("deepweightflow", "pca_gaussian", "head_steps"):
+        assert name in told.stdout
+    assert CliRunner().invoke(verb, []).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"name": "flows"}, NotFound, "No generator 'flows'"),
+        ({"set_": ["share=half"]}, CatalogError, "takes float, by default 0.5"),
+        ({"n": 0}, CatalogError, "must be 1 or more. Got 0"),
+        ({"conditions": ["test_acuracy=1"]}, NotFound, "Closest: test_accuracy"),
+        ({"conditions": ["test_accuracy"]}, CatalogError, "takes COLUMN=VALUE"),
+        ({"calibrations": ["heads"]}, NotFound, "Closest: head"),
+        ({"where": "zoo = 'none'"}, NotFound, "No checkpoint matches"),
+        ({"where": "true"}, LayoutMismatch, r"has 2 layouts.*150 x mlp"),
+        (
+            {"where": f"{OURS} AND split_by_run <> 'test'"},
+            CatalogError,
+            "0 held-out runs",
+        ),
+        ({"plot": "x.gif"}, CatalogError, "--plot takes"),
+        ({"calibrations": ["batch_norm"]}, CatalogError, "no batch normalisation"),
+        ({"conditions": ["test_accuracy=0.9"]}, CatalogError, "takes no condition"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(root, tmp_path, options, error, message):
+    options = {"name": "interpolation", "where": OURS, "to": tmp_path / "g", **options}
+    with pytest.raises(error, match=message):
+        generate(catalog.open(root), **options)
+
+
+def test_another_generators_file_is_not_taken(root, made, tmp_path):
+    with pytest.raises(CatalogError, match="holds another generator"):
+        generate(catalog.open(root), "soup", where=OURS, to=made["file"])
+
+
+def test_conditions_are_all_combinations():
+    assert conditions_of([]) == ({},)
+    assert conditions_of(["a=1,2", "b=x"]) == ({"a": 1.0, "b": "x"}, {"a": 2.0, "b": "x"})
+    with pytest.raises(CatalogError, match="Got 'a=2'"):
+        conditions_of(["a=1", "a=2"])

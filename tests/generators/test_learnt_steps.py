@@ -1,0 +1,130 @@
+"""Learnt steps: a velocity that runs the networks that it makes."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from catalog import CatalogError, Layout, Param, Population
+from generators.codes.standardised import Standardised
+from generators.flow.learnt_step import LearntStep
+from generators.flow.learnt_steps import LearntSteps
+from generators.flow.likelihood import log_density
+from generators.flow.noise import Noise
+from generators.flow.path import GaussianStart
+from generators.flow.schedule import Schedule
+from generators.flow.solver import Solver
+from generators.methods import DeepWeightFlow
+from zoo.architectures import MLP, CNNSmall
+
+NETWORKS = (MLP((6, 5, 4, 3)), CNNSmall(2, (1, 20, 20), 3))
+SHORT = Schedule(iterations=8, batch_size=8, every=4, times="middle", warmup=2, clip=1.0)
+
+
+def population(network, n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    weights = 0.4 * rng.standard_normal((n, network.layout.d)).astype(np.float32)
+    table = pa.table(
+        {
+            "run_id": [f"r{i}" for i in range(n)],
+            "step": [9] * n,
+            "architecture": [json.dumps(network.config())] * n,
+        }
+    )
+    return Population(weights, network.layout, table)
+
+
+def test_a_step_without_what_is_learnt_is_a_step_of_descent():
+    """With all gains at their start and one input, it is the gradient of cross-entropy."""
+    network = MLP((4, 3, 2), "identity")
+    torch.manual_seed(0)
+    step = LearntStep(network, 1, 0, 4)
+    with torch.no_grad():
+        step.solutions[0].zero_()
+    rng = torch.Generator().manual_seed(1)
+    weights = torch.randn(2, network.layout.d, generator=rng).requires_grad_()
+    found = step(weights, torch.zeros(2, 4))
+    tensors = step._tensors(weights)
+    logits = network.forward(tensors, step.inputs.expand(2, 1, 4))
+    wanted = torch.softmax(10 * step.targets, -1).expand(2, 1, 2)
+    loss = -(wanted * torch.log_softmax(logits, -1)).sum()
+    (gradient,) = torch.autograd.grad(loss, weights)
+    head = network.layout.slices["layer1.weight"]
+    # Behind the hidden layer nothing but the gate stands between error and gradient.
+    torch.testing.assert_close(found[:, head], -gradient[:, head])
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)
+def test_begins_near_nothing_and_is_learnt_through(network):
+    torch.manual_seed(0)
+    d = network.layout.d
+    steps = LearntSteps(d, 2, architecture=network.config(), inputs=4, width=6)
+    x, t, about = torch.randn(3, d), torch.full((3, 1), 0.5), torch.randn(3, 2)
+    steps(x, t, about).square().sum().backward()
+    without = [
+        name
+        for name, parameter in steps.named_parameters()
+        if parameter.grad is None or not torch.isfinite(parameter.grad).all()
+    ]
+    assert without == []
+    with torch.no_grad():
+        alone = torch.cat([steps(x[i : i + 1], t[:1], about[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(steps(x, t, about), alone, rtol=1e-4, atol=1e-5)
+        assert not steps(x, t, about).requires_grad
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)
+def test_it_is_the_default_where_networks_can_be_run(network, tmp_path):
+    some = population(network)
+    sizes = {"inputs": 4, "width": 4, "steps": 1}
+    made = DeepWeightFlow(
+        velocity="learnt_steps", sizes=sizes, strategy=None, schedule=SHORT
+    ).fit(some)
+    assert isinstance(made.codes_, Standardised)
+    first = made.sample(5, seed=3)
+    path = tmp_path / "generator.safetensors"
+    made.save(path)
+    np.testing.assert_array_equal(
+        DeepWeightFlow.load(path).sample(5, seed=3).weights, first.weights
+    )
+    assert DeepWeightFlow()._network(some)[0] == "learnt_steps"
+    unknown = Population(
+        some.weights, some.layout, some.table.drop_columns(["architecture"])
+    )
+    assert DeepWeightFlow()._network(unknown)[0] == "film_mlp"
+    assert DeepWeightFlow(components=3)._network(some)[0] == "film_mlp"
+
+
+def test_networks_that_cannot_be_run_are_refused():
+    layout = Layout((Param("w", (4,)),))
+    rows = pa.table({"run_id": [f"r{i}" for i in range(20)], "step": [1] * 20})
+    some = Population(np.eye(20, 4, dtype=np.float32), layout, rows)
+    with pytest.raises(CatalogError, match="recorded architecture"):
+        DeepWeightFlow(velocity="learnt_steps").fit(some)
+
+
+def test_standardised_codes_come_back_and_noise_spreads_as_they_do():
+    rng = np.random.default_rng(0)
+    mixed = rng.standard_normal((6, 6))
+    X = (rng.standard_normal((4000, 6)) @ mixed + 3).astype(np.float32)
+    codes = Standardised.fit(X, Layout((Param("w", (6,)),)))
+    found = codes.encode(X)
+    np.testing.assert_allclose(codes.decode(found), X, atol=1e-5)
+    np.testing.assert_allclose(found.std(0), 1, rtol=1e-3)
+    noise = Noise(6, torch.from_numpy(codes.spread), torch.Generator().manual_seed(0))
+    drawn = torch.cat([noise.rows(100) for _ in range(300)]).numpy()
+    # 30,000 rows that share a pool of 8,192: standard errors of about .011.
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(found.T), atol=0.05)
+
+
+def test_density_with_a_spread_is_that_of_the_gaussian():
+    spread = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
+    x = torch.tensor([[0.3, -0.2], [1.0, 2.0]])
+    start, solver = GaussianStart(torch.ones(2)), Solver()
+    known = torch.distributions.MultivariateNormal(torch.zeros(2), spread.T @ spread)
+    found = log_density(lambda x, t: torch.zeros_like(x), start, x, solver, spread=spread)
+    torch.testing.assert_close(found, known.log_prob(x))
+    with pytest.raises(ValueError, match="no density"):
+        log_density(lambda x, t: x, start, x, solver, spread=spread[:1])
