@@ -13,8 +13,7 @@ from catalog.console import catalog_option, json_option, print_json, print_table
 
 
 @click.command(
-    epilog="Example: phasezoo generate deepweightflow --where \"zoo = 'digits_mlp_seeds'\" "
-    "-n 100 --calibrate head"
+    epilog="Example: phasezoo generate pca_gaussian -n 100 --calibrate head",
 )
 @click.argument("name", required=False)
 @click.option("--where", default="true", metavar="SQL", help="A condition on models.")
