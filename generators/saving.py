@@ -7,10 +7,9 @@ wherever the file goes. A digest over all of it finds every changed byte.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from catalog import (
 )
 from catalog.dtypes import Array
 from catalog.foreign import Tensor
+from catalog.records import Records, Special
 from catalog.safetensors_file import read_header, read_tensors, write_file
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
@@ -42,14 +42,6 @@ from generators.flow.solver import Solver
 from generators.generator import Generator
 
 _FORMAT = 1
-_RECORDS: dict[str, Any] = {
-    c.__name__: c
-    for c in (
-        Categorical, Chosen, Codes, Components, Conditions, Curve, Flow, Numeric, Predictor,
-        Schedule, Solver, Standardised,
-    )
-}  # fmt: skip
-"""Classes whose fields are kept one by one."""
 G = TypeVar("G", bound=Generator)
 
 
@@ -75,8 +67,8 @@ def save_generator(generator: Generator, path: str | Path) -> None:
         "format": _FORMAT,
         "phasezoo": __version__,
         "generator": type(generator).name,
-        "settings": _encode(settings(generator), "settings", tensors),
-        "fitted": _encode(fitted, "fitted", tensors),
+        "settings": _RECORDS.encode(settings(generator), "settings", tensors),
+        "fitted": _RECORDS.encode(fitted, "fitted", tensors),
     }
     text = json.dumps(body)
     path = Path(path)
@@ -106,8 +98,8 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
             "with the class of that name."
         )
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    found = kind(**_decode(body["settings"], tensors, path))
-    for name, value in _decode(body["fitted"], tensors, path).items():
+    found = kind(**_RECORDS.decode(body["settings"], tensors, path))
+    for name, value in _RECORDS.decode(body["fitted"], tensors, path).items():
         setattr(found, name, value)
     return found
 
@@ -151,69 +143,34 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _encode(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        tensors[at] = Tensor(np.ascontiguousarray(value), str(value.dtype))
-        return {"tensor": at}
-    if isinstance(value, Layout):
-        return {"layout": value.to_json()}
-    if isinstance(value, Canonicaliser):
-        return {"canonicaliser": _encode(dict(vars(value)), at, tensors)}
-    if isinstance(value, Population):
-        return {
-            "layout": value.layout.to_json(),
-            "weights": _encode(value.weights, f"{at}.weights", tensors),
-            "table": _encode(_bytes(value.table), f"{at}.table", tensors),
-            "extra": _encode(dict(value.extra), f"{at}.extra", tensors),
-        }
-    if type(value).__name__ in _RECORDS:
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        own = {k: _encode(v, f"{at}.{k}", tensors) for k, v in fields.items()}
-        return {"record": type(value).__name__, "fields": own}
-    if isinstance(value, tuple | list):
-        items = [_encode(v, f"{at}.{i}", tensors) for i, v in enumerate(value)]
-        return {"tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"dict": {k: _encode(v, f"{at}.{k}", tensors) for k, v in value.items()}}
-    raise CatalogError(
-        f"A generator cannot be saved with {at} of type {type(value).__name__}: only "
-        "numbers, text, arrays, layouts and populations are data."
+def _population(
+    value: Population, at: str, inside: Callable[[Any, str], Any]
+) -> dict[str, Any]:
+    return {
+        "layout": value.layout.to_json(),
+        "weights": inside(value.weights, f"{at}.weights"),
+        "table": inside(_bytes(value.table), f"{at}.table"),
+        "extra": inside(dict(value.extra), f"{at}.extra"),
+    }
+
+
+def _populated(value: dict[str, Any], inside: Callable[[Any], Any]) -> Population:
+    return Population(
+        inside(value["weights"]),
+        Layout.from_json(value["layout"]),
+        _table(inside(value["table"])),
+        inside(value["extra"]),
     )
 
 
-def _decode(value: Any, tensors: Mapping[str, Array], path: Path) -> Any:
-    if isinstance(value, list):
-        return [_decode(v, tensors, path) for v in value]
-    if not isinstance(value, dict):
-        return value
-    if "tensor" in value:
-        return tensors[value["tensor"]].copy()
-    if "weights" in value:
-        return Population(
-            _decode(value["weights"], tensors, path),
-            Layout.from_json(value["layout"]),
-            _table(_decode(value["table"], tensors, path)),
-            _decode(value["extra"], tensors, path),
-        )
-    if "layout" in value:
-        return Layout.from_json(value["layout"])
-    if "canonicaliser" in value:
-        return _canonicaliser(_decode(value["canonicaliser"], tensors, path))
-    if "tuple" in value:
-        return tuple(_decode(v, tensors, path) for v in value["tuple"])
-    if "dict" in value:
-        return {k: _decode(v, tensors, path) for k, v in value["dict"].items()}
-    if value.get("record") in _RECORDS:
-        own = {k: _decode(v, tensors, path) for k, v in value["fields"].items()}
-        return _RECORDS[value["record"]](**own)
-    raise CatalogError(f"{path} holds something that no generator has: {sorted(value)}.")
+def _symmetries(
+    value: Canonicaliser, at: str, inside: Callable[[Any, str], Any]
+) -> dict[str, Any]:
+    return {"canonicaliser": inside(dict(vars(value)), at)}
 
 
-def _canonicaliser(own: dict[str, Any]) -> Canonicaliser:
+def _canonicaliser(value: dict[str, Any], inside: Callable[[Any], Any]) -> Canonicaliser:
+    own = inside(value["canonicaliser"])
     fitted = {name: own.pop(name) for name in list(own) if name.endswith("_")}
     found = Canonicaliser(own.pop("strategy"), **own)
     for name, value in fitted.items():
@@ -230,3 +187,19 @@ def _bytes(table: pa.Table) -> Array:
 
 def _table(values: Array) -> pa.Table:
     return pa.ipc.open_stream(pa.py_buffer(values.tobytes())).read_all()
+
+
+_RECORDS = Records(
+    "generator",
+    {
+        c.__name__: c
+        for c in (
+            Categorical, Chosen, Codes, Components, Conditions, Curve, Flow, Numeric,
+            Predictor, Schedule, Solver, Standardised,
+        )
+    },
+    (
+        Special(Population, "weights", _population, _populated),
+        Special(Canonicaliser, "canonicaliser", _symmetries, _canonicaliser),
+    ),
+)  # fmt: skip

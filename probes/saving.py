@@ -7,17 +7,15 @@ named here, so that a file of somebody else can be opened.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import probes.estimators
 import probes.text
-from catalog import CatalogError, Layout, __version__
-from catalog.dtypes import Array
+from catalog import CatalogError, __version__
 from catalog.foreign import Tensor
+from catalog.records import Records, Special
 from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
 from probes.exact.centring import Centring
@@ -32,13 +30,6 @@ from probes.statistics.smooth import Smooth
 from probes.targets import Targets
 
 _FORMAT = 1
-_RECORDS = {
-    c.__name__: c
-    for c in (
-        Bases, Boosting, Centring, Dense, Expert, LowRank, Routes, Shaping, Smooth, Targets
-    )
-}  # fmt: skip
-"""Classes whose fields are kept one by one."""
 
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
@@ -60,9 +51,7 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
     body = {
         "format": _FORMAT,
         "phasezoo": __version__,
-        "probe": type(probe).name,
-        "params": _encode(probe.get_params(deep=False), "params", tensors),
-        "fitted": _encode(fitted(probe), "fitted", tensors),
+        **_taken_apart(probe, "", lambda v, at: _RECORDS.encode(v, at, tensors)),
         "about": dict(about or {}),
     }
     path = Path(path)
@@ -85,7 +74,7 @@ def load(path: str | Path) -> Probe:
     path = Path(path)
     body = _read(path)
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    return _rebuilt(body, tensors, path)
+    return _rebuilt(body, lambda value: _RECORDS.decode(value, tensors, path))
 
 
 def about(path: str | Path) -> dict[str, Any]:
@@ -107,66 +96,38 @@ def _read(path: Path) -> dict[str, Any]:
     return body
 
 
-def _encode(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in "US" or value.dtype == object:
-            return {"strings": [str(v) for v in value.ravel()], "shape": list(value.shape)}
-        tensors[at] = Tensor(np.ascontiguousarray(value), str(value.dtype))
-        return {"tensor": at}
-    if isinstance(value, Layout):
-        return {"layout": value.to_json()}
-    if isinstance(value, Probe):
-        return {
-            "probe": type(value).name,
-            "params": _encode(value.get_params(deep=False), f"{at}.params", tensors),
-            "fitted": _encode(fitted(value), f"{at}.fitted", tensors),
-        }
-    if type(value).__name__ in _RECORDS:
-        own = {k: _encode(v, f"{at}.{k}", tensors) for k, v in vars(value).items()}
-        return {"record": type(value).__name__, "fields": own}
-    if isinstance(value, tuple | list):
-        items = [_encode(v, f"{at}.{i}", tensors) for i, v in enumerate(value)]
-        return {"tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {k: _encode(v, f"{at}.{k}", tensors) for k, v in value.items()}}
-    raise CatalogError(
-        f"A probe cannot be saved with {at} of type {type(value).__name__}: only numbers, "
-        "text, arrays and layouts are data."
-    )
+def _taken_apart(
+    probe: Probe, at: str, inside: Callable[[Any, str], Any]
+) -> dict[str, Any]:
+    return {
+        "probe": type(probe).name,
+        "params": inside(probe.get_params(deep=False), f"{at}params"),
+        "fitted": inside(fitted(probe), f"{at}fitted"),
+    }
 
 
-def _rebuilt(body: Mapping[str, Any], tensors: Mapping[str, Array], path: Path) -> Probe:
+def _rebuilt(body: Mapping[str, Any], inside: Callable[[Any], Any]) -> Probe:
     """A probe from its name, its parameters and what fitting left."""
     at_text = body["probe"] in public(probes.text, Probe)
     kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
-    probe: Probe = kind(**_decode(body["params"], tensors, path))
-    for name, value in _decode(body["fitted"], tensors, path).items():
+    probe: Probe = kind(**inside(body["params"]))
+    for name, value in inside(body["fitted"]).items():
         setattr(probe, name, value)
     return probe
 
 
-def _decode(value: Any, tensors: Mapping[str, Array], path: Path) -> Any:
-    if isinstance(value, list):
-        return [_decode(v, tensors, path) for v in value]
-    if not isinstance(value, dict):
-        return value
-    if "tensor" in value:
-        return tensors[value["tensor"]].copy()
-    if "strings" in value:
-        return np.array(value["strings"]).reshape(value["shape"])
-    if "probe" in value:
-        return _rebuilt(value, tensors, path)
-    if "layout" in value:
-        return Layout.from_json(value["layout"])
-    if "tuple" in value:
-        return tuple(_decode(v, tensors, path) for v in value["tuple"])
-    if "dict" in value:
-        return {k: _decode(v, tensors, path) for k, v in value["dict"].items()}
-    if value.get("record") in _RECORDS:
-        own = {k: _decode(v, tensors, path) for k, v in value["fields"].items()}
-        return _RECORDS[value["record"]](**own)
-    raise CatalogError(f"{path} holds something that no probe has: {sorted(value)}.")
+def _within(probe: Probe, at: str, inside: Callable[[Any, str], Any]) -> dict[str, Any]:
+    return _taken_apart(probe, f"{at}.", inside)
+
+
+_RECORDS = Records(
+    "probe",
+    {
+        c.__name__: c
+        for c in (
+            Bases, Boosting, Centring, Dense, Expert, LowRank, Routes, Shaping, Smooth,
+            Targets,
+        )
+    },
+    (Special(Probe, "probe", _within, _rebuilt),),
+)  # fmt: skip

@@ -65,6 +65,10 @@ class Flow:
     curve: Curve
 
     @property
+    def _spread(self) -> torch.Tensor | None:
+        return None if self.spread is None else torch.from_numpy(self.spread)
+
+    @property
     def k(self) -> int:
         """Length of a code."""
         return len(self.deviation)
@@ -111,8 +115,7 @@ class Flow:
     def solver_for(self, residual: Residual, tolerance: float | None = None) -> Solver:
         """The fitted solver with its error on this residual, or one within a tolerance."""
         draw = torch.Generator().manual_seed(0)
-        spread = None if self.spread is None else torch.from_numpy(self.spread)
-        noise = Noise(self.k, spread, draw).fresh(ESTIMATED)
+        noise = Noise(self.k, self._spread, draw).fresh(ESTIMATED)
         with torch.no_grad():
             if tolerance is not None:
                 return accurate_solver(residual, self.start, noise, tolerance=tolerance)
@@ -146,10 +149,10 @@ class Flow:
     ) -> Array:
         """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`."""
         x = torch.from_numpy(codes)
-        spread = None if self.spread is None else torch.from_numpy(self.spread)
         found = log_density(
-            residual, self.start, x, self.solver, spread=spread, probes=probes, seed=seed
-        )
+            residual, self.start, x, self.solver,
+            spread=self._spread, probes=probes, seed=seed,
+        )  # fmt: skip
         return found.numpy()
 
 

@@ -18,6 +18,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -55,22 +56,18 @@ class LearntStep(nn.Module):
     ) -> None:
         super().__init__()
         assert isinstance(architecture, Editable)
-        self.architecture, self.m = architecture, inputs
         self.names = tuple(architecture.affine)
-        self.editable: Editable = architecture
-        self.shape = input_shape(architecture)
-        shapes = [architecture.layout[f"{name}.weight"].shape for name in self.names]
+        self.run, self.layout = architecture.forward, architecture.layout
+        shapes = [self.layout[f"{name}.weight"].shape for name in self.names]
         outs = [shape[0] for shape in shapes]
         ins = [math.prod(shape[1:]) for shape in shapes]
-        self.flat = [len(shape) == 2 for shape in shapes]
-        classes = outs[-1]
-        self.inputs = nn.Parameter(torch.randn(inputs, *self.shape))
-        self.targets = nn.Parameter(0.1 * torch.randn(inputs, classes))
+        self.inputs = nn.Parameter(torch.randn(inputs, *input_shape(architecture)))
+        self.targets = nn.Parameter(0.1 * torch.randn(inputs, outs[-1]))
         self.importance = nn.Parameter(torch.zeros(inputs))
         self.goals = _parameters(torch.zeros(inputs, out) for out in outs[:-1])
         self.into = _parameters(torch.eye(size + 1) for size in ins)
         self.out = _parameters(torch.eye(size) for size in outs)
-        self.solved = [layer for layer in range(1, len(outs)) if self.flat[layer]]
+        self.solved = [layer for layer in range(1, len(outs)) if len(shapes[layer]) == 2]
         self.solutions = _parameters(
             0.1 * torch.randn(inputs, outs[layer]) for layer in self.solved
         )
@@ -86,9 +83,13 @@ class LearntStep(nn.Module):
             self.places.append(nn.Parameter(torch.zeros(out, width)))
         _zero(last)
 
-    def forward(self, weights: Tensor, embedded: Tensor) -> Tensor:
-        """The change (n, d); to be called where gradients are enabled."""
-        n, graph = len(weights), torch.is_grad_enabled() and weights.requires_grad
+    def forward(self, weights: Tensor, embedded: Tensor, learning: bool = True) -> Tensor:
+        """The change (n, d); to be called where gradients are enabled.
+
+        ``weights`` require a gradient, as the change is made of gradients; it has one of
+        its own only if ``learning``.
+        """
+        n = len(weights)
         gains = self.gains(embedded).split(self.sizes, 1)
         tensors = self._tensors(weights)
         taps: dict[str, Tensor] = {}
@@ -99,7 +100,7 @@ class LearntStep(nn.Module):
             return z.clone()  # the activation may overwrite it
 
         x = self.inputs.expand(n, *self.inputs.shape)
-        self.editable.forward(tensors, x, taps=taps, edit=seen)
+        self.run(tensors, x, taps=taps, edit=seen)
         z, h = [maps[name] for name in self.names], list(taps.values())
         share = torch.softmax(self.importance, 0)[:, None]
         delta = self._first_error(z[-1], share, gains[0])
@@ -108,7 +109,11 @@ class LearntStep(nn.Module):
             own = [tensors[f"{self.names[layer]}.{part}"] for part in ("weight", "bias")]
             before = [h[layer - 1]] if layer else []
             found = torch.autograd.grad(
-                z[layer], [*own, *before], delta, create_graph=graph, retain_graph=True
+                z[layer],
+                [*own, *before],
+                delta,
+                create_graph=learning,
+                retain_graph=True,
             )
             change = torch.cat([found[0].flatten(2), found[1][:, :, None]], 2)
             change = self.out[layer] @ change @ self.into[layer]
@@ -120,14 +125,13 @@ class LearntStep(nn.Module):
                 error = self._error(
                     layer - 1, found[2], h[layer - 1], share, gains, embedded
                 )
-                delta = self._through(z[layer - 1], h[layer - 1], error, graph)
-        return torch.cat([part for part in reversed(changes)], 1)
+                delta = self._through(z[layer - 1], h[layer - 1], error, learning)
+        return torch.cat(changes[::-1], 1)
 
     def _tensors(self, weights: Tensor) -> dict[str, Tensor]:
-        layout = self.architecture.layout
         return {
-            name: weights[:, span].unflatten(1, layout[name].shape)
-            for name, span in layout.slices.items()
+            name: weights[:, span].unflatten(1, self.layout[name].shape)
+            for name, span in self.layout.slices.items()
         }
 
     def _first_error(self, z: Tensor, share: Tensor, gain: Tensor) -> Tensor:
@@ -161,11 +165,13 @@ class LearntStep(nn.Module):
         told: Tensor = self.units[layer](looked, self.places[layer]).mT
         return found + weight * told.unflatten(2, (-1, *[1] * places))
 
-    def _through(self, z: Tensor, h: Tensor, error: Tensor, graph: bool) -> Tensor:
+    def _through(self, z: Tensor, h: Tensor, error: Tensor, learning: bool) -> Tensor:
         """Errors of what the affine map gave, from those of the features behind it."""
         if z.shape == h.shape:
             return error * torch.sigmoid(SHARPNESS * z)
-        (found,) = torch.autograd.grad(h, z, error, create_graph=graph, retain_graph=True)
+        (found,) = torch.autograd.grad(
+            h, z, error, create_graph=learning, retain_graph=True
+        )
         return found
 
     def _solved(
@@ -211,8 +217,8 @@ def input_shape(architecture: Architecture) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _parameters(values: object) -> nn.ParameterList:
-    return nn.ParameterList(nn.Parameter(v) for v in values)  # type: ignore[attr-defined]
+def _parameters(values: Iterable[Tensor]) -> nn.ParameterList:
+    return nn.ParameterList(nn.Parameter(value) for value in values)
 
 
 def _zero(layer: nn.Linear) -> None:

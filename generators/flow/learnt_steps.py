@@ -85,7 +85,7 @@ class LearntSteps(nn.Module):
             begun = begun if begun.requires_grad else begun.requires_grad_()
             now = begun
             for step in self.steps:
-                change = step(now, embedded)
+                change = step(now, embedded, learning)
                 now = now + STEP * (change if learning else change.detach())
             sizes = torch.tensor(self.sizes)
             gain = torch.repeat_interleave(self.gains(embedded).exp(), sizes, 1)

@@ -81,3 +81,21 @@ class Schedule:
             return torch.rand(n, 1, generator=draw)
         middle = MIDDLE + WIDTH * torch.randn(n, 1, generator=draw)
         return middle.clamp(0.02, 0.98)
+
+
+OF_LEARNT_STEPS = Schedule(
+    iterations=4000,
+    batch_size=32,
+    lr=0.02,
+    final_lr=0.0,
+    weight_decay=0.0,
+    betas=(0.9, 0.99),
+    decay=0.995,
+    coupling="independent",
+    times="middle",
+    warmup=100,
+    clip=1.0,
+    every=250,
+    patience=4,
+)
+"""How learnt steps are learnt."""

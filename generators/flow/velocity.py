@@ -22,8 +22,6 @@ NETWORKS: Mapping[str, type[nn.Module]] = {
 }
 """By the name that ``velocity=`` takes: called with k, features and its own sizes, then
 with codes (b, k), times (b, 1) and features (b, f) or None. A new one is a line here."""
-
-
 GENTLE = 0.1
 """Share of the rate for ordinary layers within `LearntSteps`."""
 

@@ -29,7 +29,7 @@ from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
 from generators.flow.rows import Rows
-from generators.flow.schedule import Schedule
+from generators.flow.schedule import OF_LEARNT_STEPS, Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
 from generators.flow.velocity import NETWORKS
@@ -37,22 +37,6 @@ from generators.generator import Condition, Generator
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
 
-OF_STEPS = Schedule(
-    iterations=4000,
-    batch_size=32,
-    lr=0.02,
-    final_lr=0.0,
-    weight_decay=0.0,
-    betas=(0.9, 0.99),
-    decay=0.995,
-    coupling="independent",
-    times="middle",
-    warmup=100,
-    clip=1.0,
-    every=250,
-    patience=4,
-)
-"""How learnt steps are learnt."""
 RUNS = 10
 """Fewest runs to learn from."""
 HELD_OUT = 0.1
@@ -64,8 +48,9 @@ Score = Callable[[Population], Array]
 class DeepWeightFlow(Generator):
     """Makes networks by a flow from noise to codes of canonical networks.
 
-    Units are put in canonical order and scale, weights become principal components, and a
-    velocity learns the straight paths from noise to them. It begins as the velocity of the
+    Units are put in canonical order and scale, weights become codes (themselves, each in
+    its own unit, or principal components), and a velocity learns the straight paths from
+    noise to them. It begins as the velocity of the
     Gaussian with the same mean and covariance, stops when the loss on held-out networks no
     longer falls, and keeps the average of its weights with the least: by that loss it is
     never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that it is no better.
@@ -118,7 +103,7 @@ class DeepWeightFlow(Generator):
     training_ : Population
         Canonical; without the runs held out for the gate.
     canonicaliser_ : Canonicaliser or None
-    codes_ : Codes
+    codes_ : Codes or Standardised
     conditions_ : Conditions
     predictors_ : dict of str to Predictor
         ``skill`` tells what they are worth.
@@ -129,11 +114,13 @@ class DeepWeightFlow(Generator):
     -----
     Memory beyond the given networks: the canonical ones (n d values), the basis (k d) and
     codes (n k) in float32, a matrix of min(n, d)^2 float64 twice, and blocks of 32 MiB.
+    Learnt steps beside it: the spread of the noise (k d) and 8,192 rows of it.
 
     Differs from [1]_, whose settings are `paper`: matching to the mean and balanced scales;
-    whitened codes; fresh noise, coupled by optimal transport in each batch; the Gaussian
-    start; conditions at each layer with guidance; averaged weights and the gate. As
-    published, with a hundred networks and no gate, samples are copies of training networks.
+    codes, see ``velocity``; fresh noise, on components coupled by optimal transport in each
+    batch; the Gaussian start; conditions at each layer with guidance; averaged weights and
+    the gate. As published, with a hundred networks and no gate, samples are copies of
+    training networks.
 
     References
     ----------
@@ -277,7 +264,7 @@ class DeepWeightFlow(Generator):
         population = one_population(population)
         network, sizes = self._network(population)
         runs_it = network == "learnt_steps"
-        schedule = self.schedule or (OF_STEPS if runs_it else Schedule())
+        schedule = self.schedule or (OF_LEARNT_STEPS if runs_it else Schedule())
         self._check_settings(schedule)
         check_training(population, validation, RUNS)
         conditions = Conditions.fit(population.table, self.conditions)

@@ -11,6 +11,8 @@ from catalog.dtypes import Array
 from probes.probe import Probe
 from probes.text.encoder import TEMPLATE, Encoder, embedded
 
+FEWEST = 4
+"""Classes, to choose a penalty by those left out."""
 _SHARPNESS, _ROUNDS = 3.0, 50
 """Of balanced answers: of the softmax over standardised cosines, and its iterations."""
 
@@ -74,6 +76,16 @@ class TextAligned(Probe):
 
     def _embedded(self, texts: Sequence[str], encoder: Encoder | None = None) -> Array:
         return embedded(encoder or self.encoder, texts, self.template)
+
+    def _class_vectors(self) -> Array:
+        """Embedded names of the training classes; enough of them to leave some out."""
+        vectors = self._embedded([str(name) for name in self.classes_])
+        if len(vectors) < FEWEST:
+            raise ValueError(
+                f"There are {len(vectors)} classes; alignment to text needs {FEWEST} or "
+                "more, of which 2 at a time are left out to choose the penalty."
+            )
+        return vectors
 
     def _numbers(self, y: Array) -> Array:
         """Number of the class of each row of encoded targets."""

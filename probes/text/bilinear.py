@@ -122,12 +122,7 @@ class TextBilinear(TextAligned):
         alphas = check_alphas(ALPHAS if self.alphas is None else self.alphas)
         betas = check_alphas(BETAS if self.betas is None else self.betas)
         number = self._numbers(y)
-        vectors = self._embedded([str(name) for name in self.classes_])
-        if len(vectors) < 4:
-            raise ValueError(
-                f"There are {len(vectors)} classes; alignment to text needs 4 or more, of "
-                "which 2 at a time are left out to choose the penalty."
-            )
+        vectors = self._class_vectors()
         eps = float(np.finfo(X.dtype).eps)
         K, parts = np.zeros((len(X), len(X))), []
         for layer in self.layers_:

@@ -14,10 +14,9 @@ from catalog.names import content_id, slug
 from probes import saving
 from probes.fitting.material import weights
 from probes.fitting.question import Question, layouts
+from probes.text.aligned import FEWEST
 from probes.text.bilinear import TextBilinear
 from probes.text.encoder import encoder_of
-
-_FEWEST = 4
 
 
 def text_probe(
@@ -70,10 +69,10 @@ def text_probe(
             "lists columns."
         )
     classes = np.unique(y)
-    if len(classes) < _FEWEST:
+    if len(classes) < FEWEST:
         raise CatalogError(
             f"{len(y)} networks have {len(classes)} classes of {question.name}: "
-            f"{', '.join(classes)}. Text search needs {_FEWEST} or more; widen --where."
+            f"{', '.join(classes)}. Text search needs {FEWEST} or more; widen --where."
         )
     found = layouts(question.table)
     if len({catalog.layout(arch).id for arch in found}) > 1:

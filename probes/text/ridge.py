@@ -116,12 +116,7 @@ class TextRidge(TextAligned):
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         number = self._numbers(y)
-        vectors = self._embedded([str(name) for name in self.classes_])
-        if len(vectors) < 4:
-            raise ValueError(
-                f"There are {len(vectors)} classes; alignment to text needs 4 or more, of "
-                "which 2 at a time are left out to choose the penalty."
-            )
+        vectors = self._class_vectors()
         self.mean_ = vectors.mean(0)
         _, sizes, axes = np.linalg.svd(vectors - self.mean_, full_matrices=False)
         self.axes_ = axes[sizes > 1e-6 * max(sizes[0], 1e-6)]
