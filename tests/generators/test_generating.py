@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, NotFound
-from generators.cli import generate as verb
+from catalog.console import phasezoo
 from generators.generating import generate
 from generators.registry import open_generator
 from generators.request import Request, conditions_of
@@ -135,21 +135,21 @@ def test_conditions_are_measured_beside_retrieval(root):
 def test_the_verb_prints_no_accuracy_without_novelty(root, made):
     arguments = ["interpolation", "--catalog", str(root), "--where", OURS, "-n", "30"]
     arguments += ["--calibrate", "head", "--nulls", "16"]
-    told = CliRunner().invoke(verb, arguments)
+    told = CliRunner().invoke(phasezoo, ["generate", *arguments])
     assert told.exit_code == 0, told.output
     assert "Generated before" in told.stderr
     header = told.stdout.splitlines()[0].split()
     assert header[:3] == ["networks", "accuracy", "novelty"]
     assert "held-out networks + head" in told.stdout
-    body = CliRunner().invoke(verb, [*arguments, "--json"])
+    body = CliRunner().invoke(phasezoo, ["generate", *arguments, "--json"])
     assert json.loads(body.stdout)["samples"] == made["samples"]
 
 
 def test_generators_and_calibrations_are_listed():
-    told = CliRunner().invoke(verb, ["--list"])
+    told = CliRunner().invoke(phasezoo, ["generate", "--list"])
     for name in ("deepweightflow", "pca_gaussian", "head_steps"):
         assert name in told.stdout
-    assert CliRunner().invoke(verb, []).exit_code == 2
+    assert CliRunner().invoke(phasezoo, ["generate"]).exit_code == 2
 
 
 @pytest.mark.parametrize(
