@@ -20,8 +20,10 @@ def runnable(population: Population) -> dict[str, Any] | None:
         return None
     config = architecture_of(population, 0)
     network = build_architecture(config)
-    buffers = any(param.role != "parameter" for param in network.layout)
-    if not isinstance(network, Editable) or buffers:
+    if not isinstance(network, Editable):
+        return None
+    chain = [f"{name}.{part}" for name in network.affine for part in ("weight", "bias")]
+    if [param.name for param in network.layout] != chain:  # also where there are buffers
         return None
     if network.layout.widened() != population.layout.widened():
         return None
