@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -173,14 +174,22 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
     if as_json:
         for one in applied.estimates:
             _say(
-                f"{one.score} of {applied.judged_on:,} networks in {applied.groups:,} "
-                f"groups: {one.value:.4g} ({one.low:.4g} to {one.high:.4g})"
+                f"{one.score} of {_sized(applied.judged_on, 'network')} in "
+                f"{_sized(applied.groups, 'group')}: {one.value:.4g} "
+                + (
+                    f"({one.low:.4g} to {one.high:.4g})"
+                    if math.isfinite(one.low)
+                    else "(no interval)"
+                )
             )
         print_json(table.to_pylist())
         return
     if applied.estimates:
-        click.echo(f"{applied.judged_on:,} networks in {applied.groups:,} groups:")
+        networks, groups = _sized(applied.judged_on, "network"), applied.groups
+        click.echo(f"{networks} in {_sized(groups, 'group')}:")
         print_table([_row(asdict(one)) for one in applied.estimates])
+        if groups == 1:
+            click.echo("No interval: only 1 group of related runs judged; widen --where.")
         click.echo()
     print_table(table.slice(0, _ROWS).to_pylist())
     if len(table) > _ROWS:
@@ -192,12 +201,13 @@ def _say(line: str) -> None:
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    split = f"by {result['by']}"
-    click.echo(
-        f"{result['probe']}: {result['target']} of {result['judged_on']:,} networks in "
-        f"{result['groups']:,} groups, {split}"
-    )
+    networks = _sized(result["judged_on"], "network")
+    groups = _sized(result["groups"], "group")
+    told = f"{networks} in {groups}, by {result['by']}"
+    click.echo(f"{result['probe']}: {result['target']} of {told}")
     print_table([_row(one) for one in result["estimates"]])
+    for line in result.get("notes", ()):  # older files have none
+        click.echo(line)
     for name in ("by_fold", "by_target"):
         if result[name]:
             click.echo()
@@ -207,14 +217,16 @@ def _print(result: Mapping[str, Any]) -> None:
     click.echo(f"{', '.join(_shown(result['columns']))}: its predictions, in models")
 
 
+def _sized(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _row(estimate: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "score": estimate["score"],
-        "value": estimate["value"],
-        "low": estimate["low"],
-        "high": estimate["high"],
-        "baseline": estimate["baseline"],
-    }
+    """A line of a table, with a dash for what is not there."""
+    found = {"score": estimate["score"]}
+    for name in ("value", "low", "high", "baseline"):
+        found[name] = estimate[name] if math.isfinite(estimate[name]) else None
+    return found
 
 
 def _each(

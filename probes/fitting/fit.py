@@ -20,6 +20,7 @@ from probes.fitting.material import Material, statistics, weights
 from probes.fitting.plan import Plan
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
+from probes.judging.notes import notes
 from probes.probe import Probe
 
 _ALL = 0
@@ -170,6 +171,8 @@ def _predicted(
 
 def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
     values, folds = plan.question.values, plan.folds[0]
+    estimates = judgement.estimates()
+    by_fold = judgement.by_fold() if folds.strata else {}
     several = judgement.targets.kind in ("regression", "multilabel") and values.y.ndim == 2
     return {
         "probe": plan.probe.name,
@@ -182,12 +185,9 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
         "judged_on": len(judgement.tested),
         "groups": plan.tested_groups,
         "left_out": plan.question.left_out,
-        "estimates": [asdict(one) for one in judgement.estimates()],
-        "by_fold": {
-            name: [asdict(one) for one in own] for name, own in judgement.by_fold().items()
-        }
-        if folds.strata
-        else {},
+        "estimates": [asdict(one) for one in estimates],
+        "by_fold": {name: [asdict(one) for one in own] for name, own in by_fold.items()},
+        "notes": notes(judgement, estimates, by_fold),
         "by_target": {
             label: [asdict(one) for one in judgement.estimates(i)]
             for i, label in enumerate(values.labels)

@@ -156,7 +156,7 @@ class Plan:
         if len(fold.left_out):
             lost["of parents in several splits, or copies"] = len(fold.left_out)
         lines += [f"Left out: {count:,} with {why}." for why, count in lost.items()]
-        if (groups := self.tested_groups) < _FEW:
+        if 1 < (groups := self.tested_groups) < _FEW:
             lines.append(f"Only {groups} groups are judged: the interval is rough.")
         return lines
 

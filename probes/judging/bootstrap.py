@@ -64,6 +64,8 @@ def interval(point: float, replicates: Array, jackknife: Array) -> tuple[float, 
     if not 0 < below < 1:
         return float(known.min()), float(known.max())
     jackknife = jackknife[np.isfinite(jackknife)]
+    if not len(jackknife):
+        return np.nan, np.nan
     pull = jackknife.mean() - jackknife
     spread = (pull**2).sum()
     acceleration = (pull**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0

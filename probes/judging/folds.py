@@ -189,6 +189,12 @@ class Folds:
                 f"no run. The selection has one: {names[0]}. Widen --where, or use --by "
                 "run."
             )
+        runs = set(rows.keys["run_id"])
+        if by == "tree" and runs.isdisjoint(rows.parents):
+            raise CatalogError(
+                f"No run here has recorded parents, so each of {len(runs)} would be a tree "
+                "of its own; use --by run."
+            )
         if count > _MOST:
             raise CatalogError(
                 f"--by {by} would learn {count} times, once without each {by}. Use --by "

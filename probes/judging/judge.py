@@ -11,16 +11,13 @@ import numpy as np
 from sklearn.base import clone
 
 from catalog.dtypes import Array
-from probes.judging.bootstrap import draws, interval, left_out, without_errors
+from probes.judging.doubt import Averaged, doubt, over
 from probes.judging.folds import Fold, Folds
 from probes.judging.scores import Score, Weighted, scores_of
 from probes.probe import Probe
 from probes.targets import Targets
 
 Prepare = Callable[[Probe, Fold], None]
-
-REPLICATES = 1000
-"""Resamples behind an interval."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,11 @@ class Estimate:
     score : str
         A name of `probes.judging.scores.SCORES`.
     value : float
-        Mean over targets, seeds and, where zoos or trees are held out, these. Targets
-        that have no score, such as labels of one class, do not count.
+        Mean over targets, seeds and, where zoos or trees are held out, these. What has no
+        score, such as labels of one class, does not count.
     low, high : float
-        95 %; resamples groups, and seeds where there are several.
+        95 %; resamples groups, and seeds where there are several. Of predictions without
+        an error see `probes.judging.flawless`. NaN if that of one group would be needed.
     baseline : float
         The same score of the trivial answer: the training mean, the most frequent class.
     """
@@ -122,15 +120,10 @@ class Judgement:
         (found,) = (s for s in scores_of(self.targets.kind) if s.name == score)
         return self._estimate(found, None)
 
-    def weighted(self, score: Score, *, trivial: bool = False) -> list[Weighted]:
+    def weighted(self, score: Score, *, trivial: bool = False) -> list[Averaged]:
         """The score of each seed under weightings of the groups of all strata."""
         return [
-            _averaged(
-                [
-                    (columns, self._scored(score, answers, trivial))
-                    for columns, answers in zip(self._columns, seed, strict=True)
-                ]
-            )
+            Averaged.of(self.sizes, [self._scored(score, a, trivial) for a in seed])
             for seed in self._strata
         ]
 
@@ -145,11 +138,6 @@ class Judgement:
             return [list(seed) for seed in self.answers]
         return [[_together(seed)] for seed in self.answers]
 
-    @property
-    def _columns(self) -> list[slice]:
-        ends = np.cumsum(self.sizes)
-        return [slice(e - m, e) for e, m in zip(ends.tolist(), self.sizes, strict=True)]
-
     def _group_of(self, rows: Array) -> Array:
         group: Array = np.unique(self.folds[0].clusters[rows], return_inverse=True)[1]
         return group
@@ -163,17 +151,39 @@ class Judgement:
         return score.of(self.y[answers.rows], *said, self._group_of(answers.rows))
 
     def _estimate(self, score: Score, target: int | None) -> Estimate:
-        def value(of: Sequence[Weighted]) -> Callable[[Array], Array]:
-            return lambda weights: np.stack([_over(w(weights), target) for w in of])
+        def value(of: Sequence[Averaged]) -> Callable[[Array], Array]:
+            return lambda weights: np.stack([over(w(weights), target) for w in of])
 
         own = self.weighted(score)
-        point, low, high = _doubt(value(own), self.sizes, len(own))
-        if score.bounded and low == high == point == 1:
-            low = without_errors(sum(self.sizes))
+        point, low, high = doubt(value(own), own, target)
+        if own[0].resampled(target):
+            low, high = self._widened(score, own[0], target, (point, low, high))
         if (baseline := score.blind) is None:
             ones = np.ones((1, sum(self.sizes)))
             baseline = float(value(self.weighted(score, trivial=True))(ones).mean())
         return Estimate(score.name, point, low, high, baseline)
+
+    def _widened(
+        self,
+        score: Score,
+        averaged: Averaged,
+        target: int | None,
+        found: tuple[float, float, float],
+    ) -> tuple[float, float]:
+        """The interval, where resampling knows no doubt: all is right, or all is wrong."""
+        point, low, high = found
+        if point not in score.ends:
+            return low, high
+        if score.flawless is None:  # nothing bounds how bad it may be elsewhere
+            return np.nan, np.nan
+        each = [
+            score.flawless(self.y[a.rows], self._group_of(a.rows)) for a in self._strata[0]
+        ]
+        share = float(over(averaged.mean(np.stack(each))[None], target)[0])
+        worst, best = score.ends
+        if point == best:
+            return worst + share * (best - worst), best
+        return worst, best - share * (best - worst)
 
 
 def judge(
@@ -293,11 +303,9 @@ def difference(
 
     def value(weights: Array) -> Array:
         pairs = zip(a, b, strict=True)
-        return np.stack(
-            [_over(x(weights), None) - _over(z(weights), None) for x, z in pairs]
-        )
+        return np.stack([over(x(weights), None) - over(z(weights), None) for x, z in pairs])
 
-    return _doubt(value, first.sizes, len(a))
+    return doubt(value, a)
 
 
 def seeded(probe: Probe, seed: int) -> Probe:
@@ -314,33 +322,6 @@ def _rows(X: Array, rows: Array) -> Array:
         len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
     )
     return X[rows[0] : rows[-1] + 1] if together else X[rows]
-
-
-def _doubt(
-    value: Callable[[Array], Array], sizes: list[int], seeds: int
-) -> tuple[float, float, float]:
-    """Point and interval of values (seeds, b) of weightings (b, G)."""
-    rng = np.random.default_rng(0)
-    resampled = value(draws(sizes, REPLICATES, rng))
-    # Seeds are drawn anew as well: whoever fits again has another one.
-    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), REPLICATES) / seeds
-    replicates = (resampled * chosen.T).sum(0)
-    point = float(value(np.ones((1, sum(sizes)))).mean())
-    return point, *interval(point, replicates, value(left_out(sizes)).mean(0))
-
-
-def _over(values: Array, target: int | None) -> Array:
-    """One target (b,), or the mean of those that have a score."""
-    if target is not None:
-        return values[:, target]
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(1)
-    count = known.sum(1)
-    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
-
-
-def _averaged(parts: Sequence[tuple[slice, Weighted]]) -> Weighted:
-    return lambda weights: np.mean([of(weights[:, c]) for c, of in parts], axis=0)
 
 
 def _together(answers: Sequence[Answers]) -> Answers:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.judging import flawless
 
 Weighted = Callable[[Array], Array]
 """From weightings (b, G) of groups to values (b, k), one for each target; NaN where there
@@ -36,8 +37,12 @@ class Score:
         ``of(y, predicted, scores, group)``: targets and predictions (n, k), scores
         (n, width), group (n,) of 0 to G - 1; gives a `Weighted`. Classes of many are
         (n, 1) of indices.
-    bounded : bool
-        Whether it is a share of rows, so that no error in G groups has a known doubt.
+    ends : tuple of float
+        Of predictions that are all wrong, and all right.
+    flawless : callable, optional
+        ``flawless(y, group)``: the lowest share (k,) of the way from the one end to the
+        other that goes with predictions that are all right. Without, the score has no
+        bound, and neither have its intervals there.
     blind : float, optional
         Value of an answer that is the same for all, where only the order counts. Without,
         the trivial answer is scored.
@@ -47,7 +52,8 @@ class Score:
     summary: str
     kinds: tuple[str, ...]
     of: Callable[[Array, Array, Array, Array], Weighted]
-    bounded: bool = False
+    ends: tuple[float, float]
+    flawless: Callable[[Array, Array], Array] | None = None
     blind: float | None = None
 
 
@@ -59,7 +65,9 @@ def _r2(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
 
     def value(weights: Array) -> Array:
         n = weights @ rows
-        total = weights @ second - (weights @ first) ** 2 / n
+        square = (weights @ first) ** 2
+        level = np.divide(square, n, out=np.zeros_like(square), where=n > 0)
+        total = weights @ second - level
         return 1 - _ratio(weights @ errors, np.maximum(total, 0))
 
     return value
@@ -85,7 +93,7 @@ def _balanced(y: Array, predicted: Array, scores: Array, group: Array) -> Weight
             total = weights @ count
             found += np.divide(weights @ own, total, out=np.zeros(shape), where=total > 0)
             drawn += total > 0
-        return np.asarray(found / drawn)
+        return _ratio(found, drawn)
 
     return value
 
@@ -131,30 +139,50 @@ def _auc(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
     return value
 
 
+_CLASSES = ("binary", "multiclass", "multilabel")
 SCORES = (
-    Score("r2", "coefficient of determination", ("regression",), _r2),
+    Score("r2", "coefficient of determination", ("regression",), _r2, (-np.inf, 1)),
     Score(
         "tau",
         "Kendall's tau-b; 0 of constant predictions",
         ("regression",),
         _tau,
+        (-1, 1),
+        flawless.of_orders,
         blind=0.0,
     ),
-    Score("mae", "mean absolute error, in units of the target", ("regression",), _mae),
+    Score(
+        "mae",
+        "mean absolute error, in units of the target",
+        ("regression",),
+        _mae,
+        (np.inf, 0),
+    ),
     Score(
         "accuracy",
         "share of right answers, over all labels",
-        ("binary", "multiclass", "multilabel"),
+        _CLASSES,
         _accuracy,
-        bounded=True,
+        (0, 1),
+        flawless.of_groups,
     ),
     Score(
         "balanced_accuracy",
         "mean over the classes there of the share that is found",
-        ("binary", "multiclass", "multilabel"),
+        _CLASSES,
         _balanced,
+        (0, 1),
+        flawless.of_classes,
     ),
-    Score("auc", "area under the ROC curve", ("binary", "multilabel"), _auc, blind=0.5),
+    Score(
+        "auc",
+        "area under the ROC curve",
+        ("binary", "multilabel"),
+        _auc,
+        (0, 1),
+        flawless.of_contrasts,
+        blind=0.5,
+    ),
 )
 
 

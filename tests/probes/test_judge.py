@@ -6,6 +6,7 @@ from probes import Probe
 from probes.estimators.linear import LinearProbe
 from probes.judging.folds import Fold, Folds
 from probes.judging.judge import difference, judge
+from probes.judging.notes import notes
 
 NONE = np.zeros(0, np.int64)
 
@@ -116,6 +117,67 @@ def test_held_out_zoos_are_judged_apart_and_averaged():
     assert judged.estimate("r2").value == pytest.approx(np.mean(values))
     assert judged.estimate("tau").value > 0.8
     assert judged.estimate("r2").value < 0
+
+
+def strata(sizes, y=None):
+    """Zoos of so many networks, each a cluster, held out in turn."""
+    zoo, n = np.repeat(np.arange(len(sizes)), sizes), sum(sizes)
+    folds = tuple(
+        Fold(f"zoo{z}", np.flatnonzero(zoo != z), np.flatnonzero(zoo == z))
+        for z in range(len(sizes))
+    )
+    X, noisy = noise(n)
+    held = Folds("zoo", folds, zoo, np.arange(n), True, NONE)
+    return judge(LinearProbe(), X, X[:, 0] + 0.1 * noisy if y is None else y, held)
+
+
+def test_zoos_without_a_score_do_not_count_in_the_mean_and_are_named():
+    y = noise(60)[0][:, 0]
+    y[:20] = 1.5
+    judged = strata([20, 20, 20], y)
+    each = judged.by_fold()
+    assert np.isnan(each["zoo0"][0].value)
+    found = judged.estimate("r2")
+    assert found.value == pytest.approx((each["zoo1"][0].value + each["zoo2"][0].value) / 2)
+    assert found.low < found.value < found.high
+    (line,) = notes(judged, judged.estimates(), each)
+    assert line.startswith("No r2, tau of zoo zoo0, nor in the means: ")
+    whole = strata([20, 20])
+    assert notes(whole, whole.estimates(), whole.by_fold()) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_zoo_of_one_group_has_no_interval_and_neither_has_the_mean():
+    judged = strata([20, 20, 1])
+    each = judged.by_fold()
+    mae = judged.estimate("mae")
+    assert mae.value == pytest.approx(np.mean([own[2].value for own in each.values()]))
+    assert np.isnan([mae.low, mae.high, each["zoo2"][2].low]).all()
+    assert each["zoo1"][2].low < each["zoo1"][2].high
+    # R2 of one network is not there, so that of the others has an interval.
+    r2 = judged.estimate("r2")
+    assert r2.low < r2.value < r2.high
+    lines = notes(judged, judged.estimates(), each)
+    assert lines[0].startswith("No r2, tau of zoo zoo2")
+    assert lines[1].startswith("No interval of mae: only 1 cell judged in zoo zoo2")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_one_judged_group_has_scores_and_no_interval(kind):
+    X, y = noise(40)
+    y = y if kind == "regression" else np.where(y > 0, "a", "b")
+    groups = np.append(np.arange(30), np.full(10, 30))
+    fold = Fold("test", np.arange(30), np.arange(30, 40))
+    judged = judge(
+        LinearProbe(task=kind), X, y, Folds("cell", (fold,), groups, groups, False, NONE)
+    )
+    estimates = judged.estimates()
+    assert np.isfinite([e.value for e in estimates]).all()
+    assert np.isnan([(e.low, e.high) for e in estimates]).all()
+    assert notes(judged, estimates, {}) == [
+        "No interval: only 1 cell judged; use --folds N."
+    ]
 
 
 def test_seeds_are_averaged_and_widen_the_interval():

@@ -196,6 +196,34 @@ def test_statistics_go_to_other_widths_but_to_other_depths_only_over_depth(phase
     assert {row["statistics_test_accuracy_split"] for row in told} == {"new"}
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_one_judged_cell_has_no_interval_and_the_output_says_so(phasezoo, zoo, tmp_path):
+    cells = "zoo = 'narrow' AND cell IN (SELECT cell FROM models WHERE split_by_cell = "
+    one = "(SELECT min(cell) FROM models WHERE zoo = 'narrow' AND split_by_cell = 'test')"
+    where = f"{cells}'train' AND zoo = 'narrow') OR (zoo = 'narrow' AND cell = {one})"
+    file = tmp_path / "probe.safetensors"
+    fit = ("linear", "--target", "test_accuracy", "--by", "cell", "--where", where)
+    done = phasezoo(*fit, "--to", file)
+    assert done.code == 0, done.err
+    assert "networks in 1 group, by cell" in done.out
+    assert "No interval: only 1 cell judged; use --folds N." in done.out
+    assert "nan" not in done.out
+    assert "Only 1" not in done.err
+    again = phasezoo(*fit, "--to", file)
+    assert again.out == done.out
+    dealt = phasezoo(*fit, "--folds", "3")
+    assert "No interval" not in dealt.out
+
+
+def test_trees_of_runs_without_parents_are_refused_before_fitting(phasezoo, monkeypatch):
+    monkeypatch.setattr("probes.fitting.fit.read", None)
+    where = "zoo = 'narrow' AND run_id < 'narrow-009'"
+    done = phasezoo("linear", "--target", "test_accuracy", "--by", "tree", "--where", where)
+    assert done.code == 1
+    assert "No run here has recorded parents" in done.err
+    assert "use --by run" in done.err
+
+
 # ------------------------------------------------------------------ scores of apply
 
 
@@ -231,6 +259,9 @@ def test_networks_that_are_all_new_are_scored_and_those_all_learnt_from_are_not(
     assert new.out.startswith("20 networks in 20 groups:")
     assert "r2" in new.out
     assert "Left out of the score" not in new.err
+    one = phasezoo("apply", file, "--where", "run_id = 'narrow-040'")
+    assert one.out.startswith("1 network in 1 group:")
+    assert "No interval: only 1 group of related runs judged" in one.out
     both = phasezoo("apply", file, "--where", "zoo = 'narrow'", "--json")
     assert "Left out of the score: 40 that were learnt from" in both.err
     assert "r2 of 20 networks in 20 groups: " in both.err
