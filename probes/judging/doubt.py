@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.judging.bootstrap import draws, interval, left_out
+from probes.judging.bootstrap import draws, interval, left_out, without_errors
 from probes.judging.scores import Weighted
 
 REPLICATES = 1000
@@ -93,6 +93,19 @@ def doubt(
     chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), REPLICATES) / seeds
     replicates = (resampled * chosen.T).sum(0)
     return point, *interval(point, replicates, value(left_out(sizes)).mean(0))
+
+
+def mean_share(shares: Array) -> tuple[float, float, float]:
+    """Mean of shares (G,) from 0 to 1, one of each group, and its 95 % interval."""
+    mean = Averaged.of(
+        [len(shares)],
+        [lambda weights: (weights @ shares / weights.sum(1))[:, None]],
+    )
+    point, low, high = doubt(lambda weights: mean(weights).T, [mean])
+    if len(shares) > 1 and point in (0, 1):
+        bound = without_errors(len(shares))
+        return (point, bound, 1.0) if point else (point, 0.0, 1 - bound)
+    return point, low, high
 
 
 def over(values: Array, target: int | None) -> Array:

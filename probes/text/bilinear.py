@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,12 +10,11 @@ import numpy as np
 from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.expert import Expert
-from probes.exact.features import deal, unseen_by
 from probes.exact.gram import gram
-from probes.exact.ridge import Spectrum, centre, check_alphas
+from probes.exact.ridge import Spectrum, centre, check_alphas, held_out
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATES, Encoder, unit
-from probes.text.ridge import beaten
+from probes.text.left_out import ClassesLeftOut, coefficients, onehot
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Penalties of the weights tried by default."""
@@ -57,7 +55,13 @@ class TextBilinear(TextAligned):
     path_ : ndarray of shape (len(alphas), len(betas))
         On networks of classes left out, the share of the other names left out that are
         less similar to a network than its own, a mean over classes. Chance is 0.5; the
-        highest of many is a little too good.
+        highest of many is a little too good, and `unseen_` is not.
+    unseen_ : ndarray of shape (C,)
+        That share of each class, by the penalties that are best on the other parts, each
+        left out together with its own. NaN with fewer than 6 classes and some choice.
+    left_out_ : ndarray of shape (n, C) or None
+        `embed` of the training networks, exactly by fits without the group of each; roots,
+        scales and penalties are of all. None if all networks are one group.
     mean_, names_ : ndarray of shape (e,) and (C, e)
         Mean of the embedded names, and their directions from it.
 
@@ -116,7 +120,25 @@ class TextBilinear(TextAligned):
     def project(self, vectors: Array) -> Array:
         """Unit vectors (m, C) of text embeddings (m, e): their share in training names."""
         texts = unit(vectors - self.mean_)
-        return unit(_coefficients(self.names_, texts, self.beta_))
+        return unit(coefficients(self.names_, texts, self.beta_))
+
+    def left_out_similarity(
+        self, texts: Sequence[str], encoder: Encoder | None = None
+    ) -> Array:
+        """`similarity` (n, m) of the training networks by fits without them.
+
+        Raises
+        ------
+        ValueError
+            If all of them were one group, so that nothing is left without it.
+        """
+        if self.left_out_ is None:
+            raise ValueError(
+                "All training networks were one group, so there is no fit without it. Fit "
+                "with groups of several values, such as run ids, or None."
+            )
+        found: Array = self.left_out_ @ self.project(self._embedded(texts, encoder)).T
+        return found
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(ALPHAS if self.alphas is None else self.alphas)
@@ -131,11 +153,13 @@ class TextBilinear(TextAligned):
             if size := centre(one, eps):
                 K += one / size
                 parts.append((centring, size, mean))
-        self._choose(K, vectors, number, alphas, betas, eps)
+        self._choose(K, number, vectors, alphas, betas, eps)
         self.mean_ = vectors.mean(0)
         self.names_ = unit(vectors - self.mean_)
-        onehot = _onehot(number, np.arange(len(vectors)))
-        dual = Spectrum.of_gram(K, eps).dual(onehot - onehot.mean(0), self.alpha_)
+        targets = onehot(number, np.arange(len(vectors)))
+        spectrum = Spectrum.of_gram(K, eps)
+        dual = spectrum.dual(targets - targets.mean(0), self.alpha_)
+        self.left_out_ = _left_out(spectrum, targets, groups, self.alpha_)
         self.experts_ = tuple(Expert.of(X, c, dual / size) for c, size, _ in parts)
         self.intercept_ = np.zeros(len(vectors))
         for _, size, mean in parts:
@@ -144,34 +168,20 @@ class TextBilinear(TextAligned):
     def _choose(
         self,
         K: Array,
-        vectors: Array,
         number: Array,
+        vectors: Array,
         alphas: Sequence[float],
         betas: Sequence[float],
         eps: float,
     ) -> None:
-        found = np.zeros((len(alphas), len(betas), len(number)))
-        # Two classes or more in each part: against known names unseen ones lose.
-        count = min(self.folds, len(vectors) // 2)
-        dealt = deal(np.arange(len(vectors)), count, self.random_state)
-        for part in range(count):
-            left, seen = np.flatnonzero(dealt == part), np.flatnonzero(dealt != part)
-            inside = np.isin(number, seen)
-            train, rest = np.flatnonzero(inside), np.flatnonzero(~inside)
-            own = np.searchsorted(left, number[rest])
-            mean = vectors[seen].mean(0)
-            names, texts = unit(vectors[seen] - mean), unit(vectors[left] - mean)
-            scores = _unseen_scores(K, number, seen, train, rest, alphas, eps)
-            sides = [_coefficients(names, texts, beta) for beta in betas]
-            for i, told in enumerate(scores):
-                for j, side in enumerate(sides):
-                    found[i, j, rest] = beaten(told, side, own)
-        each = np.stack([np.bincount(number, one) for one in found.reshape(-1, len(K))])
-        self.path_ = (each / np.bincount(number)).mean(1).reshape(found.shape[:2])
-        pairs = product(enumerate(alphas), enumerate(betas))
-        _, self.alpha_, self.beta_ = max(
-            (float(self.path_[i, j]), a, b) for (i, a), (j, b) in pairs
+        classes = ClassesLeftOut.dealt(
+            K, number, vectors, alphas, betas, self.folds, self.random_state, eps
         )
+        shares = classes.shares()
+        self.path_ = shares.mean(-1)
+        i, j = classes.best(self.path_)
+        self.alpha_, self.beta_ = float(alphas[i]), float(betas[j])
+        self.unseen_ = classes.nested(shares)
 
     def _scores(self, X: Array) -> Array:
         parts = (expert.scores(X) for expert in self.experts_)
@@ -180,27 +190,15 @@ class TextBilinear(TextAligned):
         return found
 
 
-def _unseen_scores(
-    K: Array,
-    number: Array,
-    seen: Array,
-    train: Array,
-    rest: Array,
-    alphas: Sequence[float],
-    eps: float,
-) -> Iterator[Array]:
-    """Scores on the classes that are seen, of networks of the others, for each penalty."""
-    targets = _onehot(number, seen)
-    for errors in unseen_by(K, targets, train, rest, alphas, eps):
-        yield targets[rest] - errors - targets[train].mean(0)
-
-
-def _coefficients(names: Array, texts: Array, beta: float) -> Array:
-    """Ridge coefficients (m, C), of mean 0, of texts on names of classes: unit vectors."""
-    G = names @ names.T
-    found: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T
-    return found - found.mean(1)[:, None]
-
-
-def _onehot(number: Array, classes: Array) -> Array:
-    return (number[:, None] == classes).astype(np.float64)
+def _left_out(
+    spectrum: Spectrum, targets: Array, groups: Array, alpha: float
+) -> Array | None:
+    """Unit vectors (n, C) float32 of networks by the fits without their groups (n,)."""
+    rows = np.bincount(groups)
+    if len(rows) < 2:
+        return None
+    sums = np.zeros((len(rows), targets.shape[1]))
+    np.add.at(sums, groups, targets)
+    level = ((targets.sum(0) - sums) / (len(targets) - rows)[:, None])[groups]
+    errors = held_out(spectrum, targets, groups, alpha)
+    return unit(targets - errors - level).astype(np.float32)

@@ -57,7 +57,8 @@ def search(
     """Rank networks by how near they are to TEXT, such as the name of a class.
 
     With --target a probe learns from networks whose class has a name; TEXT may be a class
-    that none of them has. The networks ranked are those of its layout.
+    that none of them has. The networks ranked are those of its layout; one that was learnt
+    from says so, and is ranked as if it were new: by the fit without it.
     """
     if (target is None) == (path is None):
         raise click.UsageError("Give --target COLUMN, such as class_name, or --probe FILE.")
@@ -69,8 +70,11 @@ def search(
         file, selection = _learnt(store, target, encoder, where or "true", again)
     else:
         file, selection = _there(str(path)), store.select(where)
-    table = ranked(load(file), selection, text)
-    if (runs := about(file).get("train")) is not None:
+    said = about(file)
+    table = ranked(
+        load(file), selection, text, rows=[(r, s) for r, s in said.get("rows", ())]
+    )
+    if (runs := said.get("train")) is not None:
         known = pc.is_in(table["run_id"], pa.array(runs, pa.string()))
         table = table.append_column("learnt", known)
         table = table.filter(pc.invert(known)) if new else table
@@ -80,6 +84,13 @@ def search(
             "them out. Narrow --where instead."
         )
     table = table.slice(0, top)
+    if "learnt" in table.column_names:
+        flattered = pc.and_(table["learnt"], pc.invert(table["left_out"]))
+        if count := pc.sum(flattered).as_py():
+            _say(
+                f"{count} of these {len(table)} were learnt from, and their similarity is "
+                "of that very fit: too high. --new leaves them out."
+            )
     shown = (*_SHOWN, *([target] if target is not None else []))
     rows = table.select([x for x in shown if x in table.column_names]).to_pylist()
     print_json(rows) if as_json else print_table(rows)

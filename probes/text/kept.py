@@ -14,6 +14,8 @@ from catalog.names import content_id, slug
 from probes import saving
 from probes.fitting.material import weights
 from probes.fitting.question import Question, layouts
+from probes.judging.doubt import mean_share
+from probes.judging.kinship import joined
 from probes.text.aligned import FEWEST
 from probes.text.bilinear import TextBilinear
 from probes.text.encoder import encoder_of
@@ -49,8 +51,8 @@ def text_probe(
     Returns
     -------
     TextBilinear, Path
-        Fitted, and where it is kept. ``saving.about(path)["train"]`` are the runs that it
-        learnt from.
+        Fitted, and where it is kept. Of ``saving.about(path)`` "train" are the runs that it
+        learnt from, and "rows" the networks [run_id, step] of its `left_out_`.
 
     Raises
     ------
@@ -92,16 +94,37 @@ def text_probe(
         announce(f"Not learnt from: {count:,} with {reason}.")
     announce(f"Learning {len(classes)} classes of {len(y):,} networks.")
     material = weights(catalog, question.table)
-    probe = TextBilinear(encoder, layout=material.layout).fit(material.X, y)
+    # What is said of a network without it is said without its copies too.
+    copies = joined(question.table["content"].to_pylist())
+    probe = TextBilinear(encoder, layout=material.layout).fit(material.X, y, copies)
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs = sorted(set(question.table["run_id"].to_pylist()))
-    about = {"target": question.name, "where": where, "train": runs}
+    runs, steps = (question.table[name].to_pylist() for name in ("run_id", "step"))
+    about = {
+        "target": question.name,
+        "where": where,
+        "train": sorted(set(runs)),
+        "rows": [list(key) for key in zip(runs, steps, strict=True)],
+    }
     saving.save(probe, path, about)
-    announce(
-        f"Kept as {path}. Of classes left out in turn, a network is nearer to its own name "
-        f"than to {probe.path_.max():.0%} of the others (chance 50%)."
-    )
+    announce(f"Kept as {path}. {_score(probe)}")
     return probe, path
+
+
+def _score(probe: TextBilinear) -> str:
+    """How well it names classes that it has not seen, as a sentence."""
+    what = "Of classes left out in turn, a network is nearer to its own name than to"
+    count = len(probe.classes_)
+    share, low, high = mean_share(probe.unseen_)
+    if np.isnan(share):
+        return (
+            f"{what} {probe.path_.max():.0%} of the others (chance 50%): the best of "
+            f"{probe.path_.size} penalties for these very classes, so too good. With 6 "
+            f"classes or more (here {count}) it is measured apart."
+        )
+    return (
+        f"{what} {share:.0%} of the others ({low:.0%} to {high:.0%}, 95% over {count} "
+        "classes; chance 50%), with penalties chosen on other classes."
+    )
 
 
 def _file(question: Question, encoder: str) -> str:

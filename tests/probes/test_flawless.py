@@ -6,6 +6,7 @@ import pytest
 from probes.estimators.linear import LinearProbe
 from probes.judging import flawless
 from probes.judging.bootstrap import without_errors
+from probes.judging.doubt import mean_share
 from probes.judging.folds import Fold, Folds
 from probes.judging.judge import judge
 from probes.judging.scores import SCORES, scores_of
@@ -103,6 +104,18 @@ def test_lower_orders_are_seldom_without_a_fault():
     bound = 2 * flawless.of_orders(y[:, None], np.arange(8))[0] - 1
     assert -0.5 < bound < tau.mean()  # conservative: so good an order has faults as a rule
     assert 0 < (tau == 1).mean() < TAIL
+
+
+def test_shares_of_groups_have_a_mean_and_an_interval():
+    shares = np.random.default_rng(0).random(30)
+    value, low, high = mean_share(shares)
+    half = 1.96 * shares.std() / np.sqrt(30)
+    assert value == pytest.approx(shares.mean())
+    assert (value - low, high - value) == pytest.approx((half, half), rel=0.25)
+    assert mean_share(np.ones(6)) == (1, without_errors(6), 1)
+    assert mean_share(np.zeros(6)) == (0, 0, 1 - without_errors(6))
+    assert np.isnan(mean_share(np.full(6, np.nan))).all()
+    assert np.isnan(mean_share(np.ones(1))[1:]).all()
 
 
 def test_equal_targets_are_no_pair():

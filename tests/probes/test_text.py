@@ -19,6 +19,7 @@ from probes.saving import about
 from probes.text import TextBilinear, TextProbe, TextRidge, nearest_names, search
 from probes.text.cli import search as verb
 from probes.text.encoder import NamedEncoder, embedded
+from probes.text.left_out import ClassesLeftOut
 
 NAMES = ("cat", "dog", "truck", "ship", "horse", "car", "cats", "trucks", "horses")
 UNSEEN = ("cats", "trucks", "horses")
@@ -126,6 +127,75 @@ def test_both_penalties_are_chosen_on_classes_left_out(networks):
     assert (given.alpha_, given.beta_) == (2.0, 0.5)
     with pytest.raises(ValueError, match="above 0"):
         TextBilinear("ngrams", layout=LAYOUT, betas=[0.0]).fit(X, names)
+
+
+def test_the_share_of_unseen_classes_is_not_the_best_of_many(networks):
+    X, names = networks
+    assert TextBilinear("ngrams", layout=LAYOUT).fit(X, names).unseen_.mean() > 0.6
+    best, honest = [], []
+    for seed in range(12):
+        swap = dict(zip(NAMES, np.random.default_rng(seed).permutation(NAMES), strict=True))
+        probe = TextBilinear("ngrams", layout=LAYOUT)
+        probe.fit(X, [swap[name] for name in names])
+        best.append(probe.path_.max())
+        honest.append(probe.unseen_.mean())
+    # Chance is a half, or less: against known names unseen ones lose.
+    assert np.mean(best) > np.mean(honest) + 0.03
+    assert 0.4 < np.mean(honest) < 0.55
+
+
+def test_penalties_of_a_part_are_chosen_without_it(networks):
+    X, names = networks
+    number = np.unique(names, return_inverse=True)[1]
+    vectors = embedded("ngrams", sorted(NAMES))
+    K = (X - X.mean(0)).astype(float) @ (X - X.mean(0)).T.astype(float)
+    alphas, betas, parts = (0.1, 1.0, 10.0), (0.3, 3.0), np.arange(9) % 3
+    whole = ClassesLeftOut(K, number, vectors, alphas, betas, parts, 1e-7)
+    shares = whole.shares()
+    found = whole.nested(shares)
+    for part in range(3):
+        kept = np.flatnonzero(parts != part)
+        rows = np.isin(number, kept)
+        rest = ClassesLeftOut(
+            K[np.ix_(rows, rows)], np.searchsorted(kept, number[rows]), vectors[kept],
+            alphas, betas, parts[kept], 1e-7,
+        )  # fmt: skip
+        i, j = rest.best(rest.shares().mean(-1))
+        np.testing.assert_allclose(found[parts == part], shares[i, j, parts == part])
+    assert len({tuple(shares[i, j].tolist()) for i, j in np.ndindex(3, 2)}) > 1
+
+
+def test_few_classes_have_no_honest_share_unless_nothing_is_chosen(networks):
+    X, names = networks
+    few = np.isin(names, NAMES[:5])
+    probe = TextBilinear("ngrams", layout=LAYOUT).fit(X[few], names[few])
+    assert np.isnan(probe.unseen_).all()
+    given = TextBilinear("ngrams", layout=LAYOUT, alphas=[2.0], betas=[0.5])
+    given.fit(X[few], names[few])
+    assert given.unseen_.mean() == pytest.approx(given.path_.item())
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_left_out_embeddings_are_those_of_fits_without_the_group(networks, together):
+    X, names = networks
+    groups = np.arange(len(X)) // together
+    probe = TextBilinear("ngrams", layout=LAYOUT, scale=None, alphas=[0.7], betas=[0.3])
+    probe.fit(X, names, groups)
+    Z = X - X.mean(0, dtype=float)
+    Z /= np.sqrt(np.square(Z).sum(1).mean())
+    Y = (names[:, None] == probe.classes_).astype(float)
+    for row in (0, 33, 159):
+        rest = groups != groups[row]
+        mean, part = Z[rest].mean(0), Y[rest] - Y[rest].mean(0)
+        own = Z[rest] - mean
+        coef = np.linalg.solve(own.T @ own + 0.7 * np.eye(Z.shape[1]), own.T @ part)
+        told = (Z[row] - mean) @ coef
+        np.testing.assert_allclose(
+            probe.left_out_[row], told / np.linalg.norm(told), atol=1e-4
+        )
+    whole = TextBilinear("ngrams", layout=LAYOUT).fit(X, names, np.zeros(len(X)))
+    with pytest.raises(ValueError, match="one group"):
+        whole.left_out_similarity(["cat"])
 
 
 def test_two_sided_ridge_is_that_of_the_paper(networks):
@@ -356,6 +426,8 @@ def test_a_target_is_learnt_at_need_and_kept(asked, networks, tmp_path):
     assert first.exit_code == 0, first.output
     assert "Learning 8 classes of 160 networks" in first.stderr
     assert "Not learnt from: 20 with no value of class_name" in first.stderr
+    score = r"to \d+% of the others \(\d+% to \d+%, 95% over 8 classes; chance 50%\)"
+    assert re.search(score, first.stderr)
     rows = json.loads(first.stdout)
     assert {names[int(row["run_id"], 16)] for row in rows} == {"ship"}
     assert len(rows) == 20
@@ -370,6 +442,57 @@ def test_a_target_is_learnt_at_need_and_kept(asked, networks, tmp_path):
     assert [r["run_id"] for r in json.loads(kept.stdout)] == [r["run_id"] for r in rows]
     assert "Learning" in asked("trucks", *TARGET, "--again").stderr
     assert len(list((tmp_path / "zoo" / "probes").iterdir())) == 1
+
+
+def test_few_classes_have_a_score_that_is_said_to_be_too_good(asked):
+    names = "CASE WHEN class_name IN ('cat', 'dog', 'truck', 'car') THEN class_name END"
+    done = asked("cat", "--target", f"four={names}", "--encoder", "ngrams")
+    assert done.exit_code == 0, done.output
+    assert "the best of 25 penalties for these very classes, so too good" in done.stderr
+
+
+def test_networks_that_were_learnt_from_are_ranked_as_if_they_were_new(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.repeat(NAMES[:8], 20)  # that weights know nothing of
+    ids = [f"{i:032x}" for i in range(len(names))]
+    table = pa.table({"run_id": ids, "step": [3] * len(ids)})
+    runs = pa.table(
+        {
+            "run_id": ids,
+            "zoo": ["z"] * len(ids),
+            "source": ["trained"] * len(ids),
+            "class_name": names.tolist(),
+        }
+    )
+    X = rng.standard_normal((len(ids), LAYOUT.d)).astype(np.float32)
+    with catalog.open(tmp_path / "zoo", create=True).writer() as writer:
+        writer.commit(runs, table, Population(X, LAYOUT, table), '{"name": "one"}')
+    arguments = ["ship", *TARGET, "--catalog", str(tmp_path / "zoo"), "--top", "20"]
+    done = CliRunner().invoke(verb, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert all(row["learnt"] for row in rows)
+    assert sum(row["class_name"] == "ship" for row in rows) < 10
+    (file,) = (tmp_path / "zoo" / "probes").iterdir()
+    probe = load(file)
+    assert "very fit" not in done.stderr
+    flattered = search(probe, catalog.open(tmp_path / "zoo").select(), "ship")
+    top = [int(run, 16) for run in flattered["run_id"].to_pylist()[:20]]
+    assert (names[top] == "ship").sum() > 15
+    assert not any(flattered["left_out"].to_pylist())
+    by_run = dict(zip(ids, probe.left_out_similarity(["ship"])[:, 0], strict=True))
+    for row in rows:
+        assert row["similarity"] == pytest.approx(by_run[row["run_id"]], abs=1e-6)
+
+
+def test_hits_of_the_fit_itself_are_told(asked, fitted, networks, tmp_path):
+    _, names = networks
+    learnt = np.flatnonzero(~np.isin(names, UNSEEN)).tolist()
+    file = tmp_path / "ridge"
+    save(fitted["ridge"], file, {"train": [f"{i:032x}" for i in learnt]})
+    done = asked("truck", "--probe", str(file), "--top", "60")
+    assert re.search(r"\d+ of these 60 were learnt from, .* too high. --new", done.stderr)
+    assert "very fit" not in asked("truck", "--probe", str(file), "--new").stderr
 
 
 @pytest.mark.parametrize(
