@@ -50,7 +50,8 @@ def of_contrasts(y: Array, group: Array) -> Array:
 
     The AUC is the share of pairs in the right order. Pairs without a common group are
     independent, and there are as many as groups of the rarer class (fewer where most groups
-    have both). Conservative: all other pairs are in order too.
+    have both). No higher bound holds for all distributions: positives may be above all
+    negatives as often as that, and else below all.
     """
     groups = len(np.unique(group))
     found = []
