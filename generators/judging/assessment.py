@@ -97,7 +97,7 @@ def assess(
     calibrations : sequence of (str or None)
         None: as they are.
     null_count : int, default=200
-        Samples of each null.
+        Samples of each null; 0: none are judged, and there is no frontier.
     seed : int, default=0
         Of what nulls draw.
     label : str, optional
@@ -106,7 +106,10 @@ def assess(
     reference.yardstick(None)
     sets = [(name, own, raw) for name, (own, raw) in samples.items()]
     found = {name: list[list[Judged]]([[], []]) for name in calibrations}
-    entries = list(suite(reference.population, reference.training, reference.canonicaliser))
+    entries = []
+    if null_count:
+        sides = (reference.population, reference.training, reference.canonicaliser)
+        entries = list(suite(*sides))
     total = len(sets) + len(entries)
     progress = None if label is None else Progress(total, "sets", label)
 

@@ -1,14 +1,17 @@
-"""Claim: DeepWeightFlow makes digits MLPs that are novel and performant; no null does.
+"""Claim: DeepWeightFlow makes networks that are novel and performant; no null does.
 
-`digits_mlp_seeds` (10,000 MLPs 64-32-32-10): the generator learns from the fixed training
+A cohort of networks that differ in their seed alone: `digits_mlp_seeds` (10,000 MLPs
+64-32-32-10) or `mnist_cnn_seeds` (2,500 CNNs). The generator learns from the fixed training
 runs, stops by the validation runs, and is judged against the test runs, as samples are and
-with their last layer refit on training images; nulls are treated alike. For each seed:
-processor-seconds of fitting and sampling, mean test accuracy, novelty, what is above the
-frontier of nulls, and the share that is novel and performant. Over seeds: the difference to
-the best null, with a paired 95 % interval. The best null is the one with the largest mean
-share over all seeds, so it leans to the good side.
+with their last layer refit, or trained for a few steps, on training images; nulls are
+treated alike. For each seed: processor-seconds of fitting and sampling, mean test accuracy,
+novelty, what is above the frontier of nulls, and the share that is novel and performant.
+Over seeds: the difference to the best null, with a paired 95 % interval. The best null is
+the one with the largest mean share over all seeds, so it leans to the good side.
 
-Example: python benchmarks/generate_digits.py --catalog phasezoo-data --seeds 5 --plot x.png
+    python benchmarks/generate_cohort.py --catalog phasezoo-data --plot x.png
+    python benchmarks/generate_cohort.py --zoo mnist_cnn_seeds --data DIR --iterations 1000
+    python benchmarks/generate_cohort.py --paper --nulls 0
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,7 @@ from timing import digits, progress, report
 
 import catalog
 from catalog.table import table_lines
+from generators.flow.schedule import OF_LEARNT_STEPS
 from generators.judging.assessment import Assessment, assess
 from generators.judging.compare import compare
 from generators.judging.exam import Exam
@@ -32,38 +37,49 @@ from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
 
-CALIBRATIONS = (None, "head")
+CALIBRATIONS = (None, "head", "head_steps")
 OURS = "deepweightflow"
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--catalog", default="phasezoo-data", help="with digits_mlp_seeds")
+    parser.add_argument("--catalog", default="phasezoo-data", help="with the zoo")
+    parser.add_argument("--zoo", default="digits_mlp_seeds")
+    parser.add_argument("--data", type=Path, help="folder with the data as files")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train", type=int, help="training networks, at most")
-    parser.add_argument("--samples", type=int, default=500, help="of each generator")
+    parser.add_argument("--samples", type=int, default=500, help="of the generator")
+    parser.add_argument("--nulls", type=int, default=300, help="of each; 0: no nulls")
+    parser.add_argument("--iterations", type=int, default=OF_LEARNT_STEPS.iterations)
+    parser.add_argument("--inputs", type=int, default=128, help="learnt inputs")
     parser.add_argument("--paper", action="store_true", help="100 networks, as published")
+    parser.add_argument("--keep", type=Path, help="folder for the fitted generators")
     parser.add_argument("--plot", type=Path, help=".svg or .png, of the first seed")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     torch.set_num_threads(1)
     store = catalog.open(options.catalog)
 
     def loaded(split: str, limit: int | None = None) -> catalog.Population:
         end = "" if limit is None else f" LIMIT {limit}"
         return store.load(
-            f"zoo = 'digits_mlp_seeds' AND step = steps AND split_by_run = '{split}' "
+            f"zoo = '{options.zoo}' AND step = steps AND split_by_run = '{split}' "
             f"ORDER BY seed{end}"
         )
 
     train = loaded("train", 100 if options.paper else options.train)
     validation, heldout = loaded("validation"), loaded("test")
-    exam = Exam.of(train)
+    exam = Exam.of(train, folder=options.data)
     by_seed: list[list[Assessment]] = []
     for seed in range(options.seeds):
-        make = DeepWeightFlow.paper if options.paper else DeepWeightFlow
         started = time.process_time()
-        generator = make(seed=seed).fit(train, validation, label=f"seed {seed}")
+        generator = made(options, seed).fit(train, validation, label=f"seed {seed}")
         fitting = time.process_time() - started
+        if options.keep:
+            generator.save(options.keep / f"seed_{seed}")
         started = time.process_time()
         samples = generator.sample(options.samples, seed=seed)
         sampling = time.process_time() - started
@@ -71,7 +87,7 @@ def main() -> None:
         reference = Reference.of(generator, train, heldout, exam)
         found = assess(
             reference, {OURS: (samples, False)}, calibrations=CALIBRATIONS,
-            null_count=options.samples, seed=seed, label="judging",
+            null_count=options.nulls, seed=seed, label="judging",
         )  # fmt: skip
         judging = time.process_time() - started
         by_seed.append(found)
@@ -80,8 +96,8 @@ def main() -> None:
         if options.plot and not seed:
             save_plot(found, options.plot)
         report(
-            "generate_digits", seed=seed, train=len(train), heldout=len(heldout),
-            paper=options.paper,
+            "generate_cohort", zoo=options.zoo, seed=seed, train=len(train),
+            heldout=len(heldout), paper=options.paper,
             kept=generator.flow_.curve.kept,
             solver_error=digits(generator.flow_.solver.error),
             processor_seconds={
@@ -90,15 +106,31 @@ def main() -> None:
             judged={str(own.calibration): values(own) for own in found},
         )  # fmt: skip
     for i, calibration in enumerate(CALIBRATIONS):
+        own = [one[i] for one in by_seed]
         report(
-            "generate_digits",
-            seeds=options.seeds,
+            "generate_cohort", zoo=options.zoo, seeds=options.seeds, paper=options.paper,
             calibration=str(calibration),
+            accuracy=digits(float(np.mean([a.samples[0].accuracy.mean() for a in own]))),
+            novelty=digits(float(np.mean([np.median(a.samples[0].novelty) for a in own]))),
+            ours=shares(own),
+            heldout={str(s): digits(float(own[0].heldout.performant(s).mean()))
+                     for s in SPREADS},
             difference_to_best_null={
-                str(spread): difference([one[i] for one in by_seed], spread)
-                for spread in SPREADS
-            },
-        )
+                str(spread): difference(own, spread) for spread in SPREADS
+            } if options.nulls else None,
+        )  # fmt: skip
+
+
+def made(options: argparse.Namespace, seed: int) -> DeepWeightFlow:
+    """The generator that is measured, not fitted."""
+    if options.paper:
+        return DeepWeightFlow.paper(seed=seed)
+    return DeepWeightFlow(
+        schedule=replace(OF_LEARNT_STEPS, iterations=options.iterations),
+        velocity="learnt_steps",
+        sizes={"inputs": options.inputs},
+        seed=seed,
+    )
 
 
 def values(own: Assessment) -> dict[str, object]:
@@ -124,15 +156,25 @@ def values(own: Assessment) -> dict[str, object]:
     }
 
 
+def shares(own: Sequence[Assessment]) -> dict[str, list[float]]:
+    """Share of novel and performant samples of each seed."""
+    return {
+        str(spread): [
+            digits(float(one.samples[0].performant(spread).mean())) for one in own
+        ]
+        for spread in SPREADS
+    }
+
+
 def difference(own: Sequence[Assessment], spread: float) -> dict[str, object]:
     """Ours minus the null with the largest mean share."""
-    shares = np.array([[n.performant(spread).mean() for n in one.nulls] for one in own])
-    best = int(shares.mean(0).argmax())
+    by_null = np.array([[n.performant(spread).mean() for n in one.nulls] for one in own])
+    best = int(by_null.mean(0).argmax())
     ours, theirs = [one.samples[0] for one in own], [one.nulls[best] for one in own]
     found = compare(ours, theirs, spread)
     return {
         "null": theirs[0].label,
-        "theirs": digits(float(shares.mean(0)[best])),
+        "theirs": digits(float(by_null.mean(0)[best])),
         "difference": [digits(v) for v in (found.mean, found.low, found.high)],
     }
 
