@@ -29,7 +29,8 @@ from probes.statistics.shaping import Shaping
 from probes.statistics.smooth import Smooth
 from probes.targets import Targets
 
-_FORMAT = 1
+_FORMAT = 2
+"""1: what `phasezoo probe` wrote did not say which weights were learnt from."""
 
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:

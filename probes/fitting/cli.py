@@ -17,6 +17,16 @@ _ROWS = 30
 """Targets and predictions that are printed; --json prints all."""
 
 
+_KIN = {
+    "run": "made from them, or from what they were made from",
+    "sibling": "made from them",
+    "cell": "such as other seeds of their cells",
+    "zoo": "of their zoos",
+    "tree": "of their trees",
+}
+"""What a fit keeps on one side with what it learns from, by how it splits."""
+
+
 class _Probes(click.Group):
     """One command for each probe, and ``apply``; probes are imported when one is called."""
 
@@ -157,8 +167,10 @@ def _fitting(name: str) -> click.Command:
 def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -> None:
     """Predict with the probe in FILE, and write it back as columns of models.
 
-    Where the target is known, the predictions are scored; networks that the probe learnt
-    from, and their kin, are left out of the score. With --json it goes to stderr.
+    Where the target is known, the predictions are scored. Networks that the probe learnt
+    from are left out of the score, under any name; so are their kin, which the fit keeps
+    on one side with them, such as other seeds of a cell after --by cell. With --json the
+    score goes to stderr.
     """
     from probes.fitting.apply import apply_probe
 
@@ -168,8 +180,15 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
         _say(f"Left out: {count:,} with {reason}.")
     if applied.note:
         _say(applied.note)
-    elif applied.learnt_from:
-        _say(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
+    else:
+        if applied.learnt_from:
+            _say(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
+        if applied.kin:
+            _say(
+                f"Left out of the score: {applied.kin:,} kin of these, {_KIN[applied.by]}."
+            )
+        if applied.groups == 1:
+            _say(f"All are of one group by {applied.by}: the score has no interval.")
     if as_json:
         for one in applied.estimates:
             _say(

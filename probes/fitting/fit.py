@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from catalog import CatalogError
 from catalog.catalog import Catalog
@@ -16,6 +17,7 @@ from probes import saving
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.fitting import predictions
 from probes.fitting.layer_choice import best_layer, layer_by_fold
+from probes.fitting.learnt_from import LearntFrom
 from probes.fitting.material import Material, statistics, weights
 from probes.fitting.plan import Plan
 from probes.judging.folds import Fold
@@ -127,7 +129,7 @@ def fit_probe(
     told = predictions.prediction_table(
         plan.question.table, columns, *_predicted(plan, material, judgement, kept)
     )
-    _keep(plan, material, kept, path, result)
+    _keep(catalog, plan, material, kept, path, result)
     predictions.write(catalog, told, name, plan.provenance)
     return {**result, "file": str(path), "known": False}
 
@@ -150,7 +152,9 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         raise CatalogError(
             f"{path} holds another probe. Name another file with --to, or delete it."
         )
-    if again or not predictions.is_written(catalog, plan.measure_id):
+    if again or "learnt_from" not in kept:  # an older version wrote it
+        return None
+    if not predictions.is_written(catalog, plan.measure_id):
         return None
     result: dict[str, Any] = kept["result"]
     return result
@@ -198,10 +202,16 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
 
 
 def _keep(
-    plan: Plan, material: Material, probe: Probe, path: Path, result: dict[str, Any]
+    catalog: Catalog,
+    plan: Plan,
+    material: Material,
+    probe: Probe,
+    path: Path,
+    result: dict[str, Any],
 ) -> None:
-    y = plan.question.values.y
-    learnt = y[plan.folds[0].folds[0].train] if plan.fixed else y
+    table, rows = plan.question.table, plan.rows("train")
+    learnt = LearntFrom.of(catalog, table.take(pa.array(rows)), plan.folds[0].by)
+    tested = table["run_id"].take(pa.array(plan.rows("test"))).to_pylist()
     about = {
         "measure_id": plan.measure_id,
         "provenance": plan.provenance,
@@ -211,9 +221,9 @@ def _keep(
         "statistics": list(material.statistics),
         "aggregate": material.aggregate,
         "relative": plan.relative,
-        "train": plan.runs("train"),
-        "test": plan.runs("test"),
-        "trivial": probe.targets_.encode(learnt).mean(0).tolist(),
+        **learnt.kept(),
+        "test": sorted(set(tested)),
+        "trivial": probe.targets_.encode(plan.question.values.y[rows]).mean(0).tolist(),
     }
     whole = plan.relative is None and material.layout is not None
     if whole and isinstance(probe, StatisticsProbe):

@@ -12,6 +12,7 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.dtypes import Array
 from catalog.names import content_id, slug
 from probes.fitting.question import Question, layouts
 from probes.fitting.settings import probe_named
@@ -166,13 +167,12 @@ class Plan:
         folds = self.folds[0]
         return len({int(g) for fold in folds.folds for g in folds.clusters[fold.test]})
 
-    def runs(self, side: str) -> list[str]:
-        """The run_ids of the side "train" or "test" of the probe that is kept."""
-        ids = np.array(self.question.table["run_id"].to_pylist())
+    def rows(self, side: str) -> Array:
+        """Rows of the side "train" or "test" of the probe that is kept."""
         if not self.fixed:
-            return sorted(set(ids.tolist())) if side == "train" else []
-        rows = getattr(self.folds[0].folds[0], side)
-        return sorted(set(ids[rows].tolist()))
+            return np.arange(len(self.question) if side == "train" else 0)
+        found: Array = getattr(self.folds[0].folds[0], side)
+        return found
 
     def _check_layers(self, catalog: Catalog) -> None:
         if self.relative is not None and not self.by_statistics:

@@ -36,7 +36,7 @@ def prediction_table(
     predicted : ndarray of shape (n,) or (n, k)
     split : sequence of str
         Of each row: "train" or "test" when the probe was fitted, "mixed" if it was
-        neither, "new" if it was not there.
+        neither; if it was not there "kin" of what was learnt from, or "new".
     """
     values = predicted[:, None] if predicted.ndim == 1 else predicted
     fields: dict[str, Any] = {name: table[name] for name in ("run_id", "step")}

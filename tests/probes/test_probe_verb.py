@@ -1,11 +1,8 @@
 """phasezoo probe, from networks in a catalogue to columns of models."""
 
 import json
-import shutil
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,34 +12,9 @@ from catalog import Catalog, CatalogError
 from catalog.console import main
 from catalog.verify import verify
 from probes import load
-from probes.fitting.apply import apply_probe
 from probes.fitting.fit import fit_probe
 from probes.fitting.settings import probe_named
 from probes.saving import about
-
-VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
-
-
-@pytest.fixture
-def zoo(stored_template, tmp_path):
-    """A catalogue of its own: the folder, and how to ask it."""
-    root = tmp_path / "zoo"
-    shutil.copytree(stored_template, root)
-    return root
-
-
-@pytest.fixture
-def phasezoo(zoo, capsys, monkeypatch):
-    """Run the verb on the catalogue: exit code, stdout, stderr."""
-    monkeypatch.setattr("catalog.console._verbs", lambda: {"probe": VERB})
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(["probe", *map(str, arguments), "--catalog", str(zoo)])
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=int(exit_.value.code or 0), out=out, err=err)
-
-    return run
 
 
 def json_of(phasezoo, *arguments):
@@ -194,100 +166,6 @@ def test_statistics_go_to_other_widths_but_to_other_depths_only_over_depth(phase
     over = json_of(phasezoo, *fit, "--set", "aggregate=true")["file"]
     told = json_of(phasezoo, "apply", over, "--where", "zoo = 'deep'")
     assert {row["statistics_test_accuracy_split"] for row in told} == {"new"}
-
-
-# ------------------------------------------------------------------ scores of apply
-
-
-@pytest.mark.parametrize(
-    ("name", "target"),
-    [
-        ("statistics", "test_accuracy"),
-        ("linear", "size"),
-        ("linear", "saw_*"),
-        ("linear", "seen=CASE WHEN saw_cat = 1 THEN ['cat'] ELSE ['dog', 'fish'] END"),
-    ],
-)
-def test_applying_scores_what_was_not_learnt_from_as_the_fit_did(zoo, name, target):
-    store, where = catalog.open(zoo), "zoo = 'narrow'"
-    fitted = fit_probe(store, name, [target], where=where)
-    table, _, applied = apply_probe(catalog.open(zoo), fitted["file"], where=where)
-    for one, judged in zip(applied.estimates, fitted["estimates"], strict=True):
-        assert one.score == judged.pop("score")
-        found = {key: getattr(one, key) for key in judged}
-        assert found == pytest.approx(judged, rel=1e-6)
-    assert (applied.judged_on, applied.groups) == (fitted["judged_on"], fitted["groups"])
-    assert applied.learnt_from == fitted["learnt_from"] == len(table) - applied.judged_on
-
-
-def test_networks_that_are_all_new_are_scored_and_those_all_learnt_from_are_not(
-    phasezoo, zoo, tmp_path
-):
-    file = tmp_path / "probe.safetensors"
-    some = "zoo = 'narrow' AND run_id < 'narrow-040'"
-    fit = ("--target", "test_accuracy", "--to", file, "--where", some)
-    phasezoo("statistics", *fit, "--folds", "3")
-    new = phasezoo("apply", file, "--where", f"zoo = 'narrow' AND NOT ({some})")
-    assert new.out.startswith("20 networks in 20 groups:")
-    assert "r2" in new.out
-    assert "Left out of the score" not in new.err
-    both = phasezoo("apply", file, "--where", "zoo = 'narrow'", "--json")
-    assert "Left out of the score: 40 that were learnt from" in both.err
-    assert "r2 of 20 networks in 20 groups: " in both.err
-    assert len(json.loads(both.out)) == 60
-    none = phasezoo("apply", file, "--where", some)
-    assert "No score: the probe learnt from all 40 networks" in none.err
-    assert "groups:" not in none.out
-
-
-def test_checkpoints_of_one_run_are_one_group(zoo):
-    found = fit_probe(
-        catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'"
-    )
-    _, _, applied = apply_probe(
-        catalog.open(zoo), found["file"], where="zoo = 'narrow'", steps="all"
-    )
-    assert applied.judged_on == 2 * applied.groups == 2 * found["groups"]
-    assert applied.learnt_from == 2 * found["learnt_from"]
-
-
-def test_classes_that_the_probe_does_not_know_are_wrong_answers(zoo):
-    known = "kind=CASE WHEN test_accuracy < 0.5 THEN 'a' WHEN saw_dog = 1 THEN 'b' ELSE "
-    fitted = fit_probe(
-        catalog.open(zoo), "linear", [known + "'c' END"],
-        where="zoo = 'narrow' AND saw_dog = 1",
-    )  # fmt: skip
-    _, _, applied = apply_probe(
-        catalog.open(zoo), fitted["file"], where="zoo = 'narrow' AND saw_dog = 0"
-    )
-    scores = {one.score: one for one in applied.estimates}
-    assert scores["accuracy"].value == scores["accuracy"].baseline == 0
-
-
-def test_a_catalogue_without_the_target_gets_predictions_and_the_reason(
-    zoo, tmp_path, monkeypatch
-):
-    found = fit_probe(catalog.open(zoo), "linear", ["size"], where="zoo = 'narrow'")
-    body = about(found["file"])
-    lacking = {**body["provenance"], "targets": {"size": '"no_such_column"'}}
-    monkeypatch.setattr("probes.saving.about", lambda path: {**body, "provenance": lacking})
-    table, _, applied = apply_probe(
-        catalog.open(zoo), found["file"], where="zoo = 'narrow'"
-    )
-    assert applied.estimates == []
-    assert "No score: " in applied.note
-    assert "no_such_column" in applied.note
-    assert table["linear_size"].null_count == 0
-
-
-def test_files_that_do_not_know_the_trivial_answer_have_no_baseline(zoo, monkeypatch):
-    found = fit_probe(catalog.open(zoo), "linear", ["size"], where="zoo = 'narrow'")
-    body = about(found["file"])
-    old = {key: value for key, value in body.items() if key != "trivial"}
-    monkeypatch.setattr("probes.saving.about", lambda path: old)
-    _, _, applied = apply_probe(catalog.open(zoo), found["file"], where="zoo = 'narrow'")
-    assert all(np.isnan(one.baseline) for one in applied.estimates)
-    assert applied.estimates[0].value == found["estimates"][0]["value"]
 
 
 NARROW = ("--where", "zoo = 'narrow'")
