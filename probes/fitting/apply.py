@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ from probes.probe import Probe
 
 
 def apply_probe(
-    catalog: Catalog, path: str | Path, *, where: str = "true", steps: str = "last"
+    catalog: Catalog,
+    path: str | Path,
+    *,
+    where: str = "true",
+    steps: str = "last",
+    announce: Callable[[str], None] = lambda line: None,
 ) -> tuple[pa.Table, dict[str, int], Applied]:
     """Predict with a probe that `fit_probe` kept, and write the predictions back.
 
@@ -36,6 +42,8 @@ def apply_probe(
         The file of the probe.
     where, steps
         See `probes.fitting.question.Question.of`.
+    announce : callable
+        Is told whose predictions were replaced.
 
     Returns
     -------
@@ -74,7 +82,7 @@ def apply_probe(
     predicted = probe.targets_.decide(scores, cut)
     told = predictions.prediction_table(table, columns, predicted, split.tolist())
     provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
-    predictions.write(catalog, told, probe.name, provenance)
+    predictions.write(catalog, told, probe.name, provenance, announce)
     return told, left_out, applied
 
 

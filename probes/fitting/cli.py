@@ -144,7 +144,8 @@ def _fitting(name: str) -> click.Command:
         """Fit a probe, judge it on networks that it has not seen, write predictions back.
 
         The predictions are columns PROBE_TARGET of models, and PROBE_TARGET_split says
-        which networks were learnt from. What was fitted before is not fitted again.
+        which networks were learnt from. What was fitted before is not fitted again. Fits of
+        one probe to one target share the columns: the last one that you ask for is shown.
         """
         from probes.fitting.fit import fit_probe
 
@@ -175,7 +176,9 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
     from probes.fitting.apply import apply_probe
 
     store = open_catalog(catalog_path)
-    table, left_out, applied = apply_probe(store, file, where=where, steps=steps)
+    table, left_out, applied = apply_probe(
+        store, file, where=where, steps=steps, announce=_say
+    )
     for reason, count in left_out.items():
         _say(f"Left out: {count:,} with {reason}.")
     if applied.note:

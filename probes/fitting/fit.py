@@ -20,6 +20,7 @@ from probes.fitting.layer_choice import best_layer, layer_by_fold
 from probes.fitting.learnt_from import LearntFrom
 from probes.fitting.material import Material, statistics, weights
 from probes.fitting.plan import Plan
+from probes.fitting.shown import Shown
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
 from probes.probe import Probe
@@ -75,7 +76,8 @@ def fit_probe(
     again : bool
         Fit also if the same was fitted before; that file is replaced.
     announce : callable
-        Is told what will be done before it is.
+        Is told what will be done before it is; and whose predictions were replaced: those
+        of other fits of the probe to the target are in the same columns.
 
     Returns
     -------
@@ -95,6 +97,7 @@ def fit_probe(
     path = Path(to) if to is not None else catalog.root / "probes" / plan.file
     known = _known(catalog, plan, path, again)
     if known is not None:
+        _show(catalog, plan, known["columns"], announce)
         return {**known, "file": str(path), "known": True}
     for line in plan.notes:
         announce(line)
@@ -130,7 +133,7 @@ def fit_probe(
         plan.question.table, columns, *_predicted(plan, material, judgement, kept)
     )
     _keep(catalog, plan, material, kept, path, result)
-    predictions.write(catalog, told, name, plan.provenance)
+    predictions.write(catalog, told, name, plan.provenance, announce)
     return {**result, "file": str(path), "known": False}
 
 
@@ -144,7 +147,7 @@ def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> Material:
 
 
 def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, Any] | None:
-    """The result of the same fit, if it is there."""
+    """The result of the same fit, if it is there with all that it said."""
     if not path.exists():
         return None
     kept = saving.about(path)
@@ -154,10 +157,22 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         )
     if again or "learnt_from" not in kept:  # an older version wrote it
         return None
-    if not predictions.is_written(catalog, plan.measure_id):
-        return None
     result: dict[str, Any] = kept["result"]
-    return result
+    shown = Shown(catalog.refreshed(), result["columns"])
+    told = shown.written(plan.measure_id)
+    return result if told is not None and len(told) == len(plan.question) else None
+
+
+def _show(
+    catalog: Catalog, plan: Plan, columns: list[str], announce: Callable[[str], None]
+) -> None:
+    """Write again what a fit said, if `models` shows something else in its columns."""
+    shown = Shown(catalog.refreshed(), columns)
+    told = shown.written(plan.measure_id)
+    assert told is not None
+    if shown.others(told, plan.measure_id)[0]:
+        announce("Others wrote to its columns since: its predictions are written again.")
+        predictions.write(catalog, told, plan.probe.name, plan.provenance, announce)
 
 
 def _predicted(

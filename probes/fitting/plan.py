@@ -13,9 +13,10 @@ import numpy as np
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.names import content_id, slug
+from catalog.names import slug
 from probes.fitting.question import Question, layouts
 from probes.fitting.settings import probe_named
+from probes.fitting.shown import measure_id_of
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in
 from probes.layers import chosen
@@ -134,7 +135,7 @@ class Plan:
     @property
     def measure_id(self) -> str:
         """Identity of the predictions: equal plans have equal ones."""
-        return content_id([self.probe.name, self.provenance], 16)
+        return measure_id_of(self.probe.name, self.provenance)
 
     @property
     def file(self) -> str:

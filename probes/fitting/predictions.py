@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from probes.fitting.shown import Shown
 
 
 def columns_of(probe: str, name: str, labels: Sequence[str]) -> list[str]:
@@ -48,14 +49,17 @@ def prediction_table(
     return pa.table(fields)
 
 
-def write(catalog: Catalog, table: pa.Table, name: str, provenance: dict[str, Any]) -> None:
-    """Commit the measures."""
+def write(
+    catalog: Catalog,
+    table: pa.Table,
+    name: str,
+    provenance: dict[str, Any],
+    announce: Callable[[str], None],
+) -> None:
+    """Commit the measures, and tell whose predictions are in the columns no longer."""
+    columns = [column for column in table.column_names if column not in ("run_id", "step")]
+    lines = Shown(catalog.refreshed(), columns).told(table, name, provenance)
     with catalog.writer() as writer:
         writer.commit_measures(table, name, provenance)
-
-
-def is_written(catalog: Catalog, measure_id: str) -> bool:
-    """Whether a measure with this identity is in the catalogue."""
-    relation = catalog.sql("FROM measures")
-    found = relation.filter(f"measure_id = '{measure_id}'").limit(1).fetchall()
-    return bool(found)
+    for line in lines:
+        announce(line)

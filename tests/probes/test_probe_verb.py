@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
 from catalog.console import main
+from catalog.upkeep.compaction import compact
 from catalog.verify import verify
 from probes import load
 from probes.fitting.fit import fit_probe
@@ -258,3 +260,81 @@ def test_what_a_probe_refuses_is_an_error_and_not_a_traceback(zoo) -> None:
             catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
             settings=["scale=foo"],
         )  # fmt: skip
+
+
+# ------------------------------------------------------------------ columns that fits share
+
+
+def test_what_was_fitted_before_is_shown_again_when_others_wrote_to_its_columns(
+    phasezoo, zoo, monkeypatch
+):
+    fit = ("linear", "--target", "test_accuracy", "--where", "zoo = 'narrow'")
+    shown = "run_id, linear_test_accuracy, linear_test_accuracy_split"
+    first, before = phasezoo(*fit, "--folds", "3"), models(zoo, shown)
+    other = phasezoo(*fit, "--by", "cell")
+    assert before != models(zoo, shown)
+    assert "Replaces, of 60 networks, the predictions of the fit " in other.err
+    assert "--by run, --folds 3" in other.err
+
+    def refuse(*_, **__):
+        raise AssertionError("fitted again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "select", refuse)
+        back = phasezoo(*fit, "--folds", "3")
+    assert (back.code, back.out) == (0, first.out)
+    assert models(zoo, shown) == before
+    assert "its predictions are written again" in back.err
+    assert "(--by cell, no --folds)" in back.err
+    version = catalog.open(zoo).version
+    assert "written again" not in phasezoo(*fit, "--folds", "3").err
+    assert catalog.open(zoo).version == version
+
+
+def test_predictions_of_apply_over_those_of_the_fit_are_taken_back(phasezoo, zoo):
+    fit = ("linear", "--target", "size", "--where", "zoo = 'narrow'", "--folds", "3")
+    file = json_of(phasezoo, *fit)["file"]
+    shown = "run_id, linear_size, linear_size_split"
+    before = models(zoo, shown)
+    told = phasezoo("apply", file, "--where", "zoo = 'narrow' AND run_id < 'narrow-020'")
+    assert "Replaces, of 20 networks, the predictions of this fit." in told.err
+    assert before != models(zoo, shown)
+    back = phasezoo(*fit)
+    assert "Replaces, of 20 networks, what apply said with this fit." in back.err
+    assert models(zoo, shown) == before
+
+
+def test_one_column_with_two_fits_is_told(phasezoo, zoo):
+    fit = ("statistics", "--target", "test_accuracy", "--where")
+    phasezoo(*fit, "zoo = 'narrow'")
+    mixed = phasezoo(*fit, "zoo = 'wide'")
+    assert "statistics_test_accuracy also shows, of 60 other networks, the" in mixed.err
+    assert "--where zoo = 'narrow'" in mixed.err
+    assert "Replaces" not in mixed.err
+    again = phasezoo(*fit, "zoo = 'narrow'")  # nothing of it was replaced
+    assert "written again" not in again.err
+
+
+def test_one_label_of_several_that_was_replaced_is_written_again(phasezoo, zoo):
+    narrow = ("--where", "zoo = 'narrow'", "--folds", "3")
+    phasezoo("statistics", "--target", "saw_*", *narrow)
+    before = models(zoo, "run_id, statistics_saw_cat, statistics_saw_dog")
+    phasezoo("statistics", "--target", "saw_cat", *narrow, "--set", "model=ridge")
+    back = phasezoo("statistics", "--target", "saw_*", *narrow)
+    assert "its predictions are written again" in back.err
+    assert "model=ridge" in back.err
+    assert models(zoo, "run_id, statistics_saw_cat, statistics_saw_dog") == before
+    assert not verify(zoo).problems
+
+
+def test_packed_measures_and_those_of_no_probe_are_told_too(phasezoo, zoo):
+    fit = ("linear", "--target", "size", "--where", "zoo = 'narrow'")
+    phasezoo(*fit)
+    before = models(zoo, "run_id, linear_size")
+    table = pa.table({"run_id": ["narrow-003"], "step": [10], "linear_size": ["odd"]})
+    with catalog.open(zoo).writer() as writer:
+        writer.commit_measures(table, "by_hand", {"file": "some.csv"})
+    assert compact(zoo).shards
+    back = phasezoo(*fit)
+    assert "Replaces, of 1 networks, the values of 'by_hand'." in back.err
+    assert models(zoo, "run_id, linear_size") == before
