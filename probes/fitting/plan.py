@@ -100,6 +100,7 @@ class Plan:
         plan = cls(probe, question, every, deal, choose, relative, where, steps)
         plan._check_layers(catalog)
         plan._check_groups()
+        plan._check_classes()
         return plan
 
     @property
@@ -160,7 +161,23 @@ class Plan:
         lines += [f"Left out: {count:,} with {why}." for why, count in lost.items()]
         if (groups := self.tested_groups) < _FEW:
             lines.append(f"Only {groups} groups are judged: the interval is rough.")
+        if unknown := len(self.unknown):
+            judged = sum(len(one.test) for one in fold.folds)
+            lines.append(
+                f"{unknown:,} of {judged:,} judged networks have a class that is not "
+                "learnt from: errors, whatever the probe says."
+            )
         return lines
+
+    @cached_property
+    def unknown(self) -> Array:
+        """Judged rows of the first seed whose class no training network of the fold has."""
+        y = self.question.values.y
+        if self.question.values.task != "classification" or y.ndim > 1:
+            return np.zeros(0, np.int64)
+        return np.concatenate(
+            [f.test[~np.isin(y[f.test], y[f.train])] for f in self.folds[0].folds]
+        )
 
     @property
     def tested_groups(self) -> int:
@@ -216,6 +233,31 @@ class Plan:
                         f"There is {learnt} group of runs to learn from, by "
                         f"{folds.by}; 2 or more are needed, better 20. Widen --where."
                     )
+
+    def _check_classes(self) -> None:
+        """Refuse a target of which no class is on both sides of any fold."""
+        tested = np.concatenate([fold.test for fold in self.folds[0].folds])
+        if len(self.unknown) < len(tested):
+            return
+        y, by = self.question.values.y, self.folds[0].by
+        runs = self.question.table["run_id"].to_pylist()
+        pairs = {(label, run) for label, run in zip(y.tolist(), runs, strict=True)}
+        classes = len(np.unique(y))
+        if classes < len(pairs):
+            paste = "Paste --by run" if by != "run" else "Paste --folds 5, or widen --where"
+        elif y.dtype.kind in "iuf":
+            paste = "No class has two runs: paste --task regression"
+        else:
+            paste = (
+                "No class has two runs: paste a --target whose classes runs share, such as "
+                "--target zoo, or NAME=SQL that joins them"
+            )
+        judged = len(np.unique(y[tested]))
+        raise CatalogError(
+            f"{self.question.name} has {classes:,} classes in {len(y):,} networks. By "
+            f"{by}, {judged:,} of them are judged and 0 of these are learnt from: every "
+            f"answer would be wrong. {paste}."
+        )
 
     def _digest(self) -> str:
         table, y = self.question.table, self.question.values.y

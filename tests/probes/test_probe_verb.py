@@ -203,7 +203,28 @@ WRONG = [
         ("statistics", "--target", "test_accuracy", *NARROW, "--folds", "999"),
         "number of groups",
     ),
+    (
+        ("statistics", "--target", "run_id", *NARROW),
+        "60 classes in 60 networks. By run, 14 of them are judged and 0 of these are",
+    ),
+    (
+        ("linear", "--target", "run_id", *NARROW, "--steps", "all", "--folds", "3"),
+        "No class has two runs: paste a --target",
+    ),
+    (("linear", "--target", "cell", *NARROW, "--by", "cell"), "Paste --by run"),
+    (("statistics", "--target", "zoo", "--by", "zoo"), "0 of these are learnt from"),
+    (
+        ("linear", "--target", "test_accuracy", "--task", "classification", *NARROW),
+        "paste --task regression",
+    ),
 ]
+
+
+def test_classes_that_only_judged_networks_have_are_counted(phasezoo):
+    target = "rare=CASE WHEN run_id < 'narrow-020' THEN run_id ELSE 'other' END"
+    done = phasezoo("linear", "--target", target, *NARROW)
+    assert done.code == 0, done.err
+    assert " of 14 judged networks have a class that is not learnt from" in done.err
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[w[1] for w in WRONG])
