@@ -17,8 +17,10 @@ from probes.fitting import predictions
 from probes.fitting.applied import Applied, judged
 from probes.fitting.learnt_from import LearntFrom
 from probes.fitting.material import Material, blocks, statistics
+from probes.fitting.plan import among_themselves
 from probes.fitting.question import layouts, rows
 from probes.probe import Probe
+from probes.statistics.within import numbered
 
 
 def apply_probe(
@@ -43,7 +45,7 @@ def apply_probe(
     where, steps
         See `probes.fitting.question.Question.of`.
     announce : callable
-        Is told whose predictions were replaced.
+        Is told what to mind, and whose predictions were replaced.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def apply_probe(
     learnt = LearntFrom.read(about, path)
     probe = saving.load(path)
     table, left_out = rows(catalog, where, steps)
-    scores, cut = _decided(catalog, table, probe, about, path)
+    scores, cut = _decided(catalog, table, probe, about, path, announce)
     standing = learnt.standing(catalog, table)
     split = np.where(standing.kin, "kin", "new").astype(object)
     split[np.isin(table["run_id"].to_pylist(), about["test"])] = "test"
@@ -87,7 +89,12 @@ def apply_probe(
 
 
 def _decided(
-    catalog: Catalog, table: pa.Table, probe: Probe, about: dict[str, Any], path: Path
+    catalog: Catalog,
+    table: pa.Table,
+    probe: Probe,
+    about: dict[str, Any],
+    path: Path,
+    announce: Callable[[str], None],
 ) -> tuple[Array, float]:
     """Scores (n, width), and the one from which a label holds."""
     if probe.layout is not None:
@@ -96,8 +103,13 @@ def _decided(
         parts = [probe._decided(block) for block in own]
         return np.concatenate([scores for scores, _ in parts]), parts[0][1]
     params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
-    found = statistics(catalog, table, params, relative=about["relative"])
-    return probe._decided(_ordered(found, about, path))
+    X = _ordered(statistics(catalog, table, params), about, path)
+    if about["relative"] is not None:
+        zoos, learnt = table["zoo"].to_pylist(), about["learnt_from"]["zoos"]
+        if unseen := sorted(set(zoos) - set(learnt)):
+            announce(among_themselves(unseen))
+        X = numbered(X, zoos, about["zoos"])
+    return probe._decided(X)
 
 
 def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path) -> None:

@@ -128,7 +128,8 @@ def _fitting(name: str) -> click.Command:
     @click.option(
         "--relative",
         type=click.Choice(["quantile", "standard"]),
-        help="Compare statistics within each zoo, without targets.",
+        help="Compare statistics within each zoo, with its training networks; those of a "
+        "held-out zoo with one another, without targets.",
     )
     @click.option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of it."

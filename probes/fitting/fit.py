@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from probes.fitting.shown import Shown
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
 from probes.probe import Probe
+from probes.statistics.within import numbered
 
 _ALL = 0
 """In place of a fold: all networks."""
@@ -70,7 +71,9 @@ def fit_probe(
     settings : sequence of str
         See `probes.fitting.settings.probe_named`.
     relative : str, optional
-        See `probes.fitting.material.statistics`; only of the probe "statistics".
+        See `StatisticsProbe`; only of the probe "statistics". Networks of a zoo are
+        compared with those that are learnt from there, in every fold; those of a held-out
+        zoo with one another.
     to : str or Path, optional
         A file that is not there yet; default one in the folder ``probes`` of the catalogue.
     again : bool
@@ -107,7 +110,7 @@ def fit_probe(
         chosen[_ALL] = best_layer(catalog, plan, every, plan.folds[0].groups)
     material = read(catalog, plan, sorted(set(chosen.values())))
     if plan.by_statistics:
-        plan.probe.set_params(described=True)
+        plan.probe.set_params(described=True, relative=plan.relative)
     else:
         plan.probe.set_params(layout=material.layout)
 
@@ -143,7 +146,10 @@ def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> Material:
     if not plan.by_statistics:
         return weights(catalog, table, list(layers) or plan.probe.layer)
     params = plan.probe.get_params(deep=False)
-    return statistics(catalog, table, params, relative=plan.relative)
+    found = statistics(catalog, table, params)
+    if plan.relative is None:
+        return found
+    return replace(found, X=numbered(found.X, table["zoo"].to_pylist(), plan.zoos))
 
 
 def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, Any] | None:
@@ -236,6 +242,7 @@ def _keep(
         "statistics": list(material.statistics),
         "aggregate": material.aggregate,
         "relative": plan.relative,
+        "zoos": plan.zoos,
         **learnt.kept(),
         "test": sorted(set(tested)),
         "trivial": probe.targets_.encode(plan.question.values.y[rows]).mean(0).tolist(),

@@ -44,7 +44,7 @@ class Plan:
         Folds that groups are dealt to; None: the fixed split, or held-out zoos or trees.
     choose_layer : bool
     relative : str or None
-        See `probes.fitting.material.statistics`.
+        How statistics are compared within zoos, see `StatisticsProbe`.
     where, steps : str
         As the question was asked.
     """
@@ -116,7 +116,7 @@ class Plan:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the result follows from, as JSON values."""
-        left = ("layout", "described", "random_state")
+        left = ("layout", "described", "relative", "random_state")
         params = self.probe.get_params(deep=False)
         return {
             "probe": self.probe.name,
@@ -167,7 +167,25 @@ class Plan:
                 f"{unknown:,} of {judged:,} judged networks have a class that is not "
                 "learnt from: errors, whatever the probe says."
             )
+        if self.relative is not None and self.unseen_zoos:
+            lines.append(among_themselves(self.unseen_zoos))
         return lines
+
+    @cached_property
+    def zoos(self) -> list[str]:
+        """Of the networks asked about, sorted: zoo 0, 1, ... of relative statistics."""
+        return sorted(set(self.question.table["zoo"].to_pylist()))
+
+    @cached_property
+    def unseen_zoos(self) -> list[str]:
+        """Zoos of judged networks of which none is learnt from in the same fold."""
+        zoos = np.array(self.question.table["zoo"].to_pylist())
+        found = [
+            set(zoos[fold.test]) - set(zoos[fold.train])
+            for folds in self.folds
+            for fold in folds.folds
+        ]
+        return sorted(set[str]().union(*found))
 
     @cached_property
     def unknown(self) -> Array:
@@ -266,3 +284,12 @@ class Plan:
             digest.update("\n".join(map(str, table[name].to_pylist())).encode())
         digest.update("\n".join(map(str, np.ravel(y).tolist())).encode())
         return digest.hexdigest()[:16]
+
+
+def among_themselves(zoos: Sequence[str]) -> str:
+    """What to mind of relative statistics of zoos that are not learnt from."""
+    named = ", ".join(zoos[:3]) + (", ..." if len(zoos) > 3 else "")
+    return (
+        f"Statistics of {named} are compared among the predicted networks, as none is "
+        "learnt from: without targets, but each prediction depends on the others."
+    )

@@ -14,6 +14,7 @@ from catalog.console import main
 from catalog.upkeep.compaction import compact
 from catalog.verify import verify
 from probes import load
+from probes.fitting.apply import apply_probe
 from probes.fitting.fit import fit_probe
 from probes.fitting.settings import probe_named
 from probes.saving import about
@@ -89,6 +90,39 @@ def test_networks_of_other_shapes_are_read_and_zoos_held_out(phasezoo, zoo):
         "--relative", "quantile",
     )  # fmt: skip
     assert scores(relative)["tau"]["low"] > 0
+
+
+@pytest.mark.parametrize("shape", ["quantile", "standard"])
+def test_relative_statistics_know_the_training_networks_alone(zoo, shape):
+    lines = []
+    fit = {"relative": shape, "where": "zoo <> 'deep'", "announce": lines.append}
+    found = fit_probe(catalog.open(zoo), "statistics", ["test_accuracy"], **fit)
+    assert scores(found)["r2"]["low"] > 0
+    assert not [line for line in lines if "among the predicted" in line]
+    said = "run_id, statistics_test_accuracy"
+    test = models(zoo, said, "statistics_test_accuracy_split = 'test'")
+    run, value = test[0]
+    table, _, _ = apply_probe(catalog.open(zoo), found["file"], where=f"run_id = '{run}'")
+    assert table["statistics_test_accuracy"].to_pylist() == pytest.approx([value])
+    # What others are judged on is nothing to it.
+    fit["where"] += f" AND (split_by_run <> 'test' OR run_id IN ('{run}', '{test[1][0]}'))"
+    fit_probe(catalog.open(zoo), "statistics", ["test_accuracy"], **fit)
+    assert models(zoo, said, f"run_id = '{run}' AND step = 10") == [
+        (run, pytest.approx(value, rel=1e-9))
+    ]
+
+
+def test_zoos_that_are_compared_within_themselves_are_told(phasezoo):
+    fit = ("statistics", "--target", "test_accuracy", "--relative", "standard")
+    held = phasezoo(*fit, "--by", "zoo", "--where", "zoo <> 'deep'")
+    assert "Statistics of narrow, wide are compared among the predicted" in held.err
+    file = held.out.split(": the probe")[0].splitlines()[-1]
+    told = phasezoo("apply", file, "--where", "zoo = 'wide'")
+    assert (told.code, "are compared among" in told.err) == (0, False)
+    some = phasezoo(*fit, "--where", "zoo = 'narrow'")
+    file = some.out.split(": the probe")[0].splitlines()[-1]
+    told = phasezoo("apply", file, "--where", "zoo <> 'deep'")
+    assert "Statistics of wide are compared among the predicted" in told.err
 
 
 def test_labels_text_and_expressions(phasezoo, zoo):
