@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from probes.fitting.question import Question
 from probes.judging.folds import Folds
 from probes.judging.judge import Judgement, difference, judge
 from probes.judging.kinship import parents_in
+from probes.statistics.within import Within
 from zoo import Axis, Recipe, train
 
 TARGETS = {
@@ -146,8 +148,15 @@ def across(store: Catalog, zoos: Sequence[str], target: str) -> None:
     listed = ", ".join(f"'{zoo}'" for zoo in zoos)
     question = Question.of(store, [TARGETS[target]], where=f"zoo IN ({listed})")
     folds = Folds.of(question.table, parents_in(store), "zoo")
-    for relative in (None, "standard", "quantile"):
-        material = statistics(store, question.table, READS, relative=relative)
+    read = statistics(store, question.table, READS)
+    own = np.unique(question.table["zoo"].to_pylist(), return_inverse=True)[1]
+    for relative in (None, "standard", "quantile"):  # zoos are whole: one shaping for all
+        X = (
+            read.X
+            if relative is None
+            else Within.of(read.X, own, relative).apply(read.X, own)
+        )
+        material = replace(read, X=X)
         for name, (probe, X) in contestants(material, question.values.task).items():
             judged = judge(probe, X, question.values.y, folds)
             report(

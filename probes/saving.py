@@ -27,9 +27,11 @@ from probes.probe import Probe, fitted
 from probes.statistics.boosting import Boosting
 from probes.statistics.shaping import Shaping
 from probes.statistics.smooth import Smooth
+from probes.statistics.within import Within
 from probes.targets import Targets
 
-_FORMAT = 1
+_FORMAT = 2
+"""1: what `phasezoo probe` wrote did not say which weights were learnt from."""
 
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
@@ -126,7 +128,7 @@ _RECORDS = Records(
         c.__name__: c
         for c in (
             Bases, Boosting, Centring, Dense, Expert, LowRank, Routes, Shaping, Smooth,
-            Targets,
+            Targets, Within,
         )
     },
     (Special(Probe, "probe", _within, _rebuilt),),

@@ -19,6 +19,7 @@ from probes.statistics.boosting import Boosting
 from probes.statistics.shaping import Shaping
 from probes.statistics.smooth import Smooth
 from probes.statistics.weight_statistics import WeightStatistics
+from probes.statistics.within import Within
 
 MODELS = ("smooth", "ridge", "boosting")
 
@@ -43,6 +44,9 @@ class StatisticsProbe(Probe):
         See `WeightStatistics`.
     described : bool, default=False
         X holds statistics (n, p) already, such as of networks with several layouts.
+    relative : {"quantile", "standard"}, optional
+        Compare statistics within each zoo, see `Within`. X then holds the number of the zoo
+        before the statistics, as `probes.statistics.within.numbered` puts it.
     alphas : sequence of float, optional
         Penalties; default `probes.exact.ridge.ALPHAS`.
     random_state : int, default=0
@@ -50,6 +54,8 @@ class StatisticsProbe(Probe):
 
     Attributes
     ----------
+    within_ : Within
+        Only if ``relative``.
     shaping_ : Shaping
     smooth_, boosting_ : Smooth, Boosting
         Only of that model.
@@ -61,7 +67,8 @@ class StatisticsProbe(Probe):
     Raises
     ------
     ValueError
-        If there is one group, or no such model or shape.
+        If there is one group, or no such model or shape; or ``relative`` without
+        ``described``.
 
     References
     ----------
@@ -83,6 +90,7 @@ class StatisticsProbe(Probe):
     spectrum: bool = True
     aggregate: bool = False
     described: bool = False
+    relative: str | None = None
     alphas: Sequence[float] | None = None
     random_state: int = 0
 
@@ -109,6 +117,14 @@ class StatisticsProbe(Probe):
             raise ValueError(f"The model must be one of {MODELS}. Got {self.model!r}.")
         alphas = check_alphas(self.alphas)
         F = self.statistics(X)
+        if self.relative is not None:
+            if not self.described:
+                raise ValueError(
+                    "relative compares statistics by the zoo before them: it needs "
+                    "described=True, and X as probes.statistics.within.numbered gives it."
+                )
+            self.within_ = Within.of(F[:, 1:], F[:, 0], self.relative)
+            F = self.within_.apply(F[:, 1:], F[:, 0])
         self.shaping_ = Shaping.of(F, self.shape)
         if self.model == "boosting":
             labels = self.task == "classification"
@@ -127,6 +143,8 @@ class StatisticsProbe(Probe):
 
     def _scores(self, X: Array) -> Array:
         F = self.statistics(X)
+        if self.relative is not None:
+            F = self.within_.apply(F[:, 1:], F[:, 0])
         if self.model == "boosting":
             return self.boosting_.scores(F)
         A = self.shaping_.apply(F)

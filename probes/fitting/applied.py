@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
+from probes.fitting.learnt_from import Standing
 from probes.fitting.target_columns import TargetValues
 from probes.judging.judge import Estimate, judged_as_is
-from probes.judging.kinship import branch, families, joined, parents_in
 from probes.probe import Probe
 from probes.targets import Targets
 
@@ -26,13 +26,14 @@ class Applied:
     Attributes
     ----------
     estimates : list of Estimate
-        Empty if none can be scored. The baseline is NaN for files that do not say what
-        the trivial answer is.
+        Empty if none can be scored. Without an interval if there is one group.
     judged_on, groups : int
         Networks, and independent groups of them, which intervals resample.
-    learnt_from : int
-        Networks that are left out of the score: the probe learnt from them, from one they
-        were made from, or from a copy.
+    learnt_from, kin : int
+        Networks that are left out of the score: the probe learnt from them, or from a copy;
+        or from what the fit keeps on one side with them, such as other seeds of a cell.
+    by : str
+        How the probe was fitted: what the groups are, one of `probes.judging.folds.BY`.
     note : str
         Why there is no score; empty if there is.
     """
@@ -41,6 +42,8 @@ class Applied:
     judged_on: int = 0
     groups: int = 0
     learnt_from: int = 0
+    kin: int = 0
+    by: str = "run"
     note: str = ""
 
 
@@ -51,8 +54,12 @@ def judged(
     scores: Array,
     cut: float,
     about: dict[str, Any],
+    standing: Standing,
 ) -> Applied:
     """Score what a probe said about some rows, where their target is known.
+
+    Intervals resample what the fit keeps on one side: runs, or all seeds of a cell, or
+    whole zoos.
 
     Parameters
     ----------
@@ -62,30 +69,33 @@ def judged(
         What the probe said, and the ``cut`` from which a label holds.
     about : dict
         What `probes.saving.about` says of the file.
+    standing : Standing
+        Of the rows, to what the probe learnt from.
     """
+    by = about["provenance"]["by"]
     try:
         asked = _asked(catalog, table, about["provenance"]["targets"])
         values = TargetValues.of(
             asked, asked.column_names, about["result"]["task"], constant=True
         )
     except CatalogError as error:  # another catalogue may lack the column
-        return Applied([], note=f"No score: {error}")
-    groups = _groups(catalog, table, about["train"], about["provenance"]["by"])
-    learnt = groups == 0
-    chosen = values.known & ~learnt
-    left = int((values.known & learnt).sum())
+        return Applied([], by=by, note=f"No score: {error}")
+    chosen = values.known & (standing.groups > 0)
+    left = int((values.known & standing.same).sum())
+    kin = int((values.known & standing.kin).sum())
     if not chosen.any():
-        why = f"the probe learnt from all {left:,} networks with a known {about['target']}"
-        return Applied([], learnt_from=left, note=f"No score: {why}, or from their kin.")
+        why = (
+            f"the probe learnt from all {left + kin:,} networks with a known "
+            f"{about['target']}, or from their kin by {by}"
+        )
+        return Applied([], 0, 0, left, kin, by, f"No score: {why}.")
     y = _aligned(values, about["labels"])[chosen[values.known]]
     targets = _targets(probe, y)
-    _, own = np.unique(groups[chosen], return_inverse=True)
-    prior = _prior(probe, targets, about.get("trivial"))
+    _, own = np.unique(standing.groups[chosen], return_inverse=True)
+    prior = _prior(probe, targets, about["trivial"])
     judgement = judged_as_is(probe, scores[chosen], cut, y, targets, own, prior)
     found = [one for one in judgement.estimates() if np.isfinite(one.value)]
-    if about.get("trivial") is None:
-        found = [replace(one, baseline=np.nan) for one in found]
-    return Applied(found, len(y), int(own.max()) + 1, left)
+    return Applied(found, len(y), int(own.max()) + 1, left, kin, by)
 
 
 def _asked(catalog: Catalog, table: pa.Table, expressions: dict[str, str]) -> pa.Table:
@@ -99,36 +109,6 @@ def _asked(catalog: Catalog, table: pa.Table, expressions: dict[str, str]) -> pa
     wanted = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
     rows = found.take(pa.array([place[key] for key in wanted]))
     return rows.drop_columns(["run_id", "step"]).rename_columns(list(expressions))
-
-
-def _groups(catalog: Catalog, table: pa.Table, learnt: Sequence[str], by: str) -> Array:
-    """Group (n,) of related rows; 0 is what a probe learnt from, with its kin and copies.
-
-    As `Folds` has them: in a fit by sibling, children of one parent are strangers.
-    """
-    parents = parents_in(catalog)
-    train = sorted(set(learnt))
-    copies = _contents(catalog, train)
-    runs = [*train, *table["run_id"].to_pylist()]
-    contents = [*(copies.get(run) for run in train), *table["content"].to_pylist()]
-    first = len(train)
-    kin: list[object] = (
-        [branch(run, parents) for run in runs]
-        if by == "sibling"
-        else families(runs, parents).tolist()
-    )
-    groups = joined(kin, contents)
-    known = np.unique(groups[:first])
-    own = groups[first:]
-    found: Array = np.where(np.isin(own, known), 0, own + 1)
-    return found
-
-
-def _contents(catalog: Catalog, runs: list[str]) -> dict[str, str]:
-    """Hash of the weights of the last checkpoint of some runs."""
-    query = "SELECT run_id, arg_max(content, step) FROM models GROUP BY run_id"
-    known = dict(catalog.sql(query).fetchall())
-    return {run: known[run] for run in runs if known.get(run)}
 
 
 def _aligned(values: TargetValues, labels: Sequence[str]) -> Array:
@@ -152,11 +132,9 @@ def _targets(probe: Probe, y: Array) -> Targets:
     return Targets("multiclass", len(classes), classes)
 
 
-def _prior(probe: Probe, targets: Targets, means: Sequence[float] | None) -> Array:
+def _prior(probe: Probe, targets: Targets, means: Sequence[float]) -> Array:
     """Means (width,) of encoded targets in training; 0 for classes it had none of."""
     found = np.zeros(targets.width)
-    if means is None:
-        return found
     own: Targets = probe.targets_
     values = np.asarray(means, np.float64)
     if targets is own or own.classes is None or targets.classes is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,28 @@ from catalog.dtypes import Array
 from probes import saving
 from probes.fitting import predictions
 from probes.fitting.applied import Applied, judged
+from probes.fitting.learnt_from import LearntFrom
 from probes.fitting.material import Material, blocks, statistics
+from probes.fitting.plan import among_themselves
 from probes.fitting.question import layouts, rows
 from probes.probe import Probe
+from probes.statistics.within import numbered
 
 
 def apply_probe(
-    catalog: Catalog, path: str | Path, *, where: str = "true", steps: str = "last"
+    catalog: Catalog,
+    path: str | Path,
+    *,
+    where: str = "true",
+    steps: str = "last",
+    announce: Callable[[str], None] = lambda line: None,
 ) -> tuple[pa.Table, dict[str, int], Applied]:
     """Predict with a probe that `fit_probe` kept, and write the predictions back.
 
-    The columns are those that the fit filled; a network that the probe learnt from says
-    "train" in the column that ends with ``_split``, one that is new to it "new".
+    The columns are those that the fit filled. The one that ends with ``_split`` says
+    "train" of a network that the probe learnt from, and of every copy; "test" of one that
+    it was judged on; "kin" of others that the fit keeps on one side with what was learnt
+    from, such as children and, by cell, other seeds; "new" of all others.
 
     Parameters
     ----------
@@ -33,6 +44,8 @@ def apply_probe(
         The file of the probe.
     where, steps
         See `probes.fitting.question.Question.of`.
+    announce : callable
+        Is told what to mind, and whose predictions were replaced.
 
     Returns
     -------
@@ -48,7 +61,8 @@ def apply_probe(
     LayoutMismatch
         If the networks have other tensors than those that the probe learnt from.
     CatalogError
-        If the file holds no probe with its targets, or nothing is selected.
+        If the file holds no probe with its targets, or does not say what it learnt from,
+        or nothing is selected.
     """
     path = Path(path)
     about = saving.about(path)
@@ -57,25 +71,30 @@ def apply_probe(
             f"{path} does not say what it predicts. Write it with 'phasezoo probe NAME "
             "--target COLUMN', or use probes.load(...).predict(weights)."
         )
+    learnt = LearntFrom.read(about, path)
     probe = saving.load(path)
     table, left_out = rows(catalog, where, steps)
-    scores, cut = _decided(catalog, table, probe, about, path)
-    learnt, tested = set(about["train"]), set(about["test"])
-    split = [
-        "train" if run in learnt else "test" if run in tested else "new"
-        for run in table["run_id"].to_pylist()
-    ]
+    scores, cut = _decided(catalog, table, probe, about, path, announce)
+    standing = learnt.standing(catalog, table)
+    split = np.where(standing.kin, "kin", "new").astype(object)
+    split[np.isin(table["run_id"].to_pylist(), about["test"])] = "test"
+    split[standing.same] = "train"
     columns = predictions.columns_of(probe.name, about["target"], about["labels"])
-    applied = judged(catalog, table, probe, scores, cut, about)
+    applied = judged(catalog, table, probe, scores, cut, about, standing)
     predicted = probe.targets_.decide(scores, cut)
-    told = predictions.prediction_table(table, columns, predicted, split)
+    told = predictions.prediction_table(table, columns, predicted, split.tolist())
     provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
-    predictions.write(catalog, told, probe.name, provenance)
+    predictions.write(catalog, told, probe.name, provenance, announce)
     return told, left_out, applied
 
 
 def _decided(
-    catalog: Catalog, table: pa.Table, probe: Probe, about: dict[str, Any], path: Path
+    catalog: Catalog,
+    table: pa.Table,
+    probe: Probe,
+    about: dict[str, Any],
+    path: Path,
+    announce: Callable[[str], None],
 ) -> tuple[Array, float]:
     """Scores (n, width), and the one from which a label holds."""
     if probe.layout is not None:
@@ -84,8 +103,13 @@ def _decided(
         parts = [probe._decided(block) for block in own]
         return np.concatenate([scores for scores, _ in parts]), parts[0][1]
     params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
-    found = statistics(catalog, table, params, relative=about["relative"])
-    return probe._decided(_ordered(found, about, path))
+    X = _ordered(statistics(catalog, table, params), about, path)
+    if about["relative"] is not None:
+        zoos, learnt = table["zoo"].to_pylist(), about["learnt_from"]["zoos"]
+        if unseen := sorted(set(zoos) - set(learnt)):
+            announce(among_themselves(unseen))
+        X = numbered(X, zoos, about["zoos"])
+    return probe._decided(X)
 
 
 def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path) -> None:

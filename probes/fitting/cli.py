@@ -18,6 +18,16 @@ _ROWS = 30
 """Targets and predictions that are printed; --json prints all."""
 
 
+_KIN = {
+    "run": "made from them, or from what they were made from",
+    "sibling": "made from them",
+    "cell": "such as other seeds of their cells",
+    "zoo": "of their zoos",
+    "tree": "of their trees",
+}
+"""What a fit keeps on one side with what it learns from, by how it splits."""
+
+
 class _Probes(click.Group):
     """One command for each probe, and ``apply``; probes are imported when one is called."""
 
@@ -119,7 +129,8 @@ def _fitting(name: str) -> click.Command:
     @click.option(
         "--relative",
         type=click.Choice(["quantile", "standard"]),
-        help="Compare statistics within each zoo, without targets.",
+        help="Compare statistics within each zoo, with its training networks; those of a "
+        "held-out zoo with one another, without targets.",
     )
     @click.option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of it."
@@ -135,7 +146,8 @@ def _fitting(name: str) -> click.Command:
         """Fit a probe, judge it on networks that it has not seen, write predictions back.
 
         The predictions are columns PROBE_TARGET of models, and PROBE_TARGET_split says
-        which networks were learnt from. What was fitted before is not fitted again.
+        which networks were learnt from. What was fitted before is not fitted again. Fits of
+        one probe to one target share the columns: the last one that you ask for is shown.
         """
         from probes.fitting.fit import fit_probe
 
@@ -158,19 +170,30 @@ def _fitting(name: str) -> click.Command:
 def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -> None:
     """Predict with the probe in FILE, and write it back as columns of models.
 
-    Where the target is known, the predictions are scored; networks that the probe learnt
-    from, and their kin, are left out of the score. With --json it goes to stderr.
+    Where the target is known, the predictions are scored. Networks that the probe learnt
+    from are left out of the score, under any name; so are their kin, which the fit keeps
+    on one side with them, such as other seeds of a cell after --by cell. With --json the
+    score goes to stderr.
     """
     from probes.fitting.apply import apply_probe
 
     store = open_catalog(catalog_path)
-    table, left_out, applied = apply_probe(store, file, where=where, steps=steps)
+    table, left_out, applied = apply_probe(
+        store, file, where=where, steps=steps, announce=_say
+    )
     for reason, count in left_out.items():
         _say(f"Left out: {count:,} with {reason}.")
     if applied.note:
         _say(applied.note)
-    elif applied.learnt_from:
-        _say(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
+    else:
+        if applied.learnt_from:
+            _say(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
+        if applied.kin:
+            _say(
+                f"Left out of the score: {applied.kin:,} kin of these, {_KIN[applied.by]}."
+            )
+        if applied.groups == 1:
+            _say(f"All are of one group by {applied.by}: the score has no interval.")
     if as_json:
         for one in applied.estimates:
             _say(

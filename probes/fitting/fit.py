@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from catalog import CatalogError
 from catalog.catalog import Catalog
@@ -16,12 +17,15 @@ from probes import saving
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.fitting import predictions
 from probes.fitting.layer_choice import best_layer, layer_by_fold
+from probes.fitting.learnt_from import LearntFrom
 from probes.fitting.material import Material, statistics, weights
 from probes.fitting.plan import Plan
+from probes.fitting.shown import Shown
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
 from probes.judging.notes import notes
 from probes.probe import Probe
+from probes.statistics.within import numbered
 
 _ALL = 0
 """In place of a fold: all networks."""
@@ -68,13 +72,16 @@ def fit_probe(
     settings : sequence of str
         See `probes.fitting.settings.probe_named`.
     relative : str, optional
-        See `probes.fitting.material.statistics`; only of the probe "statistics".
+        See `StatisticsProbe`; only of the probe "statistics". Networks of a zoo are
+        compared with those that are learnt from there, in every fold; those of a held-out
+        zoo with one another.
     to : str or Path, optional
         A file that is not there yet; default one in the folder ``probes`` of the catalogue.
     again : bool
         Fit also if the same was fitted before; that file is replaced.
     announce : callable
-        Is told what will be done before it is.
+        Is told what will be done before it is; and whose predictions were replaced: those
+        of other fits of the probe to the target are in the same columns.
 
     Returns
     -------
@@ -94,6 +101,7 @@ def fit_probe(
     path = Path(to) if to is not None else catalog.root / "probes" / plan.file
     known = _known(catalog, plan, path, again)
     if known is not None:
+        _show(catalog, plan, known["columns"], announce)
         return {**known, "file": str(path), "known": True}
     for line in plan.notes:
         announce(line)
@@ -103,7 +111,7 @@ def fit_probe(
         chosen[_ALL] = best_layer(catalog, plan, every, plan.folds[0].groups)
     material = read(catalog, plan, sorted(set(chosen.values())))
     if plan.by_statistics:
-        plan.probe.set_params(described=True)
+        plan.probe.set_params(described=True, relative=plan.relative)
     else:
         plan.probe.set_params(layout=material.layout)
 
@@ -128,8 +136,8 @@ def fit_probe(
     told = predictions.prediction_table(
         plan.question.table, columns, *_predicted(plan, material, judgement, kept)
     )
-    _keep(plan, material, kept, path, result)
-    predictions.write(catalog, told, name, plan.provenance)
+    _keep(catalog, plan, material, kept, path, result)
+    predictions.write(catalog, told, name, plan.provenance, announce)
     return {**result, "file": str(path), "known": False}
 
 
@@ -139,11 +147,14 @@ def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> Material:
     if not plan.by_statistics:
         return weights(catalog, table, list(layers) or plan.probe.layer)
     params = plan.probe.get_params(deep=False)
-    return statistics(catalog, table, params, relative=plan.relative)
+    found = statistics(catalog, table, params)
+    if plan.relative is None:
+        return found
+    return replace(found, X=numbered(found.X, table["zoo"].to_pylist(), plan.zoos))
 
 
 def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, Any] | None:
-    """The result of the same fit, if it is there."""
+    """The result of the same fit, if it is there with all that it said."""
     if not path.exists():
         return None
     kept = saving.about(path)
@@ -151,10 +162,24 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         raise CatalogError(
             f"{path} holds another probe. Name another file with --to, or delete it."
         )
-    if again or not predictions.is_written(catalog, plan.measure_id):
+    if again or "learnt_from" not in kept:  # an older version wrote it
         return None
     result: dict[str, Any] = kept["result"]
-    return result
+    shown = Shown(catalog.refreshed(), result["columns"])
+    told = shown.written(plan.measure_id)
+    return result if told is not None and len(told) == len(plan.question) else None
+
+
+def _show(
+    catalog: Catalog, plan: Plan, columns: list[str], announce: Callable[[str], None]
+) -> None:
+    """Write again what a fit said, if `models` shows something else in its columns."""
+    shown = Shown(catalog.refreshed(), columns)
+    told = shown.written(plan.measure_id)
+    assert told is not None
+    if shown.others(told, plan.measure_id)[0]:
+        announce("Others wrote to its columns since: its predictions are written again.")
+        predictions.write(catalog, told, plan.probe.name, plan.provenance, announce)
 
 
 def _predicted(
@@ -198,10 +223,16 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
 
 
 def _keep(
-    plan: Plan, material: Material, probe: Probe, path: Path, result: dict[str, Any]
+    catalog: Catalog,
+    plan: Plan,
+    material: Material,
+    probe: Probe,
+    path: Path,
+    result: dict[str, Any],
 ) -> None:
-    y = plan.question.values.y
-    learnt = y[plan.folds[0].folds[0].train] if plan.fixed else y
+    table, rows = plan.question.table, plan.rows("train")
+    learnt = LearntFrom.of(catalog, table.take(pa.array(rows)), plan.folds[0].by)
+    tested = table["run_id"].take(pa.array(plan.rows("test"))).to_pylist()
     about = {
         "measure_id": plan.measure_id,
         "provenance": plan.provenance,
@@ -211,9 +242,10 @@ def _keep(
         "statistics": list(material.statistics),
         "aggregate": material.aggregate,
         "relative": plan.relative,
-        "train": plan.runs("train"),
-        "test": plan.runs("test"),
-        "trivial": probe.targets_.encode(learnt).mean(0).tolist(),
+        "zoos": plan.zoos,
+        **learnt.kept(),
+        "test": sorted(set(tested)),
+        "trivial": probe.targets_.encode(plan.question.values.y[rows]).mean(0).tolist(),
     }
     whole = plan.relative is None and material.layout is not None
     if whole and isinstance(probe, StatisticsProbe):

@@ -14,7 +14,6 @@ from catalog.catalog import Catalog
 from catalog.dtypes import Array, round_to_float32, widen
 from probes.fitting.question import layouts
 from probes.layers import LowRank, chosen, layers_of
-from probes.statistics.shaping import Shaping
 from probes.statistics.weight_statistics import WeightStatistics
 
 _BYTES = 256 << 20
@@ -28,7 +27,7 @@ class Material:
     Attributes
     ----------
     X : ndarray of shape (n, d) or (n, p)
-        Weights, or statistics.
+        Weights, or statistics; the number of the zoo comes before relative ones.
     layout : Layout or None
         The one of all networks.
     statistics : tuple of str
@@ -85,8 +84,6 @@ def statistics(
     catalog: Catalog,
     table: pa.Table,
     params: Mapping[str, Any],
-    *,
-    relative: str | None = None,
 ) -> Material:
     """Read statistics (n, p) of rows of any layouts, 256 MB of weights at a time.
 
@@ -97,10 +94,6 @@ def statistics(
     ----------
     params : mapping
         ``layer``, ``spectrum`` and ``aggregate`` of `StatisticsProbe`.
-    relative : {"quantile", "standard"}, optional
-        Shape the statistics of each zoo by themselves: what is left is how a network
-        differs from the others of its zoo. Uses no target; but a zoo must be there as a
-        whole, and predictions depend on it.
     """
     found = layouts(table)
     known = {arch: catalog.layout(arch) for arch in found}
@@ -120,10 +113,6 @@ def statistics(
     for arch, (values, names) in parts.items():
         place = {name: i for i, name in enumerate(names)}
         X[found[arch]] = values[:, [place[name] for name in shared]]
-    if relative is not None:
-        zoos = np.array(table["zoo"].to_pylist())
-        for zoo in np.unique(zoos):
-            X[zoos == zoo] = Shaping.of(X[zoos == zoo], relative).apply(X[zoos == zoo])
     ids = {layout.id for layout in known.values()}
     one = next(iter(known.values())) if len(ids) == 1 else None
     return Material(X, one, tuple(shared), aggregate)

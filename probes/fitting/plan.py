@@ -12,9 +12,11 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
-from catalog.names import content_id, slug
+from catalog.dtypes import Array
+from catalog.names import slug
 from probes.fitting.question import Question, layouts
 from probes.fitting.settings import probe_named
+from probes.fitting.shown import measure_id_of
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in
 from probes.layers import chosen
@@ -42,7 +44,7 @@ class Plan:
         Folds that groups are dealt to; None: the fixed split, or held-out zoos or trees.
     choose_layer : bool
     relative : str or None
-        See `probes.fitting.material.statistics`.
+        How statistics are compared within zoos, see `StatisticsProbe`.
     where, steps : str
         As the question was asked.
     """
@@ -98,6 +100,7 @@ class Plan:
         plan = cls(probe, question, every, deal, choose, relative, where, steps)
         plan._check_layers(catalog)
         plan._check_groups()
+        plan._check_classes()
         return plan
 
     @property
@@ -113,7 +116,7 @@ class Plan:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the result follows from, as JSON values."""
-        left = ("layout", "described", "random_state")
+        left = ("layout", "described", "relative", "random_state")
         params = self.probe.get_params(deep=False)
         return {
             "probe": self.probe.name,
@@ -133,7 +136,7 @@ class Plan:
     @property
     def measure_id(self) -> str:
         """Identity of the predictions: equal plans have equal ones."""
-        return content_id([self.probe.name, self.provenance], 16)
+        return measure_id_of(self.probe.name, self.provenance)
 
     @property
     def file(self) -> str:
@@ -158,7 +161,41 @@ class Plan:
         lines += [f"Left out: {count:,} with {why}." for why, count in lost.items()]
         if 1 < (groups := self.tested_groups) < _FEW:
             lines.append(f"Only {groups} groups are judged: the interval is rough.")
+        if unknown := len(self.unknown):
+            judged = sum(len(one.test) for one in fold.folds)
+            lines.append(
+                f"{unknown:,} of {judged:,} judged networks have a class that is not "
+                "learnt from: errors, whatever the probe says."
+            )
+        if self.relative is not None and self.unseen_zoos:
+            lines.append(among_themselves(self.unseen_zoos))
         return lines
+
+    @cached_property
+    def zoos(self) -> list[str]:
+        """Of the networks asked about, sorted: zoo 0, 1, ... of relative statistics."""
+        return sorted(set(self.question.table["zoo"].to_pylist()))
+
+    @cached_property
+    def unseen_zoos(self) -> list[str]:
+        """Zoos of judged networks of which none is learnt from in the same fold."""
+        zoos = np.array(self.question.table["zoo"].to_pylist())
+        found = [
+            set(zoos[fold.test]) - set(zoos[fold.train])
+            for folds in self.folds
+            for fold in folds.folds
+        ]
+        return sorted(set[str]().union(*found))
+
+    @cached_property
+    def unknown(self) -> Array:
+        """Judged rows of the first seed whose class no training network of the fold has."""
+        y = self.question.values.y
+        if self.question.values.task != "classification" or y.ndim > 1:
+            return np.zeros(0, np.int64)
+        return np.concatenate(
+            [f.test[~np.isin(y[f.test], y[f.train])] for f in self.folds[0].folds]
+        )
 
     @property
     def tested_groups(self) -> int:
@@ -166,13 +203,12 @@ class Plan:
         folds = self.folds[0]
         return len({int(g) for fold in folds.folds for g in folds.clusters[fold.test]})
 
-    def runs(self, side: str) -> list[str]:
-        """The run_ids of the side "train" or "test" of the probe that is kept."""
-        ids = np.array(self.question.table["run_id"].to_pylist())
+    def rows(self, side: str) -> Array:
+        """Rows of the side "train" or "test" of the probe that is kept."""
         if not self.fixed:
-            return sorted(set(ids.tolist())) if side == "train" else []
-        rows = getattr(self.folds[0].folds[0], side)
-        return sorted(set(ids[rows].tolist()))
+            return np.arange(len(self.question) if side == "train" else 0)
+        found: Array = getattr(self.folds[0].folds[0], side)
+        return found
 
     def _check_layers(self, catalog: Catalog) -> None:
         if self.relative is not None and not self.by_statistics:
@@ -216,6 +252,31 @@ class Plan:
                         f"{folds.by}; 2 or more are needed, better 20. Widen --where."
                     )
 
+    def _check_classes(self) -> None:
+        """Refuse a target of which no class is on both sides of any fold."""
+        tested = np.concatenate([fold.test for fold in self.folds[0].folds])
+        if len(self.unknown) < len(tested):
+            return
+        y, by = self.question.values.y, self.folds[0].by
+        runs = self.question.table["run_id"].to_pylist()
+        pairs = {(label, run) for label, run in zip(y.tolist(), runs, strict=True)}
+        classes = len(np.unique(y))
+        if classes < len(pairs):
+            paste = "Paste --by run" if by != "run" else "Paste --folds 5, or widen --where"
+        elif y.dtype.kind in "iuf":
+            paste = "No class has two runs: paste --task regression"
+        else:
+            paste = (
+                "No class has two runs: paste a --target whose classes runs share, such as "
+                "--target zoo, or NAME=SQL that joins them"
+            )
+        judged = len(np.unique(y[tested]))
+        raise CatalogError(
+            f"{self.question.name} has {classes:,} classes in {len(y):,} networks. By "
+            f"{by}, {judged:,} of them are judged and 0 of these are learnt from: every "
+            f"answer would be wrong. {paste}."
+        )
+
     def _digest(self) -> str:
         table, y = self.question.table, self.question.values.y
         digest = hashlib.sha256()
@@ -223,3 +284,12 @@ class Plan:
             digest.update("\n".join(map(str, table[name].to_pylist())).encode())
         digest.update("\n".join(map(str, np.ravel(y).tolist())).encode())
         return digest.hexdigest()[:16]
+
+
+def among_themselves(zoos: Sequence[str]) -> str:
+    """What to mind of relative statistics of zoos that are not learnt from."""
+    named = ", ".join(zoos[:3]) + (", ..." if len(zoos) > 3 else "")
+    return (
+        f"Statistics of {named} are compared among the predicted networks, as none is "
+        "learnt from: without targets, but each prediction depends on the others."
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from probes.fitting.shown import Shown
 
 
 def columns_of(probe: str, name: str, labels: Sequence[str]) -> list[str]:
@@ -36,7 +37,7 @@ def prediction_table(
     predicted : ndarray of shape (n,) or (n, k)
     split : sequence of str
         Of each row: "train" or "test" when the probe was fitted, "mixed" if it was
-        neither, "new" if it was not there.
+        neither; if it was not there "kin" of what was learnt from, or "new".
     """
     values = predicted[:, None] if predicted.ndim == 1 else predicted
     fields: dict[str, Any] = {name: table[name] for name in ("run_id", "step")}
@@ -48,14 +49,17 @@ def prediction_table(
     return pa.table(fields)
 
 
-def write(catalog: Catalog, table: pa.Table, name: str, provenance: dict[str, Any]) -> None:
-    """Commit the measures."""
+def write(
+    catalog: Catalog,
+    table: pa.Table,
+    name: str,
+    provenance: dict[str, Any],
+    announce: Callable[[str], None],
+) -> None:
+    """Commit the measures, and tell whose predictions are in the columns no longer."""
+    columns = [column for column in table.column_names if column not in ("run_id", "step")]
+    lines = Shown(catalog.refreshed(), columns).told(table, name, provenance)
     with catalog.writer() as writer:
         writer.commit_measures(table, name, provenance)
-
-
-def is_written(catalog: Catalog, measure_id: str) -> bool:
-    """Whether a measure with this identity is in the catalogue."""
-    relation = catalog.sql("FROM measures")
-    found = relation.filter(f"measure_id = '{measure_id}'").limit(1).fetchall()
-    return bool(found)
+    for line in lines:
+        announce(line)

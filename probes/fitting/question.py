@@ -16,7 +16,7 @@ from catalog.errors import CatalogError
 from probes.fitting.target_columns import TargetColumns, TargetValues
 from probes.judging.folds import COLUMNS
 
-_OWN = (*COLUMNS, "arch_id", "row", "finite")
+_OWN = (*COLUMNS, "arch_id", "shard", "row", "finite")
 _TARGET = "pz_target_"
 
 
@@ -27,7 +27,8 @@ class Question:
     Attributes
     ----------
     table : pyarrow.Table
-        n rows of ``run_id``, ``step`` and what `Folds` reads, in a fixed order.
+        n rows of ``run_id``, ``step``, where they are stored and what `Folds` reads, in a
+        fixed order.
     values : TargetValues
         Of these rows.
     name : str
@@ -130,7 +131,7 @@ def rows(
             f"None of the selected checkpoints has finite weights: {left_out}. Train or "
             "import networks, or widen --where."
         )
-    return table.drop_columns(["row", "finite"]), left_out
+    return table.drop_columns(["finite"]), left_out
 
 
 def layouts(table: pa.Table) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from catalog.errors import closest
 from catalog.registry import lookup, public
 from probes.probe import Probe
 
-_GIVEN = ("task", "layout", "layer", "described", "random_state")
+_GIVEN = ("task", "layout", "layer", "described", "relative", "random_state")
 """Parameters that the command fills in itself."""
 
 

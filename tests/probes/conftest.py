@@ -1,9 +1,12 @@
 """A catalogue of networks whose accuracy is written in their weights."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,9 @@ from threadpoolctl import threadpool_limits
 
 import catalog
 from catalog import Catalog, Layout, Param, Population
+from catalog.console import main
+
+VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
 
 ZOOS = {"narrow": (5, 4, 3), "wide": (5, 6, 3), "deep": (5, 4, 4, 3)}
 """Widths of the layers of the networks of each zoo."""
@@ -85,3 +91,27 @@ def stored_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(ZOOS):
         fill(empty, name, seed=seed)
     return root
+
+
+@pytest.fixture
+def zoo(stored_template: Path, tmp_path: Path) -> Path:
+    """A catalogue of its own: the folder, and how to ask it."""
+    root = tmp_path / "zoo"
+    shutil.copytree(stored_template, root)
+    return root
+
+
+@pytest.fixture
+def phasezoo(
+    zoo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., SimpleNamespace]:
+    """Run the verb on the catalogue: exit code, stdout, stderr."""
+    monkeypatch.setattr("catalog.console._verbs", lambda: {"probe": VERB})
+
+    def run(*arguments: object) -> SimpleNamespace:
+        with pytest.raises(SystemExit) as exit_:
+            main(["probe", *map(str, arguments), "--catalog", str(zoo)])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=int(exit_.value.code or 0), out=out, err=err)
+
+    return run

@@ -1,48 +1,23 @@
 """phasezoo probe, from networks in a catalogue to columns of models."""
 
 import json
-import shutil
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
-from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
 from catalog.console import main
+from catalog.upkeep.compaction import compact
 from catalog.verify import verify
 from probes import load
 from probes.fitting.apply import apply_probe
 from probes.fitting.fit import fit_probe
 from probes.fitting.settings import probe_named
 from probes.saving import about
-
-VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
-
-
-@pytest.fixture
-def zoo(stored_template, tmp_path):
-    """A catalogue of its own: the folder, and how to ask it."""
-    root = tmp_path / "zoo"
-    shutil.copytree(stored_template, root)
-    return root
-
-
-@pytest.fixture
-def phasezoo(zoo, capsys, monkeypatch):
-    """Run the verb on the catalogue: exit code, stdout, stderr."""
-    monkeypatch.setattr("catalog.console._verbs", lambda: {"probe": VERB})
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(["probe", *map(str, arguments), "--catalog", str(zoo)])
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=int(exit_.value.code or 0), out=out, err=err)
-
-    return run
 
 
 def json_of(phasezoo, *arguments):
@@ -115,6 +90,39 @@ def test_networks_of_other_shapes_are_read_and_zoos_held_out(phasezoo, zoo):
         "--relative", "quantile",
     )  # fmt: skip
     assert scores(relative)["tau"]["low"] > 0
+
+
+@pytest.mark.parametrize("shape", ["quantile", "standard"])
+def test_relative_statistics_know_the_training_networks_alone(zoo, shape):
+    lines = []
+    fit = {"relative": shape, "where": "zoo <> 'deep'", "announce": lines.append}
+    found = fit_probe(catalog.open(zoo), "statistics", ["test_accuracy"], **fit)
+    assert scores(found)["r2"]["low"] > 0
+    assert not [line for line in lines if "among the predicted" in line]
+    said = "run_id, statistics_test_accuracy"
+    test = models(zoo, said, "statistics_test_accuracy_split = 'test'")
+    run, value = test[0]
+    table, _, _ = apply_probe(catalog.open(zoo), found["file"], where=f"run_id = '{run}'")
+    assert table["statistics_test_accuracy"].to_pylist() == pytest.approx([value])
+    # What others are judged on is nothing to it.
+    fit["where"] += f" AND (split_by_run <> 'test' OR run_id IN ('{run}', '{test[1][0]}'))"
+    fit_probe(catalog.open(zoo), "statistics", ["test_accuracy"], **fit)
+    assert models(zoo, said, f"run_id = '{run}' AND step = 10") == [
+        (run, pytest.approx(value, rel=1e-9))
+    ]
+
+
+def test_zoos_that_are_compared_within_themselves_are_told(phasezoo):
+    fit = ("statistics", "--target", "test_accuracy", "--relative", "standard")
+    held = phasezoo(*fit, "--by", "zoo", "--where", "zoo <> 'deep'")
+    assert "Statistics of narrow, wide are compared among the predicted" in held.err
+    file = held.out.split(": the probe")[0].splitlines()[-1]
+    told = phasezoo("apply", file, "--where", "zoo = 'wide'")
+    assert (told.code, "are compared among" in told.err) == (0, False)
+    some = phasezoo(*fit, "--where", "zoo = 'narrow'")
+    file = some.out.split(": the probe")[0].splitlines()[-1]
+    told = phasezoo("apply", file, "--where", "zoo <> 'deep'")
+    assert "Statistics of wide are compared among the predicted" in told.err
 
 
 def test_labels_text_and_expressions(phasezoo, zoo):
@@ -224,103 +232,6 @@ def test_trees_of_runs_without_parents_are_refused_before_fitting(phasezoo, monk
     assert "use --by run" in done.err
 
 
-# ------------------------------------------------------------------ scores of apply
-
-
-@pytest.mark.parametrize(
-    ("name", "target"),
-    [
-        ("statistics", "test_accuracy"),
-        ("linear", "size"),
-        ("linear", "saw_*"),
-        ("linear", "seen=CASE WHEN saw_cat = 1 THEN ['cat'] ELSE ['dog', 'fish'] END"),
-    ],
-)
-def test_applying_scores_what_was_not_learnt_from_as_the_fit_did(zoo, name, target):
-    store, where = catalog.open(zoo), "zoo = 'narrow'"
-    fitted = fit_probe(store, name, [target], where=where)
-    table, _, applied = apply_probe(catalog.open(zoo), fitted["file"], where=where)
-    for one, judged in zip(applied.estimates, fitted["estimates"], strict=True):
-        assert one.score == judged.pop("score")
-        found = {key: getattr(one, key) for key in judged}
-        assert found == pytest.approx(judged, rel=1e-6)
-    assert (applied.judged_on, applied.groups) == (fitted["judged_on"], fitted["groups"])
-    assert applied.learnt_from == fitted["learnt_from"] == len(table) - applied.judged_on
-
-
-def test_networks_that_are_all_new_are_scored_and_those_all_learnt_from_are_not(
-    phasezoo, zoo, tmp_path
-):
-    file = tmp_path / "probe.safetensors"
-    some = "zoo = 'narrow' AND run_id < 'narrow-040'"
-    fit = ("--target", "test_accuracy", "--to", file, "--where", some)
-    phasezoo("statistics", *fit, "--folds", "3")
-    new = phasezoo("apply", file, "--where", f"zoo = 'narrow' AND NOT ({some})")
-    assert new.out.startswith("20 networks in 20 groups:")
-    assert "r2" in new.out
-    assert "Left out of the score" not in new.err
-    one = phasezoo("apply", file, "--where", "run_id = 'narrow-040'")
-    assert one.out.startswith("1 network in 1 group:")
-    assert "No interval: only 1 group of related runs judged" in one.out
-    both = phasezoo("apply", file, "--where", "zoo = 'narrow'", "--json")
-    assert "Left out of the score: 40 that were learnt from" in both.err
-    assert "r2 of 20 networks in 20 groups: " in both.err
-    assert len(json.loads(both.out)) == 60
-    none = phasezoo("apply", file, "--where", some)
-    assert "No score: the probe learnt from all 40 networks" in none.err
-    assert "groups:" not in none.out
-
-
-def test_checkpoints_of_one_run_are_one_group(zoo):
-    found = fit_probe(
-        catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'"
-    )
-    _, _, applied = apply_probe(
-        catalog.open(zoo), found["file"], where="zoo = 'narrow'", steps="all"
-    )
-    assert applied.judged_on == 2 * applied.groups == 2 * found["groups"]
-    assert applied.learnt_from == 2 * found["learnt_from"]
-
-
-def test_classes_that_the_probe_does_not_know_are_wrong_answers(zoo):
-    known = "kind=CASE WHEN test_accuracy < 0.5 THEN 'a' WHEN saw_dog = 1 THEN 'b' ELSE "
-    fitted = fit_probe(
-        catalog.open(zoo), "linear", [known + "'c' END"],
-        where="zoo = 'narrow' AND saw_dog = 1",
-    )  # fmt: skip
-    _, _, applied = apply_probe(
-        catalog.open(zoo), fitted["file"], where="zoo = 'narrow' AND saw_dog = 0"
-    )
-    scores = {one.score: one for one in applied.estimates}
-    assert scores["accuracy"].value == scores["accuracy"].baseline == 0
-
-
-def test_a_catalogue_without_the_target_gets_predictions_and_the_reason(
-    zoo, tmp_path, monkeypatch
-):
-    found = fit_probe(catalog.open(zoo), "linear", ["size"], where="zoo = 'narrow'")
-    body = about(found["file"])
-    lacking = {**body["provenance"], "targets": {"size": '"no_such_column"'}}
-    monkeypatch.setattr("probes.saving.about", lambda path: {**body, "provenance": lacking})
-    table, _, applied = apply_probe(
-        catalog.open(zoo), found["file"], where="zoo = 'narrow'"
-    )
-    assert applied.estimates == []
-    assert "No score: " in applied.note
-    assert "no_such_column" in applied.note
-    assert table["linear_size"].null_count == 0
-
-
-def test_files_that_do_not_know_the_trivial_answer_have_no_baseline(zoo, monkeypatch):
-    found = fit_probe(catalog.open(zoo), "linear", ["size"], where="zoo = 'narrow'")
-    body = about(found["file"])
-    old = {key: value for key, value in body.items() if key != "trivial"}
-    monkeypatch.setattr("probes.saving.about", lambda path: old)
-    _, _, applied = apply_probe(catalog.open(zoo), found["file"], where="zoo = 'narrow'")
-    assert all(np.isnan(one.baseline) for one in applied.estimates)
-    assert applied.estimates[0].value == found["estimates"][0]["value"]
-
-
 NARROW = ("--where", "zoo = 'narrow'")
 WRONG = [
     (("statistics", "--target", "test_acc"), "Closest: test_accuracy"),
@@ -354,7 +265,28 @@ WRONG = [
         ("statistics", "--target", "test_accuracy", *NARROW, "--folds", "999"),
         "number of groups",
     ),
+    (
+        ("statistics", "--target", "run_id", *NARROW),
+        "60 classes in 60 networks. By run, 14 of them are judged and 0 of these are",
+    ),
+    (
+        ("linear", "--target", "run_id", *NARROW, "--steps", "all", "--folds", "3"),
+        "No class has two runs: paste a --target",
+    ),
+    (("linear", "--target", "cell", *NARROW, "--by", "cell"), "Paste --by run"),
+    (("statistics", "--target", "zoo", "--by", "zoo"), "0 of these are learnt from"),
+    (
+        ("linear", "--target", "test_accuracy", "--task", "classification", *NARROW),
+        "paste --task regression",
+    ),
 ]
+
+
+def test_classes_that_only_judged_networks_have_are_counted(phasezoo):
+    target = "rare=CASE WHEN run_id < 'narrow-020' THEN run_id ELSE 'other' END"
+    done = phasezoo("linear", "--target", target, *NARROW)
+    assert done.code == 0, done.err
+    assert " of 14 judged networks have a class that is not learnt from" in done.err
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[w[1] for w in WRONG])
@@ -411,3 +343,81 @@ def test_what_a_probe_refuses_is_an_error_and_not_a_traceback(zoo) -> None:
             catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
             settings=["scale=foo"],
         )  # fmt: skip
+
+
+# ------------------------------------------------------------------ columns that fits share
+
+
+def test_what_was_fitted_before_is_shown_again_when_others_wrote_to_its_columns(
+    phasezoo, zoo, monkeypatch
+):
+    fit = ("linear", "--target", "test_accuracy", "--where", "zoo = 'narrow'")
+    shown = "run_id, linear_test_accuracy, linear_test_accuracy_split"
+    first, before = phasezoo(*fit, "--folds", "3"), models(zoo, shown)
+    other = phasezoo(*fit, "--by", "cell")
+    assert before != models(zoo, shown)
+    assert "Replaces, of 60 networks, the predictions of the fit " in other.err
+    assert "--by run, --folds 3" in other.err
+
+    def refuse(*_, **__):
+        raise AssertionError("fitted again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "select", refuse)
+        back = phasezoo(*fit, "--folds", "3")
+    assert (back.code, back.out) == (0, first.out)
+    assert models(zoo, shown) == before
+    assert "its predictions are written again" in back.err
+    assert "(--by cell, no --folds)" in back.err
+    version = catalog.open(zoo).version
+    assert "written again" not in phasezoo(*fit, "--folds", "3").err
+    assert catalog.open(zoo).version == version
+
+
+def test_predictions_of_apply_over_those_of_the_fit_are_taken_back(phasezoo, zoo):
+    fit = ("linear", "--target", "size", "--where", "zoo = 'narrow'", "--folds", "3")
+    file = json_of(phasezoo, *fit)["file"]
+    shown = "run_id, linear_size, linear_size_split"
+    before = models(zoo, shown)
+    told = phasezoo("apply", file, "--where", "zoo = 'narrow' AND run_id < 'narrow-020'")
+    assert "Replaces, of 20 networks, the predictions of this fit." in told.err
+    assert before != models(zoo, shown)
+    back = phasezoo(*fit)
+    assert "Replaces, of 20 networks, what apply said with this fit." in back.err
+    assert models(zoo, shown) == before
+
+
+def test_one_column_with_two_fits_is_told(phasezoo, zoo):
+    fit = ("statistics", "--target", "test_accuracy", "--where")
+    phasezoo(*fit, "zoo = 'narrow'")
+    mixed = phasezoo(*fit, "zoo = 'wide'")
+    assert "statistics_test_accuracy also shows, of 60 other networks, the" in mixed.err
+    assert "--where zoo = 'narrow'" in mixed.err
+    assert "Replaces" not in mixed.err
+    again = phasezoo(*fit, "zoo = 'narrow'")  # nothing of it was replaced
+    assert "written again" not in again.err
+
+
+def test_one_label_of_several_that_was_replaced_is_written_again(phasezoo, zoo):
+    narrow = ("--where", "zoo = 'narrow'", "--folds", "3")
+    phasezoo("statistics", "--target", "saw_*", *narrow)
+    before = models(zoo, "run_id, statistics_saw_cat, statistics_saw_dog")
+    phasezoo("statistics", "--target", "saw_cat", *narrow, "--set", "model=ridge")
+    back = phasezoo("statistics", "--target", "saw_*", *narrow)
+    assert "its predictions are written again" in back.err
+    assert "model=ridge" in back.err
+    assert models(zoo, "run_id, statistics_saw_cat, statistics_saw_dog") == before
+    assert not verify(zoo).problems
+
+
+def test_packed_measures_and_those_of_no_probe_are_told_too(phasezoo, zoo):
+    fit = ("linear", "--target", "size", "--where", "zoo = 'narrow'")
+    phasezoo(*fit)
+    before = models(zoo, "run_id, linear_size")
+    table = pa.table({"run_id": ["narrow-003"], "step": [10], "linear_size": ["odd"]})
+    with catalog.open(zoo).writer() as writer:
+        writer.commit_measures(table, "by_hand", {"file": "some.csv"})
+    assert compact(zoo).shards
+    back = phasezoo(*fit)
+    assert "Replaces, of 1 networks, the values of 'by_hand'." in back.err
+    assert models(zoo, "run_id, linear_size") == before
