@@ -127,24 +127,41 @@ def _value(name: str, key: str, text: str, hint: Any, default: Any) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
+    return _checked(name, key, value, hint, default)
+
+
+def _checked(name: str, key: str, value: Any, hint: Any, default: Any) -> Any:
+    """A value of the type that a parameter, or field of a record, has."""
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     kinds = typing.get_args(hint) if union else (hint,)
     for kind in kinds:
         if isinstance(value, dict) and dataclasses.is_dataclass(kind):
-            fields = [f.name for f in dataclasses.fields(kind)]
+            fields = {field.name: field.default for field in dataclasses.fields(kind)}
             if unknown := [field for field in value if field not in fields]:
                 raise NotFound(
                     f"{key} of the generator {name!r} has no field {unknown[0]!r}. "
                     f"{closest(unknown[0], fields)}"
                 )
-            return kind(**value)  # type: ignore[operator]
+            hints = typing.get_type_hints(kind)
+            own = {
+                field: _checked(name, f"{key}.{field}", given, hints[field], fields[field])
+                for field, given in value.items()
+            }
+            return kind(**own)  # type: ignore[operator]
+    words = [
+        repr(word)
+        for kind in kinds
+        if typing.get_origin(kind) is typing.Literal
+        for word in typing.get_args(kind)
+    ]
     plain = {k for k in kinds if k in (bool, int, float, str)}
     fits = type(value) in plain or (type(value) is int and float in plain)
-    fits = fits or (value is None and type(None) in kinds)
-    if plain == set(kinds) - {type(None)} and not fits:
+    fits = fits or (value is None and type(None) in kinds) or repr(value) in words
+    told = sorted(k.__name__ for k in plain) + words
+    whole = len(plain) + len({k for k in kinds if typing.get_origin(k) is typing.Literal})
+    if whole == len(set(kinds) - {type(None)}) and not fits:
         raise CatalogError(
-            f"--set {key}: the generator {name!r} takes "
-            f"{', '.join(sorted(k.__name__ for k in plain))}, by default {default!r}. "
-            f"Got {value!r}."
+            f"--set {key}: the generator {name!r} takes {', '.join(told)}, by default "
+            f"{default!r}. Got {value!r}."
         )
     return value

@@ -124,3 +124,14 @@ def test_a_solver_and_the_published_settings_can_be_set():
         generator_named("soup", ["preset=paper"])
     with pytest.raises(NotFound, match="Closest: paper"):
         generator_named("deepweightflow", ["preset=papers"])
+
+
+def test_values_within_records_are_checked():
+    for setting, message in (
+        ('solver={"method": "rk5"}', r"solver\.method: .*'heun', 'rk4', by .* Got 'rk5'"),
+        ('schedule={"iterations": "many"}', r"schedule\.iterations: .* takes int, by"),
+        ("strategy=median", r"strategy: .*'mean'.* Got 'median'"),
+    ):
+        with pytest.raises(CatalogError, match=message):
+            generator_named("deepweightflow", [setting])
+    assert generator_named("deepweightflow", ["strategy=null"]).strategy is None
