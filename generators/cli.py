@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,35 @@ from catalog.console import catalog_option, json_option, print_json, print_table
     "conditions",
     multiple=True,
     metavar="COLUMN=VALUE[,VALUE]",
-    help="What samples shall be like. May be repeated.",
+    help="What samples shall be like, e.g. validation_accuracy=0.9,0.95. May be repeated.",
+)
+@click.option(
+    "--extrapolate",
+    is_flag=True,
+    help="Allow conditions outside of the training networks; marks the samples.",
+)
+@click.option(
+    "--guidance",
+    type=click.FloatRange(0),
+    help="1: as asked, above: more of the condition.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    help="Factor of the noise; below 1: better and less novel.",
+)
+@click.option(
+    "--restarts",
+    type=click.IntRange(0),
+    help="Times that samples are made noisy and finished again.",
+)
+@click.option(
+    "--best-of",
+    "best_of",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Make so many for each, keep the best by validation accuracy; nulls alike.",
 )
 @click.option(
     "--calibrate",
@@ -40,7 +69,11 @@ from catalog.console import catalog_option, json_option, print_json, print_table
     help="Judge them also so; --list shows the names. May be repeated.",
 )
 @click.option(
-    "--set", "set_", multiple=True, metavar="NAME=VALUE", help="A parameter of it."
+    "--set",
+    "set_",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of it, or preset=paper.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
@@ -87,7 +120,7 @@ def _listed() -> list[dict[str, Any]]:
     from catalog.registry import public
     from generators.calibration.calibration import Calibration
     from generators.generator import Generator
-    from generators.registry import generators_known
+    from generators.registry import generators_known, presets_of
 
     methods = public(generators.methods, Generator)
     rows = [
@@ -99,6 +132,15 @@ def _listed() -> list[dict[str, Any]]:
         for name, kind in generators_known().items()
     ]
     calibrations = public(generators.calibration, Calibration)
+    for name, kind in generators_known().items():
+        rows += [
+            {
+                "name": f"{name} --set preset={preset}",
+                "kind": "preset",
+                "summary": str(inspect.getdoc(make)).splitlines()[0],
+            }
+            for preset, make in presets_of(kind).items()
+        ]
     return rows + [
         {"name": name, "kind": "calibration", "summary": kind.summary}
         for name, kind in calibrations.items()
@@ -108,6 +150,11 @@ def _listed() -> list[dict[str, Any]]:
 def _print(result: Mapping[str, Any]) -> None:
     print_table([row for row in result["table"] if row["networks"] in _shown(result)])
     click.echo("Nulls on the frontier, or best at a novelty; the report has all.")
+    if result["best_of"] > 1:
+        click.echo(
+            f"Samples, retrieval and nulls: the best of {result['best_of']} by validation "
+            "accuracy. Held-out networks are not chosen."
+        )
     for one in result["assessments"]:
         click.echo()
         word = "as they are" if one["calibration"] is None else one["calibration"]
@@ -122,7 +169,8 @@ def _print(result: Mapping[str, Any]) -> None:
             f"{_number(one['retrieval']['slope'])}"
         )
     click.echo()
-    click.echo(f"{result['file']}: the generator")
+    if result["file"]:
+        click.echo(f"{result['file']}: the generator")
     click.echo(f"{result['report']}: everything the judge found")
     if result["plot"]:
         click.echo(f"{result['plot']}: accuracy against novelty")
@@ -137,20 +185,18 @@ def _shown(result: Mapping[str, Any]) -> set[str]:
         best = {own["label"] for own in (*one["samples"], one["heldout"])}
         best |= {point["null"] for point in one["frontier"]}
         for i in range(len(one["heldout"]["novel_and_performant"])):
-            shares = [
-                own["novel_and_performant"][i]["weights"]["share"] for own in one["nulls"]
-            ]
+            shares = [own["novel_and_performant"][i]["share"] for own in one["nulls"]]
             best.add(one["nulls"][shares.index(max(shares))]["label"])
         found |= {f"{label}{word}" for label in best}
     return found
 
 
 def _share(own: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"novelty >=": own["spread"]}
-    for name, share in (("weights", own["weights"]), ("and function", own["function_too"])):
-        row[name] = share["share"]
-        row[f"{name}, 95 %"] = f"{share['low']:.3f} to {share['high']:.3f}"
-    return row
+    return {
+        "novelty >=": own["spread"],
+        "share": own["share"],
+        "95 %": f"{own['low']:.3f} to {own['high']:.3f}",
+    }
 
 
 def _number(value: float | None) -> str:

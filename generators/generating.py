@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from catalog import CatalogError, Population
+from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from generators.generator import Generator
-from generators.judging.assessment import assess
-from generators.judging.control import control
-from generators.judging.exam import Answers, Exam
+from generators.assessed import assessed, controls
+from generators.fitted import copy_fitted, fitted, is_fitted, place_of
+from generators.judging.exam import Exam
 from generators.judging.plot import check_plot, save_plot
-from generators.judging.reference import Reference
 from generators.judging.yardstick import calibration_named
-from generators.nulls.retrieval import Retrieval
-from generators.nulls.train import Train
-from generators.registry import open_generator
+from generators.kept import points_of, read_report, redraw, write_report
 from generators.request import Request
-from generators.saving import settings
+from generators.sampling import Sampling, samples_of
 from generators.storing import store
 
 FOLDER = "generators"
@@ -46,6 +37,11 @@ def generate(
     set_: Sequence[str] = (),
     seed: int = 0,
     null_count: int = 200,
+    guidance: float | None = None,
+    temperature: float | None = None,
+    restarts: int | None = None,
+    best_of: int = 1,
+    extrapolate: bool = False,
     to: str | Path | None = None,
     plot: str | Path | None = None,
     data: str | Path | None = None,
@@ -71,19 +67,26 @@ def generate(
     n : int
         Samples.
     conditions : sequence of str
-        Each ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; see `conditions_of`.
+        Each ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; see
+        `generators.asked.conditions_of`. Beside the samples, retrieval is judged: the
+        training networks that fulfil it best.
     calibrations : sequence of str
         Names of `generators.calibration`: reported beside what is not calibrated. Runs hold
         samples as they are.
     set_ : sequence of str
         Each ``NAME=VALUE``, see `generators.registry.generator_named`.
     seed : int
-        Of samples and nulls.
+        Of samples and nulls. Each condition has a seed of its own that follows from it, see
+        `generators.sampling.seed_of`, and is in the configuration of its samples.
     null_count : int
         Samples of each null.
+    guidance, temperature, restarts, best_of, extrapolate
+        See `generators.sampling.Sampling`; of generators that take them. The best of
+        several has the best accuracy on the validation samples of the task, and so have
+        nulls and retrieval then.
     to : str or Path, optional
         File of the generator; default in the folder ``generators`` of the catalogue. One
-        that is there is used if it was fitted to the same.
+        that is there is used if it is the same fit.
     plot : str or Path, optional
         Default beside the generator, if matplotlib is there.
     data : str or Path, optional
@@ -97,7 +100,8 @@ def generate(
     -------
     dict
         JSON values: ``assessments``, ``control``, ``file``, ``report``, ``plot``,
-        ``columns``, and ``known``, whether it was done before.
+        ``columns``, and ``known``, whether it was done before. ``file`` is None where the
+        generator of samples that are known is not there any more.
 
     Raises
     ------
@@ -107,14 +111,27 @@ def generate(
     request = Request.of(
         catalog, name, where=where, steps=steps, n=n, conditions=conditions,
         calibrations=calibrations, set_=set_, seed=seed, null_count=null_count,
+        sampling=Sampling(guidance, temperature, restarts, best_of, extrapolate),
     )  # fmt: skip
     if plot is not None:
         check_plot(plot)
     folder = catalog.root / FOLDER
     report = folder / f"{request.report}.json"
-    path = Path(to) if to is not None else folder / f"{request.file}.safetensors"
-    if not again and (known := _known(catalog, report)) is not None:
-        return {**known, "known": True}
+    own = folder / f"{request.file}.safetensors"
+    path = own if to is None else Path(to)
+    for line in request.warnings:
+        announce(line)
+    is_fitted(path, request)  # refuses another one before anything is read
+    if not again and (known := read_report(catalog, report)) is not None:
+        kept = [Path(known["file"])]
+        place = place_of(request, [path, own, *kept] if to is not None else [own, *kept])
+        if place is None:
+            announce(f"The generator is not there any more: {path}. --again fits it anew.")
+        elif to is not None and place != path:
+            copy_fitted(place, path)
+            place = path
+        known["file"] = None if place is None else str(place)
+        return {**known, "plot": _drawn_again(known, report, plot), "known": True}
     for line in request.notes:
         announce(line)
     sides = {side: catalog.select(keys).population() for side, keys in request.keys.items()}
@@ -126,31 +143,30 @@ def generate(
     for calibration in request.calibrations:
         calibration_named(calibration, exam)
     folder.mkdir(parents=True, exist_ok=True)
-    generator = _fitted(request, path, sides, announce)
-    samples = _sampled(request, generator)
-    reference, raw = reference_of(generator, sides["train"], sides["test"], exam)
-    found = assess(
-        reference,
-        {request.generator.name: (samples, raw)},
-        calibrations=[None, *request.calibrations],
-        null_count=request.null_count,
-        seed=request.seed,
-        label="judged",
+    generator = fitted(request, path, sides, announce)
+
+    def score(population: Population) -> Array:
+        return exam.answers(population.weights, "validation").accuracy
+
+    samples = samples_of(
+        generator, request.conditions, request.counts, request.seed, request.sampling, score
     )
+    found = assessed(request, generator, samples, sides, exam, score)
     answers = {split: exam.answers(samples.weights, split) for split in _SPLITS}
     columns = store(
         catalog,
         samples,
         exam,
         answers,
-        [own.samples[0] for own in found],
-        about={"generator_file": path.name},
+        [one.samples[0] for one in found.assessments],
+        generator=generator,
+        about=_about(request, path),
         provenance=request.provenance,
     )
     if plot is None and find_spec("matplotlib") is not None:
         plot = folder / f"{request.report}.svg"
     if plot is not None:
-        save_plot(found, plot)
+        save_plot(found.assessments, plot)
     result = {
         "generator": request.generator.name,
         "networks": {side: len(keys) for side, keys in request.keys.items()},
@@ -159,128 +175,50 @@ def generate(
         if "zoo" in samples.table.column_names
         else "",
         "samples": samples["run_id"].tolist(),
-        "table": [row for own in found for row in own.rows()],
-        "assessments": [own.to_json() for own in found],
-        "control": _control(request, reference, exam, answers),
+        "table": [row for one in found.assessments for row in one.rows()],
+        "assessments": [one.to_json() for one in found.assessments],
+        "points": points_of(found.assessments),
+        "control": []
+        if found.retrieval is None
+        else controls(request, exam, answers, found.retrieval),
+        "best_of": request.sampling.best_of,
         "columns": columns,
         "file": str(path),
         "report": str(report),
         "plot": None if plot is None else str(plot),
         "provenance": request.provenance,
     }
-    temporary = report.with_name(f".{report.name}.tmp")
-    temporary.write_text(json.dumps(_finite(result), indent=1))
-    temporary.replace(report)
+    write_report(report, result)
     return {**result, "known": False}
 
 
-def reference_of(
-    generator: Generator, population: Population, heldout: Population, exam: Exam
-) -> tuple[Reference, bool]:
-    """What a generator's samples are compared with, and whether they are raw.
-
-    A generator that does not align is judged in aligned units too, as nulls are made in
-    both and count with the better.
-    """
-    raw = generator.canonicaliser_ is None
-    base = generator
-    if raw and population.layout.symbols:
-        base = Train(aligned=True).fit(_like(generator.training_, population))
-    return Reference.of(base, population, heldout, exam), raw
-
-
-def _like(training: Population, population: Population) -> Population:
-    """The rows of the population that a generator kept."""
-    runs = set(training["run_id"])
-    return population.select(np.array([run in runs for run in population["run_id"]]))
-
-
-def _known(catalog: Catalog, report: Path) -> dict[str, Any] | None:
-    """What was found before, if the samples are still there."""
-    if not report.exists():
-        return None
-    found: dict[str, Any] = json.loads(report.read_text())
-    listed = ", ".join(f"'{run}'" for run in found["samples"])
-    have = catalog.sql(f"SELECT count(*) FROM models WHERE run_id IN ({listed})")
-    return found if have.fetchall() == [(len(found["samples"]),)] else None
-
-
-def _fitted(
-    request: Request,
-    path: Path,
-    sides: Mapping[str, Population],
-    announce: Callable[[str], None],
-) -> Generator:
-    """The generator in the file, if it is the same; else fitted, and put there."""
-    if path.exists():
-        back = open_generator(path)
-        mine, theirs = (
-            (type(g).name, repr(settings(g))) for g in (request.generator, back)
-        )
-        runs = set(sides["train"]["run_id"])
-        if mine != theirs or not set(back.training_["run_id"]) <= runs:
-            raise CatalogError(
-                f"{path} holds another generator. Name another file with --to, or "
-                "delete it."
-            )
-        announce(f"Fitted before: {path}")
-        return back
-    validation = sides["validation"] if len(sides["validation"]) else None
-    try:
-        fitted = request.generator.fit(sides["train"], validation)
-    except ValueError as error:
-        if isinstance(error, CatalogError):
-            raise
-        raise CatalogError(f"{request.generator.name!r} refuses: {error}") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fitted.save(path)
-    return fitted
-
-
-def _sampled(request: Request, generator: Generator) -> Population:
-    """Samples of every condition."""
-    parts = [
-        generator.sample(count, seed=request.seed, condition=condition or None)
-        for condition, count in zip(request.conditions, request.counts, strict=True)
+def _about(request: Request, path: Path) -> list[dict[str, Any]]:
+    """What the configuration of each sample says of where it is from."""
+    shared = {
+        "generator": request.generator.name,
+        "generator_settings": request.fit_provenance["settings"],
+        "generator_file": path.name,
+        "fit": request.fit_id,
+    }
+    if request.sampling.best_of > 1:
+        shared["chosen_by"] = "validation_accuracy"
+    parts = zip(request.conditions, request.counts, request.seeds, strict=True)
+    return [
+        {**shared, "condition": dict(condition), "seed": seed}
+        for condition, count, seed in parts
+        for _ in range(count)
     ]
-    return parts[0] if len(parts) == 1 else Population.concat(parts)
 
 
-def _control(
-    request: Request, reference: Reference, exam: Exam, answers: Mapping[str, Answers]
-) -> list[dict[str, Any]]:
-    """Requested against measured, where it can be measured; beside retrieval."""
-    found = []
-    retrieval = Retrieval().fit_to(reference.population)
-    for column in request.conditions[0]:
-        split, _, what = column.rpartition("_")
-        if split not in answers or what not in ("accuracy", "loss"):
-            continue
-        requested = np.concatenate(
-            [
-                np.full(count, float(condition[column]))
-                for condition, count in zip(request.conditions, request.counts, strict=True)
-            ]
-        )
-        measured: Array = getattr(answers[split], what)
-        got = _sampled(request, retrieval)
-        theirs: Array = getattr(exam.answers(got.weights, split), what)
-        found.append(
-            {
-                "column": column,
-                **asdict(control(requested, measured, seed=request.seed)),
-                "retrieval": asdict(control(requested, theirs, seed=request.seed)),
-            }
-        )
-    return found
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: None."""
-    if isinstance(value, float) and not math.isfinite(value):
+def _drawn_again(
+    known: Mapping[str, Any], report: Path, plot: str | Path | None
+) -> str | None:
+    """The plot of what is known, where it is asked for or was."""
+    if plot is None and known["plot"] and Path(known["plot"]).exists():
+        return str(known["plot"])
+    if plot is None and find_spec("matplotlib") is not None:
+        plot = report.with_suffix(".svg")
+    if plot is None:
         return None
-    if isinstance(value, Mapping):
-        return {key: _finite(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(own) for own in value]
-    return value
+    redraw(known, plot)
+    return str(plot)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +22,12 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.errors import closest
 from catalog.names import content_id, slug
 from catalog.registry import lookup
+from generators.asked import check_asked, columns_read, conditions_of, of_test_data
 from generators.calibration.calibration import Calibration
 from generators.generator import Condition, Generator
 from generators.judging.reference import FEWEST
-from generators.registry import generator_class, generator_named
+from generators.registry import generator_class, generator_named, takes_preset
+from generators.sampling import Sampling, seed_of, takes
 from generators.saving import settings
 from probes.fitting.question import layouts, rows
 
@@ -51,6 +53,9 @@ class Request:
     calibrations : tuple of str
     seed : int
     null_count : int
+    sampling : Sampling
+    warnings : tuple of str
+        What makes the judgement worth less.
     """
 
     generator: Generator
@@ -61,6 +66,8 @@ class Request:
     calibrations: tuple[str, ...]
     seed: int
     null_count: int
+    sampling: Sampling
+    warnings: tuple[str, ...]
 
     @classmethod
     def of(
@@ -76,6 +83,7 @@ class Request:
         set_: Sequence[str] = (),
         seed: int = 0,
         null_count: int = 200,
+        sampling: Sampling | None = None,
     ) -> Request:
         """Check everything; parameters as of `generators.generating.generate`.
 
@@ -88,29 +96,40 @@ class Request:
             raise CatalogError(f"-n and --nulls must be 1 or more. Got {n}, {null_count}.")
         for calibration in calibrations:
             lookup(generators.calibration, Calibration, calibration)
-        generator_class(name)
+        kind, sampling = generator_class(name), sampling or Sampling()
         asked = conditions_of(conditions)
         if len(asked) > n:
             raise CatalogError(
                 f"{len(asked)} conditions are asked for, and {n} samples. Give -n "
                 f"{len(asked)} or more."
             )
-        columns = list(asked[0])
+        sampling.check(kind, asked[0])
+        own = list(set_)
+        if asked[0] and "conditions" in inspect.signature(kind).parameters:
+            if preset := takes_preset(own):
+                raise CatalogError(
+                    f"The preset {preset!r} of the generator {name!r} takes no condition. "
+                    "Leave out --condition, or the preset."
+                )
+            if not any(text.startswith("conditions=") for text in own):
+                own.append(f"conditions={json.dumps(list(asked[0]))}")
+        generator = generator_named(name, own)
         known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
-        for column in columns:
+        for column in columns_read(generator, asked):
             if column not in known:
                 raise NotFound(f"No column {column!r} in models. {closest(column, known)}")
-        takes = inspect.signature(generator_class(name)).parameters
-        own = list(set_)
-        if columns and "conditions" in takes and not any(
-            text.startswith("conditions=") for text in own
-        ):  # fmt: skip
-            own.append(f"conditions={json.dumps(columns)}")
-        generator = generator_named(name, own)
         keys, left_out = _sides(catalog, where, steps)
-        return cls(
-            generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count
+        check_asked(
+            generator,
+            asked,
+            {side: catalog.select(keys[side]).table for side in ("train", "validation")},
+            extrapolate=sampling.extrapolate,
+            can_extrapolate=takes(kind, "extrapolate"),
         )
+        return cls(
+            generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count,
+            sampling, tuple(of_test_data(generator, asked, known)),
+        )  # fmt: skip
 
     @property
     def counts(self) -> list[int]:
@@ -128,6 +147,16 @@ class Request:
             "code": __version__,
         }
 
+    @property
+    def fit_id(self) -> str:
+        """Identifier of what the fitted generator follows from."""
+        return content_id(self.fit_provenance, 16)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the samples of each condition."""
+        return [seed_of(self.seed, condition) for condition in self.conditions]
+
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What samples and judgement follow from, as JSON values."""
@@ -138,6 +167,8 @@ class Request:
             "calibrations": list(self.calibrations),
             "seed": self.seed,
             "nulls": self.null_count,
+            **({"seeds": self.seeds} if self.conditions[0] else {}),
+            **({"sampling": self.sampling.given} if self.sampling.given else {}),
         }
 
     @property
@@ -157,41 +188,6 @@ class Request:
         lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
         lines += [f"Left out: {count:,} {why}." for why, count in self.left_out.items()]
         return lines
-
-
-def conditions_of(texts: Sequence[str]) -> tuple[Condition, ...]:
-    """Conditions from ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``: all combinations.
-
-    Raises
-    ------
-    CatalogError
-        If a text is none, or a column comes twice.
-
-    Examples
-    --------
-    >>> conditions_of(["test_accuracy=0.9,0.95", "optimizer=sgd"])[1]
-    {'test_accuracy': 0.95, 'optimizer': 'sgd'}
-    """
-    values: dict[str, list[float | str]] = {}
-    for text in texts:
-        column, equals, given = text.partition("=")
-        if not equals or not column or not given or column in values:
-            raise CatalogError(
-                f"--condition takes COLUMN=VALUE, once for each column; several values "
-                f"with commas. Got {text!r}."
-            )
-        values[column] = [_number(part) for part in given.split(",")]
-    return tuple(
-        dict(zip(values, combination, strict=True))
-        for combination in itertools.product(*values.values())
-    )
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _sides(
@@ -251,4 +247,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(own) for own in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # as the error of a solver that is given, which is not known yet
     return value

@@ -28,7 +28,7 @@ from catalog import (
 from catalog.dtypes import Array
 from catalog.foreign import Tensor
 from catalog.records import Records, Special
-from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.safetensors_file import Header, read_header, read_tensors, write_file
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
@@ -45,8 +45,15 @@ _FORMAT = 1
 G = TypeVar("G", bound=Generator)
 
 
-def save_generator(generator: Generator, path: str | Path) -> None:
+def save_generator(
+    generator: Generator, path: str | Path, about: Mapping[str, Any] | None = None
+) -> None:
     """Write a fitted generator: its settings, and attributes that end with ``_``.
+
+    Parameters
+    ----------
+    about : mapping, optional
+        JSON values to keep beside it, see `generator_about`.
 
     Raises
     ------
@@ -69,6 +76,7 @@ def save_generator(generator: Generator, path: str | Path) -> None:
         "generator": type(generator).name,
         "settings": _RECORDS.encode(settings(generator), "settings", tensors),
         "fitted": _RECORDS.encode(fitted, "fitted", tensors),
+        "about": dict(about or {}),
     }
     text = json.dumps(body)
     path = Path(path)
@@ -109,6 +117,15 @@ def generator_name(path: str | Path) -> str:
     return str(_body(Path(path))["generator"])
 
 
+def generator_about(path: str | Path) -> dict[str, Any]:
+    """What is kept beside the generator in a file; empty if nothing is.
+
+    Only the head of the file is read, so changed bytes are found by whoever loads it.
+    """
+    found: dict[str, Any] = _told(Path(path), read_header(Path(path)))[0].get("about", {})
+    return found
+
+
 def settings(generator: Generator) -> dict[str, Any]:
     """What a generator was constructed with."""
     names = list(inspect.signature(type(generator).__init__).parameters)[1:]
@@ -118,21 +135,33 @@ def settings(generator: Generator) -> dict[str, Any]:
 def _body(path: Path) -> dict[str, Any]:
     """What a file says about its generator, all of its bytes being as they were written."""
     header = read_header(path)
-    text, digest = header.metadata.get("generator"), header.metadata.get("digest")
-    if text is None or digest is None:
-        raise CatalogError(f"{path} holds no generator; write one with its save().")
+    body, text, digest = _told(path, header)
     if _digest(text, read_tensors(path, header)) != digest:
         raise ShardCorrupt(
             f"{path} has changed since it was written: its digest is not {digest[:12]}... "
             "any more. Copy it again, or fit and save it again."
         )
-    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+def _told(path: Path, header: Header) -> tuple[dict[str, Any], str, str]:
+    """What the head of a file says, the text of that, and its digest."""
+    text, digest = header.metadata.get("generator"), header.metadata.get("digest")
+    if text is None or digest is None:
+        raise CatalogError(f"{path} holds no generator; write one with its save().")
+    try:
+        body: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ShardCorrupt(
+            f"{path} has changed since it was written: {error}. Copy it again, or fit and "
+            "save it again."
+        ) from error
     if body["format"] > _FORMAT:
         raise CatalogError(
             f"{path} was written by phasezoo {body['phasezoo']}, which is newer. Upgrade: "
             "pip install -U phasezoo"
         )
-    return body
+    return body, text, digest
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:

@@ -1,5 +1,6 @@
 """Small trained populations, and the reference that samples are judged by."""
 
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,28 @@ from generators.judging.exam import Exam
 from generators.judging.reference import Reference
 from generators.nulls import Train
 from zoo.architectures import MLP
+from zoo.recipe import Axis, Recipe
 from zoo.run import Run
 from zoo.stack import Stack
 from zoo.task import load_task, task_named
 from zoo.training import train_stack
 
+TRAIN = import_module("zoo.train")
+TINY = Recipe(
+    name="seeds",
+    summary="digits MLPs of two widths, many seeds",
+    paper="none",
+    cost="seconds",
+    task="digits",
+    architecture="mlp",
+    load=Axis("width", (6, 7)),
+    temperature=Axis("lr", (0.05,)),
+    seeds=range(150),
+    steps=100,
+    checkpoints=(1.0,),
+    settings={"batch_size": 32, "schedule": "linear"},
+    options={"depth": 1},
+)
 NETWORK = MLP((64, 8, 10))
 
 
@@ -85,3 +103,11 @@ def samples_of(judge):
         return Population(weights, judge.train.layout, table)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """A catalogue of 300 digits MLPs of two widths; tests add what they generate."""
+    folder = tmp_path_factory.mktemp("generating") / "zoo"
+    TRAIN.train(TINY, folder, workers=1)
+    return folder

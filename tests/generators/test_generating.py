@@ -1,7 +1,6 @@
 """The verb generate: runs with lineage, judged, kept, and not made again."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,33 +11,10 @@ from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.console import phasezoo
 from generators.generating import generate
 from generators.registry import open_generator
-from generators.request import Request, conditions_of
-from zoo.recipe import Axis, Recipe
+from generators.request import Request
 
-TRAIN = import_module("zoo.train")
-TINY = Recipe(
-    name="seeds",
-    summary="digits MLPs of two widths, many seeds",
-    paper="none",
-    cost="seconds",
-    task="digits",
-    architecture="mlp",
-    load=Axis("width", (6, 7)),
-    temperature=Axis("lr", (0.05,)),
-    seeds=range(150),
-    steps=100,
-    checkpoints=(1.0,),
-    settings={"batch_size": 32, "schedule": "linear"},
-    options={"depth": 1},
-)
 OURS = "zoo = 'seeds' AND width = 6"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("generating") / "zoo"
-    TRAIN.train(TINY, folder, workers=1)
-    return folder
+FEWER = "(seed < 130 OR split_by_run <> 'train')"
 
 
 @pytest.fixture(scope="module")
@@ -115,23 +91,6 @@ def test_other_samples_of_the_same_fit_use_its_file(root, made):
     assert sum(map(len, known.keys.values())) == 150
 
 
-def test_conditions_are_measured_beside_retrieval(root):
-    store = catalog.open(root)
-    ((low, high),) = store.sql(
-        "SELECT quantile_cont(test_accuracy, 0.2), quantile_cont(test_accuracy, 0.8) "
-        f"FROM models WHERE {OURS} AND source = 'trained' AND split_by_run = 'train'"
-    ).fetchall()
-    found = generate(
-        store, "retrieval", where=OURS, n=20, null_count=16,
-        conditions=[f"test_accuracy={low},{high}"],
-    )  # fmt: skip
-    (one,) = found["control"]
-    assert one["column"] == "test_accuracy"
-    assert one["error"] == pytest.approx(one["retrieval"]["error"])
-    assert one["slope"] > 0.5
-    assert found["assessments"][0]["samples"][0]["novelty"]["median"] < 1e-6
-
-
 def test_the_verb_prints_no_accuracy_without_novelty(root, made):
     arguments = ["interpolation", "--catalog", str(root), "--where", OURS, "-n", "30"]
     arguments += ["--calibrate", "head", "--nulls", "16"]
@@ -184,8 +143,67 @@ def test_another_generators_file_is_not_taken(root, made, tmp_path):
         generate(catalog.open(root), "soup", where=OURS, to=made["file"])
 
 
-def test_conditions_are_all_combinations():
-    assert conditions_of([]) == ({},)
-    assert conditions_of(["a=1,2", "b=x"]) == ({"a": 1.0, "b": "x"}, {"a": 2.0, "b": "x"})
-    with pytest.raises(CatalogError, match="Got 'a=2'"):
-        conditions_of(["a=1", "a=2"])
+def test_what_is_known_is_put_where_it_is_asked_for(root, made, tmp_path):
+    store, lines = catalog.open(root), []
+
+    def again(name="g", **more):
+        return generate(
+            store, "interpolation", where=OURS, n=30, calibrations=["head"], null_count=16,
+            to=tmp_path / f"{name}.safetensors", announce=lines.append, **more,
+        )  # fmt: skip
+
+    found = again(plot=tmp_path / "p.svg")
+    assert found["known"]
+    assert found["file"] == str(tmp_path / "g.safetensors")
+    assert (tmp_path / "g.safetensors").read_bytes() == Path(made["file"]).read_bytes()
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    kept = Path(made["file"])
+    kept.rename(tmp_path / "away")
+    try:
+        gone = again("other")
+    finally:
+        (tmp_path / "away").rename(kept)
+    assert gone["file"] is None
+    assert "--again fits it anew" in lines[-1]
+
+
+def test_a_plot_is_drawn_again_as_it_was(root, made, tmp_path):
+    def drawn(name, **more):
+        found = generate(
+            catalog.open(root), "interpolation", where=OURS, n=6, null_count=8, seed=4,
+            calibrations=["head"], plot=tmp_path / name, **more,
+        )  # fmt: skip
+        return found["known"], (tmp_path / name).read_bytes()
+
+    (first, one), (second, other) = drawn("a.png"), drawn("b.png")
+    assert (first, second) == (False, True)
+    assert one == other
+
+
+def test_a_damaged_report_says_what_to_do(root, made):
+    report = Path(made["report"])
+    whole = report.read_text()
+    try:
+        report.write_text(whole[: len(whole) // 2])
+        with pytest.raises(CatalogError, match=r"is damaged.*give --again"):
+            generate(
+                catalog.open(root), "interpolation", where=OURS, n=30,
+                calibrations=["head"], null_count=16,
+            )  # fmt: skip
+    finally:
+        report.write_text(whole)
+
+
+def test_a_fit_of_fewer_networks_is_not_taken(root, tmp_path):
+    store, to = catalog.open(root), tmp_path / "soup.safetensors"
+    generate(
+        store, "soup", where=f"{OURS} AND {FEWER}", n=4, null_count=4, to=to,
+        set_=["size=4"],
+    )  # fmt: skip
+    with pytest.raises(CatalogError, match=r"other networks \(train\)"):
+        generate(store, "soup", where=OURS, n=4, to=to, set_=["size=4"])
+    with pytest.raises(CatalogError, match=r"other settings \(size\)"):
+        generate(store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, set_=["size=5"])
+    open_generator(to).save(to)
+    with pytest.raises(CatalogError, match="does not say what it was fitted to"):
+        generate(store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, set_=["size=4"])
