@@ -84,7 +84,10 @@ class Flow:
         found = Velocity(
             self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
         )
-        found.load_state_dict({n: torch.from_numpy(v) for n, v in self.state.items()})
+        state = {n: torch.from_numpy(v) for n, v in self.state.items()}
+        # Files from before a velocity had buffers of its own mean what these begin with.
+        own = {n: v for n, v in found.named_buffers() if not n.startswith("network.")}
+        found.load_state_dict({**own, **state})
         return found.eval().requires_grad_(False)
 
     def residual(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from catalog import NotFound
 from catalog.errors import closest
+from generators.flow.effect import Effect
 from generators.flow.film_mlp import FiLMMLP
 from generators.flow.learnt_steps import LearntSteps
 from generators.flow.path import Start
@@ -29,7 +30,7 @@ GENTLE = 0.1
 class Velocity(nn.Module):
     """``rate(t) x + residual(x, t, condition)``.
 
-    The residual is the network, and, with conditions, their linear effect: were codes
+    The residual is the network, and, with conditions, their linear `Effect`: were codes
     Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``.
 
     Parameters
@@ -41,7 +42,7 @@ class Velocity(nn.Module):
     sizes : mapping
         Further arguments of the network.
     effect : bool
-        Whether conditions have a linear effect, begun by `begin`.
+        Whether conditions have a linear effect, which begins with `Effect.begin`.
     spread : Tensor of shape (r, k), optional
         Of the noise, see `Noise`; not part of the state.
 
@@ -68,9 +69,7 @@ class Velocity(nn.Module):
             raise NotFound(f"No velocity network {network!r}. {closest(network, NETWORKS)}")
         self.start, self.features = start, features
         self.network = NETWORKS[network](k, features, **(sizes or {}))
-        self.effect = nn.Linear(features, k, bias=False) if features and effect else None
-        if self.effect is not None:
-            nn.init.zeros_(self.effect.weight)
+        self.effect = Effect(features, k) if features and effect else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters with the ``share`` of the learning rate that they are learnt at."""
@@ -79,12 +78,6 @@ class Velocity(nn.Module):
         others = [p for p in self.parameters() if id(p) not in known]
         groups = [{"params": others, "share": 1.0}, {"params": gentle, "share": GENTLE}]
         return [group for group in groups if group["params"]]
-
-    def begin(self, weight: Tensor) -> None:
-        """Set the linear effect (k, f)."""
-        if self.effect is not None:
-            with torch.no_grad():
-                self.effect.weight.copy_(weight)
 
     def residual(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """What is beyond the start, (b, k), at codes (b, k) and times (b, 1).

@@ -117,6 +117,29 @@ def test_conditions_are_followed_together_and_alone(conditioned):
     assert strong[:, 1].mean() > plain[:, 1].mean() + 1
 
 
+def test_the_mean_of_an_unlearnt_flow_is_that_of_the_networks_asked_for():
+    rng = np.random.default_rng(7)
+    n = 600
+    rare = np.arange(n) % 10 == 0
+    lr = rng.standard_normal(n) + 2 * rare
+    weights = 0.1 * rng.standard_normal((n, PLAIN.d))
+    weights[:, 0] += 3 * rare
+    weights[:, 1] += lr
+    kind = np.where(rare, "rare", "common").tolist()
+    still = Schedule(iterations=1, lr=0, final_lr=0, keep="last")
+    fitted = generator(conditions=["kind", "lr"], schedule=still, shrinkage=0.0)
+    fitted.fit(networks(weights, kind=kind, lr=lr))
+    draws = {name: fitted.sample(4000, condition={"kind": name}) for name in set(kind)}
+    for name, made in draws.items():
+        own = weights[np.array(kind) == name].mean(0)
+        np.testing.assert_allclose(made.weights[:, :2].mean(0), own[:2], atol=0.1)
+    slope, offset = np.polyfit(lr, weights[:, 0], 1)  # lr alone tells the kind in part
+    made = fitted.sample(4000, condition={"lr": 3.0}).weights[:, 0].mean()
+    assert made == pytest.approx(3 * slope + offset, abs=0.1)
+    free = fitted.sample(4000).weights.mean(0)
+    np.testing.assert_allclose(free[:2], weights.mean(0)[:2], atol=0.1)
+
+
 def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
     with pytest.raises(
         CatalogError, match=r"accuracy = 0.99 is outside.*0\.8\d+ to 0\.9\d+"
