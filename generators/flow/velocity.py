@@ -31,7 +31,8 @@ class Velocity(nn.Module):
     """``rate(t) x + residual(x, t, condition)``.
 
     The residual is the network, and, with conditions, their linear `Effect`: were codes
-    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``.
+    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``. Where the
+    buffer ``on`` is False, the network counts as zero: the Gaussian itself is left.
 
     Parameters
     ----------
@@ -52,6 +53,8 @@ class Velocity(nn.Module):
         If there is no such network.
     """
 
+    on: Tensor
+
     def __init__(
         self,
         start: Start,
@@ -70,6 +73,7 @@ class Velocity(nn.Module):
         self.start, self.features = start, features
         self.network = NETWORKS[network](k, features, **(sizes or {}))
         self.effect = Effect(features, k) if features and effect else None
+        self.register_buffer("on", torch.ones(1, dtype=torch.bool))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters with the ``share`` of the learning rate that they are learnt at."""
@@ -86,7 +90,7 @@ class Velocity(nn.Module):
         """
         if self.features and condition is None:
             condition = x.new_zeros(len(x), self.features)  # as where it was left out
-        found: Tensor = self.network(x, t, condition)
+        found: Tensor = self.network(x, t, condition) if self.on else torch.zeros_like(x)
         if self.effect is not None and condition is not None:
             found = found + self.effect(condition) * (1 - t * self.start.rate(t))
         return found

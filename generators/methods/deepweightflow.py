@@ -50,10 +50,10 @@ class DeepWeightFlow(Generator):
 
     Units are put in canonical order and scale, weights become codes (themselves, each in
     its own unit, or principal components), and a velocity learns the straight paths from
-    noise to them. It begins as the velocity of the
-    Gaussian with the same mean and covariance, stops when the loss on held-out networks no
-    longer falls, and keeps the average of its weights with the least: by that loss it is
-    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that it is no better.
+    noise to them: what it adds to that of the Gaussian with the same mean and covariance.
+    It stops when the loss on held-out networks no longer falls, and keeps the average of
+    its weights with the least, or the Gaussian itself if none has less: by that loss it is
+    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that this is kept.
 
     Parameters
     ----------

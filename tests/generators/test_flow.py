@@ -270,6 +270,22 @@ def test_training_repeats_and_the_gate_keeps_the_best():
     assert math.isnan(curve.train_loss[0])
 
 
+def test_a_network_that_begins_badly_may_get_better_but_the_gaussian_is_kept():
+    torch.manual_seed(0)
+    velocity = Velocity(GaussianStart(torch.ones(3)), "film_mlp", 3, 0, {"width": 8})
+    velocity.network.outward.bias.data.fill_(1.0)
+    settings = {"every": 10, "patience": 2, "decay": 0.0, "coupling": "independent"}
+    schedule = Schedule(iterations=100, lr=1e-3, **settings)
+    rows, held = Rows(normal(300, 3, seed=5)), Rows(normal(300, 3, seed=6))
+    curve = learn(velocity, rows, held, schedule)
+    losses = curve.validation_loss
+    assert len(losses) == 11  # patience counts from the untrained network
+    assert losses[0] < losses[-1] < losses[1]
+    assert curve.kept == 0
+    x, t = normal(5, 3), torch.full((5, 1), 0.3)
+    assert (velocity.residual(x, t) == 0).all()
+
+
 def test_an_infinite_loss_is_refused_and_networks_are_named():
     with pytest.raises(CatalogError, match=r"loss is (nan|inf) at step 1.*lr=0.0003"):
         trained(np.full((20, 2), 1e30), start=GaussianStart(torch.ones(2)), iterations=2)

@@ -1,6 +1,7 @@
 """Learnt steps: a velocity that runs the networks that it makes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
 from zoo.architectures import MLP, CNNSmall
+from zoo.randomness import stream
 
 NETWORKS = (MLP((6, 5, 4, 3)), CNNSmall(2, (1, 20, 20), 3))
 SHORT = Schedule(iterations=8, batch_size=8, every=4, times="middle", warmup=2, clip=1.0)
@@ -95,6 +97,28 @@ def test_it_is_the_default_where_networks_can_be_run(network, tmp_path):
     )
     assert DeepWeightFlow()._network(unknown)[0] == "film_mlp"
     assert DeepWeightFlow(components=3)._network(some)[0] == "film_mlp"
+
+
+def test_the_gaussian_itself_is_kept_where_no_network_is_better(tmp_path):
+    some = population(NETWORKS[0], n=300)
+    sizes = {"inputs": 4, "width": 4, "steps": 1}
+    still = replace(SHORT, lr=0.0, final_lr=0.0)
+    kinds = {"velocity": "learnt_steps", "sizes": sizes, "strategy": None}
+    made = DeepWeightFlow(**kinds, schedule=still).fit(some)
+    curve = made.flow_.curve
+    assert curve.kept == 0
+    assert curve.validation_loss[1] > curve.validation_loss[0]  # untrained is not zero
+    x, t = torch.randn(5, made.flow_.k), torch.full((5, 1), 0.5)
+    assert (made.flow_.residual()(x, t) == 0).all()
+    made.save(tmp_path / "g")
+    loaded = DeepWeightFlow.load(tmp_path / "g")
+    assert (loaded.flow_.residual()(x, t) == 0).all()
+    ends = made.flow_.velocity.start.scale(torch.ones(1, 1))
+    own = stream(3, "samples").standard_normal((4, len(made.codes_.spread)), np.float32)
+    expected = made.codes_.decode(own @ made.codes_.spread * ends.numpy())
+    np.testing.assert_allclose(loaded.sample(4, seed=3).weights, expected, atol=1e-5)
+    last = DeepWeightFlow(**kinds, schedule=replace(still, keep="last")).fit(some)
+    assert (last.flow_.residual()(x, t) != 0).any()
 
 
 def test_networks_that_cannot_be_run_are_refused():
