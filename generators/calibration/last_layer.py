@@ -12,6 +12,7 @@ from torch import Tensor
 from catalog import CatalogError
 from catalog.dtypes import Array
 from generators.judging.exam import Exam
+from zoo.evaluate import CHUNK_FLOATS
 from zoo.fresh_weights import stacked_rows
 from zoo.stack_weights import StackWeights
 
@@ -65,8 +66,7 @@ class LastLayer:
     ) -> Iterator[tuple[slice, StackWeights, Tensor]]:
         """Networks (n, d) in stacks, with their features (nets, m, features) of inputs."""
         one = exam.networks
-        activations = max(one.architecture.activations, self.features)
-        each = 12 * one.architecture.layout.d + 8 * len(x) * activations
+        each = 12 * one.architecture.layout.d + 8 * len(x) * self.features
         for part in stacked_rows(len(weights), each):
             stack = StackWeights(one.architecture.layout, weights[part], one.device)
             with torch.no_grad():
@@ -78,7 +78,13 @@ class LastLayer:
         eye = torch.eye(self.features, device=x.device).expand(n, -1, -1)
         zero = torch.zeros(n, self.features, device=x.device)
         tensors = {**stack.tensors, self.weight: eye, self.bias: zero}
-        return exam.networks.architecture.forward(tensors, x.expand(n, *x.shape))
+        architecture = exam.networks.architecture
+        size = max(16, CHUNK_FLOATS // (n * architecture.activations))
+        parts = [
+            architecture.forward(tensors, part.expand(n, *part.shape))
+            for part in x.split(size)
+        ]
+        return torch.cat(parts, 1)
 
     def _is_last(self, exam: Exam) -> bool:
         one = exam.networks

@@ -16,6 +16,7 @@ from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart, NoStart, Start
+from generators.flow.restart import Restart
 from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.velocity import Velocity
 from zoo.randomness import stream
@@ -127,20 +128,40 @@ class Flow:
 
     @torch.no_grad()
     def sample(
-        self, n: int, residual: Residual, *, seed: int, temperature: float = 1.0
+        self,
+        n: int,
+        residual: Residual,
+        *,
+        seed: int,
+        temperature: float = 1.0,
+        restart: Restart | None = None,
     ) -> Array:
         """Codes (n, k) float32 of new networks; row i has the same noise for any n."""
         found = np.empty((n, self.k), np.float32)
         draw = stream(seed, "samples")
         for first in range(0, n, BATCH):
             rows = slice(first, min(first + BATCH, n))
-            r = self.k if self.spread is None else len(self.spread)
-            noise = draw.standard_normal((rows.stop - first, r), np.float32)
-            noise *= np.float32(temperature)
-            noise = noise if self.spread is None else noise @ self.spread
-            ends = self.solver.solve(residual, self.start, torch.from_numpy(noise))
+            count = rows.stop - first
+            noise = self._noise(count, draw, temperature)
+            ends = self.solver.solve(residual, self.start, noise)
+            if restart is not None:
+
+                def again(i: int, first: int = first, count: int = count) -> torch.Tensor:
+                    own = stream(seed, f"restart {i} from row {first}")
+                    return self._noise(count, own, temperature)
+
+                ends = restart.refine(ends, residual, self.start, again)
             found[rows] = ends.numpy()
         return found
+
+    def _noise(
+        self, count: int, draw: np.random.Generator, temperature: float
+    ) -> torch.Tensor:
+        """Rows (count, k) of the source."""
+        r = self.k if self.spread is None else len(self.spread)
+        noise = draw.standard_normal((count, r), np.float32)
+        noise *= np.float32(temperature)
+        return torch.from_numpy(noise if self.spread is None else noise @ self.spread)
 
     def log_density(
         self,

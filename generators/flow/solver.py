@@ -42,9 +42,12 @@ class Solver:
     steps: int = 8
     error: float = float("nan")
 
-    def solve(self, residual: Residual, start: Start, noise: Tensor) -> Tensor:
-        """Where standard normal noise (b, k) is at time 1, as codes."""
-        y = self.integrate(scaled_slope(residual, start), noise)
+    def solve(
+        self, residual: Residual, start: Start, noise: Tensor, *, begin: float = 0.0
+    ) -> Tensor:
+        """Where standard normal noise (b, k), or points at another time, are at time 1."""
+        y = noise / start.scale(noise.new_full((1, 1), begin)) if begin else noise
+        y = self.integrate(scaled_slope(residual, start), y, begin=begin)
         return y * start.scale(torch.ones(1, 1, dtype=noise.dtype))
 
     def estimate(self, residual: Residual, start: Start, noise: Tensor) -> float:
@@ -53,9 +56,12 @@ class Solver:
         finer = Solver(self.method, 2 * self.steps).solve(residual, start, noise)
         return _apart(ours, finer)
 
-    def integrate(self, slope: Slope, y: Tensor, *, backward: bool = False) -> Tensor:
-        """The solution of ``dy/dt = slope(y, t)`` at time 1 from 0, or at 0 from 1."""
-        grid = [i / self.steps for i in range(self.steps + 1)]
+    def integrate(
+        self, slope: Slope, y: Tensor, *, backward: bool = False, begin: float = 0.0
+    ) -> Tensor:
+        """The solution of ``dy/dt = slope(y, t)`` at time 1 from ``begin``, or backward."""
+        span = 1 - begin
+        grid = [begin + span * (i / self.steps) for i in range(self.steps + 1)]
         if backward:
             grid.reverse()
         for now, then in pairwise(grid):

@@ -29,6 +29,8 @@ class Assessment:
     nulls : sequence of Judged
     chance : float
         Accuracy of guessing.
+    between : dict of str to dict
+        Distances between training networks by space, see `Space.summary`.
     """
 
     calibration: str | None
@@ -36,23 +38,21 @@ class Assessment:
     heldout: Judged
     nulls: Sequence[Judged]
     chance: float
+    between: Mapping[str, Mapping[str, float]]
 
     @property
     def frontier(self) -> Frontier:
-        """Of the nulls, by mean accuracy and median novelty of weights."""
+        """Of the nulls, by mean accuracy and median novelty."""
         points = [(_novelty(j), float(j.accuracy.mean()), j.label) for j in self.nulls]
         return Frontier.of(points, self.chance)
 
     def above(self, judged: Judged) -> float:
-        """By how much mean accuracy is above the null frontier at its novelty."""
-        return self.frontier.above(_novelty(judged), float(judged.accuracy.mean()))
+        """By how much networks are above the null frontier, each at its own novelty."""
+        return self.frontier.above(judged.novelty, judged.accuracy)
 
-    def best_null(self, spread: float, *, functional: bool = False) -> Judged:
+    def best_null(self, spread: float) -> Judged:
         """The null with the largest share that is novel and performant."""
-        return max(
-            self.nulls,
-            key=lambda j: float(j.performant(spread, functional=functional).mean()),
-        )
+        return max(self.nulls, key=lambda j: float(j.performant(spread).mean()))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row of a table each: samples, held-out networks, nulls."""
@@ -67,6 +67,7 @@ class Assessment:
         return {
             "calibration": self.calibration,
             "chance": self.chance,
+            "between_training_networks": self.between,
             "samples": [
                 {**j.summary(), "above_frontier": self.above(j)} for j in self.samples
             ],
@@ -140,6 +141,7 @@ def assess(
             reference.judge_heldout(calibration, seed=seed),
             found[calibration][1],
             reference.chance,
+            reference.between(calibration),
         )
         for calibration in calibrations
     ]

@@ -38,7 +38,6 @@ def compare(
     theirs: Sequence[Judged],
     spread: float,
     *,
-    functional: bool = False,
     seed: int = 0,
 ) -> Difference:
     """Compare two generators, fitted and sampled with the same seeds.
@@ -50,7 +49,7 @@ def compare(
     ----------
     ours, theirs : sequence of Judged
         Item i of both has the same seed.
-    spread, functional
+    spread : float
         As of `Judged.performant`.
 
     Raises
@@ -69,10 +68,7 @@ def compare(
             f"What is compared is calibrated alike. Got {', '.join(sorted(kinds))}."
         )
     rng = np.random.default_rng(seed)
-    passed = [
-        [one.performant(spread, functional=functional) for one in side]
-        for side in (ours, theirs)
-    ]
+    passed = [[one.performant(spread) for one in side] for side in (ours, theirs)]
     shares = [np.array([p.mean() for p in side]) for side in passed]
     # The share of n drawn samples is binomial.
     drawn = [

@@ -25,7 +25,7 @@ from zoo.stack_weights import StackWeights
 from zoo.task import Data, load_task, task_named
 
 INPUTS = 512
-"""Test inputs, at most, whose probabilities span the function space."""
+"""Test inputs, at most, whose logits span the function space."""
 _AGREED = ("architecture", "task_name", "task", "data_fingerprint")
 
 
@@ -41,9 +41,9 @@ class Answers:
         Their classes.
     wrong : ndarray of bool, shape (n, m)
     function : ndarray of shape (n, k c), float32
-        Square roots of the probabilities of c classes for k inputs, over sqrt(2 k): the
-        Euclidean distance of two networks is the root mean square of their Hellinger
-        distances, 0 for the same function and at most 1.
+        Logits of c classes for k inputs, less their mean over classes, all over their
+        norm: 0 apart are networks with the same function, whatever the scale of their
+        logits, which a copy changes by a factor on its last layer.
     """
 
     loss: Array
@@ -63,8 +63,8 @@ class Exam:
 
     Function space is spanned by inputs of the test split, without their labels: networks
     have fitted the training inputs, where they all agree, and random inputs tell nothing
-    about the task. Probabilities, not classes: two networks with the same errors are still
-    told apart, and two copies are not.
+    about the task. Logits, not classes: two networks with the same errors are still told
+    apart, and two copies are not. Without their scale, which a copy can have as it likes.
 
     Attributes
     ----------
@@ -195,15 +195,14 @@ class Exam:
                     function = np.zeros(shape, np.float32)
                 inside = place[own] >= 0
                 if inside.any():
-                    # Of logits that are not finite nothing is known: 0, far from all.
-                    roots = torch.nan_to_num(
-                        torch.exp(logs[:, torch.from_numpy(inside)] / 2)
-                    )
-                    function[part, place[own][inside]] = roots.cpu().numpy()
+                    some = logits[:, torch.from_numpy(inside)].cpu().numpy()
+                    function[part, place[own][inside]] = some
         if function is None:
             function = np.zeros((0, 1, 1), np.float32)
+        for row in function:
+            _to_direction(row)
         wrong = labels != seen.labels
-        function = function.reshape(n, -1) / np.float32(np.sqrt(2 * len(picked)))
+        function = function.reshape(n, -1)
         return Answers(loss / m, 1 - wrong.mean(1), labels, wrong, function)
 
     @cached_property
@@ -214,6 +213,17 @@ class Exam:
         if split not in self._views:
             self._views[split] = view(self.networks.runs[0], self.networks.data, split)
         return self._views[split]
+
+
+def _to_direction(logits: Array) -> None:
+    """Centre logits (k, c) of one network over classes, and bring them to norm 1."""
+    # Of inputs whose logits are not finite nothing is known: 0, far from all.
+    logits[~np.isfinite(logits).all(1)] = 0
+    logits /= max(float(np.abs(logits).max(initial=0)), np.finfo(np.float32).tiny)
+    logits -= logits.mean(1, keepdims=True)
+    norm = float(np.linalg.norm(logits.astype(np.float64)))
+    if norm > 0:
+        logits /= norm
 
 
 def _spanning(m: int) -> Array:

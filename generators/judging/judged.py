@@ -30,12 +30,15 @@ class Judged:
     bar : float
         5th percentile of the accuracy of held-out networks, calibrated alike.
     spaces : dict of str to ndarray of shape (n,)
-        Novelty in each space of weights: raw, transported; calibrated networks also before
-        it, and over the tensors that it leaves.
-    novelty : ndarray of shape (n,)
-        The smallest of these.
+        Novelty in each space of weights: raw, transported, and over the parameters without
+        the last layer; calibrated networks also before it, and over the tensors that it
+        leaves.
     functional : ndarray of shape (n,)
-        Novelty in function space.
+        Novelty in function space: that finds copies with their units in another order or
+        scale, which no distance of weights does. Of calibrated networks the smaller of
+        those before and after.
+    novelty : ndarray of shape (n,)
+        The smallest of all these.
     ratio : ndarray of shape (n,)
         d1 / d2: nearest over second nearest training network, in the space of weights where
         it is nearest. Near 0 for copies, near 1 for new networks.
@@ -64,8 +67,8 @@ class Judged:
     loss: Array
     bar: float
     spaces: Mapping[str, Array]
-    novelty: Array
     functional: Array
+    novelty: Array
     ratio: Array
     row: Array
     agreement: Array
@@ -80,19 +83,16 @@ class Judged:
     def __len__(self) -> int:
         return len(self.accuracy)
 
-    def performant(self, spread: float, *, functional: bool = False) -> Array:
+    def performant(self, spread: float) -> Array:
         """Which networks (n,) are novel and performant (N&P).
 
         Parameters
         ----------
         spread : float
-            Novelty of weights that is asked for.
-        functional : bool, default=False
-            Ask it of the function too: that finds copies with their units in another
-            order, which no distance of weights does.
+            Novelty that is asked for, in every space.
         """
-        good = (self.accuracy >= self.bar) & (self.novelty >= spread)
-        return good & (self.functional >= spread) if functional else good
+        good: Array = (self.accuracy >= self.bar) & (self.novelty >= spread)
+        return good
 
     def row_of(self, name: str) -> dict[str, Any]:
         """Where it stands: one row of a table."""
@@ -100,7 +100,7 @@ class Judged:
             "networks": name,
             "accuracy": float(self.accuracy.mean()),
             "novelty": float(np.median(self.novelty)),
-            "functional": float(np.median(self.functional)),
+            "in function": float(np.median(self.functional)),
             "agreement": float(self.agreement.mean()),
             "overlap": float(self.overlap.mean()),
             **{
@@ -143,12 +143,7 @@ class Judged:
                 "functional": spread_of(self.functional),
             },
             "novel_and_performant": [
-                {
-                    "spread": spread,
-                    "weights": share(self.performant(spread)),
-                    "function_too": share(self.performant(spread, functional=True)),
-                }
-                for spread in SPREADS
+                {"spread": spread, **share(self.performant(spread))} for spread in SPREADS
             ],
             "d1_over_d2": spread_of(self.ratio),
             "agreement": {

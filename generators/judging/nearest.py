@@ -71,7 +71,8 @@ def nearest(
     for start in range(0, n, BLOCK):
         part = slice(start, min(start + BLOCK, n))
         moved = np.subtract(points[part], centre, dtype=np.float32)
-        order = squares - 2 * (moved @ base.T)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is so far is far
+            order = np.nan_to_num(squares - 2 * (moved @ base.T), nan=np.inf)
         if runs is not None and other_runs is not None:
             order[runs[part, None] == other_runs] = np.inf
         picked = np.argpartition(order, wide - 1, axis=1)[:, :wide]

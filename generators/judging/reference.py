@@ -9,7 +9,7 @@ import numpy as np
 
 from catalog import Canonicaliser, CatalogError, LayoutMismatch, Population
 from catalog.dtypes import Array
-from generators.codes.canonical import in_canonical_units
+from generators.codes.canonical import in_canonical_units, last_checkpoints
 from generators.generator import Generator
 from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
@@ -44,7 +44,8 @@ class Reference:
         is accurate enough, and what the best generator would score.
     training : Population, optional
         Training networks in the units of the samples; default as they were. What is not
-        among them (a generator may hold some out to know when to stop) is left out.
+        among them (a generator may hold some out to know when to stop) is compared with
+        too; nulls are made of these alone.
     canonicaliser : Canonicaliser, optional
         What took them there.
 
@@ -67,15 +68,20 @@ class Reference:
         canonicaliser: Canonicaliser | None = None,
     ) -> None:
         _check(population, heldout)
+        # Earlier checkpoints of held-out runs would lower the bar.
+        heldout = heldout.select(last_checkpoints(heldout)[0])
+        known = population
         if training is not None:
-            population = population.select(_places(training, population))
-        self.exam, self.population, self.heldout = exam, population, heldout
-        self.training = population if training is None else training
+            known = population.select(_places(training, population))
+        self.exam, self.population, self.heldout = exam, known, heldout
+        self.training = known if training is None else training
         self.canonicaliser = canonicaliser
         sides = [Side(RAW, population.weights, heldout.weights)]
-        if not np.array_equal(self.training.weights, population.weights):
-            moved = in_canonical_units(canonicaliser, heldout).weights
-            sides.append(Side(TRANSPORTED, self.training.weights, moved))
+        if canonicaliser is not None:
+            every, held = (
+                in_canonical_units(canonicaliser, p) for p in (population, heldout)
+            )
+            sides.append(Side(TRANSPORTED, every.weights, held.weights))
         self._sides = {side.name: side for side in sides}
         self._runs = np.unique(population["run_id"].astype(str), return_inverse=True)[1]
         self._made: dict[str | None, Yardstick] = {}
@@ -133,8 +139,9 @@ class Reference:
             In the units of the training networks; they are not matched.
         calibration : str, optional
             Name of one in `generators.calibration`. Novelty is then the smallest of three
-            in each space: before it, over the tensors that it leaves, and to training
-            networks that were calibrated alike. So a copy with a new head is a copy.
+            in each space: before it, over the parameters that it leaves, and to training
+            networks that were calibrated alike; in function before it and after. So a copy
+            with a new head is a copy.
         raw : bool, default=False
             Whether samples were made from networks as they were, where there are aligned
             ones too. What REPAIR aims at are statistics of units in their order.
@@ -155,6 +162,12 @@ class Reference:
         points = dict.fromkeys(self._sides, samples.weights)
         foreign = set(self._sides) - {side}
         return self._judged(points, side, foreign, label, calibration, before, seed)
+
+    def between(self, calibration: str | None = None) -> dict[str, dict[str, float]]:
+        """Distances between training networks by space."""
+        own = self.yardstick(calibration)
+        spaces = (*own.spaces.values(), *own.rest.values(), own.function)
+        return {space.name: space.summary() for space in spaces}
 
     def judge_heldout(self, calibration: str | None = None, *, seed: int = 0) -> Judged:
         """Judge the held-out networks themselves: what the best generator would score.
@@ -182,18 +195,17 @@ class Reference:
         ends = points
         itself = points[side] is self._sides[side].heldout  # are judged by their halves
         if calibration is not None:
-            plain = self.yardstick(None).spaces
-            for name, space in plain.items():
+            plain = self.yardstick(None)
+            for name, space in plain.spaces.items():
                 known = None if before is None else before.spaces.get(name)
                 if known is None:
-                    unit = _unit(plain, name in foreign)
+                    unit = _unit(plain.spaces, name in foreign)
                     known = space.near(points[name], unit).novelty
                 novelties[f"{name}, before"] = known
-            for name, space in own.rest.items():
-                rest = np.ascontiguousarray(points[name][:, own.columns])
-                unit = _unit(own.rest, name in foreign)
-                novelties[f"{name}, rest"] = space.near(rest, unit).novelty
             ends = self._calibrated(points, side, calibration, own)
+            if not np.array_equal(plain.columns, own.columns):
+                novelties |= _rest(plain, points, foreign, ", rest before")
+        novelties |= _rest(own, points, foreign, ", rest")
         near = {
             name: space.near(ends[name], _unit(own.spaces, name in foreign))
             for name, space in own.spaces.items()
@@ -201,6 +213,12 @@ class Reference:
         novelties |= {name: found.novelty for name, found in near.items()}
         answers = self.exam.answers(ends[side])
         functional = own.function.near(answers.function)
+        in_function = functional.novelty
+        if calibration is not None:
+            earlier = (
+                self._functional(points[side]) if before is None else before.functional
+            )
+            in_function = np.minimum(in_function, earlier)
         row, ratio = _closest(list(near.values()))
         scores = {
             name: copying_score(found.novelty, own.novelty[name])
@@ -221,8 +239,8 @@ class Reference:
             loss=answers.loss,
             bar=own.bar,
             spaces=novelties,
-            novelty=np.min(list(novelties.values()), axis=0),
-            functional=functional.novelty,
+            functional=in_function,
+            novelty=np.min([*novelties.values(), in_function], axis=0),
             ratio=ratio,
             row=row,
             agreement=(answers.labels == own.answers.labels[row]).mean(1),
@@ -245,6 +263,11 @@ class Reference:
             gain=ensemble_gain(answers.labels, self.exam.truth("test"), seed=seed),
         )  # fmt: skip
 
+    def _functional(self, weights: Array) -> Array:
+        """Novelty (n,) in function of networks as they are."""
+        found = self.exam.answers(weights).function
+        return self.yardstick(None).function.near(found).novelty
+
     def _calibrated(
         self, points: Mapping[str, Array], side: str, calibration: str, own: Yardstick
     ) -> dict[str, Array]:
@@ -257,6 +280,19 @@ class Reference:
             else apply(self.exam, given, own.learnt[name])
             for name, given in points.items()
         }
+
+
+def _rest(
+    own: Yardstick, points: Mapping[str, Array], foreign: set[str], ending: str
+) -> dict[str, Array]:
+    """Novelty (n,) over the parameters that were left, by side."""
+    return {
+        f"{name}{ending}": space.near(
+            np.ascontiguousarray(points[name][:, own.columns]),
+            _unit(own.rest, name in foreign),
+        ).novelty
+        for name, space in own.rest.items()
+    }
 
 
 def _unit(spaces: Mapping[str, Space], foreign: bool) -> float | None:

@@ -49,10 +49,9 @@ class Space:
     train: Array
     own: Array
     scale: float
-    centre: Array | None = None
 
     @classmethod
-    def of(cls, name: str, train: Array, runs: Array, *, directions: bool = False) -> Space:
+    def of(cls, name: str, train: Array, runs: Array) -> Space:
         """Measure how far training networks are from each other.
 
         Parameters
@@ -74,6 +73,12 @@ class Space:
                 "least two runs that differ."
             )
         return cls(name, train, own, scale)
+
+    def summary(self) -> dict[str, float]:
+        """Distances between training networks, of which the median is novelty 1."""
+        marks = np.quantile(self.own, (0.05, 0.5, 0.95))
+        names = ("p05", "median", "p95")
+        return {name: float(v) for name, v in zip(names, marks, strict=True)}
 
     def near(self, points: Array, unit: float | None = None) -> Near:
         """Where networks (m, k) stand.

@@ -12,6 +12,7 @@ from catalog import CatalogError
 from catalog.dtypes import Array
 from catalog.registry import lookup
 from generators.calibration.calibration import Calibration, Learnt
+from generators.calibration.last_layer import LastLayer
 from generators.judging.exam import Answers, Exam
 from generators.judging.space import Space
 
@@ -44,8 +45,9 @@ class Yardstick:
     spaces : dict of str to Space
         Weights by side, calibrated.
     rest : dict of str to Space
-        By side, only the tensors that the calibration leaves; empty without one, or if it
-        leaves none.
+        By side, only the parameters that the calibration leaves; without one, those before
+        the last layer. Buffers are not among them: they are few and large, and a copy can
+        have others. Empty if nothing is left, or nothing left out.
     columns : ndarray of shape (d,)
         Which these are.
     learnt : dict of str to Learnt
@@ -93,15 +95,14 @@ class Yardstick:
         heldout = {side.name: side.heldout for side in sides}
         learnt: dict[str, Learnt] = {}
         rest: dict[str, Space] = {}
-        columns = np.zeros(exam.networks.architecture.layout.d, bool)
-        if calibration is not None:
-            columns = ~calibration.touched(exam)
-            for side in sides:
-                name = side.name
+        columns = _left(exam, calibration)
+        for side in sides:
+            name = side.name
+            if columns.any() and not columns.all():
+                left = np.ascontiguousarray(side.train[:, columns])
+                rest[name] = Space.of(f"{name}, rest", left, runs)
+            if calibration is not None:
                 learnt[name] = calibration.learn(exam, side.train)
-                if columns.any():
-                    left = np.ascontiguousarray(side.train[:, columns])
-                    rest[name] = Space.of(f"{name}, rest", left, runs)
                 trains[name] = calibration.apply(exam, side.train, learnt[name])
                 heldout[name] = calibration.apply(exam, side.heldout, learnt[name])
         last = sides[-1].name
@@ -114,6 +115,20 @@ class Yardstick:
         return cls(
             spaces, rest, columns, learnt, function, answers, held, heldout, novelty, bar
         )  # fmt: skip
+
+
+def _left(exam: Exam, calibration: Calibration | None) -> Array:
+    """Mask (d,) of the parameters that a calibration, or a new last layer, leaves."""
+    layout = exam.networks.architecture.layout
+    columns = np.zeros(layout.d, bool)
+    for name, span in layout.slices.items():
+        columns[span] = layout[name].role == "parameter"
+    if calibration is not None:
+        return columns & ~calibration.touched(exam)
+    try:
+        return columns & ~LastLayer.of(exam).columns(exam)
+    except CatalogError:  # a family without such a layer
+        return columns
 
 
 def calibration_named(name: str, exam: Exam) -> Calibration:

@@ -1,6 +1,7 @@
 """Generators that learn nothing: a method is worth what it adds to them."""
 
 from generators.nulls.diagonal_gaussian import DiagonalGaussian as DiagonalGaussian
+from generators.nulls.disguised import Disguised as Disguised
 from generators.nulls.interpolation import Interpolation as Interpolation
 from generators.nulls.pca_gaussian import PCAGaussian as PCAGaussian
 from generators.nulls.retrieval import Retrieval as Retrieval

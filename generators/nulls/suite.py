@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from catalog import Canonicaliser, Population
 from generators.nulls.diagonal_gaussian import DiagonalGaussian
+from generators.nulls.disguised import Disguised
 from generators.nulls.interpolation import Interpolation
 from generators.nulls.null import Null
 from generators.nulls.pca_gaussian import PCAGaussian
@@ -17,7 +18,7 @@ from generators.nulls.train_noise import TrainNoise
 NOISES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 SHARES = (0.1, 0.25, 0.5)
 SIZES = (4, 8, 16, 64)
-SIGMAS = (0.25, 0.5, 0.7, 0.85, 1.0)
+SIGMAS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2)
 RANKS = (32, 128, 512)
 
 
@@ -60,6 +61,8 @@ def suite(
         word = ", aligned" if aligned else ""
         if not aligned:
             yield Entry("train", Train(aligned).fit_to(networks, own))
+            disguised = Disguised(aligned).fit_to(networks, own)
+            yield Entry("train, disguised", disguised)
         # One is fitted of each kind; the others differ in strength alone.
         noisy = TrainNoise(aligned).fit_to(networks, own)
         for sigma in NOISES:

@@ -66,7 +66,8 @@ def test_noisy_copies_are_as_near_as_their_noise(judge, samples_of, share):
     noise *= share / np.linalg.norm(noise, axis=1, keepdims=True)
     scale = judge.reference.yardstick().spaces["transported"].scale
     found = judge.reference.judge(samples_of(own + scale * noise))
-    np.testing.assert_allclose(found.novelty, share, rtol=1e-3)
+    np.testing.assert_allclose(found.spaces["transported"], share, rtol=1e-3)
+    assert (found.novelty <= share * 1.001).all()
     assert not any(found.performant(s).any() for s in SPREADS)
     assert found.row.tolist() == list(range(40))
 
@@ -82,21 +83,93 @@ def test_a_new_head_on_a_copied_body_is_a_copy(judge, samples_of):
     found = judge.reference.judge(samples_of(weights), calibration="head")
     assert plain.accuracy.mean() < 0.3  # with a head of noise
     assert found.accuracy.mean() > 0.8  # which the calibration replaces
-    assert np.median(plain.novelty) > 0.25
+    assert np.median(plain.spaces["transported"]) > 0.25
+    assert plain.novelty.max() < 1e-3  # by its body
     assert found.novelty.max() < 1e-3
     assert not any(found.performant(s).any() for s in SPREADS)
     before = judge.reference.judge(samples_of(weights), calibration="head", before=plain)
     assert before.summary() == found.summary()
 
 
-def test_copies_in_another_order_are_found_in_function(judge, samples_of):
-    own = shuffled(judge.fitted.training_.weights[:40], judge.train.layout)
+def scaled(weights, layout, factor):
+    """With logits times a factor."""
+    weights = weights.copy()
+    for name in ("layer1.weight", "layer1.bias"):
+        weights[:, layout.slices[name]] *= np.float32(factor)
+    return weights
+
+
+@pytest.mark.parametrize("calibration", [None, "head_steps"])
+@pytest.mark.parametrize("factor", [0.3, 0.8, 1.0, 3.0])
+def test_copies_in_another_order_and_scale_are_found_in_function(
+    judge, samples_of, factor, calibration
+):
+    layout = judge.train.layout
+    own = shuffled(judge.fitted.training_.weights[:40], layout)
+    own = samples_of(scaled(own, layout, factor))
+    found = judge.reference.judge(own, calibration=calibration)
+    weights = np.min(list(found.spaces.values()), axis=0)
+    assert np.median(weights) > 0.5  # no distance of weights sees it
+    assert not any(found.performant(s).any() for s in SPREADS)
+    if calibration is None:
+        assert found.novelty.max() < 1e-2
+        assert found.agreement_functional.min() == found.overlap.min() == 1
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 9.0])
+def test_copies_with_a_scaled_head_are_copies(judge, samples_of, factor):
+    layout = judge.train.layout
+    own = scaled(judge.fitted.training_.weights[:40], layout, factor)
     found = judge.reference.judge(samples_of(own))
-    assert np.median(found.novelty) > 0.5  # no distance of weights sees it
-    assert found.functional.max() < 1e-2
-    assert found.agreement_functional.min() == found.overlap.min() == 1
-    assert not any(found.performant(s, functional=True).any() for s in SPREADS)
-    assert found.performant(0.25).mean() > 0.5
+    assert found.spaces["transported"].min() > 0.25
+    assert found.spaces["transported, rest"].max() < 1e-6
+    assert found.novelty.max() < 1e-6
+    assert not any(found.performant(s).any() for s in SPREADS)
+
+
+def test_the_function_of_a_network_is_a_direction(judge):
+    weights = judge.train.weights[:5]
+    found = judge.exam.answers(weights).function
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    centred = found.reshape(5, -1, 10).mean(2)
+    np.testing.assert_allclose(centred, 0, atol=1e-6)
+    same = judge.exam.answers(scaled(weights, judge.train.layout, 1e20)).function
+    np.testing.assert_allclose(same, found, atol=1e-6)
+    dead = judge.exam.answers(np.zeros_like(weights)).function
+    assert not dead.any()
+
+
+def test_copies_of_networks_that_a_generator_held_out_are_copies(judge, samples_of):
+    few = judge.fitted.training_.select(range(60))
+    reference = Reference(
+        judge.exam, judge.train, judge.heldout,
+        training=few, canonicaliser=judge.fitted.canonicaliser_,
+    )  # fmt: skip
+    found = reference.judge(samples_of(judge.fitted.training_.weights[60:]))
+    assert found.novelty.max() < 1e-6
+    assert len(reference.training) == len(reference.population) == 60
+
+
+def test_early_checkpoints_of_held_out_runs_do_not_lower_the_bar(judge):
+    early = judge.heldout.weights * np.float32(0.01)
+    table = judge.heldout.table
+    at = table.column_names.index("step")
+    before = table.set_column(at, "step", pa.array([1] * len(table)))
+    both = replace(
+        judge.heldout,
+        weights=np.concatenate([early, judge.heldout.weights]),
+        table=pa.concat_tables([before, table]),
+    )
+    found = Reference(judge.exam, judge.train, both).judge_heldout()
+    assert found.bar == Reference(judge.exam, judge.train, judge.heldout).yardstick().bar
+    assert len(found) == len(judge.heldout)
+
+
+def test_mixing_copies_with_bad_networks_is_not_above_the_frontier():
+    frontier = Frontier.of([(0.0, 0.9, "copies"), (1.0, 0.5, "noise")], 0.1)
+    novelty, accuracy = np.array([0.0, 1.0, 1.0]), np.array([0.9, 0.5, 0.5])
+    assert frontier.above(novelty, accuracy) == pytest.approx(0)
+    assert frontier.above(np.array([1.5]), np.array([0.6])) == pytest.approx(0.1)
 
 
 def test_copies_transported_as_training_networks_are_copies(judge, samples_of):
@@ -276,9 +349,10 @@ def test_no_null_is_above_the_frontier(points):
     named = [(n, a, str(i)) for i, (n, a) in enumerate(points)]
     frontier = Frontier.of(named, 0.1)
     for novelty, accuracy, label in named:
-        assert frontier.above(novelty, accuracy) <= 1e-12 or accuracy <= 0.1
+        above = frontier.above(np.array([novelty]), np.array([accuracy]))
+        assert above <= 1e-12 or accuracy <= 0.1
         if label in {own for _, _, own in frontier.points}:
-            assert frontier.above(novelty, accuracy) == pytest.approx(0)
+            assert above == pytest.approx(0)
     worst = [a for _, a, _ in frontier.points]
     assert worst == sorted(worst, reverse=True)
 
@@ -318,10 +392,9 @@ def test_an_assessment_is_json_and_a_table_with_novelty(assessed):
         assert body["samples"][0]["count"] == 30
         shares = body["samples"][0]["novel_and_performant"]
         assert [one["spread"] for one in shares] == [0.25, 0.5, 0.9]
-        for one in shares:
-            for share in (one["weights"], one["function_too"]):
-                assert share["low"] <= share["share"] <= share["high"]
-            assert one["function_too"]["share"] <= one["weights"]["share"]
+        assert all(one["low"] <= one["share"] <= one["high"] for one in shares)
+        for space in body["between_training_networks"].values():
+            assert 0 < space["p05"] <= space["median"] <= space["p95"]
         assert all({"accuracy", "novelty"} <= set(row) for row in own.rows())
 
 

@@ -1,0 +1,70 @@
+"""Samples made noisy and finished again: errors of a velocity are corrected by itself.
+
+References
+----------
+.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differs: all restarts are at one
+   time, with a little less noise than was there, and by two steps of Euler, which spread
+   what they make a little where accurate ones shrink it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from generators.flow.path import Start, interpolate
+from generators.flow.solver import Residual, Solver
+
+
+@dataclass(frozen=True)
+class Restart:
+    """How often, and from where.
+
+    The defaults were chosen for `LearntSteps` on digits, by validation images.
+
+    Attributes
+    ----------
+    times : int
+    at : float
+        Time to which samples go back, in (0, 1).
+    noise : float
+        Deviation of what is added, in that of the path at this time.
+    steps : int
+        Of Euler, back to time 1.
+    """
+
+    times: int = 16
+    at: float = 0.75
+    noise: float = 0.95
+    steps: int = 2
+
+    def __post_init__(self) -> None:
+        for name, fine, asked in (
+            ("times", self.times >= 0, "0 or more"),
+            ("at", 0 < self.at < 1, "between 0 and 1"),
+            ("noise", self.noise >= 0, "0 or more"),
+            ("steps", self.steps >= 1, "1 or more"),
+        ):
+            if not fine:
+                raise ValueError(
+                    f"{name} of Restart must be {asked}. Got {getattr(self, name)!r}."
+                )
+
+    def refine(
+        self, ends: Tensor, residual: Residual, start: Start, noise: Callable[[int], Tensor]
+    ) -> Tensor:
+        """Codes (b, k) again.
+
+        Parameters
+        ----------
+        noise : callable
+            Rows (b, k) of the source for restart i.
+        """
+        at = ends.new_full((1, 1), self.at)
+        solver = Solver("euler", self.steps)
+        for i in range(self.times):
+            back = interpolate(self.noise * noise(i), ends, at)
+            ends = solver.solve(residual, start, back, begin=self.at)
+        return ends
