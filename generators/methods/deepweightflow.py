@@ -368,7 +368,8 @@ class DeepWeightFlow(Generator):
             Needed to choose: scores (m,) of a population, higher is better. Take data that
             samples are not judged by later.
         base : Population, optional
-            One network or n, whose other tensors samples get, where only some are made.
+            One network or n, whose other tensors samples get, where only some are made;
+            all candidates of a sample get those of its network.
         extrapolate : bool, default=False
             Allow values outside of the training networks; column ``extrapolated`` tells.
 
@@ -389,7 +390,7 @@ class DeepWeightFlow(Generator):
             )
         residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
         if restarts is None:
-            restarts = Restart.times if self.flow_.network == "learnt_steps" else 0
+            restarts = Restart.times if self.flow_.runs_networks else 0
         codes = self.flow_.sample(
             n * best_of,
             residual,
@@ -402,7 +403,7 @@ class DeepWeightFlow(Generator):
             aligned = (
                 None if base is None else in_canonical_units(self.canonicaliser_, base)
             )
-            rest = rest_of(self.codes_, codes, self.training_, aligned)
+            rest = rest_of(self.codes_, codes, self.training_, aligned, best_of)
         elif base is not None:
             raise CatalogError("All tensors are made, so base= has no use. Leave it out.")
         weights = self.codes_.decode(codes, rest)
@@ -446,11 +447,12 @@ class DeepWeightFlow(Generator):
     ) -> Array:
         """Log density (n,) in nats of networks, as if they were samples.
 
-        Of the flow without restarts, and of canonical weights, along the principal
-        components: what a network has outside of them (`Codes.lost`) does not count. New
-        networks have part of their deviation there, so they lie nearer to the mean within,
-        and score higher than those that were learned from: compare networks that were all
-        new.
+        Of the flow without restarts, and of canonical weights. Learnt steps know all
+        weights, and have a density where there were more training networks than weights.
+        Else it is along the principal components: what a network has outside of them
+        (`Codes.lost`) does not count. New networks have part of their deviation there, so
+        they lie nearer to the mean within, and score higher than those that were learned
+        from: compare networks that were all new.
 
         Parameters
         ----------
@@ -459,6 +461,12 @@ class DeepWeightFlow(Generator):
             exactly, with k gradients per step.
         seed : int
             Of the directions.
+
+        Raises
+        ------
+        CatalogError
+            If the training networks, and so the noise of learnt steps, do not fill all
+            dimensions: outside of where they lie there is no density.
         """
         self._check_fitted()
         weights = in_canonical_units(self.canonicaliser_, population).weights

@@ -1,10 +1,12 @@
 """DeepWeightFlow: from networks to networks, saved, conditioned, in part, refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from catalog import (
     CatalogError,
@@ -18,6 +20,7 @@ from catalog import (
 from catalog.alignment import permute, random_permutations
 from generators.codes.rectified import rectified
 from generators.codes.training_set import one_population
+from generators.flow.conditions import Conditions
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
@@ -140,6 +143,19 @@ def test_the_mean_of_an_unlearnt_flow_is_that_of_the_networks_asked_for():
     np.testing.assert_allclose(free[:2], weights.mean(0)[:2], atol=0.1)
 
 
+def test_a_state_without_buffers_of_its_own_is_read_as_what_it_meant(conditioned):
+    new = conditioned.flow_
+    added = {"on", "effect.mean", "effect.covariance", "effect.column"}
+    assert added < set(new.state)
+    old = replace(new, state={n: v for n, v in new.state.items() if n not in added})
+    asked = torch.tensor([[1.0, 0.5, 0.0, 1.0], [1.0, 0.5, 0.0, 0.0]])
+    effect = old.velocity.effect
+    torch.testing.assert_close(effect(asked), asked @ effect.weight.T)
+    assert old.velocity.on
+    with pytest.raises(RuntimeError, match="Missing key"):
+        _ = replace(new, state={"on": new.state["on"]}).velocity
+
+
 def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
     with pytest.raises(
         CatalogError, match=r"accuracy = 0.99 is outside.*0\.8\d+ to 0\.9\d+"
@@ -155,8 +171,27 @@ def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
         conditioned.sample(2, condition={"acuracy": 0.9})
     with pytest.raises(CatalogError, match=r"accuracy is a number. Got 'high'"):
         conditioned.sample(2, condition={"accuracy": "high"})
+    for odd in (float("nan"), None):
+        with pytest.raises(CatalogError, match=r"accuracy is a (finite )?number. Got"):
+            conditioned.sample(2, condition={"accuracy": odd}, extrapolate=True)
     with pytest.raises(NotFound, match=r"Fit one with conditions=\['accuracy'\]"):
         plain.sample(2, condition={"accuracy": 0.9})
+
+
+def test_names_that_look_like_numbers_are_asked_for_by_number_or_text():
+    table = pa.table({"digit": ["1", "2", "0.10", "a"], "twice": ["01", "1.00", "01", "2"]})
+    some = Conditions.fit(table, ["digit", "twice"])
+    for value, place in ((1.0, 1), (2, 2), ("2", 2), (0.1, 0), ("a", 3)):
+        features, outside = some.asked({"digit": value})
+        assert features.tolist() == [float(i == place) for i in range(7)]
+        assert outside == []
+    with pytest.raises(NotFound, match=r"No training network has digit = 3\.0"):
+        some.asked({"digit": 3.0})
+    with pytest.raises(
+        CatalogError, match=r"twice = 1 may be '01' or '1.00'.*'twice': '01'"
+    ):
+        some.asked({"twice": 1})
+    assert some.asked({"twice": "1.00"})[0].tolist() == [0, 0, 0, 0, 0, 1, 0]
 
 
 def test_columns_that_teach_nothing_are_refused():
@@ -164,8 +199,11 @@ def test_columns_that_teach_nothing_are_refused():
     constant = networks(some.weights, lr=[0.1] * 40)
     missing = networks(some.weights, lr=[0.1] * 39 + [None])
     infinite = networks(some.weights, lr=[0.1] * 39 + [float("nan")])
-    with pytest.raises(CatalogError, match=r"All training networks have lr = 0\.1"):
-        generator(conditions=["lr"]).fit(constant)
+    tenth = networks(planted(60).weights, lr=[0.1] * 60)
+    assert np.full(60, 0.1).std() > 0  # of equal numbers
+    for same in (constant, tenth):
+        with pytest.raises(CatalogError, match=r"All training networks have lr = 0\.1"):
+            generator(conditions=["lr"]).fit(same)
     with pytest.raises(CatalogError, match=r"1 of 40 networks have no lr.*IS NOT NULL"):
         generator(conditions=["lr"]).fit(missing)
     with pytest.raises(CatalogError, match="1 of 40 networks have a lr that is not finite"):
@@ -227,6 +265,14 @@ def test_chosen_tensors_are_made_and_the_rest_is_of_training_networks(tmp_path):
     assert (based.weights[:, 6:] == made.weights[:, 6:]).all()
     with pytest.raises(CatalogError, match=r"1 network, or one for each of 9.*Got 2"):
         fitted.sample(9, base=population.select([1, 2]))
+    five, first = population.select(np.arange(5)), np.arange(5) * 3
+    chosen = fitted.sample(5, base=five, best_of=3, score=lambda p: np.arange(15.0))
+    assert (chosen.weights[:, :6] == five.weights[:, :6]).all()
+    every = fitted.sample(15).weights[:, 6:]
+    assert (chosen.weights[:, 6:] == every[first + 2]).all()  # the best of each three
+    two = population.select([1, 2])
+    with pytest.raises(CatalogError, match=r"one for each of 5 samples. Got 2"):
+        fitted.sample(5, base=two, best_of=3, score=lambda p: np.arange(15.0))
     fitted.save(tmp_path / "g")
     assert (DeepWeightFlow.load(tmp_path / "g").sample(9).weights == made.weights).all()
 

@@ -121,6 +121,19 @@ def test_the_gaussian_itself_is_kept_where_no_network_is_better(tmp_path):
     assert (last.flow_.residual()(x, t) != 0).any()
 
 
+def test_a_density_needs_more_networks_than_weights():
+    some, d = population(NETWORKS[0], n=30), NETWORKS[0].layout.d
+    kinds = {"strategy": None, "schedule": SHORT}
+    sizes = {"inputs": 4, "width": 4, "steps": 1}
+    made = DeepWeightFlow(velocity="learnt_steps", sizes=sizes, **kinds).fit(some)
+    with pytest.raises(
+        CatalogError, match=rf"fill 26 of {d} dim.*velocity='film_mlp'.*more than {d}"
+    ):
+        made.log_density(some)
+    film = DeepWeightFlow(velocity="film_mlp", sizes={"width": 8}, **kinds).fit(some)
+    assert np.isfinite(film.log_density(some.select([0, 1]))).all()
+
+
 def test_networks_that_cannot_be_run_are_refused():
     layout = Layout((Param("w", (4,)),))
     rows = pa.table({"run_id": [f"r{i}" for i in range(20)], "step": [1] * 20})
@@ -150,5 +163,5 @@ def test_density_with_a_spread_is_that_of_the_gaussian():
     known = torch.distributions.MultivariateNormal(torch.zeros(2), spread.T @ spread)
     found = log_density(lambda x, t: torch.zeros_like(x), start, x, solver, spread=spread)
     torch.testing.assert_close(found, known.log_prob(x))
-    with pytest.raises(ValueError, match="no density"):
+    with pytest.raises(CatalogError, match=r"no density: .* fill 1 of 2 dimensions"):
         log_density(lambda x, t: x, start, x, solver, spread=spread[:1])
