@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 
-from catalog import Canonicaliser, CatalogError, NotFound, Population
+from catalog import Canonicaliser, CatalogError, Population
 from catalog.alignment import Outputs
 from catalog.alignment.canonicaliser import Strategy
 from catalog.dtypes import Array
-from catalog.errors import closest
 from generators.codes.canonical import (
     fitted_canonicaliser,
     in_canonical_units,
@@ -22,7 +21,6 @@ from generators.codes.canonical import (
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
-from generators.codes.runnable import runnable
 from generators.codes.standardised import Standardised
 from generators.codes.training_set import check_training, held_out, one_population
 from generators.flow.conditions import Conditions, Numeric
@@ -33,8 +31,8 @@ from generators.flow.rows import Rows
 from generators.flow.schedule import OF_LEARNT_STEPS, Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
-from generators.flow.velocity import NETWORKS
 from generators.generator import Condition, Generator
+from generators.methods.choices import check_choices, check_request, chosen_network
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
 
@@ -260,13 +258,15 @@ class DeepWeightFlow(Generator):
             If there are fewer than 10 runs, runs are in both sets, or a column of a
             condition has missing values or one value only.
         NotFound
-            If there is no such column, tensor or velocity.
+            If there is no such column, tensor, velocity, size of it, or strategy.
+        BadSetting
+            If a setting has another type or is out of range, before networks are looked at.
         """
+        check_choices(self)
         population = one_population(population)
-        network, sizes = self._network(population)
+        network, sizes = chosen_network(self, population)
         runs_it = network == "learnt_steps"
         schedule = self.schedule or (OF_LEARNT_STEPS if runs_it else Schedule())
-        self._check_settings(schedule)
         check_training(population, validation, RUNS)
         conditions = Conditions.fit(population.table, self.conditions)
         targets = Conditions.fit(population.table, self.predictors)
@@ -376,11 +376,12 @@ class DeepWeightFlow(Generator):
         Raises
         ------
         CatalogError
-            If a value is outside of what was seen, or best_of has no score.
+            If a value is outside of what was seen or not finite, or best_of has no score.
         NotFound
             If a condition or predictor is unknown.
         """
         self._check_fitted()
+        check_request(temperature=temperature, guidance=guidance, strength=strength)
         if n < 1 or best_of < 1:
             raise ValueError(f"n and best_of must be 1 or more. Got {n} and {best_of}.")
         if best_of > 1 and score is None:
@@ -484,44 +485,6 @@ class DeepWeightFlow(Generator):
     def load(cls, path: str | Path) -> Self:
         """The generator that `save` wrote."""
         return load_generator(path, cls)
-
-    def _network(self, population: Population) -> tuple[str, dict[str, Any]]:
-        """The velocity network and its sizes."""
-        if self.velocity not in (None, *NETWORKS):
-            raise NotFound(
-                f"No velocity {self.velocity!r}. {closest(str(self.velocity), NETWORKS)}"
-            )
-        sizes = dict(self.sizes or {})
-        if self.velocity not in (None, "learnt_steps"):
-            return str(self.velocity), sizes
-        plain = self.tensors == "*" and self.components is None and self.source is None
-        # Sizes without a name are those of film_mlp, the network that fits all.
-        plain = plain and (self.velocity is not None or not sizes)
-        plain = plain and self.whiten and not self.predictors
-        config = runnable(population) if plain else None
-        if config is not None:
-            return "learnt_steps", {**sizes, "architecture": config}
-        if self.velocity is None:
-            return "film_mlp", sizes
-        raise CatalogError(
-            "velocity='learnt_steps' runs the networks that it makes: it needs networks of "
-            "a recorded architecture that is a chain of affine maps, such as mlp or "
-            "cnn_small, and all of their tensors, without components, source, or "
-            "predictors. Leave velocity out to use film_mlp where that is not so."
-        )
-
-    def _check_settings(self, schedule: Schedule) -> None:
-        if isinstance(self.conditions, str) or isinstance(self.predictors, str):
-            raise ValueError(
-                "conditions and predictors are sequences of columns, such as "
-                f"({self.conditions or self.predictors!r},)."
-            )
-        for name in ("iterations", "batch_size", "every", "patience"):
-            if getattr(schedule, name) < 1:
-                raise ValueError(
-                    f"{name} of the schedule must be 1 or more. Got "
-                    f"{getattr(schedule, name)}."
-                )
 
     def _rows(self, codes: Array, population: Population) -> Rows:
         features = None

@@ -22,8 +22,10 @@ from generators.codes.rectified import rectified
 from generators.codes.training_set import one_population
 from generators.flow.conditions import Conditions
 from generators.flow.schedule import Schedule
+from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
+from generators.registry import generator_named
 from generators.sampled import fingerprint
 from zoo.architectures import MLP, CNNSmall, ResNet18, ViT
 from zoo.outputs import outputs
@@ -275,6 +277,72 @@ def test_chosen_tensors_are_made_and_the_rest_is_of_training_networks(tmp_path):
         fitted.sample(5, base=two, best_of=3, score=lambda p: np.arange(15.0))
     fitted.save(tmp_path / "g")
     assert (DeepWeightFlow.load(tmp_path / "g").sample(9).weights == made.weights).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"conditions": 5}, ValueError, r"sequence of columns, such as \('test_acc.*Got 5"),
+        ({"conditions": [5]}, ValueError, "conditions setting of DeepWeightFlow must be"),
+        ({"tensors": 3}, ValueError, "must be a glob or a sequence of globs. Got 3"),
+        ({"components": 2.5}, ValueError, "whole number of at least 1. Got 2.5"),
+        ({"shrinkage": 2}, ValueError, "at least 0 and at most 1. Got 2"),
+        ({"source": 0}, ValueError, "finite number, above 0. Got 0"),
+        (
+            {"strategy": "meen"},
+            NotFound,
+            "reference, mean, cycle. Got 'meen'. Closest: mean",
+        ),
+        ({"reference": -1}, ValueError, "whole number of at least 0"),
+        ({"schedule": {"iterations": 5}}, ValueError, "must be a Schedule, such as"),
+        ({"solver": "rk4"}, ValueError, r"must be a Solver, such as Solver\('rk4', 8\)"),
+        ({"tolerance": "tight"}, ValueError, "tolerance=0.001, or leave it out"),
+        ({"seed": 0.5}, ValueError, "The seed setting of DeepWeightFlow must be"),
+        ({"sizes": 64}, ValueError, "must be a mapping, such as"),
+        (
+            {"sizes": {"widht": 64}},
+            NotFound,
+            "no size 'widht'. Closest: width.*sizes={'width': 256",
+        ),
+        (
+            {"sizes": {"width": "64"}},
+            ValueError,
+            "width setting of film_mlp must be a whole",
+        ),
+        ({"sizes": {"dropout": 1.0}}, ValueError, "dropout setting.*below 1. Got 1.0"),
+        (
+            {"velocity": "learnt_steps", "sizes": {"architecture": {}}},
+            NotFound,
+            "The velocity 'learnt_steps' has no size 'architecture'",
+        ),
+        (
+            {"velocity": "published_mlp", "conditions": ["accuracy"]},
+            ValueError,
+            "takes no conditions",
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_settings_that_cannot_be_are_refused_before_networks_are_read(
+    settings, error, message
+):
+    with pytest.raises(error, match=message):
+        generator(**settings).fit(None)
+
+
+def test_settings_from_the_command_line_are_refused_with_a_message():
+    for text in ('schedule={"iterations": 0}', 'solver={"method": "rk5"}'):
+        with pytest.raises(CatalogError, match=r"The (iterations|method) setting of"):
+            generator_named("deepweightflow", [text])
+
+
+@pytest.mark.parametrize("name", ["temperature", "guidance", "strength"])
+def test_samples_are_not_asked_for_with_what_is_no_number(plain, name):
+    for value in (float("nan"), float("inf"), "1"):
+        with pytest.raises(BadSetting, match=f"The {name} setting of sample must be a fin"):
+            plain.sample(2, **{name: value})
+    with pytest.raises(BadSetting, match=r"temperature setting.*at least 0\. Got -1"):
+        plain.sample(2, temperature=-1)
 
 
 def test_networks_that_cannot_be_learned_from_are_refused(plain):

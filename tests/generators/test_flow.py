@@ -15,6 +15,7 @@ from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, interpolate
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
+from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver, accurate_solver
 from generators.flow.training import learn
 from generators.flow.velocity import Velocity
@@ -371,3 +372,44 @@ def test_rows_with_other_columns_asked_for_have_their_own_effects():
     asked = features * torch.tensor(rng.random((50, 3)) < 0.5)
     one_by_one = torch.cat([effect(row[None]) for row in asked])
     torch.testing.assert_close(effect(asked), one_by_one)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (
+            {"coupling": "nonsense"},
+            NotFound,
+            "independent, optimal_transport. Got 'nonsense'",
+        ),
+        ({"keep": "best"}, NotFound, "keep setting of Schedule must be one of validation"),
+        ({"times": "midle"}, NotFound, "Closest: middle"),
+        ({"source": None}, NotFound, "fresh, fixed. Got None"),
+        ({"iterations": "500"}, ValueError, "Got '500'. Pass such as iterations=2000"),
+        ({"iterations": 0}, ValueError, "whole number of at least 1. Got 0"),
+        ({"batch_size": 2.0}, ValueError, "batch_size setting of Schedule must be"),
+        ({"every": True}, ValueError, "every setting of Schedule must be"),
+        ({"patience": 0}, ValueError, "patience setting of Schedule must be"),
+        ({"warmup": -1}, ValueError, "whole number of at least 0"),
+        ({"lr": math.nan}, ValueError, "finite number, at least 0. Got nan"),
+        ({"lr": -1e-3}, ValueError, "lr setting of Schedule"),
+        ({"dropout": 1.2}, ValueError, "at least 0 and at most 1"),
+        ({"decay": 1.0}, ValueError, "at least 0 and below 1"),
+        ({"clip": 0}, ValueError, "finite number, above 0"),
+        ({"betas": 0.9}, ValueError, r"two numbers. Got 0.9.*betas=\(0.9, 0.95\)"),
+        ({"betas": (0.9, 1)}, ValueError, "below 1. Got 1"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_schedules_that_cannot_be_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        Schedule(**settings)
+
+
+def test_solvers_that_cannot_be_are_refused():
+    with pytest.raises(NotFound, match=r"euler, heun, rk4\. Got 'rk5'\. Closest: rk4"):
+        Solver("rk5")
+    for steps in (0, -1, 2.5, "8", None):
+        with pytest.raises(BadSetting, match=r"steps setting.*Pass such as steps=8"):
+            Solver("rk4", steps)
+    assert Solver("rk4", np.int64(3)).steps == 3

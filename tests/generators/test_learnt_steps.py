@@ -18,6 +18,7 @@ from generators.flow.path import GaussianStart
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
+from generators.methods.choices import chosen_network
 from zoo.architectures import MLP, CNNSmall
 from zoo.randomness import stream
 
@@ -91,12 +92,12 @@ def test_it_is_the_default_where_networks_can_be_run(network, tmp_path):
     np.testing.assert_array_equal(
         DeepWeightFlow.load(path).sample(5, seed=3).weights, first.weights
     )
-    assert DeepWeightFlow()._network(some)[0] == "learnt_steps"
+    assert chosen_network(DeepWeightFlow(), some)[0] == "learnt_steps"
     unknown = Population(
         some.weights, some.layout, some.table.drop_columns(["architecture"])
     )
-    assert DeepWeightFlow()._network(unknown)[0] == "film_mlp"
-    assert DeepWeightFlow(components=3)._network(some)[0] == "film_mlp"
+    assert chosen_network(DeepWeightFlow(), unknown)[0] == "film_mlp"
+    assert chosen_network(DeepWeightFlow(components=3), some)[0] == "film_mlp"
 
 
 def test_the_gaussian_itself_is_kept_where_no_network_is_better(tmp_path):
