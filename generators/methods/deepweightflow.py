@@ -349,7 +349,8 @@ class DeepWeightFlow(Generator):
         ----------
         n : int
         condition : mapping, optional
-            By name of a column of ``conditions``; some or all.
+            By name of a column of ``conditions``; some or all. Those left out are as is to
+            be expected of networks with those asked for.
         guidance : float, default=1.0
             1 asks for the condition, above 1 for more of it, 0 for none.
         toward : mapping, optional

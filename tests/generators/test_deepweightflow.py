@@ -234,6 +234,8 @@ def test_a_predictor_draws_samples_and_best_of_chooses(plain):
         plain.sample(2, best_of=3)
     with pytest.raises(NotFound, match="No predictor of 'loss'"):
         plain.sample(2, toward={"loss": 0.1})
+    with pytest.raises(BadSetting, match="accuracy setting of toward must be a finite"):
+        plain.sample(2, toward={"accuracy": float("nan")}, extrapolate=True)
     with pytest.raises(CatalogError, match="accuracy = 2 is outside"):
         plain.sample(2, toward={"accuracy": 2})
 
