@@ -18,18 +18,21 @@ def rest_of(
     samples: Array,
     training: Population,
     base: Population | None,
+    best_of: int = 1,
 ) -> Array:
-    """Canonical networks (n, d) that give samples the tensors that are not made.
+    """Canonical networks (n * best_of, d) that give samples the tensors that are not made.
 
     Parameters
     ----------
-    samples : ndarray of shape (n, k)
-        Their codes.
+    samples : ndarray of shape (n * best_of, k)
+        Codes of the candidates, those of a sample side by side.
     training : Population
         Each sample gets the rest of the network whose code is nearest, unless there is
         a base.
     base : Population, optional
         One canonical network for all, or n.
+    best_of : int
+        Candidates of each sample.
 
     Raises
     ------
@@ -37,10 +40,10 @@ def rest_of(
         If there are as many as neither 1 nor n.
     """
     if base is not None:
-        if len(base) not in (1, len(samples)):
+        n = len(samples) // best_of
+        if len(base) not in (1, n):
             raise CatalogError(
-                f"base must be 1 network, or one for each of {len(samples)} samples. Got "
-                f"{len(base)}."
+                f"base must be 1 network, or one for each of {n} samples. Got {len(base)}."
             )
         return base.weights.repeat(len(samples) // len(base), 0)
     known = torch.from_numpy(codes.encode(training.weights))

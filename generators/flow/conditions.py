@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -118,7 +119,8 @@ class Conditions:
         NotFound
             If a column was not conditioned on, or a name was not seen.
         CatalogError
-            If a number is outside what was seen, unless extrapolation is asked for.
+            If a number is none, is not finite, or is outside what was seen, unless
+            extrapolation is asked for.
         """
         found, outside = np.zeros(self.size, np.float32), []
         for name, value in condition.items():
@@ -138,11 +140,8 @@ class Conditions:
                             f"{column.low:g} to {column.high:g}. Ask for a value between, "
                             "or pass extrapolate=True, which marks the samples."
                         )
-            elif value not in column.names:
-                raise NotFound(
-                    f"No training network has {name} = {value!r}. "
-                    f"{closest(str(value), column.names)}"
-                )
+            else:
+                value = _name(name, value, column.names)
             found[self.spans[name]] = column.features([value])[0]  # type: ignore[list-item]
         return found, outside
 
@@ -154,12 +153,10 @@ def _learned(table: pa.Table, name: str) -> Numeric | Categorical:
         if len(names) == 1:
             raise _constant(name, names[0])
         return Categorical(names)
-    deviation = float(values.std())
-    if deviation == 0:
-        raise _constant(name, f"{values[0]:g}")
-    return Numeric(
-        float(values.mean()), deviation, float(values.min()), float(values.max())
-    )
+    low, high = float(values.min()), float(values.max())
+    if low == high:  # the deviation of equal numbers need not be zero
+        raise _constant(name, f"{low:g}")
+    return Numeric(float(values.mean()), float(values.std()), low, high)
 
 
 def _values(table: pa.Table, name: str) -> Array:
@@ -192,9 +189,35 @@ def _values(table: pa.Table, name: str) -> Array:
 
 def _number(name: str, value: float | str) -> float:
     try:
-        return float(value)
-    except ValueError:
+        number = float(value)
+    except (TypeError, ValueError):
         raise CatalogError(f"{name} is a number. Got {value!r}.") from None
+    if not math.isfinite(number):
+        raise CatalogError(f"{name} is a finite number. Got {value!r}.")
+    return number
+
+
+def _name(name: str, value: float | str, known: Sequence[str]) -> str:
+    """The name that is asked for, a number standing for a name that is written as one."""
+    text = str(value)
+    if text in known:
+        return text
+    same = [one for one in known if not isinstance(value, str) and _reads_as(one, value)]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        raise CatalogError(
+            f"{name} = {value!r} may be {' or '.join(map(repr, same))}. Ask for one "
+            f"of them as text: condition={{{name!r}: {same[0]!r}}}."
+        )
+    raise NotFound(f"No training network has {name} = {value!r}. {closest(text, known)}")
+
+
+def _reads_as(text: str, value: float) -> bool:
+    try:
+        return float(text) == value
+    except ValueError:
+        return False
 
 
 def _constant(name: str, value: str) -> CatalogError:

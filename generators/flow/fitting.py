@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from catalog.dtypes import Array
-from generators.flow.effect import linear_effect
 from generators.flow.flow import Flow, start_of
 from generators.flow.learnt_steps import LearntSteps
 from generators.flow.rows import Rows
@@ -65,9 +64,8 @@ def fitted_flow(
         )
         if units is not None and isinstance(velocity.network, LearntSteps):
             velocity.network.standardise(*map(torch.from_numpy, units[:2]))
-        if rows.features is not None:
-            effect = linear_effect(rows.codes.numpy(), rows.features.numpy())
-            velocity.begin(torch.from_numpy(effect))
+        if velocity.effect is not None:
+            velocity.effect.begin(rows)
         curve = learn(velocity, rows, validation, schedule, seed=seed, label=label)
     flow = Flow(
         network=network,

@@ -74,6 +74,11 @@ class Flow:
         """Length of a code."""
         return len(self.deviation)
 
+    @property
+    def runs_networks(self) -> bool:
+        """Whether learnt steps are part of it: they may be off, see `Curve.kept`."""
+        return self.network == "learnt_steps" and bool(self.velocity.on)
+
     @cached_property
     def start(self) -> Start:
         """What was known of the velocity before learning."""
@@ -85,7 +90,10 @@ class Flow:
         found = Velocity(
             self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
         )
-        found.load_state_dict({n: torch.from_numpy(v) for n, v in self.state.items()})
+        state = {n: torch.from_numpy(v) for n, v in self.state.items()}
+        # Files from before a velocity had buffers of its own mean what these begin with.
+        own = {n: v for n, v in found.named_buffers() if not n.startswith("network.")}
+        found.load_state_dict({**own, **state})
         return found.eval().requires_grad_(False)
 
     def residual(
@@ -168,7 +176,13 @@ class Flow:
         probes: int | None = None,
         seed: int = 0,
     ) -> Array:
-        """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`."""
+        """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`.
+
+        Raises
+        ------
+        CatalogError
+            If noise does not fill all dimensions.
+        """
         x = torch.from_numpy(codes)
         found = log_density(
             residual, self.start, x, self.solver,

@@ -28,13 +28,15 @@ class Curve:
     Attributes
     ----------
     iteration : list of int
-        Steps done at each validation, the first before any.
+        Steps done at each validation, the first before any: of the Gaussian itself, the
+        network being off.
     train_loss : list of float
         Mean over the steps since the validation before; NaN for the first.
     validation_loss : list of float
         Mean squared error per dimension on fixed noise and times; NaN without validation.
     kept : int
-        Steps after which the weights that were kept stood.
+        Steps after which the weights that were kept stood. 0, if they were chosen by
+        validation: no network was better than the Gaussian, and it is off.
     """
 
     iteration: list[int] = field(default_factory=list)
@@ -69,7 +71,9 @@ class Gate:
         self._best, self._since = math.inf, 0
         self._kept: dict[str, Tensor] | None = None
         self._losses: list[float] = []
-        self._validate(0)
+        # Patience counts from the untrained network, which need not be zero.
+        self._reached = min(math.inf, self._loss(self._average.state))
+        self._validate(0, {**self._average.state, "on": torch.tensor([False])})
 
     def stops(self, done: int, loss: float, optimizer: torch.optim.Optimizer) -> bool:
         """Take the step whose gradients are there; True if it was the last one."""
@@ -83,9 +87,9 @@ class Gate:
         self._average.update()
         self._losses.append(loss)
         if schedule.keep == "lowest_batch" and loss < self._best:
-            self._keep(done, loss)
+            self._keep(done, loss, self._average.state)
         if done % schedule.every == 0 or done == schedule.iterations:
-            self._validate(done)
+            self._validate(done, self._average.state)
         return schedule.keep == "validation" and self._since >= schedule.patience
 
     def restore(self) -> None:
@@ -95,23 +99,29 @@ class Gate:
             self._kept = self._average.state
         self._velocity.load_state_dict(self._kept)
 
-    def _validate(self, done: int) -> None:
+    def _validate(self, done: int, state: dict[str, Tensor]) -> None:
         losses, curve = self._losses, self.curve
         curve.iteration.append(done)
         curve.train_loss.append(sum(losses) / len(losses) if losses else math.nan)
         losses.clear()
-        found = math.nan
-        if self._fixed is not None:
-            found = _loss(self._velocity, self._average.state, self._fixed)
+        found = self._loss(state)
         curve.validation_loss.append(found)
-        if self._schedule.keep == "validation":
-            self._since += 1
-            if found < self._best:
-                self._keep(done, found)
+        if self._schedule.keep != "validation":
+            return
+        if found < self._best:
+            self._keep(done, found, state)
+        if done:
+            self._since = 0 if found < self._reached else self._since + 1
+            self._reached = min(found, self._reached)
 
-    def _keep(self, done: int, loss: float) -> None:
-        self._best, self._since, self.curve.kept = loss, 0, done
-        self._kept = {name: v.clone() for name, v in self._average.state.items()}
+    def _loss(self, state: dict[str, Tensor]) -> float:
+        return (
+            math.nan if self._fixed is None else _loss(self._velocity, state, self._fixed)
+        )
+
+    def _keep(self, done: int, loss: float, state: dict[str, Tensor]) -> None:
+        self._best, self.curve.kept = loss, done
+        self._kept = {name: v.clone() for name, v in state.items()}
 
 
 @dataclass(frozen=True)

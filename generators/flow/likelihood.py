@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from catalog import CatalogError
 from generators.flow.path import Start
 from generators.flow.solver import Residual, Solver
 
@@ -36,19 +37,26 @@ def log_density(
         As for `Solver.solve`; each row's result depends on that row alone.
     solver : Solver
         By which codes and volumes are integrated; its error is stated by `Solver`.
-    spread : Tensor of shape (k, k), optional
+    spread : Tensor of shape (r, k), optional
         Of the noise, see `Noise`.
     probes : int, optional
         Estimate the divergence with so many random signs (one draw for the whole path:
         without bias in the logarithm). Default: exactly, with k gradients per evaluation.
     seed : int
         Of the signs.
+
+    Raises
+    ------
+    CatalogError
+        If noise does not fill all k dimensions.
     """
     b, k = x.shape
     if spread is not None and len(spread) != k:
-        raise ValueError(
-            f"Noise fills {len(spread)} of {k} dimensions, so there is no density. Fit to "
-            f"more than {k} networks, or with velocity='film_mlp'."
+        raise CatalogError(
+            f"There is no density: the training networks, and so the noise, fill "
+            f"{len(spread)} of {k} dimensions. Fit on their {len(spread)} principal "
+            "components, which have one: velocity='film_mlp', or fewer with components=k; "
+            f"or fit to more than {k} networks."
         )
     directions = None
     if probes is not None:

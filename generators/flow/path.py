@@ -1,8 +1,8 @@
 """The straight path from noise to data, and the part of its velocity that is known.
 
 Were codes Gaussian with deviations s, the velocity that takes noise N(0, 1) to them would
-be ``x (t s^2 - (1 - t)) / ((1 - t)^2 + t^2 s^2)`` exactly. Networks learn what is left, so
-that an untrained one samples this Gaussian already.
+be ``x (t s^2 - (1 - t)) / ((1 - t)^2 + t^2 s^2)`` exactly. Networks learn what is left:
+those that are zero, or off, sample this Gaussian.
 
 References
 ----------

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from generators.flow.coupling import Coupling
+from generators.flow.setting import Setting
 
 Keep = Literal["validation", "lowest_batch", "last"]
+Source = Literal["fresh", "fixed"]
 Times = Literal["uniform", "middle"]
 MIDDLE, WIDTH = 0.62, 0.17
 """Mean and deviation of the times "middle": before, points are noise; behind, networks."""
@@ -49,6 +52,13 @@ class Schedule:
     every, patience : int
         Steps from one validation to the next, and validations without a better loss
         after which it stops.
+
+    Raises
+    ------
+    NotFound
+        If there is no such coupling, source, times or keep.
+    BadSetting
+        If a number is none, or out of range.
     """
 
     iterations: int = 2000
@@ -59,7 +69,7 @@ class Schedule:
     betas: tuple[float, float] = (0.9, 0.95)
     decay: float = 0.99
     coupling: Coupling = "optimal_transport"
-    source: Literal["fresh", "fixed"] = "fresh"
+    source: Source = "fresh"
     sigma: float = 0.0
     dropout: float = 0.2
     keep: Keep = "validation"
@@ -68,6 +78,25 @@ class Schedule:
     clip: float | None = None
     every: int = 25
     patience: int = 8
+
+    def __post_init__(self) -> None:
+        names = {"coupling": Coupling, "source": Source, "keep": Keep, "times": Times}
+        for name, known in names.items():
+            Setting.of(self, name).one_of(get_args(known))
+        for name in ("iterations", "batch_size", "every", "patience"):
+            Setting.of(self, name).whole(1)
+        Setting.of(self, "warmup").whole(0)
+        for name in ("lr", "final_lr", "weight_decay", "sigma"):
+            Setting.of(self, name).number(0)
+        Setting.of(self, "dropout").number(0, 1)
+        Setting.of(self, "decay").number(0, 1, ends="[)")
+        if self.clip is not None:
+            Setting.of(self, "clip").number(0, ends="()")
+        betas = Setting.of(self, "betas")
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            betas.wrong("must be two numbers")
+        for value in self.betas:
+            replace(betas, value=value).number(0, 1, ends="[)")
 
     def rate(self, done: int) -> float:
         """Learning rate after so many steps."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from generators.flow.path import Start
+from generators.flow.setting import Setting
 
 Method = Literal["euler", "heun", "rk4"]
 EVALUATIONS = {"euler": 1, "heun": 2, "rk4": 4}
@@ -36,11 +37,22 @@ class Solver:
     steps : int
     error : float
         Estimated relative error of its end points; NaN if it was not estimated.
+
+    Raises
+    ------
+    NotFound
+        If there is no such method.
+    BadSetting
+        If there is not a step.
     """
 
     method: Method = "rk4"
     steps: int = 8
     error: float = float("nan")
+
+    def __post_init__(self) -> None:
+        Setting.of(self, "method").one_of(get_args(Method))
+        Setting.of(self, "steps").whole(1)
 
     def solve(
         self, residual: Residual, start: Start, noise: Tensor, *, begin: float = 0.0

@@ -10,6 +10,7 @@ from catalog import CatalogError, NotFound
 from catalog.errors import closest
 from generators.codes.predictor import Predictor
 from generators.flow.guidance import Pull
+from generators.flow.setting import Setting
 
 
 def pulls_toward(
@@ -25,6 +26,8 @@ def pulls_toward(
     ------
     NotFound
         If a column has no predictor.
+    BadSetting
+        If a target is no finite number.
     CatalogError
         If a target is outside of the training networks, unless extrapolation is asked for.
     """
@@ -36,6 +39,7 @@ def pulls_toward(
                 f"predictors=[{name!r}]."
             )
         one = predictors[name]
+        Setting("toward", name, target, one.high).number()
         inside = one.low <= target <= one.high
         if not inside and not extrapolate:
             raise CatalogError(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from catalog import NotFound
 from catalog.errors import closest
+from generators.flow.effect import Effect
 from generators.flow.film_mlp import FiLMMLP
 from generators.flow.learnt_steps import LearntSteps
 from generators.flow.path import Start
@@ -29,8 +30,9 @@ GENTLE = 0.1
 class Velocity(nn.Module):
     """``rate(t) x + residual(x, t, condition)``.
 
-    The residual is the network, and, with conditions, their linear effect: were codes
-    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``.
+    The residual is the network, and, with conditions, their linear `Effect`: were codes
+    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``. Where the
+    buffer ``on`` is False, the network counts as zero: the Gaussian itself is left.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ class Velocity(nn.Module):
     sizes : mapping
         Further arguments of the network.
     effect : bool
-        Whether conditions have a linear effect, begun by `begin`.
+        Whether conditions have a linear effect, which begins with `Effect.begin`.
     spread : Tensor of shape (r, k), optional
         Of the noise, see `Noise`; not part of the state.
 
@@ -50,6 +52,8 @@ class Velocity(nn.Module):
     NotFound
         If there is no such network.
     """
+
+    on: Tensor
 
     def __init__(
         self,
@@ -68,9 +72,8 @@ class Velocity(nn.Module):
             raise NotFound(f"No velocity network {network!r}. {closest(network, NETWORKS)}")
         self.start, self.features = start, features
         self.network = NETWORKS[network](k, features, **(sizes or {}))
-        self.effect = nn.Linear(features, k, bias=False) if features and effect else None
-        if self.effect is not None:
-            nn.init.zeros_(self.effect.weight)
+        self.effect = Effect(features, k) if features and effect else None
+        self.register_buffer("on", torch.ones(1, dtype=torch.bool))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters with the ``share`` of the learning rate that they are learnt at."""
@@ -80,12 +83,6 @@ class Velocity(nn.Module):
         groups = [{"params": others, "share": 1.0}, {"params": gentle, "share": GENTLE}]
         return [group for group in groups if group["params"]]
 
-    def begin(self, weight: Tensor) -> None:
-        """Set the linear effect (k, f)."""
-        if self.effect is not None:
-            with torch.no_grad():
-                self.effect.weight.copy_(weight)
-
     def residual(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """What is beyond the start, (b, k), at codes (b, k) and times (b, 1).
 
@@ -93,7 +90,7 @@ class Velocity(nn.Module):
         """
         if self.features and condition is None:
             condition = x.new_zeros(len(x), self.features)  # as where it was left out
-        found: Tensor = self.network(x, t, condition)
+        found: Tensor = self.network(x, t, condition) if self.on else torch.zeros_like(x)
         if self.effect is not None and condition is not None:
             found = found + self.effect(condition) * (1 - t * self.start.rate(t))
         return found

@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 
-from catalog import Canonicaliser, CatalogError, NotFound, Population
+from catalog import Canonicaliser, CatalogError, Population
 from catalog.alignment import Outputs
 from catalog.alignment.canonicaliser import Strategy
 from catalog.dtypes import Array
-from catalog.errors import closest
 from generators.codes.canonical import (
     fitted_canonicaliser,
     in_canonical_units,
@@ -22,7 +21,6 @@ from generators.codes.canonical import (
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
-from generators.codes.runnable import runnable
 from generators.codes.standardised import Standardised
 from generators.codes.training_set import check_training, held_out, one_population
 from generators.flow.conditions import Conditions, Numeric
@@ -33,8 +31,8 @@ from generators.flow.rows import Rows
 from generators.flow.schedule import OF_LEARNT_STEPS, Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
-from generators.flow.velocity import NETWORKS
 from generators.generator import Condition, Generator
+from generators.methods.choices import check_choices, check_request, chosen_network
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
 
@@ -51,10 +49,10 @@ class DeepWeightFlow(Generator):
 
     Units are put in canonical order and scale, weights become codes (themselves, each in
     its own unit, or principal components), and a velocity learns the straight paths from
-    noise to them. It begins as the velocity of the
-    Gaussian with the same mean and covariance, stops when the loss on held-out networks no
-    longer falls, and keeps the average of its weights with the least: by that loss it is
-    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that it is no better.
+    noise to them: what it adds to that of the Gaussian with the same mean and covariance.
+    It stops when the loss on held-out networks no longer falls, and keeps the average of
+    its weights with the least, or the Gaussian itself if none has less: by that loss it is
+    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that this is kept.
 
     Parameters
     ----------
@@ -260,13 +258,15 @@ class DeepWeightFlow(Generator):
             If there are fewer than 10 runs, runs are in both sets, or a column of a
             condition has missing values or one value only.
         NotFound
-            If there is no such column, tensor or velocity.
+            If there is no such column, tensor, velocity, size of it, or strategy.
+        BadSetting
+            If a setting has another type or is out of range, before networks are looked at.
         """
+        check_choices(self)
         population = one_population(population)
-        network, sizes = self._network(population)
+        network, sizes = chosen_network(self, population)
         runs_it = network == "learnt_steps"
         schedule = self.schedule or (OF_LEARNT_STEPS if runs_it else Schedule())
-        self._check_settings(schedule)
         check_training(population, validation, RUNS)
         conditions = Conditions.fit(population.table, self.conditions)
         targets = Conditions.fit(population.table, self.predictors)
@@ -349,7 +349,8 @@ class DeepWeightFlow(Generator):
         ----------
         n : int
         condition : mapping, optional
-            By name of a column of ``conditions``; some or all.
+            By name of a column of ``conditions``; some or all. Those left out are as is to
+            be expected of networks with those asked for.
         guidance : float, default=1.0
             1 asks for the condition, above 1 for more of it, 0 for none.
         toward : mapping, optional
@@ -368,18 +369,20 @@ class DeepWeightFlow(Generator):
             Needed to choose: scores (m,) of a population, higher is better. Take data that
             samples are not judged by later.
         base : Population, optional
-            One network or n, whose other tensors samples get, where only some are made.
+            One network or n, whose other tensors samples get, where only some are made;
+            all candidates of a sample get those of its network.
         extrapolate : bool, default=False
             Allow values outside of the training networks; column ``extrapolated`` tells.
 
         Raises
         ------
         CatalogError
-            If a value is outside of what was seen, or best_of has no score.
+            If a value is outside of what was seen or not finite, or best_of has no score.
         NotFound
             If a condition or predictor is unknown.
         """
         self._check_fitted()
+        check_request(temperature=temperature, guidance=guidance, strength=strength)
         if n < 1 or best_of < 1:
             raise ValueError(f"n and best_of must be 1 or more. Got {n} and {best_of}.")
         if best_of > 1 and score is None:
@@ -389,7 +392,7 @@ class DeepWeightFlow(Generator):
             )
         residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
         if restarts is None:
-            restarts = Restart.times if self.flow_.network == "learnt_steps" else 0
+            restarts = Restart.times if self.flow_.runs_networks else 0
         codes = self.flow_.sample(
             n * best_of,
             residual,
@@ -402,7 +405,7 @@ class DeepWeightFlow(Generator):
             aligned = (
                 None if base is None else in_canonical_units(self.canonicaliser_, base)
             )
-            rest = rest_of(self.codes_, codes, self.training_, aligned)
+            rest = rest_of(self.codes_, codes, self.training_, aligned, best_of)
         elif base is not None:
             raise CatalogError("All tensors are made, so base= has no use. Leave it out.")
         weights = self.codes_.decode(codes, rest)
@@ -446,11 +449,12 @@ class DeepWeightFlow(Generator):
     ) -> Array:
         """Log density (n,) in nats of networks, as if they were samples.
 
-        Of the flow without restarts, and of canonical weights, along the principal
-        components: what a network has outside of them (`Codes.lost`) does not count. New
-        networks have part of their deviation there, so they lie nearer to the mean within,
-        and score higher than those that were learned from: compare networks that were all
-        new.
+        Of the flow without restarts, and of canonical weights. Learnt steps know all
+        weights, and have a density where there were more training networks than weights.
+        Else it is along the principal components: what a network has outside of them
+        (`Codes.lost`) does not count. New networks have part of their deviation there, so
+        they lie nearer to the mean within, and score higher than those that were learned
+        from: compare networks that were all new.
 
         Parameters
         ----------
@@ -459,6 +463,12 @@ class DeepWeightFlow(Generator):
             exactly, with k gradients per step.
         seed : int
             Of the directions.
+
+        Raises
+        ------
+        CatalogError
+            If the training networks, and so the noise of learnt steps, do not fill all
+            dimensions: outside of where they lie there is no density.
         """
         self._check_fitted()
         weights = in_canonical_units(self.canonicaliser_, population).weights
@@ -476,44 +486,6 @@ class DeepWeightFlow(Generator):
     def load(cls, path: str | Path) -> Self:
         """The generator that `save` wrote."""
         return load_generator(path, cls)
-
-    def _network(self, population: Population) -> tuple[str, dict[str, Any]]:
-        """The velocity network and its sizes."""
-        if self.velocity not in (None, *NETWORKS):
-            raise NotFound(
-                f"No velocity {self.velocity!r}. {closest(str(self.velocity), NETWORKS)}"
-            )
-        sizes = dict(self.sizes or {})
-        if self.velocity not in (None, "learnt_steps"):
-            return str(self.velocity), sizes
-        plain = self.tensors == "*" and self.components is None and self.source is None
-        # Sizes without a name are those of film_mlp, the network that fits all.
-        plain = plain and (self.velocity is not None or not sizes)
-        plain = plain and self.whiten and not self.predictors
-        config = runnable(population) if plain else None
-        if config is not None:
-            return "learnt_steps", {**sizes, "architecture": config}
-        if self.velocity is None:
-            return "film_mlp", sizes
-        raise CatalogError(
-            "velocity='learnt_steps' runs the networks that it makes: it needs networks of "
-            "a recorded architecture that is a chain of affine maps, such as mlp or "
-            "cnn_small, and all of their tensors, without components, source, or "
-            "predictors. Leave velocity out to use film_mlp where that is not so."
-        )
-
-    def _check_settings(self, schedule: Schedule) -> None:
-        if isinstance(self.conditions, str) or isinstance(self.predictors, str):
-            raise ValueError(
-                "conditions and predictors are sequences of columns, such as "
-                f"({self.conditions or self.predictors!r},)."
-            )
-        for name in ("iterations", "batch_size", "every", "patience"):
-            if getattr(schedule, name) < 1:
-                raise ValueError(
-                    f"{name} of the schedule must be 1 or more. Got "
-                    f"{getattr(schedule, name)}."
-                )
 
     def _rows(self, codes: Array, population: Population) -> Rows:
         features = None

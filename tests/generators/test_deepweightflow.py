@@ -1,10 +1,12 @@
 """DeepWeightFlow: from networks to networks, saved, conditioned, in part, refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from catalog import (
     CatalogError,
@@ -18,9 +20,12 @@ from catalog import (
 from catalog.alignment import permute, random_permutations
 from generators.codes.rectified import rectified
 from generators.codes.training_set import one_population
+from generators.flow.conditions import Conditions
 from generators.flow.schedule import Schedule
+from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
+from generators.registry import generator_named
 from generators.sampled import fingerprint
 from zoo.architectures import MLP, CNNSmall, ResNet18, ViT
 from zoo.outputs import outputs
@@ -117,6 +122,42 @@ def test_conditions_are_followed_together_and_alone(conditioned):
     assert strong[:, 1].mean() > plain[:, 1].mean() + 1
 
 
+def test_the_mean_of_an_unlearnt_flow_is_that_of_the_networks_asked_for():
+    rng = np.random.default_rng(7)
+    n = 600
+    rare = np.arange(n) % 10 == 0
+    lr = rng.standard_normal(n) + 2 * rare
+    weights = 0.1 * rng.standard_normal((n, PLAIN.d))
+    weights[:, 0] += 3 * rare
+    weights[:, 1] += lr
+    kind = np.where(rare, "rare", "common").tolist()
+    still = Schedule(iterations=1, lr=0, final_lr=0, keep="last")
+    fitted = generator(conditions=["kind", "lr"], schedule=still, shrinkage=0.0)
+    fitted.fit(networks(weights, kind=kind, lr=lr))
+    draws = {name: fitted.sample(4000, condition={"kind": name}) for name in set(kind)}
+    for name, made in draws.items():
+        own = weights[np.array(kind) == name].mean(0)
+        np.testing.assert_allclose(made.weights[:, :2].mean(0), own[:2], atol=0.1)
+    slope, offset = np.polyfit(lr, weights[:, 0], 1)  # lr alone tells the kind in part
+    made = fitted.sample(4000, condition={"lr": 3.0}).weights[:, 0].mean()
+    assert made == pytest.approx(3 * slope + offset, abs=0.1)
+    free = fitted.sample(4000).weights.mean(0)
+    np.testing.assert_allclose(free[:2], weights.mean(0)[:2], atol=0.1)
+
+
+def test_a_state_without_buffers_of_its_own_is_read_as_what_it_meant(conditioned):
+    new = conditioned.flow_
+    added = {"on", "effect.mean", "effect.covariance", "effect.column"}
+    assert added < set(new.state)
+    old = replace(new, state={n: v for n, v in new.state.items() if n not in added})
+    asked = torch.tensor([[1.0, 0.5, 0.0, 1.0], [1.0, 0.5, 0.0, 0.0]])
+    effect = old.velocity.effect
+    torch.testing.assert_close(effect(asked), asked @ effect.weight.T)
+    assert old.velocity.on
+    with pytest.raises(RuntimeError, match="Missing key"):
+        _ = replace(new, state={"on": new.state["on"]}).velocity
+
+
 def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
     with pytest.raises(
         CatalogError, match=r"accuracy = 0.99 is outside.*0\.8\d+ to 0\.9\d+"
@@ -132,8 +173,27 @@ def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
         conditioned.sample(2, condition={"acuracy": 0.9})
     with pytest.raises(CatalogError, match=r"accuracy is a number. Got 'high'"):
         conditioned.sample(2, condition={"accuracy": "high"})
+    for odd in (float("nan"), None):
+        with pytest.raises(CatalogError, match=r"accuracy is a (finite )?number. Got"):
+            conditioned.sample(2, condition={"accuracy": odd}, extrapolate=True)
     with pytest.raises(NotFound, match=r"Fit one with conditions=\['accuracy'\]"):
         plain.sample(2, condition={"accuracy": 0.9})
+
+
+def test_names_that_look_like_numbers_are_asked_for_by_number_or_text():
+    table = pa.table({"digit": ["1", "2", "0.10", "a"], "twice": ["01", "1.00", "01", "2"]})
+    some = Conditions.fit(table, ["digit", "twice"])
+    for value, place in ((1.0, 1), (2, 2), ("2", 2), (0.1, 0), ("a", 3)):
+        features, outside = some.asked({"digit": value})
+        assert features.tolist() == [float(i == place) for i in range(7)]
+        assert outside == []
+    with pytest.raises(NotFound, match=r"No training network has digit = 3\.0"):
+        some.asked({"digit": 3.0})
+    with pytest.raises(
+        CatalogError, match=r"twice = 1 may be '01' or '1.00'.*'twice': '01'"
+    ):
+        some.asked({"twice": 1})
+    assert some.asked({"twice": "1.00"})[0].tolist() == [0, 0, 0, 0, 0, 1, 0]
 
 
 def test_columns_that_teach_nothing_are_refused():
@@ -141,8 +201,11 @@ def test_columns_that_teach_nothing_are_refused():
     constant = networks(some.weights, lr=[0.1] * 40)
     missing = networks(some.weights, lr=[0.1] * 39 + [None])
     infinite = networks(some.weights, lr=[0.1] * 39 + [float("nan")])
-    with pytest.raises(CatalogError, match=r"All training networks have lr = 0\.1"):
-        generator(conditions=["lr"]).fit(constant)
+    tenth = networks(planted(60).weights, lr=[0.1] * 60)
+    assert np.full(60, 0.1).std() > 0  # of equal numbers
+    for same in (constant, tenth):
+        with pytest.raises(CatalogError, match=r"All training networks have lr = 0\.1"):
+            generator(conditions=["lr"]).fit(same)
     with pytest.raises(CatalogError, match=r"1 of 40 networks have no lr.*IS NOT NULL"):
         generator(conditions=["lr"]).fit(missing)
     with pytest.raises(CatalogError, match="1 of 40 networks have a lr that is not finite"):
@@ -171,6 +234,8 @@ def test_a_predictor_draws_samples_and_best_of_chooses(plain):
         plain.sample(2, best_of=3)
     with pytest.raises(NotFound, match="No predictor of 'loss'"):
         plain.sample(2, toward={"loss": 0.1})
+    with pytest.raises(BadSetting, match="accuracy setting of toward must be a finite"):
+        plain.sample(2, toward={"accuracy": float("nan")}, extrapolate=True)
     with pytest.raises(CatalogError, match="accuracy = 2 is outside"):
         plain.sample(2, toward={"accuracy": 2})
 
@@ -204,8 +269,82 @@ def test_chosen_tensors_are_made_and_the_rest_is_of_training_networks(tmp_path):
     assert (based.weights[:, 6:] == made.weights[:, 6:]).all()
     with pytest.raises(CatalogError, match=r"1 network, or one for each of 9.*Got 2"):
         fitted.sample(9, base=population.select([1, 2]))
+    five, first = population.select(np.arange(5)), np.arange(5) * 3
+    chosen = fitted.sample(5, base=five, best_of=3, score=lambda p: np.arange(15.0))
+    assert (chosen.weights[:, :6] == five.weights[:, :6]).all()
+    every = fitted.sample(15).weights[:, 6:]
+    assert (chosen.weights[:, 6:] == every[first + 2]).all()  # the best of each three
+    two = population.select([1, 2])
+    with pytest.raises(CatalogError, match=r"one for each of 5 samples. Got 2"):
+        fitted.sample(5, base=two, best_of=3, score=lambda p: np.arange(15.0))
     fitted.save(tmp_path / "g")
     assert (DeepWeightFlow.load(tmp_path / "g").sample(9).weights == made.weights).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"conditions": 5}, ValueError, r"sequence of columns, such as \('test_acc.*Got 5"),
+        ({"conditions": [5]}, ValueError, "conditions setting of DeepWeightFlow must be"),
+        ({"tensors": 3}, ValueError, "must be a glob or a sequence of globs. Got 3"),
+        ({"components": 2.5}, ValueError, "whole number of at least 1. Got 2.5"),
+        ({"shrinkage": 2}, ValueError, "at least 0 and at most 1. Got 2"),
+        ({"source": 0}, ValueError, "finite number, above 0. Got 0"),
+        (
+            {"strategy": "meen"},
+            NotFound,
+            "reference, mean, cycle. Got 'meen'. Closest: mean",
+        ),
+        ({"reference": -1}, ValueError, "whole number of at least 0"),
+        ({"schedule": {"iterations": 5}}, ValueError, "must be a Schedule, such as"),
+        ({"solver": "rk4"}, ValueError, r"must be a Solver, such as Solver\('rk4', 8\)"),
+        ({"tolerance": "tight"}, ValueError, "tolerance=0.001, or leave it out"),
+        ({"seed": 0.5}, ValueError, "The seed setting of DeepWeightFlow must be"),
+        ({"sizes": 64}, ValueError, "must be a mapping, such as"),
+        (
+            {"sizes": {"widht": 64}},
+            NotFound,
+            "no size 'widht'. Closest: width.*sizes={'width': 256",
+        ),
+        (
+            {"sizes": {"width": "64"}},
+            ValueError,
+            "width setting of film_mlp must be a whole",
+        ),
+        ({"sizes": {"dropout": 1.0}}, ValueError, "dropout setting.*below 1. Got 1.0"),
+        (
+            {"velocity": "learnt_steps", "sizes": {"architecture": {}}},
+            NotFound,
+            "The velocity 'learnt_steps' has no size 'architecture'",
+        ),
+        (
+            {"velocity": "published_mlp", "conditions": ["accuracy"]},
+            ValueError,
+            "takes no conditions",
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_settings_that_cannot_be_are_refused_before_networks_are_read(
+    settings, error, message
+):
+    with pytest.raises(error, match=message):
+        generator(**settings).fit(None)
+
+
+def test_settings_from_the_command_line_are_refused_with_a_message():
+    for text in ('schedule={"iterations": 0}', 'solver={"method": "rk5"}'):
+        with pytest.raises(CatalogError, match=r"The (iterations|method) setting of"):
+            generator_named("deepweightflow", [text])
+
+
+@pytest.mark.parametrize("name", ["temperature", "guidance", "strength"])
+def test_samples_are_not_asked_for_with_what_is_no_number(plain, name):
+    for value in (float("nan"), float("inf"), "1"):
+        with pytest.raises(BadSetting, match=f"The {name} setting of sample must be a fin"):
+            plain.sample(2, **{name: value})
+    with pytest.raises(BadSetting, match=r"temperature setting.*at least 0\. Got -1"):
+        plain.sample(2, temperature=-1)
 
 
 def test_networks_that_cannot_be_learned_from_are_refused(plain):

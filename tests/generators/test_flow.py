@@ -9,12 +9,13 @@ import torch
 
 from catalog import CatalogError, NotFound
 from generators.flow.coupling import coupled
-from generators.flow.effect import linear_effect
+from generators.flow.effect import Effect, linear_effect
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, interpolate
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
+from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver, accurate_solver
 from generators.flow.training import learn
 from generators.flow.velocity import Velocity
@@ -270,6 +271,22 @@ def test_training_repeats_and_the_gate_keeps_the_best():
     assert math.isnan(curve.train_loss[0])
 
 
+def test_a_network_that_begins_badly_may_get_better_but_the_gaussian_is_kept():
+    torch.manual_seed(0)
+    velocity = Velocity(GaussianStart(torch.ones(3)), "film_mlp", 3, 0, {"width": 8})
+    velocity.network.outward.bias.data.fill_(1.0)
+    settings = {"every": 10, "patience": 2, "decay": 0.0, "coupling": "independent"}
+    schedule = Schedule(iterations=100, lr=1e-3, **settings)
+    rows, held = Rows(normal(300, 3, seed=5)), Rows(normal(300, 3, seed=6))
+    curve = learn(velocity, rows, held, schedule)
+    losses = curve.validation_loss
+    assert len(losses) == 11  # patience counts from the untrained network
+    assert losses[0] < losses[-1] < losses[1]
+    assert curve.kept == 0
+    x, t = normal(5, 3), torch.full((5, 1), 0.3)
+    assert (velocity.residual(x, t) == 0).all()
+
+
 def test_an_infinite_loss_is_refused_and_networks_are_named():
     with pytest.raises(CatalogError, match=r"loss is (nan|inf) at step 1.*lr=0.0003"):
         trained(np.full((20, 2), 1e30), start=GaussianStart(torch.ones(2)), iterations=2)
@@ -296,3 +313,103 @@ def test_the_linear_effect_keeps_what_is_there_and_not_chance():
     assert (found[1:] ** 2).sum() < 0.5 * (plain[1:] ** 2).sum()
     assert (found[1:] == 0).mean() > 0.5
     assert (linear_effect(codes[:2], z[:2]) == 0).all()
+
+
+def begun(codes, features, *spans):
+    rows = Rows(
+        *(torch.as_tensor(a, dtype=torch.float32) for a in (codes, features)), spans
+    )
+    found = Effect(features.shape[1], codes.shape[1])
+    found.begin(rows)
+    return lambda *asked: found(torch.tensor([asked]))[0].detach().numpy()
+
+
+def test_the_effect_of_a_name_is_its_mean_minus_the_mean_of_all():
+    rng = np.random.default_rng(0)
+    rare = np.arange(400) % 10 == 0
+    codes = np.where(rare, 2.66, -0.31)[:, None] + 1e-3 * rng.standard_normal((400, 3))
+    effect = begun(codes, np.stack([~rare, rare], 1), slice(2))
+    mean = codes.mean(0)
+    np.testing.assert_allclose(effect(1.0, 0.0), codes[~rare].mean(0) - mean, atol=1e-4)
+    np.testing.assert_allclose(effect(0.0, 1.0), codes[rare].mean(0) - mean, atol=1e-4)
+    assert (effect(0.0, 0.0) == 0).all()
+
+
+def test_some_of_several_conditions_have_the_effect_of_a_regression_on_them_alone():
+    rng = np.random.default_rng(1)
+    n, unit = 3000, np.ones(3000)
+    a = rng.standard_normal(n)
+    b = 0.9 * a + 0.4 * rng.standard_normal(n)
+    name = rng.random(n) < 1 / (1 + np.exp(-2 * a + 1))
+    codes = np.stack([a + 2 * b - 3 * name, b + name], 1)
+    codes = codes + 0.01 * rng.standard_normal((n, 2))
+    features = np.stack([unit, a, unit, b, ~name, name], 1).astype(np.float64)
+    effect = begun(codes, features, slice(0, 2), slice(2, 4), slice(4, 6))
+
+    def alone(*columns):
+        X = np.stack([unit, *columns], 1)
+        return np.linalg.lstsq(X, codes, rcond=None)[0]
+
+    mean = codes.mean(0)
+    on_a, on_name, on_two = alone(a), alone(name), alone(a, name)
+    on_all = alone(a, b, name)
+    for found, expected in (
+        (effect(1.0, 0.7, 0.0, 0.0, 0.0, 0.0), on_a[0] + 0.7 * on_a[1]),
+        (effect(0.0, 0.0, 0.0, 0.0, 0.0, 1.0), on_name[0] + on_name[1]),
+        (effect(1.0, -1.5, 0.0, 0.0, 1.0, 0.0), on_two[0] - 1.5 * on_two[1]),
+        (effect(1.0, 0.5, 1.0, 0.3, 0.0, 1.0), on_all.T @ [1, 0.5, 0.3, 1]),
+    ):
+        np.testing.assert_allclose(found, expected - mean, atol=0.01)
+    assert abs(on_a[1] - on_all[1]).max() > 0.5  # what the others explain counts
+
+
+def test_rows_with_other_columns_asked_for_have_their_own_effects():
+    rng = np.random.default_rng(2)
+    features = torch.tensor(rng.standard_normal((50, 3)), dtype=torch.float32)
+    codes = features @ torch.randn(3, 4) + 1
+    effect = Effect(3, 4)
+    effect.begin(Rows(codes, features, (slice(1), slice(1, 2), slice(2, 3))))
+    asked = features * torch.tensor(rng.random((50, 3)) < 0.5)
+    one_by_one = torch.cat([effect(row[None]) for row in asked])
+    torch.testing.assert_close(effect(asked), one_by_one)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (
+            {"coupling": "nonsense"},
+            NotFound,
+            "independent, optimal_transport. Got 'nonsense'",
+        ),
+        ({"keep": "best"}, NotFound, "keep setting of Schedule must be one of validation"),
+        ({"times": "midle"}, NotFound, "Closest: middle"),
+        ({"source": None}, NotFound, "fresh, fixed. Got None"),
+        ({"iterations": "500"}, ValueError, "Got '500'. Pass such as iterations=2000"),
+        ({"iterations": 0}, ValueError, "whole number of at least 1. Got 0"),
+        ({"batch_size": 2.0}, ValueError, "batch_size setting of Schedule must be"),
+        ({"every": True}, ValueError, "every setting of Schedule must be"),
+        ({"patience": 0}, ValueError, "patience setting of Schedule must be"),
+        ({"warmup": -1}, ValueError, "whole number of at least 0"),
+        ({"lr": math.nan}, ValueError, "finite number, at least 0. Got nan"),
+        ({"lr": -1e-3}, ValueError, "lr setting of Schedule"),
+        ({"dropout": 1.2}, ValueError, "at least 0 and at most 1"),
+        ({"decay": 1.0}, ValueError, "at least 0 and below 1"),
+        ({"clip": 0}, ValueError, "finite number, above 0"),
+        ({"betas": 0.9}, ValueError, r"two numbers. Got 0.9.*betas=\(0.9, 0.95\)"),
+        ({"betas": (0.9, 1)}, ValueError, "below 1. Got 1"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_schedules_that_cannot_be_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        Schedule(**settings)
+
+
+def test_solvers_that_cannot_be_are_refused():
+    with pytest.raises(NotFound, match=r"euler, heun, rk4\. Got 'rk5'\. Closest: rk4"):
+        Solver("rk5")
+    for steps in (0, -1, 2.5, "8", None):
+        with pytest.raises(BadSetting, match=r"steps setting.*Pass such as steps=8"):
+            Solver("rk4", steps)
+    assert Solver("rk4", np.int64(3)).steps == 3

@@ -1,6 +1,7 @@
 """Learnt steps: a velocity that runs the networks that it makes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,9 @@ from generators.flow.path import GaussianStart
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
+from generators.methods.choices import chosen_network
 from zoo.architectures import MLP, CNNSmall
+from zoo.randomness import stream
 
 NETWORKS = (MLP((6, 5, 4, 3)), CNNSmall(2, (1, 20, 20), 3))
 SHORT = Schedule(iterations=8, batch_size=8, every=4, times="middle", warmup=2, clip=1.0)
@@ -89,12 +92,47 @@ def test_it_is_the_default_where_networks_can_be_run(network, tmp_path):
     np.testing.assert_array_equal(
         DeepWeightFlow.load(path).sample(5, seed=3).weights, first.weights
     )
-    assert DeepWeightFlow()._network(some)[0] == "learnt_steps"
+    assert chosen_network(DeepWeightFlow(), some)[0] == "learnt_steps"
     unknown = Population(
         some.weights, some.layout, some.table.drop_columns(["architecture"])
     )
-    assert DeepWeightFlow()._network(unknown)[0] == "film_mlp"
-    assert DeepWeightFlow(components=3)._network(some)[0] == "film_mlp"
+    assert chosen_network(DeepWeightFlow(), unknown)[0] == "film_mlp"
+    assert chosen_network(DeepWeightFlow(components=3), some)[0] == "film_mlp"
+
+
+def test_the_gaussian_itself_is_kept_where_no_network_is_better(tmp_path):
+    some = population(NETWORKS[0], n=300)
+    sizes = {"inputs": 4, "width": 4, "steps": 1}
+    still = replace(SHORT, lr=0.0, final_lr=0.0)
+    kinds = {"velocity": "learnt_steps", "sizes": sizes, "strategy": None}
+    made = DeepWeightFlow(**kinds, schedule=still).fit(some)
+    curve = made.flow_.curve
+    assert curve.kept == 0
+    assert curve.validation_loss[1] > curve.validation_loss[0]  # untrained is not zero
+    x, t = torch.randn(5, made.flow_.k), torch.full((5, 1), 0.5)
+    assert (made.flow_.residual()(x, t) == 0).all()
+    made.save(tmp_path / "g")
+    loaded = DeepWeightFlow.load(tmp_path / "g")
+    assert (loaded.flow_.residual()(x, t) == 0).all()
+    ends = made.flow_.velocity.start.scale(torch.ones(1, 1))
+    own = stream(3, "samples").standard_normal((4, len(made.codes_.spread)), np.float32)
+    expected = made.codes_.decode(own @ made.codes_.spread * ends.numpy())
+    np.testing.assert_allclose(loaded.sample(4, seed=3).weights, expected, atol=1e-5)
+    last = DeepWeightFlow(**kinds, schedule=replace(still, keep="last")).fit(some)
+    assert (last.flow_.residual()(x, t) != 0).any()
+
+
+def test_a_density_needs_more_networks_than_weights():
+    some, d = population(NETWORKS[0], n=30), NETWORKS[0].layout.d
+    kinds = {"strategy": None, "schedule": SHORT}
+    sizes = {"inputs": 4, "width": 4, "steps": 1}
+    made = DeepWeightFlow(velocity="learnt_steps", sizes=sizes, **kinds).fit(some)
+    with pytest.raises(
+        CatalogError, match=rf"fill 26 of {d} dim.*velocity='film_mlp'.*more than {d}"
+    ):
+        made.log_density(some)
+    film = DeepWeightFlow(velocity="film_mlp", sizes={"width": 8}, **kinds).fit(some)
+    assert np.isfinite(film.log_density(some.select([0, 1]))).all()
 
 
 def test_networks_that_cannot_be_run_are_refused():
@@ -126,5 +164,5 @@ def test_density_with_a_spread_is_that_of_the_gaussian():
     known = torch.distributions.MultivariateNormal(torch.zeros(2), spread.T @ spread)
     found = log_density(lambda x, t: torch.zeros_like(x), start, x, solver, spread=spread)
     torch.testing.assert_close(found, known.log_prob(x))
-    with pytest.raises(ValueError, match="no density"):
+    with pytest.raises(CatalogError, match=r"no density: .* fill 1 of 2 dimensions"):
         log_density(lambda x, t: x, start, x, solver, spread=spread[:1])

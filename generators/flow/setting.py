@@ -1,0 +1,89 @@
+"""Settings: what is wrong with a value, what is allowed, and what to paste."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import NoReturn
+
+from catalog import CatalogError, NotFound
+from catalog.errors import closest
+
+
+class BadSetting(CatalogError, ValueError):
+    """A setting that cannot be: a message on the command line, a ValueError to programs."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value that somebody chose.
+
+    Attributes
+    ----------
+    owner, name : str
+        What it is a setting of, and its name there.
+    value : object
+    default : object
+        What is allowed for certain.
+    """
+
+    owner: str
+    name: str
+    value: object
+    default: object
+
+    @classmethod
+    def of(cls, owner: object, name: str) -> Setting:
+        """A field of a dataclass."""
+        kind = type(owner)
+        return cls(kind.__name__, name, getattr(owner, name), getattr(kind, name))
+
+    def whole(self, least: int) -> None:
+        """Raise `BadSetting` unless it is a whole number of at least ``least``."""
+        value = self.value
+        fine = isinstance(value, Integral) and not isinstance(value, bool)
+        if not fine or value < least:  # type: ignore[operator]
+            self.wrong(f"must be a whole number of at least {least}")
+
+    def number(
+        self, low: float = -math.inf, high: float = math.inf, *, ends: str = "[]"
+    ) -> None:
+        """Raise `BadSetting` unless it is a finite number from ``low`` to ``high``.
+
+        Parameters
+        ----------
+        ends : {"[]", "[)", "(]", "()"}
+            Whether the limits belong to it.
+        """
+        value = self.value
+        fine = isinstance(value, Real) and not isinstance(value, bool)
+        if fine and math.isfinite(value):  # type: ignore[arg-type]
+            above = low <= value if ends[0] == "[" else low < value  # type: ignore[operator]
+            below = value <= high if ends[1] == "]" else value < high  # type: ignore[operator]
+            if above and below:
+                return
+        limits = []
+        if low > -math.inf:
+            limits.append(f"at least {low:g}" if ends[0] == "[" else f"above {low:g}")
+        if high < math.inf:
+            limits.append(f"at most {high:g}" if ends[1] == "]" else f"below {high:g}")
+        self.wrong(f"must be a finite number, {' and '.join(limits)}".removesuffix(", "))
+
+    def one_of(self, known: Iterable[str]) -> None:
+        """Raise `NotFound` unless it is one of these names."""
+        known = tuple(known)
+        if self.value not in known:
+            raise NotFound(
+                f"The {self.name} setting of {self.owner} must be one of "
+                f"{', '.join(known)}. Got {self.value!r}. "
+                f"{closest(str(self.value), known)}"
+            )
+
+    def wrong(self, must: str) -> NoReturn:
+        """Raise `BadSetting`; ``must`` says what it must be."""
+        raise BadSetting(
+            f"The {self.name} setting of {self.owner} {must}. Got {self.value!r}. Pass "
+            f"such as {self.name}={self.default!r}, or leave it out."
+        )
