@@ -15,9 +15,27 @@ EXACT = 1 << 23
 """Values of the differences that are held at once: 64 MiB."""
 
 
+class Others:
+    """Vectors (m, d) that many points are compared with, centred once: twice the memory.
+
+    Attributes
+    ----------
+    vectors, centred : ndarray of shape (m, d)
+    centre : ndarray of shape (d,)
+    squares : ndarray of shape (m,)
+        Squared norms of the centred ones.
+    """
+
+    def __init__(self, vectors: Array) -> None:
+        self.vectors = vectors
+        self.centre = vectors.mean(0, dtype=np.float64).astype(np.float32)
+        self.centred = np.subtract(vectors, self.centre, dtype=np.float32)
+        self.squares = np.einsum("ij,ij->i", self.centred, self.centred)
+
+
 def nearest(
     points: Array,
-    others: Array,
+    others: Array | Others,
     *,
     count: int = 2,
     runs: Array | None = None,
@@ -32,7 +50,7 @@ def nearest(
     Parameters
     ----------
     points : ndarray of shape (n, d)
-    others : ndarray of shape (m, d)
+    others : ndarray of shape (m, d), or Others
     count : int, default=2
         How many of the nearest.
     runs, other_runs : ndarray of int, optional
@@ -56,28 +74,28 @@ def nearest(
     >>> near.tolist(), rows.tolist()
     ([[1.0, 5.0]], [[0, 1]])
     """
-    if points.shape[1:] != others.shape[1:] or not len(others):
+    shape = (others.vectors if isinstance(others, Others) else others).shape
+    if points.shape[1:] != shape[1:] or not shape[0]:
         raise LayoutMismatch(
             f"Distances are between vectors of one length, to one at least. Got "
-            f"{points.shape} and {others.shape}."
+            f"{points.shape} and {shape}."
         )
-    n, m = len(points), len(others)
-    centre = others.mean(0, dtype=np.float64).astype(np.float32)
-    base = np.subtract(others, centre, dtype=np.float32)
-    squares = np.einsum("ij,ij->i", base, base)
+    known = others if isinstance(others, Others) else Others(others)
+    n, m = len(points), shape[0]
     wide = min(m, count + SPARE)
     distances = np.full((n, count), np.inf)
     rows = np.zeros((n, count), np.int64)
     for start in range(0, n, BLOCK):
         part = slice(start, min(start + BLOCK, n))
-        moved = np.subtract(points[part], centre, dtype=np.float32)
+        moved = np.subtract(points[part], known.centre, dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # what is so far is far
-            order = np.nan_to_num(squares - 2 * (moved @ base.T), nan=np.inf)
+            order = known.squares - 2 * (moved @ known.centred.T)
+        np.nan_to_num(order, copy=False, nan=np.inf)
         if runs is not None and other_runs is not None:
             order[runs[part, None] == other_runs] = np.inf
         picked = np.argpartition(order, wide - 1, axis=1)[:, :wide]
         barred = ~np.isfinite(np.take_along_axis(order, picked, 1))
-        exact = _distances(points[part], others, picked)
+        exact = _distances(points[part], known.vectors, picked)
         exact[barred] = np.inf
         best = np.argsort(exact, axis=1, kind="stable")[:, :count]
         have = best.shape[1]

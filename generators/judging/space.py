@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from catalog import CatalogError
 from catalog.dtypes import Array
-from generators.judging.nearest import nearest
+from generators.judging.nearest import Others, nearest
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Space:
             )
         return cls(name, train, own, scale)
 
+    @cached_property
+    def _others(self) -> Others:
+        return Others(self.train)
+
     def summary(self) -> dict[str, float]:
         """Distances between training networks, of which the median is novelty 1."""
         marks = np.quantile(self.own, (0.05, 0.5, 0.95))
@@ -88,6 +93,6 @@ class Space:
         unit : float, optional
             Distance that counts as novelty 1; default the scale.
         """
-        distances, rows = nearest(points, self.train)
+        distances, rows = nearest(points, self._others)
         first = distances[:, 0]
         return Near(first, distances[:, 1], rows[:, 0], first / (unit or self.scale))
