@@ -1,4 +1,4 @@
-"""Claim: what DeepWeightFlow makes of digits MLPs, as published and as here.
+"""Claim: what flows on principal components make of digits MLPs, as published and as here.
 
 Networks of `digits_mlp_seeds` (64-32-32-10, last checkpoints) from a catalogue. One JSON
 line: seconds to fit, the validation loss (where the gate kept it, first and last), test
@@ -64,7 +64,10 @@ def main() -> None:
     else:
         schedule = Schedule(iterations=chosen.iterations)
         generator = DeepWeightFlow(
-            components=chosen.components, schedule=schedule, seed=chosen.seed
+            components=chosen.components,
+            velocity="film_mlp",
+            schedule=schedule,
+            seed=chosen.seed,
         )
     started = time.perf_counter()
     generator.fit(training, held, label="flow")
