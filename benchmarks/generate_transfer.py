@@ -8,12 +8,14 @@ accuracy after 0, 1 and 5 epochs with 95 % intervals over networks, and the diff
 random start and to training networks, paired by order of images.
 
     python benchmarks/generate_transfer.py DIR/seed_0 --transform rot90
+    python benchmarks/generate_transfer.py DIR/seed_0 --relabel --new-head --images 200
     python benchmarks/generate_transfer.py DIR/seed_0 --task fashion_mnist --data DATA
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +24,14 @@ import numpy as np
 import torch
 from timing import digits, progress, report
 
+from catalog import Population
 from catalog.dtypes import Array
 from generators.judging.interval import mean_interval
 from generators.methods import DeepWeightFlow
 from generators.nulls import PCAGaussian
 from zoo.measured import run_of
 from zoo.run import Run
-from zoo.stack import Stack, best_size
+from zoo.stack import Stack, best_size, build_architecture
 from zoo.task import Data, load_task, task_named
 from zoo.training import train_stack
 
@@ -53,18 +56,24 @@ def main() -> None:
         "PCA-Gaussian": gaussian.sample(n, seed=options.seed).weights,
         "random": None,
     }
+    if options.new_head:
+        starts = {name: with_new_head(known, own) for name, own in starts.items()}
     epoch = -(-options.images // options.batch_size)
     base = Run(
         "transfer", data.task.name, of.architecture, EPOCHS[-1] * epoch,
         tuple(e * epoch for e in EPOCHS), optimizer="adamw", weight_decay=0.01,
         batch_size=options.batch_size, train_samples=options.images,
         transform=options.transform, train_evaluated=1,
+        label_map=tuple((k + 3) % data.task.classes for k in range(data.task.classes))
+        if options.relabel else None,
     )  # fmt: skip
     found = {name: best(name, base, weights, data, n) for name, weights in starts.items()}
     report(
         "generate_transfer",
         task=data.task.name,
         transform=options.transform,
+        relabelled=options.relabel,
+        new_head=options.new_head,
         images=options.images,
         networks=n,
         accuracy={name: lines(own) for name, own in found.items()},
@@ -81,12 +90,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("generator", type=Path, help="a saved DeepWeightFlow")
     parser.add_argument("--task", help="default: the networks' own, transformed")
     parser.add_argument("--transform", default="identity")
+    parser.add_argument("--new-head", action="store_true", help="a new last layer for all")
+    parser.add_argument("--relabel", action="store_true", help="class k is called k + 3")
     parser.add_argument("--data", type=Path, help="folder with the data as files")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--networks", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
+
+
+def with_new_head(known: Population, weights: Array | None) -> Array | None:
+    """The same networks with the last layer of fresh ones, alike for all starts."""
+    if weights is None:
+        return None
+    architecture = build_architecture(json.loads(known.table["architecture"][0].as_py()))
+    found = weights.copy()
+    for i in range(len(found)):
+        fresh = architecture.init(np.random.default_rng(i))
+        for param in architecture.layout.params[-2:]:
+            span = architecture.layout.slices[param.name]
+            found[i, span] = fresh[span]
+    return found
 
 
 def best(name: str, base: Run, weights: Array | None, data: Data, n: int) -> Array:
