@@ -46,7 +46,7 @@ from catalog.console import catalog_option, json_option, print_json, print_table
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
-    help="Factor of the noise; below 1: better and less novel.",
+    help="Factor of the noise; below 1: nearer to the mean, less novel.",
 )
 @click.option(
     "--restarts",

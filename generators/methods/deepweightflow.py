@@ -358,8 +358,8 @@ class DeepWeightFlow(Generator):
         strength : float, default=1.0
             Of that draw; 1 is exact where codes are Gaussian.
         temperature : float, default=1.0
-            Factor of the noise: below 1, samples come nearer to the mean, where networks
-            are better and less novel.
+            Factor of the noise: below 1, samples come nearer to the mean. They are less
+            novel there, and better or worse as the mean network is.
         restarts : int, optional
             Times that samples are made noisy and finished again, see `Restart`. Default:
             16 with learnt steps, which it makes better at the same novelty; else 0.
