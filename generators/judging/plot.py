@@ -86,6 +86,5 @@ def _line(ax: Any, own: Assessment) -> None:
     if not points:
         return
     x, y = [0.0, *(p[0] for p in points)], [points[0][1], *(p[1] for p in points)]
-    low, high = ax.get_ylim()  # chance may be far below all there is to see
-    ax.plot([*x, x[-1]], [*y, own.chance], color=GREY, linewidth=1, label="best nulls")
-    ax.set_ylim(low, high)
+    right = max(x[-1], ax.get_xlim()[1])  # where it stays, see `Frontier`
+    ax.plot([*x, right], [*y, y[-1]], color=GREY, linewidth=1, label="best nulls")
