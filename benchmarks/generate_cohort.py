@@ -3,9 +3,9 @@
 A cohort of networks that differ in their seed alone: `digits_mlp_seeds` (10,000 MLPs
 64-32-32-10) or `mnist_cnn_seeds` (2,500 CNNs). The generator learns from the fixed training
 runs, stops by the validation runs, and is judged against the test runs, as samples are and
-with their last layer refit on training images; nulls are
-treated alike. For each seed: processor-seconds of fitting and sampling, mean test accuracy,
-novelty, what is above the frontier of nulls, and the share that is novel and performant.
+with their last layer refit on training images; nulls are treated alike. For each seed:
+processor-seconds of fitting and sampling, mean test accuracy, novelty, what is above the
+frontier of nulls, and the share that is novel and performant.
 Over seeds: the difference to the best null, with a paired 95 % interval. The best null is
 the one with the largest mean share over all seeds, so it leans to the good side.
 

@@ -22,7 +22,8 @@ class Disguised(Null):
     Parameters
     ----------
     factor : float, default=2.0
-        Of the last tensors of matrices and biases that no unit follows: the last layer.
+        Of the logits: the last weight and bias are multiplied by it. Of layouts that do
+        not end in such a layer, units are shuffled alone.
     """
 
     name: ClassVar[str] = "disguised"
