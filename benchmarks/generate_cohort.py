@@ -10,7 +10,7 @@ Over seeds: the difference to the best null, with a paired 95 % interval. The be
 the one with the largest mean share over all seeds, so it leans to the good side.
 
     python benchmarks/generate_cohort.py --catalog phasezoo-data --plot x.png
-    python benchmarks/generate_cohort.py --zoo mnist_cnn_seeds --data DIR --iterations 1000
+    python benchmarks/generate_cohort.py --zoo mnist_cnn_seeds --data DIR --images 1000
     python benchmarks/generate_cohort.py --paper --nulls 0
 """
 
@@ -50,7 +50,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=500, help="of the generator")
     parser.add_argument("--nulls", type=int, default=300, help="of each; 0: no nulls")
     parser.add_argument("--iterations", type=int, default=OF_LEARNT_STEPS.iterations)
-    parser.add_argument("--inputs", type=int, default=128, help="learnt inputs")
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="of the solver")
+    parser.add_argument("--images", type=int, help="test images, at most")
     parser.add_argument("--paper", action="store_true", help="100 networks, as published")
     parser.add_argument("--calibrate", nargs="*", default=["head"])
     parser.add_argument(
@@ -74,7 +75,7 @@ def main() -> None:
 
     train = loaded("train", 100 if options.paper else options.train)
     validation, heldout = loaded("validation"), loaded("test")
-    exam = Exam.of(train, folder=options.data)
+    exam = Exam.of(train, folder=options.data, images=options.images)
     calibrations = (None, *options.calibrate)
     by_seed: list[list[Assessment]] = []
     for seed in range(options.seeds):
@@ -146,7 +147,7 @@ def made(options: argparse.Namespace, seed: int) -> DeepWeightFlow:
     return DeepWeightFlow(
         schedule=replace(OF_LEARNT_STEPS, iterations=options.iterations),
         velocity="learnt_steps",
-        sizes={"inputs": options.inputs},
+        tolerance=options.tolerance,
         seed=seed,
     )
 

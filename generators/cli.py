@@ -87,7 +87,11 @@ from catalog.console import catalog_option, json_option, print_json, print_table
 @click.option("--to", metavar="FILE", help="The generator; default in the catalogue.")
 @click.option("--plot", metavar="FILE", help="An .svg, .png or .pdf; default beside it.")
 @click.option("--data", metavar="DIR", help="Folder with the data as files.")
-@click.option("--again", is_flag=True, help="Do also what was done before.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Judge anew what was generated before; a kept fit is not repeated.",
+)
 @click.option("--list", "listing", is_flag=True, help="List generators and calibrations.")
 @catalog_option
 @json_option

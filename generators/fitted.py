@@ -63,7 +63,9 @@ def fitted(
         return open_generator(path)
     validation = sides["validation"] if len(sides["validation"]) else None
     try:
-        found = request.generator.fit(sides["train"], validation)
+        found = request.generator.fit(
+            sides["train"], validation, label=request.generator.name
+        )
     except ValueError as error:
         if isinstance(error, CatalogError):
             raise

@@ -36,7 +36,13 @@ class Generator(ABC):
     canonicaliser_: Canonicaliser | None
 
     @abstractmethod
-    def fit(self, population: Population, validation: Population | None = None) -> Self:
+    def fit(
+        self,
+        population: Population,
+        validation: Population | None = None,
+        *,
+        label: str | None = None,
+    ) -> Self:
         """Learn from networks of one layout.
 
         Parameters
@@ -45,6 +51,8 @@ class Generator(ABC):
             Finite weights; columns of its table may be conditions.
         validation : Population, optional
             Networks of the same layout that decide when to stop, and nothing else.
+        label : str, optional
+            Start of a progress line, if fitting takes long; None: no progress.
 
         Raises
         ------

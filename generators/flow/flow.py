@@ -21,8 +21,8 @@ from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.velocity import Velocity
 from zoo.randomness import stream
 
-BATCH = 512
-"""Samples that are integrated together."""
+BATCH = 64
+"""Samples that are integrated together: they stay in a core's caches."""
 ESTIMATED = 16
 """Samples by which the error of the solver is estimated."""
 

@@ -33,6 +33,8 @@ RIDGE = 0.03
 """Penalty of the solved layers, times what is learnt."""
 GOAL = 3.0
 """Size of the learnt goals of solved layers."""
+LARGEST = 0.25
+"""Change to begin with, where there are convolutions, in deviations of a tensor."""
 
 
 class LearntStep(nn.Module):
@@ -51,6 +53,8 @@ class LearntStep(nn.Module):
         Features of time and condition.
     """
 
+    scale: Tensor
+
     def __init__(
         self, architecture: Architecture, inputs: int, width: int, embedding: int
     ) -> None:
@@ -64,9 +68,12 @@ class LearntStep(nn.Module):
         self.inputs = nn.Parameter(torch.randn(inputs, *input_shape(architecture)))
         self.targets = nn.Parameter(0.1 * torch.randn(inputs, outs[-1]))
         self.importance = nn.Parameter(torch.zeros(inputs))
-        self.goals = _parameters(torch.zeros(inputs, out) for out in outs[:-1])
+        self.goals = _parameters(
+            torch.zeros(inputs, *shape) for shape in feature_shapes(architecture)
+        )
         self.into = _parameters(torch.eye(size + 1) for size in ins)
         self.out = _parameters(torch.eye(size) for size in outs)
+        self.register_buffer("scale", torch.ones(len(outs), 2))
         self.solved = [layer for layer in range(1, len(outs)) if len(shapes[layer]) == 2]
         self.solutions = _parameters(
             0.1 * torch.randn(inputs, outs[layer]) for layer in self.solved
@@ -99,7 +106,9 @@ class LearntStep(nn.Module):
             maps[name] = z
             return z.clone()  # the activation may overwrite it
 
-        x = self.inputs.expand(n, *self.inputs.shape)
+        x = self.inputs[None]
+        if not self.convolves:  # `conv2d` takes one batch for all networks
+            x = x.expand(n, *self.inputs.shape)
         self.run(tensors, x, taps=taps, edit=seen)
         z, h = [maps[name] for name in self.names], list(taps.values())
         share = torch.softmax(self.importance, 0)[:, None]
@@ -116,7 +125,7 @@ class LearntStep(nn.Module):
                 retain_graph=True,
             )
             change = torch.cat([found[0].flatten(2), found[1][:, :, None]], 2)
-            change = self.out[layer] @ change @ self.into[layer]
+            change = self.out[layer] @ change @ (self.into[layer] * self._columns(layer))
             change = change * gains[3][:, layer].exp()[:, None, None]
             if layer in self.solved:
                 change = change + self._solved(layer, h[layer - 1], own, share, gains)
@@ -127,6 +136,31 @@ class LearntStep(nn.Module):
                 )
                 delta = self._through(z[layer - 1], h[layer - 1], error, learning)
         return torch.cat(changes[::-1], 1)
+
+    @property
+    def convolves(self) -> bool:
+        """Whether there are convolutions."""
+        return any(goals.dim() > 2 for goals in self.goals)
+
+    def _columns(self, layer: int) -> Tensor:
+        """Scale of each column of a layer's change: of its weights and of its bias."""
+        weight, bias = self.scale[layer]
+        return torch.cat([weight.expand(len(self.into[layer]) - 1), bias[None]])
+
+    @torch.enable_grad()
+    def begin(self, weights: Tensor, deviation: Tensor, embedded: Tensor) -> None:
+        """Scale what is too large to begin with, for weights (n, d) of such deviation.
+
+        Convolutions sum over places. Without them nothing is.
+        """
+        if not self.convolves:
+            return
+        change = self(weights.requires_grad_(), embedded, False).detach() / deviation
+        for layer, name in enumerate(self.names):
+            for part, kind in enumerate(("weight", "bias")):
+                span = self.layout.slices[f"{name}.{kind}"]
+                size = change[:, span].square().mean().sqrt()
+                self.scale[layer, part] = min(1.0, LARGEST / float(size))
 
     def _tensors(self, weights: Tensor) -> dict[str, Tensor]:
         return {
@@ -153,9 +187,10 @@ class LearntStep(nn.Module):
         """Errors of hidden features: those from behind, and learnt ones."""
         places = h.dim() - 3  # of pixels
         column = (slice(None), layer, *[None] * (h.dim() - 1))
-        goals = self.goals[layer].unflatten(1, (-1, *[1] * places))
         weight = share.unflatten(1, (1,) * (places + 1))
-        found = back * gains[1][column].exp() + weight * (goals - h * gains[2][column])
+        found = back * gains[1][column].exp() + weight * (
+            self.goals[layer] - h * gains[2][column]
+        )
         if not len(self.units):
             return found
         over = tuple(range(3, h.dim()))
@@ -215,6 +250,17 @@ def input_shape(architecture: Architecture) -> tuple[int, ...]:
         name = architecture.affine[0]  # type: ignore[attr-defined]
         shape = architecture.layout[f"{name}.weight"].shape[1:]
     return tuple(shape)
+
+
+def feature_shapes(architecture: Architecture) -> list[tuple[int, ...]]:
+    """Shapes of the hidden features of one input, input side first."""
+    taps: dict[str, Tensor] = {}
+    tensors = {
+        name: torch.zeros(1, *architecture.layout[name].shape)
+        for name in architecture.layout.slices
+    }
+    architecture.forward(tensors, torch.zeros(1, 1, *input_shape(architecture)), taps=taps)
+    return [tuple(features.shape[2:]) for features in taps.values()]
 
 
 def _parameters(values: Iterable[Tensor]) -> nn.ParameterList:

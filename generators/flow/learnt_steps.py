@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from generators.flow.embedding import TimeAndCondition
-from generators.flow.learnt_step import LearntStep
+from generators.flow.learnt_step import LearntStep, input_shape
 from zoo.stack import build_architecture
 
 STEP = 0.3
 """Of a learnt step, to begin with."""
+PROBED = 32
+"""Random networks by which its size is set."""
 
 
 class LearntSteps(nn.Module):
@@ -31,8 +33,8 @@ class LearntSteps(nn.Module):
     architecture : mapping
         JSON of an `Editable` architecture with k parameters and no buffers.
     steps, inputs, width, embedding : int
-        Learnt steps, learnt inputs of each, features of the map of units, and of time and
-        condition.
+        Learnt steps, learnt inputs of each (0: 128, or 16 for convolutions, which see many
+        places of each), features of the map of units, and of time and condition.
     """
 
     mean: Tensor
@@ -45,7 +47,7 @@ class LearntSteps(nn.Module):
         *,
         architecture: Mapping[str, Any],
         steps: int = 2,
-        inputs: int = 128,
+        inputs: int = 0,
         width: int = 128,
         embedding: int = 16,
     ) -> None:
@@ -54,6 +56,7 @@ class LearntSteps(nn.Module):
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("deviation", torch.ones(k))
         self.embedding = TimeAndCondition(embedding, features)
+        inputs = inputs or (16 if len(input_shape(network)) > 1 else 128)
         self.steps = nn.ModuleList(
             LearntStep(network, inputs, width, embedding) for _ in range(steps)
         )
@@ -67,6 +70,12 @@ class LearntSteps(nn.Module):
         """Tell what codes are: weights minus their mean (k,), over a deviation (k,)."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
+        draw = torch.Generator().manual_seed(0)
+        some = mean + deviation * torch.randn(PROBED, len(mean), generator=draw)
+        none = torch.zeros(PROBED, self.gains.in_features)
+        for step in self.steps:
+            assert isinstance(step, LearntStep)
+            step.begin(some, deviation, none)
 
     def gentle(self) -> list[nn.Parameter]:
         """Parameters that are learnt at a tenth of the rate: ordinary layers."""

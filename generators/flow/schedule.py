@@ -16,7 +16,7 @@ from generators.flow.setting import Setting
 Keep = Literal["validation", "lowest_batch", "last"]
 Source = Literal["fresh", "fixed"]
 Times = Literal["uniform", "middle"]
-MIDDLE, WIDTH = 0.62, 0.17
+MIDDLE, WIDTH = 0.75, 0.15
 """Mean and deviation of the times "middle": before, points are noise; behind, networks."""
 
 
@@ -44,7 +44,7 @@ class Schedule:
         Which weights are kept: with the least validation loss of the average, with the
         least loss of a single batch, as published, or the last.
     times : {"uniform", "middle"}
-        Of training points: over all of [0, 1], or about 0.62, where networks take shape.
+        Of training points: over all of [0, 1], or about 0.75, where networks take shape.
     warmup : int
         Steps over which the rate rises.
     clip : float, optional

@@ -11,7 +11,7 @@ VOTES = 16
 
 
 def ensemble_gain(labels: Array, truth: Array, *, seed: int = 0) -> float:
-    """Accuracy of majority votes less the mean accuracy of those who vote.
+    """Accuracy of plurality votes less the mean accuracy of those who vote.
 
     Parameters
     ----------
@@ -34,5 +34,8 @@ def ensemble_gain(labels: Array, truth: Array, *, seed: int = 0) -> float:
     for group in order.reshape(groups, VOTES):
         own = labels[group]
         votes = np.stack([(own == c).sum(0) for c in range(classes)])
-        gains.append((votes.argmax(0) == truth).mean() - (own == truth).mean())
+        first = (votes == votes.max(0)) & (votes > 0)
+        # A tie is drawn by lot.
+        right = first[truth, np.arange(len(truth))] / np.maximum(first.sum(0), 1)
+        gains.append(right.mean() - (own == truth).mean())
     return float(np.mean(gains))

@@ -70,9 +70,12 @@ class Exam:
     ----------
     networks : zoo.networks.Networks
         One network that stands for all: what it sees, they see.
+    images : int, optional
+        Most samples of the test split that are asked, drawn once for all; None: all.
     """
 
     networks: Networks
+    images: int | None = None
 
     @classmethod
     def of(
@@ -82,6 +85,7 @@ class Exam:
         data: Data | None = None,
         folder: Path | None = None,
         device: str = "cpu",
+        images: int | None = None,
     ) -> Exam:
         """The exam of networks that were trained on one task.
 
@@ -91,6 +95,8 @@ class Exam:
             Of the task; default: loaded.
         folder : Path, optional
             Where its files are.
+        images : int, optional
+            Most test samples: all are many for networks that take milliseconds an image.
 
         Raises
         ------
@@ -133,7 +139,7 @@ class Exam:
             architecture, data, (run,), (0,), ("",), population.weights[:1],
             torch.device(device),
         )  # fmt: skip
-        return cls(one)
+        return cls(one, images)
 
     @property
     def classes(self) -> int:
@@ -211,7 +217,10 @@ class Exam:
 
     def _view(self, split: str) -> View:
         if split not in self._views:
-            self._views[split] = view(self.networks.runs[0], self.networks.data, split)
+            seen = view(self.networks.runs[0], self.networks.data, split)
+            if split == "test" and self.images is not None:
+                seen = sampled(seen, self.images, "exam", 0)
+            self._views[split] = seen
         return self._views[split]
 
 

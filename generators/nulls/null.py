@@ -50,6 +50,7 @@ class Null(Generator):
         validation: Population | None = None,
         *,
         check: Outputs | Literal[False] | None = None,
+        label: str | None = None,
     ) -> Self:
         """Keep the networks, aligned or as they are.
 
@@ -59,6 +60,8 @@ class Null(Generator):
             Checked, and not used.
         check : callable or False, optional
             As of `catalog.Canonicaliser.fit`.
+        label : str, optional
+            Not used: nothing takes long.
 
         Raises
         ------

@@ -320,6 +320,9 @@ def test_an_ensemble_of_copies_gains_nothing_and_of_independent_errors_much():
     many = np.where(rng.random((32, 500)) < 0.7, truth, wrong)
     assert ensemble_gain(many, truth) == pytest.approx(0.3, abs=0.02)
     assert np.isnan(ensemble_gain(many[:15], truth))
+    half = np.where(np.arange(16)[:, None] < 8, truth, wrong[0])
+    assert ensemble_gain(half, truth) == pytest.approx(0)  # ties are drawn by lot
+    assert ensemble_gain(np.full((16, 500), -1), truth) == 0
 
 
 def test_control_of_an_obedient_and_a_deaf_generator():
@@ -465,3 +468,18 @@ def test_networks_of_several_tasks_are_no_exam(population):
     other = population.table.set_column(at, "data_fingerprint", pa.array(["0" * 32] * 120))
     with pytest.raises(CatalogError, match=r"trained on other .* data"):
         Exam.of(replace(population, table=other))
+
+
+def test_an_exam_of_fewer_images_asks_some_of_them_and_keeps_the_others_splits(judge):
+    exam = replace(judge.exam, images=50)
+    weights = judge.train.weights[:3]
+    every, some = judge.exam.answers(weights), exam.answers(weights)
+    assert exam.samples("test") == 50
+    assert exam.samples("validation") == judge.exam.samples("validation")
+    np.testing.assert_array_equal(some.accuracy, 1 - some.wrong.mean(1))
+    # The same images for all, and images of the test split in their order.
+    np.testing.assert_array_equal(exam.answers(weights).labels, some.labels)
+    asked = [list(column) for column in some.labels.T]
+    rest = iter(list(column) for column in every.labels.T)
+    assert all(column in rest for column in asked)
+    assert replace(judge.exam, images=10**6).samples("test") == judge.exam.samples("test")

@@ -10,7 +10,7 @@ import torch
 
 from catalog import CatalogError, Layout, Param, Population
 from generators.codes.standardised import Standardised
-from generators.flow.learnt_step import LearntStep
+from generators.flow.learnt_step import LARGEST, LearntStep
 from generators.flow.learnt_steps import LearntSteps
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
@@ -76,6 +76,27 @@ def test_begins_near_nothing_and_is_learnt_through(network):
         alone = torch.cat([steps(x[i : i + 1], t[:1], about[i : i + 1]) for i in range(3)])
         torch.testing.assert_close(steps(x, t, about), alone, rtol=1e-4, atol=1e-5)
         assert not steps(x, t, about).requires_grad
+
+
+def test_convolutions_begin_no_larger_than_other_layers():
+    network = NETWORKS[1]
+    some = torch.from_numpy(population(network).weights)
+    deviation, none = some.std(0), torch.zeros(40, 16)
+    torch.manual_seed(0)
+    step = LearntStep(network, 16, 6, 16)
+
+    def sizes():
+        change = step(some.clone().requires_grad_(), none, False) / deviation
+        parts = [change[:, span] for span in network.layout.slices.values()]
+        return torch.stack([part.square().mean().sqrt() for part in parts]).detach()
+
+    before = sizes()
+    assert before.max() > 4 * LARGEST
+    step.begin(some.clone(), deviation, none)
+    torch.testing.assert_close(sizes(), before.clamp(max=LARGEST))
+    plain = LearntStep(NETWORKS[0], 16, 6, 16)
+    plain.begin(torch.randn(9, NETWORKS[0].layout.d), torch.ones(1), none[:9])
+    assert (plain.scale == 1).all()
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)

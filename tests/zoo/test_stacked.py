@@ -87,6 +87,23 @@ def test_conv2d_is_functional_conv2d_per_net(
     )  # fmt: skip
 
 
+@given(NETS, BATCH, SMALL, SMALL, st.integers(1, 2), st.integers(0, 2), SEED)
+def test_conv2d_takes_one_batch_for_all_nets(n, b, c, o, stride, padding, seed):
+    x, w, bias = normal(seed, (1, b, c, 5, 6), (n, o, c, 3, 2), (n, o))
+
+    def one(x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
+        return conv2d(x, w, bias, stride, padding)
+
+    ours = [v.clone().requires_grad_() for v in (x, w, bias)]
+    theirs = [v.clone().requires_grad_() for v in (x, w, bias)]
+    out, expected = one(*ours), one(theirs[0].expand(n, -1, -1, -1, -1), *theirs[1:])
+    close(out, expected)
+    for found, own in ((out, ours), (expected, theirs)):
+        (found**3).sum().backward(inputs=own)
+    for mine, right in zip(ours, theirs, strict=True):
+        close(mine.grad, right.grad)
+
+
 @given(
     NETS, BATCH, SMALL, SMALL, st.integers(1, 5), st.integers(1, 5), st.integers(1, 5),
     st.integers(1, 5), st.integers(0, 2), MEMORY, SEED,

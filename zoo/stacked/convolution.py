@@ -175,8 +175,8 @@ def conv2d(
 
     Parameters
     ----------
-    x : Tensor of shape (n, b, c, h, w)
-        Batches of images.
+    x : Tensor of shape (n, b, c, h, w) or (1, b, c, h, w)
+        Batches of images, or one for all networks, which is faster.
     w : Tensor of shape (n, o, c, kh, kw)
         Kernels.
     bias : Tensor of shape (n, o), optional
@@ -186,4 +186,10 @@ def conv2d(
     -------
     Tensor of shape (n, b, o, rows, columns)
     """
-    return batch_second(Convolution.apply(_Pad.apply(x, padding), w, bias, stride))
+    if len(x) == len(w):
+        return batch_second(Convolution.apply(_Pad.apply(x, padding), w, bias, stride))
+    # All networks see the same images: their kernels are those of one wide network.
+    wide = None if bias is None else bias.reshape(1, -1)
+    kernels = w.reshape(1, -1, *w.shape[2:])
+    out = Convolution.apply(_Pad.apply(x, padding), kernels, wide, stride)
+    return batch_second(out.view(*w.shape[:2], *out.shape[2:]))
