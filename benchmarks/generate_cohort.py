@@ -97,7 +97,7 @@ def main() -> None:
             save_plot(found, options.plot)
         report(
             "generate_cohort", zoo=options.zoo, seed=seed, train=len(train),
-            heldout=len(heldout), paper=options.paper,
+            heldout=len(heldout), paper=options.paper, images=options.images,
             kept=generator.flow_.curve.kept,
             solver_error=digits(generator.flow_.solver.error),
             processor_seconds={

@@ -84,6 +84,9 @@ from catalog.console import catalog_option, json_option, print_json, print_table
     show_default=True,
     help="Samples of each null.",
 )
+@click.option(
+    "--images", type=click.IntRange(1), help="Test images that judge, at most; default all."
+)
 @click.option("--to", metavar="FILE", help="The generator; default in the catalogue.")
 @click.option("--plot", metavar="FILE", help="An .svg, .png or .pdf; default beside it.")
 @click.option("--data", metavar="DIR", help="Folder with the data as files.")

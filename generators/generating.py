@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def generate(
     set_: Sequence[str] = (),
     seed: int = 0,
     null_count: int = 200,
+    images: int | None = None,
     guidance: float | None = None,
     temperature: float | None = None,
     restarts: int | None = None,
@@ -80,6 +82,9 @@ def generate(
         `generators.sampling.seed_of`, and is in the configuration of its samples.
     null_count : int
         Samples of each null.
+    images : int, optional
+        Test images that the judge asks at most, drawn once for all networks. Default: all.
+        What is written of samples, ``test_accuracy`` among it, is measured on all.
     guidance, temperature, restarts, best_of, extrapolate
         See `generators.sampling.Sampling`; of generators that take them. The best of
         several has the best accuracy on the validation samples of the task, and so have
@@ -111,6 +116,7 @@ def generate(
     request = Request.of(
         catalog, name, where=where, steps=steps, n=n, conditions=conditions,
         calibrations=calibrations, set_=set_, seed=seed, null_count=null_count,
+        images=images,
         sampling=Sampling(guidance, temperature, restarts, best_of, extrapolate),
     )  # fmt: skip
     if plot is not None:
@@ -139,6 +145,7 @@ def generate(
         Population.concat([sides["train"], sides["test"]]),
         folder=None if data is None else Path(data),
         device=device,
+        images=request.images,
     )
     for calibration in request.calibrations:
         calibration_named(calibration, exam)
@@ -152,11 +159,12 @@ def generate(
         generator, request.conditions, request.counts, request.seed, request.sampling, score
     )
     found = assessed(request, generator, samples, sides, exam, score)
-    answers = {split: exam.answers(samples.weights, split) for split in _SPLITS}
+    full = replace(exam, images=None)
+    answers = {split: full.answers(samples.weights, split) for split in _SPLITS}
     columns = store(
         catalog,
         samples,
-        exam,
+        full,
         answers,
         [one.samples[0] for one in found.assessments],
         generator=generator,
@@ -180,7 +188,7 @@ def generate(
         "points": points_of(found.assessments),
         "control": []
         if found.retrieval is None
-        else controls(request, exam, answers, found.retrieval),
+        else controls(request, full, answers, found.retrieval),
         "best_of": request.sampling.best_of,
         "columns": columns,
         "file": str(path),

@@ -53,6 +53,8 @@ class Request:
     calibrations : tuple of str
     seed : int
     null_count : int
+    images : int or None
+        Test images that the judge asks at most.
     sampling : Sampling
     warnings : tuple of str
         What makes the judgement worth less.
@@ -66,6 +68,7 @@ class Request:
     calibrations: tuple[str, ...]
     seed: int
     null_count: int
+    images: int | None
     sampling: Sampling
     warnings: tuple[str, ...]
 
@@ -83,6 +86,7 @@ class Request:
         set_: Sequence[str] = (),
         seed: int = 0,
         null_count: int = 200,
+        images: int | None = None,
         sampling: Sampling | None = None,
     ) -> Request:
         """Check everything; parameters as of `generators.generating.generate`.
@@ -94,6 +98,8 @@ class Request:
         """
         if n < 1 or null_count < 1:
             raise CatalogError(f"-n and --nulls must be 1 or more. Got {n}, {null_count}.")
+        if images is not None and images < 1:
+            raise CatalogError(f"--images must be 1 or more. Got {images}.")
         for calibration in calibrations:
             lookup(generators.calibration, Calibration, calibration)
         kind, sampling = generator_class(name), sampling or Sampling()
@@ -128,7 +134,7 @@ class Request:
         )
         return cls(
             generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count,
-            sampling, tuple(of_test_data(generator, asked, known)),
+            images, sampling, tuple(of_test_data(generator, asked, known)),
         )  # fmt: skip
 
     @property
@@ -167,6 +173,7 @@ class Request:
             "calibrations": list(self.calibrations),
             "seed": self.seed,
             "nulls": self.null_count,
+            **({"images": self.images} if self.images is not None else {}),
             **({"seeds": self.seeds} if self.conditions[0] else {}),
             **({"sampling": self.sampling.given} if self.sampling.given else {}),
         }
@@ -187,6 +194,10 @@ class Request:
         sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SIDES)
         lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
         lines += [f"Left out: {count:,} {why}." for why, count in self.left_out.items()]
+        if self.images is not None:
+            lines.append(
+                f"Judged on at most {self.images:,} test images, the same for all."
+            )
         return lines
 
 

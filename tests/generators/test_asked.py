@@ -113,7 +113,7 @@ def test_a_solver_and_the_published_settings_can_be_set():
     own = generator_named("deepweightflow", ['solver={"method": "heun", "steps": 5}'])
     assert (own.solver.method, own.solver.steps) == ("heun", 5)
     assert own.schedule is None
-    request = Request(own, {}, {}, 1, ({},), (), 0, 1, Sampling(), ())
+    request = Request(own, {}, {}, 1, ({},), (), 0, 1, None, Sampling(), ())
     assert json.loads(canonical_json(request.fit_provenance)) == request.fit_provenance
     told = ["preset=paper", "iterations=40", 'solver={"steps": 3}', "tolerance=0.1"]
     paper, plain = generator_named("deepweightflow", told), DeepWeightFlow.paper()

@@ -91,6 +91,26 @@ def test_other_samples_of_the_same_fit_use_its_file(root, made):
     assert sum(map(len, known.keys.values())) == 150
 
 
+def test_fewer_images_judge_and_all_are_written(root):
+    lines = []
+    found = generate(
+        catalog.open(root), "interpolation", where=OURS, n=9, seed=2, null_count=2,
+        images=40, announce=lines.append,
+    )  # fmt: skip
+    assert found["provenance"]["images"] == 40
+    assert any("at most 40 test images" in line for line in lines)
+    judged = found["assessments"][0]["samples"][0]["accuracy"]["mean"] * 9 * 40
+    assert judged == pytest.approx(round(judged), abs=1e-6)
+    named = ", ".join(f"'{run}'" for run in found["samples"])
+    rows = catalog.open(root).sql(
+        f"SELECT test_accuracy FROM models WHERE run_id IN ({named})"
+    )
+    total = sum(value for (value,) in rows.fetchall()) * 300  # as many as there are
+    assert total == pytest.approx(round(total), abs=1e-4)
+    with pytest.raises(CatalogError, match=r"--images must be 1 or more\. Got 0"):
+        generate(catalog.open(root), "interpolation", where=OURS, images=0)
+
+
 def test_the_verb_prints_no_accuracy_without_novelty(root, made):
     arguments = ["interpolation", "--catalog", str(root), "--where", OURS, "-n", "30"]
     arguments += ["--calibrate", "head", "--nulls", "16"]
