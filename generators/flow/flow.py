@@ -91,8 +91,9 @@ class Flow:
             self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
         )
         state = {n: torch.from_numpy(v) for n, v in self.state.items()}
-        # Files from before a velocity had buffers of its own mean what these begin with.
-        own = {n: v for n, v in found.named_buffers() if not n.startswith("network.")}
+        # Files from before there was a buffer mean what it begins with.
+        buffers = dict(found.named_buffers())
+        own = {n: v for n, v in found.state_dict().items() if n in buffers}
         found.load_state_dict({**own, **state})
         return found.eval().requires_grad_(False)
 

@@ -99,6 +99,19 @@ def test_convolutions_begin_no_larger_than_other_layers():
     assert (plain.scale == 1).all()
 
 
+def test_a_flow_from_before_there_was_a_buffer_means_what_it_begins_with():
+    sizes = {"inputs": 4, "width": 4, "steps": 1}
+    made = DeepWeightFlow(
+        velocity="learnt_steps", sizes=sizes, strategy=None, schedule=SHORT
+    ).fit(population(NETWORKS[0]))
+    flow = made.flow_
+    older = {n: v for n, v in flow.state.items() if not n.endswith(".scale")}
+    assert len(older) == len(flow.state) - 1
+    found = replace(flow, state=older).residual()
+    x, t = torch.randn(5, flow.k), torch.full((5, 1), 0.5)
+    torch.testing.assert_close(found(x, t), flow.residual()(x, t), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)
 def test_it_is_the_default_where_networks_can_be_run(network, tmp_path):
     some = population(network)
