@@ -33,10 +33,10 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
 test-all: lint
-	$(BIN)/pytest -q -n 2 -m "not gpu and not network"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not gpu and not network"
 
 clean:
 	rm -rf .venv phasezoo-data report.html
