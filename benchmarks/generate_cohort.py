@@ -23,7 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from timing import digits, progress, report
 
 import catalog
@@ -36,6 +35,7 @@ from generators.judging.judged import SPREADS
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
+from zoo.process import tune_process
 
 OURS = "deepweightflow"
 
@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    torch.set_num_threads(1)
+    tune_process(1)
     store = catalog.open(options.catalog)
 
     def loaded(split: str, limit: int | None = None) -> catalog.Population:

@@ -18,7 +18,6 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import torch
 from timing import digits, progress, report
 
 import catalog
@@ -29,13 +28,14 @@ from generators.judging.exam import Exam
 from generators.judging.space import Space
 from generators.methods import DeepWeightFlow
 from generators.nulls import Retrieval
+from zoo.process import tune_process
 
 ASKED = "validation_accuracy"
 
 
 def main() -> None:
     options = arguments()
-    torch.set_num_threads(1)
+    tune_process(1)
     store = catalog.open(options.catalog)
 
     def loaded(split: str, limit: int) -> catalog.Population:

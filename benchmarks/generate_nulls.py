@@ -16,7 +16,6 @@ import argparse
 import time
 from pathlib import Path
 
-import torch
 from timing import digits, progress, report
 
 import catalog
@@ -30,11 +29,12 @@ from generators.judging.judged import SPREADS, Judged
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.nulls import Train, TrainNoise
+from zoo.process import tune_process
 
 
 def main() -> None:
     options = arguments()
-    torch.set_num_threads(1)
+    tune_process(1)
     train, heldout = loaded(options, "train", options.train), loaded(options, "test", None)
     progress(f"{len(train):,} training and {len(heldout):,} held-out networks")
     start = time.perf_counter()

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from timing import digits, progress, report
 
 import catalog
@@ -29,6 +28,7 @@ from generators.judging.exam import Exam
 from generators.judging.judged import SPREADS
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
+from zoo.process import tune_process
 
 CALIBRATIONS = (None, "head", "head_steps")
 
@@ -62,7 +62,7 @@ VARIANTS = {
 
 def main() -> None:
     options = arguments()
-    torch.set_num_threads(1)
+    tune_process(1)
     store = catalog.open(options.catalog)
 
     def loaded(split: str, variant: Variant) -> catalog.Population:

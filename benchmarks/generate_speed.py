@@ -20,6 +20,7 @@ from timing import alternate, digits, report
 from catalog.dtypes import Array
 from generators.judging.exam import Exam
 from generators.methods import DeepWeightFlow
+from zoo.process import tune_process
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=50, help="of them in the slow loop")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    tune_process(1)
     generator = DeepWeightFlow.load(options.generator)
     exam = Exam.of(generator.training_, folder=options.data)
     architecture = exam.networks.architecture

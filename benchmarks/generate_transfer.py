@@ -30,6 +30,7 @@ from generators.judging.interval import mean_interval
 from generators.methods import DeepWeightFlow
 from generators.nulls import PCAGaussian
 from zoo.measured import run_of
+from zoo.process import tune_process
 from zoo.run import Run
 from zoo.stack import Stack, best_size, build_architecture
 from zoo.task import Data, load_task, task_named
@@ -41,7 +42,7 @@ EPOCHS = (0, 1, 5)
 
 def main() -> None:
     options = arguments()
-    torch.set_num_threads(1)
+    tune_process(1)
     generator = DeepWeightFlow.load(options.generator)
     known = generator.training_
     row = {name: known.table[name][0].as_py() for name in known.table.column_names}

@@ -114,7 +114,9 @@ def generate(
     if name is None:
         raise click.UsageError("Name a generator, or give --list.")
     from generators.generating import generate as run
+    from zoo.process import keep_freed_memory
 
+    keep_freed_memory()
     result = run(open_catalog(catalog_path), name, announce=_say, **options)
     if result["known"]:
         _say("Generated before; --again does it anew.")

@@ -86,7 +86,7 @@ class LearntStep(nn.Module):
         self.units = nn.ModuleList()
         self.places = nn.ParameterList()
         for out in outs[:-1] if width else ():
-            self.units.append(_Unit(2 * inputs + embedding, width, inputs))
+            self.units.append(_Unit(inputs, width, embedding))
             self.places.append(nn.Parameter(torch.zeros(out, width)))
         _zero(last)
 
@@ -171,9 +171,10 @@ class LearntStep(nn.Module):
     def _first_error(self, z: Tensor, share: Tensor, gain: Tensor) -> Tensor:
         """What the outputs (n, m, classes) should have been, minus what they are."""
         sharp, by_class, by_value = (g[:, None, None] for g in gain.unbind(1))
-        wanted = torch.softmax(HEAT * self.targets, -1)
-        found = share * (wanted - torch.softmax(z * (1 + sharp), -1)) * by_class.exp()
-        return found + share * (self.targets - z) * by_value
+        z, targets = z.mT, self.targets.mT  # a softmax over a short last axis is slow
+        off = torch.softmax(HEAT * targets, 0) - torch.softmax(z * (1 + sharp), 1)
+        found: Tensor = off * by_class.exp() + (targets - z) * by_value
+        return (found * share.T).mT
 
     def _error(
         self,
@@ -188,17 +189,14 @@ class LearntStep(nn.Module):
         places = h.dim() - 3  # of pixels
         column = (slice(None), layer, *[None] * (h.dim() - 1))
         weight = share.unflatten(1, (1,) * (places + 1))
-        found = back * gains[1][column].exp() + weight * (
-            self.goals[layer] - h * gains[2][column]
-        )
+        found = torch.addcmul(weight * self.goals[layer], back, gains[1][column].exp())
+        found = torch.addcmul(found, h, weight * gains[2][column], value=-1)
         if not len(self.units):
             return found
         over = tuple(range(3, h.dim()))
-        h, own = (h.mean(over), (found / weight).mean(over)) if over else (h, found / share)
-        units = h.shape[2]
-        looked = torch.cat([h.mT, own.mT, embedded[:, None].expand(-1, units, -1)], 2)
-        told: Tensor = self.units[layer](looked, self.places[layer]).mT
-        return found + weight * told.unflatten(2, (-1, *[1] * places))
+        seen = (h.mean(over), found.mean(over)) if over else (h, found)
+        told: Tensor = self.units[layer](*seen, share, embedded, self.places[layer])
+        return found + told.unflatten(2, (-1, *[1] * places))
 
     def _through(self, z: Tensor, h: Tensor, error: Tensor, learning: bool) -> Tensor:
         """Errors of what the affine map gave, from those of the features behind it."""
@@ -224,23 +222,42 @@ class LearntStep(nn.Module):
         now = torch.cat([own[0], own[1][:, :, None]], 2)
         weighed = (share * h).mT
         penalty = RIDGE * (self.penalties[at] + gains[4][:, at]).exp()
-        moment = weighed @ h + penalty[:, None, None] * torch.eye(h.shape[2])
+        moment = weighed @ h
+        moment.diagonal(dim1=1, dim2=2).add_(penalty[:, None])
         left = weighed @ (GOAL * self.solutions[at] - h @ now.mT)
-        return torch.linalg.solve(moment, left).mT * gains[5][:, at, None, None]
+        solved = torch.cholesky_solve(left, torch.linalg.cholesky(moment))
+        return solved.mT * gains[5][:, at, None, None]
 
 
 class _Unit(nn.Module):
-    """A map of what one unit does; zero before training."""
+    """A map of what one unit does on all inputs; zero before training.
 
-    def __init__(self, size: int, width: int, out: int) -> None:
+    All is laid out as features are, (n, inputs, units): transposed copies of them took most
+    of the time.
+    """
+
+    def __init__(self, inputs: int, width: int, embedding: int) -> None:
         super().__init__()
-        self.first, self.last = nn.Linear(size, width), nn.Linear(width, out)
+        self.first = nn.Linear(2 * inputs + embedding, width)
+        self.last = nn.Linear(width, inputs)
         _zero(self.last)
 
-    def forward(self, x: Tensor, place: Tensor) -> Tensor:
-        """From features (n, units, size) and what is known of a place (units, width)."""
-        found: Tensor = self.last(nn.functional.gelu(self.first(x) + place))
-        return found
+    def forward(
+        self, h: Tensor, errors: Tensor, share: Tensor, embedded: Tensor, place: Tensor
+    ) -> Tensor:
+        """Errors (n, m, units), from features and errors (n, m, units).
+
+        Errors come and go times the share (m, 1) of an input; embedded (n, e); what is
+        known of a place (units, width).
+        """
+        n, m, _ = h.shape
+        of_h, of_errors, of_all = self.first.weight.split((m, m, embedded.shape[1]), 1)
+        x = torch.baddbmm(place.T, of_h.expand(n, -1, -1), h)
+        x.baddbmm_((of_errors / share.T).expand(n, -1, -1), errors)
+        x += (embedded @ of_all.T + self.first.bias)[:, :, None]
+        last = share * self.last.weight
+        bias = share * self.last.bias[:, None]
+        return torch.baddbmm(bias, last.expand(n, -1, -1), nn.functional.gelu(x))
 
 
 def input_shape(architecture: Architecture) -> tuple[int, ...]:
