@@ -1,0 +1,99 @@
+"""Families with batch normalisation and attention: generated, refit, judged, copies caught."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import generators.calibration
+from catalog import Population
+from catalog.names import canonical_json
+from catalog.registry import public
+from generators.calibration.calibration import Calibration
+from generators.judging.exam import Exam
+from generators.judging.reference import Reference
+from generators.methods import DeepWeightFlow
+from generators.nulls import TrainNoise
+from zoo.architectures import ResNet18, ViT
+from zoo.run import Run
+from zoo.stack import Stack
+from zoo.training import train_stack
+
+FAMILIES = {"resnet": ResNet18(2, (1, 8, 8)), "vit": ViT.scaled(8, (1, 8, 8), 10)}
+TRAIN, HELD_OUT = 30, 20
+KNOWN = public(generators.calibration, Calibration)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request, digits_data):
+    """Fifty networks of the family after sixty steps, and a judge without alignment."""
+    architecture = FAMILIES[request.param]
+    runs = tuple(
+        Run(
+            "seeds", "digits", architecture.config(), 60, (60,), seed=seed, cell="a",
+            lr=0.01, batch_size=32, optimizer="adamw", schedule="linear",
+        )
+        for seed in range(TRAIN + HELD_OUT)
+    )  # fmt: skip
+    found = train_stack(Stack(runs), digits_data, torch.device("cpu")).checkpoints[-1]
+    n = len(runs)
+    table = pa.table(
+        {
+            "run_id": [run.run_id(digits_data.fingerprint) for run in runs],
+            "step": [60] * n,
+            "zoo": ["seeds"] * n,
+            "source": ["trained"] * n,
+            "task_name": ["digits"] * n,
+            "architecture": [canonical_json(architecture.config())] * n,
+            "data_fingerprint": [digits_data.fingerprint] * n,
+            "config": [canonical_json(run.config()) for run in runs],
+        }
+    )
+    every = Population(found.weights, architecture.layout, table)
+    train = every.select(range(TRAIN))
+    heldout = every.select(range(TRAIN, n))
+    return train, heldout, Exam.of(every, data=digits_data)
+
+
+def applicable(exam):
+    return [None, *(name for name, one in KNOWN.items() if not one().refusal(exam))]
+
+
+def test_every_calibration_judges_a_family(family):
+    train, heldout, exam = family
+    noise = TrainNoise(sigma=0.1).fit(train)
+    reference = Reference.of(noise, train, heldout, exam)
+    for calibration in applicable(exam):
+        found = reference.judge(noise.sample(12, seed=0), calibration=calibration)
+        assert np.isfinite(found.novelty).all()
+        assert 0 < np.median(found.novelty) < 1.5
+        assert (found.accuracy >= 0).all()
+        held = reference.judge_heldout(calibration)
+        assert held.performant(0.25).mean() > 0.5
+
+
+def test_copies_of_a_family_are_copies_whatever_their_buffers(family):
+    train, heldout, exam = family
+    noise = TrainNoise(sigma=0.1).fit(train)
+    reference = Reference.of(noise, train, heldout, exam)
+    copies = noise.training_.weights[:10].copy()
+    rng = np.random.default_rng(0)
+    for param in train.layout.params:
+        if param.role == "buffer":
+            span = train.layout.slices[param.name]
+            copies[:, span] *= rng.uniform(0.5, 2, copies[:, span].shape)
+    found = reference.judge(Population(copies, train.layout, train.table.slice(0, 10)))
+    assert np.median(found.novelty) < 0.05
+
+
+def test_a_flow_learns_a_family(family):
+    train, heldout, exam = family
+    flow = DeepWeightFlow(seed=0).fit(train)
+    samples = flow.sample(10, seed=1)
+    assert samples.weights.shape == (10, train.layout.d)
+    variance = [p.name for p in train.layout.params if p.name.endswith("running_var")]
+    for name in variance:
+        assert (samples.weights[:, train.layout.slices[name]] > 0).all()
+    found = Reference.of(flow, train, heldout, exam).judge(samples)
+    assert np.isfinite(found.accuracy).all()
+    assert np.median(found.novelty) > 0.05
