@@ -3,7 +3,8 @@
 A saved generator (`generate_cohort.py --keep`). Ours: `sample(n)` and `Exam.answers`.
 Against what a user would write with the same generator: one network at a time is sampled,
 loaded into a `torch.nn` module, and run on the test images. Also against a loop that gets
-its samples all at once, and of the evaluation alone. Contestants alternate, one thread.
+its samples all at once, and of the evaluation alone. Contestants alternate, with as many
+threads each.
 
     python benchmarks/generate_speed.py DIR/seed_0
 """
@@ -30,8 +31,9 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=1000)
     parser.add_argument("--alone", type=int, default=50, help="of them in the slow loop")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of all contestants")
     options = parser.parse_args()
-    tune_process(1)
+    tune_process(options.threads)
     generator = DeepWeightFlow.load(options.generator)
     exam = Exam.of(generator.training_, folder=options.data)
     architecture = exam.networks.architecture
@@ -67,7 +69,8 @@ def main() -> None:
     )
     seconds["one_at_a_time"] *= n / alone
     report(
-        "generate_speed", networks=n, architecture=architecture.name,
+        "generate_speed", networks=n, threads=options.threads,
+        architecture=architecture.name,
         seconds={name: digits(value) for name, value in seconds.items()},
         ratio=digits(seconds["one_at_a_time"] / seconds["stacked"]),
         ratio_sampled_together=digits(seconds["sampled_together"] / seconds["stacked"]),

@@ -91,10 +91,12 @@ class Flow:
             self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
         )
         state = {n: torch.from_numpy(v) for n, v in self.state.items()}
-        # Files from before there was a buffer mean what it begins with.
-        buffers = dict(found.named_buffers())
-        own = {n: v for n, v in found.state_dict().items() if n in buffers}
-        found.load_state_dict({**own, **state})
+        # Files from before there was a buffer mean what it begins with, but for what codes
+        # are: that has to be told.
+        told = {name for name, _ in found.named_parameters()}
+        told |= {"network.mean", "network.deviation"}
+        begun = {n: v for n, v in found.state_dict().items() if n not in told}
+        found.load_state_dict({**begun, **state})
         return found.eval().requires_grad_(False)
 
     def residual(

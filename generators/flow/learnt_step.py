@@ -155,7 +155,8 @@ class LearntStep(nn.Module):
         """
         if not self.convolves:
             return
-        change = self(weights.requires_grad_(), embedded, False).detach() / deviation
+        own = weights.detach().clone().requires_grad_()
+        change = self(own, embedded, False).detach() / deviation
         for layer, name in enumerate(self.names):
             for part, kind in enumerate(("weight", "bias")):
                 span = self.layout.slices[f"{name}.{kind}"]

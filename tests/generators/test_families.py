@@ -1,4 +1,4 @@
-"""Families with batch normalisation and attention: generated, refit, judged, copies caught."""
+"""Batch normalisation and attention: generated, refit, judged; copies are caught."""
 
 import numpy as np
 import pyarrow as pa

@@ -110,6 +110,9 @@ def test_a_flow_from_before_there_was_a_buffer_means_what_it_begins_with():
     found = replace(flow, state=older).residual()
     x, t = torch.randn(5, flow.k), torch.full((5, 1), 0.5)
     torch.testing.assert_close(found(x, t), flow.residual()(x, t), rtol=0, atol=0)
+    untold = {n: v for n, v in flow.state.items() if n != "network.deviation"}
+    with pytest.raises(RuntimeError, match="Missing key"):
+        _ = replace(flow, state=untold).velocity
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)
