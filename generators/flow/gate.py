@@ -19,6 +19,8 @@ from generators.flow.velocity import Velocity
 
 DRAWS = 4
 """Times of each validation network."""
+BATCH = 64
+"""Points whose loss is found at once: learnt steps keep megabytes for each."""
 
 
 @dataclass
@@ -158,7 +160,7 @@ def _loss(velocity: Velocity, state: dict[str, Tensor], fixed: _Fixed) -> float:
     velocity.load_state_dict(state)
     velocity.eval()
     total = 0.0
-    for rows in torch.arange(len(fixed.x)).split(1024):
+    for rows in torch.arange(len(fixed.x)).split(BATCH):
         features = None if fixed.features is None else fixed.features[rows]
         off = velocity(fixed.x[rows], fixed.t[rows], features) - fixed.target[rows]
         total += float((off**2).sum(dtype=torch.float64))
