@@ -27,7 +27,7 @@ from timing import digits, progress, report
 
 import catalog
 from catalog.table import table_lines
-from generators.flow.schedule import OF_LEARNT_STEPS
+from generators.flow.schedule import OF_CONVOLUTIONS, OF_LEARNT_STEPS
 from generators.judging.assessment import Assessment, assess
 from generators.judging.compare import compare
 from generators.judging.exam import Exam
@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train", type=int, help="training networks, at most")
     parser.add_argument("--samples", type=int, default=500, help="of the generator")
     parser.add_argument("--nulls", type=int, default=300, help="of each; 0: no nulls")
-    parser.add_argument("--iterations", type=int, default=OF_LEARNT_STEPS.iterations)
+    parser.add_argument("--iterations", type=int, help="default: the generator's own")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="of the solver")
     parser.add_argument("--images", type=int, help="test images, at most")
     parser.add_argument("--paper", action="store_true", help="100 networks, as published")
@@ -144,8 +144,12 @@ def made(options: argparse.Namespace, seed: int) -> DeepWeightFlow:
     """The generator that is measured, not fitted."""
     if options.paper:
         return DeepWeightFlow.paper(seed=seed)
+    schedule = None
+    if options.iterations is not None:
+        usual = OF_CONVOLUTIONS if "cnn" in options.zoo else OF_LEARNT_STEPS
+        schedule = replace(usual, iterations=options.iterations)
     return DeepWeightFlow(
-        schedule=replace(OF_LEARNT_STEPS, iterations=options.iterations),
+        schedule=schedule,
         velocity="learnt_steps",
         tolerance=options.tolerance,
         seed=seed,

@@ -13,10 +13,11 @@ import torch
 from catalog.dtypes import Array
 from generators.flow.gate import Curve
 from generators.flow.guidance import Pull, conditional, pulled
+from generators.flow.learnt_steps import convolves
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart, NoStart, Start
-from generators.flow.restart import Restart
+from generators.flow.restart import OF_CONVOLUTIONS, Restart
 from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.velocity import Velocity
 from zoo.randomness import stream
@@ -75,9 +76,11 @@ class Flow:
         return len(self.deviation)
 
     @property
-    def runs_networks(self) -> bool:
-        """Whether learnt steps are part of it: they may be off, see `Curve.kept`."""
-        return self.network == "learnt_steps" and bool(self.velocity.on)
+    def restart(self) -> Restart | None:
+        """What makes samples of learnt steps better; they may be off, see `Curve.kept`."""
+        if self.network != "learnt_steps" or not self.velocity.on:
+            return None
+        return OF_CONVOLUTIONS if convolves(self.sizes["architecture"]) else Restart()
 
     @cached_property
     def start(self) -> Start:

@@ -226,8 +226,7 @@ class LearntStep(nn.Module):
         moment = weighed @ h
         moment.diagonal(dim1=1, dim2=2).add_(penalty[:, None])
         left = weighed @ (GOAL * self.solutions[at] - h @ now.mT)
-        solved = torch.cholesky_solve(left, torch.linalg.cholesky(moment))
-        return solved.mT * gains[5][:, at, None, None]
+        return _solve(moment, left).mT * gains[5][:, at, None, None]
 
 
 class _Unit(nn.Module):
@@ -279,6 +278,14 @@ def feature_shapes(architecture: Architecture) -> list[tuple[int, ...]]:
     }
     architecture.forward(tensors, torch.zeros(1, 1, *input_shape(architecture)), taps=taps)
     return [tuple(features.shape[2:]) for features in taps.values()]
+
+
+def _solve(moment: Tensor, left: Tensor) -> Tensor:
+    """Solutions for symmetric matrices; twice as slow where one is not quite definite."""
+    factor, failed = torch.linalg.cholesky_ex(moment)
+    if failed.any():
+        return torch.linalg.solve(moment, left)
+    return torch.cholesky_solve(left, factor)
 
 
 def _parameters(values: Iterable[Tensor]) -> nn.ParameterList:

@@ -33,7 +33,7 @@ class LearntSteps(nn.Module):
     architecture : mapping
         JSON of an `Editable` architecture with k parameters and no buffers.
     steps, inputs, width, embedding : int
-        Learnt steps, learnt inputs of each (0: 128, or 16 for convolutions, which see many
+        Learnt steps, learnt inputs of each (0: 128, or 64 for convolutions, which see many
         places of each), features of the map of units, and of time and condition.
     """
 
@@ -56,7 +56,7 @@ class LearntSteps(nn.Module):
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("deviation", torch.ones(k))
         self.embedding = TimeAndCondition(embedding, features)
-        inputs = inputs or (16 if len(input_shape(network)) > 1 else 128)
+        inputs = inputs or (64 if convolves(architecture) else 128)
         self.steps = nn.ModuleList(
             LearntStep(network, inputs, width, embedding) for _ in range(steps)
         )
@@ -100,3 +100,8 @@ class LearntSteps(nn.Module):
             gain = torch.repeat_interleave(self.gains(embedded).exp(), sizes, 1)
             found: Tensor = (now - begun) / self.deviation * gain * self.gain.exp()
         return found if learning else found.detach()
+
+
+def convolves(architecture: Mapping[str, Any]) -> bool:
+    """Whether networks of this JSON see images at many places."""
+    return len(input_shape(build_architecture(dict(architecture)))) > 1

@@ -128,3 +128,5 @@ OF_LEARNT_STEPS = Schedule(
     patience=4,
 )
 """How learnt steps are learnt."""
+OF_CONVOLUTIONS = replace(OF_LEARNT_STEPS, iterations=1500, batch_size=8)
+"""The same, where each of their inputs is seen at many places."""

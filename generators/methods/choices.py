@@ -10,7 +10,8 @@ from catalog import CatalogError, NotFound, Population
 from catalog.alignment.canonicaliser import Strategy
 from catalog.errors import closest
 from generators.codes.runnable import runnable
-from generators.flow.schedule import Schedule
+from generators.flow.learnt_steps import convolves
+from generators.flow.schedule import OF_CONVOLUTIONS, OF_LEARNT_STEPS, Schedule
 from generators.flow.setting import Setting
 from generators.flow.solver import Solver
 from generators.flow.velocity import NETWORKS
@@ -111,6 +112,13 @@ def chosen_network(
         "cnn_small, and all of their tensors, without components, source, or "
         "predictors. Leave velocity out to use film_mlp where that is not so."
     )
+
+
+def usual_schedule(network: str, sizes: Mapping[str, Any]) -> Schedule:
+    """How that velocity network is learned, if nothing else is asked for."""
+    if network != "learnt_steps":
+        return Schedule()
+    return OF_CONVOLUTIONS if convolves(sizes["architecture"]) else OF_LEARNT_STEPS
 
 
 def _check_columns(setting: Setting) -> None:

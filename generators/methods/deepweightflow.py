@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -28,11 +29,16 @@ from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
 from generators.flow.restart import Restart
 from generators.flow.rows import Rows
-from generators.flow.schedule import OF_LEARNT_STEPS, Schedule
+from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
 from generators.generator import Condition, Generator
-from generators.methods.choices import check_choices, check_request, chosen_network
+from generators.methods.choices import (
+    check_choices,
+    check_request,
+    chosen_network,
+    usual_schedule,
+)
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
 
@@ -265,8 +271,7 @@ class DeepWeightFlow(Generator):
         check_choices(self)
         population = one_population(population)
         network, sizes = chosen_network(self, population)
-        runs_it = network == "learnt_steps"
-        schedule = self.schedule or (OF_LEARNT_STEPS if runs_it else Schedule())
+        schedule = self.schedule or usual_schedule(network, sizes)
         check_training(population, validation, RUNS)
         conditions = Conditions.fit(population.table, self.conditions)
         targets = Conditions.fit(population.table, self.predictors)
@@ -290,7 +295,7 @@ class DeepWeightFlow(Generator):
         weights = self.training_.weights
         layout, runs = self.training_.layout, last_checkpoints(self.training_)[1]
         units = None
-        if runs_it:
+        if network == "learnt_steps":
             own = Standardised.fit(weights, layout, shrinkage=self.shrinkage, runs=runs)
             self.codes_, units = own, (own.mean, own.scale, own.spread)
         else:
@@ -362,7 +367,8 @@ class DeepWeightFlow(Generator):
             novel there, and better or worse as the mean network is.
         restarts : int, optional
             Times that samples are made noisy and finished again, see `Restart`. Default:
-            16 with learnt steps, which it makes better at the same novelty; else 0.
+            16 with learnt steps, which it makes better at the same novelty, 32 of
+            convolutions; else 0.
         best_of : int, default=1
             So many are made for each that is kept.
         score : callable, optional
@@ -391,14 +397,15 @@ class DeepWeightFlow(Generator):
                 "number each, such as accuracy on validation data."
             )
         residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
-        if restarts is None:
-            restarts = Restart.times if self.flow_.runs_networks else 0
+        restart = self.flow_.restart
+        if restarts is not None:
+            restart = replace(restart or Restart(), times=restarts) if restarts else None
         codes = self.flow_.sample(
             n * best_of,
             residual,
             seed=seed,
             temperature=temperature,
-            restart=Restart(times=restarts) if restarts else None,
+            restart=restart,
         )
         rest = None
         if not self.codes_.chosen.whole:
@@ -415,7 +422,7 @@ class DeepWeightFlow(Generator):
             "toward": dict(toward or {}),
             "strength": strength,
             "temperature": temperature,
-            "restarts": restarts,
+            "restarts": restart.times if restart else 0,
             "best_of": best_of,
         }
         found = sampled(

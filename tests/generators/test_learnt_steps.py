@@ -15,10 +15,11 @@ from generators.flow.learnt_steps import LearntSteps
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart
+from generators.flow.restart import OF_CONVOLUTIONS, Restart
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
-from generators.methods.choices import chosen_network
+from generators.methods.choices import chosen_network, usual_schedule
 from zoo.architectures import MLP, CNNSmall
 from zoo.randomness import stream
 
@@ -203,3 +204,23 @@ def test_density_with_a_spread_is_that_of_the_gaussian():
     torch.testing.assert_close(found, known.log_prob(x))
     with pytest.raises(CatalogError, match=r"no density: .* fill 1 of 2 dimensions"):
         log_density(lambda x, t: x, start, x, solver, spread=spread[:1])
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)
+def test_convolutions_have_defaults_of_their_own(network):
+    made = DeepWeightFlow(
+        velocity="learnt_steps", sizes={"inputs": 4, "steps": 1}, strategy=None,
+        schedule=replace(SHORT, iterations=3, keep="last"),
+    ).fit(population(network))  # fmt: skip
+    many_places = network.name == "cnn_small"
+    assert made.flow_.restart == (OF_CONVOLUTIONS if many_places else Restart())
+    sizes = {"architecture": network.config()}
+    (inputs,) = {len(step.inputs) for step in LearntSteps(network.layout.d, **sizes).steps}
+    assert inputs == (64 if many_places else 128)
+    assert usual_schedule("learnt_steps", sizes).batch_size == (8 if many_places else 32)
+    assert usual_schedule("film_mlp", {}) == Schedule()
+    settings = [
+        json.loads(own["config"][0])["settings"]
+        for own in (made.sample(2), made.sample(2, restarts=1))
+    ]
+    assert [own["restarts"] for own in settings] == [made.flow_.restart.times, 1]
