@@ -53,30 +53,39 @@ def digits_data():
 
 
 @pytest.fixture(scope="session")
-def population(digits_data):
-    """A hundred and twenty digits MLPs 64-8-10 that differ in their seed."""
-    runs = tuple(
-        Run(
-            "seeds", "digits", NETWORK.config(), 250, (250,), seed=seed, cell="a",
-            lr=0.05, batch_size=32, schedule="linear",
+def trained(digits_data):
+    """Trains digits networks of an architecture that differ in their seed."""
+
+    def made(architecture, *, count, steps, **settings):
+        runs = tuple(
+            Run(
+                "seeds", "digits", architecture.config(), steps, (steps,), seed=seed,
+                cell="a", batch_size=32, schedule="linear", **settings,
+            )
+            for seed in range(count)
+        )  # fmt: skip
+        found = train_stack(Stack(runs), digits_data, torch.device("cpu")).checkpoints[-1]
+        table = pa.table(
+            {
+                "run_id": [run.run_id(digits_data.fingerprint) for run in runs],
+                "step": [steps] * count,
+                "zoo": ["seeds"] * count,
+                "source": ["trained"] * count,
+                "task_name": ["digits"] * count,
+                "architecture": [canonical_json(architecture.config())] * count,
+                "data_fingerprint": [digits_data.fingerprint] * count,
+                "config": [canonical_json(run.config()) for run in runs],
+            }
         )
-        for seed in range(120)
-    )  # fmt: skip
-    weights = train_stack(Stack(runs), digits_data, torch.device("cpu")).checkpoints[-1]
-    n = len(runs)
-    table = pa.table(
-        {
-            "run_id": [run.run_id(digits_data.fingerprint) for run in runs],
-            "step": [250] * n,
-            "zoo": ["seeds"] * n,
-            "source": ["trained"] * n,
-            "task_name": ["digits"] * n,
-            "architecture": [canonical_json(NETWORK.config())] * n,
-            "data_fingerprint": [digits_data.fingerprint] * n,
-            "config": [canonical_json(run.config()) for run in runs],
-        }
-    )
-    return Population(weights.weights, NETWORK.layout, table)
+        return Population(found.weights, architecture.layout, table)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def population(trained):
+    """A hundred and twenty digits MLPs 64-8-10 that differ in their seed."""
+    return trained(NETWORK, count=120, steps=250, lr=0.05)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
 """Batch normalisation and attention: generated, refit, judged; copies are caught."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
-import torch
 
 import generators.calibration
 from catalog import Population
-from catalog.names import canonical_json
 from catalog.registry import public
 from generators.calibration.calibration import Calibration
 from generators.judging.exam import Exam
@@ -15,9 +12,6 @@ from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
 from generators.nulls import TrainNoise
 from zoo.architectures import ResNet18, ViT
-from zoo.run import Run
-from zoo.stack import Stack
-from zoo.training import train_stack
 
 FAMILIES = {"resnet": ResNet18(2, (1, 8, 8)), "vit": ViT.scaled(8, (1, 8, 8), 10)}
 TRAIN, HELD_OUT = 30, 20
@@ -25,34 +19,14 @@ KNOWN = public(generators.calibration, Calibration)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def family(request, digits_data):
-    """Fifty networks of the family after sixty steps, and a judge without alignment."""
-    architecture = FAMILIES[request.param]
-    runs = tuple(
-        Run(
-            "seeds", "digits", architecture.config(), 60, (60,), seed=seed, cell="a",
-            lr=0.01, batch_size=32, optimizer="adamw", schedule="linear",
-        )
-        for seed in range(TRAIN + HELD_OUT)
+def family(request, trained, digits_data):
+    """Thirty training and twenty held-out networks of the family, after sixty steps."""
+    every = trained(
+        FAMILIES[request.param], count=TRAIN + HELD_OUT, steps=60, lr=0.01,
+        optimizer="adamw",
     )  # fmt: skip
-    found = train_stack(Stack(runs), digits_data, torch.device("cpu")).checkpoints[-1]
-    n = len(runs)
-    table = pa.table(
-        {
-            "run_id": [run.run_id(digits_data.fingerprint) for run in runs],
-            "step": [60] * n,
-            "zoo": ["seeds"] * n,
-            "source": ["trained"] * n,
-            "task_name": ["digits"] * n,
-            "architecture": [canonical_json(architecture.config())] * n,
-            "data_fingerprint": [digits_data.fingerprint] * n,
-            "config": [canonical_json(run.config()) for run in runs],
-        }
-    )
-    every = Population(found.weights, architecture.layout, table)
     train = every.select(range(TRAIN))
-    heldout = every.select(range(TRAIN, n))
-    return train, heldout, Exam.of(every, data=digits_data)
+    return train, every.select(range(TRAIN, len(every))), Exam.of(every, data=digits_data)
 
 
 def applicable(exam):
