@@ -141,12 +141,12 @@ class Data:
         return len(self.y[split])
 
 
-def load_task(task: Task, directory: Path | None = None) -> Data:
+def load_task(task: Task, directory: str | Path | None = None) -> Data:
     """Read, check, split and normalise a task.
 
     Parameters
     ----------
-    directory : Path, optional
+    directory : str or Path, optional
         Folder of files, see `read_files`; first choice where given. Otherwise the
         embedded data, otherwise the Hub.
 
@@ -157,6 +157,8 @@ def load_task(task: Task, directory: Path | None = None) -> Data:
     CatalogError
         If arrays have other shapes, labels or counts than the task says.
     """
+    if directory is not None:
+        directory = Path(directory)
     if task.loader is not None:
         return task.loader(task, directory)
     return prepare(task, read_raw(task, directory))

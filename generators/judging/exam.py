@@ -83,7 +83,7 @@ class Exam:
         population: Population,
         *,
         data: Data | None = None,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         device: str = "cpu",
         images: int | None = None,
     ) -> Exam:
@@ -93,7 +93,7 @@ class Exam:
         ----------
         data : Data, optional
             Of the task; default: loaded.
-        folder : Path, optional
+        folder : str or Path, optional
             Where its files are.
         images : int, optional
             Most test samples: all are many for networks that take milliseconds an image.

@@ -164,7 +164,8 @@ def test_arrays_that_do_not_fit_the_task_are_refused(change, message):
 def test_an_npz_is_found_below_the_folder(tmp_path, place):
     (tmp_path / "tiny").mkdir()
     save(tmp_path / place)
-    same(load_task(TASK, tmp_path), prepare(TASK, raw()))
+    for folder in (tmp_path, str(tmp_path)):
+        same(load_task(TASK, folder), prepare(TASK, raw()))
 
 
 @pytest.mark.parametrize(
