@@ -5,7 +5,8 @@ units; with all four checkpoints of 2,500 runs and the step as condition, asked 
 last; with validation accuracy as condition, asked for its 90th percentile; the FiLM network
 on whitened components; and fewer iterations. One line each: processor-seconds, test
 accuracy, novelty and the share that is novel and performant, as they are and with each
-refit of the last layer. Bars are those of the held-out networks, novelty is to what was learnt from.
+refit of the last layer. Bars are those of the held-out networks, novelty is to what was
+learnt from.
 
     python benchmarks/generate_scaling.py --catalog phasezoo-data --iterations 2000
 """

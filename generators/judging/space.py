@@ -10,6 +10,10 @@ import numpy as np
 from catalog import CatalogError
 from catalog.dtypes import Array
 from generators.judging.nearest import Others, nearest
+from zoo.randomness import stream
+
+MEASURED = 2048
+"""Training networks, at most, whose distance to the nearest other is measured."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Space:
     ----------
     name : str
     train : ndarray of shape (n, k), float32
-    own : ndarray of shape (n,)
-        From each training network to the nearest of another run.
+    own : ndarray of shape (min(n, MEASURED),)
+        From training networks, drawn if there are more, to the nearest of another run.
     scale : float
         Their median: novelty 1.
     """
@@ -65,7 +69,11 @@ class Space:
         CatalogError
             If half of the training networks have a copy among the others.
         """
-        own = nearest(train, train, count=1, runs=runs, other_runs=runs)[0][:, 0]
+        some = np.arange(len(train))
+        if len(train) > MEASURED:
+            some = np.sort(stream(0, "space").choice(some, MEASURED, replace=False))
+        near = nearest(train[some], train, count=1, runs=runs[some], other_runs=runs)
+        own = near[0][:, 0]
         scale = float(np.median(own))
         if not 0 < scale < np.inf:
             raise CatalogError(

@@ -27,6 +27,7 @@ from generators.judging.interval import mean_interval, share_interval
 from generators.judging.nearest import nearest
 from generators.judging.plot import accuracy_novelty, check_plot, save_plot
 from generators.judging.reference import Reference
+from generators.judging.space import MEASURED, Space
 from generators.judging.two_sample import two_sample
 from generators.nulls import Interpolation, TrainNoise
 
@@ -253,6 +254,19 @@ def test_near_copies_far_from_the_origin_have_their_distance():
     found, rows = nearest(others + step, others, count=1)
     np.testing.assert_allclose(found[:, 0], exact, rtol=1e-9)
     assert rows[:, 0].tolist() == list(range(300))
+
+
+def test_a_space_of_many_networks_is_measured_by_some_of_them():
+    rng = np.random.default_rng(0)
+    many = rng.standard_normal((3 * MEASURED, 4)).astype(np.float32)
+    runs = np.arange(len(many)) // 2
+    space = Space.of("many", many, runs)
+    every = nearest(many, many, count=1, runs=runs, other_runs=runs)[0][:, 0]
+    assert len(space.own) == MEASURED
+    assert set(space.own) <= set(every)
+    assert space.scale == pytest.approx(np.median(every), rel=0.05)
+    few = Space.of("few", many[:50], runs[:50])
+    assert len(few.own) == 50
 
 
 def test_networks_of_one_run_are_no_neighbours():
