@@ -13,11 +13,10 @@ import torch
 from catalog.dtypes import Array
 from generators.flow.gate import Curve
 from generators.flow.guidance import Pull, conditional, pulled
-from generators.flow.learnt_steps import convolves
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart, NoStart, Start
-from generators.flow.restart import OF_CONVOLUTIONS, Restart
+from generators.flow.restart import Restart
 from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.velocity import Velocity
 from zoo.randomness import stream
@@ -80,7 +79,7 @@ class Flow:
         """What makes samples of learnt steps better; they may be off, see `Curve.kept`."""
         if self.network != "learnt_steps" or not self.velocity.on:
             return None
-        return OF_CONVOLUTIONS if convolves(self.sizes["architecture"]) else Restart()
+        return Restart()
 
     @cached_property
     def start(self) -> Start:

@@ -367,8 +367,7 @@ class DeepWeightFlow(Generator):
             novel there, and better or worse as the mean network is.
         restarts : int, optional
             Times that samples are made noisy and finished again, see `Restart`. Default:
-            16 with learnt steps, which it makes better at the same novelty, 32 of
-            convolutions; else 0.
+            64 with learnt steps, which it makes better at the same novelty; else 0.
         best_of : int, default=1
             So many are made for each that is kept.
         score : callable, optional

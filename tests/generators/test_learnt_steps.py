@@ -15,7 +15,7 @@ from generators.flow.learnt_steps import LearntSteps
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart
-from generators.flow.restart import OF_CONVOLUTIONS, Restart
+from generators.flow.restart import Restart
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
@@ -213,7 +213,7 @@ def test_convolutions_have_defaults_of_their_own(network):
         schedule=replace(SHORT, iterations=3, keep="last"),
     ).fit(population(network))  # fmt: skip
     many_places = network.name == "cnn_small"
-    assert made.flow_.restart == (OF_CONVOLUTIONS if many_places else Restart())
+    assert made.flow_.restart == Restart()
     sizes = {"architecture": network.config()}
     (inputs,) = {len(step.inputs) for step in LearntSteps(network.layout.d, **sizes).steps}
     assert inputs == (64 if many_places else 128)

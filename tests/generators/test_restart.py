@@ -23,7 +23,7 @@ def rows(n, seed):
 def test_a_gaussian_stays_itself_where_its_velocity_is_exact():
     n = 20_000
     ends = Solver().solve(nothing, START, rows(n, 0))
-    found = Restart(times=5, noise=1.0).refine(
+    found = Restart(times=5, at=0.75, noise=1.0, steps=2).refine(
         ends, nothing, START, lambda i: rows(n, i + 1)
     )
     error = DEVIATION / np.sqrt(2 * n)
@@ -38,7 +38,7 @@ def test_a_gaussian_stays_itself_where_its_velocity_is_exact():
 
 def test_less_noise_than_was_there_shrinks_a_gaussian():
     ends = Solver().solve(nothing, START, rows(4000, 0))
-    found = Restart(times=30, noise=0.5).refine(
+    found = Restart(times=30, at=0.75, noise=0.5, steps=2).refine(
         ends, nothing, START, lambda i: rows(4000, i + 1)
     )
     s2 = DEVIATION.double() ** 2
