@@ -56,7 +56,7 @@ class LearntSteps(nn.Module):
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("deviation", torch.ones(k))
         self.embedding = TimeAndCondition(embedding, features)
-        inputs = inputs or (64 if convolves(architecture) else 128)
+        inputs = inputs or usual_inputs(architecture)
         self.steps = nn.ModuleList(
             LearntStep(network, inputs, width, embedding) for _ in range(steps)
         )
@@ -100,6 +100,11 @@ class LearntSteps(nn.Module):
             gain = torch.repeat_interleave(self.gains(embedded).exp(), sizes, 1)
             found: Tensor = (now - begun) / self.deviation * gain * self.gain.exp()
         return found if learning else found.detach()
+
+
+def usual_inputs(architecture: Mapping[str, Any]) -> int:
+    """How many learnt inputs networks of this JSON take."""
+    return 64 if convolves(architecture) else 128
 
 
 def convolves(architecture: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from catalog import CatalogError, NotFound, Population
 from catalog.alignment.canonicaliser import Strategy
 from catalog.errors import closest
 from generators.codes.runnable import runnable
-from generators.flow.learnt_steps import convolves
+from generators.flow.learnt_steps import convolves, usual_inputs
 from generators.flow.schedule import OF_CONVOLUTIONS, OF_LEARNT_STEPS, Schedule
 from generators.flow.setting import Setting
 from generators.flow.solver import Solver
@@ -103,7 +103,9 @@ def chosen_network(
     plain = plain and asked.whiten and not asked.predictors
     config = runnable(population) if plain else None
     if config is not None:
-        return "learnt_steps", {**sizes, "architecture": config}
+        # A saved generator keeps its inputs whatever becomes of the default.
+        inputs = sizes.get("inputs") or usual_inputs(config)
+        return "learnt_steps", {**sizes, "inputs": inputs, "architecture": config}
     if asked.velocity is None:
         return "film_mlp", sizes
     raise CatalogError(
