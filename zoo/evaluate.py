@@ -18,6 +18,13 @@ from zoo.task import Data
 
 CHUNK_FLOATS = 1 << 21
 """Activations per forward pass: they stay in the cache."""
+FEWEST = 16
+"""Samples per forward pass, at least."""
+
+
+def networks_in_cache(architecture: Architecture) -> int:
+    """Networks whose activations on the fewest samples stay in the cache, at least 1."""
+    return max(1, CHUNK_FLOATS // (FEWEST * architecture.activations))
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Evaluation:
     def batches(self, architecture: Architecture) -> Iterator[tuple[slice, Batch]]:
         """Parts of the samples that stay in the cache, and where they are."""
         n, length = self._counted.shape
-        size = max(16, CHUNK_FLOATS // (n * architecture.activations))
+        size = max(FEWEST, CHUNK_FLOATS // (n * architecture.activations))
         for start in range(0, length, size):
             columns = slice(start, start + size)
             x = self._images.gather(self._index[:, columns])

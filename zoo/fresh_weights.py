@@ -110,9 +110,10 @@ class GainValues:
     errors: Array
 
 
-def stacked_rows(count: int, each: int) -> Iterator[slice]:
-    """Rows of networks in parts that fit; ``each`` is the bytes of one."""
+def stacked_rows(count: int, each: int, most: int | None = None) -> Iterator[slice]:
+    """Rows of networks in parts that fit, of ``each`` bytes, and ``most`` of them."""
     size = max(1, STACK_BYTES // max(each, 1))
+    size = size if most is None else min(size, most)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from catalog import CatalogError
 from catalog.dtypes import Array
 from generators.judging.exam import Exam
-from zoo.evaluate import CHUNK_FLOATS
+from zoo.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
 from zoo.fresh_weights import stacked_rows
 from zoo.stack_weights import StackWeights
 
@@ -67,7 +67,8 @@ class LastLayer:
         """Networks (n, d) in stacks, with their features (nets, m, features) of inputs."""
         one = exam.networks
         each = 12 * one.architecture.layout.d + 8 * len(x) * self.features
-        for part in stacked_rows(len(weights), each):
+        most = networks_in_cache(one.architecture)
+        for part in stacked_rows(len(weights), each, most):
             stack = StackWeights(one.architecture.layout, weights[part], one.device)
             with torch.no_grad():
                 yield part, stack, self._features(exam, stack, x)
@@ -79,7 +80,7 @@ class LastLayer:
         zero = torch.zeros(n, self.features, device=x.device)
         tensors = {**stack.tensors, self.weight: eye, self.bias: zero}
         architecture = exam.networks.architecture
-        size = max(16, CHUNK_FLOATS // (n * architecture.activations))
+        size = max(FEWEST, CHUNK_FLOATS // (n * architecture.activations))
         parts = [
             architecture.forward(tensors, part.expand(n, *part.shape))
             for part in x.split(size)

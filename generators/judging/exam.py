@@ -13,7 +13,7 @@ from torch import Tensor
 
 from catalog import CatalogError, LayoutMismatch, Population
 from catalog.dtypes import Array
-from zoo.evaluate import CHUNK_FLOATS
+from zoo.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
 from zoo.fresh_weights import Group, stacked_rows
 from zoo.joint_view import sampled
 from zoo.measured import run_of
@@ -181,10 +181,11 @@ class Exam:
         n = len(weights)
         loss, labels = np.zeros(n), np.empty((n, m), np.int16)
         function: Array | None = None
-        for part in stacked_rows(n, 12 * architecture.layout.d + 64 * m):
+        each, most = 12 * architecture.layout.d + 64 * m, networks_in_cache(architecture)
+        for part in stacked_rows(n, each, most):
             stack = StackWeights(architecture.layout, weights[part], one.device)
             nets = part.stop - part.start
-            size = max(16, CHUNK_FLOATS // (nets * architecture.activations))
+            size = max(FEWEST, CHUNK_FLOATS // (nets * architecture.activations))
             for start in range(0, m, size):
                 own = slice(start, min(start + size, m))
                 x = images.gather(index[own][None])
