@@ -13,6 +13,7 @@ from generators.methods import DeepWeightFlow
 from generators.nulls import TrainNoise
 from zoo.architectures import ResNet18, ViT
 
+pytestmark = pytest.mark.slow
 FAMILIES = {"resnet": ResNet18(2, (1, 8, 8)), "vit": ViT.scaled(8, (1, 8, 8), 10)}
 TRAIN, HELD_OUT = 30, 20
 KNOWN = public(generators.calibration, Calibration)
