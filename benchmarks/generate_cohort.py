@@ -27,7 +27,6 @@ from timing import digits, progress, report
 
 import catalog
 from catalog.table import table_lines
-from generators.flow.schedule import OF_CONVOLUTIONS, OF_LEARNT_STEPS
 from generators.judging.assessment import Assessment, assess
 from generators.judging.compare import compare
 from generators.judging.exam import Exam
@@ -35,6 +34,7 @@ from generators.judging.judged import SPREADS
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
+from generators.methods.choices import chosen_network, usual_schedule
 from zoo.process import tune_process
 
 OURS = "deepweightflow"
@@ -132,7 +132,7 @@ def fitted(
     if kept and kept.exists():
         return DeepWeightFlow.load(kept), float(kept.with_suffix(".seconds").read_text())
     started = time.process_time()
-    generator = made(options, seed).fit(train, validation, label=f"seed {seed}")
+    generator = made(options, seed, train).fit(train, validation, label=f"seed {seed}")
     seconds = time.process_time() - started
     if kept:
         generator.save(kept)
@@ -140,19 +140,19 @@ def fitted(
     return generator, seconds
 
 
-def made(options: argparse.Namespace, seed: int) -> DeepWeightFlow:
+def made(
+    options: argparse.Namespace, seed: int, train: catalog.Population
+) -> DeepWeightFlow:
     """The generator that is measured, not fitted."""
     if options.paper:
         return DeepWeightFlow.paper(seed=seed)
-    schedule = None
-    if options.iterations is not None:
-        usual = OF_CONVOLUTIONS if "cnn" in options.zoo else OF_LEARNT_STEPS
-        schedule = replace(usual, iterations=options.iterations)
+    asked = DeepWeightFlow(velocity="learnt_steps", tolerance=options.tolerance, seed=seed)
+    if options.iterations is None:
+        return asked
+    usual = usual_schedule(*chosen_network(asked, train))
+    schedule = replace(usual, iterations=options.iterations)
     return DeepWeightFlow(
-        schedule=schedule,
-        velocity="learnt_steps",
-        tolerance=options.tolerance,
-        seed=seed,
+        velocity="learnt_steps", tolerance=options.tolerance, seed=seed, schedule=schedule
     )
 
 

@@ -139,8 +139,8 @@ class LearntStep(nn.Module):
 
     @property
     def convolves(self) -> bool:
-        """Whether there are convolutions."""
-        return any(goals.dim() > 2 for goals in self.goals)
+        """Whether there are convolutions; see `learnt_steps.convolves`."""
+        return self.inputs.dim() > 2
 
     def _columns(self, layer: int) -> Tensor:
         """Scale of each column of a layer's change: of its weights and of its bias."""

@@ -207,20 +207,26 @@ def test_density_with_a_spread_is_that_of_the_gaussian():
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda v: v.name)
-def test_convolutions_have_defaults_of_their_own(network):
-    made = DeepWeightFlow(
-        velocity="learnt_steps", sizes={"inputs": 4, "steps": 1}, strategy=None,
-        schedule=replace(SHORT, iterations=3, keep="last"),
-    ).fit(population(network))  # fmt: skip
+def test_convolutions_have_inputs_and_a_schedule_of_their_own(network):
     many_places = network.name == "cnn_small"
-    assert made.flow_.restart == Restart()
     sizes = {"architecture": network.config()}
     (inputs,) = {len(step.inputs) for step in LearntSteps(network.layout.d, **sizes).steps}
     assert inputs == (64 if many_places else 128)
     assert usual_schedule("learnt_steps", sizes).batch_size == (8 if many_places else 32)
     assert usual_schedule("film_mlp", {}) == Schedule()
+
+
+@pytest.mark.parametrize("velocity", ["learnt_steps", "film_mlp"])
+def test_learnt_steps_restart_unless_told_and_others_where_told(velocity):
+    learnt = velocity == "learnt_steps"
+    made = DeepWeightFlow(
+        velocity=velocity, sizes={"inputs": 4, "steps": 1} if learnt else {"width": 8},
+        strategy=None, schedule=replace(SHORT, iterations=3, keep="last"),
+    ).fit(population(NETWORKS[0]))  # fmt: skip
+    assert made.flow_.restart == (Restart() if learnt else None)
     settings = [
         json.loads(own["config"][0])["settings"]
-        for own in (made.sample(2), made.sample(2, restarts=1))
+        for own in (made.sample(2), made.sample(2, restarts=1), made.sample(2, restarts=0))
     ]
-    assert [own["restarts"] for own in settings] == [made.flow_.restart.times, 1]
+    usual = Restart().times if learnt else 0
+    assert [own["restarts"] for own in settings] == [usual, 1, 0]
