@@ -103,7 +103,9 @@ def main() -> None:
             processor_seconds={
                 "fit": digits(fitting), "sample": digits(sampling), "judge": digits(judging)
             },
-            judged={str(own.calibration): values(own) for own in found},
+            judged={
+                str(own.calibration): values(own, found[0].heldout.bar) for own in found
+            },
         )  # fmt: skip
     for i, calibration in enumerate(calibrations):
         own = [one[i] for one in by_seed]
@@ -156,7 +158,8 @@ def made(
     )
 
 
-def values(own: Assessment) -> dict[str, object]:
+def values(own: Assessment, plain: float) -> dict[str, object]:
+    """What is reported of one calibration; the bar without any is ``plain``."""
     (ours,) = own.samples
     return {
         "bar": digits(own.heldout.bar),
@@ -169,6 +172,23 @@ def values(own: Assessment) -> dict[str, object]:
                 "novel_and_performant": [
                     digits(float(judged.performant(s).mean())) for s in SPREADS
                 ],
+                "at_uncalibrated_bar": digits(
+                    float(((judged.accuracy >= plain) & (judged.novelty >= 0.5)).mean())
+                ),
+                "spaces": {
+                    name: digits(float(np.median(v)))
+                    for name, v in {**judged.spaces, **judged.functions}.items()
+                },
+                "d1_over_d2": digits(float(np.median(judged.ratio))),
+                "overlap": digits(float(judged.overlap.mean())),
+                "copying_score": {n: digits(v) for n, v in judged.scores.items()},
+                "two_sample": {
+                    name: [digits(t.sampled), digits(t.heldout)]
+                    for name, t in judged.tests.items()
+                },
+                "dispersion": {n: digits(v) for n, v in judged.dispersion.items()},
+                "coverage": judged.coverage,
+                "ensemble_gain": digits(judged.gain),
             }
             for judged in (ours, own.heldout)
         },

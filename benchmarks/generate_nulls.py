@@ -84,7 +84,7 @@ def values(own: Assessment) -> dict[str, object]:
 
 def line(judged: Judged) -> dict[str, object]:
     row = judged.row_of(judged.label)
-    keys = ("accuracy", "novelty", "functional", "agreement", "overlap")
+    keys = ("accuracy", "novelty", "in function", "agreement", "overlap")
     return {
         **{key: digits(row[key]) for key in keys},
         "novel_and_performant": {

@@ -17,8 +17,10 @@ from generators.generator import Condition, Generator
 from generators.nulls.retrieval import Retrieval
 
 
-def conditions_of(texts: Sequence[str]) -> tuple[Condition, ...]:
+def conditions_of(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
     """Conditions from ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``: all combinations.
+
+    Values are text, see `typed`.
 
     Raises
     ------
@@ -28,9 +30,9 @@ def conditions_of(texts: Sequence[str]) -> tuple[Condition, ...]:
     Examples
     --------
     >>> conditions_of(["validation_accuracy=0.9,0.95", "optimizer=sgd"])[1]
-    {'validation_accuracy': 0.95, 'optimizer': 'sgd'}
+    {'validation_accuracy': '0.95', 'optimizer': 'sgd'}
     """
-    values: dict[str, list[float | str]] = {}
+    values: dict[str, list[str]] = {}
     for text in texts:
         column, equals, given = text.partition("=")
         if not equals or not column or not given or column in values:
@@ -38,10 +40,37 @@ def conditions_of(texts: Sequence[str]) -> tuple[Condition, ...]:
                 f"--condition takes COLUMN=VALUE, once for each column; several values "
                 f"with commas. Got {text!r}."
             )
-        values[column] = [_number(part) for part in given.split(",")]
+        values[column] = given.split(",")
     return tuple(
         dict(zip(values, combination, strict=True))
         for combination in itertools.product(*values.values())
+    )
+
+
+def typed(
+    conditions: Sequence[Mapping[str, str]], table: pa.Table
+) -> tuple[Condition, ...]:
+    """Values as their columns have them: a name may be written as a number.
+
+    Raises
+    ------
+    CatalogError
+        If a column of numbers is asked for something else.
+    """
+
+    def value(name: str, text: str) -> float | str:
+        kind = _kind(table[name])
+        if kinds.is_boolean(kind):
+            return text.capitalize()
+        if not (kinds.is_integer(kind) or kinds.is_floating(kind)):
+            return text
+        try:
+            return float(text)
+        except ValueError:
+            raise CatalogError(f"{name} is a number. Got {text!r}.") from None
+
+    return tuple(
+        {name: value(name, text) for name, text in one.items()} for one in conditions
     )
 
 
@@ -145,7 +174,7 @@ def _check_value(
     name: str, value: float | str, table: pa.Table, extrapolate: bool, could: bool
 ) -> None:
     column = table[name]
-    kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
+    kind = _kind(column)
     if not (kinds.is_integer(kind) or kinds.is_floating(kind)):
         texts = sorted({str(v) for v in column.drop_null().to_pylist()})
         if str(value) not in texts:
@@ -173,8 +202,7 @@ def _text(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _kind(column: pa.ChunkedArray) -> pa.DataType:
+    """Type of the values."""
+    kind = column.type
+    return kind.value_type if kinds.is_dictionary(kind) else kind

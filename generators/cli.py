@@ -170,6 +170,7 @@ def _print(result: Mapping[str, Any]) -> None:
         bar = one["heldout"]["accuracy"]["bar"]
         click.echo(f"Novel and performant, {word}: accuracy of {bar:.4f} or more")
         print_table([_share(own) for own in one["samples"][0]["novel_and_performant"]])
+        click.echo(_as_a_set(one["samples"][0]))
     for one in result["control"]:
         click.echo()
         click.echo(
@@ -177,6 +178,9 @@ def _print(result: Mapping[str, Any]) -> None:
             f"{_number(one['slope'])}; retrieval: {one['retrieval']['error']:.4f}, slope "
             f"{_number(one['retrieval']['slope'])}"
         )
+    for line in result.get("notes", ()):  # reports of before have none
+        click.echo()
+        click.echo(line)
     click.echo()
     if result["file"]:
         click.echo(f"{result['file']}: the generator")
@@ -206,6 +210,21 @@ def _share(own: Mapping[str, Any]) -> dict[str, Any]:
         "share": own["share"],
         "95 %": f"{own['low']:.3f} to {own['high']:.3f}",
     }
+
+
+def _as_a_set(own: Mapping[str, Any]) -> str:
+    """What samples are like together."""
+    tests = own["two_sample"]
+    parts = [
+        f"{name}: {test['sampled']:.2f} and {test['heldout']:.2f}, spread "
+        f"{own['dispersion'][name]:.2f}"
+        for name, test in tests.items()
+    ]
+    return (
+        "Two-sample test of samples and of held-out networks (.5: alike), spread (1: as "
+        f"training networks); {'; '.join(parts)}. Ensemble gain "
+        f"{_number(own['ensemble_gain'])}."
+    )
 
 
 def _number(value: float | None) -> str:

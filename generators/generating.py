@@ -151,6 +151,8 @@ def generate(
         calibration_named(calibration, exam)
     folder.mkdir(parents=True, exist_ok=True)
     generator = fitted(request, path, sides, announce)
+    for line in generator.notes:
+        announce(line)
 
     def score(population: Population) -> Array:
         return exam.answers(population.weights, "validation").accuracy
@@ -190,6 +192,7 @@ def generate(
         if found.retrieval is None
         else controls(request, full, answers, found.retrieval),
         "best_of": request.sampling.best_of,
+        "notes": generator.notes,
         "columns": columns,
         "file": str(path),
         "report": str(report),

@@ -17,20 +17,23 @@ class Generator(ABC):
     """Makes weights.
 
     A generator is data once it is fitted: `save` writes one safetensors file with JSON in
-    its header, and `load` gives a generator whose samples are the same to the last bit.
+    its header, and `load` gives a generator whose samples are the same to the last bit, on
+    the same machine with as many threads.
 
     Attributes
     ----------
     training_ : Population
         What it was fitted to, in the coordinates in which it makes networks: with units in
         the order, and scales, of its samples. The judge measures copying against these and
-        against the networks as they were; it never matches a sample itself.
+        against the networks as they were, and against those that a sample matches.
     """
 
     name: ClassVar[str]
     """On the command line and in the catalogue."""
     summary: ClassVar[str]
     """One line for `phasezoo generate --list`."""
+    fewest: ClassVar[int] = 2
+    """Runs that it needs."""
 
     training_: Population
     canonicaliser_: Canonicaliser | None
@@ -66,7 +69,7 @@ class Generator(ABC):
     def sample(
         self, n: int, *, seed: int = 0, condition: Condition | None = None
     ) -> Population:
-        """New networks: the same bytes for the same seed.
+        """New networks: the same bytes for the same seed, n, machine and threads.
 
         Parameters
         ----------
@@ -77,14 +80,19 @@ class Generator(ABC):
         Returns
         -------
         Population
-            Made by `generators.sampled.sampled`: ``run_id`` is a hash of generator, seed
-            and row, what all training networks agree on is inherited.
+            Made by `generators.sampled.sampled`: ``run_id`` is a hash of generator, seed,
+            row and weights, what all training networks agree on is inherited.
 
         Raises
         ------
         CatalogError
             If a condition is unknown or outside what was seen in training.
         """
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the fit, in sentences."""
+        return []
 
     @abstractmethod
     def save(self, path: str | Path) -> None:

@@ -22,7 +22,13 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.errors import closest
 from catalog.names import content_id, slug
 from catalog.registry import lookup
-from generators.asked import check_asked, columns_read, conditions_of, of_test_data
+from generators.asked import (
+    check_asked,
+    columns_read,
+    conditions_of,
+    of_test_data,
+    typed,
+)  # fmt: skip
 from generators.calibration.calibration import Calibration
 from generators.generator import Condition, Generator
 from generators.judging.reference import FEWEST
@@ -103,32 +109,37 @@ class Request:
         for calibration in calibrations:
             lookup(generators.calibration, Calibration, calibration)
         kind, sampling = generator_class(name), sampling or Sampling()
-        asked = conditions_of(conditions)
-        if len(asked) > n:
+        texts = conditions_of(conditions)
+        if len(texts) > n:
             raise CatalogError(
-                f"{len(asked)} conditions are asked for, and {n} samples. Give -n "
-                f"{len(asked)} or more."
+                f"{len(texts)} conditions are asked for, and {n} samples. Give -n "
+                f"{len(texts)} or more."
             )
-        sampling.check(kind, asked[0])
+        sampling.check(kind, texts[0])
         own = list(set_)
-        if asked[0] and "conditions" in inspect.signature(kind).parameters:
+        if texts[0] and "conditions" in inspect.signature(kind).parameters:
             if preset := takes_preset(own):
                 raise CatalogError(
                     f"The preset {preset!r} of the generator {name!r} takes no condition. "
                     "Leave out --condition, or the preset."
                 )
             if not any(text.startswith("conditions=") for text in own):
-                own.append(f"conditions={json.dumps(list(asked[0]))}")
+                own.append(f"conditions={json.dumps(list(texts[0]))}")
         generator = generator_named(name, own)
         known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
-        for column in columns_read(generator, asked):
+        for column in columns_read(generator, texts):
             if column not in known:
                 raise NotFound(f"No column {column!r} in models. {closest(column, known)}")
         keys, left_out = _sides(catalog, where, steps)
+        _check_count(generator, keys["train"])
+        tables = {
+            side: catalog.select(keys[side]).table for side in ("train", "validation")
+        }
+        asked = typed(texts, tables["train"])
         check_asked(
             generator,
             asked,
-            {side: catalog.select(keys[side]).table for side in ("train", "validation")},
+            tables,
             extrapolate=sampling.extrapolate,
             can_extrapolate=takes(kind, "extrapolate"),
         )
@@ -241,6 +252,15 @@ def _sides(
             "samples by. Widen --where to more runs, all splits included."
         )
     return keys, left_out
+
+
+def _check_count(generator: Generator, train: pa.Table) -> None:
+    runs = pc.count_distinct(train["run_id"]).as_py()
+    if runs < generator.fewest:
+        raise CatalogError(
+            f"The selection has {runs} training runs (split_by_run = 'train'); "
+            f"{generator.name!r} needs {generator.fewest}. Widen --where to more runs."
+        )
 
 
 def _digest(table: pa.Table) -> str:

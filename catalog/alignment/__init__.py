@@ -14,6 +14,7 @@ from catalog.alignment.permutation import invert as invert
 from catalog.alignment.permutation import permute as permute
 from catalog.alignment.permutation import random_permutations as random_permutations
 from catalog.alignment.scales import balance as balance
+from catalog.alignment.scales import normalise as normalise
 from catalog.alignment.scales import rescale as rescale
 from catalog.alignment.scales import scalable as scalable
 from catalog.alignment.self_test import Outputs as Outputs

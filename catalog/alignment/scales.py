@@ -111,6 +111,45 @@ def balance(
     return rescale(weights, layout, scales), scales
 
 
+def normalise(weights: Array, layout: Layout, symbols: Sequence[str]) -> Array:
+    """Networks (n, d) with incoming weights and bias of norm 1, which compute the same.
+
+    Unlike what `balance` gives, that does not depend on what reads the units. Symbols are
+    taken in their order, as what one writes another reads; units that nothing writes keep
+    their scale.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n, d)
+    symbols : sequence of str
+        Of those that `scalable` names, input side first.
+
+    Raises
+    ------
+    LayoutMismatch
+        If a symbol has other tensors than those of a plain layer.
+
+    Examples
+    --------
+    >>> from catalog.layout import Param
+    >>> into = Param("in", (1, 2), ("h", None))
+    >>> layout = Layout((into, Param("out", (1, 1), (None, "h"))))
+    >>> normalise(np.float32([[3, 4, 2]]), layout, ["h"]).round(3).tolist()
+    [[0.6000000238418579, 0.800000011920929, 10.0]]
+    """
+    found = np.asarray(weights, np.float32)
+    for name in symbols:
+        part = _required(layout, name)
+        squares = {
+            p.name: layout.unflatten(found)[p.name].astype(np.float64) ** 2
+            for p in part.written + part.biases
+        }
+        norms = np.sqrt(_norms(squares, [(p, 0, 1) for p in part.written + part.biases]))
+        scale = np.divide(1, norms, out=np.ones_like(norms), where=norms > 0)
+        found = rescale(found, layout, {name: scale})
+    return found
+
+
 def _relaxed(depth: int) -> float:
     """How far each step goes beyond its own optimum: best for a chain of equal layers.
 

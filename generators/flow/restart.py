@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from generators.flow.path import Start, interpolate
@@ -61,11 +62,12 @@ class Restart:
         Parameters
         ----------
         noise : callable
-            Rows (b, k) of the source for restart i.
+            Rows (b, k) of standard noise for restart i.
         """
         at = ends.new_full((1, 1), self.at)
+        size = self.noise * start.scale(torch.zeros_like(at))
         solver = Solver("euler", self.steps)
         for i in range(self.times):
-            back = interpolate(self.noise * noise(i), ends, at)
+            back = interpolate(size * noise(i), ends, at)
             ends = solver.solve(residual, start, back, begin=self.at)
         return ends

@@ -50,10 +50,6 @@ class Assessment:
         """By how much networks are above the null frontier, each at its own novelty."""
         return self.frontier.above(judged.novelty, judged.accuracy)
 
-    def best_null(self, spread: float) -> Judged:
-        """The null with the largest share that is novel and performant."""
-        return max(self.nulls, key=lambda j: float(j.performant(spread).mean()))
-
     def rows(self) -> list[dict[str, Any]]:
         """One row of a table each: samples, held-out networks, nulls."""
         word = "" if self.calibration is None else f" + {self.calibration}"

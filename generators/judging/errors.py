@@ -33,20 +33,10 @@ def error_overlap(wrong: Array, others: Array) -> Array:
     return np.divide(both, either, out=np.ones(both.shape), where=either > 0)
 
 
-def largest_overlap(wrong: Array, others: Array, *, itself: bool = False) -> Array:
-    """The largest overlap (n,) of each network with any of the others.
-
-    Parameters
-    ----------
-    itself : bool, default=False
-        Whether row i of the others is network i, and does not count.
-    """
+def largest_overlap(wrong: Array, others: Array) -> Array:
+    """The largest overlap (n,) of each network with any of the others."""
     found = np.empty(len(wrong))
     for start in range(0, len(wrong), BLOCK):
         part = slice(start, start + BLOCK)
-        overlap = error_overlap(wrong[part], others)
-        if itself:
-            at = np.arange(len(overlap))
-            overlap[at, at + start] = 0
-        found[part] = overlap.max(1)
+        found[part] = error_overlap(wrong[part], others).max(1)
     return found

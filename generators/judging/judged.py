@@ -30,13 +30,12 @@ class Judged:
     bar : float
         5th percentile of the accuracy of held-out networks, calibrated alike.
     spaces : dict of str to ndarray of shape (n,)
-        Novelty in each space of weights: raw, transported, and over the parameters without
-        the last layer; calibrated networks also before it, and over the tensors that it
-        leaves.
-    functional : ndarray of shape (n,)
-        Novelty in function space: that finds copies with their units in another order or
-        scale, which no distance of weights does. Of calibrated networks the smaller of
-        those before and after.
+        Novelty in each space of weights: raw, transported, matched (see `Matcher`), and
+        over the parameters without the last layer; calibrated networks also before it, and
+        over the tensors that it leaves.
+    functions : dict of str to ndarray of shape (n,)
+        Novelty in function, which does not depend on the order and scale of units, as it is
+        and with the last layer refit; calibrated networks also before it.
     novelty : ndarray of shape (n,)
         The smallest of all these.
     ratio : ndarray of shape (n,)
@@ -67,7 +66,7 @@ class Judged:
     loss: Array
     bar: float
     spaces: Mapping[str, Array]
-    functional: Array
+    functions: Mapping[str, Array]
     novelty: Array
     ratio: Array
     row: Array
@@ -82,6 +81,12 @@ class Judged:
 
     def __len__(self) -> int:
         return len(self.accuracy)
+
+    @property
+    def functional(self) -> Array:
+        """Novelty (n,) in function: the smallest of `functions`."""
+        found: Array = np.min(list(self.functions.values()), axis=0)
+        return found
 
     def performant(self, spread: float) -> Array:
         """Which networks (n,) are novel and performant (N&P).
@@ -140,6 +145,7 @@ class Judged:
             "novelty": {
                 **spread_of(self.novelty),
                 "spaces": {name: spread_of(own) for name, own in self.spaces.items()},
+                "functions": {n: spread_of(own) for n, own in self.functions.items()},
                 "functional": spread_of(self.functional),
             },
             "novel_and_performant": [

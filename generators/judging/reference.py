@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from catalog import Canonicaliser, CatalogError, LayoutMismatch, Population
 from catalog.dtypes import Array
+from generators.calibration.head import Head
 from generators.codes.canonical import in_canonical_units, last_checkpoints
 from generators.generator import Generator
 from generators.judging.copying import copying_score
@@ -16,23 +19,42 @@ from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import largest_overlap
 from generators.judging.exam import Exam
 from generators.judging.judged import Judged
+from generators.judging.matched import MATCHED, Matcher
 from generators.judging.space import Near, Space
 from generators.judging.two_sample import two_sample
-from generators.judging.yardstick import FUNCTION, Side, Yardstick, calibration_named
+from generators.judging.yardstick import (
+    FUNCTION,
+    REFIT,
+    Side,
+    Yardstick,
+    calibration_named,
+)  # fmt: skip
 
 FEWEST = 20
 """Held-out networks, at least: the bar is the 5th percentile of their accuracy."""
 RAW, TRANSPORTED = "raw", "transported"
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Networks to judge: as they came, by side, which side is theirs, and which are not."""
+
+    networks: Population
+    points: Mapping[str, Array]
+    side: str
+    foreign: frozenset[str]
+
+
 class Reference:
     """Training and held-out networks of one generator.
 
-    Nothing is ever matched to a sample: that makes copies look new. Samples are compared
-    with training networks as they were (raw), as the generator has them (transported), and
-    in function, which units in whatever order cannot change. Where units have another order
-    than in the samples, training networks are far from each other, but no farther from the
-    samples: there distances count in units of the side where they are least.
+    Samples are compared with training networks as they were (raw), as the generator has
+    them (transported), and in function, which units in whatever order cannot change, as it
+    is and with the last layer refit. Where units have another order than in the samples,
+    training networks are far from each other, but no farther from the samples: there
+    distances count in units of the side where they are least. Where units may be reordered
+    samples are also matched, see `Matcher`: in the place of these distances that would make
+    copies look new, beside them it can only find more. The smallest novelty counts.
 
     Parameters
     ----------
@@ -85,6 +107,9 @@ class Reference:
         self._sides = {side.name: side for side in sides}
         self._runs = np.unique(population["run_id"].astype(str), return_inverse=True)[1]
         self._made: dict[str | None, Yardstick] = {}
+        self._held: dict[tuple[str | None, int], Judged] = {}
+        none = np.empty((0, 0), np.float32)
+        self._refitted = (none, none)
 
     @classmethod
     def of(
@@ -136,12 +161,11 @@ class Reference:
         Parameters
         ----------
         samples : Population
-            In the units of the training networks; they are not matched.
+            In the units of the training networks, or in any.
         calibration : str, optional
-            Name of one in `generators.calibration`. Novelty is then the smallest of three
-            in each space: before it, over the parameters that it leaves, and to training
-            networks that were calibrated alike; in function before it and after. So a copy
-            with a new head is a copy.
+            Name of one in `generators.calibration`. Novelty is then the smallest in every
+            space: before it, over the parameters that it leaves, and to training networks
+            that were calibrated alike. So a copy with a new head is a copy.
         raw : bool, default=False
             Whether samples were made from networks as they were, where there are aligned
             ones too. What REPAIR aims at are statistics of units in their order.
@@ -160,13 +184,18 @@ class Reference:
         _check_samples(samples, self.population)
         side = RAW if raw else list(self._sides)[-1]
         points = dict.fromkeys(self._sides, samples.weights)
-        foreign = set(self._sides) - {side}
-        return self._judged(points, side, foreign, label, calibration, before, seed)
+        given = _Given(samples, points, side, frozenset(set(self._sides) - {side}))
+        return self._judged(given, label, calibration, before, seed)
 
     def between(self, calibration: str | None = None) -> dict[str, dict[str, float]]:
         """Distances between training networks by space."""
         own = self.yardstick(calibration)
-        spaces = (*own.spaces.values(), *own.rest.values(), own.function)
+        spaces = [*own.spaces.values(), *own.rest.values(), own.function]
+        spaces += [own.refit] if own.refit is not None else []
+        if calibration is None and self._matcher is not None:
+            spaces += [
+                s for s in (self._matcher.whole, self._matcher.body) if s is not None
+            ]
         return {space.name: space.summary() for space in spaces}
 
     def judge_heldout(self, calibration: str | None = None, *, seed: int = 0) -> Judged:
@@ -174,58 +203,54 @@ class Reference:
 
         They were transported as training networks were, which depends on each alone.
         """
-        points = {name: side.heldout for name, side in self._sides.items()}
-        last = list(self._sides)[-1]
-        return self._judged(
-            points, last, set(), "held-out networks", calibration, None, seed
-        )
+        if (calibration, seed) not in self._held:
+            points = {name: side.heldout for name, side in self._sides.items()}
+            given = _Given(self.heldout, points, list(self._sides)[-1], frozenset())
+            before = None
+            if calibration is not None:
+                before = self.judge_heldout(None, seed=seed)
+            label = "held-out networks"
+            found = self._judged(given, label, calibration, before, seed)
+            self._held[calibration, seed] = found
+        return self._held[calibration, seed]
 
     def _judged(
         self,
-        points: Mapping[str, Array],
-        side: str,
-        foreign: set[str],
+        given: _Given,
         label: str,
         calibration: str | None,
         before: Judged | None,
         seed: int,
     ) -> Judged:
         own = self.yardstick(calibration)
-        novelties = dict[str, Array]()
+        points, side, foreign = given.points, given.side, given.foreign
+        novelties, functions = dict[str, Array](), dict[str, Array]()
         ends = points
         itself = points[side] is self._sides[side].heldout  # are judged by their halves
         if calibration is not None:
-            plain = self.yardstick(None)
-            for name, space in plain.spaces.items():
-                known = None if before is None else before.spaces.get(name)
-                if known is None:
-                    unit = _unit(plain.spaces, name in foreign)
-                    known = space.near(points[name], unit).novelty
-                novelties[f"{name}, before"] = known
+            if before is None:
+                before = self._judged(given, label, None, None, seed)
+            novelties |= {f"{name}, before": v for name, v in before.spaces.items()}
+            functions |= {f"{name}, before": v for name, v in before.functions.items()}
             ends = self._calibrated(points, side, calibration, own)
-            if not np.array_equal(plain.columns, own.columns):
-                novelties |= _rest(plain, points, foreign, ", rest before")
-        novelties |= _rest(own, points, foreign, ", rest")
+        novelties |= _rest(own, points, foreign)
         near = {
             name: space.near(ends[name], _unit(own.spaces, name in foreign))
             for name, space in own.spaces.items()
         }
-        novelties |= {name: found.novelty for name, found in near.items()}
         answers = self.exam.answers(ends[side])
         functional = own.function.near(answers.function)
-        in_function = functional.novelty
-        if calibration is not None:
-            earlier = (
-                self._functional(points[side]) if before is None else before.functional
-            )
-            in_function = np.minimum(in_function, earlier)
+        functions[FUNCTION] = functional.novelty
+        suspects = [functional.row, functional.second_row]
+        if own.refit is not None:
+            refit = self.exam.answers(self._refit(ends[side]))
+            other = own.refit.near(refit.function)
+            functions[REFIT] = other.novelty
+            suspects += [other.row, other.second_row]
+        if calibration is None and self._matcher is not None:
+            near |= self._matcher.near(given.networks, suspects)
+        novelties |= {name: found.novelty for name, found in near.items()}
         row, ratio = _closest(list(near.values()))
-        scores = {
-            name: copying_score(found.novelty, own.novelty[name])
-            for name, found in near.items()
-            if name not in foreign
-        }
-        scores[FUNCTION] = copying_score(functional.novelty, own.novelty[FUNCTION])
         vectors = {
             side: (ends[side], own.heldout[side], own.spaces[side].train),
             FUNCTION: (
@@ -239,8 +264,8 @@ class Reference:
             loss=answers.loss,
             bar=own.bar,
             spaces=novelties,
-            functional=in_function,
-            novelty=np.min([*novelties.values(), in_function], axis=0),
+            functions=functions,
+            novelty=np.min([*novelties.values(), *functions.values()], axis=0),
             ratio=ratio,
             row=row,
             agreement=(answers.labels == own.answers.labels[row]).mean(1),
@@ -248,7 +273,7 @@ class Reference:
                 answers.labels == own.answers.labels[functional.row]
             ).mean(1),
             overlap=largest_overlap(answers.wrong, own.answers.wrong),
-            scores=scores,
+            scores=self._scores(own, {**novelties, **functions}, foreign, itself),
             tests={
                 name: two_sample(
                     *((made[::2], made[1::2]) if itself else (made, held)), seed=seed
@@ -263,17 +288,42 @@ class Reference:
             gain=ensemble_gain(answers.labels, self.exam.truth("test"), seed=seed),
         )  # fmt: skip
 
-    def _functional(self, weights: Array) -> Array:
-        """Novelty (n,) in function of networks as they are."""
-        found = self.exam.answers(weights).function
-        return self.yardstick(None).function.near(found).novelty
+    def _scores(
+        self,
+        own: Yardstick,
+        novelties: Mapping[str, Array],
+        foreign: Collection[str],
+        itself: bool,
+    ) -> dict[str, float]:
+        """Z_U by space, against held-out networks."""
+        held = dict(own.novelty)
+        if MATCHED in novelties:
+            judged = novelties if itself else self.judge_heldout().spaces
+            held[MATCHED] = judged[MATCHED]
+        return {
+            name: copying_score(novelties[name], known)
+            for name, known in held.items()
+            if name not in foreign
+        }
+
+    @cached_property
+    def _matcher(self) -> Matcher | None:
+        if self.canonicaliser is None:
+            return None
+        own = self.yardstick(None)
+        functions = [own.function] + ([own.refit] if own.refit is not None else [])
+        train = own.spaces[TRANSPORTED].train
+        return Matcher.of(self.canonicaliser, train, own.columns, self._runs, functions)
 
     def _calibrated(
         self, points: Mapping[str, Array], side: str, calibration: str, own: Yardstick
     ) -> dict[str, Array]:
         """The networks after a calibration, by side; samples are the same on both."""
         apply = calibration_named(calibration, self.exam).apply
-        first = apply(self.exam, points[side], own.learnt[side])
+        if calibration == Head.name:
+            first = self._refit(points[side])
+        else:
+            first = apply(self.exam, points[side], own.learnt[side])
         return {
             name: first
             if given is points[side]
@@ -281,13 +331,19 @@ class Reference:
             for name, given in points.items()
         }
 
+    def _refit(self, weights: Array) -> Array:
+        """Networks with the last layer refit; the last ones are kept: they come twice."""
+        if self._refitted[0] is not weights:
+            self._refitted = (weights, Head().apply(self.exam, weights, {}))
+        return self._refitted[1]
+
 
 def _rest(
-    own: Yardstick, points: Mapping[str, Array], foreign: set[str], ending: str
+    own: Yardstick, points: Mapping[str, Array], foreign: Collection[str]
 ) -> dict[str, Array]:
     """Novelty (n,) over the parameters that were left, by side."""
     return {
-        f"{name}{ending}": space.near(
+        f"{name}, rest": space.near(
             np.ascontiguousarray(points[name][:, own.columns]),
             _unit(own.rest, name in foreign),
         ).novelty
@@ -377,8 +433,13 @@ def _check_alike(networks: Population, population: Population, what: str) -> Non
     finite = np.isfinite(networks.weights).all(1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
+        instead = (
+            "Sample with less guidance or a lower temperature, or leave them out"
+            if what == "sampled"
+            else "Leave them out"
+        )
         raise LayoutMismatch(
             f"{len(bad)} of {len(networks)} {what} networks hold values that are not "
-            f"finite, first run {networks['run_id'][bad[0]]!r}. Leave them out, "
+            f"finite, first run {networks['run_id'][bad[0]]!r}. {instead}, "
             "and say how many: population.select(np.isfinite(population.weights).all(1))."
         )

@@ -24,8 +24,8 @@ class Near:
     ----------
     distance, second : ndarray of shape (n,)
         To the nearest and the second nearest training network (d1, d2).
-    row : ndarray of shape (n,), int64
-        The nearest.
+    row, second_row : ndarray of shape (n,), int64
+        Which these are.
     novelty : ndarray of shape (n,)
         The distance in units of the space's `Space.scale`.
     """
@@ -33,6 +33,7 @@ class Near:
     distance: Array
     second: Array
     row: Array
+    second_row: Array
     novelty: Array
 
 
@@ -69,19 +70,8 @@ class Space:
         CatalogError
             If half of the training networks have a copy among the others.
         """
-        some = np.arange(len(train))
-        if len(train) > MEASURED:
-            some = np.sort(stream(0, "space").choice(some, MEASURED, replace=False))
-        near = nearest(train[some], train, count=1, runs=runs[some], other_runs=runs)
-        own = near[0][:, 0]
-        scale = float(np.median(own))
-        if not 0 < scale < np.inf:
-            raise CatalogError(
-                f"Novelty in the {name} space cannot be told: the median distance from a "
-                f"training network to the nearest of another run is {scale:g}. Load at "
-                "least two runs that differ."
-            )
-        return cls(name, train, own, scale)
+        own = other_run(train, runs)[0]
+        return cls(name, train, own, unit_of(name, own))
 
     @cached_property
     def _others(self) -> Others:
@@ -103,4 +93,38 @@ class Space:
         """
         distances, rows = nearest(points, self._others)
         first = distances[:, 0]
-        return Near(first, distances[:, 1], rows[:, 0], first / (unit or self.scale))
+        novelty = first / (unit or self.scale)
+        return Near(first, distances[:, 1], rows[:, 0], rows[:, 1], novelty)
+
+
+def measured_rows(count: int) -> Array:
+    """Rows of training networks by which it is measured how far they are apart."""
+    rows = np.arange(count)
+    if count > MEASURED:
+        rows = np.sort(stream(0, "space").choice(rows, MEASURED, replace=False))
+    return rows
+
+
+def other_run(train: Array, runs: Array) -> tuple[Array, Array]:
+    """Distance (m,) of `measured_rows` to the nearest of another run, and its row."""
+    some = measured_rows(len(train))
+    distance, row = nearest(train[some], train, count=1, runs=runs[some], other_runs=runs)
+    return distance[:, 0], row[:, 0]
+
+
+def unit_of(name: str, own: Array) -> float:
+    """The distance that is novelty 1: the median among training networks.
+
+    Raises
+    ------
+    CatalogError
+        If half of them have a copy among the others.
+    """
+    scale = float(np.median(own))
+    if not 0 < scale < np.inf:
+        raise CatalogError(
+            f"Novelty in the {name} space cannot be told: the median distance from a "
+            f"training network to the nearest of another run is {scale:g}. Load at "
+            "least two runs that differ."
+        )
+    return scale

@@ -12,13 +12,14 @@ from catalog import CatalogError
 from catalog.dtypes import Array
 from catalog.registry import lookup
 from generators.calibration.calibration import Calibration, Learnt
+from generators.calibration.head import Head, no_head
 from generators.calibration.last_layer import LastLayer
 from generators.judging.exam import Answers, Exam
 from generators.judging.space import Space
 
 BAR = 0.05
 """Quantile of the held-out networks' accuracy that samples must reach."""
-FUNCTION = "function"
+FUNCTION, REFIT = "function", "function, last layer refit"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Yardstick:
     learnt : dict of str to Learnt
         What the calibration took from the training networks of each side.
     function : Space
+    refit : Space, optional
+        Function with the last layer refit in closed form: that finds copies with another
+        one. Of networks as they are, if they have such a layer.
     answers, heldout_answers : Answers
         Of training and held-out networks.
     heldout : dict of str to ndarray
@@ -68,6 +72,7 @@ class Yardstick:
     columns: Array
     learnt: Mapping[str, Learnt]
     function: Space
+    refit: Space | None
     answers: Answers
     heldout_answers: Answers
     heldout: Mapping[str, Array]
@@ -109,12 +114,23 @@ class Yardstick:
         spaces = {name: Space.of(name, own, runs) for name, own in trains.items()}
         answers, held = exam.answers(trains[last]), exam.answers(heldout[last])
         function = Space.of(FUNCTION, answers.function, runs)
+        refit = None
+        if calibration is None and not no_head(exam):
+            refit = Space.of(REFIT, refitted(exam, trains[last]), runs)
         novelty = {name: spaces[name].near(own).novelty for name, own in heldout.items()}
         novelty[FUNCTION] = function.near(held.function).novelty
+        if refit is not None:
+            novelty[REFIT] = refit.near(refitted(exam, heldout[last])).novelty
         bar = float(np.quantile(held.accuracy, BAR))
         return cls(
-            spaces, rest, columns, learnt, function, answers, held, heldout, novelty, bar
+            spaces, rest, columns, learnt, function, refit, answers, held, heldout,
+            novelty, bar,
         )  # fmt: skip
+
+
+def refitted(exam: Exam, weights: Array) -> Array:
+    """Function of networks (n, d) whose last layer is refit, as that of `Answers`."""
+    return exam.answers(Head().apply(exam, weights, {})).function
 
 
 def _left(exam: Exam, calibration: Calibration | None) -> Array:

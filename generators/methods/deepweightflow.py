@@ -42,8 +42,6 @@ from generators.methods.choices import (
 from generators.sampled import sampled
 from generators.saving import load_generator, save_generator
 
-RUNS = 10
-"""Fewest runs to learn from."""
 HELD_OUT = 0.1
 """Share of runs that decide when to stop, where no validation networks are given."""
 Score = Callable[[Population], Array]
@@ -91,7 +89,8 @@ class DeepWeightFlow(Generator):
     solver : Solver, optional
         Default: the fewest steps of RK4 with a relative error below ``tolerance``.
     tolerance : float, default=1e-3
-        Of end points, by doubling the steps; what is reached is ``flow_.solver.error``.
+        Of end points before restarts, by doubling the steps; what is reached is
+        ``flow_.solver.error``.
     strategy : str, default="mean"
         Of `Canonicaliser`; None takes units in the order that they have, as is right where
         a layout has no symbols or all networks began alike.
@@ -148,6 +147,7 @@ class DeepWeightFlow(Generator):
     summary: ClassVar[str] = (
         "flow matching on canonical codes, stopped by held-out networks"
     )
+    fewest: ClassVar[int] = 10
 
     training_: Population
     canonicaliser_: Canonicaliser | None
@@ -272,7 +272,7 @@ class DeepWeightFlow(Generator):
         population = one_population(population)
         network, sizes = chosen_network(self, population)
         schedule = self.schedule or usual_schedule(network, sizes)
-        check_training(population, validation, RUNS)
+        check_training(population, validation, self.fewest)
         conditions = Conditions.fit(population.table, self.conditions)
         targets = Conditions.fit(population.table, self.predictors)
         for name, column in targets.columns.items():
@@ -350,6 +350,9 @@ class DeepWeightFlow(Generator):
     ) -> Population:
         """New networks: the same bytes for the same seed.
 
+        On one machine, with as many threads and the same n: sums in another order round
+        otherwise.
+
         Parameters
         ----------
         n : int
@@ -398,7 +401,7 @@ class DeepWeightFlow(Generator):
         residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
         restart = self.flow_.restart
         if restarts is not None:
-            restart = replace(restart or Restart(), times=restarts) if restarts else None
+            restart = replace(restart or Restart(), times=restarts)
         codes = self.flow_.sample(
             n * best_of,
             residual,
@@ -437,10 +440,37 @@ class DeepWeightFlow(Generator):
         scores = np.asarray(score(found), np.float64).reshape(n, best_of)
         return found.select(np.arange(n) * best_of + scores.argmax(1))
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the fit."""
+        self._check_fitted()
+        solver, lines = self.flow_.solver, []
+        if not self.flow_.velocity.on:
+            lines.append(
+                "No velocity was better on held-out networks than the Gaussian of the "
+                "training networks: samples are of that, as those of pca_gaussian."
+            )
+        again = self.flow_.restart
+        lines.append(
+            f"Solved by {solver.steps} steps of {solver.method}, relative error "
+            f"{solver.error:.2g}"
+            + (
+                f", then restarted {again.times} times, which solves nothing more exactly: "
+                "it makes better networks."
+                if again
+                else "."
+            )
+        )
+        return lines
+
     def solver_error(
         self, condition: Condition | None = None, guidance: float = 1.0
     ) -> float:
-        """Estimated relative error of the codes of samples with a condition."""
+        """Estimated relative error of the codes of samples with a condition.
+
+        Before restarts: these are single steps of Euler, taken because they give better
+        networks, and what comes out of them is no solution of the flow to any tolerance.
+        """
         self._check_fitted()
         residual, _ = self._asked(condition, guidance, None, 1.0, False)
         return self.flow_.solver_for(residual).error

@@ -1,23 +1,29 @@
-"""Training networks that look new: what a judge of weights alone is deceived by."""
+"""Networks that look new and are not: what a judge of weights as they are believes."""
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
-from catalog.alignment import permute, random_permutations
+from catalog.alignment import permute, random_permutations, rescale
 from catalog.dtypes import Array
 from generators.generator import Condition
-from generators.nulls.null import Null, drawn_rows, refuse
+from generators.nulls.null import Null, refuse
+from generators.nulls.train import Train
+
+SPREAD = 0.5
+"""Deviation of the logarithm of the scales of units."""
 
 
 @dataclass(eq=False)
 class Disguised(Null):
-    """Training networks with their units in another order and their logits scaled.
+    """Training networks with units in another order and scale, and their logits scaled.
 
-    Classes stay what they were. No distance of weights finds the one that it was.
+    Classes stay what they were. Units are rescaled where alignment balances them: there
+    that is known to change nothing.
 
     Parameters
     ----------
@@ -27,20 +33,40 @@ class Disguised(Null):
     """
 
     name: ClassVar[str] = "disguised"
-    summary: ClassVar[str] = "training networks, units shuffled and logits scaled"
+    summary: ClassVar[str] = "training networks, units shuffled and rescaled, logits scaled"
     fewest: ClassVar[int] = 1
+    _other: ClassVar[Null | None] = None
 
     factor: float = 2.0
+
+    def of(self, null: Null) -> Self:
+        """What another null makes, disguised, in the place of training networks."""
+        found = copy(self)
+        vars(found)["_other"] = null
+        return found
+
+    @property
+    def _made_by(self) -> Null:
+        if self._other is not None:
+            return self._other
+        return Train(self.aligned).fit_to(self.training_, self.canonicaliser_)
 
     def _make(
         self, n: int, rng: np.random.Generator, condition: Condition | None
     ) -> tuple[Array, Array | None]:
         refuse(self, condition)
         layout = self.training_.layout
-        rows = drawn_rows(len(self.training_), n, rng)
+        made, parents = self._made_by._make(n, rng, condition)
         order = random_permutations(layout, n, seed=int(rng.integers(2**31)))
-        weights = permute(self.training_.weights[rows], order, layout)
+        weights = permute(made, order, layout)
+        scaled = () if self.canonicaliser_ is None else self.canonicaliser_.scaled_
+        scales = {
+            name: np.exp(SPREAD * rng.standard_normal((n, layout.symbols[name])))
+            for name in scaled
+        }
+        if scales:
+            weights = rescale(weights, layout, scales)
         for param in layout.params[-2:]:
             if param.role == "parameter" and param.axes[:1] == (None,):
                 weights[:, layout.slices[param.name]] *= np.float32(self.factor)
-        return weights, rows[:, None]
+        return weights, parents

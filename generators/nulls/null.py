@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +37,6 @@ class Null(Generator):
     align_seed : int, default=0
         Of the alignment.
     """
-
-    fewest: ClassVar[int] = 2
-    """Runs that it needs."""
 
     aligned: bool = True
     align_seed: int = 0

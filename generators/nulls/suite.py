@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from catalog import Canonicaliser, Population
+from generators.codes.canonical import last_checkpoints
 from generators.nulls.diagonal_gaussian import DiagonalGaussian
 from generators.nulls.disguised import Disguised
 from generators.nulls.interpolation import Interpolation
@@ -20,6 +21,8 @@ SHARES = (0.1, 0.25, 0.5)
 SIZES = (4, 8, 16, 64)
 SIGMAS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2)
 RANKS = (32, 128, 512)
+DISGUISED = {"sigma": (0.1, 0.2, 0.3, 1.0), "share": (0.25, 0.5), "size": (4,)}
+"""Strengths of nulls that come a second time, in other units."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ def suite(
 ) -> Iterator[Entry]:
     """Fitted nulls: first those of networks as they were, then those of aligned ones.
 
-    Strengths that the population is too small for are left out.
+    They are made of the last checkpoints of runs: earlier ones would be worse nulls. Where
+    units may be reordered, some of the aligned ones come again, disguised. Strengths that
+    the population is too small for are left out.
 
     Parameters
     ----------
@@ -52,38 +57,57 @@ def suite(
     canonicaliser : Canonicaliser, optional
         What took them there; None if they are the same.
     """
+    population, training = (
+        networks.select(last_checkpoints(networks)[0])
+        for networks in (population, training)
+    )
     sides: list[tuple[bool, Population, Canonicaliser | None]] = [(False, population, None)]
     if canonicaliser is not None:
         sides.append((True, training, canonicaliser))
     for aligned, networks, own in sides:
-        runs = len(set(networks["run_id"]))
-        rank = min(len(networks) - 1, networks.layout.d)
         word = ", aligned" if aligned else ""
+        disguise = Disguised(aligned).fit_to(networks, own)
         if not aligned:
             yield Entry("train", Train(aligned).fit_to(networks, own))
-            disguised = Disguised(aligned).fit_to(networks, own)
-            yield Entry("train, disguised", disguised)
-        # One is fitted of each kind; the others differ in strength alone.
-        noisy = TrainNoise(aligned).fit_to(networks, own)
-        for sigma in NOISES:
-            yield Entry(f"train + {sigma:g} sd{word}", _with(noisy, sigma=sigma))
-        if runs > 1:
-            between = Interpolation(aligned).fit_to(networks, own)
-            for share in SHARES:
-                yield Entry(f"interpolation {share:g}{word}", _with(between, share=share))
-        mean = Soup(aligned).fit_to(networks, own)
-        for size in (s for s in SIZES if s <= runs):
-            yield Entry(f"soup of {size}{word}", _with(mean, size=size))
-        single = DiagonalGaussian(aligned).fit_to(networks, own)
-        yield Entry(f"diagonal Gaussian{word}", single)
-        if rank < 1:
-            continue
-        joint = PCAGaussian(aligned).fit_to(networks, own)
-        for sigma in SIGMAS:
-            yield Entry(f"PCA-Gaussian {sigma:g}{word}", _with(joint, sigma=sigma))
-        whole = len(joint.components_.basis)
-        for count in (c for c in RANKS if c < whole):
-            yield Entry(f"PCA-Gaussian, rank {count}{word}", _truncated(joint, count))
+        if aligned or canonicaliser is None:
+            yield Entry("train, disguised", disguise)
+        for entry in _strengths(aligned, networks, own):
+            yield Entry(f"{entry.label}{word}", entry.null)
+            if aligned and _comes_again(entry.null):
+                again = disguise.of(entry.null)
+                yield Entry(f"{entry.label}, disguised", again)
+
+
+def _strengths(
+    aligned: bool, networks: Population, own: Canonicaliser | None
+) -> Iterator[Entry]:
+    """One is fitted of each kind; the others differ in strength alone."""
+    runs = len(set(networks["run_id"]))
+    rank = min(len(networks) - 1, networks.layout.d)
+    noisy = TrainNoise(aligned).fit_to(networks, own)
+    for sigma in NOISES:
+        yield Entry(f"train + {sigma:g} sd", _with(noisy, sigma=sigma))
+    if runs > 1:
+        between = Interpolation(aligned).fit_to(networks, own)
+        for share in SHARES:
+            yield Entry(f"interpolation {share:g}", _with(between, share=share))
+    mean = Soup(aligned).fit_to(networks, own)
+    for size in (s for s in SIZES if s <= runs):
+        yield Entry(f"soup of {size}", _with(mean, size=size))
+    yield Entry("diagonal Gaussian", DiagonalGaussian(aligned).fit_to(networks, own))
+    if rank < 1:
+        return
+    joint = PCAGaussian(aligned).fit_to(networks, own)
+    for sigma in SIGMAS:
+        yield Entry(f"PCA-Gaussian {sigma:g}", _with(joint, sigma=sigma))
+    whole = len(joint.components_.basis)
+    for count in (c for c in RANKS if c < whole):
+        yield Entry(f"PCA-Gaussian, rank {count}", _truncated(joint, count))
+
+
+def _comes_again(null: Null) -> bool:
+    """Whether a null is judged a second time, disguised."""
+    return any(getattr(null, name, None) in own for name, own in DISGUISED.items())
 
 
 def _with(null: Null, **changes: object) -> Null:
