@@ -1,4 +1,4 @@
-"""Every command and every Python block of the README runs, in order."""
+"""Every command of the README is understood; those after a prompt, and Python, run."""
 
 import re
 import shlex
@@ -6,8 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+import pytest
+
+from catalog.console import phasezoo
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (phasezoo .*)$", README, re.MULTILINE)
+LONG = re.findall(r"^    (phasezoo .*)$", README.replace("\\\n", ""), re.MULTILINE)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -26,6 +32,17 @@ def test_there_is_something_to_run():
     assert len(PYTHON) >= 5
 
 
+@pytest.mark.parametrize("command", COMMANDS + LONG)
+def test_its_commands_are_understood(command):
+    """Verbs, options and their values; nothing runs."""
+    own, arguments = phasezoo, shlex.split(command)[1:]
+    with click.Context(phasezoo, info_name="phasezoo") as context:
+        while isinstance(own, click.Group) and not arguments[0].startswith("-"):
+            name, own, arguments = own.resolve_command(context, arguments)
+        own.make_context(name, arguments, parent=context)
+
+
+@pytest.mark.slow
 def test_following_it(tmp_path):
     """One test, as each step stands on those before; on fewer networks."""
     run("phasezoo train digits_mlp_phases --limit 96 --workers 1", tmp_path)
