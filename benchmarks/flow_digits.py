@@ -3,8 +3,9 @@
 Networks of `digits_mlp_seeds` (64-32-32-10, last checkpoints) from a catalogue. One JSON
 line: seconds to fit, the validation loss (where the gate kept it, first and last), test
 accuracy of samples, of held-out networks, and of the Gaussian with the mean and covariance
-of the codes; and novelty: the median distance to the nearest training network in
-transported space over that among training networks.
+of the codes; and the median distance of weights to the nearest training network in
+transported space over that among training networks, which is not yet novelty: a copy whose
+units are in another order is far there (see `generate_cohort.py`).
 
     python benchmarks/flow_digits.py CATALOG --nets 2000
     python benchmarks/flow_digits.py CATALOG --nets 9000 --components 300
@@ -90,7 +91,7 @@ def main() -> None:
         return {
             "accuracy": digits(right.mean()),
             "sd": digits(right.std(ddof=1)),
-            "novelty": digits(far / apart),
+            "weight_distance": digits(far / apart),
         }
 
     curve, solver = generator.flow_.curve, generator.flow_.solver

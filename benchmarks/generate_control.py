@@ -4,9 +4,10 @@ The generator learns from all checkpoints of the training runs of `digits_mlp_se
 their validation accuracy as condition, and is asked for values over the zoo's range; what
 it makes is measured on the same validation images, which no network was trained on. Slope
 of measured over requested accuracy with 95 % interval over samples, mean absolute error and
-novelty, beside retrieval: the training networks nearest to the request as they are
-(copies), and moved away from all training networks: with noise, or halfway to another
-retrieved one. Retrieved networks are aligned, as the generator's are.
+novelty as everywhere (the smallest over weights, matched and not, and function), beside
+retrieval: the training networks nearest to the request as they are (copies), and moved away
+from all training networks: with noise, halfway to another retrieved one, or drawn from the
+Gaussian of those retrieved. Retrieved networks are aligned, as the generator's are.
 
     python benchmarks/generate_control.py --catalog phasezoo-data
 """
@@ -18,6 +19,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 from timing import digits, progress, report
 
 import catalog
@@ -25,12 +27,14 @@ from catalog.dtypes import Array
 from generators.flow.schedule import OF_LEARNT_STEPS
 from generators.judging.control import control
 from generators.judging.exam import Exam
-from generators.judging.space import Space
+from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
-from generators.nulls import Retrieval
+from generators.nulls import PCAGaussian, Retrieval
 from zoo.process import tune_process
 
 ASKED = "validation_accuracy"
+RETRIEVED = 500
+"""Training networks near a request whose Gaussian is drawn from."""
 
 
 def main() -> None:
@@ -46,6 +50,7 @@ def main() -> None:
         )
 
     train, validation = loaded("train", options.runs), loaded("validation", options.runs)
+    heldout = loaded("test", options.runs)
     exam = Exam.of(train)
     known = train[ASKED].astype(float)
     low, high = np.quantile(known, (0.01, 0.99))
@@ -60,15 +65,14 @@ def main() -> None:
             seed=seed,
         ).fit(train, validation, label=f"seed {seed}")
         fitting = time.process_time() - started
-        runs = np.unique(train["run_id"].astype(str), return_inverse=True)[1]
-        space = Space.of("transported", generator.training_.weights, runs)
+        reference = Reference.of(generator, train, heldout, exam)
 
         def line(
-            weights: Array, space: Space = space, seed: int = seed
+            weights: Array, reference: Reference = reference, seed: int = seed
         ) -> dict[str, object]:
             answered = 1 - exam.answers(weights, "validation").wrong.mean(1)
             found = control(requested, answered, seed=seed)
-            novelty = float(np.median(space.near(weights).novelty))
+            novelty = float(np.median(reference.judge(networks(weights, train)).novelty))
             slope = [digits(v) for v in (found.slope, found.low, found.high)]
             return {
                 "slope": slope, "error": digits(found.error), "novelty": digits(novelty),
@@ -90,10 +94,16 @@ def main() -> None:
         copies = [near.sample(2 * each, seed=seed, condition={ASKED: v}) for v in asked]
         first = np.concatenate([own.weights[:each] for own in copies])
         second = np.concatenate([own.weights[each:] for own in copies])
+        gaussians = []
+        for i, value in enumerate(asked):
+            some = near.sample(RETRIEVED, seed=seed, condition={ASKED: value})
+            around = PCAGaussian().fit_to(some, generator.canonicaliser_)
+            gaussians.append(around.sample(each, seed=seed * 1000 + i).weights)
         spread = generator.training_.weights.std(0)
         noise = np.random.default_rng(seed).standard_normal(first.shape, np.float32)
         sets["retrieved (copies)"] = first
         sets["retrieved, halfway to another"] = (first + second) / 2
+        sets[f"Gaussian of {RETRIEVED} retrieved"] = np.concatenate(gaussians)
         for sigma in (0.3, 0.5, 1.0, 1.4):
             sets[f"retrieved + {sigma:g} sd"] = first + np.float32(sigma) * spread * noise
         rows = {name: line(weights) for name, weights in sets.items()}
@@ -104,6 +114,13 @@ def main() -> None:
             fit_processor_seconds=digits(fitting),
             requested=[digits(v) for v in asked], samples_of_each=each, sets=rows,
         )  # fmt: skip
+
+
+def networks(weights: Array, like: catalog.Population) -> catalog.Population:
+    """Weights as samples to judge."""
+    n = len(weights)
+    table = pa.table({"run_id": [f"sample {i}" for i in range(n)], "step": [0] * n})
+    return catalog.Population(weights, like.layout, table)
 
 
 def arguments() -> argparse.Namespace:

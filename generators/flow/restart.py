@@ -57,7 +57,7 @@ class Restart:
     def refine(
         self, ends: Tensor, residual: Residual, start: Start, noise: Callable[[int], Tensor]
     ) -> Tensor:
-        """Codes (b, k) again.
+        """Codes (b, k) again; of those that run away, as those of a poor fit may, as given.
 
         Parameters
         ----------
@@ -67,7 +67,8 @@ class Restart:
         at = ends.new_full((1, 1), self.at)
         size = self.noise * start.scale(torch.zeros_like(at))
         solver = Solver("euler", self.steps)
+        given = ends
         for i in range(self.times):
             back = interpolate(size * noise(i), ends, at)
             ends = solver.solve(residual, start, back, begin=self.at)
-        return ends
+        return torch.where(ends.isfinite().all(1, keepdim=True), ends, given)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators.flow.path import GaussianStart
+from generators.flow.path import GaussianStart, NoStart
 from generators.flow.restart import Restart
 from generators.flow.solver import Solver, scaled_slope
 
@@ -64,6 +64,27 @@ def test_no_restart_changes_nothing_and_solving_on_is_solving():
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+def test_noise_is_that_of_the_source():
+    """Restarted by a published flow, whose noise is small, samples move as little."""
+    ends = torch.zeros(4000, 3)
+    start = NoStart(0.01)
+    once = Restart(times=1, at=0.6, noise=0.5)
+    found = once.refine(ends, nothing, start, lambda i: rows(4000, i))
+    assert found.std() == pytest.approx(0.4 * 0.5 * 0.01, rel=0.05)
+
+
+def test_what_runs_away_stays_as_it_was():
+    ends = Solver().solve(nothing, START, rows(50, 0))
+
+    def wild(x, t):
+        return torch.where(x[:, :1] > 0, x**3 * 1e3, 0 * x)
+
+    found = Restart(times=20).refine(ends, wild, START, lambda i: rows(50, i + 1))
+    same = (found == ends).all(1)
+    assert found.isfinite().all()
+    assert 0 < same.sum() < 50
 
 
 def _until_half(slope, y, steps=256):
