@@ -31,7 +31,7 @@ from generators.asked import (
 )  # fmt: skip
 from generators.calibration.calibration import Calibration
 from generators.generator import Condition, Generator
-from generators.judging.reference import FEWEST
+from generators.judging.comparable import FEWEST
 from generators.registry import generator_class, generator_named, takes_preset
 from generators.sampling import Sampling, seed_of, takes
 from generators.saving import settings

@@ -9,11 +9,12 @@ from typing import Self
 
 import numpy as np
 
-from catalog import Canonicaliser, CatalogError, LayoutMismatch, Population
+from catalog import Canonicaliser, Population
 from catalog.dtypes import Array
 from generators.calibration.head import Head
 from generators.codes.canonical import in_canonical_units, last_checkpoints
 from generators.generator import Generator
+from generators.judging.comparable import check_samples, check_sides, places
 from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import largest_overlap
@@ -30,8 +31,6 @@ from generators.judging.yardstick import (
     calibration_named,
 )  # fmt: skip
 
-FEWEST = 20
-"""Held-out networks, at least: the bar is the 5th percentile of their accuracy."""
 RAW, TRANSPORTED = "raw", "transported"
 
 
@@ -89,12 +88,12 @@ class Reference:
         training: Population | None = None,
         canonicaliser: Canonicaliser | None = None,
     ) -> None:
-        _check(population, heldout)
+        check_sides(population, heldout)
         # Earlier checkpoints of held-out runs would lower the bar.
         heldout = heldout.select(last_checkpoints(heldout)[0])
         known = population
         if training is not None:
-            known = population.select(_places(training, population))
+            known = population.select(places(training, population))
         self.exam, self.population, self.heldout = exam, known, heldout
         self.training = known if training is None else training
         self.canonicaliser = canonicaliser
@@ -181,7 +180,7 @@ class Reference:
         NotFound
             If there is no such calibration.
         """
-        _check_samples(samples, self.population)
+        check_samples(samples, self.population)
         side = RAW if raw else list(self._sides)[-1]
         points = dict.fromkeys(self._sides, samples.weights)
         given = _Given(samples, points, side, frozenset(set(self._sides) - {side}))
@@ -377,69 +376,3 @@ def _rms(points: Array) -> float:
         for part in np.array_split(points, -(-len(points) // 512))
     )
     return float(np.sqrt(total / len(points)))
-
-
-def _places(training: Population, population: Population) -> Array:
-    """Rows of the population that the training networks were."""
-    keys = zip(population["run_id"], population["step"], strict=True)
-    place = {(str(run), int(step)): i for i, (run, step) in enumerate(keys)}
-    wanted = zip(training["run_id"], training["step"], strict=True)
-    rows = [place.get((str(run), int(step)), -1) for run, step in wanted]
-    if missing := rows.count(-1):
-        raise CatalogError(
-            f"{missing} of the {len(rows)} networks that the generator was fitted to are "
-            "not in the population that it is judged by. Pass the one that fit() got."
-        )
-    return np.array(rows, np.int64)
-
-
-def _check(population: Population, heldout: Population) -> None:
-    runs, others = set(population["run_id"]), set(heldout["run_id"])
-    if len(runs) < 2:
-        raise CatalogError(
-            f"Novelty is measured in distances between training runs: two are needed, "
-            f"better hundreds. Got {len(runs)}."
-        )
-    if len(others) < FEWEST:
-        raise CatalogError(
-            f"There are {len(others)} held-out runs to judge by; {FEWEST} are needed, "
-            "better hundreds: their 5th percentile is the accuracy that counts as "
-            "performant. Load those that the generator has not seen, such as "
-            "\"split_by_run = 'test'\"."
-        )
-    if both := runs & others:
-        raise CatalogError(
-            f"{len(both)} runs are in training and held out, such as {min(both)!r}. Split "
-            "by run: \"split_by_run = 'train'\" and \"split_by_run = 'test'\"."
-        )
-    for what, networks in (("training", population), ("held-out", heldout)):
-        _check_alike(networks, population, what)
-
-
-def _check_samples(samples: Population, population: Population) -> None:
-    if not len(samples):
-        raise LayoutMismatch("There are no samples to judge. Make some: sample(n=100).")
-    _check_alike(samples, population, "sampled")
-
-
-def _check_alike(networks: Population, population: Population, what: str) -> None:
-    if networks.layout.widened() != population.layout.widened():
-        raise LayoutMismatch(
-            f"The {what} networks have layout {networks.layout.id} (d = "
-            f"{networks.layout.d}), training networks {population.layout.id} (d = "
-            f"{population.layout.d}): {population.layout.difference(networks.layout)}. "
-            "Judge each layout by networks of its own."
-        )
-    finite = np.isfinite(networks.weights).all(1)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
-        instead = (
-            "Sample with less guidance or a lower temperature, or leave them out"
-            if what == "sampled"
-            else "Leave them out"
-        )
-        raise LayoutMismatch(
-            f"{len(bad)} of {len(networks)} {what} networks hold values that are not "
-            f"finite, first run {networks['run_id'][bad[0]]!r}. {instead}, "
-            "and say how many: population.select(np.isfinite(population.weights).all(1))."
-        )

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from catalog import Layout, LayoutMismatch, Param
-from catalog.alignment import balance, permute, random_permutations, rescale, scalable
+from catalog.alignment import (
+    balance,
+    normalise,
+    permute,
+    random_permutations,
+    rescale,
+    scalable,
+)  # fmt: skip
 from catalog.dtypes import Array
 
 LAYOUT = Layout(
@@ -62,6 +69,30 @@ def test_scales_of_a_network_are_found_again_and_follow_its_units() -> None:
     order = random_permutations(LAYOUT, 10, seed=0)
     shuffled, _ = balance(permute(weights, order, LAYOUT), LAYOUT, ("a", "b"))
     assert np.allclose(shuffled, permute(even, order, LAYOUT), rtol=1e-5)
+
+
+def test_normalised_units_read_with_norm_one_whatever_reads_them() -> None:
+    weights = networks(10)
+    found = normalise(weights, LAYOUT, ("a", "b"))
+    before, after = outputs(weights), outputs(found)
+    assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
+    t = LAYOUT.unflatten(found)
+    for layer in ("0", "1"):
+        into = (t[f"{layer}.weight"] ** 2).sum(2) + t[f"{layer}.bias"] ** 2
+        assert np.allclose(into, 1, rtol=1e-5)
+    rng = np.random.default_rng(3)
+    scales = {"a": np.exp(rng.standard_normal((10, 6))), "b": np.exp(rng.random((10, 4)))}
+    again = normalise(rescale(weights, LAYOUT, scales), LAYOUT, ("a", "b"))
+    assert np.allclose(again, found, rtol=1e-4, atol=1e-5)
+    head = LAYOUT.slices["2.weight"]
+    other = weights.copy()
+    other[:, head] *= 7
+    body = np.r_[0 : head.start]
+    assert np.allclose(normalise(other, LAYOUT, ("a", "b"))[:, body], found[:, body])
+    dead = weights.copy()
+    for name in ("0.weight", "0.bias"):
+        LAYOUT.unflatten(dead)[name][:, 2] = 0
+    assert np.isfinite(normalise(dead, LAYOUT, ("a", "b"))).all()
 
 
 def test_dead_units_keep_their_scale() -> None:
