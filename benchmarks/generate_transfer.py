@@ -1,14 +1,14 @@
 """Claim: generated networks are as good a start for another task as trained ones.
 
-Starts: samples of a fitted generator (`generate_cohort.py --keep`), as many of its training
-networks, the Gaussian null, and fresh random networks. Each is fine-tuned on another task,
-the same images in the same order for all, at three learning rates; the rate that is best on
-validation images counts, for each kind of start and number of epochs. One line: test
-accuracy after 0, 1 and 5 epochs with 95 % intervals over networks, and the difference to a
-random start and to training networks, paired by order of images.
+Starts: samples of fitted generators (`generate_cohort.py --keep`), as many of their
+training networks, the Gaussian null, and fresh random networks. Each is fine-tuned on
+another task, the same images in the same order for all, at three learning rates; the rate
+that is best on validation images counts, for each fit, kind of start and number of epochs.
+One line: test accuracy after 0, 1 and 5 epochs with 95 % intervals over fits and networks,
+and the difference to a random start and to training networks, paired by order of images.
 
-    python benchmarks/generate_transfer.py DIR/seed_0 --transform rot90
-    python benchmarks/generate_transfer.py DIR/seed_0 --relabel --new-head --images 200
+    python benchmarks/generate_transfer.py DIR/seed_* --transform rot90
+    python benchmarks/generate_transfer.py DIR/seed_* --relabel --new-head --images 200
     python benchmarks/generate_transfer.py DIR/seed_0 --task fashion_mnist --data DATA
 """
 
@@ -26,7 +26,7 @@ from timing import digits, progress, report
 
 from catalog import Population
 from catalog.dtypes import Array
-from generators.judging.interval import mean_interval
+from generators.judging.interval import grouped_interval
 from generators.methods import DeepWeightFlow
 from generators.nulls import PCAGaussian
 from zoo.measured import run_of
@@ -43,18 +43,40 @@ EPOCHS = (0, 1, 5)
 def main() -> None:
     options = arguments()
     tune_process(1)
-    generator = DeepWeightFlow.load(options.generator)
+    every = [of_fit(options, path, i) for i, path in enumerate(options.generators)]
+    found = {name: np.stack([own[name] for own in every]) for name in every[0]}
+    report(
+        "generate_transfer",
+        task=options.task,
+        transform=options.transform,
+        relabelled=options.relabel,
+        new_head=options.new_head,
+        images=options.images,
+        fits=len(every),
+        networks=options.networks,
+        accuracy={name: lines(own) for name, own in found.items()},
+        **{
+            f"samples_minus_{name.replace(' ', '_')}": lines(found["samples"] - own)
+            for name, own in found.items()
+            if name != "samples"
+        },
+    )
+
+
+def of_fit(options: argparse.Namespace, path: Path, seed: int) -> dict[str, Array]:
+    """Test accuracy (n, epochs) by start, for one fitted generator."""
+    generator = DeepWeightFlow.load(path)
     known = generator.training_
     row = {name: known.table[name][0].as_py() for name in known.table.column_names}
     of = run_of({"zoo": "", **row}, None, None)
     data = load_task(task_named(options.task or of.task), options.data)
     n = options.networks
-    drawn = np.random.default_rng(options.seed).choice(len(known), n, replace=False)
+    drawn = np.random.default_rng(seed).choice(len(known), n, replace=False)
     gaussian = PCAGaussian().fit_to(known, generator.canonicaliser_)
     starts: dict[str, Array | None] = {
-        "samples": generator.sample(n, seed=options.seed).weights,
+        "samples": generator.sample(n, seed=seed).weights,
         "training networks": known.weights[drawn],
-        "PCA-Gaussian": gaussian.sample(n, seed=options.seed).weights,
+        "PCA-Gaussian": gaussian.sample(n, seed=seed).weights,
         "random": None,
     }
     if options.new_head:
@@ -68,27 +90,16 @@ def main() -> None:
         label_map=tuple((k + 3) % data.task.classes for k in range(data.task.classes))
         if options.relabel else None,
     )  # fmt: skip
-    found = {name: best(name, base, weights, data, n) for name, weights in starts.items()}
-    report(
-        "generate_transfer",
-        task=data.task.name,
-        transform=options.transform,
-        relabelled=options.relabel,
-        new_head=options.new_head,
-        images=options.images,
-        networks=n,
-        accuracy={name: lines(own) for name, own in found.items()},
-        **{
-            f"samples_minus_{name.replace(' ', '_')}": lines(found["samples"] - own)
-            for name, own in found.items()
-            if name != "samples"
-        },
-    )
+    first = seed * n  # networks of different fits see the images in different orders
+    return {
+        name: best(f"fit {seed}, {name}", base, weights, data, range(first, first + n))
+        for name, weights in starts.items()
+    }
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("generator", type=Path, help="a saved DeepWeightFlow")
+    parser.add_argument("generators", type=Path, nargs="+", help="saved DeepWeightFlows")
     parser.add_argument("--task", help="default: the networks' own, transformed")
     parser.add_argument("--transform", default="identity")
     parser.add_argument("--new-head", action="store_true", help="a new last layer for all")
@@ -97,7 +108,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--networks", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
@@ -115,20 +125,23 @@ def with_new_head(known: Population, weights: Array | None) -> Array | None:
     return found
 
 
-def best(name: str, base: Run, weights: Array | None, data: Data, n: int) -> Array:
+def best(name: str, base: Run, weights: Array | None, data: Data, seeds: range) -> Array:
     """Test accuracy (n, epochs) at the rate with the best mean validation accuracy."""
     progress(f"{name}, at {len(RATES)} rates")
-    scores = [tuned(replace(base, lr=rate), weights, data, n) for rate in RATES]
+    scores = [tuned(replace(base, lr=rate), weights, data, seeds) for rate in RATES]
     held = np.stack([s["validation"].mean(0) for s in scores])
     picked = held.argmax(0)
     return np.stack([scores[r]["test"][:, e] for e, r in enumerate(picked)], 1)
 
 
-def tuned(base: Run, weights: Array | None, data: Data, n: int) -> Mapping[str, Array]:
-    """Accuracy (n, epochs) by split; run i sees the images in order i."""
+def tuned(
+    base: Run, weights: Array | None, data: Data, seeds: range
+) -> Mapping[str, Array]:
+    """Accuracy (n, epochs) by split; the seed decides in which order images are seen."""
+    n = len(seeds)
     runs = [
-        replace(base, seed=i, init_from=None if weights is None else (f"start-{i}", 0))
-        for i in range(n)
+        replace(base, seed=s, init_from=None if weights is None else (f"start-{i}", 0))
+        for i, s in enumerate(seeds)
     ]
     start = {} if weights is None else {(f"start-{i}", 0): weights[i] for i in range(n)}
     size = best_size(runs[0], Stack((runs[0],)).architecture)
@@ -147,10 +160,10 @@ def tuned(base: Run, weights: Array | None, data: Data, n: int) -> Mapping[str, 
 
 
 def lines(values: Array) -> dict[str, list[float]]:
-    """Mean and 95 % interval over networks, by epochs."""
+    """Mean of (fits, n, epochs) and 95 % interval over fits and networks, by epochs."""
     return {
-        str(epochs): [digits(v) for v in (own.mean(), *mean_interval(own))]
-        for epochs, own in zip(EPOCHS, values.T, strict=True)
+        str(epochs): [digits(v) for v in (own.mean(), *grouped_interval(own))]
+        for epochs, own in zip(EPOCHS, np.moveaxis(values, -1, 0), strict=True)
     }
 
 

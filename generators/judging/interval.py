@@ -18,6 +18,17 @@ def mean_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def grouped_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a mean of groups (g, n): groups are drawn, then samples of each."""
+    rng = np.random.default_rng(seed)
+    g, n = values.shape
+    groups = rng.integers(0, g, (DRAWS, g, 1))
+    index = rng.integers(0, n, (DRAWS, g, n))
+    means = np.asarray(values, np.float64)[groups, index].mean((1, 2))
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
 def share_interval(passed: Array) -> tuple[float, float]:
     """95 % interval of a share, after Wilson: right where none or all pass, too.
 

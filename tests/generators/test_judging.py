@@ -24,7 +24,11 @@ from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import error_overlap, largest_overlap
 from generators.judging.exam import Exam
 from generators.judging.frontier import Frontier
-from generators.judging.interval import mean_interval, share_interval
+from generators.judging.interval import (
+    grouped_interval,
+    mean_interval,
+    share_interval,
+)  # fmt: skip
 from generators.judging.nearest import nearest
 from generators.judging.plot import accuracy_novelty, check_plot, save_plot
 from generators.judging.reference import Reference
@@ -409,6 +413,19 @@ def test_intervals_cover_the_truth():
         hits += low <= 0 <= high
     assert inside / 200 > 0.90
     assert 0.88 < hits / 200 < 0.99
+
+
+def test_grouped_intervals_know_that_groups_differ():
+    rng = np.random.default_rng(0)
+    covered, alone = 0, 0
+    for _ in range(200):
+        values = rng.standard_normal((12, 1)) + 0.3 * rng.standard_normal((12, 20))
+        low, high = grouped_interval(values)
+        covered += low <= 0 <= high
+        low, high = mean_interval(values.ravel())
+        alone += low <= 0 <= high
+    assert covered / 200 > 0.85
+    assert alone / 200 < 0.6
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))
