@@ -225,6 +225,7 @@ class Reference:
         points, side, foreign = given.points, given.side, given.foreign
         novelties, functions = dict[str, Array](), dict[str, Array]()
         ends = points
+        before = None if calibration is None else before
         itself = points[side] is self._sides[side].heldout  # are judged by their halves
         if calibration is not None:
             if before is None:
@@ -248,8 +249,13 @@ class Reference:
             suspects += [other.row, other.second_row]
         if calibration is None and self._matcher is not None:
             near |= self._matcher.near(given.networks, suspects)
-        novelties |= {name: found.novelty for name, found in near.items()}
         row, ratio = _closest(list(near.values()))
+        if before is not None:  # it was matched; calibrated networks are not
+            here = np.min([found.novelty for found in near.values()], axis=0)
+            closer = np.min(list(before.spaces.values()), axis=0) < here
+            row = np.where(closer, before.row, row)
+            ratio = np.where(closer, before.ratio, ratio)
+        novelties |= {name: found.novelty for name, found in near.items()}
         vectors = {
             side: (ends[side], own.heldout[side], own.spaces[side].train),
             FUNCTION: (

@@ -134,9 +134,10 @@ def test_copies_in_another_order_and_scale_are_copies(
     assert found.spaces[f"matched, rest{before}"].max() < 1e-5
     assert found.functions[f"function{before}"].max() < 1e-2
     assert not any(found.performant(s).any() for s in SPREADS)
+    assert found.row.tolist() == list(range(40))  # the one that it copies is found
     if calibration is None:
         assert found.agreement_functional.min() == found.overlap.min() == 1
-        assert found.agreement.min() == 1  # the one that it copies is found
+        assert found.agreement.min() == 1
         assert max(found.scores.values()) > COPYING > min(found.scores.values())
 
 
