@@ -7,8 +7,8 @@ that is best on validation images counts, for each fit, kind of start and number
 One line: test accuracy after 0, 1 and 5 epochs with 95 % intervals over fits and networks,
 and the difference to a random start and to training networks, paired by order of images.
 
-    python benchmarks/generate_transfer.py DIR/seed_* --transform rot90
-    python benchmarks/generate_transfer.py DIR/seed_* --relabel --new-head --images 200
+    python benchmarks/generate_transfer.py DIR/seed_? --transform rot90
+    python benchmarks/generate_transfer.py DIR/seed_? --relabel --new-head --images 200
     python benchmarks/generate_transfer.py DIR/seed_0 --task fashion_mnist --data DATA
 """
 
@@ -79,8 +79,10 @@ def of_fit(options: argparse.Namespace, path: Path, seed: int) -> dict[str, Arra
         "PCA-Gaussian": gaussian.sample(n, seed=seed).weights,
         "random": None,
     }
+    # Networks of different fits get different heads, and images in different orders.
+    seeds = range(seed * n, (seed + 1) * n)
     if options.new_head:
-        starts = {name: with_new_head(known, own) for name, own in starts.items()}
+        starts = {name: with_new_head(known, own, seeds) for name, own in starts.items()}
     epoch = -(-options.images // options.batch_size)
     base = Run(
         "transfer", data.task.name, of.architecture, EPOCHS[-1] * epoch,
@@ -90,9 +92,8 @@ def of_fit(options: argparse.Namespace, path: Path, seed: int) -> dict[str, Arra
         label_map=tuple((k + 3) % data.task.classes for k in range(data.task.classes))
         if options.relabel else None,
     )  # fmt: skip
-    first = seed * n  # networks of different fits see the images in different orders
     return {
-        name: best(f"fit {seed}, {name}", base, weights, data, range(first, first + n))
+        name: best(f"fit {seed}, {name}", base, weights, data, seeds)
         for name, weights in starts.items()
     }
 
@@ -111,14 +112,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def with_new_head(known: Population, weights: Array | None) -> Array | None:
+def with_new_head(known: Population, weights: Array | None, seeds: range) -> Array | None:
     """The same networks with the last layer of fresh ones, alike for all starts."""
     if weights is None:
         return None
     architecture = build_architecture(json.loads(known.table["architecture"][0].as_py()))
     found = weights.copy()
-    for i in range(len(found)):
-        fresh = architecture.init(np.random.default_rng(i))
+    for i, own in enumerate(seeds):
+        fresh = architecture.init(np.random.default_rng(own))
         for param in architecture.layout.params[-2:]:
             span = architecture.layout.slices[param.name]
             found[i, span] = fresh[span]

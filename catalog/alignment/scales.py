@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 import numpy as np
 
@@ -114,15 +115,14 @@ def balance(
 def normalise(weights: Array, layout: Layout, symbols: Sequence[str]) -> Array:
     """Networks (n, d) with incoming weights and bias of norm 1, which compute the same.
 
-    Unlike what `balance` gives, that does not depend on what reads the units. Symbols are
-    taken in their order, as what one writes another reads; units that nothing writes keep
-    their scale.
+    Unlike what `balance` gives, that does not depend on what reads the units. Those that
+    others are made of come first; units that nothing writes keep their scale.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
     symbols : sequence of str
-        Of those that `scalable` names, input side first.
+        Of those that `scalable` names.
 
     Raises
     ------
@@ -137,9 +137,18 @@ def normalise(weights: Array, layout: Layout, symbols: Sequence[str]) -> Array:
     >>> normalise(np.float32([[3, 4, 2]]), layout, ["h"]).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929, 10.0]]
     """
+    parts = {name: _required(layout, name) for name in symbols}
+    reads = {
+        name: {
+            other
+            for other, their in parts.items()
+            if {p.name for p in part.written} & {p.name for p, *_ in their.read}
+        }
+        for name, part in parts.items()
+    }
     found = np.asarray(weights, np.float32)
-    for name in symbols:
-        part = _required(layout, name)
+    for name in TopologicalSorter(reads).static_order():
+        part = parts[name]
         squares = {
             p.name: layout.unflatten(found)[p.name].astype(np.float64) ** 2
             for p in part.written + part.biases

@@ -24,8 +24,8 @@ class Head(Calibration):
     Parameters
     ----------
     ridge : float, default=1e-2
-        Penalty of squared weights, in units of the mean squared deviation of the features
-        times their number of samples: it does not depend on how units are scaled together.
+        Penalty of squared weights of features over their deviation, times the number of
+        samples: what is fitted does not depend on the scale of units.
     samples : int, default=2048
         Training samples, at most.
     """
@@ -71,20 +71,22 @@ def ridge_regression(
         Where they are not finite, neither is the result.
     targets : Tensor of shape (m, k), float64
     ridge : float
-        Penalty, in units of the mean of the features' sums of squares.
+        Penalty, in units of the sums of squares of each feature.
     """
     centre = features.mean(1, dtype=torch.float64)
     moved = features - centre[:, None].to(features.dtype)
+    size = moved.square().sum(1, keepdim=True).sqrt()
+    # Of constant features nothing is left to fit.
+    unknown = torch.where(size == 0, 0.0, torch.nan)
+    moved = torch.where((size > 0) & size.isfinite(), moved / size, unknown)
     inner = (moved.mT @ moved).to(torch.float64)
     mean = targets.mean(0)
     cross = moved.mT @ (targets - mean).to(features.dtype)
-    count = features.shape[-1]
-    penalty = ridge * inner.diagonal(dim1=1, dim2=2).sum(1) / count
-    penalty = torch.where(penalty > 0, penalty, 1.0)  # of constant features: weights of 0
     broken = ~torch.isfinite(inner).flatten(1).all(1)
     inner[broken] = 0
-    inner += penalty.where(~broken, 1.0)[:, None, None] * torch.eye(count).to(inner)
-    weight = torch.linalg.solve(inner, cross.to(torch.float64)).mT
+    inner += ridge * torch.eye(features.shape[-1]).to(inner)
+    found = torch.linalg.solve(inner, cross.to(torch.float64))
+    weight = torch.where(size.mT > 0, found / size.mT, 0.0).mT.to(torch.float64)
     weight[broken] = torch.nan
     return weight, mean - (weight @ centre[..., None])[..., 0]
 

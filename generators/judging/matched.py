@@ -10,8 +10,9 @@ import numpy as np
 
 from catalog import Canonicaliser, Layout, Population
 from catalog.alignment import match, normalise, permute
+from catalog.alignment.matching import chunks
 from catalog.dtypes import Array
-from generators.judging.space import Near, Space, measured_rows, other_run, unit_of
+from generators.judging.space import Near, Space, measured_rows, other_runs
 
 MATCHED = "matched"
 
@@ -48,7 +49,7 @@ class Matcher:
     def of(
         cls,
         canonicaliser: Canonicaliser,
-        train: Array,
+        transported: Space,
         columns: Array,
         runs: Array,
         functions: Sequence[Space],
@@ -57,33 +58,33 @@ class Matcher:
 
         Parameters
         ----------
-        train : ndarray of shape (n, d)
-            In canonical units.
+        transported : Space
+            Training networks in canonical units.
         columns : ndarray of bool, shape (d,)
         runs : ndarray of shape (n,), int64
         functions : sequence of Space
             The same networks, as what they compute: nearest there are suspects.
         """
         layout = canonicaliser.layout_.widened()
-        suspects = [other_run(space.train, runs)[1] for space in functions]
+        some = measured_rows(len(runs))
+        suspects = [
+            rows for space in functions for rows in _both(other_runs(space.train, runs))
+        ]
 
-        def measured(
-            name: str, networks: Array, others: list[Array]
-        ) -> tuple[Space, Array]:
-            distance, row = other_run(networks, runs)
-            some = networks[measured_rows(len(networks))]
-            near = Near(distance, distance, row, row, distance)
-            near = _matched(near, some, networks, layout, [row, *others])
-            unit = unit_of(name, near.distance)
-            return Space(name, networks, near.distance, unit), near.row
+        def measured(space: Space, others: Sequence[Array]) -> Near:
+            near = other_runs(space.train, runs)
+            rows = [*_both(near), *others]
+            return _matched(near, space.train[some], space.train, layout, rows)
 
-        whole, row = measured(MATCHED, train, suspects)
+        near = measured(transported, suspects)
+        whole = transported.measured_as(MATCHED, near.distance)
         found = cls(canonicaliser, whole, None, columns)
         if not columns.any() or columns.all():
             return found
-        bodies = found._bodies(train, layout)
-        body, _ = measured(f"{MATCHED}, rest", bodies, [*suspects, row])
-        return replace(found, body=body)
+        bodies = found._bodies(transported.train, layout)
+        body = Space.of(f"{MATCHED}, rest", bodies, runs)
+        near = measured(body, [*suspects, near.row])
+        return replace(found, body=body.measured_as(body.name, near.distance))
 
     def near(self, networks: Population, suspects: Sequence[Array]) -> dict[str, Near]:
         """Where n networks stand once their units are in order, by space.
@@ -92,44 +93,70 @@ class Matcher:
         ----------
         suspects : sequence of ndarray of shape (n,)
             Rows of training networks to match each network with, beside those that are
-            nearest in canonical units.
+            nearest in canonical units. Networks so large that products of their weights
+            are not finite are far, and not matched.
         """
-        own = self.canonicaliser.transform(networks)
-
-        def nearest(space: Space, weights: Array, others: Sequence[Array]) -> Near:
-            near = space.near(weights)
-            rows = [near.row, near.second_row, *others]
-            near = _matched(near, weights, space.train, own.layout, rows)
-            return replace(near, novelty=near.distance / space.scale)
-
-        found = {self.whole.name: nearest(self.whole, own.weights, suspects)}
+        finite = _squares_are_known(networks.weights)
+        own = self.canonicaliser.transform(networks.select(finite))
+        spaces = {MATCHED: (self.whole, own.weights)}
         if self.body is not None:
-            bodies = self._bodies(own.weights, own.layout)
-            rows = [*suspects, found[self.whole.name].row]
-            found[self.body.name] = nearest(self.body, bodies, rows)
+            spaces[self.body.name] = self.body, self._bodies(own.weights, own.layout)
+        found: dict[str, Near] = {}
+        rows = [row[finite] for row in suspects]
+        for name, (space, weights) in spaces.items():
+            part = space.near(weights)
+            part = _matched(part, weights, space.train, own.layout, [*_both(part), *rows])
+            rows = [*rows, part.row]
+            near = space.near(networks.weights)
+            for field in ("distance", "second", "row", "second_row"):
+                getattr(near, field)[finite] = getattr(part, field)
+            found[name] = replace(near, novelty=near.distance / space.scale)
         return found
 
     def _bodies(self, weights: Array, layout: Layout) -> Array:
-        bodies = normalise(weights, layout, self.canonicaliser.scaled_)
-        return np.where(self.columns, bodies, np.float32(0))
+        bodies = np.empty_like(weights, np.float32)
+        for rows in chunks(*weights.shape):
+            own = normalise(weights[rows], layout, self.canonicaliser.scaled_)
+            bodies[rows] = np.where(self.columns, own, np.float32(0))
+        return bodies
+
+
+def _squares_are_known(weights: Array) -> Array:
+    """Which networks (n,) have a squared norm in float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Array = np.isfinite(np.einsum("nd,nd->n", weights, weights))
+    return found
+
+
+def _both(near: Near) -> tuple[Array, Array]:
+    return near.row, near.second_row
 
 
 def _matched(
     near: Near, weights: Array, train: Array, layout: Layout, suspects: Sequence[Array]
 ) -> Near:
     """Where networks (n, d) stand if they may be matched with rows of training networks."""
+    known = _squares_are_known(weights)
     for rows in suspects:
-        theirs = train[rows]
-        order = match(weights, theirs, layout).permutations
-        apart = permute(weights, order, layout).astype(np.float64) - theirs
-        distance = np.linalg.norm(apart, axis=1)
-        closer = distance < near.distance
-        moved = closer & (rows != near.row)
+        distance = np.full(len(weights), np.inf)
+        for within in chunks(int(known.sum()), weights.shape[1]):
+            part = np.flatnonzero(known)[within]
+            theirs = train[rows[part]]
+            order = match(weights[part], theirs, layout).permutations
+            apart = permute(weights[part], order, layout).astype(np.float64) - theirs
+            distance[part] = np.linalg.norm(apart, axis=1)
+        other = rows != near.row
+        first = distance < near.distance
+        second = ~first & other & (distance < near.second)
         near = replace(
             near,
-            distance=np.where(closer, distance, near.distance),
-            second=np.where(moved, near.distance, near.second),
-            second_row=np.where(moved, near.row, near.second_row),
-            row=np.where(closer, rows, near.row),
+            distance=np.where(first, distance, near.distance),
+            row=np.where(first, rows, near.row),
+            second=np.select(
+                [first & other, second], [near.distance, distance], near.second
+            ),
+            second_row=np.select(
+                [first & other, second], [near.row, rows], near.second_row
+            ),
         )
     return near

@@ -51,9 +51,10 @@ class Reference:
     them (transported), and in function, which units in whatever order cannot change, as it
     is and with the last layer refit. Where units have another order than in the samples,
     training networks are far from each other, but no farther from the samples: there
-    distances count in units of the side where they are least. Where units may be reordered
-    samples are also matched, see `Matcher`: in the place of these distances that would make
-    copies look new, beside them it can only find more. The smallest novelty counts.
+    distances count in units of the side where they are least. Where training networks were
+    aligned, samples are also matched, see `Matcher`: in the place of these distances that
+    would make copies look new, beside them it can only find more. The smallest novelty
+    counts.
 
     Parameters
     ----------
@@ -317,8 +318,8 @@ class Reference:
             return None
         own = self.yardstick(None)
         functions = [own.function] + ([own.refit] if own.refit is not None else [])
-        train = own.spaces[TRANSPORTED].train
-        return Matcher.of(self.canonicaliser, train, own.columns, self._runs, functions)
+        space = own.spaces[TRANSPORTED]
+        return Matcher.of(self.canonicaliser, space, own.columns, self._runs, functions)
 
     def _calibrated(
         self, points: Mapping[str, Array], side: str, calibration: str, own: Yardstick

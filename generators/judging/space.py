@@ -70,8 +70,14 @@ class Space:
         CatalogError
             If half of the training networks have a copy among the others.
         """
-        own = other_run(train, runs)[0]
+        own = other_runs(train, runs).distance
         return cls(name, train, own, unit_of(name, own))
+
+    def measured_as(self, name: str, own: Array) -> Space:
+        """The same networks, which are so far apart (m,) in another measure."""
+        found = Space(name, self.train, own, unit_of(name, own))
+        vars(found)["_others"] = self._others  # as large as the networks
+        return found
 
     @cached_property
     def _others(self) -> Others:
@@ -105,11 +111,14 @@ def measured_rows(count: int) -> Array:
     return rows
 
 
-def other_run(train: Array, runs: Array) -> tuple[Array, Array]:
-    """Distance (m,) of `measured_rows` to the nearest of another run, and its row."""
-    some = measured_rows(len(train))
-    distance, row = nearest(train[some], train, count=1, runs=runs[some], other_runs=runs)
-    return distance[:, 0], row[:, 0]
+def other_runs(train: Array | Others, runs: Array) -> Near:
+    """Where `measured_rows` of training networks stand among those of other runs."""
+    vectors = train.vectors if isinstance(train, Others) else train
+    some = measured_rows(len(vectors))
+    distance, row = nearest(vectors[some], train, runs=runs[some], other_runs=runs)
+    # Where there is no second one its row is any, perhaps its own.
+    second = np.where(np.isfinite(distance[:, 1]), row[:, 1], row[:, 0])
+    return Near(distance[:, 0], distance[:, 1], row[:, 0], second, distance[:, 0])
 
 
 def unit_of(name: str, own: Array) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 
+from catalog import CatalogError
 from catalog.alignment import permute, random_permutations, rescale
 from catalog.dtypes import Array
 from generators.generator import Condition
@@ -44,6 +46,15 @@ class Disguised(Null):
         found = copy(self)
         vars(found)["_other"] = null
         return found
+
+    def save(self, path: str | Path) -> None:
+        """Write the networks; not of what is disguised in their place, see `of`."""
+        if self._other is not None:
+            raise CatalogError(
+                f"A disguise of {self._other.name!r} is not saved. Save that, and take "
+                "Disguised().fit_to(...).of(it) again."
+            )
+        super().save(path)
 
     @property
     def _made_by(self) -> Null:

@@ -15,14 +15,23 @@ from generators.nulls.pca_gaussian import PCAGaussian
 from generators.nulls.soup import Soup
 from generators.nulls.train import Train
 from generators.nulls.train_noise import TrainNoise
+from generators.saving import settings
 
 NOISES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 SHARES = (0.1, 0.25, 0.5)
 SIZES = (4, 8, 16, 64)
 SIGMAS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2)
 RANKS = (32, 128, 512)
-DISGUISED = {"sigma": (0.1, 0.2, 0.3, 1.0), "share": (0.25, 0.5), "size": (4,)}
-"""Strengths of nulls that come a second time, in other units."""
+AGAIN = (
+    TrainNoise(sigma=0.1),
+    TrainNoise(sigma=0.2),
+    TrainNoise(sigma=0.3),
+    Interpolation(share=0.25),
+    Interpolation(share=0.5),
+    Soup(size=4),
+    PCAGaussian(sigma=1.0),
+)
+"""Aligned nulls that come a second time, disguised."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def suite(
             yield Entry("train, disguised", disguise)
         for entry in _strengths(aligned, networks, own):
             yield Entry(f"{entry.label}{word}", entry.null)
-            if aligned and _comes_again(entry.null):
+            if aligned and settings(entry.null) in [settings(null) for null in AGAIN]:
                 again = disguise.of(entry.null)
                 yield Entry(f"{entry.label}, disguised", again)
 
@@ -103,11 +112,6 @@ def _strengths(
     whole = len(joint.components_.basis)
     for count in (c for c in RANKS if c < whole):
         yield Entry(f"PCA-Gaussian, rank {count}", _truncated(joint, count))
-
-
-def _comes_again(null: Null) -> bool:
-    """Whether a null is judged a second time, disguised."""
-    return any(getattr(null, name, None) in own for name, own in DISGUISED.items())
 
 
 def _with(null: Null, **changes: object) -> Null:

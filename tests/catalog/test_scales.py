@@ -84,6 +84,7 @@ def test_normalised_units_read_with_norm_one_whatever_reads_them() -> None:
     scales = {"a": np.exp(rng.standard_normal((10, 6))), "b": np.exp(rng.random((10, 4)))}
     again = normalise(rescale(weights, LAYOUT, scales), LAYOUT, ("a", "b"))
     assert np.allclose(again, found, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(normalise(weights, LAYOUT, ("b", "a")), found)
     head = LAYOUT.slices["2.weight"]
     other = weights.copy()
     other[:, head] *= 7

@@ -82,9 +82,11 @@ def test_a_refit_head_is_the_ridge_regression_of_scikit_learn(judge):
     for i in range(5):
         w, b = hidden["layer0.weight"][i], hidden["layer0.bias"][i]
         features = np.maximum(x.flatten(1).numpy() @ w.T + b, 0).astype(float)
-        spread = np.square(features - features.mean(0)).sum(0).mean()
+        size = np.sqrt(np.square(features - features.mean(0)).sum(0))
+        size[size == 0] = 1
         targets = np.eye(10)[labels.numpy()]
-        oracle = Ridge(alpha=0.05 * spread).fit(features, targets)
+        oracle = Ridge(alpha=0.05).fit(features / size, targets)
+        oracle.coef_ /= size
         ours = layout.unflatten(found[i])
         np.testing.assert_allclose(ours["layer1.weight"], oracle.coef_, atol=2e-4)
         np.testing.assert_allclose(ours["layer1.bias"], oracle.intercept_, atol=2e-4)
