@@ -170,7 +170,8 @@ def _print(result: Mapping[str, Any]) -> None:
         bar = one["heldout"]["accuracy"]["bar"]
         click.echo(f"Novel and performant, {word}: accuracy of {bar:.4f} or more")
         print_table([_share(own) for own in one["samples"][0]["novel_and_performant"]])
-        click.echo(_as_a_set(one["samples"][0]))
+        click.echo(f"As a set, {word}:")
+        print_table(_as_a_set(one["samples"][0]))
     for one in result["control"]:
         click.echo()
         click.echo(
@@ -212,19 +213,17 @@ def _share(own: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _as_a_set(own: Mapping[str, Any]) -> str:
-    """What samples are like together."""
-    tests = own["two_sample"]
-    parts = [
-        f"{name}: {test['sampled']:.2f} and {test['heldout']:.2f}, spread "
-        f"{own['dispersion'][name]:.2f}"
-        for name, test in tests.items()
+def _as_a_set(own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What samples are like together, by space."""
+    return [
+        {
+            "in": name,
+            "samples told from held-out (.5: not)": test["sampled"],
+            "held-out from samples": test["heldout"],
+            "spread over training": own["dispersion"][name],
+        }
+        for name, test in own["two_sample"].items()
     ]
-    return (
-        "Two-sample test of samples and of held-out networks (.5: alike), spread (1: as "
-        f"training networks); {'; '.join(parts)}. Ensemble gain "
-        f"{_number(own['ensemble_gain'])}."
-    )
 
 
 def _number(value: float | None) -> str:

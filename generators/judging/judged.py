@@ -51,9 +51,10 @@ class Judged:
     scores : dict of str to float
         Z_U of `copying_score` by space.
     tests : dict of str to TwoSample
-        By space.
+        By space; of weights before calibration.
     dispersion : dict of str to float
-        Root mean square distance from their mean over that of training networks, by space.
+        Root mean square distance from their mean over that of training networks, by space;
+        of weights before calibration.
     coverage : int
         Distinct training networks that are nearest to one of them.
     gain : float

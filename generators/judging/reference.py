@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from generators.judging.exam import Exam
 from generators.judging.judged import Judged
 from generators.judging.matched import MATCHED, Matcher
 from generators.judging.space import Near, Space
-from generators.judging.two_sample import two_sample
+from generators.judging.two_sample import TwoSample, two_sample
 from generators.judging.yardstick import (
     FUNCTION,
     REFIT,
@@ -42,6 +42,14 @@ class _Given:
     points: Mapping[str, Array]
     side: str
     foreign: frozenset[str]
+
+
+class _Set(NamedTuple):
+    """Samples (n, k), held-out and training networks in one space."""
+
+    made: Array
+    held: Array
+    train: Array
 
 
 class Reference:
@@ -257,12 +265,22 @@ class Reference:
             row = np.where(closer, before.row, row)
             ratio = np.where(closer, before.ratio, ratio)
         novelties |= {name: found.novelty for name, found in near.items()}
-        vectors = {
-            side: (ends[side], own.heldout[side], own.spaces[side].train),
-            FUNCTION: (
+        sets = {
+            FUNCTION: _Set(
                 answers.function, own.heldout_answers.function, own.function.train
-            ),
+            )
         }  # fmt: skip
+        tests, dispersion = dict[str, TwoSample](), dict[str, float]()
+        if before is None:
+            train = own.spaces[side].train
+            sets = {side: _Set(ends[side], own.heldout[side], train), **sets}
+        else:  # as a set weights are judged before: a few of a new layer may be huge
+            tests |= {side: before.tests[side]}
+            dispersion |= {side: before.dispersion[side]}
+        for name, one in sets.items():
+            pair = (one.made[::2], one.made[1::2]) if itself else (one.made, one.held)
+            tests[name] = two_sample(*pair, seed=seed)
+            dispersion[name] = _rms(one.made) / _rms(one.train)
         return Judged(
             label=label,
             calibration=calibration,
@@ -280,16 +298,8 @@ class Reference:
             ).mean(1),
             overlap=largest_overlap(answers.wrong, own.answers.wrong),
             scores=self._scores(own, {**novelties, **functions}, foreign, itself),
-            tests={
-                name: two_sample(
-                    *((made[::2], made[1::2]) if itself else (made, held)), seed=seed
-                )
-                for name, (made, held, _) in vectors.items()
-            },
-            dispersion={
-                name: _rms(made) / _rms(train)
-                for name, (made, _, train) in vectors.items()
-            },
+            tests=tests,
+            dispersion=dispersion,
             coverage=len(np.unique(row)),
             gain=ensemble_gain(answers.labels, self.exam.truth("test"), seed=seed),
         )  # fmt: skip
