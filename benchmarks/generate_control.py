@@ -57,7 +57,7 @@ def main() -> None:
     asked = np.linspace(low, high, options.values)
     each = options.samples
     requested = np.repeat(asked, each)
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         started = time.process_time()
         generator = DeepWeightFlow(
             conditions=(ASKED,),
@@ -128,6 +128,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--catalog", default="phasezoo-data", help="with digits_mlp_seeds")
     parser.add_argument("--runs", type=int, default=10_000, help="training runs, at most")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="of the seeds")
     parser.add_argument("--iterations", type=int, default=OF_LEARNT_STEPS.iterations)
     parser.add_argument("--values", type=int, default=10, help="requested accuracies")
     parser.add_argument("--samples", type=int, default=40, help="for each of them")
