@@ -80,8 +80,9 @@ def main() -> None:
             }  # fmt: skip
 
         sets: dict[str, Array] = {}
-        for guidance in options.guidance:
-            sets[f"samples, guidance {guidance:g}"] = np.concatenate(
+        for guidance in (None, *options.guidance):
+            about = "" if guidance is None else f", guidance {guidance:g}"
+            sets[f"samples{about}"] = np.concatenate(
                 [
                     generator.sample(
                         each, seed=seed * 1000 + i, condition={ASKED: value},
@@ -132,7 +133,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=OF_LEARNT_STEPS.iterations)
     parser.add_argument("--values", type=int, default=10, help="requested accuracies")
     parser.add_argument("--samples", type=int, default=40, help="for each of them")
-    parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0])
+    parser.add_argument(
+        "--guidance", type=float, nargs="*", default=[1.0, 2.0], help="beside the default"
+    )
     return parser.parse_args()
 
 

@@ -27,7 +27,7 @@ from generators.codes.training_set import check_training, held_out, one_populati
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
-from generators.flow.restart import Restart
+from generators.flow.restart import ASKED_GUIDANCE, ASKED_TIMES, Restart
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
@@ -338,7 +338,7 @@ class DeepWeightFlow(Generator):
         *,
         seed: int = 0,
         condition: Condition | None = None,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         toward: Mapping[str, float] | None = None,
         strength: float = 1.0,
         temperature: float = 1.0,
@@ -359,8 +359,9 @@ class DeepWeightFlow(Generator):
         condition : mapping, optional
             By name of a column of ``conditions``; some or all. Those left out are as is to
             be expected of networks with those asked for.
-        guidance : float, default=1.0
-            1 asks for the condition, above 1 for more of it, 0 for none.
+        guidance : float, optional
+            1 asks for the condition, above 1 for more of it, 0 for none. Default: 1, or 1.5
+            where restarts take some of it away.
         toward : mapping, optional
             Values of columns of ``predictors`` that samples are drawn towards.
         strength : float, default=1.0
@@ -370,7 +371,8 @@ class DeepWeightFlow(Generator):
             novel there, and better or worse as the mean network is.
         restarts : int, optional
             Times that samples are made noisy and finished again, see `Restart`. Default:
-            64 with learnt steps, which it makes better at the same novelty; else 0.
+            64 with learnt steps, which it makes better at the same novelty, or 16 with a
+            condition, of which each takes something away; else 0.
         best_of : int, default=1
             So many are made for each that is kept.
         score : callable, optional
@@ -390,6 +392,11 @@ class DeepWeightFlow(Generator):
             If a condition or predictor is unknown.
         """
         self._check_fitted()
+        restart = self.flow_.restart
+        if restart is not None and condition:
+            restart = replace(restart, times=ASKED_TIMES)
+        if guidance is None:
+            guidance = ASKED_GUIDANCE if restart is not None and condition else 1.0
         check_request(temperature=temperature, guidance=guidance, strength=strength)
         if n < 1 or best_of < 1:
             raise ValueError(f"n and best_of must be 1 or more. Got {n} and {best_of}.")
@@ -399,7 +406,6 @@ class DeepWeightFlow(Generator):
                 "number each, such as accuracy on validation data."
             )
         residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
-        restart = self.flow_.restart
         if restarts is not None:
             restart = replace(restart or Restart(), times=restarts)
         codes = self.flow_.sample(

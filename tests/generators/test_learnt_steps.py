@@ -230,3 +230,26 @@ def test_learnt_steps_restart_unless_told_and_others_where_told(velocity):
     ]
     usual = Restart().times if learnt else 0
     assert [own["restarts"] for own in settings] == [usual, 1, 0]
+
+
+@pytest.mark.parametrize("velocity", ["learnt_steps", "film_mlp"])
+def test_samples_with_a_condition_restart_less_and_are_guided_more(velocity):
+    learnt, known = velocity == "learnt_steps", population(NETWORKS[0])
+    table = known.table.append_column("lr", pa.array(np.linspace(0, 1, len(known))))
+    made = DeepWeightFlow(
+        conditions=["lr"], velocity=velocity, strategy=None,
+        sizes={"inputs": 4, "steps": 1} if learnt else {"width": 8},
+        schedule=replace(SHORT, iterations=3, keep="last"),
+    ).fit(replace(known, table=table))  # fmt: skip
+    wanted = {"lr": 0.5}
+    found = [
+        json.loads(own["config"][0])["settings"]
+        for own in (
+            made.sample(2),
+            made.sample(2, condition=wanted),
+            made.sample(2, condition=wanted, guidance=1.0, restarts=2),
+        )
+    ]
+    told = [(own["restarts"], own["guidance"]) for own in found]
+    usual = [(64, 1.0), (16, 1.5)] if learnt else [(0, 1.0), (0, 1.0)]
+    assert told == [*usual, (2, 1.0)]
