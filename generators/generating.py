@@ -151,8 +151,6 @@ def generate(
         calibration_named(calibration, exam)
     folder.mkdir(parents=True, exist_ok=True)
     generator = fitted(request, path, sides, announce)
-    for line in generator.notes:
-        announce(line)
 
     def score(population: Population) -> Array:
         return exam.answers(population.weights, "validation").accuracy

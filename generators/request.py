@@ -28,7 +28,7 @@ from generators.asked import (
     conditions_of,
     of_test_data,
     typed,
-)  # fmt: skip
+)
 from generators.calibration.calibration import Calibration
 from generators.generator import Condition, Generator
 from generators.judging.comparable import FEWEST

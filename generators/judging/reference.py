@@ -29,7 +29,7 @@ from generators.judging.yardstick import (
     Side,
     Yardstick,
     calibration_named,
-)  # fmt: skip
+)
 
 RAW, TRANSPORTED = "raw", "transported"
 

@@ -461,8 +461,8 @@ class DeepWeightFlow(Generator):
             f"Solved by {solver.steps} steps of {solver.method}, relative error "
             f"{solver.error:.2g}"
             + (
-                f", then restarted {again.times} times, which solves nothing more exactly: "
-                "it makes better networks."
+                "; samples are then restarted, which is no more exact: it makes better "
+                "networks."
                 if again
                 else "."
             )

@@ -11,7 +11,7 @@ from catalog.alignment import (
     random_permutations,
     rescale,
     scalable,
-)  # fmt: skip
+)
 from catalog.dtypes import Array
 
 LAYOUT = Layout(

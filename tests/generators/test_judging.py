@@ -28,7 +28,7 @@ from generators.judging.interval import (
     grouped_interval,
     mean_interval,
     share_interval,
-)  # fmt: skip
+)
 from generators.judging.matched import _matched
 from generators.judging.nearest import nearest
 from generators.judging.plot import accuracy_novelty, check_plot, save_plot
