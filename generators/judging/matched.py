@@ -107,9 +107,11 @@ class Matcher:
             part = space.near(weights)
             part = _matched(part, weights, space.train, own.layout, [*_both(part), *rows])
             rows = [*rows, part.row]
-            near = space.near(networks.weights)
-            for field in ("distance", "second", "row", "second_row"):
-                getattr(near, field)[finite] = getattr(part, field)
+            near = part
+            if not finite.all():
+                near = space.near(networks.weights)
+                for field in ("distance", "second", "row", "second_row"):
+                    getattr(near, field)[finite] = getattr(part, field)
             found[name] = replace(near, novelty=near.distance / space.scale)
         return found
 
