@@ -97,6 +97,9 @@ class Matcher:
             are not finite are far, and not matched.
         """
         finite = _squares_are_known(networks.weights)
+        if not finite.any():
+            both = [space for space in (self.whole, self.body) if space is not None]
+            return {space.name: space.near(networks.weights) for space in both}
         own = self.canonicaliser.transform(networks.select(finite))
         spaces = {MATCHED: (self.whole, own.weights)}
         if self.body is not None:

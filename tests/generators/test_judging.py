@@ -170,6 +170,8 @@ def test_networks_too_large_to_match_are_far(judge, samples_of):
     found = judge.reference.judge(samples_of(weights))
     assert found.spaces["matched"][1] > 9
     assert found.novelty[[0, 2, 3]].max() < 1e-5
+    alone = judge.reference.judge(samples_of(weights[1:2]))  # none is left to match
+    assert alone.spaces["matched"][0] == found.spaces["matched"][1]
 
 
 def test_first_and_second_of_the_matched_are_those_of_all_suspects(judge, samples_of):
