@@ -111,11 +111,10 @@ def measured_rows(count: int) -> Array:
     return rows
 
 
-def other_runs(train: Array | Others, runs: Array) -> Near:
+def other_runs(train: Array, runs: Array) -> Near:
     """Where `measured_rows` of training networks stand among those of other runs."""
-    vectors = train.vectors if isinstance(train, Others) else train
-    some = measured_rows(len(vectors))
-    distance, row = nearest(vectors[some], train, runs=runs[some], other_runs=runs)
+    some = measured_rows(len(train))
+    distance, row = nearest(train[some], train, runs=runs[some], other_runs=runs)
     # Where there is no second one its row is any, perhaps its own.
     second = np.where(np.isfinite(distance[:, 1]), row[:, 1], row[:, 0])
     return Near(distance[:, 0], distance[:, 1], row[:, 0], second, distance[:, 0])
