@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from catalog.catalog import Catalog, arrow_table
+from catalog.quoting import literal
 
 Rows = list[dict[str, Any]]
 
@@ -28,8 +29,3 @@ def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
     query = re.sub(r"(?<!:):([a-z]+)\b", lambda match: literal(values[match[1]]), query)
     rows: Rows = arrow_table(catalog.sql(query)).to_pylist()
     return rows
-
-
-def literal(value: str | int) -> str:
-    """A value as an SQL literal."""
-    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"

@@ -14,7 +14,7 @@ from catalog import NotFound
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import closest
 from catalog.names import content_id
-from catalog.rows import literal
+from catalog.quoting import literal
 from zoo.architecture import Architecture
 from zoo.batch_gradient import BatchGradient
 from zoo.measured import cell_of, run_of

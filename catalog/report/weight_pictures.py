@@ -13,8 +13,9 @@ import numpy as np
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.layout import Param
+from catalog.quoting import literal
 from catalog.report.representatives import representatives
-from catalog.rows import literal, rows_of
+from catalog.rows import rows_of
 from catalog.show.checkpoint import real
 
 MOST_TENSORS = 6

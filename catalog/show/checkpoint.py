@@ -13,7 +13,8 @@ from catalog.errors import NotFound
 from catalog.histogram import Histogram, histogram
 from catalog.layout import Layout
 from catalog.metadata import metadata_paths
-from catalog.rows import Rows, literal, rows_of
+from catalog.quoting import literal
+from catalog.rows import Rows, rows_of
 from catalog.show.run import described
 
 _STATS = ("mean", "std", "min", "max", "l2", "nonfinite")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from catalog import CatalogError, ShardCorrupt
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
-from catalog.rows import literal
+from catalog.quoting import literal
 from probes.judging.kinship import Parents, branch, families, joined, parents_in
 
 Cell = tuple[str, str]

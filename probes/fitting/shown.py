@@ -15,7 +15,8 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.measures import quoted
 from catalog.metadata import metadata_paths, with_origin
 from catalog.names import content_id
-from catalog.rows import literal, rows_of
+from catalog.quoting import literal
+from catalog.rows import rows_of
 
 _RANKED = (
     "(SELECT m.*, r.pz_rank FROM {source} m JOIN (SELECT shard AS pz_shard, row_number() "

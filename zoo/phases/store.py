@@ -13,7 +13,8 @@ from catalog import Catalog, CatalogError, NotFound
 from catalog.catalog import arrow_table
 from catalog.dtypes import Array
 from catalog.errors import closest
-from catalog.rows import literal, rows_of
+from catalog.quoting import literal
+from catalog.rows import rows_of
 from catalog.schema import MEASURES
 from zoo.phases.calibration import calibrate
 from zoo.phases.cells import METRICS, SHARPNESS, average, numbers
