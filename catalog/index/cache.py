@@ -25,10 +25,14 @@ from catalog.index.in_place import too_large
 from catalog.index.tables import Connection, build, connect, tables_of
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
+from catalog.quoting import literal
 from catalog.snapshot import Snapshot
 
 VERSION = 6
 """Version of the index's own tables: another one is rebuilt."""
+
+INDEX = "zoo_index"
+"""Name of an index that is attached."""
 
 
 def index_path(folder: Folder, snapshot: Snapshot) -> Path:
@@ -79,10 +83,8 @@ def attach(connection: Connection, path: Path) -> bool:
 
     Another process forgets an index when it has built a newer one.
     """
-    escaped = str(path).replace("'", "''")
     try:
-        connection.execute(f"ATTACH '{escaped}' AS zoo_index (READ_ONLY)")
-        connection.execute("SET search_path = 'memory.main,zoo_index.main'")
+        connection.execute(f"ATTACH {literal(str(path))} AS {INDEX} (READ_ONLY)")
     except duckdb.Error:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
