@@ -8,7 +8,6 @@ else to stderr. Exit 0 done, 1 the world is wrong, 2 usage, 130 interrupted.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ import click
 
 from catalog.errors import CatalogError, closest
 from catalog.extras import advice
+from catalog.plain_values import plain
 from catalog.table import table_lines
 from catalog.version import __version__
 
@@ -121,22 +121,10 @@ def json_option(function: Function) -> Function:
 
 def print_json(value: Any) -> None:
     """Print one JSON document; NaN and infinities become strings."""
-    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, default=str))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as aligned columns, numbers to the right."""
     for line in table_lines(rows):
         click.echo(line)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return value
