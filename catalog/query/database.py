@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -29,10 +30,11 @@ from catalog.snapshot import Snapshot
 _ON_DEMAND = ("tensor_stats", "measures")
 """Views over Parquet whose files are hashed when a query first names them."""
 
-_LISTING = re.compile(
-    r"\b(tables|views|columns|sqlite_master|(duckdb|pg|pragma)_\w+)\b", re.IGNORECASE
+_READS_ALL = re.compile(
+    r"\b(models|checkpoints|tables|views|columns|sqlite_master|(duckdb|pg|pragma)_\w+)\b",
+    re.IGNORECASE,
 )
-"""Queries that may list the views of a catalogue without naming them."""
+"""Queries that name the big views of a large catalogue, or may list all views."""
 
 _NO_MEASURES = (
     "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR AS measure, "
@@ -52,10 +54,10 @@ class Database:
     allow : sequence of str
         Folders that queries may read too, as `allowed_folders` gives them.
 
-    Raises
-    ------
-    ShardCorrupt
-        If the metadata of the catalogue cannot be indexed.
+    Notes
+    -----
+    It is opened when it is first asked for a connection, which raises `ShardCorrupt` if the
+    metadata of the catalogue cannot be indexed.
     """
 
     def __init__(
@@ -66,33 +68,24 @@ class Database:
         newest: bool,
         allow: Sequence[str] = (),
     ) -> None:
+        self._folder, self._snapshot, self._newest = folder, snapshot, newest
         self._root, self._manifests = folder.root, snapshot.manifests
         self._large = too_large(self._manifests)
+        self._allow = allow
         self._sources: dict[str, str] = {}
         self._in_place: dict[str, str] = {}
-        try:
-            self._connection = connect()
-            path = ensure_index(folder, snapshot, newest=newest)
-            if path is None or not attach(self._connection, path):
-                self._attach_unstored()
-            self._connection.execute(f"USE {INDEX}")
-            if self._large:
-                self._in_place = views_in_place(
-                    self._connection, self._root, self._manifests
-                )
-            self._lock(allow)
-        except duckdb.Error as error:
-            raise self._damaged(error) from error
 
     def connection(self, query: str) -> Connection:
         """Open a connection for a query, with the views over Parquet that it names."""
-        named = {v for v in self._views if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
-        if self._large and (_LISTING.search(query) or "models" in named):
+        named = {v for v in _ON_DEMAND if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
+        alone = self._path is not None and not named and not self._large
+        opened = self._alone if alone else self._with_parquet
+        if _READS_ALL.search(query):
             named |= self._in_place.keys()
-        connection = self._connection.cursor()
+        connection = opened.cursor()
         try:
             connection.execute(f"USE {INDEX}")
-            for view in self._views:
+            for view in (*_ON_DEMAND, *self._in_place):
                 if view in named:
                     source = self._in_place.get(view) or self._source(view)
                     connection.execute(f"CREATE TEMP VIEW {view} AS {source}")
@@ -100,29 +93,51 @@ class Database:
             raise self._damaged(error) from error
         return connection
 
-    @property
-    def _views(self) -> tuple[str, ...]:
-        """Views over Parquet; one comes after those that it reads."""
-        return (*_ON_DEMAND, *self._in_place)
+    @cached_property
+    def _path(self) -> Path | None:
+        """The stored index; None if it cannot be stored, so that it is built once only."""
+        return ensure_index(self._folder, self._snapshot, newest=self._newest)
 
-    def _attach_unstored(self) -> None:
+    @cached_property
+    def _alone(self) -> Connection:
+        """The index alone: naming thousands of files would take its time."""
+        return self._opened(())
+
+    @cached_property
+    def _with_parquet(self) -> Connection:
+        """The index, and the files of views over Parquet."""
+        return self._opened(_ON_DEMAND)
+
+    def _opened(self, kinds: Sequence[str]) -> Connection:
+        connection = connect()
+        try:
+            if self._path is None or not attach(connection, self._path):
+                self._attach_unstored(connection)
+            connection.execute(f"USE {INDEX}")
+            if self._large:
+                self._in_place = views_in_place(connection, self._root, self._manifests)
+            self._lock(connection, (*kinds, *self._in_place))
+        except duckdb.Error as error:
+            raise self._damaged(error) from error
+        return connection
+
+    def _attach_unstored(self, connection: Connection) -> None:
         """Build the index in a file that is deleted once it is open, else in memory."""
         with contextlib.suppress(OSError, duckdb.Error):
             folder = Path(tempfile.mkdtemp(prefix="phasezoo-"))
             try:
                 with connect(folder / "index.duckdb") as builder:
                     build(builder, self._root, self._manifests, in_place=self._large)
-                if attach(self._connection, folder / "index.duckdb"):
+                if attach(connection, folder / "index.duckdb"):
                     return
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        self._connection.execute(f"ATTACH ':memory:' AS {INDEX}")
-        self._connection.execute(f"USE {INDEX}")
-        build(self._connection, self._root, self._manifests, in_place=self._large)
+        connection.execute(f"ATTACH ':memory:' AS {INDEX}")
+        connection.execute(f"USE {INDEX}")
+        build(connection, self._root, self._manifests, in_place=self._large)
 
-    def _lock(self, allow: Sequence[str]) -> None:
+    def _lock(self, connection: Connection, kinds: Sequence[str]) -> None:
         """Put everything else out of reach; after that no setting can be changed."""
-        kinds = (*_ON_DEMAND, *self._in_place)
         paths = [
             str(self._root / manifest.own[kind].path)
             for manifest in self._manifests
@@ -133,14 +148,14 @@ class Database:
         for statement in (
             "DETACH memory",
             f"SET allowed_paths = [{', '.join(map(literal, paths))}]",
-            f"SET allowed_directories = [{', '.join(map(literal, allow))}]",
+            f"SET allowed_directories = [{', '.join(map(literal, self._allow))}]",
             "SET python_enable_replacements = false",
             # Footers of a thousand files would be read again for every query.
             f"SET parquet_metadata_cache = {str(self._large).lower()}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
-            self._connection.execute(statement)
+            connection.execute(statement)
 
     def _source(self, view: str) -> str:
         """The query of a view that is made on demand."""
@@ -157,7 +172,7 @@ class Database:
 
     def _none(self, view: str) -> str:
         """SQL for the columns of a view without rows."""
-        connection = self._connection.cursor()
+        connection = self._with_parquet.cursor()
         connection.register("none", empty(view))
         described = connection.execute("DESCRIBE FROM none").fetchall()
         columns = ", ".join(f"NULL::{row[1]} AS {identifier(row[0])}" for row in described)
