@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Snapshot:
         living = {member.pack for member in held.values()}
         idle = frozenset(pack.shard for pack in packs) - living
         loose = [m for m in known.values() if m.shard not in held.keys() | idle]
+        loose = [_less_superseded(m, held) if m.members else m for m in loose]
         ordered = sorted([*loose, *held.values()], key=lambda m: m.order)
         return cls(version, tuple(ordered), gone | idle)
 
@@ -85,6 +86,13 @@ class Snapshot:
             "shards": [manifest.to_json() for manifest in top],
         }
         return value | ({"dropped": sorted(self.dropped)} if self.dropped else {})
+
+
+def _less_superseded(pack: Manifest, held: Mapping[str, Manifest]) -> Manifest:
+    """A pack that knows which of its members it does not stand for any more."""
+    names = [member.shard for member in pack.members]
+    gone = {name for name in names if name not in held or held[name].pack != pack.shard}
+    return replace(pack, superseded=frozenset(gone))
 
 
 def read_head(folder: Folder) -> Snapshot:

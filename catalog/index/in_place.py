@@ -9,7 +9,7 @@ docs/scale.md has the measurements behind the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import duckdb
 
@@ -50,31 +50,19 @@ def keep_repeats(connection: Connection, source: str) -> None:
     connection.execute("INSERT INTO pz_repeats FROM pz_removed")
 
 
-def make_views(
-    connection: Connection,
-    paths: Sequence[str],
-    source: Callable[[Sequence[str]], str],
-    *,
-    packed: bool,
-) -> None:
+def make_views(connection: Connection, source: str) -> None:
     """Make ``checkpoints`` and ``models`` of an index that has only the small tables.
 
     Parameters
     ----------
-    paths : sequence of str
-        The Parquet files of checkpoints, in order of commit.
-    source : callable
-        Makes the SQL that reads them.
-    packed : bool
-        Whether some of the files are of packs.
+    source : str
+        SQL for the rows of checkpoints in Parquet, in order of commit.
     """
     repeats = connection.execute("SELECT count(*) FROM pz_repeats").fetchall()[0][0]
     without = " ANTI JOIN pz_repeats USING (shard, run_id, step)" if repeats else ""
-    # A pack may hold rows of shards that were given up after it was written.
-    only = " SEMI JOIN shards USING (shard)" if packed else ""
     # Footers of a thousand files would be read again for every query.
     connection.execute("SET parquet_metadata_cache = true")
-    connection.execute(f"CREATE VIEW checkpoints AS FROM {source(paths)}{only}{without}")
+    connection.execute(f"CREATE VIEW checkpoints AS FROM {source}{without}")
     connection.execute(
         "CREATE VIEW models AS "
         "SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step) "

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.measures import quoted
-from catalog.metadata import metadata_paths, with_origin
+from catalog.metadata import metadata_source
 from catalog.names import content_id
 from catalog.quoting import literal
 from catalog.rows import rows_of
@@ -128,8 +128,8 @@ class Shown:
         if not holders:
             return None
         manifests = [shards[shard] for shard in sorted(holders)]
-        paths = metadata_paths(self.catalog.root, manifests, "measures")
-        return _RANKED.format(source=with_origin(paths))
+        source = metadata_source(self.catalog.root, manifests, "measures", origin=True)
+        return _RANKED.format(source=source)
 
     @cached_property
     def _newest(self) -> list[tuple[str, int, str]]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from catalog import Catalog, CatalogError
 from catalog.measures import origin_sql
-from catalog.metadata import metadata_paths, with_origin
+from catalog.metadata import metadata_source
 from catalog.rows import Rows, rows_of
 from zoo.phases.cells import METRICS, has_diverged
 
@@ -96,11 +96,11 @@ def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str
         If the newest values of a column were measured with different settings: they
         cannot be compared.
     """
-    manifests = [m for m in catalog.snapshot.manifests if "measures" in m.own]
-    source = with_origin(metadata_paths(catalog.root, manifests, "measures"))
+    manifests = catalog.snapshot.manifests
+    source = metadata_source(catalog.root, manifests, "measures", origin=True)
     found = {}
     for column in columns:
-        if not manifests or column not in catalog.sql("FROM measures").columns:
+        if not source or column not in catalog.sql("FROM measures").columns:
             continue
         query = (
             "SELECT measure_id, any_value(provenance) AS provenance, count(*) AS n "
