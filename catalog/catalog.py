@@ -108,9 +108,9 @@ class Catalog:
         """The catalogue at its newest version."""
         return Catalog(self.root)
 
-    def writer(self) -> Writer:
-        """A writer of new shards; use it as a context manager."""
-        return Writer(self.root)
+    def writer(self, *, spare: bool = False) -> Writer:
+        """A writer of new shards, as a context manager; see `Writer`."""
+        return Writer(self.root, spare=spare)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Answer a query over the views that ``phasezoo schema`` lists.

@@ -22,6 +22,10 @@ class LayoutMismatch(CatalogError, ValueError):
     """Tensors do not have the names, shapes or dtypes that were expected."""
 
 
+class DiskFull(CatalogError):
+    """There is no space left for what should be written."""
+
+
 class NotFound(CatalogError, LookupError):
     """A name that the catalogue does not know."""
 

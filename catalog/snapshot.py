@@ -162,6 +162,10 @@ def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     path = folder.snapshot(version)
     data = read_bytes(folder, path, sha256)
     digest = sha256 or hashlib.sha256(data).hexdigest()
+    return _parse(data, digest, version, path)
+
+
+def _parse(data: bytes, digest: str, version: int, path: Path) -> Snapshot:
     if digest not in _parsed:
         value = loads(path, data)
         while len(_parsed) >= _KEPT:
@@ -210,10 +214,18 @@ def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
 
 
 def publish_snapshot(folder: Folder, snapshot: Snapshot, parent: int) -> None:
-    """Write a snapshot and move HEAD to it; call it under the commit lock."""
+    """Write a snapshot and move HEAD to it; call it under the commit lock.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a reader would refuse it: HEAD stays where it is.
+    """
     data = canonical_json(snapshot.to_json(parent)).encode()
-    folder.write(folder.snapshot(snapshot.version), data)
     digest = hashlib.sha256(data).hexdigest()
+    path = folder.snapshot(snapshot.version)
+    _parse(data, digest, snapshot.version, path)  # kept, so that no one parses it again
+    folder.write(path, data)
     folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
 
 

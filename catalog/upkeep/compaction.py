@@ -7,6 +7,7 @@ pack supersedes is deleted by `gc`.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def pack(folder: Folder) -> Compaction:
         for kind in sorted(CONTENTS["pack"])
         if (source := _source(folder.root, sources, kind))
     }
-    with Writer(folder.root) as writer:
+    with Writer(folder.root, spare=folder.spare) as writer:
         manifest = writer.commit_pack(write, members)
     return Compaction(len(members), files, len(write), manifest.shard)
 
@@ -122,6 +123,8 @@ def _write(root: Path, query: str, kind: str, target: Path) -> int:
                 f"SELECT count(*) FROM read_parquet({literal(str(target))})"
             ).fetchall()
     except duckdb.Error as error:
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise ShardCorrupt(
             f"The {kind} of several shards cannot be joined: {error}. Run 'phasezoo "
             "verify' to find the file."

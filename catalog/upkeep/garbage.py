@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,7 @@ from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.manifest import Manifest, read_manifest
 from catalog.metadata import metadata_source
+from catalog.reserve import needing
 from catalog.snapshot import (
     Snapshot,
     extended,
@@ -92,8 +94,9 @@ def collect(
     """
     if keep < 1:
         raise CatalogError(f"At least one version must be kept. Got --keep {keep}.")
-    folder = Folder(root)
-    with folder.writing(), folder.lock("compact"):
+    folder = Folder(root, spare=True)
+    need = partial(_bytes, folder, waste)
+    with needing(need), folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
         catalog = Catalog(root)
         thin = wasteful(catalog, snapshot.manifests, waste)
@@ -118,6 +121,22 @@ def collect(
             if not rehearse:
                 path.unlink(missing_ok=True)
     return garbage
+
+
+def _bytes(folder: Folder, waste: float) -> int:
+    """An upper estimate of what `collect` writes before it deletes anything."""
+    snapshot = read_head(folder)
+    catalog = Catalog(folder.root)
+    thin = wasteful(catalog, snapshot.manifests, waste)
+    weights = [m.files["weights"].bytes for m in thin if "weights" in m.files]
+    metadata = [
+        file.bytes
+        for manifest in snapshot.manifests
+        for kind, file in manifest.own.items()
+        if kind != "weights"
+    ]
+    record = folder.snapshot(snapshot.version)
+    return sum(weights) + sum(metadata) + 3 * record.stat().st_size + (64 << 10)
 
 
 def _empty(catalog: Catalog) -> set[str]:

@@ -71,7 +71,7 @@ def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
     ShardCorrupt
         If a weight or a row of metadata is not what was committed: nothing is written.
     """
-    with Writer(catalog.root) as writer:
+    with Writer(catalog.root, spare=True) as writer:
         for manifest in manifests:
             writer.publish([_part(catalog, manifest, writer)])
 
