@@ -20,6 +20,7 @@ from catalog.catalog import Catalog
 from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
+from catalog.leftovers import find_leftovers
 from catalog.manifest import Manifest, read_manifest
 from catalog.metadata import metadata_source
 from catalog.reserve import needing
@@ -115,12 +116,20 @@ def collect(
         kept = _kept(folder, snapshot, keep, grace)
         garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
         garbage.versions = sorted(kept)
-        for path in _unneeded(folder, kept):
-            garbage.files.append(str(path.relative_to(root)))
-            garbage.bytes += path.stat().st_size
-            if not rehearse:
-                path.unlink(missing_ok=True)
+        _delete(folder, _unneeded(folder, kept), garbage, rehearse)
+        with folder.lock():  # no writer starts in between
+            left = find_leftovers(folder, extended(folder, read_head(folder)).shards)
+            _delete(folder, left, garbage, rehearse)
     return garbage
+
+
+def _delete(folder: Folder, files: list[Path], garbage: Garbage, rehearse: bool) -> None:
+    """Delete files in their order, or only count them."""
+    for path in files:
+        garbage.files.append(str(path.relative_to(folder.root)))
+        garbage.bytes += path.stat().st_size
+        if not rehearse:
+            path.unlink(missing_ok=True)
 
 
 def _bytes(folder: Folder, waste: float) -> int:
