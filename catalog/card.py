@@ -128,7 +128,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
                 }
             found[file] = columns
     if found != known:
-        folder.write(path, json.dumps(found).encode())
+        folder.remember(path, json.dumps(found).encode())
     return found
 
 

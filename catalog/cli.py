@@ -117,11 +117,18 @@ def schema(catalog_path: str, as_json: bool) -> None:
 
 @click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
 @click.option("--keep", is_flag=True, help="Report leftovers of dead writers, keep them.")
+@click.option(
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="First mend what other records prove: HEAD, commit records, doubled packs.",
+)
 @catalog_option
 @json_option
-def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
+def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     """Check every committed byte; sweep what killed writers left behind."""
     from catalog.progress import Progress
+    from catalog.upkeep.repair import repair
     from catalog.verify import verify as check
 
     root = Path(catalog_path)
@@ -133,10 +140,13 @@ def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
+    mended = repair(root) if mend else []
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
-        print_json(asdict(result))
+        print_json(asdict(result) | ({"mended": mended} if mend else {}))
     else:
+        for sentence in mended:
+            click.echo(f"mended  {sentence}")
         for problem in result.problems:
             click.echo(f"WRONG  {problem.path}  {problem.detail}")
         word = "swept" if result.swept else "found"

@@ -251,14 +251,26 @@ class Folder:
                     f"{path} would have {len(data):,} bytes; no reader takes more than "
                     f"{LARGEST_RECORD:,}. Nothing was written. Run 'phasezoo gc'."
                 )
-            self.make(path.parent)
         self.with_room(partial(self._write_all, files))
+
+    def remember(self, path: Path, data: bytes) -> None:
+        """Put a file into ``cache/`` if that can be done.
+
+        The cache is rebuilt, and may be deleted at any moment or stand on a full disk.
+        """
+        try:
+            self._write_all({path: data})
+        except CatalogError:
+            raise  # a link that leads outside
+        except OSError:
+            pass
 
     def _write_all(self, files: Mapping[Path, bytes]) -> None:
         ready: dict[Path, Path] = {}
         new = [path for path in files if not path.exists()]
         try:
             for path, data in files.items():
+                self.make(path.parent)
                 ready[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
                 with ready[path].open("wb") as file:
                     file.write(data)

@@ -185,8 +185,8 @@ class _Checked:
         if not ok:
             raise ShardCorrupt(
                 f"{self.where} is not a valid manifest: expected {what}. Got "
-                f"{_shown(shown)}. "
-                "Run 'phasezoo verify' and fetch or train the shard again."
+                f"{_shown(shown)}. Run 'phasezoo verify --repair'; what it cannot mend, "
+                "fetch or train again."
             )
         return value
 

@@ -30,9 +30,13 @@ def keep_reserve(root: Path) -> None:
     if path.exists() or free_bytes(root) < _ROOM * BYTES:
         return
     temporary = path.with_name(f".{_NAME}.tmp")
-    with contextlib.suppress(OSError), temporary.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, BYTES)
+    try:
+        with temporary.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, BYTES)
         temporary.rename(path)
+    except OSError:  # a catalogue is as good without
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def give_up(root: Path) -> bool:

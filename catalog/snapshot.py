@@ -157,6 +157,19 @@ def read_snapshot(folder: Folder, version: int) -> Snapshot:
     return _read(folder, version, "")
 
 
+def read_unnamed(folder: Folder, version: int) -> tuple[bytes, Snapshot]:
+    """Read a version that HEAD does not vouch for, with the bytes of its file.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is missing or damaged.
+    """
+    path = folder.snapshot(version)
+    data = read_bytes(folder, path)
+    return data, _checked(loads(path, data), version, path)
+
+
 def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     """Read and check a version; what has the same bytes is parsed once a process."""
     path = folder.snapshot(version)

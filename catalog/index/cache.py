@@ -61,7 +61,7 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
         if not newest:
             return path
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
-        folder.write(folder.cache / "latest.json", json.dumps(names).encode())
+        folder.remember(folder.cache / "latest.json", json.dumps(names).encode())
         _forget(folder, keep={path, old})
     except CatalogError:
         raise

@@ -23,7 +23,7 @@ from catalog.inside import check_inside
 from catalog.leftovers import find_leftovers
 from catalog.manifest import Manifest, read_manifest
 from catalog.metadata import metadata_source
-from catalog.reserve import needing
+from catalog.reserve import keep_reserve, needing
 from catalog.snapshot import (
     Snapshot,
     extended,
@@ -120,6 +120,8 @@ def collect(
         with folder.lock():  # no writer starts in between
             left = find_leftovers(folder, extended(folder, read_head(folder)).shards)
             _delete(folder, left, garbage, rehearse)
+        if not rehearse:
+            keep_reserve(root)
     return garbage
 
 
