@@ -361,19 +361,3 @@ def _mkdir(folder: Path) -> None:
 def _regular(path: Path) -> bool:
     """Whether it is a file and no link: links are not ours to delete."""
     return path.is_file() and not path.is_symlink()
-
-
-def write_outside(path: Path, text: str) -> None:
-    """Write a file that a user asked for, outside any catalogue.
-
-    Raises
-    ------
-    CatalogError
-        If it cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CatalogError(
-            f"Cannot write {path}: {error.strerror}. Name another file with --to FILE."
-        ) from error

@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from catalog.errors import CatalogError, ShardCorrupt
+from catalog.whole_file import refusals
 
 
 def check_inside(root: Path, path: Path) -> None:
@@ -49,6 +50,23 @@ def check_inside(root: Path, path: Path) -> None:
         raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ShardCorrupt(f"{path} is a pipe or a device; a file was expected.")
+
+
+def folder_inside(root: Path, name: str) -> Path:
+    """Make a folder of a catalogue, unless the catalogue itself is gone.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is a link that leads outside, or no folder.
+    CatalogError
+        If it cannot be made.
+    """
+    path = root / name
+    check_inside(root, path)
+    with refusals(path, "name another file with --to FILE"):
+        path.mkdir(exist_ok=True)
+    return path
 
 
 def leads_outside(folder: Path, path: Path) -> bool:

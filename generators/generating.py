@@ -11,6 +11,8 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.inside import check_inside, folder_inside
+from catalog.whole_file import folder_of
 from generators.assessed import assessed, controls
 from generators.fitted import copy_fitted, fitted, is_fitted, place_of
 from generators.judging.exam import Exam
@@ -19,6 +21,7 @@ from generators.judging.yardstick import calibration_named
 from generators.kept import points_of, read_report, redraw, write_report
 from generators.request import Request
 from generators.sampling import Sampling, samples_of
+from generators.saving import INSTEAD
 from generators.storing import store
 
 FOLDER = "generators"
@@ -125,6 +128,8 @@ def generate(
     report = folder / f"{request.report}.json"
     own = folder / f"{request.file}.safetensors"
     path = own if to is None else Path(to)
+    for inside in (own, report):
+        check_inside(catalog.root, inside)
     for line in request.warnings:
         announce(line)
     is_fitted(path, request)  # refuses another one before anything is read
@@ -134,6 +139,7 @@ def generate(
         if place is None:
             announce(f"The generator is not there any more: {path}. --again fits it anew.")
         elif to is not None and place != path:
+            folder_of(path, instead=INSTEAD)
             copy_fitted(place, path)
             place = path
         known["file"] = None if place is None else str(place)
@@ -149,7 +155,9 @@ def generate(
     )
     for calibration in request.calibrations:
         calibration_named(calibration, exam)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder_inside(catalog.root, FOLDER)
+    if to is not None:
+        folder_of(path, instead=INSTEAD)
     generator = fitted(request, path, sides, announce)
 
     def score(population: Population) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from catalog import CatalogError
 from catalog.catalog import Catalog
+from catalog.whole_file import whole_file
 from generators.judging.assessment import Assessment
 from generators.judging.plot import save_plot
 
@@ -21,10 +22,10 @@ FORMAT = 2
 
 
 def write_report(path: Path, result: Mapping[str, Any]) -> None:
-    """Put it there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(_finite({"format": FORMAT, **result}), indent=1))
-    temporary.replace(path)
+    """Put it there."""
+    text = json.dumps(_finite({"format": FORMAT, **result}), indent=1)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def read_report(catalog: Catalog, path: Path) -> dict[str, Any] | None:

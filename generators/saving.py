@@ -29,6 +29,7 @@ from catalog.dtypes import Array
 from catalog.foreign import Tensor
 from catalog.records import Records, Special
 from catalog.safetensors_file import Header, read_header, read_tensors, write_file
+from catalog.whole_file import whole_file
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
@@ -42,6 +43,8 @@ from generators.flow.solver import Solver
 from generators.generator import Generator
 
 _FORMAT = 1
+INSTEAD = "name another file, on the command line with --to FILE"
+"""What to do if a generator cannot be written; ends a sentence."""
 G = TypeVar("G", bound=Generator)
 
 
@@ -58,7 +61,7 @@ def save_generator(
     Raises
     ------
     CatalogError
-        If it is not fitted, or holds something that is no data.
+        If it is not fitted, holds something that is no data, or cannot be written.
     """
     if not hasattr(generator, "training_"):
         raise CatalogError(
@@ -79,12 +82,9 @@ def save_generator(
         "about": dict(about or {}),
     }
     text = json.dumps(body)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
-    with temporary.open("wb") as file:
-        about = {"generator": text, "digest": _digest(text, tensors)}
-        write_file(file, tensors, about)
-    temporary.replace(path)
+    kept = {"generator": text, "digest": _digest(text, tensors)}
+    with whole_file(path, instead=INSTEAD) as file:
+        write_file(file, tensors, kept)
 
 
 def load_generator(path: str | Path, kind: type[G]) -> G:

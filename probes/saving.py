@@ -18,6 +18,7 @@ from catalog.foreign import Tensor
 from catalog.records import Records, Special
 from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.whole_file import whole_file
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
 from probes.layers import Dense, LowRank
@@ -33,6 +34,9 @@ from probes.targets import Targets
 _FORMAT = 2
 """1: what `phasezoo probe` wrote did not say which weights were learnt from."""
 
+INSTEAD = "name another file, on the command line with --to FILE"
+"""What to do if a probe cannot be written; ends a sentence."""
+
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
     """Write a fitted probe.
@@ -47,7 +51,7 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
     Raises
     ------
     CatalogError
-        If the probe holds something that is no data.
+        If the probe holds something that is no data, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     body = {
@@ -56,11 +60,9 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
         **_taken_apart(probe, "", lambda v, at: _RECORDS.encode(v, at, tensors)),
         "about": dict(about or {}),
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
-    with temporary.open("wb") as file:
-        write_file(file, tensors, {"probe": json.dumps(body, allow_nan=True)})
-    temporary.replace(path)
+    text = json.dumps(body, allow_nan=True)
+    with whole_file(path, instead=INSTEAD) as file:
+        write_file(file, tensors, {"probe": text})
 
 
 def load(path: str | Path) -> Probe:

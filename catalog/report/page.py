@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.folder import write_outside
 from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table
 from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
@@ -17,6 +16,7 @@ from catalog.report.weight_pictures import norm_histograms, weight_histograms
 from catalog.rows import rows_of
 from catalog.show.zoo import describe_zoo
 from catalog.table import cell
+from catalog.whole_file import whole_file
 
 _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
@@ -67,7 +67,9 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
         zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
         zoo["downstream"] = downstream_table(catalog, zoo["zoo"])
         zoo["about"] = describe_zoo(catalog, zoo["zoo"])
-    write_outside(path, template.render(catalog=catalog, zoos=zoos))
+    page = template.render(catalog=catalog, zoos=zoos)
+    with whole_file(path, instead="name another file with --to FILE") as file:
+        file.write(page.encode())
     return [zoo["zoo"] for zoo in zoos]
 
 

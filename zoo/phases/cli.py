@@ -12,6 +12,7 @@ from catalog.catalog import Catalog, open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
 from catalog.errors import CatalogError
 from catalog.rows import Rows, rows_of
+from catalog.whole_file import whole_file
 
 _KINDS = (".svg", ".png", ".pdf")
 
@@ -169,7 +170,5 @@ def _draw(store: Catalog, zoo: str, step: int | str, path: Path) -> None:
     figure = phase_diagram(store, zoo, step if isinstance(step, int) else None)
     if figure is None:
         raise CatalogError(f"{zoo} has no grid of load and temperature to draw.")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise CatalogError(f"{path} cannot be written: {error.strerror}.") from error
+    with whole_file(path, instead="name another file with --plot FILE") as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=150)
