@@ -20,7 +20,9 @@ from catalog.index.in_place import too_large
 from catalog.index.tables import build, connect, view_in_place
 from catalog.layout import Layout
 from catalog.metadata import metadata_paths, parquet_source
+from catalog.pasting import word
 from catalog.population import Population
+from catalog.quoting import literal
 from catalog.reader import ShardReader
 from catalog.schema import TABLES, empty
 from catalog.selection import Selection
@@ -60,7 +62,7 @@ def open_catalog(
         if not create:
             raise NotFound(
                 f"There is no catalogue in {root}. Make one: phasezoo train "
-                f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
+                f"digits_mlp_phases --catalog {word(root)}; or name one with --catalog DIR."
             )
         Folder(root).create()
     return Catalog(root, at=at)
@@ -242,7 +244,7 @@ class Catalog:
         holders = {known[shard].pack or shard for shard in shards}
         manifests = [known[shard] for shard in sorted(holders)]
         source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
-        names = ", ".join(f"'{shard}'" for shard in shards)
+        names = ", ".join(map(literal, shards))
         return self._arrow(
             f"SELECT shard, row, tensor, blake3 FROM {source} WHERE shard IN ({names})"
         )

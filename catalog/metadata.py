@@ -9,6 +9,7 @@ from pathlib import Path
 from catalog.errors import ShardCorrupt, missing
 from catalog.inside import check_inside
 from catalog.manifest import File, Manifest
+from catalog.quoting import file_pattern, literal
 
 
 def metadata_paths(root: Path, manifests: Iterable[Manifest], kind: str) -> list[str]:
@@ -56,7 +57,7 @@ def check_size(root: Path, file: File) -> Path:
 
 def parquet_source(paths: Sequence[str]) -> str:
     """SQL for the union by name of metadata files."""
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    listed = ", ".join(literal(file_pattern(path)) for path in paths)
     return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
 
 

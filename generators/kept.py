@@ -13,6 +13,7 @@ import numpy as np
 
 from catalog import CatalogError
 from catalog.catalog import Catalog
+from catalog.quoting import literal
 from generators.judging.assessment import Assessment
 from generators.judging.plot import save_plot
 
@@ -51,7 +52,7 @@ def read_report(catalog: Catalog, path: Path) -> dict[str, Any] | None:
             f"The report {path} is damaged: {type(error).__name__}, {error}. Delete it, or "
             "give --again to judge anew."
         ) from error
-    listed = ", ".join(f"'{run}'" for run in samples)
+    listed = ", ".join(map(literal, samples))
     have = catalog.sql(f"SELECT count(*) FROM models WHERE run_id IN ({listed})")
     return found if have.fetchall() == [(len(samples),)] else None
 

@@ -25,6 +25,7 @@ from catalog.index.in_place import too_large
 from catalog.index.tables import Connection, build, connect, tables_of
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
+from catalog.quoting import literal
 from catalog.snapshot import Snapshot
 
 VERSION = 6
@@ -79,9 +80,10 @@ def attach(connection: Connection, path: Path) -> bool:
 
     Another process forgets an index when it has built a newer one.
     """
-    escaped = str(path).replace("'", "''")
+    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
+    where = literal(str(path.absolute()))
     try:
-        connection.execute(f"ATTACH '{escaped}' AS zoo_index (READ_ONLY)")
+        connection.execute(f"ATTACH {where} AS zoo_index (READ_ONLY)")
         connection.execute("SET search_path = 'memory.main,zoo_index.main'")
     except duckdb.Error:
         with contextlib.suppress(OSError):

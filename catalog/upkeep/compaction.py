@@ -19,6 +19,7 @@ from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
 from catalog.manifest import CONTENTS, Manifest
 from catalog.metadata import metadata_paths, parquet_source, with_origin
+from catalog.quoting import literal
 from catalog.snapshot import refresh
 from catalog.writer import Writer
 
@@ -113,20 +114,19 @@ def _write(
     column = "shard"
     if kind in ("runs", "measures"):
         source, column = with_origin(paths), "pz_shard"
-    listed = ", ".join(f"'{shard}'" for shard in shards)
+    listed = ", ".join(map(literal, shards))
     query = f"FROM {source} WHERE {column} IN ({listed})"
     if kind == "tensors":
         query = f"SELECT DISTINCT * FROM {source} ORDER BY arch_id, position"
-    escaped = str(target).replace("'", "''")
-    spill = str(root / "cache").replace("'", "''")
+    spill, written = literal(str(root / "cache")), literal(str(target))
     try:
         with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
-            connection.execute(f"SET temp_directory = '{spill}'")
+            connection.execute(f"SET temp_directory = {spill}")
             connection.execute(
-                f"COPY ({query}) TO '{escaped}' (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY ({query}) TO {written} (FORMAT parquet, COMPRESSION zstd)"
             )
             rows = connection.execute(
-                f"SELECT count(*) FROM read_parquet('{escaped}')"
+                f"SELECT count(*) FROM {parquet_source([str(target)])}"
             ).fetchall()
     except duckdb.Error as error:
         raise ShardCorrupt(

@@ -19,6 +19,7 @@ from catalog.dtypes import Array
 from catalog.layout import Layout
 from catalog.manifest import Manifest
 from catalog.metadata import metadata_paths, parquet_source, with_origin
+from catalog.quoting import literal
 from catalog.schema import TABLES
 from catalog.shard import read_footer
 from catalog.writer import Part, Writer
@@ -77,7 +78,7 @@ def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
 
 def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
     holder = catalog.snapshot.shards[manifest.pack or manifest.shard]
-    kept = catalog.select(f"shard = '{manifest.shard}' ORDER BY row, run_id, step")
+    kept = catalog.select(f"shard = {literal(manifest.shard)} ORDER BY row, run_id, step")
     keys = kept.table.select(["run_id", "step"])
     runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, keys)
     if "weights" not in manifest.files:
@@ -95,15 +96,16 @@ def _metadata(
     """Rows of `runs` and `checkpoints` of the kept checkpoints, as they were committed."""
     runs = with_origin(metadata_paths(root, [holder], "runs"))
     checkpoints = parquet_source(metadata_paths(root, [holder], "checkpoints"))
+    own = literal(shard)
     with duckdb.connect() as connection:
         connection.register("kept", kept)
         tables = (
             connection.sql(
-                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = '{shard}' "
+                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = {own} "
                 "AND run_id IN (SELECT run_id FROM kept) ORDER BY run_id"
             ),
             connection.sql(
-                f"FROM {checkpoints} WHERE shard = '{shard}' AND (run_id, step) IN "
+                f"FROM {checkpoints} WHERE shard = {own} AND (run_id, step) IN "
                 "(SELECT (run_id, step) FROM kept) ORDER BY row, run_id, step"
             ),
         )

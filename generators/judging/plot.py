@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from catalog import CatalogError
+from catalog.report.figure_text import save_figure
 from generators.judging.assessment import Assessment
 from generators.judging.judged import SPREADS
 
@@ -59,7 +60,7 @@ def save_plot(assessments: Sequence[Assessment], path: str | Path) -> None:
         If the ending is another.
     """
     check_plot(path)
-    accuracy_novelty(assessments).savefig(path, dpi=110)
+    save_figure(accuracy_novelty(assessments), Path(path), dpi=110)
 
 
 def check_plot(path: str | Path) -> None:

@@ -12,6 +12,8 @@ import pyarrow as pa
 from catalog import CatalogError, Layout, LayoutMismatch
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.pasting import word
+from catalog.quoting import literal
 from probes import saving
 from probes.fitting import predictions
 from probes.fitting.applied import Applied, judged
@@ -125,8 +127,9 @@ def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path)
                 )
                 raise LayoutMismatch(
                     f"{path} reads {param.name!r} of shape {param.shape}; in {len(own)} of "
-                    f'the selected networks it is {told}. Narrow --where, e.g. "arch_id <> '
-                    f"'{arch}'\"; the probe 'statistics' learns from several layouts."
+                    f"the selected networks it is {told}. Narrow --where, e.g. "
+                    f"{word(f'arch_id <> {literal(arch)}')}; the probe 'statistics' learns "
+                    "from several layouts."
                 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from catalog import NotFound
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
+from catalog.quoting import identifier
 from probes.fitting.target_columns import TargetColumns, TargetValues
 from probes.judging.folds import COLUMNS
 
@@ -39,7 +40,7 @@ class Question:
         Selected rows that are not here, by the reason.
     """
 
-    table: pa.Table
+    table: pa.Table = field(repr=False)
     values: TargetValues
     name: str
     expressions: dict[str, str]
@@ -106,7 +107,7 @@ def rows(
     """
     if steps not in ("all", "last"):
         raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
-    own = ", ".join(f'"{name}"' for name in _OWN)
+    own = ", ".join(map(identifier, _OWN))
     asked = "".join(
         f", ({sql}) AS {_TARGET}{i}" for i, sql in enumerate((expressions or {}).values())
     )

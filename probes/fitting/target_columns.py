@@ -14,7 +14,8 @@ from catalog import CatalogError, NotFound
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.errors import closest
-from catalog.measures import quoted
+from catalog.expression import check_expression
+from catalog.quoting import identifier
 from probes.targets import TASKS
 
 
@@ -56,6 +57,7 @@ class TargetColumns:
         for target in targets:
             named = re.fullmatch(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", target, re.DOTALL)
             if named:
+                check_expression(named[2], f"--target {named[1]}")
                 found[named[1]] = named[2]
                 names.append(named[1])
                 continue
@@ -65,7 +67,7 @@ class TargetColumns:
                 raise NotFound(
                     f"No column {target!r} of models. {closest(target, columns)}"
                 )
-            found.update({c: f'"{quoted(c)}"' for c in matches or [target]})
+            found.update({c: identifier(c) for c in matches or [target]})
             stem = re.split(r"[*?\[]", target)[0].strip("_") or "targets"
             names.append(stem if several else target)
         if not found:

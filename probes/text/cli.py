@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from catalog.catalog import Catalog, open_catalog
 from catalog.console import at_option, catalog_option, json_option, print_json, print_table
 from catalog.errors import CatalogError, NotFound
+from catalog.outlet import note
 from catalog.selection import Selection
 
 _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
@@ -87,7 +87,7 @@ def search(
     if "learnt" in table.column_names:
         flattered = pc.and_(table["learnt"], pc.invert(table["left_out"]))
         if count := pc.sum(flattered).as_py():
-            _say(
+            note(
                 f"{count} of these {len(table)} were learnt from, and their similarity is "
                 "of that very fit: too high. --new leaves them out."
             )
@@ -104,7 +104,7 @@ def _learnt(
     from probes.text.kept import text_probe
 
     probe, file = text_probe(
-        store, target, where=where, encoder=encoder, again=again, announce=_say
+        store, target, where=where, encoder=encoder, again=again, announce=note
     )
     table, _ = rows(store, where, "last")
     assert probe.layout is not None
@@ -120,7 +120,3 @@ def _there(path: str) -> Path:
             "probes.save(probe, path)."
         )
     return Path(path)
-
-
-def _say(line: str) -> None:
-    click.echo(line, file=sys.stderr)
