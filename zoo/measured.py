@@ -11,7 +11,6 @@ import torch
 
 from catalog import CatalogError, LayoutMismatch, Population
 from catalog.catalog import Catalog
-from catalog.quoting import literal
 from zoo.architecture import Architecture
 from zoo.networks import Networks
 from zoo.run import Run
@@ -97,7 +96,7 @@ def networks(
     CatalogError
         If they were trained on other data.
     """
-    listed = ", ".join(f"({literal(run)}, {literal(step)})" for run, step in keys)
+    listed = ", ".join(f"('{run}', {step})" for run, step in keys)
     population = catalog.load(f"(run_id, step) IN ({listed})")
     rows = population.table.to_pylist()
     place = {(row["run_id"], row["step"]): i for i, row in enumerate(rows)}

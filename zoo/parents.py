@@ -10,7 +10,6 @@ import numpy as np
 from catalog import LayoutMismatch, Population
 from catalog import open as open_catalog
 from catalog.dtypes import Array
-from catalog.quoting import literal
 from zoo.stack import Stack
 
 SPLITS = ("split_by_run", "split_by_cell", "split_by_zoo")
@@ -47,7 +46,8 @@ def read_parents(catalog: str, stack: Stack) -> Parents:
     keys = sorted({run.init_from for run in stack.runs if run.init_from})
     if not keys:
         return {}
-    listed = ", ".join(f"({literal(run)}, {literal(step)})" for run, step in keys)
+    quoted = [(run.replace("'", "''"), step) for run, step in keys]
+    listed = ", ".join(f"('{run}', {step})" for run, step in quoted)
     population = open_catalog(catalog).load(f"(run_id, step) IN ({listed})")
     starts = _inherited(population, stack)
     rows = population.table.select(["run_id", "step", *SPLITS]).to_pylist()

@@ -13,7 +13,6 @@ from catalog import NotFound
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
-from catalog.quoting import identifier
 from probes.fitting.target_columns import TargetColumns, TargetValues
 from probes.judging.folds import COLUMNS
 
@@ -107,7 +106,7 @@ def rows(
     """
     if steps not in ("all", "last"):
         raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
-    own = ", ".join(map(identifier, _OWN))
+    own = ", ".join(f'"{name}"' for name in _OWN)
     asked = "".join(
         f", ({sql}) AS {_TARGET}{i}" for i, sql in enumerate((expressions or {}).values())
     )

@@ -14,7 +14,6 @@ from catalog import CatalogError, NotFound
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.errors import closest
-from catalog.expression import check_expression
 from catalog.quoting import identifier
 from probes.targets import TASKS
 
@@ -57,7 +56,6 @@ class TargetColumns:
         for target in targets:
             named = re.fullmatch(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", target, re.DOTALL)
             if named:
-                check_expression(named[2], f"--target {named[1]}")
                 found[named[1]] = named[2]
                 names.append(named[1])
                 continue
