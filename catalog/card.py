@@ -129,7 +129,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
             if columns is None:
                 try:
                     check_inside(folder.root, folder.root / file)
-                    schema = pq.read_schema(folder.root / file)
+                    schema = pq.read_schema((folder.root / file).absolute())
                 except (OSError, pa.ArrowException, UnicodeError):
                     continue  # `verify` reports it; a commit elsewhere must not fail
                 documented = {column.name for column in TABLES[kind]}

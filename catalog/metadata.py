@@ -57,7 +57,9 @@ def check_size(root: Path, file: File) -> Path:
 
 def parquet_source(paths: Sequence[str]) -> str:
     """SQL for the union by name of metadata files."""
-    listed = ", ".join(literal(file_pattern(path)) for path in paths)
+    # Absolute, as DuckDB takes ~ for the home folder and x: for where else a file is.
+    absolute = [str(Path(path).absolute()) for path in paths]
+    listed = ", ".join(literal(file_pattern(path)) for path in absolute)
     return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,10 @@ def _tensors(catalog: Catalog, shard: str, row: int, layout: Layout) -> Rows:
     (path,) = metadata_paths(catalog.root, [manifest], "tensor_stats")
     columns = ["tensor", *_STATS]
     table = pq.read_table(
-        path, columns=columns, filters=[("row", "==", row)], partitioning=None
+        Path(path).absolute(),
+        columns=columns,
+        filters=[("row", "==", row)],
+        partitioning=None,
     )
     stats = {record["tensor"]: record for record in table.to_pylist()}
     return [

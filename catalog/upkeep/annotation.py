@@ -130,7 +130,7 @@ def _read(path: Path) -> pa.Table:
     """A table whose keys are text and whose steps are whole numbers."""
     try:
         if path.suffix == ".parquet":
-            table = pq.read_table(path, partitioning=None)
+            table = pq.read_table(path.absolute(), partitioning=None)
             texts = table
         else:
             table = read_csv(path).table

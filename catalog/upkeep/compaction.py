@@ -118,7 +118,7 @@ def _write(
     query = f"FROM {source} WHERE {column} IN ({listed})"
     if kind == "tensors":
         query = f"SELECT DISTINCT * FROM {source} ORDER BY arch_id, position"
-    spill, written = literal(str(root / "cache")), literal(str(target))
+    spill, written = (literal(str(p.absolute())) for p in (root / "cache", target))
     try:
         with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
             connection.execute(f"SET temp_directory = {spill}")
