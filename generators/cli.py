@@ -114,13 +114,15 @@ def generate(
     if name is None:
         raise click.UsageError("Name a generator, or give --list.")
     from generators.generating import generate as run
+    from generators.kept import as_report
     from zoo.process import keep_freed_memory
 
     keep_freed_memory()
     result = run(open_catalog(catalog_path), name, announce=note, **options)
     if result["known"]:
         note("Generated before; --again does it anew.")
-    print_json(result) if as_json else _print(result)
+    with as_report(result["report"]):
+        print_json(result) if as_json else _print(result)
 
 
 def _listed() -> list[dict[str, Any]]:

@@ -150,12 +150,14 @@ def _fitting(name: str) -> click.Command:
         one probe to one target share the columns: the last one that you ask for is shown.
         """
         from probes.fitting.fit import fit_probe
+        from probes.saving import as_probe
 
         store = open_catalog(catalog_path)
         result = fit_probe(store, name, announce=note, **options)
         if result["known"]:
             note("Fitted before; --again fits it anew.")
-        print_json(result) if as_json else _print(result)
+        with as_probe(result["file"]):
+            print_json(result) if as_json else _print(result)
 
     return fit
 

@@ -62,7 +62,7 @@ def search(
     """
     if (target is None) == (path is None):
         raise click.UsageError("Give --target COLUMN, such as class_name, or --probe FILE.")
-    from probes.saving import about, load
+    from probes.saving import about, as_probe, load
     from probes.text.ranking import search as ranked
 
     store = open_catalog(catalog_path, at=at)
@@ -71,11 +71,13 @@ def search(
     else:
         file, selection = _there(str(path)), store.select(where)
     said = about(file)
-    table = ranked(
-        load(file), selection, text, rows=[(r, s) for r, s in said.get("rows", ())]
-    )
-    if (runs := said.get("train")) is not None:
-        known = pc.is_in(table["run_id"], pa.array(runs, pa.string()))
+    with as_probe(file):
+        rows = [(run, step) for run, step in said.get("rows", ())]
+        runs = said.get("train")
+        learnt = pa.array([] if runs is None else runs, pa.string())
+        table = ranked(load(file), selection, text, rows=rows)
+    if runs is not None:
+        known = pc.is_in(table["run_id"], learnt)
         table = table.append_column("learnt", known)
         table = table.filter(pc.invert(known)) if new else table
     elif new:
@@ -92,8 +94,8 @@ def search(
                 "of that very fit: too high. --new leaves them out."
             )
     shown = (*_SHOWN, *([target] if target is not None else []))
-    rows = table.select([x for x in shown if x in table.column_names]).to_pylist()
-    print_json(rows) if as_json else print_table(rows)
+    found = table.select([x for x in shown if x in table.column_names]).to_pylist()
+    print_json(found) if as_json else print_table(found)
 
 
 def _learnt(
