@@ -20,6 +20,7 @@ from catalog.index.in_place import too_large
 from catalog.index.tables import build, connect, view_in_place
 from catalog.layout import Layout
 from catalog.metadata import metadata_source
+from catalog.pasting import word
 from catalog.population import Population
 from catalog.quoting import literal
 from catalog.reader import ShardReader
@@ -61,7 +62,7 @@ def open_catalog(
         if not create:
             raise NotFound(
                 f"There is no catalogue in {root}. Make one: phasezoo train "
-                f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
+                f"digits_mlp_phases --catalog {word(root)}; or name one with --catalog DIR."
             )
         Folder(root).create()
     return Catalog(root, at=at)

@@ -9,7 +9,7 @@ from pathlib import Path
 from catalog.errors import ShardCorrupt, missing
 from catalog.inside import check_inside
 from catalog.manifest import File, Manifest
-from catalog.quoting import literal
+from catalog.quoting import file_pattern, literal
 
 _SHARD_COLUMN = {
     "runs": "pz_shard",
@@ -117,8 +117,11 @@ def _parquet(paths: Sequence[str], origin: bool) -> str:
     With ``origin`` every row has ``pz_shard``: a pack has that column, and the files of
     one shard are called as it is.
     """
-    listed = f"[{', '.join(map(literal, paths))}], union_by_name=true"
-    plain = f"read_parquet({listed}, hive_partitioning=false)"
+    # Absolute, as DuckDB takes ~ for the home folder and x: for where else a file is.
+    absolute = [str(Path(path).absolute()) for path in paths]
+    listed = ", ".join(literal(file_pattern(path)) for path in absolute)
+    options = "union_by_name=true, hive_partitioning=false"
+    plain = f"read_parquet([{listed}], {options})"
     if not origin:
         return plain
     no_pack = "SELECT NULL::VARCHAR AS pz_shard WHERE false"

@@ -350,7 +350,8 @@ class Writer:
 
     def _table(self, kind: str, shard: str, table: pa.Table) -> File:
         def write(temporary: Path) -> None:
-            pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 17)
+            own = temporary.absolute()  # x:y would be the address of a server
+            pq.write_table(table, own, compression="zstd", row_group_size=1 << 17)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
 

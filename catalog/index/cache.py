@@ -78,8 +78,10 @@ def attach(connection: Connection, path: Path) -> bool:
 
     Another process forgets an index when it has built a newer one.
     """
+    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
+    where = literal(str(path.absolute()))
     try:
-        connection.execute(f"ATTACH {literal(str(path))} AS zoo_index (READ_ONLY)")
+        connection.execute(f"ATTACH {where} AS zoo_index (READ_ONLY)")
         connection.execute("SET search_path = 'memory.main,zoo_index.main'")
     except duckdb.Error:
         with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ import duckdb
 
 from catalog.manifest import Manifest
 from catalog.measures import shown_sql
+from catalog.quoting import identifier
 
 STORED_CHECKPOINTS = 20_000_000
 """Greatest number of committed checkpoints of which the index keeps a copy."""
@@ -87,7 +88,7 @@ def merge_newest(connection: Connection, newest: str, columns: Sequence[str]) ->
     for name, kind, *_ in fresh:
         if spelled.get(name.lower(), name) != name or known.get(name, kind) != kind:
             return False
-    own = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in known]
+    own = list(map(identifier, known))
     both = ", ".join(
         f"{shown_sql(name, f'coalesce(n.{c}, o.{c})', kind)} AS {c}"
         if c in columns

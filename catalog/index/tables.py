@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, make_views, too_large
 from catalog.manifest import Manifest
-from catalog.measures import newest_sql, quoted, shown_sql
+from catalog.measures import newest_sql, shown_sql
 from catalog.metadata import metadata_source
+from catalog.quoting import identifier
 from catalog.schema import MEASURES, empty
 
 _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
@@ -32,7 +33,9 @@ def connect(path: str | Path = ":memory:") -> Connection:
     DuckDB draws its own progress bar there when a query takes seconds, into the midst
     of what a command prints.
     """
-    connection = duckdb.connect(str(path))
+    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
+    where = str(path) if path == ":memory:" else str(Path(path).absolute())
+    connection = duckdb.connect(where)
     connection.execute("SET enable_progress_bar_print = false")
     return connection
 
@@ -116,7 +119,7 @@ def _with_documented(
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {newest}").fetchall()}
     measured = {}
     for own_name in columns:
-        value = f'"{quoted(own_name)}"'
+        value = identifier(own_name)
         shown = shown_sql(own_name, value, kinds[own_name])
         measured[spelling(own_name)] = f"{shown} AS {value}"
     listed = []

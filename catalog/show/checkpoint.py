@@ -11,6 +11,7 @@ from catalog.dtypes import Array, dtype, widen
 from catalog.errors import NotFound
 from catalog.histogram import Histogram, histogram
 from catalog.layout import Layout
+from catalog.pasting import word
 from catalog.quoting import literal
 from catalog.rows import Rows, rows_of
 from catalog.show.run import described
@@ -42,9 +43,10 @@ def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, A
     rows = [row for row in known if str(row["step"]) == step]
     if not rows:
         steps = ", ".join(str(row["step"]) for row in known)
+        example = f"{run_id}@{known[-1]['step']}"
         raise NotFound(
             f"Run {run_id} has no checkpoint at step {step!r}; it has: {steps}. "
-            f"For example: phasezoo show {run_id}@{known[-1]['step']}"
+            f"For example: phasezoo show {word(example)}"
         )
     names = {row["column_name"] for row in described(catalog, "runs")}
     of_run = names - {"run_id"}

@@ -21,6 +21,7 @@ from catalog.folder import Folder
 from catalog.manifest import CONTENTS, Manifest
 from catalog.metadata import metadata_source
 from catalog.quoting import literal
+from catalog.shard import read_footer
 from catalog.snapshot import refresh
 from catalog.writer import Writer
 
@@ -112,16 +113,13 @@ def _source(root: Path, sources: Sequence[Manifest], kind: str) -> str:
 
 def _write(root: Path, query: str, kind: str, target: Path) -> int:
     """Write one kind of metadata; the number of its rows."""
+    spill, written = (literal(str(p.absolute())) for p in (root / "cache", target))
     try:
         with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
-            connection.execute(f"SET temp_directory = {literal(str(root / 'cache'))}")
+            connection.execute(f"SET temp_directory = {spill}")
             connection.execute(
-                f"COPY ({query}) TO {literal(str(target))} "
-                "(FORMAT parquet, COMPRESSION zstd)"
+                f"COPY ({query}) TO {written} (FORMAT parquet, COMPRESSION zstd)"
             )
-            rows = connection.execute(
-                f"SELECT count(*) FROM read_parquet({literal(str(target))})"
-            ).fetchall()
     except duckdb.Error as error:
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
@@ -131,4 +129,4 @@ def _write(root: Path, query: str, kind: str, target: Path) -> int:
         ) from error
     with target.open("rb") as file:
         os.fsync(file.fileno())
-    return int(rows[0][0])
+    return int(read_footer(target).num_rows)

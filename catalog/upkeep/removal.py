@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -27,7 +27,7 @@ class Removal:
 
     runs: int
     checkpoints: int
-    keys: pa.Table
+    keys: pa.Table = field(repr=False)
 
 
 def find_removal(catalog: Catalog, where: str) -> Removal:

@@ -96,16 +96,16 @@ def _metadata(
     """Rows of `runs` and `checkpoints` of the kept checkpoints, as they were committed."""
     runs = metadata_source(root, [holder], "runs", origin=True)
     checkpoints = metadata_source(root, [holder], "checkpoints")
+    own = literal(shard)
     with duckdb.connect() as connection:
         connection.register("kept", kept)
         tables = (
             connection.sql(
-                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE "
-                f"pz_shard = {literal(shard)} "
+                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = {own} "
                 "AND run_id IN (SELECT run_id FROM kept) ORDER BY run_id"
             ),
             connection.sql(
-                f"FROM {checkpoints} WHERE shard = {literal(shard)} AND (run_id, step) IN "
+                f"FROM {checkpoints} WHERE shard = {own} AND (run_id, step) IN "
                 "(SELECT (run_id, step) FROM kept) ORDER BY row, run_id, step"
             ),
         )

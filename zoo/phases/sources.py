@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from catalog import Catalog, CatalogError
 from catalog.measures import origin_sql
 from catalog.metadata import metadata_source
+from catalog.pasting import word
 from catalog.rows import Rows, rows_of
 from zoo.phases.cells import METRICS, has_diverged
 
@@ -83,7 +84,7 @@ def check_measured(catalog: Catalog, zoo: str, table: pa.Table) -> None:
         chosen = " ".join(f"--metric {MEASURED_BY[name]}" for name in missing)
         raise CatalogError(
             f"{zoo} has no {', '.join(missing)}: a phase needs {', '.join(METRICS)}. "
-            f"Measure first: phasezoo measure {zoo} {chosen}"
+            f"Measure first: phasezoo measure {word(zoo)} {chosen}"
         )
 
 
@@ -113,8 +114,8 @@ def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str
             raise CatalogError(
                 f"{column} of {zoo} comes from {len(rows)} settings, which cannot be "
                 f"compared: {_differences(rows)}. Measure all with one: phasezoo measure "
-                f"{zoo} --metric {metric} --again (and --set {metric}.FIELD=VALUE, if it "
-                "is not to be the default)"
+                f"{word(zoo)} --metric {metric} --again (and --set {metric}.FIELD=VALUE, "
+                "if it is not to be the default)"
             )
         if rows:
             found[column] = rows[0]["measure_id"]
