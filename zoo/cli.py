@@ -30,12 +30,14 @@ def recipes(name: str | None, as_json: bool) -> None:
     """List recipes with networks, bytes and measured cost; or all of recipe NAME."""
     from zoo.recipe import recipe_named
     from zoo.recipe import recipes as known
-    from zoo.stack_weights import parameter_columns
 
     chosen = [recipe_named(name)] if name else list(known().values())
     rows = []
     for recipe in chosen:
-        sizes = [int(parameter_columns(layout).sum()) for layout in recipe.layouts()]
+        sizes = [
+            sum(param.size for param in layout if param.role == "parameter")
+            for layout in recipe.layouts()
+        ]
         row = {
             "recipe": recipe.name,
             "networks": recipe.networks,
