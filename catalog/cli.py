@@ -25,6 +25,16 @@ from catalog.outlet import note, say
 )
 @click.argument("query")
 @click.option(
+    "--to", "path", metavar="FILE", help="Write the answer: .csv, .parquet or .json."
+)
+@click.option("--force", is_flag=True, help="Replace that file, if it is there.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="DIR",
+    help="A folder whose files QUERY may read; may be repeated.",
+)
+@click.option(
     "--rows",
     default=60,
     show_default=True,
@@ -34,9 +44,34 @@ from catalog.outlet import note, say
 @catalog_option
 @at_option
 @json_option
-def sql(query: str, rows: int, catalog_path: str, at: int | None, as_json: bool) -> None:
-    """Answer QUERY over the views that `phasezoo schema` lists."""
-    relation = open_catalog(catalog_path, at=at).sql(query)
+def sql(
+    query: str,
+    path: str | None,
+    force: bool,
+    allow: tuple[str, ...],
+    rows: int,
+    catalog_path: str,
+    at: int | None,
+    as_json: bool,
+) -> None:
+    """Answer QUERY over the views that `phasezoo schema` lists.
+
+    QUERY is one statement that reads: SELECT, FROM, WITH, VALUES, PIVOT, UNPIVOT, DESCRIBE,
+    SUMMARIZE, SHOW, or EXPLAIN of one. It can change nothing, and reads the catalogue and
+    files below --allow DIR.
+    """
+    if path is not None:
+        from catalog.query.result_file import result_path, write_result
+
+        file = result_path(path, force=force)
+        zoo = open_catalog(catalog_path, at=at, allow=allow)
+        count = write_result(zoo.sql(query), file)
+        if as_json:
+            print_json({"file": path, "rows": count})
+        else:
+            click.echo(f"{path}: {count:,} rows")
+        return
+    relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
     if as_json:
         # A limit renames columns that have one name; JSON objects would lose them.
         print_json(arrow_table(relation.limit(1 << 60)).to_pylist())

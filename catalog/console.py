@@ -8,7 +8,6 @@ else to stderr. Exit 0 done, 1 the world is wrong, 2 usage, 130 interrupted.
 from __future__ import annotations
 
 import io
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ import click
 from catalog.errors import CatalogError, closest
 from catalog.extras import advice
 from catalog.outlet import install, note, say, say_json
+from catalog.plain_values import plain
 from catalog.table import table_lines
 from catalog.version import __version__
 
@@ -141,22 +141,10 @@ def json_option(function: Function) -> Function:
 
 def print_json(value: Any) -> None:
     """Print one JSON document; NaN and infinities become strings."""
-    say_json(_plain(value))
+    say_json(plain(value))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as aligned columns, numbers to the right."""
     for line in table_lines(rows):
         say(line)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return value

@@ -87,6 +87,20 @@ def whole_file(
         sync(target.parent)
 
 
+def check_free(path: Path, *, force: bool) -> None:
+    """Refuse a file that is there, unless it may be replaced, and what is no file.
+
+    Raises
+    ------
+    CatalogError
+        If the path is taken.
+    """
+    if path.is_dir():
+        raise CatalogError(f"{path} is a folder, a file was to be written.")
+    if os.path.lexists(path) and not force:
+        raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
+
+
 def folder_of(path: str | Path, *, instead: str = "name another file") -> None:
     """Make the folder of a file that is to be written.
 

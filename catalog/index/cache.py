@@ -31,6 +31,9 @@ from catalog.snapshot import Snapshot
 VERSION = 6
 """Version of the index's own tables: another one is rebuilt."""
 
+INDEX = "zoo_index"
+"""Name of an index that is attached."""
+
 
 def index_path(folder: Folder, snapshot: Snapshot) -> Path:
     """Where the index of a snapshot stands."""
@@ -81,8 +84,7 @@ def attach(connection: Connection, path: Path) -> bool:
     # Absolute, as DuckDB takes what stands before a colon for the kind of database.
     where = literal(str(path.absolute()))
     try:
-        connection.execute(f"ATTACH {where} AS zoo_index (READ_ONLY)")
-        connection.execute("SET search_path = 'memory.main,zoo_index.main'")
+        connection.execute(f"ATTACH {where} AS {INDEX} (READ_ONLY)")
     except duckdb.Error:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

@@ -51,8 +51,8 @@ def keep_repeats(connection: Connection, source: str) -> None:
     connection.execute("INSERT INTO pz_repeats FROM pz_removed")
 
 
-def make_views(connection: Connection, source: str) -> None:
-    """Make ``checkpoints`` and ``models`` of an index that has only the small tables.
+def view_queries(connection: Connection, source: str) -> dict[str, str]:
+    """Queries of ``checkpoints`` and ``models``, for an index with the small tables alone.
 
     Parameters
     ----------
@@ -61,15 +61,12 @@ def make_views(connection: Connection, source: str) -> None:
     """
     repeats = connection.execute("SELECT count(*) FROM pz_repeats").fetchall()[0][0]
     without = " ANTI JOIN pz_repeats USING (shard, run_id, step)" if repeats else ""
-    # Footers of a thousand files would be read again for every query.
-    connection.execute("SET parquet_metadata_cache = true")
-    connection.execute(f"CREATE VIEW checkpoints AS FROM {source}{without}")
-    connection.execute(
-        "CREATE VIEW models AS "
-        "SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step) "
+    return {
+        "checkpoints": f"FROM {source}{without}",
+        "models": "SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step) "
         "FROM checkpoints c JOIN runs r USING (run_id) "
-        "LEFT JOIN pz_newest m USING (run_id, step)"
-    )
+        "LEFT JOIN pz_newest m USING (run_id, step)",
+    }
 
 
 def merge_newest(connection: Connection, newest: str, columns: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catalog.index.in_place import keep_repeats, make_views, too_large
+from catalog.index.in_place import keep_repeats, view_queries
 from catalog.manifest import Manifest
 from catalog.measures import newest_sql, shown_sql
 from catalog.metadata import metadata_source
@@ -49,7 +49,7 @@ def build(
 ) -> None:
     """Fill an empty database from the metadata files of the manifests.
 
-    With ``in_place`` it gets no ``checkpoints`` and ``models``: `view_in_place` makes them.
+    With ``in_place`` it gets no ``checkpoints`` and ``models``: `views_in_place` has them.
 
     Raises
     ------
@@ -87,20 +87,19 @@ def build(
         connection.execute("DROP TABLE pz_newest")
 
 
-def view_in_place(
+def views_in_place(
     connection: Connection, root: Path, manifests: Sequence[Manifest]
-) -> None:
-    """Make the views that stand for the big tables, if the index does not have these.
+) -> dict[str, str]:
+    """Queries of the views that stand for the big tables, which such an index lacks.
 
     Raises
     ------
     ShardCorrupt
         If a file of checkpoints is missing or has another length than committed.
     """
-    if not too_large(manifests):
-        return
     # Their hashes were checked when the index was built.
-    make_views(connection, metadata_source(root, manifests, "checkpoints", hashed=False))
+    source = metadata_source(root, manifests, "checkpoints", hashed=False)
+    return view_queries(connection, source)
 
 
 def _with_documented(

@@ -40,14 +40,14 @@ def find_removal(catalog: Catalog, where: str) -> Removal:
     CatalogError
         If the condition is not valid SQL.
     """
-    chosen = catalog.sql(f"SELECT run_id, step FROM models WHERE {where}")
-    keys = arrow_table(chosen)
+    chosen = f"SELECT run_id, step FROM ({catalog.matching(where)})"
+    keys = arrow_table(catalog.sql(chosen))
     if not len(keys):
         raise NotFound(f"No checkpoint matches {where!r}; nothing to remove.")
     left = arrow_table(
         catalog.sql(
             "SELECT count(*) AS runs FROM (SELECT run_id, count(*) AS n FROM "
-            f"(SELECT run_id, step FROM models WHERE {where}) GROUP BY run_id) r JOIN "
+            f"({chosen}) GROUP BY run_id) r JOIN "
             "(SELECT run_id, count(*) AS n FROM models GROUP BY run_id) a "
             "USING (run_id, n)"
         )

@@ -113,7 +113,7 @@ def rows(
     last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
     table = arrow_table(
         catalog.sql(
-            f"SELECT {own}{asked} FROM (SELECT * FROM models WHERE {where}) {last} "
+            f"SELECT {own}{asked} FROM ({catalog.matching(where)}) models {last} "
             "ORDER BY zoo, run_id, step"
         )
     )

@@ -69,7 +69,8 @@ def groups_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
     Networks with weights that are not finite are left out.
     """
     last = (
-        f"FROM models WHERE ({where}) AND row IS NOT NULL AND coalesce(finite, true) "
+        f"FROM ({catalog.matching(where)}) WHERE row IS NOT NULL "
+        "AND coalesce(finite, true) "
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)"
     )
     kinds = catalog.sql(f"SELECT DISTINCT arch_id FROM (SELECT arch_id {last}) ORDER BY 1")
