@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ def find_leftovers(
     shards = {path.stem for path in found if SHARD_NAME.fullmatch(path.stem)}
     needed: set[str] = set()
     for version in folder.versions() if shards else ():
+        path = folder.snapshot(version)
         try:
-            needed |= shards & _named(parse_json(folder, folder.snapshot(version)))
-        except ShardCorrupt:
-            if folder.snapshot(version).exists():  # what it names is not known
-                needed = shards
+            needed |= shards & _named(parse_json(folder, path))
+        except ShardCorrupt:  # damaged, or collected meanwhile
+            with contextlib.suppress(OSError):
+                data = path.read_bytes()
+                needed |= {shard for shard in shards if shard.encode() in data}
     return [
         *(path for path in found if path.stem not in needed),
         *_temporaries(folder.root),

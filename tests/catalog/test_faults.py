@@ -26,7 +26,7 @@ def disturb(folder: Path, trials: int, seed: int) -> dict[str, Any]:
 
 def test_a_few_faults_lose_nothing(tmp_path: Path) -> None:
     found = disturb(tmp_path, trials=8, seed=1)
-    assert found["killed"] + found["refused"] > 2
+    assert found.get("killed", 0) + found.get("refused", 0) > 2
 
 
 @pytest.mark.slow
