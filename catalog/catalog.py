@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,21 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
-from catalog.index.cache import attach, ensure_index
-from catalog.index.in_place import too_large
-from catalog.index.tables import build, connect, view_in_place
 from catalog.layout import Layout
-from catalog.metadata import metadata_paths, parquet_source
+from catalog.metadata import metadata_source
+from catalog.pasting import word
 from catalog.population import Population
+from catalog.query.allowed import allowed_folders
+from catalog.query.check import checked
+from catalog.query.condition import condition
+from catalog.query.database import Database
+from catalog.query.refusal import sql_error
+from catalog.quoting import literal
 from catalog.reader import ShardReader
-from catalog.schema import TABLES, empty
 from catalog.selection import Selection
 from catalog.shard import Chunk
 from catalog.snapshot import Snapshot, read_snapshot, refresh
 from catalog.writer import Writer
-
-_IN_PARQUET = ("tensor_stats", "measures")
 
 
 def default_root() -> Path:
@@ -37,7 +38,11 @@ def default_root() -> Path:
 
 
 def open_catalog(
-    path: str | Path | None = None, *, create: bool = False, at: int | None = None
+    path: str | Path | None = None,
+    *,
+    create: bool = False,
+    at: int | None = None,
+    allow: Sequence[str | Path] = (),
 ) -> Catalog:
     """Open a catalogue folder at its newest version, or at an older one.
 
@@ -49,21 +54,23 @@ def open_catalog(
         Make an empty catalogue if there is none.
     at : int, optional
         A version; `Catalog.version` and ``phasezoo versions`` tell them.
+    allow : sequence of str or Path, optional
+        Folders whose files queries may read, beside the catalogue.
 
     Raises
     ------
     NotFound
-        If there is no catalogue and ``create`` is false, or no such version.
+        If there is no catalogue and ``create`` is false, or no such version or folder.
     """
     root = Path(path) if path is not None else default_root()
     if not (root / "manifests").is_dir():
         if not create:
             raise NotFound(
                 f"There is no catalogue in {root}. Make one: phasezoo train "
-                f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
+                f"digits_mlp_phases --catalog {word(root)}; or name one with --catalog DIR."
             )
         Folder(root).create()
-    return Catalog(root, at=at)
+    return Catalog(root, at=at, allow=allow)
 
 
 class Catalog:
@@ -73,6 +80,8 @@ class Catalog:
     ----------
     root : Path
         A folder that `open_catalog` found or made.
+    at, allow
+        See `open_catalog`.
 
     Notes
     -----
@@ -80,10 +89,13 @@ class Catalog:
     `refreshed`, to see what came since.
     """
 
-    def __init__(self, root: Path, *, at: int | None = None) -> None:
+    def __init__(
+        self, root: Path, *, at: int | None = None, allow: Sequence[str | Path] = ()
+    ) -> None:
         self.root = root
         self._folder = Folder(root)
         self._at = at
+        self._allow = allowed_folders(allow)
         self.snapshot = self._newest() if at is None else read_snapshot(self._folder, at)
         self._shard_readers: dict[str, ShardReader] = {}
 
@@ -105,24 +117,31 @@ class Catalog:
 
     def refreshed(self) -> Catalog:
         """The catalogue at its newest version."""
-        return Catalog(self.root)
+        return Catalog(self.root, allow=self._allow)
 
-    def writer(self) -> Writer:
-        """A writer of new shards; use it as a context manager."""
-        return Writer(self.root)
+    def writer(self, *, spare: bool = False) -> Writer:
+        """A writer of new shards, as a context manager; see `Writer`."""
+        return Writer(self.root, spare=spare)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Answer a query over the views that ``phasezoo schema`` lists.
 
+        Parameters
+        ----------
+        query : str
+            One statement that reads. It can change nothing, and reads no files but those
+            of the catalogue and of folders that `open_catalog` allows.
+
         Returns
         -------
         duckdb.DuckDBPyRelation
-            Lazy; ``.fetchall()``, ``.df()``, ``.to_arrow_table()`` read it.
+            Lazy; ``.fetchall()``, ``.df()``, ``.to_arrow_table()`` read it. Each answer
+            has a connection of its own: join within a query, not answers of two.
 
         Raises
         ------
         CatalogError
-            If DuckDB refuses the query, with its own explanation.
+            If the query does more than read, or DuckDB refuses it, with its explanation.
 
         Examples
         --------
@@ -131,14 +150,35 @@ class Catalog:
         >>> zoo.sql("SELECT count(*) FROM runs").fetchall()
         [(0,)]
         """
-        self._provide(query)
+        connection = self._database.connection(query)
+        text = checked(connection, query)
         try:
-            relation = self._connection.sql(query)
+            return connection.sql(text)
         except duckdb.Error as error:
-            raise CatalogError(f"SQL error. {error}") from error
-        if relation is None:
-            relation = self._connection.sql("SELECT 'done' AS result")
-        return relation
+            raise sql_error(error) from error
+
+    def matching(self, where: str) -> str:
+        """Return the query for the rows of ``models`` that a condition picks, checked.
+
+        Parameters
+        ----------
+        where : str
+            One expression over the columns; ORDER BY, LIMIT and OFFSET may follow.
+
+        Raises
+        ------
+        CatalogError
+            If it is anything else, or no SQL.
+
+        Examples
+        --------
+        >>> from catalog import open
+        >>> zoo = open(create=True, path=getfixture("tmp_path"))
+        >>> query = f"SELECT count(*) FROM ({zoo.matching('step = 3')})"
+        >>> zoo.sql(query).fetchall()
+        [(0,)]
+        """
+        return condition(self._database.connection(""), where)
 
     def select(
         self, where: str | duckdb.DuckDBPyRelation | pa.Table | None = None
@@ -169,10 +209,10 @@ class Catalog:
         keys = keys.select(["run_id", "step"]).append_column(
             "_at", pa.array(range(len(keys)), pa.int64())
         )
-        self._connection.register("_keys", keys)
-        query = "SELECT m.* FROM _keys k JOIN models m USING (run_id, step) ORDER BY k._at"
-        table = self._arrow(query)
-        self._connection.unregister("_keys")
+        table = self._arrow(
+            "SELECT m.* FROM _keys k JOIN models m USING (run_id, step) ORDER BY k._at",
+            _keys=keys,
+        )
         if len(table) != len(keys):
             raise NotFound(
                 f"{len(keys) - len(table)} of {len(keys)} (run_id, step) pairs are not "
@@ -224,25 +264,30 @@ class Catalog:
         return self._where(None, "shard, row")
 
     def _where(self, where: str | None, columns: str) -> Selection:
-        self._provide(where or "")
-        query = f"SELECT {columns} FROM models WHERE {where or 'true'}"
+        query = self.matching(where or "true")
+        if columns != "*":
+            query = f"SELECT {columns} FROM ({query})"
         return self._selection(self._arrow(query))
 
     def _selection(self, table: pa.Table) -> Selection:
         return Selection(table, self._reader, self._fingerprints)
 
-    def _arrow(self, query: str) -> pa.Table:
+    def _arrow(self, query: str, **tables: pa.Table) -> pa.Table:
+        """The answer to a query of ours, which may name some tables."""
+        connection = self._database.connection(query)
         try:
-            return self._connection.sql(query).to_arrow_table()
+            for name, table in tables.items():
+                connection.register(name, table)
+            return connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
-            raise CatalogError(f"SQL error. {error}") from error
+            raise sql_error(error) from error
 
     def _fingerprints(self, shards: list[str]) -> pa.Table:
         known = self.snapshot.shards  # the readers of these shards were opened before
         holders = {known[shard].pack or shard for shard in shards}
         manifests = [known[shard] for shard in sorted(holders)]
-        source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
-        names = ", ".join(f"'{shard}'" for shard in shards)
+        source = metadata_source(self.root, manifests, "tensor_stats")
+        names = ", ".join(literal(shard) for shard in shards)
         return self._arrow(
             f"SELECT shard, row, tensor, blake3 FROM {source} WHERE shard IN ({names})"
         )
@@ -283,7 +328,8 @@ class Catalog:
 
     def _of_shard(self, query: str, shard: str) -> list[Any]:
         try:
-            return self._connection.execute(query, [shard]).fetchall()
+            connection = self._database.connection(query)
+            return connection.execute(query, [shard]).fetchall()
         except duckdb.Error as error:
             raise ShardCorrupt(
                 f"The index of {self.root} cannot be read: {error}. Run 'phasezoo verify'; "
@@ -311,46 +357,9 @@ class Catalog:
             ) from error
 
     @cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = connect()
-        try:
-            path = ensure_index(self._folder, self.snapshot, newest=self._at is None)
-            if path is None or not attach(connection, path):
-                large = too_large(self.snapshot.manifests)
-                build(connection, self.root, self.snapshot.manifests, in_place=large)
-            view_in_place(connection, self.root, self.snapshot.manifests)
-        except duckdb.Error as error:
-            raise ShardCorrupt(
-                f"The metadata in {self.root} cannot be indexed: {error}. Run 'phasezoo "
-                "verify' to find the file."
-            ) from error
-        return connection
-
-    def _provide(self, query: str) -> None:
-        """Make the views that stay in Parquet, when a query names them."""
-        for view in _IN_PARQUET:
-            if re.search(rf"\b{view}\b", query, re.IGNORECASE) and view not in self._made:
-                self._made.add(view)
-                kind = [m for m in self.snapshot.manifests if view in m.own]
-                paths = metadata_paths(self.root, kind, view)
-                if paths:
-                    source = parquet_source(paths)
-                elif view in TABLES:
-                    self._connection.register(f"_{view}", empty(view))
-                    source = f"_{view}"
-                else:
-                    source = (
-                        "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR "
-                        "AS measure, ''::VARCHAR AS measure_id WHERE false)"
-                    )
-                shown = "COLUMNS(lambda c: c <> 'pz_shard')"
-                self._connection.execute(
-                    f"CREATE VIEW {view} AS SELECT {shown} FROM {source}"
-                )
-
-    @cached_property
-    def _made(self) -> set[str]:
-        return set()
+    def _database(self) -> Database:
+        newest = self._at is None
+        return Database(self._folder, self.snapshot, newest=newest, allow=self._allow)
 
 
 def arrow_table(relation: duckdb.DuckDBPyRelation) -> pa.Table:
@@ -364,7 +373,7 @@ def arrow_table(relation: duckdb.DuckDBPyRelation) -> pa.Table:
     try:
         return relation.to_arrow_table()
     except duckdb.Error as error:
-        raise CatalogError(f"SQL error. {error}") from error
+        raise sql_error(error) from error
 
 
 def architecture_of(population: Population, i: int) -> dict[str, Any]:

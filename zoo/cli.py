@@ -16,6 +16,7 @@ from catalog.console import (
     print_json,
     print_table,
 )
+from catalog.outlet import note, say
 
 if TYPE_CHECKING:
     from zoo.measure import Measured
@@ -62,7 +63,7 @@ def recipes(name: str | None, as_json: bool) -> None:
         print_json(rows)
     elif name:
         for key, value in rows[0].items():
-            click.echo(f"{key:12} {value}")
+            say(f"{key:12} {value}")
     else:
         print_table(rows)
 
@@ -160,12 +161,12 @@ def train(
     if as_json:
         print_json(asdict(summary))
     elif summary.trained:
-        click.echo(
+        say(
             f"{summary.zoo}: {summary.trained} runs trained ({summary.diverged} "
             f"diverged), {summary.checkpoints} checkpoints, {summary.known} were there"
         )
     else:
-        click.echo(f"{summary.zoo}: all {summary.planned} runs are there already")
+        say(f"{summary.zoo}: all {summary.planned} runs are there already")
     sys.exit(0)
 
 
@@ -221,7 +222,7 @@ def measure(
         workers=workers,
         device=device,
         again=again,
-        announce=lambda line: click.echo(line, err=True),
+        announce=note,
     )
     _print_measured(measured, as_json)
 
@@ -282,7 +283,7 @@ def downstream(
         workers=workers,
         device=device,
         again=again,
-        announce=lambda line: click.echo(line, err=True),
+        announce=note,
     )
     _print_measured(measured, as_json)
 
@@ -307,4 +308,4 @@ def _print_measured(measured: Measured, as_json: bool) -> None:
         return
     for metric, count in (measured.measured or {}).items():
         before = (measured.known or {})[metric]
-        click.echo(f"{measured.zoo}: {metric} of {count} checkpoints, {before} were there")
+        say(f"{measured.zoo}: {metric} of {count} checkpoints, {before} were there")

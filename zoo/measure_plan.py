@@ -49,8 +49,8 @@ def selected(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
         If the zoo has none that match.
     """
     last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
-    query = f"""SELECT * FROM models WHERE zoo = {literal(zoo)} AND "row" IS NOT NULL
-        AND ({where}) {last} ORDER BY step, run_id"""
+    query = f"""SELECT * FROM ({catalog.matching(where)}) WHERE zoo = {literal(zoo)}
+        AND "row" IS NOT NULL {last} ORDER BY step, run_id"""
     rows: list[Row] = arrow_table(catalog.sql(query)).to_pylist()
     if not rows:
         zoos = [r[0] for r in catalog.sql("SELECT DISTINCT zoo FROM runs").fetchall()]

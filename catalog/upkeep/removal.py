@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import NotFound
+from catalog.reserve import needing
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Removal:
 
     runs: int
     checkpoints: int
-    keys: pa.Table
+    keys: pa.Table = field(repr=False)
 
 
 def find_removal(catalog: Catalog, where: str) -> Removal:
@@ -39,14 +40,14 @@ def find_removal(catalog: Catalog, where: str) -> Removal:
     CatalogError
         If the condition is not valid SQL.
     """
-    chosen = catalog.sql(f"SELECT run_id, step FROM models WHERE {where}")
-    keys = arrow_table(chosen)
+    chosen = f"SELECT run_id, step FROM ({catalog.matching(where)})"
+    keys = arrow_table(catalog.sql(chosen))
     if not len(keys):
         raise NotFound(f"No checkpoint matches {where!r}; nothing to remove.")
     left = arrow_table(
         catalog.sql(
             "SELECT count(*) AS runs FROM (SELECT run_id, count(*) AS n FROM "
-            f"(SELECT run_id, step FROM models WHERE {where}) GROUP BY run_id) r JOIN "
+            f"({chosen}) GROUP BY run_id) r JOIN "
             "(SELECT run_id, count(*) AS n FROM models GROUP BY run_id) a "
             "USING (run_id, n)"
         )
@@ -68,6 +69,13 @@ def remove(catalog: Catalog, where: str) -> Removal:
         If the condition is not valid SQL, or the folder cannot be written.
     """
     removal = find_removal(catalog, where)
-    with catalog.writer() as writer:
+    with needing(lambda: _bytes(catalog, removal)), catalog.writer(spare=True) as writer:
         writer.commit_tombstones(removal.keys)
     return removal
+
+
+def _bytes(catalog: Catalog, removal: Removal) -> int:
+    """An upper estimate of what a removal writes: its keys, and a version."""
+    record = catalog.root / "snapshots" / f"{catalog.version}.json"
+    keys: int = removal.keys.nbytes
+    return keys + 2 * record.stat().st_size + (64 << 10)

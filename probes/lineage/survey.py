@@ -13,6 +13,7 @@ import numpy as np
 
 from catalog import LayoutMismatch, Population
 from catalog.catalog import Catalog
+from catalog.quoting import literal
 from probes.lineage.reuse import find_reuse
 from probes.lineage.tree import recover_parents
 
@@ -68,14 +69,15 @@ def groups_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
     Networks with weights that are not finite are left out.
     """
     last = (
-        f"FROM models WHERE ({where}) AND row IS NOT NULL AND coalesce(finite, true) "
+        f"FROM ({catalog.matching(where)}) WHERE row IS NOT NULL "
+        "AND coalesce(finite, true) "
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)"
     )
     kinds = catalog.sql(f"SELECT DISTINCT arch_id FROM (SELECT arch_id {last}) ORDER BY 1")
     for (arch,) in kinds.fetchall():
         rows = catalog.sql(
             f"SELECT run_id, step FROM (SELECT run_id, step, arch_id {last}) "
-            f"WHERE arch_id = '{arch}' ORDER BY run_id"
+            f"WHERE arch_id = {literal(arch)} ORDER BY run_id"
         )
         yield catalog.load(rows)
 

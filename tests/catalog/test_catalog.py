@@ -26,6 +26,8 @@ from catalog import (
 )
 from catalog.catalog import architecture_of, default_root
 from catalog.dtypes import Array, dtype
+from catalog.index import tables
+from catalog.query import database
 
 
 def bits(value: Array) -> bytes:
@@ -382,9 +384,14 @@ def test_the_architecture_travels_with_the_weights(
 
 
 def test_a_slow_query_draws_no_bar_into_the_output(
-    zoo: Catalog, capfd: pytest.CaptureFixture[str]
+    zoo: Catalog, capfd: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    zoo.sql("SET progress_bar_time = 1")
+    def connect() -> Any:
+        connection = tables.connect()
+        connection.execute("SET progress_bar_time = 1")
+        return connection
+
+    monkeypatch.setattr(database, "connect", connect)
     query = "SELECT count(*) FROM range(30000000) t(i) WHERE hash(i) % 7 = 3"
     assert zoo.sql(query).fetchall()[0][0] > 0
     assert capfd.readouterr() == ("", "")

@@ -189,7 +189,7 @@ def test_an_index_that_another_process_forgot_is_no_error(
     zoo: Catalog, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(
-        "catalog.catalog.ensure_index",
+        "catalog.query.database.ensure_index",
         lambda folder, snapshot, newest: folder.cache / "gone.duckdb",
     )
     assert counted(zoo) == 5

@@ -1,0 +1,47 @@
+"""The check that every query of a user passes before it is run."""
+
+from __future__ import annotations
+
+import duckdb
+
+from catalog.query.explain import split_explain
+from catalog.query.kinds import check_kinds
+from catalog.query.pivot import with_values
+from catalog.query.refusal import refusal, sql_error
+from catalog.query.tokens import tokens
+from catalog.query.tree import trees
+
+
+def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    """Return the statement to run for a query: one, of which every node reads.
+
+    It is the text itself but for EXPLAIN, whose options are written anew, and for PIVOT,
+    whose values are named; these then belong to the connection.
+
+    Raises
+    ------
+    CatalogError
+        If it is no SQL, or does anything else than read.
+    """
+    try:
+        found = trees(connection, text)
+        kinds = [] if found is not None else _kinds(connection, text)
+    except duckdb.Error as error:
+        raise sql_error(error) from error
+    count = len(kinds if found is None else found)
+    if count != 1:
+        raise refusal(f"{count} statements")
+    if found is not None:
+        check_kinds(found[0])
+        return text
+    if tokens(text)[0].word == "EXPLAIN":
+        prefix, query = split_explain(text)
+        return prefix + checked(connection, query)
+    if kinds == ["MULTI"]:
+        return with_values(connection, text, check_kinds)
+    raise refusal(kinds[0])
+
+
+def _kinds(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
+    """The kind of each statement, as DuckDB calls it."""
+    return [statement.type.name for statement in connection.extract_statements(text)]

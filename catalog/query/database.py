@@ -1,0 +1,167 @@
+"""The index as queries see it: attached read-only, and nothing else within reach.
+
+Every query has a connection of its own, so that no temporary object, setting or seed of one
+is there for the next. What a query reads beside the index are the Parquet files of views
+that are not copied into it, and folders that the user allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from catalog.errors import ShardCorrupt
+from catalog.folder import Folder
+from catalog.index.cache import INDEX, attach, ensure_index
+from catalog.index.in_place import too_large
+from catalog.index.tables import Connection, build, connect, views_in_place
+from catalog.metadata import metadata_source
+from catalog.quoting import file_pattern, identifier, literal
+from catalog.schema import TABLES, empty
+from catalog.snapshot import Snapshot
+
+_ON_DEMAND = ("tensor_stats", "measures")
+"""Views over Parquet whose files are hashed when a query first names them."""
+
+_LISTING = re.compile(
+    r"\b(tables|views|columns|sqlite_master|(duckdb|pg|pragma)_\w+)\b", re.IGNORECASE
+)
+"""Queries that may list the views of a catalogue without naming them."""
+
+_NO_MEASURES = (
+    "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR AS measure, "
+    "''::VARCHAR AS measure_id WHERE false)"
+)
+
+
+class Database:
+    """The index of a snapshot, opened for queries.
+
+    Parameters
+    ----------
+    folder : Folder
+    snapshot : Snapshot
+    newest : bool
+        Whether it is the newest, whose index supersedes older ones.
+    allow : sequence of str
+        Folders that queries may read too, as `allowed_folders` gives them.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the metadata of the catalogue cannot be indexed.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        snapshot: Snapshot,
+        *,
+        newest: bool,
+        allow: Sequence[str] = (),
+    ) -> None:
+        self._root, self._manifests = folder.root, snapshot.manifests
+        self._large = too_large(self._manifests)
+        self._sources: dict[str, str] = {}
+        self._in_place: dict[str, str] = {}
+        try:
+            self._connection = connect()
+            path = ensure_index(folder, snapshot, newest=newest)
+            if path is None or not attach(self._connection, path):
+                self._attach_unstored()
+            self._connection.execute(f"USE {INDEX}")
+            if self._large:
+                self._in_place = views_in_place(
+                    self._connection, self._root, self._manifests
+                )
+            self._lock(allow)
+        except duckdb.Error as error:
+            raise self._damaged(error) from error
+
+    def connection(self, query: str) -> Connection:
+        """Open a connection for a query, with the views over Parquet that it names."""
+        named = {v for v in self._views if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
+        if self._large and (_LISTING.search(query) or "models" in named):
+            named |= self._in_place.keys()
+        connection = self._connection.cursor()
+        try:
+            connection.execute(f"USE {INDEX}")
+            for view in self._views:
+                if view in named:
+                    source = self._in_place.get(view) or self._source(view)
+                    connection.execute(f"CREATE TEMP VIEW {view} AS {source}")
+        except duckdb.Error as error:
+            raise self._damaged(error) from error
+        return connection
+
+    @property
+    def _views(self) -> tuple[str, ...]:
+        """Views over Parquet; one comes after those that it reads."""
+        return (*_ON_DEMAND, *self._in_place)
+
+    def _attach_unstored(self) -> None:
+        """Build the index in a file that is deleted once it is open, else in memory."""
+        with contextlib.suppress(OSError, duckdb.Error):
+            folder = Path(tempfile.mkdtemp(prefix="phasezoo-"))
+            try:
+                with connect(folder / "index.duckdb") as builder:
+                    build(builder, self._root, self._manifests, in_place=self._large)
+                if attach(self._connection, folder / "index.duckdb"):
+                    return
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._connection.execute(f"ATTACH ':memory:' AS {INDEX}")
+        self._connection.execute(f"USE {INDEX}")
+        build(self._connection, self._root, self._manifests, in_place=self._large)
+
+    def _lock(self, allow: Sequence[str]) -> None:
+        """Put everything else out of reach; after that no setting can be changed."""
+        kinds = (*_ON_DEMAND, *self._in_place)
+        paths = [
+            str((self._root / manifest.own[kind].path).absolute())
+            for manifest in self._manifests
+            for kind in kinds
+            if kind in manifest.own
+        ]
+        paths += [p for path in paths if (p := file_pattern(path)) != path]
+        for statement in (
+            "DETACH memory",
+            f"SET allowed_paths = [{', '.join(map(literal, paths))}]",
+            f"SET allowed_directories = [{', '.join(map(literal, allow))}]",
+            "SET python_enable_replacements = false",
+            # Footers of a thousand files would be read again for every query.
+            f"SET parquet_metadata_cache = {str(self._large).lower()}",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ):
+            self._connection.execute(statement)
+
+    def _source(self, view: str) -> str:
+        """The query of a view that is made on demand."""
+        if view not in self._sources:
+            source = metadata_source(self._root, self._manifests, view)
+            if not source:
+                source = self._none(view) if view in TABLES else _NO_MEASURES
+            shown = "COLUMNS(lambda c: c <> 'pz_shard')"
+            self._sources[view] = f"SELECT {shown} FROM {source}"
+        return self._sources[view]
+
+    def _none(self, view: str) -> str:
+        """SQL for the columns of a view without rows."""
+        connection = self._connection.cursor()
+        connection.register("none", empty(view))
+        described = connection.execute("DESCRIBE FROM none").fetchall()
+        columns = ", ".join(f"NULL::{row[1]} AS {identifier(row[0])}" for row in described)
+        return f"(SELECT {columns} WHERE false)"
+
+    def _damaged(self, error: duckdb.Error) -> ShardCorrupt:
+        return ShardCorrupt(
+            f"The metadata in {self._root} cannot be indexed: {error}. Run 'phasezoo "
+            "verify' to find the file."
+        )

@@ -1,0 +1,118 @@
+"""Answers as files: csv, parquet or json, written from Arrow, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from catalog.errors import CatalogError, NotFound, closest
+from catalog.plain_values import plain
+from catalog.query.refusal import sql_error
+from catalog.quoting import identifier
+from catalog.whole_file import check_free, folder_of, whole_file
+
+BATCH = 100_000
+"""Rows in memory at a time."""
+
+_INSTEAD = "name another file with --to FILE"
+_IN_CSV = (
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
+    "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "VARCHAR",
+)  # fmt: skip
+"""Types that pyarrow writes as DuckDB does; others become DuckDB's text."""
+
+Write = Callable[[duckdb.DuckDBPyRelation, BinaryIO], int]
+
+
+def result_path(path: str | Path, *, force: bool = False) -> Path:
+    """Return where an answer can be written; known before it is asked for.
+
+    Raises
+    ------
+    CatalogError
+        If the ending is none that can be written, or the file is there and ``force`` false.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _WRITERS:
+        endings = ", ".join(_WRITERS)
+        raise NotFound(
+            f"Cannot tell what {path} should be. Expected a name that ends in {endings}. "
+            f"{closest(path.suffix.lower(), _WRITERS)}"
+        )
+    check_free(path, force=force)
+    return path
+
+
+def write_result(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
+    """Write an answer to a file that `result_path` found; the number of its rows.
+
+    Raises
+    ------
+    CatalogError
+        If a value makes the query fail, or cannot be written.
+    """
+    write = _WRITERS[path.suffix.lower()]
+    try:
+        folder_of(path, instead=_INSTEAD)
+        with whole_file(path, instead=_INSTEAD) as file:
+            # A limit renames columns that have one name.
+            return write(relation.limit(1 << 60), file)
+    except duckdb.Error as error:
+        raise sql_error(error) from error
+    except pa.ArrowException as error:
+        raise CatalogError(
+            f"{path} cannot hold this answer: {error}. Turn the column into text, "
+            "CAST(column AS VARCHAR), or write .json."
+        ) from error
+
+
+def _write_csv(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+    columns = [
+        name if str(kind) in _IN_CSV else f"CAST({name} AS VARCHAR) AS {name}"
+        for name, kind in zip(
+            map(identifier, relation.columns), relation.types, strict=True
+        )
+    ]
+    reader = relation.project(", ".join(columns)).to_arrow_reader(BATCH)
+    count = 0
+    with pyarrow.csv.CSVWriter(file, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += len(batch)
+    return count
+
+
+def _write_parquet(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+    reader = relation.to_arrow_reader(BATCH)
+    count = 0
+    with pq.ParquetWriter(file, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += len(batch)
+    return count
+
+
+def _write_json(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+    count = 0
+    file.write(b"[")
+    for batch in relation.to_arrow_reader(BATCH):
+        for row in batch.to_pylist():
+            text = json.dumps(plain(row), ensure_ascii=False, default=str)
+            file.write((",\n" if count else "\n").encode() + text.encode())
+            count += 1
+    file.write(b"\n]\n")
+    return count
+
+
+_WRITERS: dict[str, Write] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".json": _write_json,
+}
