@@ -310,4 +310,5 @@ def spelling(column: str) -> bytes:
 
 def tables_of(connection: Connection) -> set[str]:
     """Tables that a database has: an index in place lacks the big ones."""
-    return {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
+    query = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+    return {row[0] for row in connection.execute(query).fetchall()}
