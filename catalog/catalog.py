@@ -19,8 +19,10 @@ from catalog.index.cache import attach, ensure_index
 from catalog.index.in_place import too_large
 from catalog.index.tables import build, connect, view_in_place
 from catalog.layout import Layout
-from catalog.metadata import metadata_paths, parquet_source
+from catalog.metadata import metadata_source
+from catalog.pasting import word
 from catalog.population import Population
+from catalog.quoting import literal
 from catalog.reader import ShardReader
 from catalog.schema import TABLES, empty
 from catalog.selection import Selection
@@ -60,7 +62,7 @@ def open_catalog(
         if not create:
             raise NotFound(
                 f"There is no catalogue in {root}. Make one: phasezoo train "
-                f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
+                f"digits_mlp_phases --catalog {word(root)}; or name one with --catalog DIR."
             )
         Folder(root).create()
     return Catalog(root, at=at)
@@ -107,9 +109,9 @@ class Catalog:
         """The catalogue at its newest version."""
         return Catalog(self.root)
 
-    def writer(self) -> Writer:
-        """A writer of new shards; use it as a context manager."""
-        return Writer(self.root)
+    def writer(self, *, spare: bool = False) -> Writer:
+        """A writer of new shards, as a context manager; see `Writer`."""
+        return Writer(self.root, spare=spare)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Answer a query over the views that ``phasezoo schema`` lists.
@@ -241,8 +243,8 @@ class Catalog:
         known = self.snapshot.shards  # the readers of these shards were opened before
         holders = {known[shard].pack or shard for shard in shards}
         manifests = [known[shard] for shard in sorted(holders)]
-        source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
-        names = ", ".join(f"'{shard}'" for shard in shards)
+        source = metadata_source(self.root, manifests, "tensor_stats")
+        names = ", ".join(literal(shard) for shard in shards)
         return self._arrow(
             f"SELECT shard, row, tensor, blake3 FROM {source} WHERE shard IN ({names})"
         )
@@ -331,14 +333,11 @@ class Catalog:
         for view in _IN_PARQUET:
             if re.search(rf"\b{view}\b", query, re.IGNORECASE) and view not in self._made:
                 self._made.add(view)
-                kind = [m for m in self.snapshot.manifests if view in m.own]
-                paths = metadata_paths(self.root, kind, view)
-                if paths:
-                    source = parquet_source(paths)
-                elif view in TABLES:
+                source = metadata_source(self.root, self.snapshot.manifests, view)
+                if not source and view in TABLES:
                     self._connection.register(f"_{view}", empty(view))
                     source = f"_{view}"
-                else:
+                elif not source:
                     source = (
                         "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR "
                         "AS measure, ''::VARCHAR AS measure_id WHERE false)"

@@ -25,6 +25,7 @@ from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, closest
 from catalog.foreign import Tensor
 from catalog.names import canonical_json, escape
+from catalog.quoting import literal
 from catalog.safetensors_file import write_file
 from catalog.selection import Selection
 from catalog.shard import arrow_column, row_group_rows
@@ -68,8 +69,7 @@ def find_checkpoint(catalog: Catalog, identifier: str) -> Selection:
             f"{identifier!r} is no checkpoint; expected the start of a run_id, or that "
             "with @STEP, e.g. 3fa9@1500."
         )
-    quoted = start.replace("'", "''")
-    begins = f"starts_with(run_id, '{quoted}') AND row IS NOT NULL"
+    begins = f"starts_with(run_id, {literal(start)}) AND row IS NOT NULL"
     runs = catalog.sql(
         f"SELECT DISTINCT run_id FROM models WHERE {begins} ORDER BY 1 LIMIT 2"
     ).fetchall()

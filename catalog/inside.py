@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from catalog.errors import CatalogError, ShardCorrupt
+from catalog.pasting import word
 from catalog.whole_file import refusals
 
 
@@ -34,7 +35,7 @@ def check_inside(root: Path, path: Path) -> None:
                     raise ShardCorrupt(
                         f"{at} is a link that leads out of the catalogue, to "
                         f"{os.path.realpath(at)}. Only files inside it are read and "
-                        f"written. If you trust them, copy them: cp -rL {root} NEW"
+                        f"written. If you trust them, copy them: cp -rL {word(root)} NEW"
                     )
                 mode = os.stat(path).st_mode
                 break
@@ -105,7 +106,7 @@ def check_beside(folder: Path, path: Path) -> None:
             raise CatalogError(
                 f"{path} is a link that leads out of {folder}, to "
                 f"{os.path.realpath(path)}, and is not followed. If you trust it, "
-                f"import a copy: cp -rL {folder} NEW"
+                f"import a copy: cp -rL {word(folder)} NEW"
             )
         mode = path.stat().st_mode if linked else mode
     except FileNotFoundError:

@@ -6,9 +6,18 @@ none (``ATTACH``, ``COPY``, the paths of a table function), and for names.
 
 from __future__ import annotations
 
+import re
+
+from catalog.errors import CatalogError
+
 
 def literal(value: str | int) -> str:
     """Return a value as an SQL literal, whatever the text holds.
+
+    Raises
+    ------
+    CatalogError
+        If the text holds half of a surrogate pair: no database can hold it.
 
     Examples
     --------
@@ -21,6 +30,11 @@ def literal(value: str | int) -> str:
 def identifier(name: str) -> str:
     """Return the name of a column, table or view, quoted.
 
+    Raises
+    ------
+    CatalogError
+        If the name holds half of a surrogate pair: no column can have it.
+
     Examples
     --------
     >>> print(identifier('a "b" c'))
@@ -29,5 +43,22 @@ def identifier(name: str) -> str:
     return _between('"', name)
 
 
+def file_pattern(path: str) -> str:
+    """Return the pattern that a path alone matches, for functions that expand patterns.
+
+    Examples
+    --------
+    >>> file_pattern("zoo[1]/*.parquet"), file_pattern("zoo/a.parquet")
+    ('zoo[[]1]/[*].parquet', 'zoo/a.parquet')
+    """
+    return re.sub(r"[*?\[]", lambda mark: f"[{mark[0]}]", path)
+
+
 def _between(quote: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CatalogError(
+            f"{text!r} is no text: it holds half of a surrogate pair. Expected Unicode."
+        ) from error
     return quote + text.replace(quote, 2 * quote) + quote

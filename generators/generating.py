@@ -18,7 +18,7 @@ from generators.fitted import copy_fitted, fitted, is_fitted, place_of
 from generators.judging.exam import Exam
 from generators.judging.plot import check_plot, save_plot
 from generators.judging.yardstick import calibration_named
-from generators.kept import points_of, read_report, redraw, write_report
+from generators.kept import as_report, points_of, read_report, redraw, write_report
 from generators.request import Request
 from generators.sampling import Sampling, samples_of
 from generators.saving import INSTEAD
@@ -134,16 +134,21 @@ def generate(
         announce(line)
     is_fitted(path, request)  # refuses another one before anything is read
     if not again and (known := read_report(catalog, report)) is not None:
-        kept = [Path(known["file"])]
-        place = place_of(request, [path, own, *kept] if to is not None else [own, *kept])
-        if place is None:
-            announce(f"The generator is not there any more: {path}. --again fits it anew.")
-        elif to is not None and place != path:
-            folder_of(path, instead=INSTEAD)
-            copy_fitted(place, path)
-            place = path
-        known["file"] = None if place is None else str(place)
-        return {**known, "plot": _drawn_again(known, report, plot), "known": True}
+        with as_report(report):
+            kept = [] if known["file"] is None else [Path(known["file"])]
+            places = [path, own, *kept] if to is not None else [own, *kept]
+            place = place_of(request, places)
+            if place is None:
+                announce(
+                    f"The generator is not there any more: {path}. --again fits it anew."
+                )
+            elif to is not None and place != path:
+                folder_of(path, instead=INSTEAD)
+                copy_fitted(place, path)
+                place = path
+            known["file"] = None if place is None else str(place)
+            drawn = _drawn_again(known, report, plot)
+            return {**known, "report": str(report), "plot": drawn, "known": True}
     for line in request.notes:
         announce(line)
     sides = {side: catalog.select(keys).population() for side, keys in request.keys.items()}

@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from catalog import CatalogError, LayoutMismatch, NotFound, __version__
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import closest
 from catalog.names import content_id, slug
+from catalog.pasting import word
+from catalog.quoting import literal
 from catalog.registry import lookup
 from generators.asked import (
     check_asked,
@@ -67,7 +69,7 @@ class Request:
     """
 
     generator: Generator
-    keys: Mapping[str, pa.Table]
+    keys: Mapping[str, pa.Table] = field(repr=False)
     left_out: Mapping[str, int]
     n: int
     conditions: tuple[Condition, ...]
@@ -234,7 +236,8 @@ def _sides(
         largest = max(found, key=lambda arch: len(found[arch]))
         raise LayoutMismatch(
             f"The selection has {len(kinds)} layouts, and a generator makes networks of "
-            f"one: {listed}. Narrow it, e.g. --where \"arch_id = '{largest}'\""
+            f"one: {listed}. Narrow it, e.g. --where "
+            f"{word(f'arch_id = {literal(largest)}')}"
         )
     split = table["split_by_run"]
     keys = {

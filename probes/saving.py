@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import probes.estimators
 import probes.text
 from catalog import CatalogError, __version__
+from catalog.as_written import as_written
 from catalog.foreign import Tensor
 from catalog.records import Records, Special
 from catalog.registry import lookup, public
@@ -78,26 +80,33 @@ def load(path: str | Path) -> Probe:
     path = Path(path)
     body = _read(path)
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    return _rebuilt(body, lambda value: _RECORDS.decode(value, tensors, path))
+    with as_probe(path):
+        return _rebuilt(body, lambda value: _RECORDS.decode(value, tensors, path))
 
 
 def about(path: str | Path) -> dict[str, Any]:
     """What `save` was told about the probe."""
-    found: dict[str, Any] = _read(Path(path))["about"]
-    return found
+    with as_probe(path):
+        return dict(_read(Path(path))["about"])
+
+
+def as_probe(path: str | Path) -> AbstractContextManager[None]:
+    """Tell what of a probe's file is odd, whatever that leads to; see `as_written`."""
+    return as_written(path, "a probe", "Fetch the file again, or fit the probe again.")
 
 
 def _read(path: Path) -> dict[str, Any]:
     text = read_header(path).metadata.get("probe")
     if text is None:
         raise CatalogError(f"{path} holds no probe; write one with probes.save().")
-    body: dict[str, Any] = json.loads(text)
-    if body["format"] > _FORMAT:
-        raise CatalogError(
-            f"{path} was written by phasezoo {body['phasezoo']}, which is newer. Upgrade: "
-            "pip install -U phasezoo"
-        )
-    return body
+    with as_probe(path):
+        body: dict[str, Any] = json.loads(text)
+        if body["format"] > _FORMAT:
+            raise CatalogError(
+                f"{path} was written by phasezoo {body['phasezoo']}, which is newer. "
+                "Upgrade: pip install -U phasezoo"
+            )
+        return body
 
 
 def _taken_apart(
@@ -115,8 +124,7 @@ def _rebuilt(body: Mapping[str, Any], inside: Callable[[Any], Any]) -> Probe:
     at_text = body["probe"] in public(probes.text, Probe)
     kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
     probe: Probe = kind(**inside(body["params"]))
-    for name, value in inside(body["fitted"]).items():
-        setattr(probe, name, value)
+    _RECORDS.give_fitted(probe, inside(body["fitted"]), f"The file of {kind.name!r}")
     return probe
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from catalog import CatalogError, LayoutMismatch, Population
@@ -96,12 +97,10 @@ def networks(
     CatalogError
         If they were trained on other data.
     """
-    listed = ", ".join(f"('{run}', {step})" for run, step in keys)
-    population = catalog.load(f"(run_id, step) IN ({listed})")
+    names, steps = zip(*keys, strict=True)
+    wanted = pa.table({"run_id": pa.array(names, pa.string()), "step": steps})
+    population = catalog.select(wanted).population()
     rows = population.table.to_pylist()
-    place = {(row["run_id"], row["step"]): i for i, row in enumerate(rows)}
-    order = [place[key] for key in keys]
-    rows = [rows[i] for i in order]
     runs = tuple(run_of(row, task, architecture) for row in rows)
     for row in rows:
         known = row.get("data_fingerprint")
@@ -119,9 +118,9 @@ def networks(
         runs,
         tuple(row["step"] for row in rows),
         tuple(cell_of(row) for row in rows),
-        population.weights[order],
+        population.weights,
         device,
-        population.table.take(order),
+        population.table,
         folder,
     )
 

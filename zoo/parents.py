@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from catalog import LayoutMismatch, Population
 from catalog import open as open_catalog
@@ -46,9 +47,9 @@ def read_parents(catalog: str, stack: Stack) -> Parents:
     keys = sorted({run.init_from for run in stack.runs if run.init_from})
     if not keys:
         return {}
-    quoted = [(run.replace("'", "''"), step) for run, step in keys]
-    listed = ", ".join(f"('{run}', {step})" for run, step in quoted)
-    population = open_catalog(catalog).load(f"(run_id, step) IN ({listed})")
+    runs, steps = zip(*keys, strict=True)
+    wanted = pa.table({"run_id": pa.array(runs, pa.string()), "step": steps})
+    population = open_catalog(catalog).select(wanted).population()
     starts = _inherited(population, stack)
     rows = population.table.select(["run_id", "step", *SPLITS]).to_pylist()
     return {

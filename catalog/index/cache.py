@@ -10,7 +10,6 @@ is too large for that (`catalog.index.in_place`), both big tables are views over
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import secrets
@@ -19,12 +18,14 @@ from pathlib import Path
 
 import duckdb
 
+from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.index.extend import extend
 from catalog.index.in_place import too_large
 from catalog.index.tables import Connection, build, connect, tables_of
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
+from catalog.quoting import literal
 from catalog.snapshot import Snapshot
 
 VERSION = 6
@@ -60,14 +61,12 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
         if not newest:
             return path
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
-        folder.write(folder.cache / "latest.json", json.dumps(names).encode())
+        folder.remember(folder.cache / "latest.json", json.dumps(names).encode())
         _forget(folder, keep={path, old})
-    except (PermissionError, duckdb.Error):
-        return None
-    except OSError as error:
-        if error.errno in (errno.EROFS, errno.ENOSPC):
-            return None
+    except CatalogError:
         raise
+    except (OSError, duckdb.Error):
+        return None  # a cache that cannot be written, or was deleted just now
     finally:
         with contextlib.suppress(OSError):
             _remove(temporary)
@@ -79,9 +78,10 @@ def attach(connection: Connection, path: Path) -> bool:
 
     Another process forgets an index when it has built a newer one.
     """
-    escaped = str(path).replace("'", "''")
+    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
+    where = literal(str(path.absolute()))
     try:
-        connection.execute(f"ATTACH '{escaped}' AS zoo_index (READ_ONLY)")
+        connection.execute(f"ATTACH {where} AS zoo_index (READ_ONLY)")
         connection.execute("SET search_path = 'memory.main,zoo_index.main'")
     except duckdb.Error:
         with contextlib.suppress(OSError):

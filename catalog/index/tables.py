@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, make_views, too_large
 from catalog.manifest import Manifest
-from catalog.measures import newest_sql, quoted, shown_sql
-from catalog.metadata import check_size, metadata_paths, parquet_source, with_origin
+from catalog.measures import newest_sql, shown_sql
+from catalog.metadata import metadata_source
+from catalog.quoting import identifier
 from catalog.schema import MEASURES, empty
 
 _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
@@ -32,7 +33,9 @@ def connect(path: str | Path = ":memory:") -> Connection:
     DuckDB draws its own progress bar there when a query takes seconds, into the midst
     of what a command prints.
     """
-    connection = duckdb.connect(str(path))
+    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
+    where = str(path) if path == ":memory:" else str(Path(path).absolute())
+    connection = duckdb.connect(where)
     connection.execute("SET enable_progress_bar_print = false")
     return connection
 
@@ -61,7 +64,7 @@ def build(
             _copy(connection, root, manifests, table)
     source = "checkpoints"
     if in_place:
-        source = parquet_source(metadata_paths(root, manifests, "checkpoints"))
+        source = metadata_source(root, manifests, "checkpoints")
     _remove_tombstoned(connection, root, manifests, source)
     if in_place:
         keep_repeats(connection, source)
@@ -96,12 +99,8 @@ def view_in_place(
     """
     if not too_large(manifests):
         return
-    files = [m.own["checkpoints"] for m in manifests if "checkpoints" in m.own]
-    for file in files:  # their hashes were checked when the index was built
-        check_size(root, file)
-    paths = [str(root / file.path) for file in files]
-    packed = any(m.content == "pack" for m in manifests)
-    make_views(connection, paths, parquet_source, packed=packed)
+    # Their hashes were checked when the index was built.
+    make_views(connection, metadata_source(root, manifests, "checkpoints", hashed=False))
 
 
 def _with_documented(
@@ -120,7 +119,7 @@ def _with_documented(
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {newest}").fetchall()}
     measured = {}
     for own_name in columns:
-        value = f'"{quoted(own_name)}"'
+        value = identifier(own_name)
         shown = shown_sql(own_name, value, kinds[own_name])
         measured[spelling(own_name)] = f"{shown} AS {value}"
     listed = []
@@ -171,18 +170,13 @@ def _batches(
 def _copy(
     connection: Connection, root: Path, manifests: Sequence[Manifest], table: str
 ) -> None:
-    paths = metadata_paths(root, manifests, table)
-    if not paths:
+    source = metadata_source(root, manifests, table, origin=table == "runs")
+    if not source:
         connection.register("_empty", empty(table))
         connection.execute(f"CREATE TABLE {table} AS SELECT * FROM _empty")
         connection.unregister("_empty")
         return
-    source = with_origin(paths) if table == "runs" else parquet_source(paths)
-    shard = {"runs": "pz_shard", "tensors": None}.get(table, "shard")
-    packed = shard and any(m.content == "pack" for m in manifests)
-    # A pack may hold rows of shards that were given up after it was written.
-    only = f"WHERE {shard} IN (SELECT shard FROM shards)" if packed else ""
-    connection.execute(f"CREATE TABLE {table} AS FROM {source} {only}")
+    connection.execute(f"CREATE TABLE {table} AS FROM {source}")
 
 
 def _remove_tombstoned(
@@ -196,14 +190,14 @@ def _remove_tombstoned(
     connection.execute(
         "CREATE TABLE pz_removed (shard VARCHAR, run_id VARCHAR, step BIGINT)"
     )
-    paths = metadata_paths(root, manifests, "tombstones")
-    if not paths:
+    tombstones = metadata_source(root, manifests, "tombstones", origin=True)
+    if not tombstones:
         return
     connection.execute(
         f"""INSERT INTO pz_removed SELECT c.shard, c.run_id, c.step
         FROM {checkpoints} c JOIN shards s USING (shard) JOIN (
             SELECT t.run_id, t.step, max(ts.sequence) AS sequence
-            FROM {with_origin(paths)} t JOIN shards ts ON ts.shard = t.pz_shard
+            FROM {tombstones} t JOIN shards ts ON ts.shard = t.pz_shard
             GROUP BY ALL) r USING (run_id, step)
         WHERE s.sequence < r.sequence"""
     )
@@ -276,7 +270,7 @@ def shards_table(connection: Connection, manifests: Sequence[Manifest], verb: st
 
 def measure_rows(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
     """Measures with the rank of their commit, as table ``measure_rows``."""
-    paths = metadata_paths(root, manifests, "measures")
+    source = metadata_source(root, manifests, "measures", origin=True)
     ordered = sorted(manifests, key=lambda m: m.order)
     ranks = pa.table(
         {
@@ -288,7 +282,7 @@ def measure_rows(connection: Connection, root: Path, manifests: Sequence[Manifes
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE measure_rows AS "
         "SELECT f.* EXCLUDE (pz_shard, measure, measure_id, provenance), k.pz_rank "
-        f"FROM {with_origin(paths)} f JOIN _ranks k USING (pz_shard)"
+        f"FROM {source} f JOIN _ranks k USING (pz_shard)"
     )
     connection.unregister("_ranks")
 

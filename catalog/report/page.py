@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog.catalog import Catalog
+from catalog.printable import printable
 from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table
+from catalog.report.figure_text import save_figure
 from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
 from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
@@ -57,7 +59,7 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     import jinja2
 
     text = files("catalog.report").joinpath("report.html.jinja").read_text()
-    template = jinja2.Template(text, autoescape=True)
+    template = jinja2.Template(text, autoescape=True, finalize=_finalize)
     template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)
     for zoo in zoos:
@@ -75,9 +77,14 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
 
 def _svg(figure: Any) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    save_figure(figure, text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def _finalize(value: Any) -> Any:
+    """Make text printable before it is escaped; what is HTML already is neither."""
+    return printable(value) if type(value) is str else value
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from catalog import CatalogError
+from catalog.report.figure_text import save_figure
 from catalog.whole_file import whole_file
 from generators.judging.assessment import Assessment
 from generators.judging.judged import SPREADS
@@ -62,7 +63,7 @@ def save_plot(assessments: Sequence[Assessment], path: str | Path) -> None:
     check_plot(path)
     figure, kind = accuracy_novelty(assessments), Path(path).suffix[1:]
     with whole_file(path, instead="name another file with --plot FILE") as file:
-        figure.savefig(file, format=kind, dpi=110)
+        save_figure(figure, file, format=kind, dpi=110)
 
 
 def check_plot(path: str | Path) -> None:

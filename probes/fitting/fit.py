@@ -174,9 +174,10 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         )
     if again or "learnt_from" not in kept:  # an older version wrote it
         return None
-    result: dict[str, Any] = kept["result"]
-    shown = Shown(catalog.refreshed(), result["columns"])
-    told = shown.written(plan.measure_id)
+    with saving.as_probe(path):
+        result: dict[str, Any] = kept["result"]
+        shown = Shown(catalog.refreshed(), result["columns"])
+        told = shown.written(plan.measure_id)
     return result if told is not None and len(told) == len(plan.question) else None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from catalog import LayoutMismatch, Population
 from catalog.catalog import Catalog
+from catalog.quoting import literal
 from probes.lineage.reuse import find_reuse
 from probes.lineage.tree import recover_parents
 
@@ -75,7 +76,7 @@ def groups_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
     for (arch,) in kinds.fetchall():
         rows = catalog.sql(
             f"SELECT run_id, step FROM (SELECT run_id, step, arch_id {last}) "
-            f"WHERE arch_id = '{arch}' ORDER BY run_id"
+            f"WHERE arch_id = {literal(arch)} ORDER BY run_id"
         )
         yield catalog.load(rows)
 

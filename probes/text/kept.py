@@ -12,6 +12,8 @@ from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.inside import check_inside, folder_inside
 from catalog.names import content_id, slug
+from catalog.pasting import word
+from catalog.quoting import literal
 from probes import saving
 from probes.fitting.fit import FOLDER
 from probes.fitting.material import weights
@@ -83,7 +85,8 @@ def text_probe(
         largest = max(found, key=lambda arch: len(found[arch]))
         raise LayoutMismatch(
             f"The networks with a {question.name} have {len(found)} layouts, and a text "
-            f"probe reads one. Narrow it: --where \"arch_id = '{largest}'\" "
+            "probe reads one. Narrow it: --where "
+            f"{word(f'arch_id = {literal(largest)}')} "
             f"({len(found[largest])} networks)."
         )
     path = catalog.root / FOLDER / _file(question, encoder)
