@@ -7,6 +7,7 @@ pipes, the messages, the groups of processes, and how they end.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -27,7 +28,7 @@ class ForkedWorker:
     """
 
     announced: ClassVar[int] = -1
-    _ends: ClassVar[list[int]] = []
+    _ends: ClassVar[list[Any]] = []
 
     def __init__(self, arguments: list[str], **options: Any) -> None:
         self.returncode: int | None = None
@@ -41,18 +42,19 @@ class ForkedWorker:
         os.close(out)
         self.stdin = os.fdopen(self._jobs, "w", encoding=options["encoding"])
         self.stdout = os.fdopen(self._out, encoding=options["encoding"])
-        self._ends += [self._jobs, self._out]
+        self._ends += [self.stdin, self.stdout]
         if self.announced >= 0:
             os.write(self.announced, f"{self.pid}\n".encode())
 
     def _serve(self, module: str, jobs: int, out: int) -> None:
         try:
+            gc.freeze()  # what the parent has open is the parent's to close
             os.setpgid(0, 0)
             # Or the pipes of other workers would never end. Their files are locked by the
-            # threads that read them, which are not here.
-            for end in {*self._ends, self._jobs, self._out} - {jobs, out}:
-                with contextlib.suppress(OSError):
-                    os.close(end)
+            # threads that read them, which are not here: only descriptors can be closed.
+            others = {end.fileno() for end in self._ends if not end.closed}
+            for end in others | {self._jobs, self._out}:
+                os.close(end)
             os.dup2(jobs, 0)
             os.dup2(out, 1)
             sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)

@@ -53,7 +53,7 @@ class Writers:
         workers = self.writers + self.readers + 1
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             # Names of networks begin with the trial: those of before stay.
-            firsts = [1000 * number + i for i in range(self.writers)]
+            firsts = [self.writers * number + i for i in range(self.writers)]
             writing = [pool.submit(write, self._root, first, end) for first in firsts]
             reading = [
                 pool.submit(read, self._root, seed, firsts, end)
