@@ -68,9 +68,9 @@ class Forked:
             others |= {jobs, out, *(end.fileno() for end in ends if not end.closed)}
             for pipe in others:
                 os.close(pipe)
-            sys.stdin = open(0, encoding="utf-8", closefd=False)
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-            sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+            sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+            sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+            sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
             import_module("zoo.serving").serve_parent(serve)
         finally:
             os._exit(70)

@@ -21,7 +21,7 @@ from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.index.extend import extend
 from catalog.index.in_place import too_large
-from catalog.index.tables import Connection, build, connect, tables_of
+from catalog.index.tables import Connection, build, connect, filling, tables_of
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
 from catalog.quoting import literal
@@ -40,8 +40,13 @@ def index_path(folder: Folder, snapshot: Snapshot) -> Path:
     return folder.cache / f"index-v{VERSION}-{snapshot.id}.duckdb"
 
 
-def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> Path | None:
+def ensure_index(
+    folder: Folder, snapshot: Snapshot, connection: Connection, *, newest: bool = True
+) -> Path | None:
     """Build the index of a snapshot unless it is there; None if it cannot be stored.
+
+    It is built through a connection in memory, which may be of no use afterwards if what
+    was extended is damaged: see `usable`.
 
     If an index of an earlier state exists and only new runs or measures came, it is
     copied and extended. The index of an old version (``newest`` false) stays until a
@@ -57,11 +62,14 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
         with temporary_folder(path) as beside:
             temporary = beside / path.name
             old, known = _latest(folder)
-            if old is None or not _extended(temporary, old, known, folder, snapshot):
+            if old is None or not _extended(
+                temporary, old, known, folder, snapshot, connection
+            ):
                 temporary.unlink(missing_ok=True)
-                with connect(temporary) as connection:
+                sound = connection if usable(connection) else connect()
+                with filling(sound, temporary, "pz_building") as own:
                     large = too_large(snapshot.manifests)
-                    build(connection, folder.root, snapshot.manifests, in_place=large)
+                    build(own, folder.root, snapshot.manifests, in_place=large)
             os.replace(temporary, path)
         if not newest:
             return path
@@ -91,8 +99,22 @@ def attach(connection: Connection, path: Path) -> bool:
     return True
 
 
+def usable(connection: Connection) -> bool:
+    """Whether a connection answers: an inner error of DuckDB ends a whole instance."""
+    try:
+        connection.execute("SELECT 1").fetchall()
+    except duckdb.Error:
+        return False
+    return True
+
+
 def _extended(
-    temporary: Path, old: Path, known: set[str], folder: Folder, snapshot: Snapshot
+    temporary: Path,
+    old: Path,
+    known: set[str],
+    folder: Folder,
+    snapshot: Snapshot,
+    connection: Connection,
 ) -> bool:
     """Copy an index and add to it; False if it has to be built from nothing.
 
@@ -103,10 +125,10 @@ def _extended(
     added = [m for m in snapshot.manifests if m.shard not in known]
     try:
         shutil.copyfile(old, temporary)
-        with connect(temporary) as connection:
-            if too_large(snapshot.manifests) == ("models" in tables_of(connection)):
+        with filling(connection, temporary, "pz_building") as own:
+            if too_large(snapshot.manifests) == ("models" in tables_of(own)):
                 return False
-            return extend(connection, folder, added)
+            return extend(own, folder, added)
     except (FileNotFoundError, duckdb.Error):
         return False
 

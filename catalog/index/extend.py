@@ -11,7 +11,7 @@ from catalog.index.tables import (
     STORED,
     Connection,
     build,
-    connect,
+    filling,
     keep_waiting,
     measure_columns,
     measure_rows,
@@ -44,7 +44,7 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
     rows = [m for m in added if m.content != "measures"]
     measures = [m for m in added if m.content == "measures"]
     tables = tables_of(connection)
-    with connect() as scratch:
+    with filling(connection, ":memory:", "pz_scratch") as scratch:
         build(scratch, root, rows)
         fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
     for table, values in fresh.items():

@@ -18,7 +18,7 @@ import duckdb
 
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
-from catalog.index.cache import INDEX, attach, ensure_index
+from catalog.index.cache import INDEX, attach, ensure_index, usable
 from catalog.index.in_place import too_large
 from catalog.index.tables import Connection, build, connect, views_in_place
 from catalog.metadata import metadata_source
@@ -72,7 +72,9 @@ class Database:
         self._in_place: dict[str, str] = {}
         try:
             self._connection = connect()
-            path = ensure_index(folder, snapshot, newest=newest)
+            path = ensure_index(folder, snapshot, self._connection, newest=newest)
+            if not usable(self._connection):
+                self._connection = connect()
             if path is None or not attach(self._connection, path):
                 self._attach_unstored()
             self._connection.execute(f"USE {INDEX}")

@@ -24,7 +24,7 @@ CHEAP: dict[str, dict[str, object]] = {
 }
 """Parameters that make a probe fast enough for tests, by its name."""
 
-QUICK = dict.fromkeys(("probex", "mvprobe"), {"epochs": 12, "lr": 0.08})
+QUICK = {name: {"epochs": 12, "lr": 0.08} for name in ("probex", "mvprobe")}
 """Fewer epochs, enough for scikit-learn's own thresholds, which are low."""
 
 EXPECTED: dict[str, dict[str, str]] = {}
