@@ -350,7 +350,7 @@ class Trials:
             _, kinds, *_ = self.known(change)
             for step, kind in enumerate(kinds, 1):
                 for fault in FAULTS:
-                    if kind == "read" and fault in ("kill", "no space", "full from here"):
+                    if kind == "read" and fault != "i/o error":
                         continue
                     if kind in _DELETING and fault == "no space":
                         continue

@@ -116,8 +116,8 @@ def test_a_run_that_was_killed_before_its_report_gives_the_same_one(root):
 
     def made():
         return generate(
-            catalog.open(root), "interpolation", where="width = 6", n=5, seed=3, null_count=2,
-            images=20,
+            catalog.open(root), "interpolation", where="width = 6", n=5, seed=3,
+            null_count=2, images=20,
         )  # fmt: skip
 
     report = Path(made()["report"])
