@@ -5,6 +5,9 @@ Claim: nothing is lost, whatever ends a process and whatever a file holds.
 - ``kills``: every verb that writes is killed at random moments and changes of the disk;
   reads are right, `verify` finds nothing, and running it again gives what an undisturbed
   run does.
+- ``faults``: every change of the storage is ended at every one of its steps: killed, no
+  space once and from there on, an input or output error, the cache deleted, the folder
+  renamed. One trial is one change with all of them.
 - ``syscalls``: the storage alone, killed around its n-th change of the folder, over and
   over in one catalogue.
 - ``attacks``: damaged and hostile catalogues and foreign files; an error with text, or the
@@ -35,11 +38,12 @@ from timing import digits, progress, report
 ROOT = Path(__file__).parents[1]
 KINDS = {
     "attacks": "attacks.Attacks",
+    "faults": "faults.Faults",
     "kills": "kills.Kills",
     "syscalls": "syscalls.SystemCalls",
     "writers": "writers.Writers",
 }
-TRIALS = {"attacks": 10_000, "kills": 500, "syscalls": 1_600, "writers": 20}
+TRIALS = {"attacks": 10_000, "faults": 19, "kills": 500, "syscalls": 1_600, "writers": 20}
 """In full."""
 
 
