@@ -22,7 +22,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -341,7 +341,7 @@ class Trials:
         shutil.copytree(ready, scratch, symlinks=True)
         return scratch / "zoo"
 
-    def jobs(self, changes: list[Change]) -> list[tuple[Change, str, int]]:
+    def jobs(self, changes: Sequence[Change] = CHANGES) -> list[tuple[Change, str, int]]:
         """Every change with every fault at every step where it can happen."""
         found = []
         for change in changes:

@@ -6,13 +6,12 @@ import json
 
 from fault import Fault, Scripted
 
-SHARES = {
-    "shards": 25, "metadata": 12, "manifests": 13, "orphans": 15, "heads": 15,
-    "forged": 2, "indexes": 1, "links": 2, "numpy": 11, "torch": 4,
+CATALOGUES = {
+    "shards": 25, "metadata": 12, "manifests": 13, "orphans": 15, "heads": 15, "forged": 2,
+    "indexes": 1, "links": 2,
 }  # fmt: skip
+IMPORTS = {"numpy": 11, "torch": 4}
 """Mutants of each kind in a hundred."""
-
-IMPORTS = ("numpy", "torch")
 
 
 class Attacks(Scripted):
@@ -27,16 +26,25 @@ class Attacks(Scripted):
         ------
         Fault
             If an answer is neither an error with text nor the committed numbers, or
-            `verify` was not asked or finds nothing.
+            `verify` is never asked.
         """
-        counts = {}
-        for kind, share in SHARES.items():
-            count = -(-share * size // 100)
-            script = "attack_imports.py" if kind in IMPORTS else "attack_trials.py"
-            said = self._said(script, kind, count, self._seed * 1000 + number)
-            outcomes = json.loads(said.splitlines()[-1])
-            asked = outcomes.get("verify answered", 0) + outcomes.get("verify refused", 0)
-            if outcomes.get("failures") or (kind not in IMPORTS and 2 * asked < count):
-                raise Fault(f"{kind} {count}: {outcomes}")
-            counts[kind] = count
+        seed = self._seed * 1000 + number
+        counts = {kind: -(-share * size // 100) for kind, share in CATALOGUES.items()}
+        words = [word for pair in counts.items() for word in pair]
+        outcomes = self._outcomes("attack_trials.py", seed, *words)
+        asked = outcomes.get("verify answered", 0) + outcomes.get("verify refused", 0)
+        if asked <= sum(counts.values()) // 2:
+            raise Fault(f"verify was asked {asked} times: {outcomes}")
+        for kind, share in IMPORTS.items():
+            counts[kind] = -(-share * size // 100)
+            outcomes = self._outcomes("attack_imports.py", seed, kind, counts[kind])
+            if sum(outcomes.values()) != counts[kind]:
+                raise Fault(f"of {counts[kind]} {kind} came {outcomes}")
         return counts
+
+    def _outcomes(self, script: str, *words: object) -> dict[str, int]:
+        """How often what came of the mutants."""
+        found: dict[str, int] = json.loads(self._said(script, *words).splitlines()[-1])
+        if found.pop("failures"):
+            raise Fault(f"{script} {words}: {found}")
+        return found

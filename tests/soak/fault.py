@@ -35,12 +35,12 @@ class Scripted:
         """Keep what trials left, to look at."""
         shutil.copytree(self._home, self._folder / f"fault-{number}", dirs_exist_ok=True)
 
-    def _said(self, script: str, *words: object) -> str:
-        """What a script prints in a new folder, or a fault."""
+    def _said(self, script: str, *words: object, inside: str = "") -> str:
+        """What a script prints that works inside a new folder, or a fault."""
         shutil.rmtree(self._home, ignore_errors=True)
         self._home.mkdir()
         done = subprocess.run(
-            [sys.executable, SCRIPTS / script, self._home, *map(str, words)],
+            [sys.executable, SCRIPTS / script, self._home / inside, *map(str, words)],
             capture_output=True,
             text=True,
             check=False,

@@ -11,4 +11,4 @@ class SystemCalls(Scripted):
     def trial(self, number: int, size: int) -> dict[str, int]:
         """Run some trials; how many killed."""
         seed = 1000 * self._seed + number
-        return {"kills": int(self._said("kill_trials.py", size, seed))}
+        return {"kills": int(self._said("kill_trials.py", size, seed, inside="zoo"))}
