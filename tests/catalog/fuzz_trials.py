@@ -9,6 +9,7 @@ which it is, so that a crash or a hang is traced; ``ENTRY NUMBER SEED`` repeats 
 # ruff: noqa: E501
 import contextlib
 import faulthandler
+import functools
 import io
 import json
 import os
@@ -17,9 +18,11 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from attack_trials import contents, restore
@@ -223,6 +226,23 @@ class Trials:
     def zoo(self, *arguments: str) -> list[str]:
         """Arguments of a command on the catalogue."""
         return [*arguments, "--catalog", str(self.root)]
+
+    @staticmethod
+    def hurry() -> None:
+        """Leave out what costs most of a trial: finding verbs, starting threads."""
+        import catalog.console
+        import catalog.formats
+
+        found = functools.cache(entry_points)
+        for module in (catalog.console, catalog.formats):
+            module.entry_points = lambda group: found(group=group)  # type: ignore[attr-defined]
+        connect = duckdb.connect
+
+        def alone(*arguments: Any, **options: Any) -> Any:
+            config = {"threads": 1, **options.pop("config", {})}
+            return connect(*arguments, config=config, **options)
+
+        duckdb.connect = alone  # type: ignore[assignment]
 
     def prepare(self, entry: str) -> None:
         """Make what an entry place needs, and import what it imports, before it is watched."""
@@ -605,6 +625,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.fsync = lambda descriptor: None
+    Trials.hurry()
     trials = Trials(Path(folder), int(seed))
     for i in range(0, len(plan), 3):
         trials.run(plan[i], int(plan[i + 1]), int(plan[i + 2]))

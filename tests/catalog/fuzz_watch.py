@@ -68,7 +68,9 @@ class Watch:
                 self.seen.append(f"open {path!r:.200} {mode} {flags}")
         elif event in CHANGES:
             paths = [a for a in args if isinstance(a, str | bytes | os.PathLike)]
-            relative = any(type(a) is int and a >= 0 for a in args)  # to an open folder
+            # The last of most is the descriptor of a folder that is open, or -1.
+            told = args[-1] if event.startswith("os.") and event != "os.truncate" else -1
+            relative = isinstance(told, int) and told >= 0
             if not relative and not all(map(self._may, paths[-1:])):
                 self.seen.append(f"{event} {args!r:.200}")
 
