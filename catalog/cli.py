@@ -69,7 +69,7 @@ def sql(
         if as_json:
             print_json({"file": path, "rows": count})
         else:
-            click.echo(f"{path}: {count:,} rows")
+            say(f"{path}: {count:,} rows")
         return
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
     if as_json:
@@ -183,7 +183,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
         print_json(asdict(result) | ({"mended": mended} if mend else {}))
     else:
         for sentence in mended:
-            click.echo(f"mended  {sentence}")
+            say(f"mended  {sentence}")
         for problem in result.problems:
             say(f"WRONG  {problem.path}  {problem.detail}")
         word = "swept" if result.swept else "found"

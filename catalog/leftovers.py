@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from catalog.errors import ShardCorrupt
 from catalog.folder import SHARD_NAME, Folder
 from catalog.manifest import parse_json
 from catalog.snapshot import cut_short
+from catalog.temporaries import TEMPORARY, abandoned, sweep
+
+_FITTED = ("cache", "generators", "probes")
+"""Folders whose temporary files are locked by whoever writes them."""
 
 
 def find_leftovers(
@@ -31,12 +36,41 @@ def find_leftovers(
     shards = {path.stem for path in found if SHARD_NAME.fullmatch(path.stem)}
     needed: set[str] = set()
     for version in folder.versions() if shards else ():
+        path = folder.snapshot(version)
         try:
-            needed |= shards & _named(parse_json(folder, folder.snapshot(version)))
-        except ShardCorrupt:
-            if folder.snapshot(version).exists():  # what it names is not known
-                needed = shards
-    return [path for path in found if path.stem not in needed]
+            needed |= shards & _named(parse_json(folder, path))
+        except ShardCorrupt:  # damaged, or collected meanwhile
+            with contextlib.suppress(OSError):
+                data = path.read_bytes()
+                needed |= {shard for shard in shards if shard.encode() in data}
+    return [
+        *(path for path in found if path.stem not in needed),
+        *_temporaries(folder.root),
+    ]
+
+
+def delete(path: Path) -> None:
+    """Delete a leftover, unless somebody took it up meanwhile.
+
+    Raises
+    ------
+    OSError
+        If it cannot be deleted.
+    """
+    if TEMPORARY.fullmatch(path.name) and path.parent.name in _FITTED:
+        sweep(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _temporaries(root: Path) -> list[Path]:
+    """Temporary files and folders of fits and of the index that nobody writes any more."""
+    found = []
+    for name in _FITTED:
+        folder = root / name
+        if folder.is_dir() and not folder.is_symlink():
+            found += [path for path in sorted(folder.iterdir()) if abandoned(path)]
+    return found
 
 
 def _named(snapshot: Any) -> set[str]:

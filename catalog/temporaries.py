@@ -58,6 +58,29 @@ def sweep_before(target: Path) -> None:
                 sweep(target.with_name(name))
 
 
+@contextlib.contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """A folder beside a target that is gone when the block ends.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    path, descriptor = claimed(target, new_folder)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def new_folder(path: Path) -> int:
+    """Make a folder; its descriptor."""
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def claimed(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     """A temporary path beside a target and its descriptor, which holds its lock."""
     while True:

@@ -13,7 +13,7 @@ from catalog.damage import wrong_tensors
 from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
-from catalog.leftovers import find_leftovers
+from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import File, Manifest, parse_json, read_manifest
 from catalog.snapshot import Snapshot, read_head
 
@@ -215,7 +215,7 @@ def _sweep(
             found = find_leftovers(folder, committed)
             result.leftovers = [str(p.relative_to(folder.root)) for p in found]
             for path in found:
-                path.unlink(missing_ok=True)
+                delete(path)
             result.swept = True
     except OSError as error:
         detail = f"leftovers cannot be swept: {error.strerror}"

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from catalog.temporaries import claimed, sweep_before
+from catalog.temporaries import claimed, new_folder, sweep_before
 from catalog.whole_file import refusals, replaced, sync
 
 
@@ -51,7 +51,7 @@ def whole_folder(
         target.parent.mkdir(parents=True, exist_ok=True)
         _put_back(target)
         sweep_before(target)
-        temporary, descriptor = claimed(target, _new_folder)
+        temporary, descriptor = claimed(target, new_folder)
         try:
             if mode:
                 temporary.chmod(stat.S_IMODE(mode) & 0o777)
@@ -103,11 +103,6 @@ def _put_back(target: Path) -> None:
     for before in target.parent.iterdir():
         if pattern.fullmatch(before.name) and before.is_dir():
             shutil.rmtree(before) if target.exists() else before.rename(target)
-
-
-def _new_folder(path: Path) -> int:
-    path.mkdir()
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _sync_all(folder: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from catalog.inside import check_inside
 from catalog.manifest import parse_json
 from catalog.quoting import literal
 from catalog.snapshot import Snapshot
+from catalog.temporaries import sweep_before, temporary_folder
 
 VERSION = 6
 """Version of the index's own tables: another one is rebuilt."""
@@ -56,19 +56,21 @@ def ensure_index(
     check_inside(folder.root, path)
     if path.exists():
         return path
-    temporary = folder.cache / f".{secrets.token_hex(8)}.duckdb.tmp"
     try:
         folder.cache.mkdir(exist_ok=True)
-        old, known = _latest(folder)
-        if old is None or not _extended(
-            temporary, old, known, folder, snapshot, connection
-        ):
-            _remove(temporary)
-            sound = connection if usable(connection) else connect()
-            with filling(sound, temporary, "pz_building") as own:
-                large = too_large(snapshot.manifests)
-                build(own, folder.root, snapshot.manifests, in_place=large)
-        os.replace(temporary, path)
+        sweep_before(path)
+        with temporary_folder(path) as beside:
+            temporary = beside / path.name
+            old, known = _latest(folder)
+            if old is None or not _extended(
+                temporary, old, known, folder, snapshot, connection
+            ):
+                temporary.unlink(missing_ok=True)
+                sound = connection if usable(connection) else connect()
+                with filling(sound, temporary, "pz_building") as own:
+                    large = too_large(snapshot.manifests)
+                    build(own, folder.root, snapshot.manifests, in_place=large)
+            os.replace(temporary, path)
         if not newest:
             return path
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
@@ -78,9 +80,6 @@ def ensure_index(
         raise
     except (OSError, duckdb.Error):
         return None  # a cache that cannot be written, or was deleted just now
-    finally:
-        with contextlib.suppress(OSError):
-            _remove(temporary)
     return path
 
 
@@ -145,12 +144,6 @@ def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
         return None, set()
     ours = path.name.startswith(f"index-v{VERSION}-") and path.is_file()
     return (path, shards) if ours else (None, set())
-
-
-def _remove(index: Path) -> None:
-    """Delete an unfinished index and its log."""
-    index.unlink(missing_ok=True)
-    index.with_name(index.name + ".wal").unlink(missing_ok=True)
 
 
 def _forget(folder: Folder, keep: set[Path | None]) -> None:

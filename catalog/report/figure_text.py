@@ -7,20 +7,21 @@ literal. Labels of ticks that matplotlib makes itself stay formulas: powers of t
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import IO, Any
 
 from catalog.printable import printable_lines
 
 
-def save_figure(figure: Any, target: Path | IO[Any], **options: Any) -> None:
-    """Draw a figure into a file, with all of its text as text.
+def save_figure(figure: Any, file: IO[Any], *, format: str, **options: Any) -> None:
+    """Draw a figure into an open file, with all of its text as text.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    target : Path or file
-        A path tells the kind of file by its ending.
+    file : file
+        Of text or of bytes, as the format asks.
+    format : str
+        Such as "svg".
     options
         Of `Figure.savefig`.
     """
@@ -36,7 +37,7 @@ def save_figure(figure: Any, target: Path | IO[Any], **options: Any) -> None:
         if text not in ticks:
             text.set_parse_math(False)
             text.set_text(_shown(text.get_text()))
-    figure.savefig(target, **options)
+    figure.savefig(file, format=format, **options)
 
 
 def _write_given_labels(axis: Any) -> None:

@@ -18,11 +18,13 @@ import duckdb
 
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
+from catalog.inside import folder_inside
 from catalog.manifest import CONTENTS, Manifest
 from catalog.metadata import metadata_source
 from catalog.quoting import literal
 from catalog.shard import read_footer
 from catalog.snapshot import refresh
+from catalog.temporaries import temporary_folder
 from catalog.writer import Writer
 
 LARGEST = 256 << 20
@@ -113,20 +115,29 @@ def _source(root: Path, sources: Sequence[Manifest], kind: str) -> str:
 
 def _write(root: Path, query: str, kind: str, target: Path) -> int:
     """Write one kind of metadata; the number of its rows."""
-    spill, written = (literal(str(p.absolute())) for p in (root / "cache", target))
-    try:
-        with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
-            connection.execute(f"SET temp_directory = {spill}")
-            connection.execute(
-                f"COPY ({query}) TO {written} (FORMAT parquet, COMPRESSION zstd)"
-            )
-    except duckdb.Error as error:
-        if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise ShardCorrupt(
-            f"The {kind} of several shards cannot be joined: {error}. Run 'phasezoo "
-            "verify' to find the file."
-        ) from error
+    while True:
+        with temporary_folder(folder_inside(root, "cache") / "join") as spill:
+            try:
+                _join(query, target, spill)
+                break
+            except duckdb.Error as error:
+                if not spill.exists():
+                    continue  # somebody deleted cache/, which is allowed
+                if "No space left" in str(error):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise ShardCorrupt(
+                    f"The {kind} of several shards cannot be joined: {error}. Run "
+                    "'phasezoo verify' to find the file."
+                ) from error
     with target.open("rb") as file:
         os.fsync(file.fileno())
     return int(read_footer(target).num_rows)
+
+
+def _join(query: str, target: Path, spill: Path) -> None:
+    with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
+        connection.execute(f"SET temp_directory = {literal(str(spill.absolute()))}")
+        connection.execute(
+            f"COPY ({query}) TO {literal(str(target.absolute()))} "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )

@@ -20,7 +20,7 @@ from catalog.catalog import Catalog
 from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
-from catalog.leftovers import find_leftovers
+from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import Manifest, read_manifest
 from catalog.metadata import metadata_source
 from catalog.reserve import keep_reserve, needing
@@ -131,7 +131,7 @@ def _delete(folder: Folder, files: list[Path], garbage: Garbage, rehearse: bool)
         garbage.files.append(str(path.relative_to(folder.root)))
         garbage.bytes += path.stat().st_size
         if not rehearse:
-            path.unlink(missing_ok=True)
+            delete(path)
 
 
 def _bytes(folder: Folder, waste: float) -> int:

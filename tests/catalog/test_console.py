@@ -154,7 +154,7 @@ def test_a_missing_catalogue_exits_with_1_and_is_not_made(
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, click.Abort])
 def test_an_interrupt_exits_with_130(phasezoo: Any, monkeypatch: Any, kind: Any) -> None:
-    def interrupted(path: str, at: None) -> Catalog:
+    def interrupted(path: str, **options: Any) -> Catalog:
         raise kind
 
     monkeypatch.setattr("catalog.cli.open_catalog", interrupted)
@@ -167,7 +167,7 @@ def test_a_missing_extra_is_named_with_what_to_paste(
     phasezoo: Any, monkeypatch: Any
 ) -> None:
     def missing(name: str) -> Callable[..., Any]:
-        def fail(path: str, at: None) -> Catalog:
+        def fail(path: str, **options: Any) -> Catalog:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
         return fail

@@ -178,7 +178,7 @@ def test_a_folder_that_was_left_by_a_killed_process_is_swept(tmp_path: Path) -> 
 
 STORAGE = {
     "catalog/folder.py", "catalog/writer.py", "catalog/index/cache.py",
-    "catalog/whole_file.py", "catalog/whole_folder.py",
+    "catalog/whole_file.py", "catalog/whole_folder.py", "catalog/reserve.py",
 }  # fmt: skip
 """What writes files by itself, each with kill tests of its own."""
 
