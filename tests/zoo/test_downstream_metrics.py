@@ -97,6 +97,18 @@ def test_shuffled_copies_gain_nothing_aligned_and_lose_raw(seeds, shuffled):
     assert (found["average_count"] == 4).all()
 
 
+def test_a_soup_of_one_network_is_that_network_and_is_not_stored(seeds):
+    weights = seeds.weights[:2].copy()
+    weights[1] = 10 * np.random.default_rng(0).standard_normal(weights.shape[1])
+    rows = {"run_id": list("ab"), "step": [300] * 2, "zoo": ["laws"] * 2}
+    two = replace(seeds.take([0, 1]), weights=weights, table=pa.table(rows))
+    found, shards = average_seeds.make(two, seed=0)
+    assert found["soup_count"].tolist() == [1, 1]
+    assert {s.runs["operation"][0].as_py() for s in shards} == {
+        f"average_seeds average_{kind}" for kind in ("raw", "aligned", "repaired")
+    }
+
+
 def test_alignment_repair_and_soups_help(seeds):
     found = average_seeds.measure(seeds, seed=0)
     means = {
