@@ -31,7 +31,7 @@ def kill(tmp_path: Path, trials: int, seed: int) -> int:
 
 
 def test_a_few_kills_at_system_calls_lose_nothing(tmp_path: Path) -> None:
-    assert kill(tmp_path, trials=24, seed=3) > 3
+    assert kill(tmp_path, trials=12, seed=3) > 1
 
 
 @pytest.mark.slow
