@@ -16,16 +16,21 @@ from weakref import WeakSet
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Laws are checked on the same examples in every run.
-settings.register_profile(
-    "laws",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("laws")
+# Laws are checked on the same examples in every run; on twice as many beside slow tests.
+for profile, examples in (("fast", 30), ("slow", 60)):
+    settings.register_profile(
+        profile,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples."""
+    settings.load_profile("fast" if "not slow" in config.option.markexpr else "slow")
 
 
 LATE = ("sklearn.datasets", "torch.fx.experimental.symbolic_shapes")

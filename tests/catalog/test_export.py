@@ -160,7 +160,7 @@ def test_arrow_has_a_column_per_tensor(
     assert Layout.from_json(layout) == selection.layout
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(population=...)
 def test_every_tensor_leaves_as_it_came(
     population: Population, new_zoo: Any, commit: Any, tmp_path_factory: Any

@@ -8,7 +8,7 @@ from zoo.crew import _Worker
 
 
 def test_a_worker_takes_no_module_from_the_folder_it_runs_in(
-    tmp_path: Path, monkeypatch
+    tmp_path: Path, monkeypatch, started_workers
 ) -> None:
     """A stranger's catalogue may hold a file called as a library is."""
     for name in ("numpy", "json", "catalog"):

@@ -86,11 +86,27 @@ def test_gains_are_differences_on_the_same_samples():
 
 def test_shuffled_copies_gain_nothing_aligned_and_lose_raw(seeds, shuffled):
     one = replace(seeds.take([1] * 4), runs=seeds.runs[:4], cells=seeds.cells[:4])
-    found = average_seeds.measure(with_weights(one, shuffled(one)), seed=0)
+    rows = {"run_id": list("abcd"), "step": [300] * 4, "zoo": ["laws"] * 4}
+    own = replace(one, weights=shuffled(one), table=pa.table(rows))
+    found, shards = average_seeds.make(own, seed=0)
+    made = {s.runs["operation"][0].as_py(): s.runs["parents"][0].as_py() for s in shards}
+    assert len(made["average_seeds soup"]) == 4  # none makes it worse
     for kind in ("average_aligned", "average_repaired", "soup"):
         np.testing.assert_allclose(found[f"{kind}_gain"], 0, atol=1e-6)
     assert (found["average_raw_gain"] < -0.05).all()
     assert (found["average_count"] == 4).all()
+
+
+def test_a_soup_of_one_network_is_that_network_and_is_not_stored(seeds):
+    weights = seeds.weights[:2].copy()
+    weights[1] = 10 * np.random.default_rng(0).standard_normal(weights.shape[1])
+    rows = {"run_id": list("ab"), "step": [300] * 2, "zoo": ["laws"] * 2}
+    two = replace(seeds.take([0, 1]), weights=weights, table=pa.table(rows))
+    found, shards = average_seeds.make(two, seed=0)
+    assert found["soup_count"].tolist() == [1, 1]
+    assert {s.runs["operation"][0].as_py() for s in shards} == {
+        f"average_seeds average_{kind}" for kind in ("raw", "aligned", "repaired")
+    }
 
 
 def test_alignment_repair_and_soups_help(seeds):
