@@ -58,7 +58,7 @@ def test_what_was_made_are_runs_with_parents_in_a_zoo_of_their_own(done):
             "average_seeds average_repaired": 2,
             "average_steps": 4,
             "average_seeds soup": len(rows(root, soups)),
-        }  # fmt: skip
+        }
     )
     for row in made:
         assert row["source"] == "derived"
