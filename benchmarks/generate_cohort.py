@@ -26,6 +26,7 @@ import numpy as np
 from timing import digits, progress, report
 
 import catalog
+from catalog.quoting import literal
 from catalog.table import table_lines
 from generators.judging.assessment import Assessment, assess
 from generators.judging.compare import compare
@@ -69,8 +70,8 @@ def main() -> None:
     def loaded(split: str, limit: int | None = None) -> catalog.Population:
         end = "" if limit is None else f" LIMIT {limit}"
         return store.load(
-            f"zoo = '{options.zoo}' AND step = steps AND split_by_run = '{split}' "
-            f"ORDER BY seed{end}"
+            f"zoo = {literal(options.zoo)} AND step = steps AND split_by_run = "
+            f"{literal(split)} ORDER BY seed{end}"
         )
 
     train = loaded("train", 100 if options.paper else options.train)

@@ -24,6 +24,7 @@ from timing import digits, progress, report
 
 import catalog
 from catalog.dtypes import Array
+from catalog.quoting import literal
 from generators.flow.schedule import OF_LEARNT_STEPS
 from generators.judging.control import control
 from generators.judging.exam import Exam
@@ -43,7 +44,7 @@ def main() -> None:
     store = catalog.open(options.catalog)
 
     def loaded(split: str, limit: int) -> catalog.Population:
-        mine = f"zoo = 'digits_mlp_seeds' AND split_by_run = '{split}'"
+        mine = f"zoo = 'digits_mlp_seeds' AND split_by_run = {literal(split)}"
         return store.load(
             f"{mine} AND seed IN (SELECT seed FROM runs WHERE {mine} ORDER BY seed "
             f"LIMIT {limit}) ORDER BY seed, step"

@@ -21,6 +21,7 @@ from timing import digits, progress, report
 import catalog
 from catalog.dtypes import Array
 from catalog.population import Population
+from catalog.quoting import literal
 from catalog.table import table_lines
 from generators.judging.assessment import Assessment, assess
 from generators.judging.exam import Exam
@@ -101,7 +102,7 @@ def interval(passed: Array) -> list[float]:
 def loaded(options: argparse.Namespace, split: str, count: int | None) -> Population:
     limit = "" if count is None else f" LIMIT {count}"
     return catalog.open(options.catalog).load(
-        f"zoo = 'digits_mlp_seeds' AND step = steps AND split_by_run = '{split}' "
+        f"zoo = 'digits_mlp_seeds' AND step = steps AND split_by_run = {literal(split)} "
         f"AND seed < {options.seeds} ORDER BY seed{limit}"
     )
 

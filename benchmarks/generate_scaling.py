@@ -23,6 +23,7 @@ import numpy as np
 from timing import digits, progress, report
 
 import catalog
+from catalog.quoting import literal
 from generators.flow.schedule import OF_LEARNT_STEPS
 from generators.generator import Condition
 from generators.judging.exam import Exam
@@ -67,7 +68,7 @@ def main() -> None:
     store = catalog.open(options.catalog)
 
     def loaded(split: str, variant: Variant) -> catalog.Population:
-        mine = f"zoo = 'digits_mlp_seeds' AND split_by_run = '{split}'"
+        mine = f"zoo = 'digits_mlp_seeds' AND split_by_run = {literal(split)}"
         return store.load(
             f"{mine} AND {variant.checkpoints} AND seed IN (SELECT seed FROM runs WHERE "
             f"{mine} ORDER BY seed LIMIT {variant.runs}) ORDER BY seed, step"

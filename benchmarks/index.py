@@ -30,6 +30,7 @@ import synthetic
 from timing import alternate, digits, progress, report, sizes
 
 import catalog
+from catalog.quoting import literal
 
 ADDED = 1000
 
@@ -68,8 +69,8 @@ def plain(root: Path, folder: Path) -> int:
     with duckdb.connect(path) as connection:
         for kind in ("runs", "checkpoints", "measures"):
             connection.execute(
-                f"CREATE TABLE {kind} AS FROM read_parquet('{root}/{kind}/*.parquet', "
-                "union_by_name=true)"
+                f"CREATE TABLE {kind} AS FROM read_parquet("
+                f"{literal(f'{root}/{kind}/*.parquet')}, union_by_name=true)"
             )
         query = "SELECT count(*) FROM checkpoints JOIN runs USING (run_id)"
         return int(connection.execute(query).fetchall()[0][0])

@@ -29,6 +29,7 @@ from timing import digits, report
 import catalog
 from catalog import Catalog, CatalogError
 from catalog.dtypes import Array
+from catalog.quoting import literal
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.fitting.material import Material, statistics
 from probes.fitting.question import Question
@@ -111,7 +112,7 @@ def figures(judged: Judgement) -> dict[str, Any]:
 
 def within(store: Catalog, zoo: str, target: str, by: str, seeds: int) -> None:
     try:
-        question = Question.of(store, [TARGETS[target]], where=f"zoo = '{zoo}'")
+        question = Question.of(store, [TARGETS[target]], where=f"zoo = {literal(zoo)}")
     except CatalogError as error:
         print(f"{zoo}, {target}: {error}", file=sys.stderr)
         return
@@ -145,7 +146,7 @@ def within(store: Catalog, zoo: str, target: str, by: str, seeds: int) -> None:
 
 
 def across(store: Catalog, zoos: Sequence[str], target: str) -> None:
-    listed = ", ".join(f"'{zoo}'" for zoo in zoos)
+    listed = ", ".join(map(literal, zoos))
     question = Question.of(store, [TARGETS[target]], where=f"zoo IN ({listed})")
     folds = Folds.of(question.table, parents_in(store), "zoo")
     read = statistics(store, question.table, READS)

@@ -28,6 +28,7 @@ from timing import digits, progress, report
 import catalog
 from catalog import Catalog, Population
 from catalog.dtypes import Array
+from catalog.quoting import literal
 from probes import sweep
 from probes.estimators.kernel import KernelProbe
 from probes.estimators.linear import LinearProbe
@@ -128,7 +129,7 @@ def trees(store: Catalog) -> Iterator[tuple[str, Population, Array, Folds]]:
     rows = store.sql(query).to_arrow_table()
     for root in sorted(set(rows["root"].to_pylist())):
         nets = store.load(
-            f"zoo = 'tree_mini' AND step = steps AND parents[1].run_id = '{root}'"
+            f"zoo = 'tree_mini' AND step = steps AND parents[1].run_id = {literal(root)}"
         )
         known = dict(zip(rows["run_id"].to_pylist(), rows["saw"].to_pylist(), strict=True))
         labels = np.array([known[run] for run in nets["run_id"].tolist()], np.int64)

@@ -27,6 +27,7 @@ import synthetic
 from timing import alternate, digits, milliseconds, progress, report, sizes
 
 import catalog
+from catalog.quoting import literal
 
 QUERIES = {
     "phase_diagram": """
@@ -52,7 +53,7 @@ QUERIES = {
         SELECT run_id, step, test_accuracy FROM models
         WHERE width >= 64 ORDER BY test_accuracy DESC, run_id, step LIMIT 100""",
     "one_run": f"""
-        SELECT * FROM models WHERE run_id = '{synthetic.run_id(7)}' ORDER BY step""",
+        SELECT * FROM models WHERE run_id = {literal(synthetic.run_id(7))} ORDER BY step""",
 }
 
 
@@ -82,9 +83,9 @@ def by_hand(zoo: catalog.Catalog, path: Path) -> dict[str, duckdb.DuckDBPyConnec
     """Connections on which the flat file and the database are called models."""
     zoo.sql("SELECT * FROM models").write_parquet(str(path), compression="zstd")
     flat = duckdb.connect()
-    flat.execute(f"CREATE VIEW models AS FROM read_parquet('{path}')")
+    flat.execute(f"CREATE VIEW models AS FROM read_parquet({literal(str(path))})")
     database = duckdb.connect(path.with_suffix(".duckdb"))
-    database.execute(f"CREATE TABLE models AS FROM read_parquet('{path}')")
+    database.execute(f"CREATE TABLE models AS FROM read_parquet({literal(str(path))})")
     progress("flat file and database written")
     return {"flat": flat, "database": database}
 

@@ -27,6 +27,7 @@ from timing import alternate, digits, progress, report, sizes
 
 import catalog
 from catalog import Population
+from catalog.quoting import literal
 
 
 def main() -> None:
@@ -77,7 +78,9 @@ def measure(
     numbers = [draw.randrange(len(files)) for _ in range(reads * (rounds + 1))]
 
     def load_run(i: int) -> Population:
-        return zoo.load(f"run_id = '{synthetic.run_id(i // synthetic.STEPS_PER_RUN)}'")
+        return zoo.load(
+            f"run_id = {literal(synthetic.run_id(i // synthetic.STEPS_PER_RUN))}"
+        )
 
     read_all = {
         "selection": many(selection.__getitem__, numbers, reads),

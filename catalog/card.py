@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import ShardCorrupt
-from catalog.folder import Folder
+from catalog.folder import KINDS, Folder
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
+from catalog.printable import yaml_text
 from catalog.schema import PARENTS, TABLES
 from catalog.snapshot import Snapshot
+
+_PLAIN = {*KINDS, "bool", "double", "float", "float64", "int64", "string"}
+"""Words that YAML takes for text, of those that stand here again and again."""
 
 _METADATA = ("checkpoints", "runs", "tensors", "tensor_stats", "chunks")
 _WIDENING = ("checkpoints", "runs")
@@ -54,11 +59,11 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
     for name, paths in configs.items():
         if not paths:
             continue
-        lines.append(f"- config_name: {name}")
+        lines.append(f"- config_name: {_scalar(name)}")
         if name == _METADATA[0]:
             lines.append("  default: true")
         lines += ["  data_files:", "  - split: train", "    path:"]
-        lines += [f"    - {path}" for path in paths]
+        lines += [f"    - {_scalar(path)}" for path in paths]
     features = [
         line
         for kind in _WIDENING
@@ -87,9 +92,14 @@ def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
         else:
             lines.append(f"    dtype: {_type(column.type)}")
     for name, type_ in added.items():
-        # A JSON string is a YAML string, whatever the name holds.
-        lines += [f"  - name: {json.dumps(name)}", f"    dtype: {type_}"]
+        lines += [f"  - name: {yaml_text(name)}", f"    dtype: {_scalar(type_)}"]
     return lines
+
+
+def _scalar(text: str) -> str:
+    """Text as YAML, quoted unless it can be nothing but text."""
+    plain = re.fullmatch(r"[a-z][a-z0-9_]*([./-][a-z0-9_-]+)+", text)
+    return text if plain or text in _PLAIN else yaml_text(text)
 
 
 def _type(type_: pa.DataType) -> str:
@@ -119,7 +129,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
             if columns is None:
                 try:
                     check_inside(folder.root, folder.root / file)
-                    schema = pq.read_schema(folder.root / file)
+                    schema = pq.read_schema((folder.root / file).absolute())
                 except (OSError, pa.ArrowException, UnicodeError):
                     continue  # `verify` reports it; a commit elsewhere must not fail
                 documented = {column.name for column in TABLES[kind]}
@@ -128,7 +138,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
                 }
             found[file] = columns
     if found != known:
-        folder.write(path, json.dumps(found).encode())
+        folder.remember(path, json.dumps(found).encode())
     return found
 
 

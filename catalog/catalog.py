@@ -16,7 +16,8 @@ from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
 from catalog.layout import Layout
-from catalog.metadata import metadata_paths, parquet_source
+from catalog.metadata import metadata_source
+from catalog.pasting import word
 from catalog.population import Population
 from catalog.query.allowed import allowed_folders
 from catalog.query.check import checked
@@ -66,7 +67,7 @@ def open_catalog(
         if not create:
             raise NotFound(
                 f"There is no catalogue in {root}. Make one: phasezoo train "
-                f"digits_mlp_phases --catalog {root}; or name one with --catalog DIR."
+                f"digits_mlp_phases --catalog {word(root)}; or name one with --catalog DIR."
             )
         Folder(root).create()
     return Catalog(root, at=at, allow=allow)
@@ -118,9 +119,9 @@ class Catalog:
         """The catalogue at its newest version."""
         return Catalog(self.root, allow=self._allow)
 
-    def writer(self) -> Writer:
-        """A writer of new shards; use it as a context manager."""
-        return Writer(self.root)
+    def writer(self, *, spare: bool = False) -> Writer:
+        """A writer of new shards, as a context manager; see `Writer`."""
+        return Writer(self.root, spare=spare)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Answer a query over the views that ``phasezoo schema`` lists.
@@ -285,8 +286,8 @@ class Catalog:
         known = self.snapshot.shards  # the readers of these shards were opened before
         holders = {known[shard].pack or shard for shard in shards}
         manifests = [known[shard] for shard in sorted(holders)]
-        source = parquet_source(metadata_paths(self.root, manifests, "tensor_stats"))
-        names = ", ".join(map(literal, shards))
+        source = metadata_source(self.root, manifests, "tensor_stats")
+        names = ", ".join(literal(shard) for shard in shards)
         return self._arrow(
             f"SELECT shard, row, tensor, blake3 FROM {source} WHERE shard IN ({names})"
         )

@@ -17,6 +17,7 @@ from catalog.console import (
     print_table,
 )
 from catalog.errors import CatalogError
+from catalog.outlet import note, say
 
 
 @click.command(
@@ -68,7 +69,7 @@ def sql(
         if as_json:
             print_json({"file": path, "rows": count})
         else:
-            click.echo(f"{path}: {count:,} rows")
+            say(f"{path}: {count:,} rows")
         return
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
     if as_json:
@@ -78,7 +79,7 @@ def sql(
     table = arrow_table(relation.limit(rows + 1))
     print_table(table.slice(0, rows).to_pylist())
     if len(table) > rows:
-        click.echo(f"First {rows} rows; --rows N prints more.", err=True)
+        note(f"First {rows} rows; --rows N prints more.")
 
 
 @click.command(epilog="Example: phasezoo show digits_mlp_phases")
@@ -98,7 +99,8 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
     if as_json:
         print_json(found)
     else:
-        click.echo(page(found, blocks=prints_blocks(sys.stdout)))
+        for line in page(found, blocks=prints_blocks(sys.stdout)).split("\n"):
+            say(line)
 
 
 @click.command(epilog="Example: phasezoo export 3fa9@1500 --to network.safetensors")
@@ -132,7 +134,7 @@ def export(
     if as_json:
         print_json({"networks": len(selection), "files": [str(f) for f in files]})
     else:
-        click.echo(f"{path}: {len(selection)} networks, {len(files)} files")
+        say(f"{path}: {len(selection)} networks, {len(files)} files")
 
 
 @click.command(epilog="Example: phasezoo schema")
@@ -152,11 +154,18 @@ def schema(catalog_path: str, as_json: bool) -> None:
 
 @click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
 @click.option("--keep", is_flag=True, help="Report leftovers of dead writers, keep them.")
+@click.option(
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="First mend what other records prove: HEAD, commit records, doubled packs.",
+)
 @catalog_option
 @json_option
-def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
+def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     """Check every committed byte; sweep what killed writers left behind."""
     from catalog.progress import Progress
+    from catalog.upkeep.repair import repair
     from catalog.verify import verify as check
 
     root = Path(catalog_path)
@@ -168,16 +177,19 @@ def verify(keep: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
+    mended = repair(root) if mend else []
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
-        print_json(asdict(result))
+        print_json(asdict(result) | ({"mended": mended} if mend else {}))
     else:
+        for sentence in mended:
+            say(f"mended  {sentence}")
         for problem in result.problems:
-            click.echo(f"WRONG  {problem.path}  {problem.detail}")
+            say(f"WRONG  {problem.path}  {problem.detail}")
         word = "swept" if result.swept else "found"
         for path in result.leftovers:
-            click.echo(f"{word}  {path}  (left by a writer that was killed)")
-        click.echo(
+            say(f"{word}  {path}  (left by a writer that was killed)")
+        say(
             f"{result.shards} shards, {result.files} files, {result.bytes / 1e6:,.1f} MB: "
             f"{len(result.problems)} problems, {len(result.leftovers)} leftovers {word}"
         )
@@ -197,4 +209,4 @@ def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     if as_json:
         print_json({"report": path, "zoos": zoos})
     else:
-        click.echo(f"{path}: {', '.join(zoos) or 'no zoo yet'}")
+        say(f"{path}: {', '.join(zoos) or 'no zoo yet'}")

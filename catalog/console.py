@@ -7,7 +7,7 @@ else to stderr. Exit 0 done, 1 the world is wrong, 2 usage, 130 interrupted.
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ import click
 
 from catalog.errors import CatalogError, closest
 from catalog.extras import advice
+from catalog.outlet import install, note, say, say_json
 from catalog.plain_values import plain
 from catalog.table import table_lines
 from catalog.version import __version__
@@ -57,6 +58,8 @@ def phasezoo() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    if arguments is None:
+        install()
     try:
         code = phasezoo.main(
             args=None if arguments is None else list(arguments),
@@ -65,28 +68,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show(sys.stderr)
+        _note_usage(error)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as error:
-        print(f"\nInterrupted. {error.__cause__ or error}".rstrip(), file=sys.stderr)
+        note()
+        note(f"Interrupted. {error.__cause__ or error}".rstrip())
         sys.exit(130)
     except RuntimeError as error:
         if str(error) != "Query interrupted":  # DuckDB's own answer to Ctrl-C
             raise
-        print("\nInterrupted.", file=sys.stderr)
+        note()
+        note("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except CatalogError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        _note_error(str(error))
+        sys.exit(1)
+    except OSError as error:  # the system refuses a file; no place foresaw which
+        named = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _note_error(f"{named}{error.strerror or error}.")
         sys.exit(1)
     except ModuleNotFoundError as error:
         text = advice(error)
         if text is None:
             raise
-        print(f"Error: {text}", file=sys.stderr)
+        _note_error(text)
         sys.exit(1)
+
+
+def _note_error(text: str) -> None:
+    for line in f"Error: {text}".split("\n"):
+        note(line)
+
+
+def _note_usage(error: click.ClickException) -> None:
+    """Print what click prints, but what was typed on one line."""
+    shown = io.StringIO()
+    error.show(shown)
+    message = error.format_message()
+    for line in shown.getvalue().removesuffix(f"{message}\n").split("\n")[:-1]:
+        note(line)
+    note(f"Error: {message}")
 
 
 def catalog_option(function: Function) -> Function:
@@ -121,10 +145,10 @@ def json_option(function: Function) -> Function:
 
 def print_json(value: Any) -> None:
     """Print one JSON document; NaN and infinities become strings."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, default=str))
+    say_json(plain(value))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as aligned columns, numbers to the right."""
     for line in table_lines(rows):
-        click.echo(line)
+        say(line)

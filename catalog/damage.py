@@ -92,7 +92,7 @@ def _metadata(root: Path, manifest: Manifest, holder: Manifest, kind: str) -> pa
     """The rows that a shard has in one kind of metadata."""
     path = root / holder.files[kind].path
     check_inside(root, path)
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path.absolute()) as file:
         table = file.read(columns=["shard", *_COLUMNS[kind]])
     table.validate(full=True)
     if set(table.column_names) != {"shard", *_COLUMNS[kind]}:

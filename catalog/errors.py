@@ -6,12 +6,21 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from catalog.printable import printable_lines
+
 _MOST = 20
 """Known names that an error lists: all formats, and all verbs."""
 
 
 class CatalogError(Exception):
-    """The world is wrong: a command that meets one exits with 1."""
+    """The world is wrong: a command that meets one exits with 1.
+
+    As text it is `printable`, and a line that is not the first is set in: no name that
+    it tells can act on a terminal, or look like a line of its own.
+    """
+
+    def __str__(self) -> str:
+        return "\n  ".join(printable_lines(super().__str__()))
 
 
 class ShardCorrupt(CatalogError, OSError):
@@ -20,6 +29,10 @@ class ShardCorrupt(CatalogError, OSError):
 
 class LayoutMismatch(CatalogError, ValueError):
     """Tensors do not have the names, shapes or dtypes that were expected."""
+
+
+class DiskFull(CatalogError):
+    """There is no space left for what should be written."""
 
 
 class NotFound(CatalogError, LookupError):

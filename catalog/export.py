@@ -7,14 +7,11 @@ replaces nothing unless forced. Writers come from the entry-point group
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import secrets
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import BinaryIO
@@ -28,9 +25,12 @@ from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, closest
 from catalog.foreign import Tensor
 from catalog.names import canonical_json, escape
+from catalog.quoting import literal
 from catalog.safetensors_file import write_file
 from catalog.selection import Selection
 from catalog.shard import arrow_column, row_group_rows
+from catalog.whole_file import folder_of, whole_file
+from catalog.whole_folder import whole_folder
 
 Write = Callable[[Selection, BinaryIO], None]
 PREFIX = "tensor."
@@ -46,6 +46,8 @@ ALIASES = {"pth": "pt", "th": "pt"}
 """Endings that mean the kind of another one."""
 
 _MANY = ("npz", "arrow")
+
+_INSTEAD = "name another with --to"
 
 
 def find_checkpoint(catalog: Catalog, identifier: str) -> Selection:
@@ -67,8 +69,7 @@ def find_checkpoint(catalog: Catalog, identifier: str) -> Selection:
             f"{identifier!r} is no checkpoint; expected the start of a run_id, or that "
             "with @STEP, e.g. 3fa9@1500."
         )
-    quoted = start.replace("'", "''")
-    begins = f"starts_with(run_id, '{quoted}') AND row IS NOT NULL"
+    begins = f"starts_with(run_id, {literal(start)}) AND row IS NOT NULL"
     runs = catalog.sql(
         f"SELECT DISTINCT run_id FROM models WHERE {begins} ORDER BY 1 LIMIT 2"
     ).fetchall()
@@ -155,10 +156,11 @@ def export(
         _ = selection.layout  # several layouts are refused before anything is written
     _check_free(path, folder, force)
     write: Write = kinds[kind].load()
-    with _writing(path):
-        if folder:
-            return _write_folder(selection, path, kind, write)
-        _write_file(selection, path, write)
+    if folder:
+        return _write_folder(selection, path, kind, write)
+    folder_of(path, instead=_INSTEAD)
+    with whole_file(path, instead=_INSTEAD) as file:
+        write(selection, file)
     return [path]
 
 
@@ -234,43 +236,20 @@ def write_arrow(selection: Selection, file: BinaryIO) -> None:
 
 
 def _write_folder(selection: Selection, path: Path, kind: str, write: Write) -> list[Path]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir(parents=True)
-    names = []
-    try:
-        keys = selection.table.select(["run_id", "step"]).to_pylist()
-        for i, key in enumerate(keys):
-            names.append(f"{quote(key['run_id'], safe='')}@{key['step']}.{kind}")
-            _write_file(selection.slice(i, 1), temporary / names[-1], write)
-        index = [
-            {"path": n, **row} for n, row in zip(names, _plain(selection), strict=True)
-        ]
-        (temporary / INDEX).write_text("\n".join(json.dumps(row) for row in index) + "\n")
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    keys = selection.table.select(["run_id", "step"]).to_pylist()
+    names = [f"{quote(key['run_id'], safe='')}@{key['step']}.{kind}" for key in keys]
+    index = [{"path": n, **row} for n, row in zip(names, _plain(selection), strict=True)]
+    with whole_folder(path, instead=_INSTEAD) as folder:
+        for i, name in enumerate(names):
+            with (folder / name).open("wb") as file:
+                write(selection.slice(i, 1), file)
+        (folder / INDEX).write_text("\n".join(json.dumps(row) for row in index) + "\n")
     return [path / name for name in names]
 
 
 def _plain(selection: Selection) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = selection.table.to_pylist()
     return [{k: v for k, v in row.items() if v is not None} for row in rows]
-
-
-def _write_file(selection: Selection, path: Path, write: Write) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(selection, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_free(path: Path, folder: bool, force: bool) -> None:
@@ -290,15 +269,3 @@ def _check_free(path: Path, folder: bool, force: bool) -> None:
         )
     if not force and (not folder or ours):
         raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, CatalogError):
-            raise
-        raise CatalogError(
-            f"Cannot write {path}: {error.strerror or error}. Name another with --to."
-        ) from error

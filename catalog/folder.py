@@ -9,15 +9,21 @@ what a dead writer left behind can be told from what a living one is about to co
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from catalog.errors import CatalogError, ShardCorrupt
+from catalog.errors import CatalogError, DiskFull, ShardCorrupt
 from catalog.inside import check_inside
+from catalog.reserve import free_bytes, give_up, is_full, keep_reserve
+
+Result = TypeVar("Result")
 
 KINDS = (
     "runs",
@@ -43,10 +49,21 @@ LARGEST_RECORD = 1 << 30
 
 
 class Folder:
-    """Paths and atomic writes below one catalogue root."""
+    """Paths and atomic writes below one catalogue root.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root : Path
+        The catalogue's folder.
+    spare : bool, default=False
+        On a full disk give up ``cache/`` and then the reserve, and try again: for what
+        frees space in the end.
+    """
+
+    def __init__(self, root: Path, *, spare: bool = False) -> None:
         self.root = root
+        self.spare = spare
+        self._pinned: tuple[int, int] | None = None
 
     @property
     def head(self) -> Path:
@@ -122,12 +139,75 @@ class Folder:
             If the folder is read-only or its disk is full.
         """
         with self.writing():
-            for name in ("manifests", "snapshots", "writers"):
-                check_inside(self.root, self.root / name)
-                (self.root / name).mkdir(parents=True, exist_ok=True)
-            probe = self.root / "writers" / f".{secrets.token_hex(6)}.tmp"
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.check_writable()
+
+    def check_writable(self) -> None:
+        """Raise the system's refusal, as an `OSError`, if nothing can be written.
+
+        Folders of an older or a foreign catalogue that are missing are made.
+        """
+        for name in ("manifests", "snapshots", "writers"):
+            self.make(self.root / name)
+        probe = self.root / "writers" / f".{secrets.token_hex(6)}.tmp"
+
+        def write() -> None:
             probe.write_bytes(b"probe")
+
+        try:
+            self.with_room(write)
+        finally:
             probe.unlink(missing_ok=True)
+        keep_reserve(self.root)
+
+    def pin(self) -> None:
+        """Remember which folder this is: later writes refuse another one in its place."""
+        self._pinned = self._identity()
+
+    def make(self, folder: Path) -> None:
+        """Make a folder below the root; a root that is gone does not come back."""
+        check_inside(self.root, folder)
+        self.check_same()
+        at = self.root
+        for part in folder.relative_to(self.root).parts:
+            at = at / part
+            if not at.is_dir():
+                self.with_room(partial(_mkdir, at))
+
+    def check_same(self) -> None:
+        """Raise if the folder was renamed, deleted or replaced since it was opened.
+
+        Raises
+        ------
+        CatalogError
+            If it was.
+        """
+        if self._pinned not in (None, self._identity()):
+            raise CatalogError(
+                f"{self.root} was renamed, deleted or replaced while it was written to. "
+                "What was committed before is in the folder that it was; nothing more "
+                "is written. Open the catalogue where it is now: --catalog DIR"
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.root)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def with_room(self, write: Callable[[], Result]) -> Result:
+        """Call a function that leaves nothing behind when it fails.
+
+        On a full disk a folder with ``spare`` gives up what can be rebuilt, and the call
+        is made again.
+        """
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if not (self.spare and is_full(error) and give_up(self.root)):
+                    raise
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -137,10 +217,20 @@ class Folder:
         except CatalogError:
             raise
         except OSError as error:
+            self.check_same()
             reason = error.strerror or str(error)
+            if is_full(error):
+                reason = os.strerror(error.errno or errno.ENOSPC)
+                with contextlib.suppress(OSError):
+                    reason = f"{reason} ({free_bytes(self.root):,} bytes are free)"
+                raise DiskFull(
+                    f"Cannot write to {self.root}: {reason}. Committed shards are "
+                    "untouched. Free some space, or write elsewhere with --catalog DIR."
+                ) from error
             raise CatalogError(
                 f"Cannot write to {self.root}: {reason}. Committed shards are "
-                "untouched. Free some space, or write elsewhere with --catalog DIR."
+                "untouched. Mend the disk or the permissions, or write elsewhere with "
+                "--catalog DIR."
             ) from error
 
     def write(self, path: Path, data: bytes) -> None:
@@ -148,18 +238,45 @@ class Folder:
         self.write_all({path: data})
 
     def write_all(self, files: Mapping[Path, bytes]) -> None:
-        """Put files in place, the renames in their order; all or none unless killed."""
+        """Put files in place, the renames in their order; all or none unless killed.
+
+        Raises
+        ------
+        CatalogError
+            If a file is larger than what `read` takes.
+        """
+        for path, data in files.items():
+            if len(data) > LARGEST_RECORD:
+                raise CatalogError(
+                    f"{path} would have {len(data):,} bytes; no reader takes more than "
+                    f"{LARGEST_RECORD:,}. Nothing was written. Run 'phasezoo gc'."
+                )
+        self.with_room(partial(self._write_all, files))
+
+    def remember(self, path: Path, data: bytes) -> None:
+        """Put a file into ``cache/`` if that can be done.
+
+        The cache is rebuilt, and may be deleted at any moment or stand on a full disk.
+        """
+        try:
+            self._write_all({path: data})
+        except CatalogError:
+            raise  # a link that leads outside
+        except OSError:
+            pass
+
+    def _write_all(self, files: Mapping[Path, bytes]) -> None:
         ready: dict[Path, Path] = {}
         new = [path for path in files if not path.exists()]
         try:
             for path, data in files.items():
-                check_inside(self.root, path.parent)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self.make(path.parent)
                 ready[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
                 with ready[path].open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
+            self.check_same()
             for path, temporary in ready.items():
                 self.publish(temporary, path)
         except BaseException:
@@ -181,7 +298,7 @@ class Folder:
         """Hold the named lock; short critical sections only."""
         path = self.root / "writers" / f"{name}.lock"
         check_inside(self.root, path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.make(path.parent)
         with path.open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -236,22 +353,11 @@ class Folder:
         return bool(ours) and inside[0] in ("weights", *KINDS)
 
 
+def _mkdir(folder: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+
+
 def _regular(path: Path) -> bool:
     """Whether it is a file and no link: links are not ours to delete."""
     return path.is_file() and not path.is_symlink()
-
-
-def write_outside(path: Path, text: str) -> None:
-    """Write a file that a user asked for, outside any catalogue.
-
-    Raises
-    ------
-    CatalogError
-        If it cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CatalogError(
-            f"Cannot write {path}: {error.strerror}. Name another file with --to FILE."
-        ) from error

@@ -11,6 +11,8 @@ import stat
 from pathlib import Path
 
 from catalog.errors import CatalogError, ShardCorrupt
+from catalog.pasting import word
+from catalog.whole_file import refusals
 
 
 def check_inside(root: Path, path: Path) -> None:
@@ -33,7 +35,7 @@ def check_inside(root: Path, path: Path) -> None:
                     raise ShardCorrupt(
                         f"{at} is a link that leads out of the catalogue, to "
                         f"{os.path.realpath(at)}. Only files inside it are read and "
-                        f"written. If you trust them, copy them: cp -rL {root} NEW"
+                        f"written. If you trust them, copy them: cp -rL {word(root)} NEW"
                     )
                 mode = os.stat(path).st_mode
                 break
@@ -49,6 +51,23 @@ def check_inside(root: Path, path: Path) -> None:
         raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ShardCorrupt(f"{path} is a pipe or a device; a file was expected.")
+
+
+def folder_inside(root: Path, name: str) -> Path:
+    """Make a folder of a catalogue, unless the catalogue itself is gone.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is a link that leads outside, or no folder.
+    CatalogError
+        If it cannot be made.
+    """
+    path = root / name
+    check_inside(root, path)
+    with refusals(path, "name another file with --to FILE"):
+        path.mkdir(exist_ok=True)
+    return path
 
 
 def leads_outside(folder: Path, path: Path) -> bool:
@@ -87,7 +106,7 @@ def check_beside(folder: Path, path: Path) -> None:
             raise CatalogError(
                 f"{path} is a link that leads out of {folder}, to "
                 f"{os.path.realpath(path)}, and is not followed. If you trust it, "
-                f"import a copy: cp -rL {folder} NEW"
+                f"import a copy: cp -rL {word(folder)} NEW"
             )
         mode = path.stat().st_mode if linked else mode
     except FileNotFoundError:

@@ -97,6 +97,9 @@ class Manifest:
     pack : str
         Of a member: the pack that holds its metadata. Not written; `from_json` of the
         pack sets it.
+    superseded : frozenset of str
+        Of a pack: members whose rows in its files no longer count, because a newer pack
+        holds them or they were given up. Not written; `Snapshot.of` sets it.
     """
 
     shard: str
@@ -113,6 +116,7 @@ class Manifest:
     members: tuple[Manifest, ...] = ()
     group: str = ""
     pack: str = ""
+    superseded: frozenset[str] = frozenset()
 
     @property
     def own(self) -> Mapping[str, File]:
@@ -139,7 +143,7 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
         value: dict[str, Any] = vars(self).copy()
-        del value["members"], value["pack"]
+        del value["members"], value["pack"], value["superseded"]
         value["files"] = {kind: vars(file).copy() for kind, file in self.files.items()}
         value["format"] = list(self.format)
         value["measure_columns"] = list(self.measure_columns)
@@ -181,8 +185,8 @@ class _Checked:
         if not ok:
             raise ShardCorrupt(
                 f"{self.where} is not a valid manifest: expected {what}. Got "
-                f"{_shown(shown)}. "
-                "Run 'phasezoo verify' and fetch or train the shard again."
+                f"{_shown(shown)}. Run 'phasezoo verify --repair'; what it cannot mend, "
+                "fetch or train again."
             )
         return value
 

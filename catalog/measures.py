@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import CatalogError
-from catalog.names import canonical_json, content_id
+from catalog.names import canonical_json, content_id, is_unicode
+from catalog.quoting import identifier
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, cast, check_columns
 
 _KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
@@ -29,6 +30,8 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
         that is none of float64, int64, bool and string.
     """
     what = f"the measure {name!r}"
+    if not name.strip() or not is_unicode(name):
+        raise CatalogError(f"{name!r} is no name for a measure; expected some text.")
     check_columns(table.column_names, what, {"run_id", "step"})
     for key in ("run_id", "step"):
         if key not in table.column_names or table[key].null_count:
@@ -72,7 +75,7 @@ def newest_sql(source: str, columns: list[str]) -> str:
         Relation with ``run_id``, ``step``, an integer ``pz_rank`` (greater is newer)
         and ``columns``.
     """
-    newest = ", ".join(f'arg_max("{c}", pz_rank) AS "{c}"' for c in map(quoted, columns))
+    newest = ", ".join(f"arg_max({c}, pz_rank) AS {c}" for c in map(identifier, columns))
     return f"SELECT run_id, step, {newest} FROM {source} GROUP BY run_id, step"
 
 
@@ -109,10 +112,5 @@ def origin_sql(source: str, column: str) -> str:
         "SELECT m.run_id, m.step, arg_max(measure_id, pz_rank) AS measure_id, "
         f"arg_max(provenance, pz_rank) AS provenance FROM {source} m "
         f"JOIN ({ranks} FROM shards) s ON s.shard = m.pz_shard "
-        f'WHERE m."{quoted(column)}" IS NOT NULL GROUP BY m.run_id, m.step'
+        f"WHERE m.{identifier(column)} IS NOT NULL GROUP BY m.run_id, m.step"
     )
-
-
-def quoted(name: str) -> str:
-    """Name with its double quotes doubled, for use between double quotes in SQL."""
-    return name.replace('"', '""')

@@ -71,6 +71,13 @@ class Population:
                     f"extra[{param.name!r}] must be {storage} {shape}. Got {got}."
                 )
 
+    def __repr__(self) -> str:
+        # Arrow prints text as it is; Python's own repr of a list escapes what acts.
+        return (
+            f"Population({len(self)} networks of {self.layout.d:,} weights, layout "
+            f"{self.layout.id}, columns {self.table.column_names})"
+        )
+
     def __len__(self) -> int:
         return len(self.table)
 

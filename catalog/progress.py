@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from catalog.outlet import encodable
+from catalog.printable import printable
+
 
 class Progress:
     """Counts towards a total, with rate and time left.
@@ -56,6 +59,7 @@ class Progress:
         self._print(text)
 
     def _print(self, text: str) -> None:
+        text = encodable(printable(text), sys.stderr)
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         else:

@@ -97,6 +97,22 @@ class Records:
             "numbers, text, arrays and layouts are data."
         )
 
+    def give_fitted(self, found: Any, values: Mapping[str, Any], source: object) -> None:
+        """Set what fitting left in an object: names that end with ``_``, no others.
+
+        Raises
+        ------
+        CatalogError
+            If a name is another, such as that of a method.
+        """
+        for name, value in values.items():
+            if not name.endswith("_") or name.startswith("_"):
+                raise CatalogError(
+                    f"{source} gives a {self.what} the attribute {name!r}, which fitting "
+                    "does not leave."
+                )
+            setattr(found, name, value)
+
     def decode(self, value: Any, tensors: Mapping[str, Array], source: object) -> Any:
         """The value of some JSON; ``source`` is where it is from, for messages.
 

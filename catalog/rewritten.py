@@ -94,7 +94,7 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
     """
     try:
         # `read_table` makes nulls of all other columns, as wide as the footer says.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path.absolute(), page_checksum_verification=True) as file:
             return file.read(columns=columns).select(columns)
     except (OSError, pa.ArrowException, KeyError, UnicodeError) as error:
         raise ShardCorrupt(

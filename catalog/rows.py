@@ -10,6 +10,9 @@ from catalog.quoting import literal
 
 Rows = list[dict[str, Any]]
 
+_NAMED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?<!:):([a-z]+)\b")
+"""Texts and names, which stay as they are, and places of values."""
+
 
 def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
     """Answer a query; ``:name`` in it stands for the value of that name.
@@ -25,7 +28,13 @@ def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
     >>> zoo = catalog.open(getfixture("tmp_path"), create=True)
     >>> rows_of(zoo, "SELECT :a AS a, :b AS b", a="it's :b", b=2)
     [{'a': "it's :b", 'b': 2}]
+    >>> rows_of(zoo, "SELECT :b AS 'a:b'", b=2)
+    [{'a:b': 2}]
     """
-    query = re.sub(r"(?<!:):([a-z]+)\b", lambda match: literal(values[match[1]]), query)
+
+    def put(match: re.Match[str]) -> str:
+        return literal(values[match[1]]) if match[1] else match[0]
+
+    query = _NAMED.sub(put, query)
     rows: Rows = arrow_table(catalog.sql(query)).to_pylist()
     return rows

@@ -15,6 +15,7 @@ from catalog.dtypes import Array, dtype, round_to_float32, widen
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt, closest
 from catalog.layout import Layout, Param
 from catalog.population import Population
+from catalog.quoting import literal
 from catalog.reader import ShardReader
 
 _ALONE = 8 << 20
@@ -43,6 +44,9 @@ class Selection:
         self.table = table
         self._reader = reader
         self._fingerprints = fingerprints
+
+    def __repr__(self) -> str:
+        return f"Selection({len(self)} checkpoints, columns {self.table.column_names})"
 
     def __len__(self) -> int:
         return len(self.table)
@@ -93,7 +97,7 @@ class Selection:
             groups = "; ".join(f"{c['counts']} x {c['values']}" for c in counts[:5])
             raise LayoutMismatch(
                 f"The selection has {len(layouts)} layouts ({groups}), a Population "
-                f"has one. Add for example: arch_id = '{counts[0]['values']}'"
+                f"has one. Add for example: arch_id = {literal(counts[0]['values'])}"
             )
         return next(iter(layouts.values()))
 

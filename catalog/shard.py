@@ -129,7 +129,7 @@ def write_shard(path: Path, population: Rows, architecture: str) -> list[Chunk]:
     group = row_group_rows(layout)
     digests: list[bytes] = []
     with pq.ParquetWriter(
-        path,
+        path.absolute(),  # else a folder called x:y would be the address of a server
         schema,
         compression="none",
         use_dictionary=False,
@@ -245,7 +245,7 @@ def read_footer(path: Path) -> Any:
         If the file is missing or its footer cannot be read.
     """
     try:
-        return pq.read_metadata(path)
+        return pq.read_metadata(path.absolute())
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise ShardCorrupt(
             f"{path} is not a readable Parquet file ({error}). It is truncated or "

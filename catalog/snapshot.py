@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Snapshot:
         living = {member.pack for member in held.values()}
         idle = frozenset(pack.shard for pack in packs) - living
         loose = [m for m in known.values() if m.shard not in held.keys() | idle]
+        loose = [_less_superseded(m, held) if m.members else m for m in loose]
         ordered = sorted([*loose, *held.values()], key=lambda m: m.order)
         return cls(version, tuple(ordered), gone | idle)
 
@@ -85,6 +86,13 @@ class Snapshot:
             "shards": [manifest.to_json() for manifest in top],
         }
         return value | ({"dropped": sorted(self.dropped)} if self.dropped else {})
+
+
+def _less_superseded(pack: Manifest, held: Mapping[str, Manifest]) -> Manifest:
+    """A pack that knows which of its members it does not stand for any more."""
+    names = [member.shard for member in pack.members]
+    gone = {name for name in names if name not in held or held[name].pack != pack.shard}
+    return replace(pack, superseded=frozenset(gone))
 
 
 def read_head(folder: Folder) -> Snapshot:
@@ -149,11 +157,28 @@ def read_snapshot(folder: Folder, version: int) -> Snapshot:
     return _read(folder, version, "")
 
 
+def read_unnamed(folder: Folder, version: int) -> tuple[bytes, Snapshot]:
+    """Read a version that HEAD does not vouch for, with the bytes of its file.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is missing or damaged.
+    """
+    path = folder.snapshot(version)
+    data = read_bytes(folder, path)
+    return data, _checked(loads(path, data), version, path)
+
+
 def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
     """Read and check a version; what has the same bytes is parsed once a process."""
     path = folder.snapshot(version)
     data = read_bytes(folder, path, sha256)
     digest = sha256 or hashlib.sha256(data).hexdigest()
+    return _parse(data, digest, version, path)
+
+
+def _parse(data: bytes, digest: str, version: int, path: Path) -> Snapshot:
     if digest not in _parsed:
         value = loads(path, data)
         while len(_parsed) >= _KEPT:
@@ -202,10 +227,18 @@ def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
 
 
 def publish_snapshot(folder: Folder, snapshot: Snapshot, parent: int) -> None:
-    """Write a snapshot and move HEAD to it; call it under the commit lock."""
+    """Write a snapshot and move HEAD to it; call it under the commit lock.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a reader would refuse it: HEAD stays where it is.
+    """
     data = canonical_json(snapshot.to_json(parent)).encode()
-    folder.write(folder.snapshot(snapshot.version), data)
     digest = hashlib.sha256(data).hexdigest()
+    path = folder.snapshot(snapshot.version)
+    _parse(data, digest, snapshot.version, path)  # kept, so that no one parses it again
+    folder.write(path, data)
     folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
 
 

@@ -7,7 +7,7 @@ reaches a shard bit for bit. Tensors are stacked when a piece is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +31,7 @@ class StoredNetworks:
     """
 
     layout: Layout
-    table: pa.Table
+    table: pa.Table = field(repr=False)
     networks: Sequence[Mapping[str, Array]]
 
     def __len__(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catalog.printable import printable
+
 WIDEST = 72
 """Characters of a cell in a printed table; --json prints everything."""
 
@@ -24,17 +26,17 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return ["(no rows)"]
     columns = list(rows[0])
+    names = list(map(printable, map(str, columns)))
     cells = [[cell(row[column]) for column in columns] for row in rows]
     widths = [
-        max(len(column), *(len(line[i]) for line in cells))
-        for i, column in enumerate(columns)
+        max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)
     ]
     right = [
         all(isinstance(row[column], int | float | None) for row in rows)
         for column in columns
     ]
     lines = []
-    for line in [columns, ["-" * width for width in widths], *cells]:
+    for line in [names, ["-" * width for width in widths], *cells]:
         padded = [
             text.rjust(width) if to_right else text.ljust(width)
             for text, width, to_right in zip(line, widths, right, strict=True)
@@ -44,7 +46,7 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cell(value: Any, widest: int = WIDEST) -> str:
-    """One value as the text of a cell, cut at ``widest`` characters."""
+    """One value as the text of a cell: `printable`, cut at ``widest`` characters."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -53,5 +55,5 @@ def cell(value: Any, widest: int = WIDEST) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = str(value)
+    text = printable(str(value))
     return text if len(text) <= widest else text[: widest - 3] + "..."

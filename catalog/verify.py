@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog.damage import wrong_tensors
-from catalog.errors import CatalogError, ShardCorrupt
-from catalog.folder import SHARD_NAME, Folder
+from catalog.errors import CatalogError
+from catalog.folder import Folder
 from catalog.inside import check_inside
+from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import File, Manifest, parse_json, read_manifest
-from catalog.snapshot import Snapshot, cut_short, read_head
+from catalog.snapshot import Snapshot, read_head
 
 _BLOCK = 16 << 20
 """Bytes hashed at a time: between two blocks a thread waits for the interpreter."""
@@ -206,35 +207,17 @@ def _sweep(
 ) -> None:
     committed = {m.shard for m in manifests}
     if doubtful or not sweep:
-        cut = set() if doubtful else cut_short(folder)
-        found = _of_no_version(folder, folder.leftovers(committed, cut))
+        found = find_leftovers(folder, committed, doubtful=doubtful)
         result.leftovers = [str(p.relative_to(folder.root)) for p in found]
         return
     try:
         with folder.lock():
-            found = folder.leftovers(committed, cut_short(folder))
-            found = _of_no_version(folder, found)
+            found = find_leftovers(folder, committed)
             result.leftovers = [str(p.relative_to(folder.root)) for p in found]
             for path in found:
-                path.unlink(missing_ok=True)
+                delete(path)
             result.swept = True
     except OSError as error:
         detail = f"leftovers cannot be swept: {error.strerror}"
         if result.leftovers:
             result.problems.append(Problem("", "", detail))
-
-
-def _of_no_version(folder: Folder, found: list[Path]) -> list[Path]:
-    """Without the files of shards that an older version names: ``--at`` reads them."""
-    shards = {path.stem for path in found if SHARD_NAME.fullmatch(path.stem)}
-    needed: set[str] = set()
-    for version in folder.versions() if shards else ():
-        try:
-            data = folder.read(folder.snapshot(version))
-        except FileNotFoundError:
-            continue  # collected meanwhile
-        except ShardCorrupt:
-            needed = shards  # what it names is not known
-            break
-        needed |= {shard for shard in shards if shard.encode() in data}
-    return [path for path in found if path.stem not in needed]

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from catalog import schema
 from catalog.card import write_card
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, NotFound, ShardCorrupt
 from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.layout import Layout
@@ -33,7 +34,7 @@ from catalog.measures import measure_table
 from catalog.names import canonical_json, content_id, slug
 from catalog.population import Population
 from catalog.run_tables import checked, filled
-from catalog.shard import Chunk, Rows, footer_digest, write_shard
+from catalog.shard import Chunk, Rows, footer_digest, read_footer, write_shard
 from catalog.snapshot import read_head, refresh
 from catalog.tensor_stats import tensor_stats
 from catalog.tensor_tables import chunks_table, tensors_table
@@ -90,11 +91,30 @@ class Writer:
 
     Leaving the context publishes a snapshot. What was committed before a kill stays
     committed; what was not, no reader ever sees.
+
+    Parameters
+    ----------
+    root : Path
+        A catalogue's folder. If it is renamed, deleted or replaced while the writer is
+        open, writing is an error, and no folder is made in its place.
+    spare : bool, default=False
+        On a full disk give up ``cache/`` and then the reserve: for what frees space.
+
+    Raises
+    ------
+    NotFound
+        If there is no such folder.
+    CatalogError
+        If nothing can be written there.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._folder = Folder(root)
-        self._folder.create()
+    def __init__(self, root: Path, *, spare: bool = False) -> None:
+        self._folder = Folder(root, spare=spare)
+        self._folder.pin()
+        with self._folder.writing():
+            if not root.is_dir():
+                raise NotFound(f"There is no catalogue in {root}; it cannot be written to.")
+            self._folder.check_writable()
         self._name = secrets.token_hex(6)
         self._count = 0
         self._sequences: dict[str, int] = {}
@@ -121,9 +141,10 @@ class Writer:
         """Publish a snapshot of all commits and stop writing."""
         if self._lock.closed:
             return
-        self._own.unlink(missing_ok=True)
-        self._lock.close()
         with self._folder.writing():
+            self._own.unlink(missing_ok=True)
+            self._lock.close()
+            self._folder.check_same()
             refresh(self._folder)
             with self._folder.lock():  # of the newest snapshot, and no sweep in between
                 write_card(self._folder, read_head(self._folder))
@@ -329,7 +350,8 @@ class Writer:
 
     def _table(self, kind: str, shard: str, table: pa.Table) -> File:
         def write(temporary: Path) -> None:
-            pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 17)
+            own = temporary.absolute()  # x:y would be the address of a server
+            pq.write_table(table, own, compression="zstd", row_group_size=1 << 17)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -340,10 +362,21 @@ class Writer:
     ) -> File:
         target = self._folder.root / path
         check_inside(self._folder.root, target)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self._folder.make(target.parent)
+        return self._folder.with_room(partial(self._whole, path, target, write, rows))
+
+    def _whole(
+        self, path: str, target: Path, write: Callable[[Path], int | None], rows: int | None
+    ) -> File:
         temporary = target.with_name(f".{target.name}.tmp")
         try:
             written = write(temporary)
+            expected = written or 0 if rows is None else rows
+            if read_footer(temporary).num_rows != expected:
+                raise ShardCorrupt(
+                    f"{temporary} does not hold the {expected:,} rows that were written. "
+                    "Nothing was committed; check the disk."
+                )
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = temporary.stat().st_size
@@ -352,7 +385,7 @@ class Writer:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        return File(path, size, digest, written or 0 if rows is None else rows)
+        return File(path, size, digest, expected)
 
     def _publish(self, pending: Sequence[_Pending]) -> list[Manifest]:
         footers = [self._footer(part) for part in pending]
@@ -370,10 +403,7 @@ class Writer:
                 )
                 self._sequences[manifest.shard] = manifest.sequence
                 manifests.append(manifest)
-            records = {
-                self._folder.manifest(m.shard): canonical_json(m.to_json()).encode()
-                for m in manifests
-            }
+            records = {self._folder.manifest(m.shard): _record(m) for m in manifests}
             if group:
                 records[self._folder.group(group)] = b""  # the last: it commits them all
             self._folder.write_all(records)
@@ -406,6 +436,27 @@ class _Pending:
     measure_columns: tuple[str, ...] = field(default=())
     members: tuple[Manifest, ...] = ()
     sequence: int | None = None
+
+
+def _record(manifest: Manifest) -> bytes:
+    """The commit record as bytes, proven to be what readers take.
+
+    Raises
+    ------
+    CatalogError
+        If they would refuse it: no record of it is written.
+    """
+    text = canonical_json(manifest.to_json())
+    try:
+        read = Manifest.from_json(json.loads(text), f"The record of {manifest.shard}")
+    except ShardCorrupt as error:
+        raise CatalogError(f"Nothing was committed. {error}") from error
+    if read.to_json() != manifest.to_json():
+        raise CatalogError(
+            f"Nothing was committed: the record of shard {manifest.shard} would be read as "
+            "another one. Report this."
+        )
+    return text.encode()
 
 
 def architecture_id(layout: Layout, architecture: str) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import catalog
+from catalog.quoting import literal
 from catalog.report.downstream import barriers_over_load
 from catalog.report.phase_pictures import phase_diagram
 
@@ -17,7 +18,8 @@ def main() -> None:
     """Draw the phases of one zoo's last checkpoints, and its barriers by load."""
     folder, zoo = sys.argv[1:]
     store = catalog.open(folder)
-    last = store.sql(f"SELECT max(step) FROM models WHERE zoo = '{zoo}'").fetchall()[0][0]
+    query = f"SELECT max(step) FROM models WHERE zoo = {literal(zoo)}"
+    last = store.sql(query).fetchall()[0][0]
     for name, figure in (
         ("phases", phase_diagram(store, zoo, last)),
         ("barriers", barriers_over_load(store, zoo)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.outlet import note, say
 
 
 @click.command(
@@ -114,13 +114,15 @@ def generate(
     if name is None:
         raise click.UsageError("Name a generator, or give --list.")
     from generators.generating import generate as run
+    from generators.kept import as_report
     from zoo.process import keep_freed_memory
 
     keep_freed_memory()
-    result = run(open_catalog(catalog_path), name, announce=_say, **options)
+    result = run(open_catalog(catalog_path), name, announce=note, **options)
     if result["known"]:
-        _say("Generated before; --again does it anew.")
-    print_json(result) if as_json else _print(result)
+        note("Generated before; --again does it anew.")
+    with as_report(result["report"]):
+        print_json(result) if as_json else _print(result)
 
 
 def _listed() -> list[dict[str, Any]]:
@@ -158,37 +160,37 @@ def _listed() -> list[dict[str, Any]]:
 
 def _print(result: Mapping[str, Any]) -> None:
     print_table([row for row in result["table"] if row["networks"] in _shown(result)])
-    click.echo("Nulls on the frontier, or best at a novelty; the report has all.")
+    say("Nulls on the frontier, or best at a novelty; the report has all.")
     if result["best_of"] > 1:
-        click.echo(
+        say(
             f"Samples, retrieval and nulls: the best of {result['best_of']} by validation "
             "accuracy. Held-out networks are not chosen."
         )
     for one in result["assessments"]:
-        click.echo()
+        say()
         word = "as they are" if one["calibration"] is None else one["calibration"]
         bar = one["heldout"]["accuracy"]["bar"]
-        click.echo(f"Novel and performant, {word}: accuracy of {bar:.4f} or more")
+        say(f"Novel and performant, {word}: accuracy of {bar:.4f} or more")
         print_table([_share(own) for own in one["samples"][0]["novel_and_performant"]])
-        click.echo(f"As a set, {word}:")
+        say(f"As a set, {word}:")
         print_table(_as_a_set(one["samples"][0]))
     for one in result["control"]:
-        click.echo()
-        click.echo(
+        say()
+        say(
             f"{one['column']}: off by {one['error']:.4f} on average, slope "
             f"{_number(one['slope'])}; retrieval: {one['retrieval']['error']:.4f}, slope "
             f"{_number(one['retrieval']['slope'])}"
         )
     for line in result.get("notes", ()):  # reports of before have none
-        click.echo()
-        click.echo(line)
-    click.echo()
+        say()
+        say(line)
+    say()
     if result["file"]:
-        click.echo(f"{result['file']}: the generator")
-    click.echo(f"{result['report']}: everything the judge found")
+        say(f"{result['file']}: the generator")
+    say(f"{result['report']}: everything the judge found")
     if result["plot"]:
-        click.echo(f"{result['plot']}: accuracy against novelty")
-    click.echo(f"{len(result['samples']):,} runs in zoo {result['zoo']}")
+        say(f"{result['plot']}: accuracy against novelty")
+    say(f"{len(result['samples']):,} runs in zoo {result['zoo']}")
 
 
 def _shown(result: Mapping[str, Any]) -> set[str]:
@@ -228,7 +230,3 @@ def _as_a_set(own: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"
-
-
-def _say(line: str) -> None:
-    click.echo(line, file=sys.stderr)

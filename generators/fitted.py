@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog import CatalogError, Population
+from catalog.whole_file import whole_file
 from generators.generator import Generator
 from generators.registry import open_generator
 from generators.request import Request
-from generators.saving import generator_about, generator_name, save_generator
+from generators.saving import INSTEAD, generator_about, generator_name, save_generator
 
 _WORDS = {
     "generator": "name",
@@ -70,7 +71,6 @@ def fitted(
         if isinstance(error, CatalogError):
             raise
         raise CatalogError(f"{request.generator.name!r} refuses: {error}") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_generator(found, path, {"fit": request.fit_provenance})
     return found
 
@@ -84,11 +84,9 @@ def place_of(request: Request, places: Sequence[Path]) -> Path | None:
 
 
 def copy_fitted(place: Path, path: Path) -> None:
-    """Put the generator of a file into another, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.copyfile(place, temporary)
-    temporary.replace(path)
+    """Put the generator of a file into another."""
+    with place.open("rb") as source, whole_file(path, instead=INSTEAD) as file:
+        shutil.copyfileobj(source, file)
 
 
 def _difference(key: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

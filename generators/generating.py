@@ -11,14 +11,17 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.inside import check_inside, folder_inside
+from catalog.whole_file import folder_of
 from generators.assessed import assessed, controls
 from generators.fitted import copy_fitted, fitted, is_fitted, place_of
 from generators.judging.exam import Exam
 from generators.judging.plot import check_plot, save_plot
 from generators.judging.yardstick import calibration_named
-from generators.kept import points_of, read_report, redraw, write_report
+from generators.kept import as_report, points_of, read_report, redraw, write_report
 from generators.request import Request
 from generators.sampling import Sampling, samples_of
+from generators.saving import INSTEAD
 from generators.storing import store
 
 FOLDER = "generators"
@@ -125,19 +128,27 @@ def generate(
     report = folder / f"{request.report}.json"
     own = folder / f"{request.file}.safetensors"
     path = own if to is None else Path(to)
+    for inside in (own, report):
+        check_inside(catalog.root, inside)
     for line in request.warnings:
         announce(line)
     is_fitted(path, request)  # refuses another one before anything is read
     if not again and (known := read_report(catalog, report)) is not None:
-        kept = [Path(known["file"])]
-        place = place_of(request, [path, own, *kept] if to is not None else [own, *kept])
-        if place is None:
-            announce(f"The generator is not there any more: {path}. --again fits it anew.")
-        elif to is not None and place != path:
-            copy_fitted(place, path)
-            place = path
-        known["file"] = None if place is None else str(place)
-        return {**known, "plot": _drawn_again(known, report, plot), "known": True}
+        with as_report(report):
+            kept = [] if known["file"] is None else [Path(known["file"])]
+            places = [path, own, *kept] if to is not None else [own, *kept]
+            place = place_of(request, places)
+            if place is None:
+                announce(
+                    f"The generator is not there any more: {path}. --again fits it anew."
+                )
+            elif to is not None and place != path:
+                folder_of(path, instead=INSTEAD)
+                copy_fitted(place, path)
+                place = path
+            known["file"] = None if place is None else str(place)
+            drawn = _drawn_again(known, report, plot)
+            return {**known, "report": str(report), "plot": drawn, "known": True}
     for line in request.notes:
         announce(line)
     sides = {side: catalog.select(keys).population() for side, keys in request.keys.items()}
@@ -149,7 +160,9 @@ def generate(
     )
     for calibration in request.calibrations:
         calibration_named(calibration, exam)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder_inside(catalog.root, FOLDER)
+    if to is not None:
+        folder_of(path, instead=INSTEAD)
     generator = fitted(request, path, sides, announce)
 
     def score(population: Population) -> Array:
@@ -178,7 +191,7 @@ def generate(
     result = {
         "generator": request.generator.name,
         "networks": {side: len(keys) for side, keys in request.keys.items()},
-        "left_out": dict(request.left_out),
+        "left_out": request.left_out_besides(set(samples["run_id"])),
         "zoo": samples.table["zoo"][0].as_py()
         if "zoo" in samples.table.column_names
         else "",

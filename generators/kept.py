@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,19 +13,23 @@ from typing import Any
 import numpy as np
 
 from catalog import CatalogError
+from catalog.as_written import as_written
 from catalog.catalog import Catalog
+from catalog.quoting import literal
+from catalog.whole_file import whole_file
 from generators.judging.assessment import Assessment
 from generators.judging.plot import save_plot
 
+_ADVICE = "Delete it, or give --again to judge anew."
 FORMAT = 2
 """Of reports; others are not read."""
 
 
 def write_report(path: Path, result: Mapping[str, Any]) -> None:
-    """Put it there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(_finite({"format": FORMAT, **result}), indent=1))
-    temporary.replace(path)
+    """Put it there."""
+    text = json.dumps(_finite({"format": FORMAT, **result}), indent=1)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def read_report(catalog: Catalog, path: Path) -> dict[str, Any] | None:
@@ -37,23 +42,23 @@ def read_report(catalog: Catalog, path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    try:
-        found = json.loads(path.read_text())
-        if found.pop("format") != FORMAT:
+    with as_report(path):
+        found: dict[str, Any] = json.loads(path.read_text())
+        if found.pop("format", None) != FORMAT:  # an older version wrote it
             return None
         samples = [str(run) for run in found["samples"]]
         for name in ("assessments", "points", "table", "control", "file", "plot"):
             found[name]
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, KeyError) and error.args == ("format",):
-            return None  # an older version wrote it
-        raise CatalogError(
-            f"The report {path} is damaged: {type(error).__name__}, {error}. Delete it, or "
-            "give --again to judge anew."
-        ) from error
-    listed = ", ".join(f"'{run}'" for run in samples)
+        if not samples:
+            raise CatalogError(f"The report {path} names no samples. {_ADVICE}")
+    listed = ", ".join(map(literal, samples))
     have = catalog.sql(f"SELECT count(*) FROM models WHERE run_id IN ({listed})")
     return found if have.fetchall() == [(len(samples),)] else None
+
+
+def as_report(path: str | Path) -> AbstractContextManager[None]:
+    """Tell what of a report is odd, whatever that leads to; see `as_written`."""
+    return as_written(path, "a report", _ADVICE)
 
 
 def points_of(assessments: Sequence[Assessment]) -> list[dict[str, Any]]:

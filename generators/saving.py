@@ -25,10 +25,12 @@ from catalog import (
     ShardCorrupt,
     __version__,
 )
+from catalog.as_written import as_written
 from catalog.dtypes import Array
 from catalog.foreign import Tensor
 from catalog.records import Records, Special
 from catalog.safetensors_file import Header, read_header, read_tensors, write_file
+from catalog.whole_file import whole_file
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
@@ -42,6 +44,9 @@ from generators.flow.solver import Solver
 from generators.generator import Generator
 
 _FORMAT = 1
+INSTEAD = "name another file, on the command line with --to FILE"
+"""What to do if a generator cannot be written; ends a sentence."""
+_ADVICE = "Copy the file again, or fit the generator again."
 G = TypeVar("G", bound=Generator)
 
 
@@ -58,7 +63,7 @@ def save_generator(
     Raises
     ------
     CatalogError
-        If it is not fitted, or holds something that is no data.
+        If it is not fitted, holds something that is no data, or cannot be written.
     """
     if not hasattr(generator, "training_"):
         raise CatalogError(
@@ -79,12 +84,9 @@ def save_generator(
         "about": dict(about or {}),
     }
     text = json.dumps(body)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
-    with temporary.open("wb") as file:
-        about = {"generator": text, "digest": _digest(text, tensors)}
-        write_file(file, tensors, about)
-    temporary.replace(path)
+    kept = {"generator": text, "digest": _digest(text, tensors)}
+    with whole_file(path, instead=INSTEAD) as file:
+        write_file(file, tensors, kept)
 
 
 def load_generator(path: str | Path, kind: type[G]) -> G:
@@ -106,9 +108,10 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
             "with the class of that name."
         )
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    found = kind(**_RECORDS.decode(body["settings"], tensors, path))
-    for name, value in _RECORDS.decode(body["fitted"], tensors, path).items():
-        setattr(found, name, value)
+    with as_written(path, "a generator", _ADVICE):
+        found = kind(**_RECORDS.decode(body["settings"], tensors, path))
+        fitted = _RECORDS.decode(body["fitted"], tensors, path)
+        _RECORDS.give_fitted(found, fitted, path)
     return found
 
 
@@ -122,8 +125,9 @@ def generator_about(path: str | Path) -> dict[str, Any]:
 
     Only the head of the file is read, so changed bytes are found by whoever loads it.
     """
-    found: dict[str, Any] = _told(Path(path), read_header(Path(path)))[0].get("about", {})
-    return found
+    body = _told(Path(path), read_header(Path(path)))[0]
+    with as_written(path, "a generator", _ADVICE):
+        return dict(body.get("about", {}))
 
 
 def settings(generator: Generator) -> dict[str, Any]:
@@ -156,11 +160,13 @@ def _told(path: Path, header: Header) -> tuple[dict[str, Any], str, str]:
             f"{path} has changed since it was written: {error}. Copy it again, or fit and "
             "save it again."
         ) from error
-    if body["format"] > _FORMAT:
-        raise CatalogError(
-            f"{path} was written by phasezoo {body['phasezoo']}, which is newer. Upgrade: "
-            "pip install -U phasezoo"
-        )
+    with as_written(path, "a generator", _ADVICE):
+        if body["format"] > _FORMAT:
+            raise CatalogError(
+                f"{path} was written by phasezoo {body['phasezoo']}, which is newer. "
+                "Upgrade: pip install -U phasezoo"
+            )
+        body["generator"].encode()
     return body, text, digest
 
 
@@ -202,8 +208,7 @@ def _canonicaliser(value: dict[str, Any], inside: Callable[[Any], Any]) -> Canon
     own = inside(value["canonicaliser"])
     fitted = {name: own.pop(name) for name in list(own) if name.endswith("_")}
     found = Canonicaliser(own.pop("strategy"), **own)
-    for name, value in fitted.items():
-        setattr(found, name, value)
+    _RECORDS.give_fitted(found, fitted, "The file of a generator")
     return found
 
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import probes.estimators
 import probes.text
 from catalog import CatalogError, __version__
+from catalog.as_written import as_written
 from catalog.foreign import Tensor
 from catalog.records import Records, Special
 from catalog.registry import lookup, public
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.whole_file import whole_file
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
 from probes.layers import Dense, LowRank
@@ -33,6 +36,9 @@ from probes.targets import Targets
 _FORMAT = 2
 """1: what `phasezoo probe` wrote did not say which weights were learnt from."""
 
+INSTEAD = "name another file, on the command line with --to FILE"
+"""What to do if a probe cannot be written; ends a sentence."""
+
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
     """Write a fitted probe.
@@ -47,7 +53,7 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
     Raises
     ------
     CatalogError
-        If the probe holds something that is no data.
+        If the probe holds something that is no data, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     body = {
@@ -56,11 +62,9 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
         **_taken_apart(probe, "", lambda v, at: _RECORDS.encode(v, at, tensors)),
         "about": dict(about or {}),
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # a file appears whole or not at all
-    with temporary.open("wb") as file:
-        write_file(file, tensors, {"probe": json.dumps(body, allow_nan=True)})
-    temporary.replace(path)
+    text = json.dumps(body, allow_nan=True)
+    with whole_file(path, instead=INSTEAD) as file:
+        write_file(file, tensors, {"probe": text})
 
 
 def load(path: str | Path) -> Probe:
@@ -76,26 +80,33 @@ def load(path: str | Path) -> Probe:
     path = Path(path)
     body = _read(path)
     tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    return _rebuilt(body, lambda value: _RECORDS.decode(value, tensors, path))
+    with as_probe(path):
+        return _rebuilt(body, lambda value: _RECORDS.decode(value, tensors, path))
 
 
 def about(path: str | Path) -> dict[str, Any]:
     """What `save` was told about the probe."""
-    found: dict[str, Any] = _read(Path(path))["about"]
-    return found
+    with as_probe(path):
+        return dict(_read(Path(path))["about"])
+
+
+def as_probe(path: str | Path) -> AbstractContextManager[None]:
+    """Tell what of a probe's file is odd, whatever that leads to; see `as_written`."""
+    return as_written(path, "a probe", "Fetch the file again, or fit the probe again.")
 
 
 def _read(path: Path) -> dict[str, Any]:
     text = read_header(path).metadata.get("probe")
     if text is None:
         raise CatalogError(f"{path} holds no probe; write one with probes.save().")
-    body: dict[str, Any] = json.loads(text)
-    if body["format"] > _FORMAT:
-        raise CatalogError(
-            f"{path} was written by phasezoo {body['phasezoo']}, which is newer. Upgrade: "
-            "pip install -U phasezoo"
-        )
-    return body
+    with as_probe(path):
+        body: dict[str, Any] = json.loads(text)
+        if body["format"] > _FORMAT:
+            raise CatalogError(
+                f"{path} was written by phasezoo {body['phasezoo']}, which is newer. "
+                "Upgrade: pip install -U phasezoo"
+            )
+        return body
 
 
 def _taken_apart(
@@ -113,8 +124,7 @@ def _rebuilt(body: Mapping[str, Any], inside: Callable[[Any], Any]) -> Probe:
     at_text = body["probe"] in public(probes.text, Probe)
     kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
     probe: Probe = kind(**inside(body["params"]))
-    for name, value in inside(body["fitted"]).items():
-        setattr(probe, name, value)
+    _RECORDS.give_fitted(probe, inside(body["fitted"]), f"The file of {kind.name!r}")
     return probe
 
 

@@ -16,6 +16,7 @@ from catalog.console import (
     print_json,
     print_table,
 )
+from catalog.outlet import note, say
 
 if TYPE_CHECKING:
     from zoo.measure import Measured
@@ -29,12 +30,14 @@ def recipes(name: str | None, as_json: bool) -> None:
     """List recipes with networks, bytes and measured cost; or all of recipe NAME."""
     from zoo.recipe import recipe_named
     from zoo.recipe import recipes as known
-    from zoo.stack_weights import parameter_columns
 
     chosen = [recipe_named(name)] if name else list(known().values())
     rows = []
     for recipe in chosen:
-        sizes = [int(parameter_columns(layout).sum()) for layout in recipe.layouts()]
+        sizes = [
+            sum(param.size for param in layout if param.role == "parameter")
+            for layout in recipe.layouts()
+        ]
         row = {
             "recipe": recipe.name,
             "networks": recipe.networks,
@@ -60,7 +63,7 @@ def recipes(name: str | None, as_json: bool) -> None:
         print_json(rows)
     elif name:
         for key, value in rows[0].items():
-            click.echo(f"{key:12} {value}")
+            say(f"{key:12} {value}")
     else:
         print_table(rows)
 
@@ -158,12 +161,12 @@ def train(
     if as_json:
         print_json(asdict(summary))
     elif summary.trained:
-        click.echo(
+        say(
             f"{summary.zoo}: {summary.trained} runs trained ({summary.diverged} "
             f"diverged), {summary.checkpoints} checkpoints, {summary.known} were there"
         )
     else:
-        click.echo(f"{summary.zoo}: all {summary.planned} runs are there already")
+        say(f"{summary.zoo}: all {summary.planned} runs are there already")
     sys.exit(0)
 
 
@@ -219,7 +222,7 @@ def measure(
         workers=workers,
         device=device,
         again=again,
-        announce=lambda line: click.echo(line, err=True),
+        announce=note,
     )
     _print_measured(measured, as_json)
 
@@ -280,7 +283,7 @@ def downstream(
         workers=workers,
         device=device,
         again=again,
-        announce=lambda line: click.echo(line, err=True),
+        announce=note,
     )
     _print_measured(measured, as_json)
 
@@ -305,4 +308,4 @@ def _print_measured(measured: Measured, as_json: bool) -> None:
         return
     for metric, count in (measured.measured or {}).items():
         before = (measured.known or {})[metric]
-        click.echo(f"{measured.zoo}: {metric} of {count} checkpoints, {before} were there")
+        say(f"{measured.zoo}: {metric} of {count} checkpoints, {before} were there")

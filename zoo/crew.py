@@ -27,7 +27,8 @@ class _Worker:
         inbox: Queue[tuple[_Worker, Message | None]],
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            # -P: no file of the folder in which somebody works is taken for a module.
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -17,6 +17,8 @@ import pyarrow as pa
 from catalog import CatalogError, Writer
 from catalog import open as open_catalog
 from catalog.dtypes import Array
+from catalog.pasting import word
+from catalog.quoting import literal
 from catalog.version import __version__
 from zoo.derived import Shard, store_shard
 from zoo.descent import Stopped
@@ -81,7 +83,7 @@ def _serve(jobs: TextIO, line: Line) -> None:
     if len(tasks) > 1:
         raise CatalogError(
             f"The selection has {len(tasks)} tasks ({', '.join(sorted(tasks))}); measure "
-            f"one at a time: --where \"task_name = '{min(tasks)}'\""
+            f"one at a time: --where {word(f'task_name = {literal(min(tasks))}')}"
         )
     directory = None if setup["data"] is None else Path(setup["data"])
     data = load_task(task_named(tasks.pop()), directory)

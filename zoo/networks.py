@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class Networks:
     cells: tuple[str, ...]
     weights: Array
     device: torch.device
-    table: pa.Table | None = None
+    table: pa.Table | None = field(default=None, repr=False)
     folder: Path | None = None
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ import torch
 
 from catalog import CatalogError
 from catalog.extras import advice
+from catalog.outlet import install
 
 
 class Line:
@@ -64,6 +65,7 @@ def serve_parent(serve: Callable[[TextIO, Line], None]) -> None:
     A worker that is killed loses the job in progress and what is not yet committed,
     nothing else; when its parent dies, its next message fails and it stops.
     """
+    install()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     code = _code(serve, Line(out))

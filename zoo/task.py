@@ -263,7 +263,9 @@ def _read_jpegs(path: Path) -> Raw:
 
     try:
         names = ["split", "label", "jpeg"]
-        table = pq.read_table(path, columns=names, partitioning=None).select(names)
+        table = pq.read_table(path.absolute(), columns=names, partitioning=None).select(
+            names
+        )
         images = np.stack(
             [np.asarray(Image.open(io.BytesIO(b.as_py()))) for b in table["jpeg"]]
         )

@@ -67,7 +67,7 @@ def _parquet_text(path: Path) -> bytes:
     import pyarrow.parquet as pq
 
     try:
-        column = pq.read_table(path, columns=["text"], partitioning=None)["text"]
+        column = pq.read_table(path.absolute(), columns=["text"], partitioning=None)["text"]
     except (pa.ArrowInvalid, LookupError) as error:
         raise CatalogError(f"{path} must have a column text: {error}") from error
     lines = dict.fromkeys(text for text in column.to_pylist() if text)

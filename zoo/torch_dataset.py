@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from catalog import CatalogError, LayoutMismatch, NotFound, Population, Selection
 from catalog.dtypes import round_to_float32, widen
 from catalog.errors import closest
+from catalog.quoting import identifier
 from zoo.tensors import as_torch, to_torch
 
 GIVES = ("vector", "state_dict")
@@ -116,13 +117,13 @@ def _targets(networks: Selection | Population, name: str) -> torch.Tensor:
     if column.null_count:
         raise CatalogError(
             f"{column.null_count} of {len(column)} networks have no {name!r}. Select with "
-            f"the condition: {name} IS NOT NULL"
+            f"the condition: {identifier(name)} IS NOT NULL"
         )
     values = column.to_numpy()
     if values.dtype.kind not in "biuf":
         raise LayoutMismatch(
             f"Column {name!r} is {column.type}; a target must be numbers. Encode it in "
-            f"SQL, e.g. dense_rank() OVER (ORDER BY {name}) - 1."
+            f"SQL, e.g. dense_rank() OVER (ORDER BY {identifier(name)}) - 1."
         )
     if values.dtype.kind == "f":
         values = values.astype(np.float32)

@@ -21,6 +21,7 @@ from catalog.foreign import Tensor
 from catalog.layout import Layout
 from catalog.population import Population
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.whole_file import whole_file
 
 Strategy = Literal["reference", "mean", "cycle"]
 _VERSION = 1
@@ -219,8 +220,8 @@ class Canonicaliser:
             "scaled": list(self.scaled_),
             "layout": self.layout_.to_json(),
         }
-        with open(path, "wb") as file:
-            tensors = {"reference": Tensor(self.reference_, "float32")}
+        tensors = {"reference": Tensor(self.reference_, "float32")}
+        with whole_file(path) as file:
             write_file(file, tensors, {"canonicaliser": json.dumps(about)})
 
     @classmethod

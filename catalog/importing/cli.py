@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from catalog.console import catalog_option, json_option, print_json
+from catalog.outlet import note, say
+from catalog.pasting import word
 
 if TYPE_CHECKING:
     from catalog.importing.axes import AxesRule
@@ -100,22 +102,21 @@ def import_(
     )
     bar.close(summary.networks)
     for table in summary.unread:
-        click.echo(
-            f"{table} was not read; if it describes the networks: --metadata {table}",
-            err=True,
+        note(
+            f"{table} was not read; if it describes the networks: --metadata {word(table)}"
         )
     if as_json:
         print_json(asdict(summary))
         return
-    click.echo(
+    say(
         f"{summary.zoo} ({summary.format}): {summary.imported:,} of {summary.networks:,} "
         f"networks imported, {summary.known:,} known; {summary.runs:,} runs, "
         f"{summary.weights:,} with weights in {summary.layouts} layouts "
         f"({summary.symbols} with axis symbols), "
         f"{summary.bytes / 1e6:,.1f} MB in {len(summary.shards)} shards"
     )
-    for note in summary.notes:
-        click.echo(note)
+    for line in summary.notes:
+        say(line)
 
 
 def _renames(pairs: tuple[str, ...]) -> dict[str, str]:

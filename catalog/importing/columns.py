@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from catalog.errors import CatalogError, closest
 from catalog.foreign import Network, Scalar
+from catalog.pasting import word
 from catalog.schema import CHECKPOINTS, RUNS, Column
 
 _RUNS = {column.name: column for column in RUNS}
@@ -107,12 +108,12 @@ class Columns:
                 where = f"{network.name}, column {old!r}"
                 if any("\ud800" <= c <= "\udfff" or c == "\0" for c in name):
                     raise CatalogError(
-                        f"{where}: no column can have that name. --rename {old!r}=OTHER"
+                        f"{where}: no column can have that name. --rename {word(old)}=OTHER"
                     )
                 if taken.setdefault(name.lower(), old) != old or name in (run | checkpoint):
                     raise CatalogError(
                         f"{where}: two columns are called {name!r}. Rename one: "
-                        f"--rename {old}=OTHER"
+                        f"--rename {word(old)}=OTHER"
                     )
                 target = _place(name, row, run, checkpoint, where)
                 value = self._value(name, value, where)
@@ -141,7 +142,9 @@ class Columns:
             value = value.item()
         if name in self._percent and value is not None:
             if isinstance(value, bool | str):
-                raise CatalogError(f"{where} is {value!r}: no percentage. --percent {name}")
+                raise CatalogError(
+                    f"{where} is {value!r}: no percentage. --percent {word(name)}"
+                )
             value = value / 100
         column = _RUNS.get(name) or _CHECKPOINTS.get(name)
         return value if column is None or value is None else _checked(value, column, where)
@@ -169,7 +172,7 @@ class Columns:
         if known[0] != table:
             raise CatalogError(
                 f"Column {name!r} stands in {known[0]} for {known[3]} and in {table} for "
-                f"{where}; rename one: --rename {name}=OTHER"
+                f"{where}; rename one: --rename {word(name)}=OTHER"
             )
         if known[1] is not kind:
             if {known[1], kind} != {int, float}:
@@ -205,12 +208,13 @@ def _place(name: str, row: Row, run: Row, checkpoint: Row, where: str) -> Row:
     if documented in SET_HERE:
         raise CatalogError(
             f"{where}: an import sets {documented!r} itself. Keep the published values "
-            f"under another name: --rename {name}=source_{name}"
+            f"under another name: --rename {word(f'{name}=source_{name}')}"
         )
     if documented is not None and documented != name:
         raise CatalogError(
             f"{where} differs from the documented {documented!r} only in case; say "
-            f"which it is: --rename {name}={documented} or --rename {name}=OTHER"
+            f"which it is: --rename {word(f'{name}={documented}')} or --rename "
+            f"{word(name)}=OTHER"
         )
     if name in _RUNS:
         return run

@@ -7,7 +7,7 @@ Numbers that would not survive (leading zeros, integers of more than 18 digits) 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,8 +42,8 @@ class CsvTable:
     """
 
     path: Path
-    table: pa.Table
-    text: pa.Table | None = None
+    table: pa.Table = field(repr=False)
+    text: pa.Table | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.table)

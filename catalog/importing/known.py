@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from catalog.errors import CatalogError
 from catalog.importing.columns import Row
+from catalog.pasting import word
+from catalog.quoting import literal
 
 _SQL = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
 _SQL |= {"BOOLEAN": pa.bool_()}
@@ -34,7 +36,7 @@ class Known:
     """
 
     rows: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    table: pa.Table = field(default_factory=lambda: pa.table({}))
+    table: pa.Table = field(default_factory=lambda: pa.table({}), repr=False)
     columns: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
     @classmethod
@@ -49,9 +51,8 @@ class Known:
         for view in ("models", "checkpoints", "runs"):  # the last two know better
             for name, kind, *_ in store.sql(f"DESCRIBE {view}").fetchall():
                 columns[name.lower()] = (view, name, kind)
-        quoted = zoo.replace("'", "''")
         table = store.sql(
-            f"FROM models WHERE source = 'imported' AND zoo = '{quoted}'"
+            f"FROM models WHERE source = 'imported' AND zoo = {literal(zoo)}"
         ).to_arrow_table()
         keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
         return cls({key: i for i, key in enumerate(keys)}, table, columns)
@@ -81,8 +82,9 @@ class Known:
             if stored != value and not (stored != stored and value != value):  # NaN
                 raise CatalogError(
                     f"{name} is in the catalogue already, where {column!r} is {stored!r}; "
-                    f'the source says {value!r}. Replace it: phasezoo rm "run_id = '
-                    f"'{run_id}'\" --yes, then import again; or keep both: --zoo NAME"
+                    f"the source says {value!r}. Replace it: phasezoo rm "
+                    f"{word(f'run_id = {literal(run_id)}')} --yes, then import again; or "
+                    "keep both: --zoo NAME"
                 )
         return True
 
@@ -104,7 +106,8 @@ class Known:
             if spelled != name or (theirs != kind and not numbers):
                 raise CatalogError(
                     f"The catalogue has a column {spelled!r} of type {stored}; the source "
-                    f"brings {name!r} of type {kind}. Rename it: --rename {name}=OTHER"
+                    f"brings {name!r} of type {kind}. Rename it: --rename "
+                    f"{word(name)}=OTHER"
                 )
             if theirs == pa.float64():
                 found[name] = theirs
@@ -117,7 +120,7 @@ class Known:
             is_a = "a measure" if where == "models" else f"a column of {where}"
             raise CatalogError(
                 f"Column {name!r} is {is_a} in the catalogue, and one of {table} in the "
-                f"source; models joins them. Rename it: --rename {name}=OTHER"
+                f"source; models joins them. Rename it: --rename {word(name)}=OTHER"
             )
 
     def _cell(self, column: str, row: int) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.folder import Folder
 from catalog.importing.columns import Row, column_array
 from catalog.importing.known import Known
 from catalog.layout import Layout
@@ -66,6 +67,7 @@ class Parts:
     def __init__(self, root: Path, zoo: str) -> None:
         self.known = Known.of(root, zoo)
         self._root = root
+        self._new = not (root / "manifests").is_dir()
         self._writer: Writer | None = None
         self._batches: dict[int, Batch] = {}
         self._waiting = 0
@@ -145,6 +147,8 @@ class Parts:
 
     def _open(self) -> Writer:
         if self._writer is None:
+            if self._new:
+                Folder(self._root).create()
             self._writer = Writer(self._root)
         return self._writer
 

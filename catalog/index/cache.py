@@ -10,23 +10,23 @@ is too large for that (`catalog.index.in_place`), both big tables are views over
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import secrets
 import shutil
 from pathlib import Path
 
 import duckdb
 
+from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.index.extend import extend
 from catalog.index.in_place import too_large
-from catalog.index.tables import Connection, build, connect, tables_of
+from catalog.index.tables import Connection, build, connect, filling, tables_of
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
 from catalog.quoting import literal
 from catalog.snapshot import Snapshot
+from catalog.temporaries import sweep_before, temporary_folder
 
 VERSION = 6
 """Version of the index's own tables: another one is rebuilt."""
@@ -40,8 +40,13 @@ def index_path(folder: Folder, snapshot: Snapshot) -> Path:
     return folder.cache / f"index-v{VERSION}-{snapshot.id}.duckdb"
 
 
-def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> Path | None:
+def ensure_index(
+    folder: Folder, snapshot: Snapshot, connection: Connection, *, newest: bool = True
+) -> Path | None:
     """Build the index of a snapshot unless it is there; None if it cannot be stored.
+
+    It is built through a connection in memory, which may be of no use afterwards if what
+    was extended is damaged: see `usable`.
 
     If an index of an earlier state exists and only new runs or measures came, it is
     copied and extended. The index of an old version (``newest`` false) stays until a
@@ -51,30 +56,30 @@ def ensure_index(folder: Folder, snapshot: Snapshot, *, newest: bool = True) -> 
     check_inside(folder.root, path)
     if path.exists():
         return path
-    temporary = folder.cache / f".{secrets.token_hex(8)}.duckdb.tmp"
     try:
         folder.cache.mkdir(exist_ok=True)
-        old, known = _latest(folder)
-        if old is None or not _extended(temporary, old, known, folder, snapshot):
-            _remove(temporary)
-            with connect(temporary) as connection:
-                large = too_large(snapshot.manifests)
-                build(connection, folder.root, snapshot.manifests, in_place=large)
-        os.replace(temporary, path)
+        sweep_before(path)
+        with temporary_folder(path) as beside:
+            temporary = beside / path.name
+            old, known = _latest(folder)
+            if old is None or not _extended(
+                temporary, old, known, folder, snapshot, connection
+            ):
+                temporary.unlink(missing_ok=True)
+                sound = connection if usable(connection) else connect()
+                with filling(sound, temporary, "pz_building") as own:
+                    large = too_large(snapshot.manifests)
+                    build(own, folder.root, snapshot.manifests, in_place=large)
+            os.replace(temporary, path)
         if not newest:
             return path
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
-        folder.write(folder.cache / "latest.json", json.dumps(names).encode())
+        folder.remember(folder.cache / "latest.json", json.dumps(names).encode())
         _forget(folder, keep={path, old})
-    except (PermissionError, duckdb.Error):
-        return None
-    except OSError as error:
-        if error.errno in (errno.EROFS, errno.ENOSPC):
-            return None
+    except CatalogError:
         raise
-    finally:
-        with contextlib.suppress(OSError):
-            _remove(temporary)
+    except (OSError, duckdb.Error):
+        return None  # a cache that cannot be written, or was deleted just now
     return path
 
 
@@ -83,8 +88,10 @@ def attach(connection: Connection, path: Path) -> bool:
 
     Another process forgets an index when it has built a newer one.
     """
+    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
+    where = literal(str(path.absolute()))
     try:
-        connection.execute(f"ATTACH {literal(str(path))} AS {INDEX} (READ_ONLY)")
+        connection.execute(f"ATTACH {where} AS {INDEX} (READ_ONLY)")
     except duckdb.Error:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -92,8 +99,22 @@ def attach(connection: Connection, path: Path) -> bool:
     return True
 
 
+def usable(connection: Connection) -> bool:
+    """Whether a connection answers: an inner error of DuckDB ends a whole instance."""
+    try:
+        connection.execute("SELECT 1").fetchall()
+    except duckdb.Error:
+        return False
+    return True
+
+
 def _extended(
-    temporary: Path, old: Path, known: set[str], folder: Folder, snapshot: Snapshot
+    temporary: Path,
+    old: Path,
+    known: set[str],
+    folder: Folder,
+    snapshot: Snapshot,
+    connection: Connection,
 ) -> bool:
     """Copy an index and add to it; False if it has to be built from nothing.
 
@@ -104,10 +125,10 @@ def _extended(
     added = [m for m in snapshot.manifests if m.shard not in known]
     try:
         shutil.copyfile(old, temporary)
-        with connect(temporary) as connection:
-            if too_large(snapshot.manifests) == ("models" in tables_of(connection)):
+        with filling(connection, temporary, "pz_building") as own:
+            if too_large(snapshot.manifests) == ("models" in tables_of(own)):
                 return False
-            return extend(connection, folder, added)
+            return extend(own, folder, added)
     except (FileNotFoundError, duckdb.Error):
         return False
 
@@ -123,12 +144,6 @@ def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
         return None, set()
     ours = path.name.startswith(f"index-v{VERSION}-") and path.is_file()
     return (path, shards) if ours else (None, set())
-
-
-def _remove(index: Path) -> None:
-    """Delete an unfinished index and its log."""
-    index.unlink(missing_ok=True)
-    index.with_name(index.name + ".wal").unlink(missing_ok=True)
 
 
 def _forget(folder: Folder, keep: set[Path | None]) -> None:

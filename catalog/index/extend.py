@@ -11,7 +11,7 @@ from catalog.index.tables import (
     STORED,
     Connection,
     build,
-    connect,
+    filling,
     keep_waiting,
     measure_columns,
     measure_rows,
@@ -20,7 +20,8 @@ from catalog.index.tables import (
     tables_of,
 )
 from catalog.manifest import Manifest
-from catalog.measures import newest_sql, quoted, shown_sql
+from catalog.measures import newest_sql, shown_sql
+from catalog.quoting import identifier
 
 
 def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
@@ -43,7 +44,7 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
     rows = [m for m in added if m.content != "measures"]
     measures = [m for m in added if m.content == "measures"]
     tables = tables_of(connection)
-    with connect() as scratch:
+    with filling(connection, ":memory:", "pz_scratch") as scratch:
         build(scratch, root, rows)
         fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
     for table, values in fresh.items():
@@ -100,7 +101,7 @@ def _update_models(
     columns = measure_columns(measures)
     measure_rows(connection, root, measures)
     if "models" not in tables_of(connection):
-        quotes = [f'"{quoted(c)}"' for c in columns]
+        quotes = list(map(identifier, columns))
         return merge_newest(connection, newest_sql("measure_rows", columns), quotes)
     types, known = _types(connection, "measure_rows"), _types(connection, "models")
     own = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
@@ -112,11 +113,12 @@ def _update_models(
     for column in columns:
         if column not in known:
             connection.execute(
-                f'ALTER TABLE models ADD COLUMN "{quoted(column)}" {types[column]}'
+                f"ALTER TABLE models ADD COLUMN {identifier(column)} {types[column]}"
             )
-    values = {c: f'coalesce(m."{quoted(c)}", models."{quoted(c)}")' for c in columns}
+    names = {c: identifier(c) for c in columns}
+    values = {c: f"coalesce(m.{name}, models.{name})" for c, name in names.items()}
     sets = ", ".join(
-        f'"{quoted(c)}" = {shown_sql(c, value, types[c])}' for c, value in values.items()
+        f"{names[c]} = {shown_sql(c, value, types[c])}" for c, value in values.items()
     )
     connection.execute(
         f"UPDATE models SET {sets} FROM ({newest_sql('measure_rows', columns)}) m "

@@ -9,12 +9,13 @@ docs/scale.md has the measurements behind the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import duckdb
 
 from catalog.manifest import Manifest
 from catalog.measures import shown_sql
+from catalog.quoting import identifier
 
 STORED_CHECKPOINTS = 20_000_000
 """Greatest number of committed checkpoints of which the index keeps a copy."""
@@ -50,30 +51,18 @@ def keep_repeats(connection: Connection, source: str) -> None:
     connection.execute("INSERT INTO pz_repeats FROM pz_removed")
 
 
-def view_queries(
-    connection: Connection,
-    paths: Sequence[str],
-    source: Callable[[Sequence[str]], str],
-    *,
-    packed: bool,
-) -> dict[str, str]:
+def view_queries(connection: Connection, source: str) -> dict[str, str]:
     """Queries of ``checkpoints`` and ``models``, for an index with the small tables alone.
 
     Parameters
     ----------
-    paths : sequence of str
-        The Parquet files of checkpoints, in order of commit.
-    source : callable
-        Makes the SQL that reads them.
-    packed : bool
-        Whether some of the files are of packs.
+    source : str
+        SQL for the rows of checkpoints in Parquet, in order of commit.
     """
     repeats = connection.execute("SELECT count(*) FROM pz_repeats").fetchall()[0][0]
     without = " ANTI JOIN pz_repeats USING (shard, run_id, step)" if repeats else ""
-    # A pack may hold rows of shards that were given up after it was written.
-    only = " SEMI JOIN shards USING (shard)" if packed else ""
     return {
-        "checkpoints": f"FROM {source(paths)}{only}{without}",
+        "checkpoints": f"FROM {source}{without}",
         "models": "SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step) "
         "FROM checkpoints c JOIN runs r USING (run_id) "
         "LEFT JOIN pz_newest m USING (run_id, step)",
@@ -96,7 +85,7 @@ def merge_newest(connection: Connection, newest: str, columns: Sequence[str]) ->
     for name, kind, *_ in fresh:
         if spelled.get(name.lower(), name) != name or known.get(name, kind) != kind:
             return False
-    own = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in known]
+    own = list(map(identifier, known))
     both = ", ".join(
         f"{shown_sql(name, f'coalesce(n.{c}, o.{c})', kind)} AS {c}"
         if c in columns

@@ -12,18 +12,17 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import duckdb
 
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
-from catalog.index.cache import INDEX, attach, ensure_index
+from catalog.index.cache import INDEX, attach, ensure_index, usable
 from catalog.index.in_place import too_large
 from catalog.index.tables import Connection, build, connect, views_in_place
-from catalog.metadata import metadata_paths, parquet_source
-from catalog.quoting import identifier, literal
+from catalog.metadata import metadata_source
+from catalog.quoting import file_pattern, identifier, literal
 from catalog.schema import TABLES, empty
 from catalog.snapshot import Snapshot
 
@@ -57,7 +56,8 @@ class Database:
     Notes
     -----
     It is opened when it is first asked for a connection, which raises `ShardCorrupt` if the
-    metadata of the catalogue cannot be indexed.
+    metadata of the catalogue cannot be indexed. Naming thousands of files takes its time,
+    so the index is opened alone until a query needs Parquet.
     """
 
     def __init__(
@@ -72,53 +72,49 @@ class Database:
         self._root, self._manifests = folder.root, snapshot.manifests
         self._large = too_large(self._manifests)
         self._allow = allow
+        self._opened: dict[bool, Connection] = {}
         self._sources: dict[str, str] = {}
         self._in_place: dict[str, str] = {}
 
     def connection(self, query: str) -> Connection:
         """Open a connection for a query, with the views over Parquet that it names."""
         named = {v for v in _ON_DEMAND if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
-        alone = self._path is not None and not named and not self._large
-        opened = self._alone if alone else self._with_parquet
-        if _READS_ALL.search(query):
-            named |= self._in_place.keys()
-        connection = opened.cursor()
         try:
+            opened = self._open(parquet=bool(named) or self._large)
+            if _READS_ALL.search(query):
+                named |= self._in_place.keys()
+            connection = opened.cursor()
             connection.execute(f"USE {INDEX}")
             for view in (*_ON_DEMAND, *self._in_place):
                 if view in named:
                     source = self._in_place.get(view) or self._source(view)
                     connection.execute(f"CREATE TEMP VIEW {view} AS {source}")
         except duckdb.Error as error:
-            raise self._damaged(error) from error
+            raise ShardCorrupt(
+                f"The metadata in {self._root} cannot be indexed: {error}. Run 'phasezoo "
+                "verify' to find the file."
+            ) from error
         return connection
 
-    @cached_property
-    def _path(self) -> Path | None:
-        """The stored index; None if it cannot be stored, so that it is built once only."""
-        return ensure_index(self._folder, self._snapshot, newest=self._newest)
-
-    @cached_property
-    def _alone(self) -> Connection:
-        """The index alone: naming thousands of files would take its time."""
-        return self._opened(())
-
-    @cached_property
-    def _with_parquet(self) -> Connection:
-        """The index, and the files of views over Parquet."""
-        return self._opened(_ON_DEMAND)
-
-    def _opened(self, kinds: Sequence[str]) -> Connection:
+    def _open(self, *, parquet: bool) -> Connection:
+        """The index alone, or with the files of views over Parquet."""
+        if parquet in self._opened:
+            return self._opened[parquet]
         connection = connect()
-        try:
-            if self._path is None or not attach(connection, self._path):
-                self._attach_unstored(connection)
-            connection.execute(f"USE {INDEX}")
-            if self._large:
-                self._in_place = views_in_place(connection, self._root, self._manifests)
-            self._lock(connection, (*kinds, *self._in_place))
-        except duckdb.Error as error:
-            raise self._damaged(error) from error
+        path = ensure_index(self._folder, self._snapshot, connection, newest=self._newest)
+        if not usable(connection):
+            connection = connect()
+        stored = path is not None and attach(connection, path)
+        if not stored:
+            self._attach_unstored(connection)
+        connection.execute(f"USE {INDEX}")
+        if self._large:
+            self._in_place = views_in_place(connection, self._root, self._manifests)
+        # What could not be stored is built once, for queries of both kinds.
+        self._lock(connection, _ON_DEMAND if parquet or not stored else ())
+        self._opened |= (
+            {parquet: connection} if stored else dict.fromkeys((True, False), connection)
+        )
         return connection
 
     def _attach_unstored(self, connection: Connection) -> None:
@@ -139,12 +135,12 @@ class Database:
     def _lock(self, connection: Connection, kinds: Sequence[str]) -> None:
         """Put everything else out of reach; after that no setting can be changed."""
         paths = [
-            str(self._root / manifest.own[kind].path)
+            str((self._root / manifest.own[kind].path).absolute())
             for manifest in self._manifests
-            for kind in kinds
+            for kind in (*kinds, *self._in_place)
             if kind in manifest.own
         ]
-        paths += [p for path in paths if (p := _pattern(path)) != path]
+        paths += [p for path in paths if (p := file_pattern(path)) != path]
         for statement in (
             "DETACH memory",
             f"SET allowed_paths = [{', '.join(map(literal, paths))}]",
@@ -160,11 +156,8 @@ class Database:
     def _source(self, view: str) -> str:
         """The query of a view that is made on demand."""
         if view not in self._sources:
-            kind = [m for m in self._manifests if view in m.own]
-            paths = metadata_paths(self._root, kind, view)
-            if paths:
-                source = parquet_source(paths)
-            else:
+            source = metadata_source(self._root, self._manifests, view)
+            if not source:
                 source = self._none(view) if view in TABLES else _NO_MEASURES
             shown = "COLUMNS(lambda c: c <> 'pz_shard')"
             self._sources[view] = f"SELECT {shown} FROM {source}"
@@ -172,19 +165,8 @@ class Database:
 
     def _none(self, view: str) -> str:
         """SQL for the columns of a view without rows."""
-        connection = self._with_parquet.cursor()
+        connection = self._open(parquet=True).cursor()
         connection.register("none", empty(view))
         described = connection.execute("DESCRIBE FROM none").fetchall()
         columns = ", ".join(f"NULL::{row[1]} AS {identifier(row[0])}" for row in described)
         return f"(SELECT {columns} WHERE false)"
-
-    def _damaged(self, error: duckdb.Error) -> ShardCorrupt:
-        return ShardCorrupt(
-            f"The metadata in {self._root} cannot be indexed: {error}. Run 'phasezoo "
-            "verify' to find the file."
-        )
-
-
-def _pattern(path: str) -> str:
-    """What a function that expands patterns is asked for, to read that very path."""
-    return re.sub(r"[*?\[]", lambda mark: f"[{mark[0]}]", path)

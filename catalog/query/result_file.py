@@ -16,11 +16,12 @@ from catalog.errors import CatalogError, NotFound, closest
 from catalog.plain_values import plain
 from catalog.query.refusal import sql_error
 from catalog.quoting import identifier
-from catalog.whole_file import check_free, whole_file
+from catalog.whole_file import check_free, folder_of, whole_file
 
 BATCH = 100_000
 """Rows in memory at a time."""
 
+_INSTEAD = "name another file with --to FILE"
 _IN_CSV = (
     "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
     "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "VARCHAR",
@@ -59,7 +60,8 @@ def write_result(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
     """
     write = _WRITERS[path.suffix.lower()]
     try:
-        with whole_file(path) as file:
+        folder_of(path, instead=_INSTEAD)
+        with whole_file(path, instead=_INSTEAD) as file:
             # A limit renames columns that have one name.
             return write(relation.limit(1 << 60), file)
     except duckdb.Error as error:

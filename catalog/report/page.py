@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.folder import write_outside
+from catalog.printable import printable
 from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table
+from catalog.report.figure_text import save_figure
 from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
 from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
 from catalog.rows import rows_of
 from catalog.show.zoo import describe_zoo
 from catalog.table import cell
+from catalog.whole_file import whole_file
 
 _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
@@ -57,7 +59,7 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     import jinja2
 
     text = files("catalog.report").joinpath("report.html.jinja").read_text()
-    template = jinja2.Template(text, autoescape=True)
+    template = jinja2.Template(text, autoescape=True, finalize=_finalize)
     template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)
     for zoo in zoos:
@@ -67,15 +69,22 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
         zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
         zoo["downstream"] = downstream_table(catalog, zoo["zoo"])
         zoo["about"] = describe_zoo(catalog, zoo["zoo"])
-    write_outside(path, template.render(catalog=catalog, zoos=zoos))
+    page = template.render(catalog=catalog, zoos=zoos)
+    with whole_file(path, instead="name another file with --to FILE") as file:
+        file.write(page.encode())
     return [zoo["zoo"] for zoo in zoos]
 
 
 def _svg(figure: Any) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    save_figure(figure, text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def _finalize(value: Any) -> Any:
+    """Make text printable before it is escaped; what is HTML already is neither."""
+    return printable(value) if type(value) is str else value
 
 
 def _shown(value: Any) -> str:

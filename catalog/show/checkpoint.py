@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array, dtype, widen
 from catalog.errors import NotFound
 from catalog.histogram import Histogram, histogram
 from catalog.layout import Layout
-from catalog.metadata import metadata_paths
+from catalog.pasting import word
 from catalog.quoting import literal
 from catalog.rows import Rows, rows_of
 from catalog.show.run import described
@@ -44,9 +43,10 @@ def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, A
     rows = [row for row in known if str(row["step"]) == step]
     if not rows:
         steps = ", ".join(str(row["step"]) for row in known)
+        example = f"{run_id}@{known[-1]['step']}"
         raise NotFound(
             f"Run {run_id} has no checkpoint at step {step!r}; it has: {steps}. "
-            f"For example: phasezoo show {run_id}@{known[-1]['step']}"
+            f"For example: phasezoo show {word(example)}"
         )
     names = {row["column_name"] for row in described(catalog, "runs")}
     of_run = names - {"run_id"}
@@ -91,13 +91,12 @@ def _together(wide: dict[str, Array | None], layout: Layout) -> Histogram:
 
 def _tensors(catalog: Catalog, shard: str, row: int, layout: Layout) -> Rows:
     """The layout with the recorded moments of one row."""
-    manifest = catalog.snapshot.shards[shard]
-    (path,) = metadata_paths(catalog.root, [manifest], "tensor_stats")
-    columns = ["tensor", *_STATS]
-    table = pq.read_table(
-        path, columns=columns, filters=[("row", "==", row)], partitioning=None
+    query = (
+        f"SELECT tensor, {', '.join(_STATS)} FROM tensor_stats "
+        "WHERE shard = :shard AND row = :row"
     )
-    stats = {record["tensor"]: record for record in table.to_pylist()}
+    records = rows_of(catalog, query, shard=shard, row=row)
+    stats = {record["tensor"]: record for record in records}
     return [
         {
             "tensor": param.name,

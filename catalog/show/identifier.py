@@ -7,6 +7,7 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.errors import NotFound, closest
+from catalog.pasting import word
 from catalog.rows import Rows, rows_of
 from catalog.show.architecture import describe_architecture
 from catalog.show.checkpoint import describe_checkpoint
@@ -106,5 +107,5 @@ def _only(found: Rows, catalog: Catalog, identifier: str) -> tuple[str, str]:
     more = ", ..." if len(found) > MOST_CANDIDATES else ""
     raise NotFound(
         f"Several things begin with {identifier!r}: {listed}{more}. Give more characters, "
-        f"e.g. phasezoo show {found[0]['id']}"
+        f"e.g. phasezoo show {word(found[0]['id'])}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catalog.printable import printable
 from catalog.report.blocks import bars, counted, sparkline
 from catalog.table import cell, table_lines
 
@@ -39,7 +40,7 @@ def page(document: Mapping[str, Any], *, blocks: bool = True) -> str:
             note = document.get(f"{name}_are")
             title = name.replace("_", " ").capitalize()
             lines += [f"{title}{f' ({note})' if note else ''}:", *body, ""]
-    return "\n".join(lines).rstrip()
+    return "\n".join(map(printable, lines)).rstrip()
 
 
 def _section(name: str, value: Any, document: Mapping[str, Any], blocks: bool) -> list[str]:
@@ -54,8 +55,10 @@ def _section(name: str, value: Any, document: Mapping[str, Any], blocks: bool) -
     if isinstance(value, Mapping):
         if value and all(map(_is_histogram, value.values())):
             return _each(value, blocks)
-        wide = max(map(len, value), default=0)
-        return [f"  {key:{wide}}  {_fact(item)}" for key, item in value.items()]
+        names = [printable(str(key)) for key in value]
+        wide = max(map(len, names), default=0)
+        facts = zip(names, map(_fact, value.values()), strict=True)
+        return [f"  {name:{wide}}  {fact}" for name, fact in facts]
     return _table(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.catalog import Catalog
+from catalog.quoting import identifier
 from catalog.rows import Rows, rows_of
 from catalog.schema import RUNS
 
@@ -46,8 +47,8 @@ def describe_run(catalog: Catalog, run_id: str) -> dict[str, Any]:
 
 def trajectory(catalog: Catalog, run_id: str) -> dict[str, list[Any]]:
     """Steps in order, and the values there of every metric and measure that has any."""
-    query = f"SELECT {', '.join(metric_columns(catalog, ['step', 'finite', 'row']))} "
-    query += "FROM models WHERE run_id = :run ORDER BY step"
+    listed = ", ".join(map(identifier, metric_columns(catalog, ["step", "finite", "row"])))
+    query = f"SELECT {listed} FROM models WHERE run_id = :run ORDER BY step"
     rows = rows_of(catalog, query, run=run_id)
     if not rows:
         return {"step": []}
@@ -56,7 +57,7 @@ def trajectory(catalog: Catalog, run_id: str) -> dict[str, list[Any]]:
 
 
 def metric_columns(catalog: Catalog, first: list[str] | None = None) -> list[str]:
-    """Numeric columns of models that belong to a checkpoint, quoted for SQL."""
+    """Numeric columns of models that belong to a checkpoint, after ``first``."""
     documented = {column.name for column in RUNS}
     free = {row["column_name"] for row in described(catalog, "runs")}
     names = [
@@ -65,7 +66,7 @@ def metric_columns(catalog: Catalog, first: list[str] | None = None) -> list[str
         if row["column_type"] in _NUMBERS
         and row["column_name"] not in documented | free | _NOT_METRICS
     ]
-    return ['"' + name.replace('"', '""') + '"' for name in [*(first or []), *names]]
+    return [*(first or []), *names]
 
 
 def described(catalog: Catalog, view: str) -> Rows:

@@ -8,6 +8,7 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.histogram import Histogram, histogram
+from catalog.quoting import identifier
 from catalog.report.representatives import representatives
 from catalog.rows import Rows, rows_of
 from catalog.schema import RUNS
@@ -108,11 +109,10 @@ def varied(catalog: Catalog, zoo: str) -> Rows:
         for row in described(catalog, "runs")
         if row["column_name"] not in _NOT_VARIED
     ]
-    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
     parts = ", ".join(
         f"count(DISTINCT {q}) AS n{i}, min({q}) AS low{i}, max({q}) AS high{i}, "
         f"(list(DISTINCT {q} ORDER BY {q}))[:{MOST_VALUES}] AS some{i}"
-        for i, q in enumerate(quoted)
+        for i, q in enumerate(map(identifier, names))
     )
     query = f"SELECT count(*) AS runs, {parts} FROM runs WHERE zoo = :zoo"
     row = rows_of(catalog, query, zoo=zoo)[0]
@@ -143,7 +143,7 @@ def distributions(catalog: Catalog, zoo: str, bins: int = 12) -> dict[str, Histo
     columns = judging_columns(catalog, zoo)
     if not columns:
         return {}
-    listed = ", ".join(f'"{c.replace(chr(34), chr(34) * 2)}"' for c in columns)
+    listed = ", ".join(map(identifier, columns))
     rows = rows_of(catalog, last_checkpoints(listed), zoo=zoo)
     found = {}
     for column in columns:
@@ -154,13 +154,13 @@ def distributions(catalog: Catalog, zoo: str, bins: int = 12) -> dict[str, Histo
 
 def judging_columns(catalog: Catalog, zoo: str) -> list[str]:
     """Accuracies that a zoo has; else losses; else up to four of its other metrics."""
-    quoted = metric_columns(catalog)
-    if not quoted:
+    known = metric_columns(catalog)
+    if not known:
         return []
-    counts = ", ".join(f"count({name}) AS n{i}" for i, name in enumerate(quoted))
+    counts = ", ".join(f"count({identifier(n)}) AS n{i}" for i, n in enumerate(known))
     query = f"SELECT {counts} FROM ({last_checkpoints('*')})"
     row = rows_of(catalog, query, zoo=zoo)[0]
-    names = [name[1:-1].replace('""', '"') for i, name in enumerate(quoted) if row[f"n{i}"]]
+    names = [name for i, name in enumerate(known) if row[f"n{i}"]]
     for ending in ("_accuracy", "_loss"):
         own = [f"{split}{ending}" for split in ("validation", "test", "train")]
         if chosen := [name for name in own if name in names]:

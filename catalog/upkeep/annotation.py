@@ -15,6 +15,7 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.errors import CatalogError, NotFound
 from catalog.importing.csv_table import read_csv
 from catalog.index.tables import connect
+from catalog.quoting import identifier
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ def _keys(path: Path, table: pa.Table) -> list[str]:
 def _resolved(catalog: Catalog, path: Path, keys: pa.Table) -> pa.Table:
     """Row of the table (``at``), run_id and step of every checkpoint that it names."""
     names = keys.column_names
-    listed = ", ".join(dict.fromkeys(["run_id", "step", *names]))
+    listed = ", ".join(map(identifier, dict.fromkeys(["run_id", "step", *names])))
     known = arrow_table(catalog.sql(f"SELECT {listed} FROM models"))
     given = keys.append_column("at", pa.array(range(len(keys)), pa.int64()))
-    same = " AND ".join(f"g.{name} = k.{name}" for name in names)
+    same = " AND ".join(f"g.{name} = k.{name}" for name in map(identifier, names))
     with connect() as connection:
         connection.register("known", known)
         connection.register("given", given)
@@ -129,7 +130,7 @@ def _read(path: Path) -> pa.Table:
     """A table whose keys are text and whose steps are whole numbers."""
     try:
         if path.suffix == ".parquet":
-            table = pq.read_table(path, partitioning=None)
+            table = pq.read_table(path.absolute(), partitioning=None)
             texts = table
         else:
             table = read_csv(path).table

@@ -9,6 +9,7 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.outlet import say
 from catalog.upkeep.annotation import annotate as commit_annotation
 
 
@@ -31,7 +32,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
         print_json(counts | {"removed": yes})
         return
     word = "removed" if yes else "would go; add --yes to remove them"
-    click.echo(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
+    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
 
 
 @click.command(epilog="Example: phasezoo gc --keep 1 --grace 0")
@@ -78,7 +79,7 @@ def gc(
         print_json(asdict(garbage) | {"dry_run": dry_run})
         return
     verb = "could be deleted" if dry_run else "deleted"
-    click.echo(
+    say(
         f"{len(garbage.shards)} shards given up, {len(garbage.rewritten)} "
         f"{'to write' if dry_run else 'written'} again; {len(garbage.files)} files, "
         f"{garbage.bytes / 1e6:,.1f} MB {verb}; readable versions: "
@@ -97,12 +98,12 @@ def compact(catalog_path: str, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
     elif done.shards:
-        click.echo(
+        say(
             f"{done.shards:,} shards: {done.files_before:,} metadata files joined into "
             f"{done.files_after}; 'phasezoo gc' deletes the old ones"
         )
     else:
-        click.echo("Nothing to join.")
+        say("Nothing to join.")
 
 
 @click.command(epilog="Example: phasezoo versions")
@@ -136,4 +137,4 @@ def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
         print_json(asdict(done))
     else:
         columns = ", ".join(done.columns)
-        click.echo(f"{done.checkpoints:,} checkpoints have {columns}")
+        say(f"{done.checkpoints:,} checkpoints have {columns}")

@@ -7,8 +7,9 @@ pack supersedes is deleted by `gc`.
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,13 @@ import duckdb
 
 from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
+from catalog.inside import folder_inside
 from catalog.manifest import CONTENTS, Manifest
-from catalog.metadata import metadata_paths, parquet_source, with_origin
+from catalog.metadata import metadata_source
+from catalog.quoting import literal
+from catalog.shard import read_footer
 from catalog.snapshot import refresh
+from catalog.temporaries import temporary_folder
 from catalog.writer import Writer
 
 LARGEST = 256 << 20
@@ -49,13 +54,8 @@ class Compaction:
     pack: str = ""
 
 
-def compact(root: Path, *, without: Collection[str] = ()) -> Compaction:
+def compact(root: Path) -> Compaction:
     """Pack the metadata of all shards that are not in a large pack yet.
-
-    Parameters
-    ----------
-    without : collection of str, optional
-        Shards to leave out; packs that hold one are written again without it.
 
     Raises
     ------
@@ -66,28 +66,29 @@ def compact(root: Path, *, without: Collection[str] = ()) -> Compaction:
     """
     folder = Folder(root)
     with folder.writing(), folder.lock("compact"):
-        return pack(folder, without)
+        return pack(folder)
 
 
-def pack(folder: Folder, without: Collection[str] = ()) -> Compaction:
+def pack(folder: Folder) -> Compaction:
     """`compact` for a caller that holds the lock called compact."""
     snapshot = refresh(folder)
-    sources = [m for m in snapshot.manifests if not m.pack and _loose(m, without)]
-    members = [m for s in sources for m in (s.members or (s,)) if m.shard not in without]
-    files = sum(len(source.own.keys() - {"weights"}) for source in sources)
-    again = any(
-        source.content == "pack" and set(without) & {*names(source)} for source in sources
-    )
-    if not members or (len(sources) < 2 and not again):
+    sources = [m for m in snapshot.manifests if not m.pack and _joinable(m)]
+    joined = {source.shard for source in sources}
+    members = [
+        m
+        for m in snapshot.manifests
+        if m.content != "pack" and (m.pack or m.shard) in joined
+    ]
+    if not members or (len(sources) < 2 and not any(m.superseded for m in sources)):
         return Compaction()
+    files = sum(len(source.own.keys() - {"weights"}) for source in sources)
     write = {
-        kind: partial(_write, folder.root, paths, kind, [m.shard for m in members])
+        kind: partial(_write, folder.root, source, kind)
         for kind in sorted(CONTENTS["pack"])
-        if (paths := metadata_paths(folder.root, sources, kind))
+        if (source := _source(folder.root, sources, kind))
     }
-    ordered = sorted(members, key=lambda m: m.order)
-    with Writer(folder.root) as writer:
-        manifest = writer.commit_pack(write, ordered)
+    with Writer(folder.root, spare=folder.spare) as writer:
+        manifest = writer.commit_pack(write, members)
     return Compaction(len(members), files, len(write), manifest.shard)
 
 
@@ -96,43 +97,47 @@ def names(pack: Manifest) -> list[str]:
     return [member.shard for member in pack.members]
 
 
-def _loose(manifest: Manifest, without: Collection[str]) -> bool:
-    if manifest.content == "tombstones":
-        return False
+def _joinable(manifest: Manifest) -> bool:
     if manifest.content != "pack":
-        return manifest.shard not in without
+        return manifest.content != "tombstones"
     small = sum(file.bytes for file in manifest.files.values()) < LARGEST
-    return small or bool(set(without) & {*names(manifest)})
+    return small or bool(manifest.superseded)
 
 
-def _write(
-    root: Path, paths: Sequence[str], kind: str, shards: Sequence[str], target: Path
-) -> int:
-    """Write one kind of metadata of the given shards; the number of its rows."""
-    source = parquet_source(paths)
-    column = "shard"
-    if kind in ("runs", "measures"):
-        source, column = with_origin(paths), "pz_shard"
-    listed = ", ".join(f"'{shard}'" for shard in shards)
-    query = f"FROM {source} WHERE {column} IN ({listed})"
-    if kind == "tensors":
-        query = f"SELECT DISTINCT * FROM {source} ORDER BY arch_id, position"
-    escaped = str(target).replace("'", "''")
-    spill = str(root / "cache").replace("'", "''")
-    try:
-        with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
-            connection.execute(f"SET temp_directory = '{spill}'")
-            connection.execute(
-                f"COPY ({query}) TO '{escaped}' (FORMAT parquet, COMPRESSION zstd)"
-            )
-            rows = connection.execute(
-                f"SELECT count(*) FROM read_parquet('{escaped}')"
-            ).fetchall()
-    except duckdb.Error as error:
-        raise ShardCorrupt(
-            f"The {kind} of {len(shards)} shards cannot be joined: {error}. Run "
-            "'phasezoo verify' to find the file."
-        ) from error
+def _source(root: Path, sources: Sequence[Manifest], kind: str) -> str:
+    """SQL for the rows of one kind that the new pack holds."""
+    origin = kind in ("runs", "measures")
+    source = metadata_source(root, sources, kind, origin=origin)
+    if kind == "tensors" and source:
+        return f"SELECT DISTINCT * FROM {source} ORDER BY arch_id, position"
+    return source and f"FROM {source}"
+
+
+def _write(root: Path, query: str, kind: str, target: Path) -> int:
+    """Write one kind of metadata; the number of its rows."""
+    while True:
+        with temporary_folder(folder_inside(root, "cache") / "join") as spill:
+            try:
+                _join(query, target, spill)
+                break
+            except duckdb.Error as error:
+                if not spill.exists():
+                    continue  # somebody deleted cache/, which is allowed
+                if "No space left" in str(error):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise ShardCorrupt(
+                    f"The {kind} of several shards cannot be joined: {error}. Run "
+                    "'phasezoo verify' to find the file."
+                ) from error
     with target.open("rb") as file:
         os.fsync(file.fileno())
-    return int(rows[0][0])
+    return int(read_footer(target).num_rows)
+
+
+def _join(query: str, target: Path, spill: Path) -> None:
+    with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
+        connection.execute(f"SET temp_directory = {literal(str(spill.absolute()))}")
+        connection.execute(
+            f"COPY ({query}) TO {literal(str(target.absolute()))} "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )

@@ -1,14 +1,16 @@
 """Deleting what no kept version needs: removed shards, superseded files, old versions.
 
 Nothing is deleted before a version that does without it is published, and commit
-records go before their files, tombstones last. So a kill at any moment leaves a
-catalogue that reads the same; `gc` or `verify` finishes the work.
+records go before their files, tombstones last. Shards are given up before the packs that
+hold their rows are written again: so no two packs ever stand for one shard. A kill at any
+moment leaves a catalogue that reads the same; `gc` or `verify` finishes the work.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,8 +20,10 @@ from catalog.catalog import Catalog
 from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.inside import check_inside
+from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import Manifest, read_manifest
-from catalog.metadata import metadata_paths, parquet_source, with_origin
+from catalog.metadata import metadata_source
+from catalog.reserve import keep_reserve, needing
 from catalog.snapshot import (
     Snapshot,
     extended,
@@ -91,8 +95,9 @@ def collect(
     """
     if keep < 1:
         raise CatalogError(f"At least one version must be kept. Got --keep {keep}.")
-    folder = Folder(root)
-    with folder.writing(), folder.lock("compact"):
+    folder = Folder(root, spare=True)
+    need = partial(_bytes, folder, waste)
+    with needing(need), folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
         catalog = Catalog(root)
         thin = wasteful(catalog, snapshot.manifests, waste)
@@ -104,18 +109,45 @@ def collect(
             snapshot = refresh(folder)
         dead |= _idle(root, snapshot, dead)
         if dead and not rehearse:
-            if any(set(dead) & {*names(m)} for m in snapshot.manifests):
-                pack(folder, without=dead)
             snapshot = _give_up(folder, dead)
+        if any(manifest.superseded for manifest in snapshot.manifests) and not rehearse:
+            pack(folder)
+            snapshot = refresh(folder)
         kept = _kept(folder, snapshot, keep, grace)
         garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
         garbage.versions = sorted(kept)
-        for path in _unneeded(folder, kept):
-            garbage.files.append(str(path.relative_to(root)))
-            garbage.bytes += path.stat().st_size
-            if not rehearse:
-                path.unlink(missing_ok=True)
+        _delete(folder, _unneeded(folder, kept), garbage, rehearse)
+        with folder.lock():  # no writer starts in between
+            left = find_leftovers(folder, extended(folder, read_head(folder)).shards)
+            _delete(folder, left, garbage, rehearse)
+        if not rehearse:
+            keep_reserve(root)
     return garbage
+
+
+def _delete(folder: Folder, files: list[Path], garbage: Garbage, rehearse: bool) -> None:
+    """Delete files in their order, or only count them."""
+    for path in files:
+        garbage.files.append(str(path.relative_to(folder.root)))
+        garbage.bytes += path.stat().st_size
+        if not rehearse:
+            delete(path)
+
+
+def _bytes(folder: Folder, waste: float) -> int:
+    """An upper estimate of what `collect` writes before it deletes anything."""
+    snapshot = read_head(folder)
+    catalog = Catalog(folder.root)
+    thin = wasteful(catalog, snapshot.manifests, waste)
+    weights = [m.files["weights"].bytes for m in thin if "weights" in m.files]
+    metadata = [
+        file.bytes
+        for manifest in snapshot.manifests
+        for kind, file in manifest.own.items()
+        if kind != "weights"
+    ]
+    record = folder.snapshot(snapshot.version)
+    return sum(weights) + sum(metadata) + 3 * record.stat().st_size + (64 << 10)
 
 
 def _empty(catalog: Catalog) -> set[str]:
@@ -133,14 +165,16 @@ def _idle(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
     if not tombstones:
         return set()
     rest = {m.shard: m.sequence for m in snapshot.manifests if m.shard not in dead}
-    living = metadata_paths(root, snapshot.manifests, "checkpoints")
+    living = metadata_source(root, snapshot.manifests, "checkpoints")
+    if not living:
+        return {m.shard for m in tombstones}
+    removed = metadata_source(root, tombstones, "tombstones", origin=True)
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE s (shard VARCHAR, sequence BIGINT)")
         connection.executemany("INSERT INTO s VALUES (?, ?)", list(rest.items()))
-        paths = metadata_paths(root, tombstones, "tombstones")
-        still = f"""SELECT DISTINCT t.pz_shard FROM {with_origin(paths)} t
+        still = f"""SELECT DISTINCT t.pz_shard FROM {removed} t
             JOIN s AS ts ON ts.shard = t.pz_shard
-            JOIN (SELECT c.run_id, c.step, s.sequence FROM {parquet_source(living)} c
+            JOIN (SELECT c.run_id, c.step, s.sequence FROM {living} c
                   JOIN s USING (shard)) c
             ON c.run_id = t.run_id AND c.step = t.step AND c.sequence < ts.sequence"""
         needed = {shard for (shard,) in connection.execute(still).fetchall()}
@@ -157,7 +191,8 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         snapshot = Snapshot.of(version, top, newest.dropped | dead)
         # Names that no record on disk could bring back need not be kept.
         present = folder.manifest_names()
-        for shard in present & snapshot.dropped:
+        packs = {m.shard for m in top if m.content == "pack"} | snapshot.dropped
+        for shard in present & packs:
             present |= {*names(read_manifest(folder, shard))}
         snapshot = replace(snapshot, dropped=snapshot.dropped & present)
         publish_snapshot(folder, snapshot, head.version)
@@ -181,11 +216,17 @@ def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
     head = kept[max(kept)]
     needed: set[str] = set()
     records: set[str] = set()
+    revivable = False
     for snapshot in kept.values():
         for manifest in snapshot.manifests:
             needed |= {file.path for file in manifest.own.values()}
             if not manifest.pack:
                 records.add(manifest.shard)
+            # Without HEAD, the record of a pack brings back all of its members: until it
+            # goes, their weights stay, and the tombstones that remove their rows.
+            for member in manifest.members:
+                needed |= {file.path for file in member.own.values()}
+            revivable |= bool(manifest.superseded)
     packed = {m.shard for m in head.manifests if m.pack}
     old = {v for v in folder.versions() if v < head.version} - kept.keys()
     snapshots = [folder.snapshot(v) for v in sorted(old)]
@@ -195,6 +236,8 @@ def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
     superseded: list[Manifest] = [m for m in head.manifests if m.pack]
     for shard in sorted(folder.manifest_names() & (head.dropped | packed) - records):
         manifest = replace(read_manifest(folder, shard), pack="")
+        if revivable and manifest.content == "tombstones":
+            continue
         superseded += [manifest, *(replace(m, pack="") for m in manifest.members)]
         gone_first = shard in head.dropped and manifest.content != "tombstones"
         (first if gone_first else last).append(folder.manifest(shard))

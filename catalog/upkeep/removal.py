@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import NotFound
+from catalog.reserve import needing
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Removal:
 
     runs: int
     checkpoints: int
-    keys: pa.Table
+    keys: pa.Table = field(repr=False)
 
 
 def find_removal(catalog: Catalog, where: str) -> Removal:
@@ -68,6 +69,13 @@ def remove(catalog: Catalog, where: str) -> Removal:
         If the condition is not valid SQL, or the folder cannot be written.
     """
     removal = find_removal(catalog, where)
-    with catalog.writer() as writer:
+    with needing(lambda: _bytes(catalog, removal)), catalog.writer(spare=True) as writer:
         writer.commit_tombstones(removal.keys)
     return removal
+
+
+def _bytes(catalog: Catalog, removal: Removal) -> int:
+    """An upper estimate of what a removal writes: its keys, and a version."""
+    record = catalog.root / "snapshots" / f"{catalog.version}.json"
+    keys: int = removal.keys.nbytes
+    return keys + 2 * record.stat().st_size + (64 << 10)

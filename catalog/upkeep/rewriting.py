@@ -18,7 +18,8 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
 from catalog.layout import Layout
 from catalog.manifest import Manifest
-from catalog.metadata import metadata_paths, parquet_source, with_origin
+from catalog.metadata import metadata_source
+from catalog.quoting import literal
 from catalog.schema import TABLES
 from catalog.shard import read_footer
 from catalog.writer import Part, Writer
@@ -70,14 +71,14 @@ def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
     ShardCorrupt
         If a weight or a row of metadata is not what was committed: nothing is written.
     """
-    with Writer(catalog.root) as writer:
+    with Writer(catalog.root, spare=True) as writer:
         for manifest in manifests:
             writer.publish([_part(catalog, manifest, writer)])
 
 
 def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
     holder = catalog.snapshot.shards[manifest.pack or manifest.shard]
-    kept = catalog.select(f"shard = '{manifest.shard}' ORDER BY row, run_id, step")
+    kept = catalog.select(f"shard = {literal(manifest.shard)} ORDER BY row, run_id, step")
     keys = kept.table.select(["run_id", "step"])
     runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, keys)
     if "weights" not in manifest.files:
@@ -93,17 +94,18 @@ def _metadata(
     root: Path, shard: str, holder: Manifest, kept: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
     """Rows of `runs` and `checkpoints` of the kept checkpoints, as they were committed."""
-    runs = with_origin(metadata_paths(root, [holder], "runs"))
-    checkpoints = parquet_source(metadata_paths(root, [holder], "checkpoints"))
+    runs = metadata_source(root, [holder], "runs", origin=True)
+    checkpoints = metadata_source(root, [holder], "checkpoints")
+    own = literal(shard)
     with duckdb.connect() as connection:
         connection.register("kept", kept)
         tables = (
             connection.sql(
-                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = '{shard}' "
+                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = {own} "
                 "AND run_id IN (SELECT run_id FROM kept) ORDER BY run_id"
             ),
             connection.sql(
-                f"FROM {checkpoints} WHERE shard = '{shard}' AND (run_id, step) IN "
+                f"FROM {checkpoints} WHERE shard = {own} AND (run_id, step) IN "
                 "(SELECT (run_id, step) FROM kept) ORDER BY row, run_id, step"
             ),
         )

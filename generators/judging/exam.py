@@ -13,6 +13,8 @@ from torch import Tensor
 
 from catalog import CatalogError, LayoutMismatch, Population
 from catalog.dtypes import Array
+from catalog.pasting import word
+from catalog.quoting import literal
 from zoo.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
 from zoo.fresh_weights import Group, stacked_rows
 from zoo.joint_view import sampled
@@ -258,5 +260,6 @@ def _check_one(population: Population) -> None:
                 most = json.dumps(json.loads(most), sort_keys=True, separators=(",", ":"))
             raise LayoutMismatch(
                 f"The networks have {len(counts)} values of {name}, and what is judged "
-                f"answers one question: {listed}. Take one, e.g. \"{name} = '{most}'\"."
+                f"answers one question: {listed}. Take one, e.g. "
+                f"{word(f'{name} = {literal(most)}')}."
             )

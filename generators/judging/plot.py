@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from catalog import CatalogError
+from catalog.report.figure_text import save_figure
+from catalog.whole_file import whole_file
 from generators.judging.assessment import Assessment
 from generators.judging.judged import SPREADS
 
@@ -56,10 +58,12 @@ def save_plot(assessments: Sequence[Assessment], path: str | Path) -> None:
     Raises
     ------
     CatalogError
-        If the ending is another.
+        If the ending is another, or the file cannot be written.
     """
     check_plot(path)
-    accuracy_novelty(assessments).savefig(path, dpi=110)
+    figure, kind = accuracy_novelty(assessments), Path(path).suffix[1:]
+    with whole_file(path, instead="name another file with --plot FILE") as file:
+        save_figure(figure, file, format=kind, dpi=110)
 
 
 def check_plot(path: str | Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from catalog import NotFound, Population, Selection
 from catalog.dtypes import Array, widen
 from catalog.errors import closest
+from catalog.quoting import identifier
 from probes.estimators.linear import spectrum_of
 from probes.exact.centring import check
 from probes.exact.ridge import Spectrum, best, check_alphas, held_out, path
@@ -213,9 +214,11 @@ def _column(networks: Population | Selection, name: str) -> Array:
     if values.dtype.kind == "f":
         odd = int((~np.isfinite(values)).sum())
     if odd:
+        own = identifier(name)
+        condition = f"{own} IS NOT NULL AND isfinite({own})"
         raise ValueError(
             f"{odd} of {len(values)} networks have no finite {name!r}. Leave them out: "
-            f'catalog.select("{name} IS NOT NULL AND isfinite({name})").'
+            f"catalog.select({condition!r})."
         )
     return values.astype(str) if values.dtype == object else values
 

@@ -12,6 +12,8 @@ import pyarrow as pa
 from catalog import CatalogError, Layout, LayoutMismatch
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.pasting import word
+from catalog.quoting import literal
 from probes import saving
 from probes.fitting import predictions
 from probes.fitting.applied import Applied, judged
@@ -71,19 +73,21 @@ def apply_probe(
             f"{path} does not say what it predicts. Write it with 'phasezoo probe NAME "
             "--target COLUMN', or use probes.load(...).predict(weights)."
         )
-    learnt = LearntFrom.read(about, path)
+    with saving.as_probe(path):
+        learnt = LearntFrom.read(about, path)
     probe = saving.load(path)
     table, left_out = rows(catalog, where, steps)
-    scores, cut = _decided(catalog, table, probe, about, path, announce)
-    standing = learnt.standing(catalog, table)
-    split = np.where(standing.kin, "kin", "new").astype(object)
-    split[np.isin(table["run_id"].to_pylist(), about["test"])] = "test"
-    split[standing.same] = "train"
-    columns = predictions.columns_of(probe.name, about["target"], about["labels"])
-    applied = judged(catalog, table, probe, scores, cut, about, standing)
-    predicted = probe.targets_.decide(scores, cut)
-    told = predictions.prediction_table(table, columns, predicted, split.tolist())
-    provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
+    with saving.as_probe(path):
+        scores, cut = _decided(catalog, table, probe, about, path, announce)
+        standing = learnt.standing(catalog, table)
+        split = np.where(standing.kin, "kin", "new").astype(object)
+        split[np.isin(table["run_id"].to_pylist(), about["test"])] = "test"
+        split[standing.same] = "train"
+        columns = predictions.columns_of(probe.name, about["target"], about["labels"])
+        applied = judged(catalog, table, probe, scores, cut, about, standing)
+        predicted = probe.targets_.decide(scores, cut)
+        told = predictions.prediction_table(table, columns, predicted, split.tolist())
+        provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
     predictions.write(catalog, told, probe.name, provenance, announce)
     return told, left_out, applied
 
@@ -125,8 +129,9 @@ def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path)
                 )
                 raise LayoutMismatch(
                     f"{path} reads {param.name!r} of shape {param.shape}; in {len(own)} of "
-                    f'the selected networks it is {told}. Narrow --where, e.g. "arch_id <> '
-                    f"'{arch}'\"; the probe 'statistics' learns from several layouts."
+                    f"the selected networks it is {told}. Narrow --where, e.g. "
+                    f"{word(f'arch_id <> {literal(arch)}')}; the probe 'statistics' learns "
+                    "from several layouts."
                 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.outlet import note, say
 
 _APPLY = "apply"
 _ROWS = 30
@@ -150,12 +150,14 @@ def _fitting(name: str) -> click.Command:
         one probe to one target share the columns: the last one that you ask for is shown.
         """
         from probes.fitting.fit import fit_probe
+        from probes.saving import as_probe
 
         store = open_catalog(catalog_path)
-        result = fit_probe(store, name, announce=_say, **options)
+        result = fit_probe(store, name, announce=note, **options)
         if result["known"]:
-            _say("Fitted before; --again fits it anew.")
-        print_json(result) if as_json else _print(result)
+            note("Fitted before; --again fits it anew.")
+        with as_probe(result["file"]):
+            print_json(result) if as_json else _print(result)
 
     return fit
 
@@ -179,24 +181,25 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
 
     store = open_catalog(catalog_path)
     table, left_out, applied = apply_probe(
-        store, file, where=where, steps=steps, announce=_say
+        store, file, where=where, steps=steps, announce=note
     )
     for reason, count in left_out.items():
-        _say(f"Left out: {count:,} with {reason}.")
+        note(f"Left out: {count:,} with {reason}.")
     if applied.note:
-        _say(applied.note)
+        for line in applied.note.split("\n"):
+            note(line)
     else:
         if applied.learnt_from:
-            _say(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
+            note(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
         if applied.kin:
-            _say(
+            note(
                 f"Left out of the score: {applied.kin:,} kin of these, {_KIN[applied.by]}."
             )
         if applied.groups == 1:
-            _say(f"All are of one group by {applied.by}: the score has no interval.")
+            note(f"All are of one group by {applied.by}: the score has no interval.")
     if as_json:
         for one in applied.estimates:
-            _say(
+            note(
                 f"{one.score} of {_sized(applied.judged_on, 'network')} in "
                 f"{_sized(applied.groups, 'group')}: {one.value:.4g} "
                 + (
@@ -209,35 +212,31 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
         return
     if applied.estimates:
         networks, groups = _sized(applied.judged_on, "network"), applied.groups
-        click.echo(f"{networks} in {_sized(groups, 'group')}:")
+        say(f"{networks} in {_sized(groups, 'group')}:")
         print_table([_row(asdict(one)) for one in applied.estimates])
         if groups == 1:
-            click.echo("No interval: only 1 group of related runs judged; widen --where.")
-        click.echo()
+            say("No interval: only 1 group of related runs judged; widen --where.")
+        say()
     print_table(table.slice(0, _ROWS).to_pylist())
     if len(table) > _ROWS:
-        _say(f"First {_ROWS} of {len(table):,}; all are in models, and --json prints all.")
-
-
-def _say(line: str) -> None:
-    click.echo(line, file=sys.stderr)
+        note(f"First {_ROWS} of {len(table):,}; all are in models, and --json prints all.")
 
 
 def _print(result: Mapping[str, Any]) -> None:
     networks = _sized(result["judged_on"], "network")
     groups = _sized(result["groups"], "group")
     told = f"{networks} in {groups}, by {result['by']}"
-    click.echo(f"{result['probe']}: {result['target']} of {told}")
+    say(f"{result['probe']}: {result['target']} of {told}")
     print_table([_row(one) for one in result["estimates"]])
     for line in result.get("notes", ()):  # older files have none
-        click.echo(line)
+        say(line)
     for name in ("by_fold", "by_target"):
         if result[name]:
-            click.echo()
+            say()
             print_table(_each(name.removeprefix("by_"), result[name]))
-    click.echo()
-    click.echo(f"{result['file']}: the probe")
-    click.echo(f"{', '.join(_shown(result['columns']))}: its predictions, in models")
+    say()
+    say(f"{result['file']}: the probe")
+    say(f"{', '.join(_shown(result['columns']))}: its predictions, in models")
 
 
 def _sized(count: int, noun: str) -> str:

@@ -13,6 +13,8 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.inside import check_inside, folder_inside
+from catalog.whole_file import folder_of
 from probes import saving
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.fitting import predictions
@@ -27,6 +29,8 @@ from probes.judging.notes import notes
 from probes.probe import Probe
 from probes.statistics.within import numbered
 
+FOLDER = "probes"
+"""Of a catalogue: fitted probes."""
 _ALL = 0
 """In place of a fold: all networks."""
 
@@ -98,7 +102,9 @@ def fit_probe(
         catalog, name, targets, where=where, steps=steps, task=task, by=by, deal=deal,
         layer=layer, seeds=seeds, settings=settings, relative=relative,
     )  # fmt: skip
-    path = Path(to) if to is not None else catalog.root / "probes" / plan.file
+    path = Path(to) if to is not None else catalog.root / FOLDER / plan.file
+    if to is None:
+        check_inside(catalog.root, path)
     known = _known(catalog, plan, path, again)
     if known is not None:
         _show(catalog, plan, known["columns"], announce)
@@ -136,6 +142,10 @@ def fit_probe(
     told = predictions.prediction_table(
         plan.question.table, columns, *_predicted(plan, material, judgement, kept)
     )
+    if to is None:
+        folder_inside(catalog.root, FOLDER)
+    else:
+        folder_of(path, instead=saving.INSTEAD)
     _keep(catalog, plan, material, kept, path, result)
     predictions.write(catalog, told, name, plan.provenance, announce)
     return {**result, "file": str(path), "known": False}
@@ -164,9 +174,10 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         )
     if again or "learnt_from" not in kept:  # an older version wrote it
         return None
-    result: dict[str, Any] = kept["result"]
-    shown = Shown(catalog.refreshed(), result["columns"])
-    told = shown.written(plan.measure_id)
+    with saving.as_probe(path):
+        result: dict[str, Any] = kept["result"]
+        shown = Shown(catalog.refreshed(), result["columns"])
+        told = shown.written(plan.measure_id)
     return result if told is not None and len(told) == len(plan.question) else None
 
 
@@ -251,12 +262,4 @@ def _keep(
     if whole and isinstance(probe, StatisticsProbe):
         assert material.layout is not None
         probe = probe.reading(material.layout, material.aggregate)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        saving.save(probe, path, about)
-    except OSError as error:
-        if isinstance(error, CatalogError):
-            raise
-        raise CatalogError(
-            f"{path} cannot be written: {error.strerror}. Name another file with --to."
-        ) from error
+    saving.save(probe, path, about)

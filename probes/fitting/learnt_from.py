@@ -13,6 +13,7 @@ import pyarrow as pa
 from catalog import CatalogError, ShardCorrupt
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
+from catalog.pasting import word
 from catalog.quoting import literal
 from probes.judging.kinship import Parents, branch, families, joined, parents_in
 
@@ -86,8 +87,9 @@ class LearntFrom:
             raise CatalogError(
                 f"{path} does not say which weights it learnt from: an older phasezoo "
                 "wrote it, and what is new to it cannot be told. Fit it again, with the "
-                f"options it had: phasezoo probe {about['result']['probe']} --target "
-                f"{about['target']} --again; or use probes.load(...).predict(weights)."
+                f"options it had: phasezoo probe {word(about['result']['probe'])} --target "
+                f"{word(about['target'])} --again; or use "
+                "probes.load(...).predict(weights)."
             )
         kept = about["learnt_from"]
         return cls(

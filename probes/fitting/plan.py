@@ -14,6 +14,8 @@ from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.names import slug
+from catalog.pasting import word
+from catalog.quoting import literal
 from probes.fitting.question import Question, layouts
 from probes.fitting.settings import probe_named
 from probes.fitting.shown import measure_id_of
@@ -233,7 +235,8 @@ class Plan:
             )
             raise LayoutMismatch(
                 f"The selection has {len(kinds)} layouts, and {what} one. Narrow it, e.g. "
-                f"--where \"arch_id = '{largest}'\" ({len(found[largest])} networks), or "
+                f"--where {word(f'arch_id = {literal(largest)}')} "
+                f"({len(found[largest])} networks), or "
                 "take the probe 'statistics', which reads any."
             )
         if self.choose_layer and self.by_statistics:

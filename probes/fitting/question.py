@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,7 @@ class Question:
         Selected rows that are not here, by the reason.
     """
 
-    table: pa.Table
+    table: pa.Table = field(repr=False)
     values: TargetValues
     name: str
     expressions: dict[str, str]

@@ -12,10 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
-from catalog.measures import quoted
-from catalog.metadata import metadata_paths, with_origin
+from catalog.metadata import metadata_source
 from catalog.names import content_id
-from catalog.quoting import literal
+from catalog.quoting import identifier, literal
 from catalog.rows import rows_of
 
 _RANKED = (
@@ -56,7 +55,7 @@ class Shown:
         if self._source is None or len(self._known) < len(self.columns):
             return None
         values = ", ".join(
-            f'arg_max("{c}", pz_rank) AS "{c}"' for c in map(quoted, self.columns)
+            f"arg_max({c}, pz_rank) AS {c}" for c in map(identifier, self.columns)
         )
         query = (
             f"SELECT run_id, step, {values} FROM {self._source} WHERE measure_id = "
@@ -128,15 +127,15 @@ class Shown:
         if not holders:
             return None
         manifests = [shards[shard] for shard in sorted(holders)]
-        paths = metadata_paths(self.catalog.root, manifests, "measures")
-        return _RANKED.format(source=with_origin(paths))
+        source = metadata_source(self.catalog.root, manifests, "measures", origin=True)
+        return _RANKED.format(source=source)
 
     @cached_property
     def _newest(self) -> list[tuple[str, int, str]]:
         """(run_id, step, measure_id) for what the columns of each network come from."""
         if self._source is None:
             return []
-        names = [f'"{quoted(column)}"' for column in self._known]
+        names = list(map(identifier, self._known))
         filled = ", ".join(f"{name} IS NOT NULL AS {name}" for name in names)
         query = f"""
             SELECT DISTINCT run_id, step, measure_id FROM (

@@ -14,7 +14,7 @@ from catalog import CatalogError, NotFound
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.errors import closest
-from catalog.measures import quoted
+from catalog.quoting import identifier
 from probes.targets import TASKS
 
 
@@ -65,7 +65,7 @@ class TargetColumns:
                 raise NotFound(
                     f"No column {target!r} of models. {closest(target, columns)}"
                 )
-            found.update({c: f'"{quoted(c)}"' for c in matches or [target]})
+            found.update({c: identifier(c) for c in matches or [target]})
             stem = re.split(r"[*?\[]", target)[0].strip("_") or "targets"
             names.append(stem if several else target)
         if not found:

@@ -48,9 +48,10 @@ def branch(run: str, parents: Parents) -> str:
     >>> branch("grandchild", parents), branch("root", parents)
     ('child', 'root')
     """
-    above = parents.get(run, ())
-    while len(above) == 1 and parents.get(above[0]):
+    above, seen = parents.get(run, ()), {run}  # a file may say that they go in a circle
+    while len(above) == 1 and parents.get(above[0]) and above[0] not in seen:
         run, above = above[0], parents[above[0]]
+        seen.add(run)
     return run
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from catalog import CatalogError
 from catalog.dtypes import Array
 from catalog.foreign import Tensor as Stored
 from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.whole_file import whole_file
 
 _FORMAT = 1
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -76,7 +76,7 @@ def write_state(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write all to a file that appears whole or not at all."""
+    """Write all to a file; the state before stays until this one is whole."""
     groups = {"weight": network.state_dict(), "best": state.best or {}}
     for moment in _MOMENTS:
         groups[moment] = {
@@ -95,12 +95,8 @@ def write_state(
         "epoch": state.epoch,
         "curve": vars(state.curve),
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
+    with whole_file(path, instead="give resume= another name") as file:
         write_file(file, tensors, {"descent": json.dumps(body)})
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read_state(

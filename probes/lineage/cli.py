@@ -10,6 +10,7 @@ import click
 from catalog.catalog import open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
 from catalog.errors import NotFound
+from catalog.outlet import say
 
 if TYPE_CHECKING:
     from probes.lineage.survey import Found
@@ -66,9 +67,9 @@ def lineage(
     if shown := children[:limit]:
         print_table([_row(one, recorded) for one in shown])
     if len(children) > limit:
-        click.echo(f"... {len(children) - limit} more; --limit {len(children)} or --json")
-    click.echo(f"{len(found)} networks, {len(found) - len(children)} roots")
-    click.echo("Recorded parents: " + ", ".join(f"{v} {k}" for k, v in counts.items()))
+        say(f"... {len(children) - limit} more; --limit {len(children)} or --json")
+    say(f"{len(found)} networks, {len(found) - len(children)} roots")
+    say("Recorded parents: " + ", ".join(f"{v} {k}" for k, v in counts.items()))
 
 
 def _row(one: Found, recorded: dict[str, list[str]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from catalog.catalog import Catalog, open_catalog
 from catalog.console import at_option, catalog_option, json_option, print_json, print_table
 from catalog.errors import CatalogError, NotFound
+from catalog.outlet import note
 from catalog.selection import Selection
 
 _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
@@ -62,7 +62,7 @@ def search(
     """
     if (target is None) == (path is None):
         raise click.UsageError("Give --target COLUMN, such as class_name, or --probe FILE.")
-    from probes.saving import about, load
+    from probes.saving import about, as_probe, load
     from probes.text.ranking import search as ranked
 
     store = open_catalog(catalog_path, at=at)
@@ -71,11 +71,13 @@ def search(
     else:
         file, selection = _there(str(path)), store.select(where)
     said = about(file)
-    table = ranked(
-        load(file), selection, text, rows=[(r, s) for r, s in said.get("rows", ())]
-    )
-    if (runs := said.get("train")) is not None:
-        known = pc.is_in(table["run_id"], pa.array(runs, pa.string()))
+    with as_probe(file):
+        rows = [(run, step) for run, step in said.get("rows", ())]
+        runs = said.get("train")
+        learnt = pa.array([] if runs is None else runs, pa.string())
+        table = ranked(load(file), selection, text, rows=rows)
+    if runs is not None:
+        known = pc.is_in(table["run_id"], learnt)
         table = table.append_column("learnt", known)
         table = table.filter(pc.invert(known)) if new else table
     elif new:
@@ -87,13 +89,13 @@ def search(
     if "learnt" in table.column_names:
         flattered = pc.and_(table["learnt"], pc.invert(table["left_out"]))
         if count := pc.sum(flattered).as_py():
-            _say(
+            note(
                 f"{count} of these {len(table)} were learnt from, and their similarity is "
                 "of that very fit: too high. --new leaves them out."
             )
     shown = (*_SHOWN, *([target] if target is not None else []))
-    rows = table.select([x for x in shown if x in table.column_names]).to_pylist()
-    print_json(rows) if as_json else print_table(rows)
+    found = table.select([x for x in shown if x in table.column_names]).to_pylist()
+    print_json(found) if as_json else print_table(found)
 
 
 def _learnt(
@@ -104,7 +106,7 @@ def _learnt(
     from probes.text.kept import text_probe
 
     probe, file = text_probe(
-        store, target, where=where, encoder=encoder, again=again, announce=_say
+        store, target, where=where, encoder=encoder, again=again, announce=note
     )
     table, _ = rows(store, where, "last")
     assert probe.layout is not None
@@ -120,7 +122,3 @@ def _there(path: str) -> Path:
             "probes.save(probe, path)."
         )
     return Path(path)
-
-
-def _say(line: str) -> None:
-    click.echo(line, file=sys.stderr)

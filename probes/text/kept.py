@@ -10,8 +10,12 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.inside import check_inside, folder_inside
 from catalog.names import content_id, slug
+from catalog.pasting import word
+from catalog.quoting import literal
 from probes import saving
+from probes.fitting.fit import FOLDER
 from probes.fitting.material import weights
 from probes.fitting.question import Question, layouts
 from probes.judging.doubt import mean_share
@@ -81,10 +85,12 @@ def text_probe(
         largest = max(found, key=lambda arch: len(found[arch]))
         raise LayoutMismatch(
             f"The networks with a {question.name} have {len(found)} layouts, and a text "
-            f"probe reads one. Narrow it: --where \"arch_id = '{largest}'\" "
+            "probe reads one. Narrow it: --where "
+            f"{word(f'arch_id = {literal(largest)}')} "
             f"({len(found[largest])} networks)."
         )
-    path = catalog.root / "probes" / _file(question, encoder)
+    path = catalog.root / FOLDER / _file(question, encoder)
+    check_inside(catalog.root, path)
     if path.exists() and not again:
         probe = saving.load(path)
         assert isinstance(probe, TextBilinear)
@@ -97,7 +103,6 @@ def text_probe(
     # What is said of a network without it is said without its copies too.
     copies = joined(question.table["content"].to_pylist())
     probe = TextBilinear(encoder, layout=material.layout).fit(material.X, y, copies)
-    path.parent.mkdir(parents=True, exist_ok=True)
     runs, steps = (question.table[name].to_pylist() for name in ("run_id", "step"))
     about = {
         "target": question.name,
@@ -105,6 +110,7 @@ def text_probe(
         "train": sorted(set(runs)),
         "rows": [list(key) for key in zip(runs, steps, strict=True)],
     }
+    folder_inside(catalog.root, FOLDER)
     saving.save(probe, path, about)
     announce(f"Kept as {path}. {_score(probe)}")
     return probe, path

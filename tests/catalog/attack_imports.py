@@ -1,4 +1,4 @@
-"""Attacks of `test_attack` on imports: ``attack_imports.py FOLDER KIND COUNT SEED``.
+"""Attacks of `test_attack` on imports: ``attack_imports.py FOLDER SEED KIND COUNT``.
 
 A foreign file is damaged and imported: a CatalogError that names something of the
 source and a catalogue as before, or an import that verifies. Nothing is ever run.
@@ -203,7 +203,7 @@ class Imports:
 
 
 def main() -> None:
-    folder, which, count, seed = sys.argv[1:]
+    folder, seed, which, count = sys.argv[1:]
     limit()
     imports = Imports(Path(folder), {"numpy": NUMPY, "torch": TORCH}[which])
     random, failures = Random(), 0

@@ -1,4 +1,4 @@
-"""Attacks of `test_attack` on a catalogue: ``attack_trials.py FOLDER KIND COUNT SEED``.
+"""Attacks of `test_attack` on a catalogue: ``attack_trials.py FOLDER SEED KIND COUNT …``.
 
 Every mutant is opened, queried, loaded and verified. What comes back is a CatalogError
 with text, or the committed numbers. The process may use 6 GiB and a mutant 30 seconds;
@@ -423,10 +423,11 @@ def limit() -> None:
 
 
 def main() -> None:
-    folder, kind, count, seed = sys.argv[1:]
+    folder, seed, *kinds = sys.argv[1:]
     limit()
     trials = Trials(Path(folder), int(seed))
-    trials.run(kind, int(count), int(seed) * 100_000)
+    for kind, count in zip(kinds[::2], kinds[1::2], strict=True):
+        trials.run(kind, int(count), int(seed) * 100_000)
     sys.stdout.write(json.dumps({"failures": trials.failures, **trials.outcomes}) + "\n")
 
 

@@ -44,7 +44,7 @@ def weight_file(zoo: Catalog, name: str | None = None) -> Path:
     st.integers(1, 4),
     st.randoms(),
 )
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_a_population_comes_back_bit_for_bit_every_way(
     new_zoo: Any, commit: Any, population: Population, group: int, random: Any
 ) -> None:
@@ -115,7 +115,7 @@ def mixed(new_zoo: Any, commit: Any, networks: Any, metrics: Any) -> tuple[Catal
 @given(
     st.lists(st.tuples(st.sampled_from(["narrow", "again"]), st.integers(0, 3)), min_size=1)
 )
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_rows_of_several_shards_come_in_the_order_of_the_relation(
     mixed: Any, picks: list[tuple[str, int]]
 ) -> None:

@@ -176,7 +176,7 @@ PATHS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(PATHS, JSON), max_size=3), JSON)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_json_is_a_manifest_or_a_catalogue_error(
     changes: list[Any], other: Any
 ) -> None:

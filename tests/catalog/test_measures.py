@@ -61,7 +61,7 @@ def rebuilt(zoo: Catalog) -> tuple[list[dict[str, Any]], list[Any]]:
 
 
 @given(st.lists(measures(), min_size=1, max_size=5), st.booleans())
-@settings(max_examples=6)
+@settings(max_examples=4)
 def test_the_newest_value_wins_and_a_null_never_overwrites(
     new_zoo: Any, metrics: Any, commits: list[dict[str, list[Any]]], stepwise: bool
 ) -> None:
@@ -198,7 +198,7 @@ def test_an_index_extended_step_by_step_equals_one_built_from_nothing(
 
 
 @given(STEPS)
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_extending_an_index_equals_building_it(
     new_zoo: Any, metrics: Any, runs_of: Any, steps: list[tuple[Any, bool]]
 ) -> None:

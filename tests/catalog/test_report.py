@@ -1,6 +1,7 @@
 """The report: one file, every zoo, whatever it has."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from catalog import Catalog, Layout, Param, Population
+from catalog import Catalog, CatalogError, Layout, Param, Population
 from catalog.report.page import write_report
 
 LAYOUT = Layout((Param("fc.weight", (8, 8)), Param("fc.bias", (8,), (), "bfloat16")))
@@ -136,6 +137,22 @@ def test_an_empty_catalogue_has_a_page(new_zoo: Any, tmp_path: Path) -> None:
     assert (
         "There is no zoo in this catalogue yet." in (tmp_path / "report.html").read_text()
     )
+
+
+def test_on_a_full_disk_the_page_before_stays(
+    new_zoo: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    empty, path = new_zoo(), tmp_path / "out" / "report.html"
+    path.parent.mkdir()
+    path.write_text("before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CatalogError, match=r"No space .* or name another file with --to"):
+        write_report(empty, path)
+    assert path.read_text() == "before"
+    assert os.listdir(path.parent) == ["report.html"]
 
 
 def test_the_command_says_what_is_on_the_page(

@@ -71,7 +71,7 @@ ROW_ORDERS = st.lists(st.integers(0, 6), max_size=9) | st.tuples(
 
 
 @given(st.from_type(Population), st.integers(1, 4), ROW_ORDERS)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_way_of_reading_gives_the_bytes_that_were_written(
     path: Path, population: Population, group: int, order: list[int]
 ) -> None:

@@ -190,7 +190,7 @@ def test_an_index_that_another_process_forgot_is_no_error(
 ) -> None:
     monkeypatch.setattr(
         "catalog.query.database.ensure_index",
-        lambda folder, snapshot, newest: folder.cache / "gone.duckdb",
+        lambda folder, *_, **__: folder.cache / "gone.duckdb",
     )
     assert counted(zoo) == 5
 
@@ -278,15 +278,17 @@ def test_where_nothing_can_be_written_everything_can_be_read(
 def test_duckdb_running_out_of_disk_while_indexing_is_no_error(
     zoo: Catalog, monkeypatch: Any
 ) -> None:
-    real = duckdb.connect
+    real, full = duckdb.connect, []
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        full.append(args)
+        raise duckdb.IOException("IO Error: Could not write file: No space left on device")
 
     def connect(path: str = ":memory:", **kwargs: Any) -> Any:
-        if path != ":memory:":
-            raise duckdb.IOException(
-                "IO Error: Could not write file: No space left on device"
-            )
-        return real(path, **kwargs)
+        return (real if path == ":memory:" else refuse)(path, **kwargs)
 
+    monkeypatch.setattr("catalog.index.cache.build", refuse)
     monkeypatch.setattr(duckdb, "connect", connect)
     assert counted(zoo) == 5
+    assert len(full) == 2  # neither in the cache nor in a temporary folder
     assert list((zoo.root / "cache").glob("*.duckdb")) == []

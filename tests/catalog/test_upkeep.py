@@ -76,7 +76,7 @@ def content(zoo: Catalog) -> Content:
 
 
 @given(st.lists(OPERATIONS, min_size=3, max_size=12))
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_any_history_gives_what_a_dictionary_gives(
     new_zoo: Any, runs_of: Any, operations: list[Any]
 ) -> None:
@@ -92,7 +92,10 @@ def test_any_long_history_gives_what_a_dictionary_gives(
     check_history(new_zoo, runs_of, operations)
 
 
-def check_history(new_zoo: Any, runs_of: Any, operations: list[Any]) -> None:
+def check_history(
+    new_zoo: Any, runs_of: Any, operations: list[Any], *, quick: bool = False
+) -> None:
+    """Look after every operation, or where files are made anew."""
     zoo = new_zoo()
     weights: dict[tuple[str, int], float | None] = {}
     measured: dict[tuple[str, int], float] = {}
@@ -123,6 +126,8 @@ def check_history(new_zoo: Any, runs_of: Any, operations: list[Any]) -> None:
             kept = collect(zoo.root, keep=2, grace=0).versions
             versions = {v: seen for v, seen in versions.items() if v in kept}
         zoo = zoo.refreshed()
+        if quick and name not in ("compact", "gc"):
+            continue
         expected = {key: (value, measured.get(key)) for key, value in weights.items()}
         assert content(zoo) == expected, name
         if zoo.version:
@@ -419,10 +424,12 @@ def test_verify_keeps_the_weights_of_a_version_that_can_be_read(
             ("gc", []),
             ("gc", []),
         ],
+        quick=True,
     )
     check_history(
         new_zoo,
         runs_of,
         [("networks", [run]) for run in "aaaab"]
         + [("compact", []), ("gc", []), ("gc", [])],
+        quick=True,
     )

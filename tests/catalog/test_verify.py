@@ -63,7 +63,7 @@ def checked_files(zoo: Catalog) -> list[str]:
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_flipped_bit_is_reported_with_its_file(whole: Catalog, data: Any) -> None:
     name = data.draw(st.sampled_from(checked_files(whole)))
     path = whole.root / name

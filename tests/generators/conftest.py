@@ -40,7 +40,7 @@ NETWORK = MLP((64, 8, 10))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
+def one_thread(forked_workers):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -90,6 +90,7 @@ def stored_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     empty = catalog.open(root, create=True)
     for seed, name in enumerate(ZOOS):
         fill(empty, name, seed=seed)
+    catalog.open(root).sql("SELECT 1")  # its copies have an index
     return root
 
 

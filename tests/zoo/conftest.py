@@ -31,7 +31,7 @@ SIDE, CLASSES = 20, 6
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_core() -> Iterator[None]:
+def one_core(forked_workers: None) -> Iterator[None]:
     """Tests run side by side: two threads each would wait for one another."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

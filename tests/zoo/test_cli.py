@@ -73,25 +73,21 @@ def test_what_the_command_line_does_not_know_is_a_usage_error(capsys, options):
     ("arguments", "message"),
     [
         (("digits_mlp_phase",), "No recipe 'digits_mlp_phase'. Closest: digits_mlp_phases"),
-        pytest.param(
+        (
             ("digits_mlp_phases", "--device", "nonsense"),
             "--device 'nonsense' cannot be used: ",
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             ("digits_mlp_phases", "--memory", "1MB"),
             "--memory leaves 1 MB per worker; with scikit-learn digits a worker needs",
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             ("mnist_cnn_phases", "--data", "/nonexistent"),
             "--data /nonexistent is not a folder",
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             ("mnist_cnn_phases", "--data", "."),
             "No MNIST data in .: expected mnist/mnist.npz",
-            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -105,7 +101,6 @@ def test_what_only_a_worker_knows_is_wrong_is_refused_before_training(
     assert not (tmp_path / "phasezoo-data").exists()
 
 
-@pytest.mark.slow
 def test_train_prints_one_json_document_or_a_sentence(capsys, tmp_path):
     command = ("train", "digits_mlp_phases", "--limit", "1", "--workers", "1")
     command += ("--catalog", str(tmp_path))

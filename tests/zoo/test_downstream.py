@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -47,12 +48,18 @@ def test_what_was_made_are_runs_with_parents_in_a_zoo_of_their_own(done):
         root,
         "SELECT m.*, len(parents) AS count FROM models m WHERE zoo = 'tiny_averages'",
     )
-    kinds = {row["operation"] for row in made}
-    assert kinds == {
-        "average_seeds average_raw", "average_seeds average_aligned",
-        "average_seeds average_repaired", "average_seeds soup", "average_steps",
-    }  # fmt: skip
-    assert len(made) == 2 * 4 + 4  # two living cells of two seeds, four living runs
+    kinds = Counter(row["operation"] for row in made)
+    # Two living cells of two seeds; a soup of one network is that network.
+    soups = "SELECT DISTINCT cell FROM models WHERE zoo = 'tiny' AND soup_count > 1"
+    assert kinds == Counter(
+        {
+            "average_seeds average_raw": 2,
+            "average_seeds average_aligned": 2,
+            "average_seeds average_repaired": 2,
+            "average_steps": 4,
+            "average_seeds soup": len(rows(root, soups)),
+        }
+    )
     for row in made:
         assert row["source"] == "derived"
         assert row["finite"]
@@ -88,8 +95,8 @@ def test_means_hold_biases_and_the_identity_their_making(done):
     config = json.loads(made.table["config"][0].as_py())
     assert config["parents"] == [[p["run_id"], p["step"]] for p in parents]
     assert config["seed"] == 0
-    everything = rows(root, "SELECT run_id FROM runs WHERE source = 'derived'")
-    assert len({r["run_id"] for r in everything}) == 12
+    everything = rows(root, "SELECT run_id FROM models WHERE source = 'derived'")
+    assert len({r["run_id"] for r in everything}) == len(everything) >= 10
 
 
 def test_which_phase_gains_is_one_query(done):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -85,11 +86,27 @@ def test_gains_are_differences_on_the_same_samples():
 
 def test_shuffled_copies_gain_nothing_aligned_and_lose_raw(seeds, shuffled):
     one = replace(seeds.take([1] * 4), runs=seeds.runs[:4], cells=seeds.cells[:4])
-    found = average_seeds.measure(with_weights(one, shuffled(one)), seed=0)
+    rows = {"run_id": list("abcd"), "step": [300] * 4, "zoo": ["laws"] * 4}
+    own = replace(one, weights=shuffled(one), table=pa.table(rows))
+    found, shards = average_seeds.make(own, seed=0)
+    made = {s.runs["operation"][0].as_py(): s.runs["parents"][0].as_py() for s in shards}
+    assert len(made["average_seeds soup"]) == 4  # none makes it worse
     for kind in ("average_aligned", "average_repaired", "soup"):
         np.testing.assert_allclose(found[f"{kind}_gain"], 0, atol=1e-6)
     assert (found["average_raw_gain"] < -0.05).all()
     assert (found["average_count"] == 4).all()
+
+
+def test_a_soup_of_one_network_is_that_network_and_is_not_stored(seeds):
+    weights = seeds.weights[:2].copy()
+    weights[1] = 10 * np.random.default_rng(0).standard_normal(weights.shape[1])
+    rows = {"run_id": list("ab"), "step": [300] * 2, "zoo": ["laws"] * 2}
+    two = replace(seeds.take([0, 1]), weights=weights, table=pa.table(rows))
+    found, shards = average_seeds.make(two, seed=0)
+    assert found["soup_count"].tolist() == [1, 1]
+    assert {s.runs["operation"][0].as_py() for s in shards} == {
+        f"average_seeds average_{kind}" for kind in ("raw", "aligned", "repaired")
+    }
 
 
 def test_alignment_repair_and_soups_help(seeds):
@@ -187,24 +204,44 @@ def test_a_greedy_soup_is_never_worse_than_its_best_network_on_validation(seeds)
             assert error <= own[group].min() + 1e-7
 
 
+def estimated(networks, weights):
+    """One network (d,) with moments of the batches that its module normalises."""
+    layout, module = networks.architecture.layout, networks.architecture.module()
+    state = {k: torch.from_numpy(v) for k, v in layout.unflatten(weights.copy()).items()}
+    module.load_state_dict(state)
+    seen, out = {}, weights.copy()
+    for name, part in module.named_modules():
+        if hasattr(part, "running_mean"):
+            part.register_forward_pre_hook(
+                lambda _, x, name=name: seen.setdefault(name, []).append(
+                    (x[0].mean((0, 2, 3)), x[0].var((0, 2, 3)))
+                )
+            )
+    index = view(networks.runs[0], networks.data, "train").index
+    module.train()
+    with torch.no_grad():
+        for batch in torch.from_numpy(networks.data.x["train"][index]).split(128):
+            module(batch)
+    for name, moments in seen.items():
+        mean, var = (torch.stack(m).mean(0).numpy() for m in zip(*moments, strict=True))
+        out[layout.slices[f"{name}.running_mean"]] = mean
+        out[layout.slices[f"{name}.running_var"]] = var
+    return out
+
+
 def test_statistics_of_averages_are_estimated_anew(normalised):
-    """Buffers of the parents do not matter, parameters do."""
-    layout = normalised.architecture.layout
-    buffers = np.ones(layout.d, bool)
-    for name, columns in layout.slices.items():
-        buffers[columns] = layout[name].role == "buffer"
-    broken = np.where(buffers, np.float32(3), normalised.weights)
-    sound, other = (
-        average_seeds.measure(with_weights(normalised, w), seed=0)
-        for w in (normalised.weights, broken)
-    )
-    repaired = sound["average_repaired_error"]
-    assert np.isfinite(repaired).all()
-    np.testing.assert_allclose(repaired, other["average_repaired_error"], atol=1e-6)
-    # Without that the mean keeps those of its parents.
-    assert (sound["average_raw_error"] != other["average_raw_error"]).any()
-    same = sound["average_aligned_error"], sound["average_repaired_error"]
-    np.testing.assert_allclose(*same, atol=0.05)  # the one sees fewer inputs
+    """They are those of a module, and not the mean of those of the parents."""
+    rows = pa.table({"run_id": ["a", "b"], "step": [20, 20], "zoo": ["laws"] * 2})
+    found, shards = average_seeds.make(replace(normalised, table=rows), seed=0)
+    made = {s.runs["operation"][0].as_py(): s.population.weights for s in shards}
+    aligned = made["average_seeds average_aligned"]
+    repaired = made["average_seeds average_repaired"]
+    expected = estimated(normalised, aligned[0])
+    scale = np.abs(expected).max()
+    assert np.abs(repaired[0] - expected).max() < 1e-4 * scale
+    assert np.abs(aligned[0] - expected).max() > 0.01 * scale
+    judged = judge_weights(normalised, repaired, [[0, 1]], ["test"])["test"].error
+    np.testing.assert_allclose(found["average_repaired_error"], judged[[0, 0]], atol=1e-6)
 
 
 def test_networks_without_logits_are_averaged_and_pruned(pinns):

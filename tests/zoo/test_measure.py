@@ -74,12 +74,14 @@ def test_provenance_says_how(root):
     }  # fmt: skip
 
 
-def test_two_workers_give_what_one_gives(root, tiny_zoo, tmp_path):
+def test_two_workers_give_what_one_gives(root, tiny_zoo, tmp_path, request):
+    """One is forked, two are started."""
     other = tmp_path / "other"
     shutil.copytree(tiny_zoo.root, other)
     columns = "run_id, step, evaluated_train_loss, evaluated_test_error"
     query = f"SELECT {columns} FROM models ORDER BY ALL"
     measure(root, "tiny", ["scores"], workers=1)
+    request.getfixturevalue("started_workers")
     measure(other, "tiny", ["scores"], workers=2)
     one, two = (catalog.open(path).sql(query).fetchall() for path in (root, other))
     for a, b in zip(one, two, strict=True):

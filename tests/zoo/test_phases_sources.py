@@ -43,21 +43,30 @@ def make_zoo(root, *, task="digits", source="trained", seeds=3, status="finished
 def measured(store, name, provenance, where="true", **columns):
     """Commit measures of one value, or of one per cell."""
     keys = store.sql(f"SELECT run_id, step, load FROM models WHERE {where}").fetchall()
-    table = {"run_id": [k[0] for k in keys], "step": [k[1] for k in keys]}
-    for column, value in columns.items():
-        values = [value[int(k[2])] if isinstance(value, tuple) else value for k in keys]
-        table[column] = pa.array(values, pa.float64())
+    return committed(store, keys, {name: (provenance, columns)})
+
+
+def committed(store, keys, measures):
     with store.writer() as writer:
-        writer.commit_measures(pa.table(table), name, provenance)
+        for name, (provenance, columns) in measures.items():
+            table = {"run_id": [k[0] for k in keys], "step": [k[1] for k in keys]}
+            for column, value in columns.items():
+                own = [
+                    value[int(k[2])] if isinstance(value, tuple) else value for k in keys
+                ]
+                table[column] = pa.array(own, pa.float64())
+            writer.commit_measures(pa.table(table), name, provenance)
     return store.refreshed()
 
 
 def pairs(store, **values):
     found = {"mode_connectivity": 0.0, "logit_cka": (0.9, 0.9, 0.3, 0.3)} | values
-    for name, column in (("mode_connectivity", "mode_connectivity"), ("cka", "logit_cka")):
-        own = {column: found[column], f"{column}_se": 0.01}
-        store = measured(store, name, {"seed": 0}, **own)
-    return store
+    keys = store.sql("SELECT run_id, step, load FROM models").fetchall()
+    measures = {
+        name: ({"seed": 0}, {column: found[column], f"{column}_se": 0.01})
+        for name, column in (("mode_connectivity",) * 2, ("cka", "logit_cka"))
+    }
+    return committed(store, keys, measures)
 
 
 def shown(store, *arguments):

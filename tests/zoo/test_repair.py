@@ -115,6 +115,12 @@ def test_networks_with_batch_normalisation_are_refreshed(normalised):
     fresh = refresh_weights(normalised, mean, [[0, 1]], samples=256)
     assert (found == fresh).all()
     assert (found != mean).any()
+    layout, stale = normalised.architecture.layout, mean.copy()
+    for name, columns in layout.slices.items():
+        if layout[name].role == "buffer":
+            stale[:, columns] = 3
+    again = repair(normalised, stale, [[0, 1]], [normalised.weights], samples=256)
+    np.testing.assert_allclose(again, found, rtol=1e-4, atol=1e-5)
     assert repairable(normalised.architecture)
 
 

@@ -77,7 +77,7 @@ def test_a_trained_zoo_knows_its_grid(tiny_zoo):
     assert counted(tiny_zoo.root, scores) == [(s, s / 60, 500) for s in (0, 15, 30)]
 
 
-def test_a_finished_recipe_is_not_trained_again(tiny_zoo):
+def test_a_finished_recipe_is_not_trained_again(tiny_zoo, started_workers):
     before = catalog.open(tiny_zoo.root).version
     again = train(tiny_zoo.recipe, tiny_zoo.root, workers=1)
     assert (again.planned, again.known, again.trained, again.stacks) == (8, 8, 0, 0)
@@ -122,7 +122,7 @@ def long_recipe(tiny_recipe):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_worker_costs_what_it_had_not_committed(
-    long_recipe, tmp_path, monkeypatch, workers
+    long_recipe, tmp_path, monkeypatch, started_workers, workers
 ):
     root, processes = tmp_path / "zoo", []
 

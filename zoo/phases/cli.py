@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from catalog.catalog import Catalog, open_catalog
 from catalog.console import catalog_option, json_option, print_json, print_table
 from catalog.errors import CatalogError
+from catalog.outlet import say
 from catalog.rows import Rows, rows_of
+from catalog.whole_file import whole_file
 
 _KINDS = (".svg", ".png", ".pdf")
 
@@ -52,11 +55,12 @@ def phases(
     """
     from zoo.phases.store import label_zoo
 
-    if not (step in ("all", "last") or step.isdigit()):
+    number = re.fullmatch("[0-9]{1,18}", step)
+    if step not in ("all", "last") and not number:
         raise click.BadParameter(f"{step!r} is no step; give a number, 'last' or 'all'.")
     if plot and not plot.endswith(_KINDS):
         raise click.BadParameter(f"{plot!r} must end in one of {', '.join(_KINDS)}.")
-    chosen = int(step) if step.isdigit() else step
+    chosen = int(step) if number else step
     store = open_catalog(catalog_path)
     found = label_zoo(
         store, zoo, step=chosen, classes=classes, seed=seed, cka_reference=cka_reference,
@@ -135,41 +139,40 @@ def _cutoffs(cutoffs: Any) -> Rows:
 
 
 def _print(document: dict[str, Any]) -> None:
-    click.echo(f"{document['zoo']}: {document['labelled']} (cell, step) labelled")
+    say(f"{document['zoo']}: {document['labelled']} (cell, step) labelled")
     for name in ("phases", "cutoffs", "sensitivity"):
         if document[name]:
             print_table(document[name])
-            click.echo()
+            say()
     for sentence in (*document["lacks"], *document["notes"]):
-        click.echo(sentence)
+        say(sentence)
     for reason, count in document["unmeasured"].items():
-        click.echo(f"Unmeasured: {count} x {reason}.")
+        say(f"Unmeasured: {count} x {reason}.")
     if document["labelled"]:
-        click.echo(
+        say(
             f"{document['near_a_boundary']} lie near a boundary, {document['unstable']} "
             "change their label within their standard errors."
         )
     if document["stability_unknown"]:
-        click.echo(
+        say(
             f"The stability of {document['stability_unknown']} is not known: connectivity "
             "and CKA have a standard error from 3 seeds on."
         )
     if not np.isnan(document["equal_neighbours"]):
-        click.echo(
+        say(
             f"{document['equal_neighbours']:.0%} of neighbours are equal "
             f"({document['equal_neighbours_shuffled']:.0%} if shuffled)."
         )
     if "plot" in document:
-        click.echo(document["plot"])
+        say(document["plot"])
 
 
 def _draw(store: Catalog, zoo: str, step: int | str, path: Path) -> None:
+    from catalog.report.figure_text import save_figure
     from catalog.report.phase_pictures import phase_diagram
 
     figure = phase_diagram(store, zoo, step if isinstance(step, int) else None)
     if figure is None:
         raise CatalogError(f"{zoo} has no grid of load and temperature to draw.")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise CatalogError(f"{path} cannot be written: {error.strerror}.") from error
+    with whole_file(path, instead="name another file with --plot FILE") as file:
+        save_figure(figure, file, format=path.suffix[1:], dpi=150)

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from catalog import Catalog, CatalogError
 from catalog.measures import origin_sql
-from catalog.metadata import metadata_paths, with_origin
+from catalog.metadata import metadata_source
+from catalog.pasting import word
 from catalog.rows import Rows, rows_of
 from zoo.phases.cells import METRICS, has_diverged
 
@@ -83,7 +84,7 @@ def check_measured(catalog: Catalog, zoo: str, table: pa.Table) -> None:
         chosen = " ".join(f"--metric {MEASURED_BY[name]}" for name in missing)
         raise CatalogError(
             f"{zoo} has no {', '.join(missing)}: a phase needs {', '.join(METRICS)}. "
-            f"Measure first: phasezoo measure {zoo} {chosen}"
+            f"Measure first: phasezoo measure {word(zoo)} {chosen}"
         )
 
 
@@ -96,11 +97,11 @@ def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str
         If the newest values of a column were measured with different settings: they
         cannot be compared.
     """
-    manifests = [m for m in catalog.snapshot.manifests if "measures" in m.own]
-    source = with_origin(metadata_paths(catalog.root, manifests, "measures"))
+    manifests = catalog.snapshot.manifests
+    source = metadata_source(catalog.root, manifests, "measures", origin=True)
     found = {}
     for column in columns:
-        if not manifests or column not in catalog.sql("FROM measures").columns:
+        if not source or column not in catalog.sql("FROM measures").columns:
             continue
         query = (
             "SELECT measure_id, any_value(provenance) AS provenance, count(*) AS n "
@@ -113,8 +114,8 @@ def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str
             raise CatalogError(
                 f"{column} of {zoo} comes from {len(rows)} settings, which cannot be "
                 f"compared: {_differences(rows)}. Measure all with one: phasezoo measure "
-                f"{zoo} --metric {metric} --again (and --set {metric}.FIELD=VALUE, if it "
-                "is not to be the default)"
+                f"{word(zoo)} --metric {metric} --again (and --set {metric}.FIELD=VALUE, "
+                "if it is not to be the default)"
             )
         if rows:
             found[column] = rows[0]["measure_id"]

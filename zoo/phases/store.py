@@ -13,6 +13,7 @@ from catalog import Catalog, CatalogError, NotFound
 from catalog.catalog import arrow_table
 from catalog.dtypes import Array
 from catalog.errors import closest
+from catalog.pasting import word
 from catalog.quoting import literal
 from catalog.rows import rows_of
 from catalog.schema import MEASURES
@@ -175,8 +176,8 @@ def _check_names(catalog: Catalog) -> None:
         if taken:
             raise CatalogError(
                 f"{', '.join(taken)} came with the {view} of this catalogue and would hide "
-                f"the labels. Import that zoo again with --rename {taken[0]}=published_"
-                f"{taken[0]}."
+                "the labels. Import that zoo again with --rename "
+                f"{word(f'{taken[0]}=published_{taken[0]}')}."
             )
 
 
@@ -235,8 +236,8 @@ def _classes(catalog: Catalog, zoo: str) -> int:
         if task.objective != "classification":
             raise CatalogError(
                 f"The train loss of {zoo} is that of {task.objective}, and its chance is "
-                f"not measured. Measure it: phasezoo measure {zoo} --metric scores; or "
-                "give the cutoff: --train-loss 0.1"
+                f"not measured. Measure it: phasezoo measure {word(zoo)} --metric scores; "
+                "or give the cutoff: --train-loss 0.1"
             )
         found.add(task.classes)
     if len(found) != 1:

@@ -1,0 +1,199 @@
+"""`verify --repair` mends what other records prove, and says what it did."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import catalog
+from catalog import Catalog, CatalogError, Layout, Param
+from catalog.upkeep.compaction import compact
+from catalog.upkeep.garbage import collect
+from catalog.upkeep.removal import remove
+from catalog.upkeep.repair import repair
+from catalog.verify import verify
+
+LAYOUT = Layout((Param("w", (3,)),))
+
+
+@pytest.fixture
+def zoo(new_zoo: Callable[[], Catalog], networks: Any, runs_of: Any) -> Catalog:
+    """A pack of three shards, a fourth shard beside it."""
+    store = new_zoo()
+    for prefix in "abcd":
+        population = networks(LAYOUT, 2, seed=ord(prefix), prefix=prefix)
+        runs = runs_of(population.table["run_id"].to_pylist())
+        with store.writer() as writer:
+            writer.commit(runs, population.table, population)
+        if prefix == "c":
+            compact(store.root)
+    return store.refreshed()
+
+
+def weights(root: Path) -> dict[str, bytes]:
+    loaded = catalog.open(root).load("true ORDER BY run_id", verify=True)
+    ids = loaded["run_id"]
+    return {run: row.tobytes() for run, row in zip(ids, loaded.weights, strict=True)}
+
+
+def pack_record(root: Path) -> Path:
+    return next(
+        path
+        for path in (root / "manifests").glob("*.json")
+        if json.loads(path.read_text())["content"] == "pack"
+    )
+
+
+def break_as_gc_did(root: Path) -> None:
+    """Add the pack that `gc` joined of two packs with the same members."""
+    record = pack_record(root)
+    text = record.read_text().replace(record.stem, "0123456789ab-000001")
+    value = json.loads(text)
+    for file in value["files"].values():
+        path = root / file["path"]
+        shutil.copyfile(path.with_name(f"{record.stem}.parquet"), path)
+    value["members"] += value["members"]
+    value["sequence"] += 100
+    record.with_name("0123456789ab-000001.json").write_text(json.dumps(value))
+
+
+def test_a_catalogue_that_an_earlier_gc_broke_opens_again(zoo: Catalog) -> None:
+    before = weights(zoo.root)
+    break_as_gc_did(zoo.root)
+    with pytest.raises(CatalogError, match="verify --repair"):
+        catalog.open(zoo.root)
+    assert verify(zoo.root, sweep=False).problems
+    (said,) = repair(zoo.root)
+    assert "0123456789ab-000001" in said
+    assert weights(zoo.root) == before
+    assert not verify(zoo.root).problems
+    assert not list(zoo.root.rglob("*0123456789ab*"))
+    remove(catalog.open(zoo.root), "run_id = 'a-0'")
+    collect(zoo.root, grace=0, waste=0)
+    assert weights(zoo.root) == {k: v for k, v in before.items() if k != "a-0"}
+
+
+def test_a_refused_pack_whose_members_stand_nowhere_else_stays(zoo: Catalog) -> None:
+    record = pack_record(zoo.root)
+    (zoo.root / "HEAD").unlink()
+    shutil.rmtree(zoo.root / "snapshots")
+    for path in (zoo.root / "manifests").glob("*.json"):
+        if path != record and "pack" not in path.read_text():
+            value = json.loads(record.read_text())
+            if path.stem in [member["shard"] for member in value["members"]]:
+                path.unlink()
+    value = json.loads(record.read_text())
+    value["members"] += value["members"]
+    record.write_text(json.dumps(value))
+    assert repair(zoo.root) == []
+    assert record.exists()
+    found = verify(zoo.root)
+    assert [problem.shard for problem in found.problems] == [record.stem]
+    assert not found.swept
+
+
+@given(data=st.data())
+def test_damaged_records_are_written_again_from_the_version(
+    data: st.DataObject, new_zoo: Callable[[], Catalog], networks: Any, runs_of: Any
+) -> None:
+    store = new_zoo()
+    for prefix in "ab":
+        population = networks(LAYOUT, 2, seed=ord(prefix), prefix=prefix)
+        runs = runs_of(population.table["run_id"].to_pylist())
+        with store.writer() as writer:
+            writer.commit(runs, population.table, population)
+    root = store.root
+    before = weights(root)
+    records = sorted((root / "manifests").glob("*.json"))
+    good = {path: path.read_bytes() for path in records}
+    hurt = data.draw(st.sampled_from([*records, root / "HEAD"]))
+    content = bytearray(hurt.read_bytes())
+    how = data.draw(st.sampled_from(["delete", "truncate", "flip", "empty"]))
+    if how == "delete":
+        hurt.unlink()
+    else:
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] ^= data.draw(st.integers(1, 255))
+        kept = {"truncate": content[:at], "flip": content, "empty": b""}[how]
+        hurt.write_bytes(bytes(kept))
+    repair(root)
+    assert not verify(root).problems
+    assert weights(root) == before
+    assert {path: path.read_bytes() for path in records} == good
+
+
+def test_head_goes_back_to_a_version_that_can_be_read(zoo: Catalog) -> None:
+    root, before = zoo.root, weights(zoo.root)
+    newest = root / "snapshots" / f"{zoo.version}.json"
+    newest.write_bytes(b"{}")
+    with pytest.raises(CatalogError):
+        catalog.open(root)
+    assert any("HEAD" in said for said in repair(root))
+    assert weights(root) == before
+    assert not verify(root).problems
+
+
+def test_nothing_is_mended_where_nothing_is_wrong(zoo: Catalog) -> None:
+    def files() -> dict[Path, bytes]:
+        own = [p for p in zoo.root.rglob("*") if p.is_file() and "writers" not in p.parts]
+        return {path: path.read_bytes() for path in own}
+
+    before = files()
+    assert repair(zoo.root) == []
+    assert files() == before
+
+
+def test_a_lost_weight_cannot_be_mended_and_is_named(zoo: Catalog) -> None:
+    path = next(zoo.root.glob("weights/*/*.parquet"))
+    path.unlink()
+    assert repair(zoo.root) == []
+    (problem,) = verify(zoo.root).problems
+    assert problem.path == str(path.relative_to(zoo.root))
+
+
+def test_the_verb_says_what_it_mended(zoo: Catalog, capsys: Any) -> None:
+    from catalog.console import main
+
+    break_as_gc_did(zoo.root)
+    for arguments, code in (([], 1), (["--repair"], 0), ([], 0)):
+        with pytest.raises(SystemExit) as ended:
+            main(["verify", "--catalog", str(zoo.root), *arguments])
+        out = capsys.readouterr().out
+        assert ended.value.code == code, out
+        assert ("mended" in out) == bool(arguments)
+
+
+def test_packs_that_hold_the_same_shards_are_read_once_and_joined(zoo: Catalog) -> None:
+    """Two people compact two copies, and one gets the other's packs."""
+    root = zoo.root
+    twin = root.parent / f"{root.name}-twin"
+    shutil.copytree(root, twin)
+    before = weights(root)
+    for path in (root, twin):
+        assert compact(path).shards == 4
+    for path in twin.rglob("*"):
+        ours = root / path.relative_to(twin)
+        if path.is_file() and path.parent.name != "cache" and not ours.exists():
+            ours.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, ours)
+    store = catalog.open(root)
+    assert weights(root) == before
+    for view, key in (
+        ("chunks", "shard, tensor, first_row"),
+        ("tensor_stats", "shard, row"),
+    ):
+        query = f"SELECT count(*), count(DISTINCT ({key})) FROM {view}"
+        count, distinct = store.sql(query).fetchall()[0]
+        assert count == distinct, view
+    repair(root)
+    collect(root, grace=0)
+    assert weights(root) == before
+    assert len(list((root / "runs").glob("*.parquet"))) == 1
+    assert not verify(root).leftovers
+    assert np.shape(catalog.open(root).read_tensor("w")) == (8, 3)
