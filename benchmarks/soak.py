@@ -1,136 +1,128 @@
-"""Many writers and many readers of one catalogue for a long time.
+"""Long trials of what must never happen: ``soak.py NAME --trials N [--seed S]``.
 
-Claim: eight writers and eight readers work for ten minutes beside one process that
-compacts and collects garbage: counts only grow, nobody waits for long, no error.
+Claim: nothing is lost, whatever ends a process and whatever a file holds.
 
-Every process is its own: writers commit shards of ten networks and measures of them,
-readers open the catalogue anew, count by SQL and load a verified sample. What the
-slowest single commit and the slowest single read took is reported.
+- ``kills``: every verb that writes is killed at random moments and changes of the disk;
+  reads are right, `verify` finds nothing, and running it again gives what an undisturbed
+  run does.
+- ``syscalls``: the storage alone, killed around its n-th change of the folder, over and
+  over in one catalogue.
+- ``faults``: the storage alone, every kind of fault at every step of every change: killed,
+  no space, an error of the disk, the cache or the catalogue gone.
+- ``attacks``: damaged and hostile catalogues and foreign files; an error with text, or the
+  committed numbers.
+- ``writers``: eight writers and eight readers of one catalogue beside one process that
+  compacts and collects garbage, half a minute a trial: counts only grow, no error.
+
+Trials follow from the seed and their number. What was done is kept in a state file beside
+the working folder, so that a run that was ended goes on where it was. A trial that fails is
+told, its folder is kept, and the next one begins; the exit status is 1 then. The trials
+themselves lie in ``tests/soak``, whose tests run a few of each.
 """
 
 from __future__ import annotations
 
-import random
-import tempfile
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from timing import digits, progress, report, sizes
+from timing import digits, progress, report
 
-import catalog
-from catalog import Layout, Param, Population
-from catalog.upkeep.compaction import compact
-from catalog.upkeep.garbage import collect
-from catalog.verify import verify
-
-LAYOUT = Layout((Param("w", (50, 20)), Param("b", (20,))))
-NETWORKS = 10
+ROOT = Path(__file__).parents[1]
+KINDS = {
+    "attacks": "attacks.Attacks",
+    "faults": "faults.Faults",
+    "kills": "kills.Kills",
+    "syscalls": "syscalls.SystemCalls",
+    "writers": "writers.Writers",
+}
+TRIALS = {"attacks": 10_000, "kills": 500, "syscalls": 1_600, "writers": 20}
+"""In full; of faults all that there are."""
 
 
 def main() -> None:
-    options = sizes(__doc__, minutes=(10.0, 0.1), writers=(8, 2), readers=(8, 2))
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "zoo"
-        catalog.open(root, create=True)
-        end = time.time() + 60 * options.minutes
-        workers = options.writers + options.readers + 1
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            writers = [pool.submit(write, root, i, end) for i in range(options.writers)]
-            readers = [pool.submit(read, root, i, end) for i in range(options.readers)]
-            upkeep = pool.submit(keep_up, root, end)
-            while time.time() < end:
-                time.sleep(min(30, max(end - time.time(), 0)))
-                progress(f"{max(end - time.time(), 0):.0f} s left")
-            wrote = [future.result() for future in writers]
-            reads = [future.result() for future in readers]
-            packs = upkeep.result()
-        committed = NETWORKS * sum(commits for commits, _ in wrote)
-        count = catalog.open(root).sql("SELECT count(*) FROM models").fetchall()[0][0]
-        found = verify(root)
-        if count != committed or found.problems or found.leftovers:
-            raise AssertionError(f"{count} of {committed} networks, {found}")
-    report(
-        "soak",
-        minutes=options.minutes,
-        writers=options.writers,
-        readers=options.readers,
-        commits=sum(commits for commits, _ in wrote),
-        reads=sum(count for count, _ in reads),
-        packs=packs,
-        slowest_commit_s=digits(max(slowest for _, slowest in wrote)),
-        slowest_read_s=digits(max(slowest for _, slowest in reads)),
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("name", choices=sorted(KINDS))
+    parser.add_argument("--trials", type=int, help="how many in all; default in full")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="default soak/NAME-SEED")
+    options = parser.parse_args()
+    folder = options.folder or Path("soak") / f"{options.name}-{options.seed}"
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f"{folder.name}.json")
+    state = begun(path, options.name, options.seed)
+    soak = made(options.name, folder, options.seed)
+    trials = options.trials or TRIALS.get(options.name) or soak.trials
+    while state["trials"] < trials:
+        started = time.monotonic()
+        number = state["trials"]
+        size = min(soak.at_once, trials - number)
+        told = f"{options.name} {number}"
+        try:
+            counts = soak.trial(number, size)
+            add(state["counts"], counts)
+            progress(f"{told}: {json.dumps(counts)}")
+        except AssertionError as fault:
+            state["faults"].append(f"{told}: {fault}")
+            soak.keep(number)
+            progress(f"FAULT {told}: {fault}")
+        state["trials"] = number + size
+        state["seconds"] += time.monotonic() - started
+        kept = path.with_name(f".{path.name}")
+        kept.write_text(json.dumps(state, indent=1))
+        kept.rename(path)
+    report(f"soak {options.name}", **{**state, "seconds": digits(state["seconds"])})
+    sys.exit(1 if state["faults"] else 0)
 
 
-def write(root: Path, writer: int, end: float) -> tuple[int, float]:
-    """Commit until the end; the number of commits and the longest one."""
-    commits, slowest = 0, 0.0
-    while time.time() < end:
-        started = time.perf_counter()
-        with catalog.open(root).writer() as out:
-            ids = [f"w{writer}-{commits}-{i}" for i in range(NETWORKS)]
-            table = pa.table({"run_id": ids, "step": [0] * NETWORKS})
-            weights = np.full((NETWORKS, LAYOUT.d), 1000 * writer + commits, np.float32)
-            runs = pa.table(
-                {
-                    "run_id": ids,
-                    "zoo": [f"w{writer}"] * NETWORKS,
-                    "source": ["trained"] * 10,
-                }
+def begun(path: Path, name: str, seed: int) -> dict[str, Any]:
+    """What was done before; another version of the code must begin anew."""
+    new = {
+        "name": name, "seed": seed, "code": code(), "trials": 0, "seconds": 0.0,
+        "counts": {}, "faults": [],
+    }  # fmt: skip
+    if not path.exists():
+        return new
+    state: dict[str, Any] = json.loads(path.read_text())
+    for key in ("name", "seed", "code"):
+        if state[key] != new[key]:
+            raise SystemExit(
+                f"{path} was begun with {key} {state[key]}, this is {new[key]}. Go on "
+                f"with that, name another --folder, or begin anew: rm -r {path} "
+                f"{path.with_suffix('')}"
             )
-            out.commit(runs, table, Population(weights, LAYOUT, table))
-            if commits % 4 == 0:
-                values = pa.array([float(commits)] * NETWORKS)
-                out.commit_measures(table.append_column("x", values), "x", {})
-        slowest = max(slowest, time.perf_counter() - started)
-        commits += 1
-        time.sleep(0.5)
-    return commits, slowest
+    return state
 
 
-def read(root: Path, reader: int, end: float) -> tuple[int, float]:
-    """Count and load until the end; the number of reads and the longest one."""
-    draw, seen, reads, slowest = random.Random(reader), 0, 0, 0.0
-    while time.time() < end:
-        started = time.perf_counter()
-        store = catalog.open(root)
-        count = store.sql("SELECT count(*) FROM models").fetchall()[0][0]
-        if count < seen or count % NETWORKS:
-            raise AssertionError(f"reader {reader} counted {count} after {seen}")
-        seen = count
-        if count:
-            writer = draw.randrange(8)
-            where = f"zoo = 'w{writer}' ORDER BY run_id LIMIT 20"
-            sample = store.load(where, verify=True) if _has(store, writer) else None
-            if sample is not None:
-                for run, weights in zip(sample["run_id"], sample.weights, strict=True):
-                    number = int(run.split("-")[1])
-                    if not (weights == 1000 * writer + number).all():
-                        raise AssertionError(f"reader {reader}: {run} has other weights")
-        slowest = max(slowest, time.perf_counter() - started)
-        reads += 1
-        time.sleep(0.5)
-    return reads, slowest
+def add(counts: dict[str, float], more: dict[str, float]) -> None:
+    """Add up what was counted; of what was slow, keep the slowest."""
+    for name, value in more.items():
+        join = max if name.startswith("slowest") else sum
+        counts[name] = digits(join((counts.get(name, 0), value)))
 
 
-def _has(store: Any, writer: int) -> bool:
-    query = f"SELECT count(*) FROM runs WHERE zoo = 'w{writer}'"
-    return bool(store.sql(query).fetchall()[0][0])
+def code() -> str:
+    """Digest of the packages and of the trials."""
+    digest = hashlib.sha256()
+    for folder in ("catalog", "zoo", "probes", "generators", "tests/soak"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
-def keep_up(root: Path, end: float) -> int:
-    """Compact and collect garbage every twenty seconds; the number of packs."""
-    packs = 0
-    while time.time() < end:
-        time.sleep(min(20, max(end - time.time(), 0)))
-        packs += bool(compact(root).shards)
-        collect(root, grace=30)
-    return packs
+def made(name: str, folder: Path, seed: int) -> Any:
+    """The trials of a name, which import what they need."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before numpy: children are forked
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "soak")]
+    module, kind = KINDS[name].split(".")
+    return getattr(importlib.import_module(module), kind)(folder, seed)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CatalogError as error:
         _note_error(str(error))
         sys.exit(1)
+    except OSError as error:  # the system refuses a file; no place foresaw which
+        named = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _note_error(f"{named}{error.strerror or error}.")
+        sys.exit(1)
     except ModuleNotFoundError as error:
         text = advice(error)
         if text is None:

@@ -23,7 +23,7 @@ import numpy as np
 from catalog.axis_symbol import read_symbol
 from catalog.dtypes import Array, dtype
 from catalog.errors import LayoutMismatch, NotFound, closest
-from catalog.names import content_id
+from catalog.names import content_id, is_unicode
 
 _LIMIT = 1 << 50
 ROLES = ("parameter", "buffer", "counter", "constant")
@@ -64,6 +64,8 @@ class Param:
         axes = tuple(self.axes) or (None,) * len(shape)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", axes)
+        if not isinstance(self.name, str) or not is_unicode(self.name):
+            raise LayoutMismatch(f"{self.name!r} is no name of a tensor: no Unicode text.")
         if any(size < 0 for size in shape):
             raise LayoutMismatch(f"Tensor {self.name!r} has a negative size: {shape}.")
         if math.prod(max(size, 1) for size in shape) >= _LIMIT:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import CatalogError
-from catalog.names import canonical_json, content_id
+from catalog.names import canonical_json, content_id, is_unicode
 from catalog.quoting import identifier
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, cast, check_columns
 
@@ -30,6 +30,8 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
         that is none of float64, int64, bool and string.
     """
     what = f"the measure {name!r}"
+    if not name.strip() or not is_unicode(name):
+        raise CatalogError(f"{name!r} is no name for a measure; expected some text.")
     check_columns(table.column_names, what, {"run_id", "step"})
     for key in ("run_id", "step"):
         if key not in table.column_names or table[key].null_count:

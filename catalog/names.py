@@ -68,6 +68,18 @@ def _percent(character: str) -> str:
     return "".join(f"%{b:02x}" for b in character.encode("utf-8", "surrogatepass"))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether text can be stored: no half of a surrogate pair is in it.
+
+    Names of files that the system could not decode have some, and JSON may.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def slug(text: str) -> str:
     """Lower-case words joined by hyphens, safe as a folder name.
 

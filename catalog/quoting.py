@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from catalog.errors import CatalogError
+from catalog.names import is_unicode
 
 
 def literal(value: str | int) -> str:
@@ -55,10 +56,8 @@ def file_pattern(path: str) -> str:
 
 
 def _between(quote: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    if not is_unicode(text):
         raise CatalogError(
             f"{text!r} is no text: it holds half of a surrogate pair. Expected Unicode."
-        ) from error
+        )
     return quote + text.replace(quote, 2 * quote) + quote

@@ -191,7 +191,7 @@ def generate(
     result = {
         "generator": request.generator.name,
         "networks": {side: len(keys) for side, keys in request.keys.items()},
-        "left_out": dict(request.left_out),
+        "left_out": request.left_out_besides(set(samples["run_id"])),
         "zoo": samples.table["zoo"][0].as_py()
         if "zoo" in samples.table.column_names
         else "",

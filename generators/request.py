@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -41,6 +41,8 @@ from probes.fitting.question import layouts, rows
 
 SIDES = ("train", "validation", "test")
 
+_MADE = "that were generated themselves"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -66,6 +68,8 @@ class Request:
     sampling : Sampling
     warnings : tuple of str
         What makes the judgement worth less.
+    made : tuple of str
+        run_id of each selected checkpoint that was generated.
     """
 
     generator: Generator
@@ -79,6 +83,7 @@ class Request:
     images: int | None
     sampling: Sampling
     warnings: tuple[str, ...]
+    made: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -132,7 +137,7 @@ class Request:
         for column in columns_read(generator, texts):
             if column not in known:
                 raise NotFound(f"No column {column!r} in models. {closest(column, known)}")
-        keys, left_out = _sides(catalog, where, steps)
+        keys, left_out, made = _sides(catalog, where, steps)
         _check_count(generator, keys["train"])
         tables = {
             side: catalog.select(keys[side]).table for side in ("train", "validation")
@@ -147,8 +152,17 @@ class Request:
         )
         return cls(
             generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count,
-            images, sampling, tuple(of_test_data(generator, asked, known)),
+            images, sampling, tuple(of_test_data(generator, asked, known)), made,
         )  # fmt: skip
+
+    def left_out_besides(self, samples: Collection[str]) -> dict[str, int]:
+        """Selected networks that are in no split, but for these samples.
+
+        They are there already if they are judged anew, or if that was interrupted.
+        """
+        own = len([run for run in self.made if run in samples])
+        counts = {why: n - own * (why == _MADE) for why, n in self.left_out.items()}
+        return {why: n for why, n in counts.items() if n}
 
     @property
     def counts(self) -> list[int]:
@@ -216,15 +230,16 @@ class Request:
 
 def _sides(
     catalog: Catalog, where: str, steps: str
-) -> tuple[dict[str, pa.Table], dict[str, int]]:
+) -> tuple[dict[str, pa.Table], dict[str, int], tuple[str, ...]]:
     table, left_out = rows(catalog, where, steps)
     left_out = {f"with {why}": count for why, count in left_out.items()}
     sources = catalog.sql("SELECT DISTINCT run_id FROM runs WHERE source = 'generated'")
     made = pc.is_in(
         table["run_id"], value_set=arrow_table(sources)["run_id"].combine_chunks()
     )
-    if count := pc.sum(made).as_py() or 0:
-        left_out["that were generated themselves"] = count
+    runs = tuple(table["run_id"].filter(made).to_pylist())
+    if runs:
+        left_out[_MADE] = len(runs)
         table = table.filter(pc.invert(made))
     found = layouts(table)
     kinds = {catalog.layout(arch).id for arch in found}
@@ -254,7 +269,7 @@ def _sides(
             f"{len(keys['train']):,} training networks; {FEWEST} are needed to judge "
             "samples by. Widen --where to more runs, all splits included."
         )
-    return keys, left_out
+    return keys, left_out, runs
 
 
 def _check_count(generator: Generator, train: pa.Table) -> None:

@@ -166,10 +166,18 @@ def _rows(table: CsvTable) -> Iterator[Network]:
 def _varying(table: CsvTable, key: str) -> set[str]:
     """Columns with more than one value within some run."""
     others = [name for name in table.columns if name not in (key, "step", "")]
-    grouped = table.table.group_by(key).aggregate(
-        [(name, "count_distinct", pc.CountOptions(mode="all")) for name in others]
+    # By number: Arrow takes a name with a dot for a way into a nested column.
+    numbered = table.table.select([key, *others])
+    numbered = numbered.rename_columns([f"c{i}" for i in range(len(others) + 1)])
+    counted = pc.CountOptions(mode="all")
+    grouped = numbered.group_by("c0").aggregate(
+        [(f"c{i + 1}", "count_distinct", counted) for i in range(len(others))]
     )
-    return {n for n in others if (pc.max(grouped[f"{n}_count_distinct"]).as_py() or 0) > 1}
+    return {
+        name
+        for i, name in enumerate(others)
+        if (pc.max(grouped[f"c{i + 1}_count_distinct"]).as_py() or 0) > 1
+    }
 
 
 FORMAT = MetricsCsv()

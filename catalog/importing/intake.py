@@ -15,7 +15,7 @@ from catalog.importing.lineage import Lineage, combined
 from catalog.importing.parts import Batch, Entry, Parts
 from catalog.layout import Layout
 from catalog.manifest import Manifest
-from catalog.names import canonical_json, content_id
+from catalog.names import canonical_json, content_id, is_unicode
 
 
 class Intake:
@@ -50,6 +50,11 @@ class Intake:
     def take(self, network: Network) -> tuple[Batch, Entry | None]:
         """The batch of a network; its entry, or None if it is known."""
         self.networks += 1
+        if not is_unicode(network.run_name):
+            raise CatalogError(
+                f"{network.name}: the name {network.run_name!r} is no Unicode text. Rename "
+                "the file, or the entry that names the network."
+            )
         before = self.seen.setdefault((network.run_name, network.step), network.name)
         if before != network.name or len(self.seen) < self.networks:
             raise CatalogError(

@@ -39,9 +39,15 @@ def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
         return prefix + checked(connection, query)
     if kinds == ["MULTI"]:
         return with_values(connection, text, check_kinds)
-    raise refusal(kinds[0])
+    raise refusal(tokens(text)[0].word)
 
 
 def _kinds(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
-    """The kind of each statement, as DuckDB calls it."""
-    return [statement.type.name for statement in connection.extract_statements(text)]
+    """The kind of each statement, as DuckDB calls it; of some it has no name."""
+    kinds = []
+    for statement in connection.extract_statements(text):
+        try:
+            kinds.append(statement.type.name)
+        except ValueError:
+            kinds.append("")
+    return kinds

@@ -16,11 +16,11 @@ _OPERATORS = """
 
 _NUMBERS = """
 abs acos acosh add asin asinh atan atan2 atanh bin binom bit_count bit_length bit_position
-bitstring cbrt ceil ceiling cos cosh cot degrees divide even exp factorial fdiv floor fmod
-gamma gcd get_bit greatest_common_divisor hex isfinite isinf isnan lcm least_common_multiple
-lgamma ln log log10 log2 mod multiply nextafter pi pow power radians random round round_even
-roundbankers set_bit sign signbit sin sinh sqrt subtract tan tanh to_base to_binary to_hex
-trunc unbin unhex xor
+bitstring cbrt ceil ceiling cos cosh cot decimal_division degrees divide even exp factorial
+fdiv floor fmod gamma gcd get_bit greatest_common_divisor hex isfinite isinf isnan lcm
+least_common_multiple lgamma ln log log10 log2 mod multiply nextafter pi pow power radians
+random round round_even roundbankers set_bit sign signbit sin sinh sqrt subtract tan tanh
+to_base to_binary to_hex trunc unbin unhex xor
 """
 
 _TEXTS = """

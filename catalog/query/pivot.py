@@ -19,10 +19,8 @@ from catalog.query.tokens import Token, tokens
 from catalog.query.tree import Tree, trees
 from catalog.quoting import identifier, literal
 
-_END = frozenset(
-    ("USING", "GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "INTERSECT", "EXCEPT", ";")
-)
-"""What may follow the columns of ON."""
+_END = ("GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "INTERSECT", "EXCEPT", ";")
+"""What may follow the columns and sums of a PIVOT."""
 
 _VALUES = (
     "SELECT DISTINCT CAST(pz_value AS VARCHAR) FROM pz_source "
@@ -82,18 +80,16 @@ def _without_values(words: list[Token]) -> Iterator[tuple[int, int]]:
             continue
         inside = []
         for other in words[i + 1 :]:
-            if other.depth < word.depth:
+            outside = other.depth < word.depth
+            if outside or (other.depth == word.depth and other.word in _END):
                 break
-            if other.depth > word.depth:
-                continue
-            if other.word == ";":
-                break
-            inside.append(other)
+            if other.depth == word.depth:
+                inside.append(other)
         # A join may have its own ON and USING before: the last ON is that of the PIVOT.
         on = [k for k, other in enumerate(inside) if other.word == "ON"]
         columns: list[list[Token]] = [[]]
         for other in inside[on[-1] + 1 :] if on else []:
-            if other.word in _END:
+            if other.word == "USING":
                 break
             if other.word == ",":
                 columns.append([])
@@ -107,7 +103,9 @@ def _without_values(words: list[Token]) -> Iterator[tuple[int, int]]:
 def _has_values(column: list[Token]) -> bool:
     """Whether a column ends with IN and a list, or a name."""
     at = [k for k, one in enumerate(column) if one.word == "IN"]
-    after = column[at[-1] + 1 :] if at else []
+    if not at or (at[-1] and column[at[-1] - 1].word == "NOT"):
+        return False
+    after = column[at[-1] + 1 :]
     return [one.word for one in after] == ["(", ")"] or len(after) == 1
 
 

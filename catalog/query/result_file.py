@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,20 +80,20 @@ def _write_csv(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
             map(identifier, relation.columns), relation.types, strict=True
         )
     ]
-    reader = relation.project(", ".join(columns)).to_arrow_reader(BATCH)
+    schema, batches = _read(relation.project(", ".join(columns)))
     count = 0
-    with pyarrow.csv.CSVWriter(file, reader.schema) as writer:
-        for batch in reader:
+    with pyarrow.csv.CSVWriter(file, schema) as writer:
+        for batch in batches:
             writer.write_batch(batch)
             count += len(batch)
     return count
 
 
 def _write_parquet(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
-    reader = relation.to_arrow_reader(BATCH)
+    schema, batches = _read(relation)
     count = 0
-    with pq.ParquetWriter(file, reader.schema) as writer:
-        for batch in reader:
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in batches:
             writer.write_batch(batch)
             count += len(batch)
     return count
@@ -102,13 +102,28 @@ def _write_parquet(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
 def _write_json(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
     count = 0
     file.write(b"[")
-    for batch in relation.to_arrow_reader(BATCH):
+    for batch in _read(relation)[1]:
         for row in batch.to_pylist():
             text = json.dumps(plain(row), ensure_ascii=False, default=str)
             file.write((",\n" if count else "\n").encode() + text.encode())
             count += 1
     file.write(b"\n]\n")
     return count
+
+
+def _read(
+    relation: duckdb.DuckDBPyRelation,
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Run a query; what fails on the way is no fault of the file."""
+    reader = relation.to_arrow_reader(BATCH)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except OSError as error:
+            raise CatalogError(f"SQL error. {error}") from error
+
+    return reader.schema, batches()
 
 
 _WRITERS: dict[str, Write] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog import LayoutMismatch, Population
-from catalog.catalog import Catalog
+from catalog.catalog import Catalog, arrow_table
 from catalog.quoting import literal
 from probes.lineage.reuse import find_reuse
 from probes.lineage.tree import recover_parents
@@ -74,7 +74,7 @@ def groups_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)"
     )
     kinds = catalog.sql(f"SELECT DISTINCT arch_id FROM (SELECT arch_id {last}) ORDER BY 1")
-    for (arch,) in kinds.fetchall():
+    for arch in arrow_table(kinds)["arch_id"].to_pylist():
         rows = catalog.sql(
             f"SELECT run_id, step FROM (SELECT run_id, step, arch_id {last}) "
             f"WHERE arch_id = {literal(arch)} ORDER BY run_id"

@@ -11,6 +11,7 @@ import numpy as np
 from catalog import CatalogError
 from catalog.dtypes import Array
 from catalog.extras import require
+from probes.statistics.trees_text import checked_trees
 
 ROUNDS = 400
 """Trees at most; how many are kept is chosen on held-out groups."""
@@ -92,9 +93,10 @@ class Boosting:
     def scores(self, F: Array) -> Array:
         """Values, or logits, (n, width) at features (n, p)."""
         lightgbm = _library()
+        models = [checked_trees(text, F.shape[1]) for text in self.texts]
         found: list[Any] = [
-            lightgbm.Booster(model_str=text).predict(F, raw_score=True, num_threads=1)
-            for text in self.texts
+            lightgbm.Booster(model_str=model).predict(F, raw_score=True, num_threads=1)
+            for model in models
         ]
         return np.stack(found, axis=1)
 

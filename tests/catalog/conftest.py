@@ -21,11 +21,9 @@ from catalog.dtypes import DTYPES, dtype
 from catalog.manifest import Manifest
 
 collect_ignore = [
-    "attack_imports.py",
-    "attack_mutations.py",
-    "attack_trials.py",
-    "fault_trials.py",
-]
+    "attack_imports.py", "attack_mutations.py", "attack_trials.py", "fault_trials.py",
+    "fuzz_files.py", "fuzz_texts.py", "fuzz_trials.py",
+]  # fmt: skip
 """Scripts that run in processes of their own."""
 
 HOSTILE = [

@@ -1,4 +1,4 @@
-"""Trials of `test_kill_upkeep`: every trial is a forked child that kills itself.
+"""Trials of ``soak.py syscalls``: every trial is a forked child that kills itself.
 
 The parent imports everything and starts no thread, so that its children may use DuckDB
 and Arrow. It keeps what the catalogue must hold, and says how many children it lost.
@@ -200,6 +200,7 @@ class Trials:
 
 if __name__ == "__main__":
     trials = Trials(Path(sys.argv[1]), random.Random(int(sys.argv[3])))
+    forked(lambda: str(catalog.open(trials.root, create=True)))
     for number in range(int(sys.argv[2])):
         trials.run(number)
     sys.stdout.write(f"{trials.kills}\n")

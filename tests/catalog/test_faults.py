@@ -1,12 +1,13 @@
-"""Every change of a catalogue may end at any of its steps; see `fault_trials.py`."""
+"""Every change of a catalogue may end at any of its steps; see `fault_trials.py`.
+
+All of them, and a twentieth, are ``soak.py faults``.
+"""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 TRIALS = Path(__file__).with_name("fault_trials.py")
 
@@ -26,12 +27,5 @@ def disturb(folder: Path, *numbers: int) -> dict[str, Any]:
 
 def test_a_few_faults_lose_nothing(tmp_path: Path) -> None:
     """Which steps they meet changes with the code: that some do harm is asked of many."""
-    found = disturb(tmp_path, 6, 1, 3)
+    found = disturb(tmp_path, 6, 1, 1, 12, 16)
     assert sum(found.get(what, 0) for what in ("killed", "refused", "done")) == 6
-
-
-@pytest.mark.slow
-def test_a_twentieth_of_all_faults_loses_nothing(tmp_path: Path) -> None:
-    found = disturb(tmp_path, 250, 2)
-    assert found["killed"] > 40
-    assert found["refused"] > 40

@@ -189,11 +189,6 @@ def test_writers_beside_two_readers_lose_nothing(new_zoo: Any) -> None:
     assert write_at_once(new_zoo().root, writers=3, commits=4) > 1
 
 
-@pytest.mark.slow
-def test_four_writers_beside_two_readers_lose_nothing_for_long(new_zoo: Any) -> None:
-    assert write_at_once(new_zoo().root, writers=4, commits=150) > 4
-
-
 def test_a_stopped_writer_is_alive_and_a_killed_one_is_swept(new_zoo: Any) -> None:
     """Only the end of its process makes a writer's files leftovers."""
     root = new_zoo().root

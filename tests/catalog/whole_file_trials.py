@@ -5,6 +5,7 @@ each of their steps in turn. What stood there before is there, or what was to be
 then writing again completes, and nothing else is left.
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
-from ending import FULL, end_at, forked
+from ending import end_at, forked
 
 from catalog import CatalogError, whole_folder
 from catalog.whole_file import whole_file
@@ -64,7 +65,7 @@ def trials(folder: Path, write: Callable[[Path, str], None], before: bool) -> in
     write(path, "old")
     old = content(path)
     assert content(path) != new
-    for error in (0, FULL):
+    for error in (0, errno.ENOSPC):
         for step in range(1, 100):
             if before:
                 write(path, "old")
@@ -72,7 +73,7 @@ def trials(folder: Path, write: Callable[[Path, str], None], before: bool) -> in
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
             def doomed(step: int = step, error: int = error) -> None:
-                end_at(folder, step, error)
+                end_at(folder, step, error=error)
                 try:
                     write(path, "new")
                 except CatalogError as refusal:

@@ -111,6 +111,22 @@ def test_fewer_images_judge_and_all_are_written(root):
         generate(catalog.open(root), "interpolation", where=OURS, images=0)
 
 
+def test_a_run_that_was_killed_before_its_report_gives_the_same_one(root):
+    """Its samples are in the catalogue then, and are not counted as left out."""
+
+    def made():
+        return generate(
+            catalog.open(root), "interpolation", where="width = 6", n=5, seed=3,
+            null_count=2, images=20,
+        )  # fmt: skip
+
+    report = Path(made()["report"])
+    before = report.read_bytes()
+    report.unlink()
+    assert not made()["known"]
+    assert report.read_bytes() == before
+
+
 def test_the_verb_prints_no_accuracy_without_novelty(root, made):
     arguments = ["interpolation", "--catalog", str(root), "--where", OURS, "-n", "30"]
     arguments += ["--calibrate", "head", "--nulls", "16"]

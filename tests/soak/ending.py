@@ -1,17 +1,17 @@
 """Processes that end at a step of their own choice: killed, or refused by the system.
 
-A child is forked from a process that has imported everything and started no thread. Its
-steps are what changes files below a folder: opening for writing, renaming, deleting, making
-folders. Python tells of each before it happens; the end of one step is the begin of the
-next.
+A child is forked from a process that has imported everything and started no thread of its
+own. Its steps are what changes files below a folder: opening for writing, renaming,
+deleting, making folders. Python tells of each before it happens; the end of one step is
+the begin of the next.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,14 @@ CHANGES = (
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
+Act = Callable[[int, str], None]
+"""Is called before a step, with its number from 1 and what it is."""
+
 
 def forked(function: Callable[[], object]) -> int:
     """Process id of a child that calls a function; its status is 1 if that raises."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     child = os.fork()
     if child:
         return child
@@ -37,15 +42,15 @@ def forked(function: Callable[[], object]) -> int:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:  # noqa: BLE001  the parent sees the status, the log says why
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
 
 
-def told(function: Callable[[], str]) -> str:
-    """Answer of a function in a child process, which must not fail."""
+def told(function: Callable[[], str]) -> tuple[int, str]:
+    """Status and answer of a function in a child process."""
     read, write = os.pipe()
 
     def answer() -> None:
@@ -57,60 +62,56 @@ def told(function: Callable[[], str]) -> str:
     os.close(write)
     with os.fdopen(read) as text:
         found = text.read()
-    status = os.waitpid(child, 0)[1]
-    if status:
-        raise ChildProcessError(f"a child ended with status {status}; its error is above")
-    return found
+    return os.waitpid(child, 0)[1], found
 
 
-def each_step(folder: Path, act: Callable[[int, str], None]) -> None:
-    """Call a function before each step of this process, with its number from 1."""
-    home, count = str(folder), [0]
+def each_step(folder: Path, act: Act, *, in_workers: bool = False) -> None:
+    """Call a function before each step of this process.
+
+    Parameters
+    ----------
+    in_workers : bool, default=False
+        Of the processes that this one forks instead, each for itself.
+    """
+    home, first, counts = str(folder), os.getpid(), dict[int, int]()
 
     def see(event: str, arguments: tuple[Any, ...]) -> None:
         if not (event in CHANGES or (event == "open" and _writes(*arguments[1:3]))):
             return
-        path = arguments[0]
-        if isinstance(path, int):
+        pid = os.getpid()
+        if (pid == first) == in_workers or isinstance(arguments[0], int):
             return
-        path = os.fspath(path)
-        path = os.fsdecode(path)
-        # What is deleted as part of a folder is named relative to that.
+        path = os.fsdecode(arguments[0])
+        # What is deleted with a folder around it is named relative to that.
         if path.startswith(home) or (event != "open" and not os.path.isabs(path)):
-            count[0] += 1
-            act(count[0], f"{event} {path}")
+            counts[pid] = counts.get(pid, 0) + 1
+            act(counts[pid], f"{event} {path}")
 
     sys.addaudithook(see)
 
 
-def count_steps(folder: Path, counter: int) -> None:
-    """Write a byte into a descriptor for each step: its size is their number."""
-    each_step(folder, lambda number, what: os.write(counter, b".") and None)
-
-
-def end_at(folder: Path, step: int, error: int = 0) -> None:
-    """Kill this process before a step, or let the step fail and all that follow.
+def end_at(folder: Path, step: int, *, error: int = 0, in_workers: bool = False) -> None:
+    """Kill this process before a step, or let the system refuse that one and all others.
 
     Parameters
     ----------
     error : int, optional
-        Of the module errno: what the system says from then on. 0: killed.
+        Of the module errno. On a full disk files can still be deleted. 0: killed.
+    in_workers : bool, default=False
+        See `each_step`.
     """
 
     def act(number: int, what: str) -> None:
         if number < step or (error and what.startswith(("os.remove", "os.rmdir"))):
-            return  # a full disk can be tidied
+            return
         if error:
             raise OSError(error, os.strerror(error))
         os.kill(os.getpid(), signal.SIGKILL)
 
-    each_step(folder, act)
+    each_step(folder, act, in_workers=in_workers)
 
 
 def _writes(mode: str | None, flags: int) -> bool:
     if mode is None:
         return bool(flags & _WRITES)
     return any(letter in mode for letter in "wax+")
-
-
-FULL = errno.ENOSPC

@@ -53,10 +53,12 @@ def test_what_was_made_are_runs_with_parents_in_a_zoo_of_their_own(done):
     soups = "SELECT DISTINCT cell FROM models WHERE zoo = 'tiny' AND soup_count > 1"
     assert kinds == Counter(
         {
-            "average_seeds average_raw": 2, "average_seeds average_aligned": 2,
-            "average_seeds average_repaired": 2, "average_steps": 4,
+            "average_seeds average_raw": 2,
+            "average_seeds average_aligned": 2,
+            "average_seeds average_repaired": 2,
+            "average_steps": 4,
             "average_seeds soup": len(rows(root, soups)),
-        }  # fmt: skip
+        }
     )
     for row in made:
         assert row["source"] == "derived"

@@ -51,7 +51,9 @@ def committed(store, keys, measures):
         for name, (provenance, columns) in measures.items():
             table = {"run_id": [k[0] for k in keys], "step": [k[1] for k in keys]}
             for column, value in columns.items():
-                own = [value[int(k[2])] if isinstance(value, tuple) else value for k in keys]
+                own = [
+                    value[int(k[2])] if isinstance(value, tuple) else value for k in keys
+                ]
                 table[column] = pa.array(own, pa.float64())
             writer.commit_measures(pa.table(table), name, provenance)
     return store.refreshed()

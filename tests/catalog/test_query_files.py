@@ -1,0 +1,222 @@
+"""A query reads the catalogue, and files of folders that are allowed; nothing else."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import catalog
+from catalog import Catalog, CatalogError, NotFound
+from catalog.catalog import arrow_table
+from catalog.index import in_place
+
+READS = [
+    "FROM '{}/table.csv'",
+    "SELECT * FROM read_csv('{}/table.csv')",
+    "SELECT * FROM read_csv(['{}/table.csv'], header = true)",
+    "FROM '{}/table.parquet'",
+    "FROM read_parquet('{}/*.parquet')",
+    "FROM read_json('{}/table.json')",
+    "SELECT content FROM read_text('{}/table.csv')",
+    "SELECT file FROM glob('{}/*')",
+    "FROM sniff_csv('{}/table.csv')",
+    "FROM parquet_metadata('{}/table.parquet')",
+    "FROM query_table('{}/table.csv')",
+    "SELECT run_id FROM models WHERE step IN (FROM '{}/table.csv')",
+    "PIVOT (FROM '{}/table.csv') ON a",
+    "DESCRIBE FROM '{}/table.csv'",
+    "EXPLAIN ANALYZE FROM '{}/table.csv'",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inside = tmp_path / "my data"
+    (inside / "sub").mkdir(parents=True)
+    for name in ("table.csv", "sub/deep.csv"):
+        (inside / name).write_text("a\n10\n")
+    (inside / "table.json").write_text('[{"a": 10}]')
+    pq.write_table(pa.table({"a": [10]}), inside / "table.parquet")
+    (tmp_path / "my data 2").mkdir()
+    (tmp_path / "my data 2" / "secret.csv").write_text("a\nsecret\n")
+    return inside
+
+
+def test_files_are_read_where_they_are_allowed(zoo: Catalog, folder: Path) -> None:
+    allowed = catalog.open(zoo.root, allow=[folder])
+    for query in READS:
+        text = query.format(folder)
+        with pytest.raises(CatalogError, match="it is no part of the catalogue") as error:
+            arrow_table(zoo.sql(text))
+        assert str(folder) in str(error.value)
+        assert f"--allow '{folder}'" in str(error.value)
+        assert f"catalog.open(path, allow=['{folder}'])" in str(error.value)
+        assert len(arrow_table(allowed.sql(text)))
+
+
+def test_the_advice_is_what_works(zoo: Catalog, folder: Path, monkeypatch: Any) -> None:
+    """For relative names, patterns, and names with quotes in them too."""
+    monkeypatch.chdir(folder)
+    (folder / "it's").mkdir()
+    shutil.copy("table.csv", "it's/table.csv")
+    for name, allowed in (
+        ("table.csv", "."),
+        ("./table.csv", "."),
+        ("sub/*.csv", "sub"),
+        ("**/deep.csv", "."),
+        ("it''s/table.csv", "it's"),
+        ("../my data/table.csv", "../my data"),
+    ):
+        with pytest.raises(CatalogError, match=r"--allow (.*); in Python") as error:
+            zoo.sql(f"FROM read_csv('{name}')")
+        assert f"allow=[{allowed!r}]" in str(error.value)
+        open_too = catalog.open(zoo.root, allow=[allowed])
+        assert open_too.sql(f"FROM read_csv('{name}')").fetchall()
+
+
+def test_what_lies_beside_stays_out_of_reach(zoo: Catalog, folder: Path) -> None:
+    os.symlink(folder.parent / "my data 2", folder / "link")
+    allowed = catalog.open(zoo.root, allow=[folder])
+    for name in (
+        "../my data 2/secret.csv",
+        "sub/../../my data 2/secret.csv",
+        "link/secret.csv",
+    ):
+        with pytest.raises(CatalogError, match="no part of the catalogue"):
+            allowed.sql(f"FROM read_csv('{folder}/{name}')").fetchall()
+    with pytest.raises(CatalogError, match="no part of the catalogue"):
+        allowed.sql(f"FROM '{folder} 2/secret.csv'").fetchall()
+    (row,) = allowed.sql(f"FROM '{folder}/sub/deep.csv'").fetchall()
+    assert row == (10,)
+
+
+def test_an_allowed_folder_may_be_a_link(zoo: Catalog, folder: Path) -> None:
+    link = folder.parent / "link"
+    os.symlink(folder, link)
+    for allowed in (link, folder):
+        for asked in (link, folder):
+            found = catalog.open(zoo.root, allow=[allowed]).sql(f"FROM '{asked}/table.csv'")
+            assert found.fetchall() == [(10,)]
+
+
+def test_a_folder_that_is_not_there_is_told(zoo: Catalog, folder: Path) -> None:
+    for path, reason in (
+        (folder / "none", "is not there"),
+        (folder / "table.csv", "is no folder"),
+    ):
+        with pytest.raises(NotFound, match=f"{reason}; allow the folder that holds"):
+            catalog.open(zoo.root, allow=[path])
+    allowed = catalog.open(zoo.root, allow=[folder]).refreshed()
+    assert allowed.sql(f"FROM '{folder}/table.csv'").fetchall() == [(10,)]
+    one = catalog.open(zoo.root, allow=str(folder))  # type: ignore[arg-type]
+    assert one.sql(f"FROM '{folder}/table.csv'").fetchall() == [(10,)]
+
+
+def test_nothing_is_fetched(zoo: Catalog) -> None:
+    for query in ("FROM 'https://example.org/a.csv'", "FROM read_parquet('s3://a/b')"):
+        with pytest.raises(CatalogError, match=r"nothing is fetched|SQL error\."):
+            zoo.sql(query)
+
+
+def test_rejected_lines_are_kept_for_one_query_alone(zoo: Catalog, folder: Path) -> None:
+    (folder / "odd.csv").write_text("a\n1\nx\n")
+    allowed = catalog.open(zoo.root, allow=[folder])
+    options = "types = {'a': 'INTEGER'}, store_rejects = true"
+    query = f"FROM read_csv('{folder}/odd.csv', {options})"
+    before = allowed.sql("SHOW TABLES").fetchall()
+    assert allowed.sql(query).fetchall() == [(1,)]
+    assert allowed.sql("SHOW TABLES").fetchall() == before
+    with pytest.raises(CatalogError, match="does not exist"):
+        allowed.sql("FROM reject_errors")
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("name", ["plain", "it's [1] *?", "é ü", "a=1:b"])
+def test_views_over_parquet_answer_in_any_folder(
+    template: Path, tmp_path: Path, monkeypatch: Any, name: str, large: bool
+) -> None:
+    shutil.copytree(template, tmp_path / name, ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.setattr(in_place, "STORED_CHECKPOINTS", 0 if large else 1 << 40)
+    os.symlink(tmp_path / name, tmp_path / "link")
+    monkeypatch.chdir(tmp_path)
+    for root in (tmp_path / name, tmp_path / "link", Path(name)):
+        zoo = catalog.open(root)
+        assert zoo.sql("SELECT count(*) FROM models").fetchall() == [(5,)]
+        assert zoo.sql("SELECT count(*) > 5 FROM tensor_stats").fetchall() == [(True,)]
+        assert zoo.sql("SELECT count(*) FROM measures").fetchall() == [(0,)]
+        assert len(zoo.load("step > 0")) == 4
+        assert len(zoo.load("step > 0", verify=True)) == 4
+
+
+def test_other_files_of_the_catalogue_are_none_of_its_views(zoo: Catalog) -> None:
+    for path in ("HEAD", "manifests/*", "weights/**", "runs/*.parquet"):
+        with pytest.raises(CatalogError, match="no part of the catalogue"):
+            zoo.sql(f"FROM read_text('{zoo.root}/{path}')").fetchall()
+
+
+def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
+    template: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    root, scratch = tmp_path / "zoo", tmp_path / "scratch"
+    shutil.copytree(template, root, ignore=shutil.ignore_patterns("cache"))
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setattr("catalog.query.database.ensure_index", lambda *_, **__: None)
+    zoo = catalog.open(root)
+    assert len(zoo.load()) == 5
+    assert list(scratch.iterdir()) == []
+    query = "SELECT readonly FROM duckdb_databases() WHERE database_name = 'zoo_index'"
+    assert zoo.sql(query).fetchall() == [(True,)]
+    # Not even there: it is held in memory.
+    monkeypatch.setattr("tempfile.tempdir", str(scratch / "none"))
+    zoo = catalog.open(root)
+    assert len(zoo.load()) == 5
+    assert zoo.sql(query).fetchall() == [(False,)]
+    with pytest.raises(CatalogError, match=r"Refused: CREATE\."):
+        zoo.sql("CREATE TABLE t AS SELECT 1")
+
+
+def test_methods_of_an_answer_change_nothing(
+    zoo: Catalog, files: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before, expected = files(zoo.root), zoo.sql("FROM models").fetchall()
+    answer = zoo.sql("FROM models")
+    for act in (
+        lambda: answer.create("t"),
+        lambda: answer.to_table("models"),
+        lambda: answer.create_view("models"),
+        lambda: answer.to_view("models"),
+        lambda: answer.insert_into("models"),
+        lambda: answer.insert([1]),
+        lambda: answer.write_csv("t.csv"),
+        lambda: answer.to_csv(str(zoo.root / "HEAD")),
+        lambda: answer.write_parquet("t.parquet"),
+        lambda: answer.to_parquet("t.parquet"),
+        lambda: answer.query("v", "CREATE TABLE t AS FROM v"),
+        lambda: answer.query("v", "COPY v TO 't.csv'"),
+        lambda: answer.query("v", "SET threads = 1"),
+        lambda: answer.query("v", "USE temp"),
+        lambda: answer.query("v", "DETACH zoo_index"),
+        lambda: answer.filter("step IN (WITH d AS (COPY (SELECT 1) TO 't') SELECT 1)"),
+        lambda: answer.filter("true); COPY (SELECT 1) TO 't'; --"),
+    ):
+        with pytest.raises(duckdb.Error):
+            act().fetchall()
+    for harmless in (
+        "CREATE TEMP TABLE models AS SELECT 1",
+        "CREATE TEMP VIEW runs AS SELECT 1",
+        "CREATE TEMP MACRO count(x) AS 42",
+        "SET VARIABLE a = 1",
+        "SELECT setseed(0.5)",
+    ):
+        answer.query("v", harmless)
+    assert zoo.sql("FROM models").fetchall() == expected
+    assert zoo.sql("SELECT count(run_id) FROM runs").fetchall() == [(5,)]
+    assert files(zoo.root) == before
+    assert list(tmp_path.iterdir()) == []
