@@ -93,6 +93,10 @@ def build(root: Path) -> None:
     catalog.open(root).sql("SELECT count(*) FROM models").fetchall()
 
 
+def _no_worker(*arguments: Any, **options: Any) -> None:
+    raise CatalogError("No worker is started in these trials; stay in this process.")
+
+
 class Trials:
     """Folders, a catalogue, and what became of every trial."""
 
@@ -244,25 +248,22 @@ class Trials:
 
         duckdb.connect = alone  # type: ignore[assignment]
 
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[None]:
+        """Allow worker processes, which trials do not have."""
+        import zoo.crew
+
+        zoo.crew._Worker = self.worker  # type: ignore[misc]
+        yield
+        zoo.crew._Worker = _no_worker  # type: ignore[assignment,misc]
+
     def prepare(self, entry: str) -> None:
         """Make what an entry place needs, and import what it imports, before it is watched."""
         import zoo.crew
 
-        def no_worker(*arguments: Any, **options: Any) -> None:
-            raise CatalogError(
-                "No worker is started in these trials; stay in this process."
-            )
-
-        worker = zoo.crew._Worker
-        zoo.crew._Worker = no_worker  # type: ignore[assignment,misc]
-
-        @contextlib.contextmanager
-        def workers() -> Iterator[None]:
-            zoo.crew._Worker = worker  # type: ignore[misc]
-            yield
-            zoo.crew._Worker = no_worker  # type: ignore[assignment,misc]
-
-        self.workers = workers
+        if not self._prepared:
+            self.worker = zoo.crew._Worker
+        zoo.crew._Worker = _no_worker  # type: ignore[assignment,misc]
         for command in (
             ["show", "alpha"], ["sql", "FROM models"], ["sql", "SELEC"], ["schema"], ["x"],
             ["report", "--to", "r.html"], ["train", "nothing"], ["probe", "nothing", "--target", "x"],
