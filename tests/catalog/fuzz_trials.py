@@ -38,7 +38,7 @@ from catalog.outlet import install, note
 from zoo.architectures import MLP
 from zoo.run import Run
 
-MEMORY, SECONDS = 12 << 30, 60
+MEMORY, SECONDS = 12 << 30, 300
 VERBS = [
     "sql", "show", "export", "schema", "verify", "report", "annotate", "rm", "gc", "compact",
     "versions", "import", "recipes", "train", "measure", "downstream", "phases", "probe",
