@@ -22,7 +22,7 @@ from catalog.population import Population
 from catalog.query.allowed import allowed_folders
 from catalog.query.answer import Answer
 from catalog.query.check import checked
-from catalog.query.condition import condition
+from catalog.query.condition import condition, expression
 from catalog.query.database import Database
 from catalog.query.refusal import sql_error
 from catalog.quoting import literal
@@ -183,6 +183,28 @@ class Catalog:
         [(0,)]
         """
         return condition(self._database.connection(""), where)
+
+    def expression(self, text: str) -> str:
+        """Return an expression over the columns of ``models`` in brackets, checked.
+
+        Parameters
+        ----------
+        text : str
+            One value per checkpoint, and nothing else.
+
+        Raises
+        ------
+        CatalogError
+            If it is anything else, or no SQL.
+
+        Examples
+        --------
+        >>> from catalog import open
+        >>> zoo = open(create=True, path=getfixture("tmp_path"))
+        >>> zoo.sql(f"SELECT {zoo.expression('step * 2')} AS a FROM models").fetchall()
+        []
+        """
+        return expression(self._database.connection(""), text)
 
     def select(self, where: Where = None) -> Selection:
         """Pick checkpoints; their weights stay on disk until asked for.

@@ -131,8 +131,9 @@ pragma_table_info pragma_user_agent pragma_version
 _FILES = """
 glob parquet_bloom_probe parquet_file_metadata parquet_full_metadata parquet_kv_metadata
 parquet_metadata parquet_scan parquet_schema query_table read_blob read_csv read_csv_auto
-read_json read_json_auto read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto
-read_ndjson_objects read_ndjson_objects_auto read_parquet read_text sniff_csv
+read_json read_json_auto read_json_objects read_json_objects_auto read_ndjson
+read_ndjson_auto read_ndjson_objects read_ndjson_objects_auto read_parquet read_text
+sniff_csv
 """
 """They read what the connection lets them, see `catalog.query.database`, at paths that
 `catalog.query.paths` has looked at."""
