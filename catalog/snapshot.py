@@ -290,5 +290,6 @@ def cut_short(folder: Folder) -> set[str]:
     Under the commit lock these are what a killed writer left behind.
     """
     groups, head = folder.group_names(), read_head(folder)
-    found = [read_manifest(folder, s) for s in folder.manifest_names() - head.shards.keys()]
+    news = folder.manifest_names() - head.shards.keys() - head.dropped
+    found = [read_manifest(folder, shard) for shard in news]
     return {manifest.shard for manifest in found if not manifest.whole(groups)}

@@ -446,11 +446,14 @@ class Writer:
         return footer_digest(self._folder.root / part.files["weights"].path)
 
     def _next_sequence(self) -> int:
-        if not self._sequences:
-            head = read_head(self._folder)
-            self._sequences = {m.shard: m.sequence for m in head.manifests}
+        head = read_head(self._folder)
+        self._sequences |= {m.shard: m.sequence for m in head.manifests}
         for shard in self._folder.manifest_names() - self._sequences.keys():
-            self._sequences[shard] = read_manifest(self._folder, shard).sequence
+            try:
+                self._sequences[shard] = read_manifest(self._folder, shard).sequence
+            except ShardCorrupt:
+                if shard not in head.dropped:
+                    raise
         return 1 + max(self._sequences.values(), default=0)
 
 

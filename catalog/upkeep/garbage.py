@@ -8,6 +8,7 @@ moment leaves a catalogue that reads the same; `gc` or `verify` finishes the wor
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,13 +18,13 @@ import duckdb
 
 from catalog.card import write_card
 from catalog.catalog import Catalog
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, ShardCorrupt
 from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import Manifest, read_manifest
 from catalog.metadata import check_hash, metadata_source
-from catalog.reserve import keep_reserve, needing
+from catalog.reserve import keep_reserve, needing, version_bytes
 from catalog.snapshot import (
     Snapshot,
     extended,
@@ -165,8 +166,8 @@ def _bytes(folder: Folder, waste: float) -> int:
         for kind, file in manifest.own.items()
         if kind != "weights"
     ]
-    record = folder.snapshot(snapshot.version)
-    return sum(weights) + sum(metadata) + 3 * record.stat().st_size + (64 << 10)
+    versions = 3 * version_bytes(folder.root)
+    return sum(weights) + sum(metadata) + versions + (64 << 10)
 
 
 def _empty(catalog: Catalog) -> set[str]:
@@ -212,7 +213,8 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         present = folder.manifest_names()
         packs = {m.shard for m in top if m.content == "pack"} | snapshot.dropped
         for shard in present & packs:
-            present |= {*names(read_manifest(folder, shard))}
+            with contextlib.suppress(ShardCorrupt):  # no one reads it: it holds nothing
+                present |= {*names(read_manifest(folder, shard))}
         snapshot = replace(snapshot, dropped=snapshot.dropped & present)
         publish_snapshot(folder, snapshot, head.version)
         write_card(folder, snapshot)
@@ -256,7 +258,14 @@ def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
     files: list[Path] = []
     superseded: list[Manifest] = [m for m in head.manifests if m.pack]
     for shard in sorted(folder.manifest_names() & (head.dropped | packed) - records):
-        manifest = replace(read_manifest(folder, shard), pack="")
+        try:
+            manifest = replace(read_manifest(folder, shard), pack="")
+        except ShardCorrupt:
+            if shard in packed:
+                manifest = replace(head.shards[shard], pack="")
+            else:  # its files are leftovers without it
+                first.append(folder.manifest(shard))
+                continue
         if revivable and manifest.content == "tombstones":
             continue
         superseded += [manifest, *(replace(m, pack="") for m in manifest.members)]

@@ -66,6 +66,8 @@ def repair(root: Path) -> Repair:
         with folder.lock():
             done.mended += _mend_records(folder)
             _mend_head(folder, done)
+            done.mended += _mend_records(folder)
+            done.mended += _drop_idle_records(folder)
             done.mended += _drop_refused_packs(folder)
             done.mended += _drop_empty_records(folder)
         try:
@@ -100,12 +102,15 @@ def _mend_head(folder: Folder, done: Repair) -> None:
     try:
         head = read_head(folder)
         gone = [m.shard for m in head.manifests if not m.pack and not _stands(folder, m)]
-        if not gone:
+        missing = not folder.head.exists() and folder.versions()
+        if not gone and not missing:
             return
-        reason = (
-            f"it named shards without a record or a file, such as {gone[0]}: it is older "
-            "than what 'phasezoo gc' deleted"
-        )
+        reason = "it was missing"
+        if gone:
+            reason = (
+                f"it named shards without a record or a file, such as {gone[0]}: it is "
+                "older than what 'phasezoo gc' deleted"
+            )
     except ShardCorrupt as error:
         reason, orphans = str(error), _orphans(folder)
     records = {shard: _record(folder, shard) for shard in folder.manifest_names()}
@@ -153,9 +158,9 @@ def _readable(folder: Folder, version: int, records: dict[str, Any]) -> bytes | 
     for manifest in snapshot.manifests:
         if manifest.pack:
             continue
-        if manifest.shard not in records:
+        if not _stands(folder, manifest):
             return None  # deleted since, with its files
-        if records[manifest.shard] not in (None, manifest.to_json()):
+        if records.get(manifest.shard) not in (None, manifest.to_json()):
             return None
     return data
 
@@ -180,6 +185,22 @@ def _drop_refused_packs(folder: Folder) -> Iterator[str]:
                 f"{len(members)} shards stand in other records, so it was deleted. "
                 f"({reason})"
             )
+
+
+def _drop_idle_records(folder: Folder) -> Iterator[str]:
+    """Delete refused records of shards that were given up, or that a pack holds."""
+    try:
+        head = read_head(folder)
+    except ShardCorrupt:
+        return
+    packed = {manifest.shard for manifest in head.manifests if manifest.pack}
+    for shard in sorted(folder.manifest_names() & (head.dropped | packed)):
+        try:
+            read_manifest(folder, shard)
+        except ShardCorrupt as error:
+            folder.manifest(shard).unlink(missing_ok=True)
+            word = "is in a pack" if shard in packed else "was given up"
+            yield f"manifests/{shard}.json was damaged; its shard {word}. ({error})"
 
 
 def _drop_empty_records(folder: Folder) -> Iterator[str]:

@@ -179,3 +179,30 @@ def test_texts_at_random_never_leave_their_place(five: Catalog) -> None:
         assert set(rows) <= possible
 
     holds()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["step", "step > 1 AND zoo = 'z'", "(SELECT max(step) FROM models)", "step -- x"],
+)
+def test_an_expression_stands_between_brackets(zoo: Catalog, text: str) -> None:
+    query = f"SELECT {zoo.expression(text)} AS a, run_id FROM models"
+    assert zoo.sql(query).columns == ["a", "run_id"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step) AS a, (2",
+        "0) FROM models WHERE error('x') = 'a' --",
+        "*",
+        "COLUMNS('s.*')",
+        "1); DROP TABLE models; SELECT (1",
+        "1) UNION SELECT (2",
+        "(FROM read_text('/etc/hostname') SELECT content)",
+        "getenv('HOME')",
+    ],
+)
+def test_what_leaves_the_brackets_is_no_expression(zoo: Catalog, text: str) -> None:
+    with pytest.raises(CatalogError):
+        zoo.sql(f"SELECT {zoo.expression(text)} FROM models").fetchall()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import catalog
 from catalog import CatalogError
 from catalog.temporaries import TEMPORARY, abandoned, sweep
 from catalog.whole_file import folder_of, whole_file
@@ -215,3 +216,27 @@ def test_nothing_else_writes_files_by_hand() -> None:
         if any(by_hand(call) for call in calls):
             found.add(name)
     assert found - STORAGE - LOCKS == {"catalog/export.py"}  # into a temporary folder
+
+
+def test_the_catalogue_s_own_files_are_not_replaced(tmp_path: Path) -> None:
+    root = tmp_path / "zoo"
+    catalog.open(root, create=True)
+    for name in ("HEAD", "manifests/x.json", "weights/a/b.parquet", "README.md"):
+        with (
+            pytest.raises(CatalogError, match="a file of the catalogue"),
+            whole_file(root / name) as file,
+        ):
+            file.write(b"x")
+        assert not (root / name).exists()
+    with whole_file(root / "report.html") as file:
+        file.write(b"x")
+
+
+def test_a_descriptor_is_written_to_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"before\n")
+    with log.open("ab", buffering=0) as appended:
+        with whole_file(f"/dev/fd/{appended.fileno()}") as file:
+            file.write(b"page\n")
+        appended.write(b"after\n")
+    assert log.read_bytes() == b"before\npage\nafter\n"
