@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,6 +14,7 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.folder import Folder
+from catalog.json_column import json_object
 from catalog.layout import Layout
 from catalog.metadata import metadata_source
 from catalog.pasting import word
@@ -415,5 +415,4 @@ def architecture_of(population: Population, i: int) -> dict[str, Any]:
             f"The architecture of network {i} is not recorded; use "
             "population.state_dict(i) with your own module."
         )
-    value: dict[str, Any] = json.loads(text)
-    return value
+    return json_object(text, f"The architecture of network {i}")

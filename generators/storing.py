@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from catalog import Population
 from catalog.averaging import INHERITED
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.json_column import json_object
 from catalog.names import canonical_json
 from catalog.schema import PARENTS, RUNS
 from generators.generator import Generator
@@ -92,7 +92,8 @@ def store(
             "checkpoints": [step],
             "seed": int(run_id[:8], 16),  # tells them apart where pairs are drawn
         }
-        configs.append(canonical_json({**json.loads(text), **own, "run": run}))
+        known = json_object(text, f"The config of run {run_id!r}")
+        configs.append(canonical_json({**known, **own, "run": run}))
     runs["config"] = pa.array(configs)
     runs["created"] = pa.array([datetime.now(UTC).isoformat(timespec="seconds")] * n)
     engine = f"{exam.networks.device.type}, torch {torch.__version__}"

@@ -11,7 +11,9 @@ import pyarrow as pa
 import torch
 
 from catalog import CatalogError, LayoutMismatch, Population
+from catalog.as_written import as_written
 from catalog.catalog import Catalog
+from catalog.json_column import json_object
 from zoo.architecture import Architecture
 from zoo.networks import Networks
 from zoo.run import Run
@@ -40,10 +42,12 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
     CatalogError
         If the task or the architecture of the run is not known.
     """
-    config = json.loads(row["config"]) if row.get("config") else {}
+    own = f"The config of run {row['run_id']!r}"
+    config = json_object(row["config"], own) if row.get("config") else {}
     config = config.get("run", config)  # of what was made from others
-    if {"zoo", "task", "architecture", "steps"} <= set(config):
-        return Run.from_config(config)
+    with as_written(own, "a configuration", "Train or import that run again."):
+        if {"zoo", "task", "architecture", "steps"} <= set(config):
+            return Run.from_config(config)
     name = task or row.get("task_name")
     network = architecture or row.get("architecture")
     if not name or not network:
@@ -59,7 +63,7 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
     return Run(
         row["zoo"],
         name,
-        json.loads(network),
+        json_object(network, f"The architecture of run {row['run_id']!r}"),
         step,
         (step,),
         # Runs without a seed are told apart all the same: draws of pairs are named so.

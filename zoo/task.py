@@ -8,6 +8,7 @@ training data by a fixed seed; the test split is the official one where there is
 from __future__ import annotations
 
 import hashlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -255,9 +256,25 @@ def read_hub(task: Task, hub: Hub) -> Raw:
     return Raw(arrays[0], arrays[1], arrays[2], arrays[3], 1 / 255)
 
 
+_ODD_IMAGES = (
+    *(
+        OSError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ),
+    *(MemoryError, SyntaxError, struct.error),
+)
+"""What readers of images raise about files that are none."""
+
+
 def _read_jpegs(path: Path) -> Raw:
     import io
 
+    import pyarrow as pa
     import pyarrow.parquet as pq
     from PIL import Image
 
@@ -269,7 +286,7 @@ def _read_jpegs(path: Path) -> Raw:
         images = np.stack(
             [np.asarray(Image.open(io.BytesIO(b.as_py()))) for b in table["jpeg"]]
         )
-    except (OSError, ValueError, LookupError) as error:
+    except (*_ODD_IMAGES, pa.ArrowException, Image.DecompressionBombError) as error:
         raise CatalogError(
             f"{path} must hold the columns split, label and jpeg, with images of one "
             f"shape: {error}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from catalog.as_written import as_written
 from catalog.catalog import Catalog
 from catalog.printable import printable
 from catalog.report.downstream import FIGURES as DOWNSTREAM
@@ -65,14 +67,27 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     for zoo in zoos:
         # Averages of several kinds share a grid: their mean would say nothing.
         figures = () if zoo["derived"] else _FIGURES
-        drawn = [(title, draw(catalog, zoo["zoo"])) for title, draw in figures]
-        zoo["figures"] = [(title, _svg(figure)) for title, figure in drawn if figure]
-        zoo["downstream"] = downstream_table(catalog, zoo["zoo"])
-        zoo["about"] = describe_zoo(catalog, zoo["zoo"])
+        name, zoo["figures"] = zoo["zoo"], []
+        for title, draw in figures:
+            with _as_zoo(name, title):
+                if figure := draw(catalog, name):
+                    zoo["figures"].append((title, _svg(figure)))
+        with _as_zoo(name, "facts"):
+            zoo["downstream"] = downstream_table(catalog, name)
+            zoo["about"] = describe_zoo(catalog, name)
     page = template.render(catalog=catalog, zoos=zoos)
     with whole_file(path, instead="name another file with --to FILE") as file:
         file.write(page.encode())
     return [zoo["zoo"] for zoo in zoos]
+
+
+def _as_zoo(zoo: str, what: str) -> AbstractContextManager[None]:
+    """Tell which part of which zoo holds what nobody foresaw; see `as_written`."""
+    return as_written(
+        f"The zoo {zoo!r}, {what!r}",
+        "a zoo",
+        "Remove its runs: phasezoo rm.",
+    )
 
 
 def _svg(figure: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from catalog.catalog import Catalog
+from catalog.json_column import json_object
 from catalog.rows import rows_of
 
 _TENSORS = """
@@ -60,5 +60,5 @@ def describe_architecture(catalog: Catalog, arch_id: str) -> dict[str, Any]:
 
 
 def _parts(text: str | None, name: str | None) -> dict[str, Any]:
-    parts = json.loads(text) if text else {}
+    parts = json_object(text, "The architecture") if text else {}
     return parts if parts else ({"name": name} if name else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from catalog import CatalogError, LayoutMismatch, Population
 from catalog.dtypes import Array
+from catalog.json_column import json_object
+from catalog.names import canonical_json
 from catalog.pasting import word
 from catalog.quoting import literal
 from zoo.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
@@ -257,7 +258,7 @@ def _check_one(population: Population) -> None:
             )
             most = max(counts, key=lambda value: counts[value])
             if name == "task":
-                most = json.dumps(json.loads(most), sort_keys=True, separators=(",", ":"))
+                most = canonical_json(json_object(most, "The task of a network"))
             raise LayoutMismatch(
                 f"The networks have {len(counts)} values of {name}, and what is judged "
                 f"answers one question: {listed}. Take one, e.g. "

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
+from catalog.json_column import json_object
 from catalog.metadata import metadata_source
 from catalog.names import content_id
 from catalog.quoting import identifier, literal
@@ -152,7 +153,10 @@ class Shown:
         """Name and provenance of measures."""
         query = f"SELECT DISTINCT measure_id, measure, provenance FROM {self._source}"
         return {
-            row["measure_id"]: (row["measure"], json.loads(row["provenance"]))
+            row["measure_id"]: (
+                row["measure"],
+                json_object(row["provenance"], f"The provenance of {row['measure']!r}"),
+            )
             for row in rows_of(self.catalog, query)
         }
 

@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import functools
 import io
+import itertools
 import json
 import os
 import resource
@@ -31,9 +32,11 @@ from fuzz_texts import Texts
 from fuzz_watch import Watch, acting, listing
 
 import catalog
-from catalog import CatalogError, Layout, Param, Population
+from catalog import CatalogError, Population
 from catalog.console import main as phasezoo
 from catalog.outlet import install, note
+from zoo.architectures import MLP
+from zoo.run import Run
 
 MEMORY, SECONDS = 12 << 30, 60
 VERBS = [
@@ -60,9 +63,9 @@ Command = list[str] | Callable[[], Any]
 def build(root: Path) -> None:
     """Two zoos with weights, a measure, classes with names, and what was removed."""
     n, rng = 48, np.random.default_rng(0)
-    layout = Layout(
-        (Param("fc.weight", (4, 3), ("h", None)), Param("fc.bias", (4,), ("h",)))
-    )
+    network = MLP((3, 4))
+    layout = network.layout
+    task = json.dumps({"name": "digits", "classes": 10})
     store = catalog.open(root, create=True)
     for zoo, width in (("alpha", 4), ("beta-zoo", 8)):
         ids = [f"{zoo}{i:03}" for i in range(n)]
@@ -70,13 +73,18 @@ def build(root: Path) -> None:
         tensors = {
             p.name: rng.standard_normal((n, *p.shape)).astype(np.float32) for p in layout
         }
-        accuracy = (1 / (1 + np.exp(-tensors["fc.bias"].sum(1)))).tolist()
+        accuracy = (1 / (1 + np.exp(-tensors["layer0.bias"].sum(1)))).tolist()
         runs = {
             "run_id": ids, "zoo": [zoo] * n, "source": ["trained"] * n, "width": [width] * n,
             "load": [float(i % 3) for i in range(n)], "steps": [10] * n,
             "temperature": [float(i % 2) for i in range(n)], "load_axis": ["width"] * n,
             "temperature_axis": ["lr"] * n, "cell": [f"c{i % 6}" for i in range(n)],
             "class_name": [f"class {i % 8}" for i in range(n)], "task_name": ["digits"] * n,
+            "architecture": [json.dumps(network.config())] * n, "task": [task] * n,
+            "config": [
+                json.dumps(Run(zoo, "digits", network.config(), 10, (10,), seed=i).config())
+                for i in range(n)
+            ],
         }  # fmt: skip
         points = {
             "run_id": ids, "step": [10] * n, "test_accuracy": accuracy,
@@ -85,12 +93,24 @@ def build(root: Path) -> None:
         population = Population.from_tensors(tensors, layout, keys)
         with store.writer() as writer:
             writer.commit(pa.table(runs), pa.table(points), population)
-            measured = keys.append_column("sharpness", pa.array(accuracy))
-            writer.commit_measures(measured, "sharpness", {"file": "x.csv"})
+            known = {name: keys[name] for name in keys.column_names}
+            curve = json.dumps({"0.0": 0.1, "0.5": 0.2, "0.9": 0.8})
+            for name, columns in {
+                "sharpness": {"sharpness": accuracy},
+                "mode_connectivity": {"mode_connectivity": [-0.1] * n},
+                "cka": {"logit_cka": [0.9] * n}, "scores": {"evaluated_train_loss": accuracy},
+                "pruning": {"prune_curve": [curve] * n, "prune_cliff": accuracy},
+            }.items():  # fmt: skip
+                table = pa.table({**known, **columns})
+                writer.commit_measures(table, name, {"file": "x.csv"})
     from catalog.upkeep.removal import remove
 
     remove(catalog.open(root), "run_id = 'beta-zoo007'")
     catalog.open(root).sql("SELECT count(*) FROM models").fetchall()
+
+
+def _no_worker(*arguments: Any, **options: Any) -> None:
+    raise CatalogError("No worker is started in these trials; stay in this process.")
 
 
 class Trials:
@@ -213,7 +233,10 @@ class Trials:
                 return found
         if len(err) > 100_000:
             return f"an error of {len(err)} bytes"
-        if isinstance(command, list) and code == 0 and "--json" in command[1:]:
+        words = command if isinstance(command, list) else []
+        pairs = itertools.pairwise(words)
+        asked = any(b == "--json" and not a.startswith("-") for a, b in pairs)
+        if code == 0 and asked:
             try:
                 json.loads(out)
             except ValueError as error:
@@ -244,25 +267,22 @@ class Trials:
 
         duckdb.connect = alone  # type: ignore[assignment]
 
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[None]:
+        """Allow worker processes, which trials do not have."""
+        import zoo.crew
+
+        zoo.crew._Worker = self.worker  # type: ignore[misc]
+        yield
+        zoo.crew._Worker = _no_worker  # type: ignore[assignment,misc]
+
     def prepare(self, entry: str) -> None:
         """Make what an entry place needs, and import what it imports, before it is watched."""
         import zoo.crew
 
-        def no_worker(*arguments: Any, **options: Any) -> None:
-            raise CatalogError(
-                "No worker is started in these trials; stay in this process."
-            )
-
-        worker = zoo.crew._Worker
-        zoo.crew._Worker = no_worker  # type: ignore[assignment,misc]
-
-        @contextlib.contextmanager
-        def workers() -> Iterator[None]:
-            zoo.crew._Worker = worker  # type: ignore[misc]
-            yield
-            zoo.crew._Worker = no_worker  # type: ignore[assignment,misc]
-
-        self.workers = workers
+        if not self._prepared:
+            self.worker = zoo.crew._Worker
+        zoo.crew._Worker = _no_worker  # type: ignore[assignment,misc]
         for command in (
             ["show", "alpha"], ["sql", "FROM models"], ["sql", "SELEC"], ["schema"], ["x"],
             ["report", "--to", "r.html"], ["train", "nothing"], ["probe", "nothing", "--target", "x"],
@@ -363,7 +383,7 @@ class Trials:
         }  # fmt: skip
         probing = {
             "--set": ("alphas=[1.0]", "model=ridge"), "--by": ("run", "cell"), "--folds": ("2",),
-            "--layer": ("auto", "fc.weight"), "--relative": ("quantile",), "--task": ("auto",),
+            "--layer": ("auto", "layer0.weight"), "--relative": ("quantile",), "--task": ("auto",),
             "--seeds": ("1",), "--steps": ("all",),
         }  # fmt: skip
         kinds: list[tuple[list[str], dict[str, tuple[str, ...]]]] = [
@@ -380,7 +400,9 @@ class Trials:
             (self.zoo("probe", random.choice(["linear", "statistics", "tucker"]), "--target",
              "test_accuracy", "--where", "false"), probing),
             (self.zoo("gc", "--dry-run"), {"--keep": ("1",), "--grace": ("0",), "--waste": ("0",)}),
-            (self.zoo("sql", "FROM runs"), {"--at": ("1",), "--rows": ("3",)}),
+            (self.zoo("sql", "FROM runs"), {"--at": ("1",), "--rows": ("3",),
+             "--to": ("x.csv", "x.parquet", "x.json")}),
+            (self.zoo("sql", "SELECT 1"), {"--allow": (".", str(self.out))}),
             (self.zoo("export", "alpha003"), {"--to": ("x.npz",), "--kind": ("npz", "pt")}),
             (self.zoo("search", "x", "--target", "class_name"), {"--encoder": ("ngrams",),
              "--top": ("3",)}),
@@ -481,14 +503,34 @@ class Trials:
         kinds = [
             ["sql", "FROM models"], ["sql", "FROM measures"], ["sql", "FROM tensors"], ["schema"],
             ["show", "alpha"], ["show", "alpha003"], ["show", "alpha003@10"], ["versions"],
-            ["verify"], ["report", "--to", "r.html"], ["compact"], ["gc", "--grace", "0"],
+            ["verify"], ["verify", "--repair"], ["report", "--to", "r.html"], ["compact"], ["gc", "--grace", "0"],
             ["export", "--where", "zoo = 'alpha' LIMIT 3", "--to", "x/"], ["lineage"],
             ["rm", "zoo = 'alpha'", "--yes"], ["phases", "alpha"], ["measure", "alpha"],
             ["probe", "linear", "--target", "test_accuracy"], ["sql", "FROM models", "--json"],
             ["export", "alpha003", "--to", "x.npz"], ["show", "alpha003", "--json"],
-            ["probe", "apply", str(self.made / "p.safetensors")],
+            ["probe", "apply", str(self.made / "p.safetensors")], ["phases", "alpha"],
+            ["build"], ["run_of"],
         ]  # fmt: skip
-        return [self.zoo(*command) for command in texts.random.sample(kinds, 2)]
+        ours = {"build": self.built, "run_of": self.run_again}
+        chosen = texts.random.sample(kinds, 2)
+        return [ours[c[0]] if c[0] in ours else self.zoo(*c) for c in chosen]
+
+    def built(self) -> None:
+        """What a user of Python does with a network."""
+        import zoo
+
+        zoo.build(catalog.open(self.root).load("zoo = 'alpha' LIMIT 2"), 0)
+
+    def run_again(self) -> None:
+        """What a worker does with the row of a network, before it measures."""
+        from zoo.measured import run_of
+        from zoo.stack import build_architecture
+
+        rows = (
+            catalog.open(self.root).sql("FROM models LIMIT 3").to_arrow_table().to_pylist()
+        )
+        for row in rows:
+            build_architecture(dict(run_of(row, None, None).architecture))
 
     def parquet(self, texts: Texts, files: Files) -> list[Command]:
         names = [n for n in self.files if n.split("/")[0] in KINDS]

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import io
 import itertools
 import json
 import re
@@ -283,6 +284,9 @@ def commands(store: Catalog, name: str, folder: Path) -> list[tuple[object, ...]
         ("sql", "FROM measures"),
         ("sql", f"SELECT {literal(name)}, error({literal(name)})"),
         ("sql", f"SELECT {name}"),
+        ("sql", "FROM runs", "--to", folder / "runs.json"),
+        ("sql", "FROM runs", "--to", folder / f"{plain(ACTING)}.none"),
+        ("sql", "FROM runs", "--allow", folder / plain(ACTING)),
         ("show", name),
         ("show", f"{name}0"),
         ("show", f"{name}0@3"),
@@ -384,7 +388,7 @@ def test_a_report_shows_the_names_as_text(
     assert "owned" in "".join(re.findall("<!--(.*?)-->", page, re.DOTALL))
 
 
-def test_ticks_of_powers_stay_formulas(tmp_path: Path) -> None:
+def test_ticks_of_powers_stay_formulas() -> None:
     figure_ = pytest.importorskip("matplotlib.figure").Figure()
     from catalog.report.figure_text import save_figure
 
@@ -393,8 +397,9 @@ def test_ticks_of_powers_stay_formulas(tmp_path: Path) -> None:
     ax.set_xscale("log")
     other.set_xticks([0, 1], [r"$\frac{$", "b\x1b$x$"])
     other.set_title("$a$\n\x07b")
-    save_figure(figure_, tmp_path / "f.svg")
-    text = (tmp_path / "f.svg").read_text()
+    file = io.StringIO()
+    save_figure(figure_, file, format="svg")
+    text = file.getvalue()
     assert "mathdefault{10^{1}}" in text
     assert r"$\frac{$" in text
     assert r"b\x1b$x$" in text

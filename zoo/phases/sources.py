@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import Catalog, CatalogError
+from catalog.json_column import json_object
 from catalog.measures import origin_sql
 from catalog.metadata import metadata_source
 from catalog.pasting import word
@@ -124,7 +124,7 @@ def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str
 
 def _differences(rows: Rows) -> str:
     """What the settings differ in, with the checkpoints of each."""
-    every = [json.loads(row["provenance"]) for row in rows]
+    every = [json_object(row["provenance"], "The provenance of a measure") for row in rows]
     names = sorted({name for one in every for name in one})
     differ = [n for n in names if any(one.get(n) != every[0].get(n) for one in every)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -10,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import Catalog, CatalogError, NotFound
+from catalog.as_written import as_written
 from catalog.catalog import arrow_table
 from catalog.dtypes import Array
 from catalog.errors import closest
+from catalog.json_column import json_object
 from catalog.pasting import word
 from catalog.quoting import literal
 from catalog.rows import rows_of
@@ -222,9 +223,10 @@ def _classes(catalog: Catalog, zoo: str) -> int:
     )
     found = set()
     for row in rows:
-        own = json.loads(row["task"]).get("classes") if row["task"] else None
-        if own is not None:
-            found.add(len(own) if isinstance(own, list) else int(own))
+        told = json_object(row["task"], f"A task of {zoo}") if row["task"] else {}
+        if (own := told.get("classes")) is not None:
+            with as_written(f"A task of {zoo}", "one", "Give --classes N."):
+                found.add(len(own) if isinstance(own, list) else int(own))
             continue
         try:
             task = task_named(row["task_name"] or "")
