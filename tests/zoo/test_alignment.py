@@ -1,6 +1,7 @@
 """The symbols of every family are right, and matching finds what was planted in them."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +34,8 @@ MEMBERS = [
     (MLP((9, 8, 7, 4), "tanh"), (9,)),
     (LoRAMLP((9, 8, 7, 4), 3), (9,)),
     (CNNSmall(6, (2, 21, 23)), (2, 21, 23)),
-    (ResNet18(4, (3, 16, 17)), (3, 16, 17)),
-    (ResNet50(4, (2, 16, 16)), (2, 16, 16)),
+    (ResNet18(4, (3, 8, 9)), (3, 8, 9)),
+    (ResNet50(4, (2, 8, 9)), (2, 8, 9)),
     (ViT(12, (3, 8, 8), depth=2, heads=3), (3, 8, 8)),
     (ViT(8, (1, 8, 8), depth=2, heads=1), (1, 8, 8)),
     (GPT(12, (7,), 11, depth=2, heads=2), (7,)),
@@ -67,10 +68,11 @@ def outputs_of(network, shape):
     return outputs
 
 
-def moved(network, shape, n, seed=0):
+@cache
+def six_moved(network, shape):
     """Initial networks, moved so that nothing is constant; statistics fit the weights."""
-    starts = np.stack([network.init(stream(seed + i, "init")) for i in range(n)])
-    draw = np.random.default_rng(seed)
+    n, draw = 6, np.random.default_rng(0)
+    starts = np.stack([network.init(stream(i, "init")) for i in range(n)])
     near, above = draw.standard_normal((2, *starts.shape), np.float32)
     weights = starts * (1 + 0.1 * near) + 0.03 * np.abs(above)
     if isinstance(network, ResNet18 | ResNet50):
@@ -79,6 +81,10 @@ def moved(network, shape, n, seed=0):
         for _ in range(40):
             network.forward(tensors, x, training=True)
     return weights
+
+
+def moved(network, shape, n):
+    return six_moved(network, shape)[:n].copy()
 
 
 @member
@@ -178,18 +184,18 @@ def test_planted_orders_of_trained_networks_are_found(network, blobs):
         assert np.mean(right) >= least
 
 
-def test_a_hundred_trained_mlps_have_one_representative_in_any_order(digits):
-    recipe = recipe_named("digits_mlp_seeds")
-    runs = replace(recipe, seeds=range(100), checkpoints=(1.0,)).runs(digits)
+def test_fifty_trained_mlps_have_one_representative_in_any_order(digits):
+    n, recipe = 50, replace(recipe_named("digits_mlp_seeds"), steps=500)
+    runs = replace(recipe, seeds=range(n), checkpoints=(1.0,)).runs(digits)
     stack = Stack(tuple(runs))
     weights = train_stack(stack, digits, torch.device("cpu")).checkpoints[-1].weights
     layout = recipe.network(32).layout
-    table = pa.table({"run_id": [str(i) for i in range(100)], "step": [1500] * 100})
+    table = pa.table({"run_id": [str(i) for i in range(n)], "step": [500] * n})
     some = Population(weights, layout, table)
-    shuffled = permute(some, random_permutations(layout, 100, seed=0))
+    shuffled = permute(some, random_permutations(layout, n, seed=0))
     for strategy in ("reference", "mean", "cycle"):
         for balance in ((), ("hidden1", "hidden2")):
-            frozen = Canonicaliser(strategy, balance=balance).fit(some.select(range(50)))
+            frozen = Canonicaliser(strategy, balance=balance).fit(some.select(range(25)))
             one, other = (frozen.transform(p).weights for p in (some, shuffled))
             assert np.allclose(one, other, rtol=1e-5, atol=1e-7 if balance else 0)
     same = {name: np.arange(size) for name, size in layout.symbols.items()}
