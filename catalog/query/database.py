@@ -81,11 +81,9 @@ class Database:
         """Open a connection for a query, with the views over Parquet that it names."""
         named = {v for v in _ON_DEMAND if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
         try:
-            opened = self._open(parquet=bool(named) or self._large)
+            connection = self._cursor(parquet=bool(named) or self._large)
             if _READS_ALL.search(query):
                 named |= self._in_place.keys()
-            connection = opened.cursor()
-            connection.execute(f"USE {INDEX}")
             for view in (*_ON_DEMAND, *self._in_place):
                 if view in named:
                     source = self._in_place.get(view) or self._source(view)
@@ -95,6 +93,14 @@ class Database:
                 f"The metadata in {self._root} cannot be indexed: {error}. Run 'phasezoo "
                 "verify' to find the file."
             ) from error
+        return connection
+
+    def _cursor(self, *, parquet: bool) -> Connection:
+        """A new connection; an inner error of DuckDB may have ended the one before."""
+        if not usable(self._open(parquet=parquet)):
+            self._opened.clear()
+        connection = self._open(parquet=parquet).cursor()
+        connection.execute(f"USE {INDEX}")
         return connection
 
     def _open(self, *, parquet: bool) -> Connection:
@@ -167,7 +173,7 @@ class Database:
 
     def _none(self, view: str) -> str:
         """SQL for the columns of a view without rows."""
-        connection = self._open(parquet=True).cursor()
+        connection = self._cursor(parquet=True)
         connection.register("none", empty(view))
         described = connection.execute("DESCRIBE FROM none").fetchall()
         columns = ", ".join(f"NULL::{row[1]} AS {identifier(row[0])}" for row in described)

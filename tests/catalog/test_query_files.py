@@ -183,6 +183,14 @@ def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
         zoo.sql("CREATE TABLE t AS SELECT 1")
 
 
+def test_an_engine_that_broke_is_started_again(zoo: Catalog) -> None:
+    assert zoo.sql("SELECT count(*) FROM models").fetchall() == [(5,)]
+    for connection in zoo._database._opened.values():
+        connection.close()
+    assert zoo.sql("SELECT count(*) FROM models").fetchall() == [(5,)]
+    assert len(zoo.load("step > 0")) == 4
+
+
 def test_an_answer_has_the_methods_that_read_and_no_other(zoo: Catalog) -> None:
     answer, relation = zoo.sql("FROM models"), duckdb.sql("SELECT 1 AS a")
     public = {name for name in dir(relation) if not name.startswith("_")}

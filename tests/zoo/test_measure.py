@@ -121,6 +121,9 @@ def networks_of_foreign(root, architecture):
         ({"zoo": "tinny"}, "Closest: tiny"),
         ({"where": "width = 77"}, "No checkpoint of 'tiny' with weights matches"),
         ({"where": "widht = 4"}, "SQL error"),
+        ({"where": "true) OR (true GROUP BY run_id"}, "SQL error"),
+        ({"where": "true GROUP BY run_id"}, "is no condition"),
+        ({"where": "write_log('x') IS NULL"}, "cannot call write_log"),
         ({"metrics": ["scoers"]}, "Closest: scores"),
         ({"steps": "first"}, "must be all or last"),
         ({"workers": 0}, "at least 1"),
@@ -130,6 +133,18 @@ def test_what_is_wrong_is_said(root, arguments, message):
     given = {"zoo": "tiny", "metrics": ["scores"], "workers": 1, **arguments}
     with pytest.raises(CatalogError, match=message):
         measure(root, **given)
+
+
+def test_the_condition_picks_models_of_which_those_of_the_zoo_are_measured(root):
+    store = catalog.open(root)
+    last = "step = steps -- AND false"
+    assert {row["step"] for row in selected(store, "tiny", last, "all")} == {
+        row["steps"] for row in selected(store, "tiny", "true", "all")
+    }
+    chosen = selected(store, "tiny", "true ORDER BY step DESC, run_id LIMIT 2", "all")
+    every = selected(store, "tiny", "true", "all")
+    wanted = sorted(every, key=lambda row: (-row["step"], row["run_id"]))[:2]
+    assert [row["run_id"] for row in chosen] == [row["run_id"] for row in wanted]
 
 
 def test_settings_are_checked():
