@@ -32,11 +32,15 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A file of tests stays in one process, which makes what its tests share once. Compiled
+# modules are kept, as many tests start processes.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
+
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+	$(PYTEST)
 
 test-all: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not gpu and not network"
+	$(PYTEST) -m "not gpu and not network"
 
 clean:
 	rm -rf .venv phasezoo-data report.html

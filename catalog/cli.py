@@ -165,7 +165,7 @@ def schema(catalog_path: str, as_json: bool) -> None:
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     """Check every committed byte; sweep what killed writers left behind."""
     from catalog.progress import Progress
-    from catalog.upkeep.repair import repair
+    from catalog.upkeep.repair import Repair, repair
     from catalog.verify import verify as check
 
     root = Path(catalog_path)
@@ -177,13 +177,15 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
-    mended = repair(root) if mend else []
+    done = repair(root) if mend else Repair()
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
-        print_json(asdict(result) | ({"mended": mended} if mend else {}))
+        print_json(asdict(result) | (asdict(done) if mend else {}))
     else:
-        for sentence in mended:
+        for sentence in done.mended:
             say(f"mended  {sentence}")
+        for sentence in done.left:
+            say(f"LEFT    {sentence}")
         for problem in result.problems:
             say(f"WRONG  {problem.path}  {problem.detail}")
         word = "swept" if result.swept else "found"

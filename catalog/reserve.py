@@ -72,12 +72,12 @@ def free_bytes(root: Path) -> int:
 
 
 @contextlib.contextmanager
-def needing(count: Callable[[], int]) -> Iterator[None]:
+def needing(count: Callable[[], int], advice: str = "") -> Iterator[None]:
     """Add to the error about a full disk how many bytes the work needs."""
     try:
         yield
     except DiskFull as error:
         raise DiskFull(
             f"{error} This needs about {count():,} bytes; cache/ and the reserve were "
-            "given up already."
+            f"given up already. {advice}".rstrip()
         ) from error

@@ -11,14 +11,24 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import CatalogError
 from catalog.temporaries import claimed, sweep_before
 
+OWN = (
+    "HEAD", "README.md", "snapshots", "manifests", "weights", "writers", "runs",
+    "checkpoints", "tensors", "tensor_stats", "chunks", "measures", "tombstones",
+)  # fmt: skip
+"""What in a catalogue only commits write."""
+
+_DESCRIPTOR = re.compile(
+    r"/dev/(stdout|stderr)|/dev/fd/([0-9]{1,4})|/proc/self/fd/([0-9]{1,4})"
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -59,11 +69,11 @@ def whole_file(
     """
     path = Path(path)
     with refusals(path, instead):
-        if _is_stream(path):
+        if (stream := _stream(path)) is not None:
             buffer = io.BytesIO()
             yield buffer
-            with path.open("wb") as stream:
-                stream.write(buffer.getvalue())
+            with stream() as opened:
+                opened.write(buffer.getvalue())
             return
         target, mode = replaced(path)
         if stat.S_ISDIR(mode):
@@ -116,6 +126,7 @@ def folder_of(path: str | Path, *, instead: str = "name another file") -> None:
 def replaced(path: Path) -> tuple[Path, int]:
     """What will be replaced, links followed, and its mode; 0 if there is nothing yet."""
     target = Path(os.path.realpath(path))
+    _refuse_own(target)
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
@@ -171,6 +182,34 @@ def _new_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
 
-def _is_stream(path: Path) -> bool:
-    """Whether it is there, and neither a file nor a folder."""
-    return path.exists() and not (path.is_file() or path.is_dir())
+def _stream(path: Path) -> Callable[[], BinaryIO] | None:
+    """How to open what is neither a file nor a folder; None if it is one of them.
+
+    A descriptor of this process is written to as it is: what it leads to may be a file to
+    which a shell appends.
+    """
+    given = _DESCRIPTOR.fullmatch(str(path))
+    if given:
+        number = {"stdout": 1, "stderr": 2}.get(given[1]) or int(given[2] or given[3])
+        return lambda: os.fdopen(os.dup(number), "wb")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return lambda: path.open("wb")
+    return None
+
+
+def _refuse_own(target: Path) -> None:
+    """Refuse a file that is a catalogue's own.
+
+    Raises
+    ------
+    CatalogError
+        If it is: nothing but a commit may put files there.
+    """
+    for root in target.parents:
+        if (root / "manifests").is_dir() and (root / "snapshots").is_dir():
+            if target.relative_to(root).parts[0] in OWN:
+                raise CatalogError(
+                    f"{target} is a file of the catalogue in {root}, and is not replaced. "
+                    "Name a file elsewhere."
+                )
+            return

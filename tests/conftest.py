@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("fast" if "not slow" in config.option.markexpr else "slow")
 
 
-LATE = ("sklearn.datasets", "torch.fx.experimental.symbolic_shapes")
+LATE = ("sklearn.datasets", "torch._dynamo", "torch.fx.experimental.symbolic_shapes")
 """What workers import once they load digits and take gradients."""
 
 

@@ -8,6 +8,7 @@ that are not copied into it, and folders that the user allows.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -134,8 +135,9 @@ class Database:
 
     def _lock(self, connection: Connection, kinds: Sequence[str]) -> None:
         """Put everything else out of reach; after that no setting can be changed."""
+        home = os.path.realpath(self._root)
         paths = [
-            str((self._root / manifest.own[kind].path).absolute())
+            os.path.join(home, manifest.own[kind].path)
             for manifest in self._manifests
             for kind in (*kinds, *self._in_place)
             if kind in manifest.own

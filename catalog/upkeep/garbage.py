@@ -22,7 +22,7 @@ from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import Manifest, read_manifest
-from catalog.metadata import metadata_source
+from catalog.metadata import check_hash, metadata_source
 from catalog.reserve import keep_reserve, needing
 from catalog.snapshot import (
     Snapshot,
@@ -35,6 +35,8 @@ from catalog.snapshot import (
 )
 from catalog.upkeep.compaction import names, pack
 from catalog.upkeep.rewriting import WASTE, rewrite, wasteful
+
+_ADVICE = "'phasezoo gc --waste 1' needs the least."
 
 GRACE = 600.0
 """Seconds for which a superseded version stays: somebody may be reading it."""
@@ -96,8 +98,9 @@ def collect(
     if keep < 1:
         raise CatalogError(f"At least one version must be kept. Got --keep {keep}.")
     folder = Folder(root, spare=True)
+    folder.pin()
     need = partial(_bytes, folder, waste)
-    with needing(need), folder.writing(), folder.lock("compact"):
+    with needing(need, _ADVICE), folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
         catalog = Catalog(root)
         thin = wasteful(catalog, snapshot.manifests, waste)
@@ -116,7 +119,9 @@ def collect(
         kept = _kept(folder, snapshot, keep, grace)
         garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
         garbage.versions = sorted(kept)
-        _delete(folder, _unneeded(folder, kept), garbage, rehearse)
+        unneeded = _unneeded(folder, kept)
+        _check_packs(folder, kept[max(kept)], {path.stem for path in unneeded})
+        _delete(folder, unneeded, garbage, rehearse)
         with folder.lock():  # no writer starts in between
             left = find_leftovers(folder, extended(folder, read_head(folder)).shards)
             _delete(folder, left, garbage, rehearse)
@@ -131,7 +136,21 @@ def _delete(folder: Folder, files: list[Path], garbage: Garbage, rehearse: bool)
         garbage.files.append(str(path.relative_to(folder.root)))
         garbage.bytes += path.stat().st_size
         if not rehearse:
-            delete(path)
+            delete(folder, path)
+
+
+def _check_packs(folder: Folder, head: Snapshot, going: set[str]) -> None:
+    """Prove packs before the files of their members go, from which they could be mended.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a file of a pack is damaged.
+    """
+    for manifest in head.manifests:
+        if going & {*names(manifest)}:
+            for file in manifest.files.values():
+                check_hash(folder.root, file)
 
 
 def _bytes(folder: Folder, waste: float) -> int:
@@ -208,6 +227,8 @@ def _kept(folder: Folder, head: Snapshot, keep: int, grace: float) -> dict[int, 
         age = time.time() - folder.snapshot(successor).stat().st_mtime
         if version not in chosen and age < grace:
             chosen.append(version)
+    # All since the oldest: a tombstone stays as long as a record of what it removes.
+    chosen = [v for v in versions if v >= min(chosen)]
     return {v: read_snapshot(folder, v) for v in chosen} | {head.version: head}
 
 

@@ -69,7 +69,7 @@ def test_a_catalogue_that_an_earlier_gc_broke_opens_again(zoo: Catalog) -> None:
     with pytest.raises(CatalogError, match="verify --repair"):
         catalog.open(zoo.root)
     assert verify(zoo.root, sweep=False).problems
-    (said,) = repair(zoo.root)
+    (said,) = repair(zoo.root).mended
     assert "0123456789ab-000001" in said
     assert weights(zoo.root) == before
     assert not verify(zoo.root).problems
@@ -91,7 +91,7 @@ def test_a_refused_pack_whose_members_stand_nowhere_else_stays(zoo: Catalog) -> 
     value = json.loads(record.read_text())
     value["members"] += value["members"]
     record.write_text(json.dumps(value))
-    assert repair(zoo.root) == []
+    assert repair(zoo.root).mended == []
     assert record.exists()
     found = verify(zoo.root)
     assert [problem.shard for problem in found.problems] == [record.stem]
@@ -134,7 +134,7 @@ def test_head_goes_back_to_a_version_that_can_be_read(zoo: Catalog) -> None:
     newest.write_bytes(b"{}")
     with pytest.raises(CatalogError):
         catalog.open(root)
-    assert any("HEAD" in said for said in repair(root))
+    assert any("HEAD" in said for said in repair(root).mended)
     assert weights(root) == before
     assert not verify(root).problems
 
@@ -145,14 +145,14 @@ def test_nothing_is_mended_where_nothing_is_wrong(zoo: Catalog) -> None:
         return {path: path.read_bytes() for path in own}
 
     before = files()
-    assert repair(zoo.root) == []
+    assert repair(zoo.root).mended == []
     assert files() == before
 
 
 def test_a_lost_weight_cannot_be_mended_and_is_named(zoo: Catalog) -> None:
     path = next(zoo.root.glob("weights/*/*.parquet"))
     path.unlink()
-    assert repair(zoo.root) == []
+    assert repair(zoo.root).mended == []
     (problem,) = verify(zoo.root).problems
     assert problem.path == str(path.relative_to(zoo.root))
 

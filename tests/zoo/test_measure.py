@@ -61,7 +61,7 @@ def test_what_was_measured_is_not_measured_again_unless_settings_differ(root):
     assert [d.measured["scores"] for d in (none, other, again)] == [0, 8, 8]
 
 
-def test_provenance_says_how(root):
+def test_provenance_says_how(root, started_workers):
     measure(root, "tiny", ["scores"], steps="last", seed=3, workers=1)
     found = catalog.open(root).sql("SELECT DISTINCT provenance FROM measures").fetchall()
     ((text,),) = found
@@ -74,14 +74,12 @@ def test_provenance_says_how(root):
     }  # fmt: skip
 
 
-def test_two_workers_give_what_one_gives(root, tiny_zoo, tmp_path, request):
-    """One is forked, two are started."""
+def test_two_workers_give_what_one_gives(root, tiny_zoo, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(tiny_zoo.root, other)
     columns = "run_id, step, evaluated_train_loss, evaluated_test_error"
     query = f"SELECT {columns} FROM models ORDER BY ALL"
     measure(root, "tiny", ["scores"], workers=1)
-    request.getfixturevalue("started_workers")
     measure(other, "tiny", ["scores"], workers=2)
     one, two = (catalog.open(path).sql(query).fetchall() for path in (root, other))
     for a, b in zip(one, two, strict=True):
