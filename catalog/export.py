@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
+from catalog.blank_nulls import blank_nulls
 from catalog.catalog import Catalog
 from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, closest
@@ -230,7 +231,7 @@ def write_arrow(selection: Selection, file: BinaryIO) -> None:
     with pa.ipc.new_file(file, schema) as writer:
         for first in range(0, len(selection), rows):
             part = selection.slice(first, rows)
-            columns = [column.combine_chunks() for column in part.table.columns]
+            columns = [blank_nulls(column) for column in part.table.columns]
             columns += [arrow_column(part.tensor(p.name), p) for p in params]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 

@@ -38,9 +38,9 @@ def whole_file(
 ) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place when the block ends without an error.
 
-    A link is followed: the file that it leads to is replaced. The permissions of a file
-    that is replaced are kept, a new one has what the umask leaves. To a pipe or a device
-    everything is written at the end of the block.
+    A link is followed: the file that it leads to is replaced. Owner and permissions of a
+    file that is replaced are kept, a new one has what the umask leaves. To a pipe or a
+    device everything is written at the end of the block.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def whole_file(
         file = os.fdopen(descriptor, "wb")
         try:
             if mode:
-                os.fchmod(descriptor, stat.S_IMODE(mode) & 0o777)
+                keep_rights(target, descriptor)
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -136,6 +136,14 @@ def replaced(path: Path) -> tuple[Path, int]:
     if not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return target, mode
+
+
+def keep_rights(target: Path, descriptor: int) -> None:
+    """Give what will replace a file or folder its owner, where allowed, and permissions."""
+    before = target.stat()
+    with contextlib.suppress(OSError):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & 0o777)
 
 
 def sync(folder: Path) -> None:
