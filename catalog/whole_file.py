@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import CatalogError
+from catalog.own_files import check_foreign
 from catalog.temporaries import claimed, sweep_before
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -97,6 +98,7 @@ def check_free(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise CatalogError(f"{path} is a folder, a file was to be written.")
+    check_foreign(path)
     if os.path.lexists(path) and not force:
         raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
 
@@ -114,7 +116,16 @@ def folder_of(path: str | Path, *, instead: str = "name another file") -> None:
 
 
 def replaced(path: Path) -> tuple[Path, int]:
-    """What will be replaced, links followed, and its mode; 0 if there is nothing yet."""
+    """What will be replaced, links followed, and its mode; 0 if there is nothing yet.
+
+    Raises
+    ------
+    CatalogError
+        If it is a part of a catalogue.
+    OSError
+        If it cannot be replaced.
+    """
+    check_foreign(path)
     target = Path(os.path.realpath(path))
     try:
         mode = target.lstat().st_mode

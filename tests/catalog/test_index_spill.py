@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_without_a_folder_everything_has_to_fit(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object, **__: object) -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(spill.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     spill._own_folder.cache_clear()
     try:
         with tables.connect() as connection:
