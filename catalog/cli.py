@@ -71,14 +71,16 @@ def sql(
         else:
             say(f"{path}: {count:,} rows")
         return
+    from catalog.query.exact import as_text
+
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
+    answer, read = as_text(relation if as_json else relation.limit(rows + 1))
+    found = [read(row) for row in arrow_table(answer).to_pylist()]
     if as_json:
-        # A limit renames columns that have one name; JSON objects would lose them.
-        print_json(arrow_table(relation.limit(1 << 60)).to_pylist())
+        print_json(found)
         return
-    table = arrow_table(relation.limit(rows + 1))
-    print_table(table.slice(0, rows).to_pylist())
-    if len(table) > rows:
+    print_table(found[:rows])
+    if len(found) > rows:
         note(f"First {rows} rows; --rows N prints more.")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import CatalogError
+from catalog.own_files import check_foreign
 from catalog.temporaries import claimed, sweep_before
 
 OWN = (
@@ -107,6 +108,7 @@ def check_free(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise CatalogError(f"{path} is a folder, a file was to be written.")
+    check_foreign(path)
     if os.path.lexists(path) and not force:
         raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
 
@@ -124,7 +126,16 @@ def folder_of(path: str | Path, *, instead: str = "name another file") -> None:
 
 
 def replaced(path: Path) -> tuple[Path, int]:
-    """What will be replaced, links followed, and its mode; 0 if there is nothing yet."""
+    """What will be replaced, links followed, and its mode; 0 if there is nothing yet.
+
+    Raises
+    ------
+    CatalogError
+        If it is a part of a catalogue.
+    OSError
+        If it cannot be replaced.
+    """
+    check_foreign(path)
     target = Path(os.path.realpath(path))
     _refuse_own(target)
     try:

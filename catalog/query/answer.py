@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from catalog.outlet import say
 from catalog.printable import printable_lines
+from catalog.query.exact import as_arrow
 
 _READS = """
 arrow close description df dtypes explain fetch_arrow_reader fetch_arrow_table
@@ -32,7 +33,12 @@ select_types set_alias sort std stddev stddev_pop stddev_samp string_agg sum uni
 union_by_name unique unnest unpivot value_counts var var_pop var_samp variance with_columns
 """
 
+_ARROW = """
+arrow fetch_arrow_reader fetch_arrow_table fetch_record_batch pl to_arrow_reader to_dicts
+"""
+
 READS, NARROWS = frozenset(_READS.split()), frozenset(_NARROWS.split())
+THROUGH_ARROW = frozenset(_ARROW.split())
 
 
 class Answer:
@@ -64,7 +70,7 @@ class Answer:
 
     def to_arrow_table(self) -> pa.Table:
         """Return all rows as an Arrow table."""
-        return self._relation.to_arrow_table()
+        return as_arrow(self._relation).to_arrow_table()
 
     def limit(self, rows: int, offset: int = 0) -> Answer:
         """Return the answer without the rows before ``offset`` and after ``rows`` more."""
@@ -82,7 +88,7 @@ class Answer:
         return "\n".join(printable_lines(repr(self._relation)))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._relation.__arrow_c_stream__(requested_schema)
+        return as_arrow(self._relation).__arrow_c_stream__(requested_schema)
 
     def __getattr__(self, name: str) -> Any:
         if name not in READS | NARROWS:
@@ -91,7 +97,8 @@ class Answer:
                 "or .df(), or in a file: phasezoo sql QUERY --to FILE; for another query "
                 "call .sql() of the catalogue."
             )
-        found = getattr(self._relation, name)
+        through_arrow = name in THROUGH_ARROW
+        found = getattr(as_arrow(self._relation) if through_arrow else self._relation, name)
         if name not in NARROWS:
             return found
 

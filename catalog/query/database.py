@@ -107,11 +107,18 @@ class Database:
         """The index alone, or with the files of views over Parquet."""
         if parquet in self._opened:
             return self._opened[parquet]
-        connection = connect()
-        path = ensure_index(self._folder, self._snapshot, connection, newest=self._newest)
+        connection, stored = connect(), False
+        for _ in range(2):  # once more after a damaged one
+            path = ensure_index(
+                self._folder, self._snapshot, connection, newest=self._newest
+            )
+            if not usable(connection):
+                connection = connect()
+            stored = path is not None and attach(connection, path)
+            if stored or path is None:
+                break
         if not usable(connection):
             connection = connect()
-        stored = path is not None and attach(connection, path)
         if not stored:
             self._attach_unstored(connection)
         connection.execute(f"USE {INDEX}")

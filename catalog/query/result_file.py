@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from catalog.errors import CatalogError, NotFound, closest
 from catalog.plain_values import plain
 from catalog.query.answer import Answer
+from catalog.query.exact import as_text
 from catalog.query.refusal import sql_error
 from catalog.quoting import identifier
 from catalog.whole_file import check_free, folder_of, whole_file
@@ -103,9 +104,10 @@ def _write_parquet(relation: Answer, file: BinaryIO) -> int:
 def _write_json(relation: Answer, file: BinaryIO) -> int:
     count = 0
     file.write(b"[")
-    for batch in _read(relation)[1]:
+    answer, read = as_text(relation)
+    for batch in _read(answer)[1]:
         for row in batch.to_pylist():
-            text = json.dumps(plain(row), ensure_ascii=False, default=str)
+            text = json.dumps(plain(read(row)), ensure_ascii=False, default=str)
             file.write((",\n" if count else "\n").encode() + text.encode())
             count += 1
     file.write(b"\n]\n")
@@ -122,7 +124,7 @@ def _read(
         try:
             yield from reader
         except OSError as error:
-            raise CatalogError(f"SQL error. {error}") from error
+            raise sql_error(error) from error
 
     return reader.schema, batches()
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import duckdb
-
 from catalog.card import write_card
 from catalog.catalog import Catalog
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.folder import Folder
+from catalog.index.tables import connect
 from catalog.inside import check_inside
 from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import Manifest, read_manifest
@@ -189,7 +188,7 @@ def _idle(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
     if not living:
         return {m.shard for m in tombstones}
     removed = metadata_source(root, tombstones, "tombstones", origin=True)
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.execute("CREATE TABLE s (shard VARCHAR, sequence BIGINT)")
         connection.executemany("INSERT INTO s VALUES (?, ?)", list(rest.items()))
         still = f"""SELECT DISTINCT t.pz_shard FROM {removed} t
