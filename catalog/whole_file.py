@@ -21,12 +21,6 @@ from catalog.errors import CatalogError
 from catalog.own_files import check_foreign
 from catalog.temporaries import claimed, sweep_before
 
-OWN = (
-    "HEAD", "README.md", "snapshots", "manifests", "weights", "writers", "runs",
-    "checkpoints", "tensors", "tensor_stats", "chunks", "measures", "tombstones",
-)  # fmt: skip
-"""What in a catalogue only commits write."""
-
 _DESCRIPTOR = re.compile(
     r"/dev/(stdout|stderr)|/dev/fd/([0-9]{1,4})|/proc/self/fd/([0-9]{1,4})"
 )
@@ -137,7 +131,6 @@ def replaced(path: Path) -> tuple[Path, int]:
     """
     check_foreign(path)
     target = Path(os.path.realpath(path))
-    _refuse_own(target)
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
@@ -206,21 +199,3 @@ def _stream(path: Path) -> Callable[[], BinaryIO] | None:
     if path.exists() and not (path.is_file() or path.is_dir()):
         return lambda: path.open("wb")
     return None
-
-
-def _refuse_own(target: Path) -> None:
-    """Refuse a file that is a catalogue's own.
-
-    Raises
-    ------
-    CatalogError
-        If it is: nothing but a commit may put files there.
-    """
-    for root in target.parents:
-        if (root / "manifests").is_dir() and (root / "snapshots").is_dir():
-            if target.relative_to(root).parts[0] in OWN:
-                raise CatalogError(
-                    f"{target} is a file of the catalogue in {root}, and is not replaced. "
-                    "Name a file elsewhere."
-                )
-            return

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import catalog
 from catalog import CatalogError
 from catalog.temporaries import TEMPORARY, abandoned, sweep
 from catalog.whole_file import folder_of, whole_file
@@ -230,20 +229,6 @@ def test_nothing_else_writes_files_by_hand() -> None:
         if any(by_hand(call) for call in calls):
             found.add(name)
     assert found - STORAGE - LOCKS == {"catalog/export.py"}  # into a temporary folder
-
-
-def test_the_catalogue_s_own_files_are_not_replaced(tmp_path: Path) -> None:
-    root = tmp_path / "zoo"
-    catalog.open(root, create=True)
-    for name in ("HEAD", "manifests/x.json", "weights/a/b.parquet", "README.md"):
-        with (
-            pytest.raises(CatalogError, match="a file of the catalogue"),
-            whole_file(root / name) as file,
-        ):
-            file.write(b"x")
-        assert not (root / name).exists()
-    with whole_file(root / "report.html") as file:
-        file.write(b"x")
 
 
 def test_a_descriptor_is_written_to_as_it_is(tmp_path: Path) -> None:
