@@ -32,11 +32,15 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Compiled modules are kept, as many tests start processes. What stands in a folder stays
+# in one process, which makes what its tests share once; slow tests are too unlike for that.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+	$(PYTEST) --dist loadgroup
 
 test-all: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not gpu and not network"
+	$(PYTEST) --dist loadfile -m "not gpu and not network"
 
 clean:
 	rm -rf .venv phasezoo-data report.html

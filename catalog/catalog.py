@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -20,8 +20,9 @@ from catalog.metadata import metadata_source
 from catalog.pasting import word
 from catalog.population import Population
 from catalog.query.allowed import allowed_folders
+from catalog.query.answer import Answer
 from catalog.query.check import checked
-from catalog.query.condition import condition
+from catalog.query.condition import condition, expression
 from catalog.query.database import Database
 from catalog.query.refusal import sql_error
 from catalog.quoting import literal
@@ -30,6 +31,9 @@ from catalog.selection import Selection
 from catalog.shard import Chunk
 from catalog.snapshot import Snapshot, read_snapshot, refresh
 from catalog.writer import Writer
+
+Where: TypeAlias = str | Answer | duckdb.DuckDBPyRelation | pa.Table | None
+"""Which checkpoints: see `Catalog.select`."""
 
 
 def default_root() -> Path:
@@ -123,7 +127,7 @@ class Catalog:
         """A writer of new shards, as a context manager; see `Writer`."""
         return Writer(self.root, spare=spare)
 
-    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str) -> Answer:
         """Answer a query over the views that ``phasezoo schema`` lists.
 
         Parameters
@@ -134,7 +138,7 @@ class Catalog:
 
         Returns
         -------
-        duckdb.DuckDBPyRelation
+        Answer
             Lazy; ``.fetchall()``, ``.df()``, ``.to_arrow_table()`` read it. Each answer
             has a connection of its own: join within a query, not answers of two.
 
@@ -153,7 +157,7 @@ class Catalog:
         connection = self._database.connection(query)
         text = checked(connection, query)
         try:
-            return connection.sql(text)
+            return Answer(connection.sql(text))
         except duckdb.Error as error:
             raise sql_error(error) from error
 
@@ -180,16 +184,36 @@ class Catalog:
         """
         return condition(self._database.connection(""), where)
 
-    def select(
-        self, where: str | duckdb.DuckDBPyRelation | pa.Table | None = None
-    ) -> Selection:
+    def expression(self, text: str) -> str:
+        """Return an expression over the columns of ``models`` in brackets, checked.
+
+        Parameters
+        ----------
+        text : str
+            One value per checkpoint, and nothing else.
+
+        Raises
+        ------
+        CatalogError
+            If it is anything else, or no SQL.
+
+        Examples
+        --------
+        >>> from catalog import open
+        >>> zoo = open(create=True, path=getfixture("tmp_path"))
+        >>> zoo.sql(f"SELECT {zoo.expression('step * 2')} AS a FROM models").fetchall()
+        []
+        """
+        return expression(self._database.connection(""), text)
+
+    def select(self, where: Where = None) -> Selection:
         """Pick checkpoints; their weights stay on disk until asked for.
 
         Parameters
         ----------
-        where : str, DuckDBPyRelation or pyarrow.Table, optional
+        where : str, Answer, DuckDBPyRelation or pyarrow.Table, optional
             A condition on ``models`` ("width = 32 AND test_accuracy > 0.9"; ORDER BY
-            and LIMIT may follow), or a relation of this catalogue or a table with
+            and LIMIT may follow), or an answer, a relation of DuckDB or a table with
             ``run_id`` and ``step``, whose order is kept. Default: all.
 
         Raises
@@ -222,7 +246,7 @@ class Catalog:
 
     def load(
         self,
-        where: str | duckdb.DuckDBPyRelation | None = None,
+        where: Where = None,
         *,
         lossy: bool = False,
         verify: bool = False,
@@ -233,7 +257,7 @@ class Catalog:
     def read_tensor(
         self,
         name: str,
-        where: str | duckdb.DuckDBPyRelation | None = None,
+        where: Where = None,
         out: Array | None = None,
     ) -> Array:
         """One tensor of the selected networks; see `select` and `Selection.tensor`."""
@@ -362,8 +386,8 @@ class Catalog:
         return Database(self._folder, self.snapshot, newest=newest, allow=self._allow)
 
 
-def arrow_table(relation: duckdb.DuckDBPyRelation) -> pa.Table:
-    """Run the query of a relation.
+def arrow_table(answer: Answer | duckdb.DuckDBPyRelation) -> pa.Table:
+    """Read an answer.
 
     Raises
     ------
@@ -371,7 +395,7 @@ def arrow_table(relation: duckdb.DuckDBPyRelation) -> pa.Table:
         If a value makes it fail, e.g. a text that is cast to a number.
     """
     try:
-        return relation.to_arrow_table()
+        return answer.to_arrow_table()
     except duckdb.Error as error:
         raise sql_error(error) from error
 

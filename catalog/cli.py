@@ -71,14 +71,16 @@ def sql(
         else:
             say(f"{path}: {count:,} rows")
         return
+    from catalog.query.exact import as_text
+
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
+    answer, read = as_text(relation if as_json else relation.limit(rows + 1))
+    found = [read(row) for row in arrow_table(answer).to_pylist()]
     if as_json:
-        # A limit renames columns that have one name; JSON objects would lose them.
-        print_json(arrow_table(relation.limit(1 << 60)).to_pylist())
+        print_json(found)
         return
-    table = arrow_table(relation.limit(rows + 1))
-    print_table(table.slice(0, rows).to_pylist())
-    if len(table) > rows:
+    print_table(found[:rows])
+    if len(found) > rows:
         note(f"First {rows} rows; --rows N prints more.")
 
 
@@ -165,7 +167,7 @@ def schema(catalog_path: str, as_json: bool) -> None:
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     """Check every committed byte; sweep what killed writers left behind."""
     from catalog.progress import Progress
-    from catalog.upkeep.repair import repair
+    from catalog.upkeep.repair import Repair, repair
     from catalog.verify import verify as check
 
     root = Path(catalog_path)
@@ -177,13 +179,15 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
-    mended = repair(root) if mend else []
+    done = repair(root) if mend else Repair()
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
-        print_json(asdict(result) | ({"mended": mended} if mend else {}))
+        print_json(asdict(result) | (asdict(done) if mend else {}))
     else:
-        for sentence in mended:
+        for sentence in done.mended:
             say(f"mended  {sentence}")
+        for sentence in done.left:
+            say(f"LEFT    {sentence}")
         for problem in result.problems:
             say(f"WRONG  {problem.path}  {problem.detail}")
         word = "swept" if result.swept else "found"

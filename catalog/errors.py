@@ -31,7 +31,11 @@ class LayoutMismatch(CatalogError, ValueError):
     """Tensors do not have the names, shapes or dtypes that were expected."""
 
 
-class DiskFull(CatalogError):
+class CannotWrite(CatalogError):
+    """The operating system refuses to write."""
+
+
+class DiskFull(CannotWrite):
     """There is no space left for what should be written."""
 
 

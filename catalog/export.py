@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
+from catalog.blank_nulls import blank_nulls
 from catalog.catalog import Catalog
 from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, closest
@@ -230,7 +231,7 @@ def write_arrow(selection: Selection, file: BinaryIO) -> None:
     with pa.ipc.new_file(file, schema) as writer:
         for first in range(0, len(selection), rows):
             part = selection.slice(first, rows)
-            columns = [column.combine_chunks() for column in part.table.columns]
+            columns = [blank_nulls(column) for column in part.table.columns]
             columns += [arrow_column(part.tensor(p.name), p) for p in params]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
@@ -252,6 +253,16 @@ def _plain(selection: Selection) -> list[dict[str, object]]:
     return [{k: v for k, v in row.items() if v is not None} for row in rows]
 
 
+def _others(path: Path) -> set[str]:
+    """Files in the folder of an export that the export did not write."""
+    try:
+        lines = (path / INDEX).read_text().splitlines()
+        ours = {json.loads(line)["path"] for line in lines}
+    except (ValueError, KeyError, TypeError):
+        ours = set()
+    return {entry.name for entry in path.iterdir()} - ours - {INDEX}
+
+
 def _check_free(path: Path, folder: bool, force: bool) -> None:
     if not os.path.lexists(path):
         return
@@ -259,6 +270,11 @@ def _check_free(path: Path, folder: bool, force: bool) -> None:
     if folder and path.is_dir() and not ours and any(path.iterdir()):
         raise CatalogError(
             f"{path} is a folder with other files; it is not replaced. Name a new one."
+        )
+    if folder and ours and (others := _others(path)):
+        raise CatalogError(
+            f"{path} also holds {len(others)} files that no export wrote, such as "
+            f"{min(others)!r}; it is not replaced. Move them away, or name a new folder."
         )
     if not folder and path.is_dir():
         raise CatalogError(f"{path} is a folder, a file was to be written.")

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.errors import CatalogError, DiskFull, ShardCorrupt
+from catalog.errors import CannotWrite, CatalogError, DiskFull, ShardCorrupt
 from catalog.inside import check_inside
 from catalog.reserve import free_bytes, give_up, is_full, keep_reserve
 
@@ -227,7 +227,7 @@ class Folder:
                     f"Cannot write to {self.root}: {reason}. Committed shards are "
                     "untouched. Free some space, or write elsewhere with --catalog DIR."
                 ) from error
-            raise CatalogError(
+            raise CannotWrite(
                 f"Cannot write to {self.root}: {reason}. Committed shards are "
                 "untouched. Mend the disk or the permissions, or write elsewhere with "
                 "--catalog DIR."
@@ -324,9 +324,10 @@ class Folder:
         a writer that starts in between has none of the listed files.
         """
         records = {self.manifest(shard) for shard in cut}
+        lost = set(cut) - committed  # of the others, packs hold all but the record
         files = [
             path
-            for path in self.root.rglob("*")
+            for path in self._files()
             if _regular(path) and (self._swept(path) or path in records)
         ]
         living = self.living_writers()
@@ -338,10 +339,15 @@ class Folder:
                 continue
             shard = SHARD_NAME.match(path.name)  # of a temporary file: none
             named = shard and (shard[0] in committed or self.manifest(shard[0]).exists())
-            if shard and named and shard[0] not in cut:
+            if shard and named and shard[0] not in lost and path not in records:
                 continue
             found.append(path)
         return sorted(found)
+
+    def _files(self) -> Iterator[Path]:
+        """All files; a folder that goes while they are listed has none."""
+        for folder, _, names in os.walk(self.root):
+            yield from (Path(folder, name) for name in names)
 
     def _swept(self, path: Path) -> bool:
         inside = path.relative_to(self.root).parts

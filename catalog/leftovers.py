@@ -49,14 +49,17 @@ def find_leftovers(
     ]
 
 
-def delete(path: Path) -> None:
-    """Delete a leftover, unless somebody took it up meanwhile.
+def delete(folder: Folder, path: Path) -> None:
+    """Delete a file that no one needs, unless somebody took it up meanwhile.
 
     Raises
     ------
     OSError
         If it cannot be deleted.
+    CatalogError
+        If another folder stands where the catalogue was: nothing of it is deleted.
     """
+    folder.check_same()
     if TEMPORARY.fullmatch(path.name) and path.parent.name in _FITTED:
         sweep(path)
     else:
@@ -68,8 +71,9 @@ def _temporaries(root: Path) -> list[Path]:
     found = []
     for name in _FITTED:
         folder = root / name
-        if folder.is_dir() and not folder.is_symlink():
-            found += [path for path in sorted(folder.iterdir()) if abandoned(path)]
+        if not folder.is_symlink():
+            with contextlib.suppress(FileNotFoundError):
+                found += [path for path in sorted(folder.iterdir()) if abandoned(path)]
     return found
 
 

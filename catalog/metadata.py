@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -53,19 +54,21 @@ def metadata_source(
     ShardCorrupt
         If a file is absent or is not the one that was committed.
     """
+    home = os.path.realpath(root)  # a query's paths cannot have .. in them
     whole: list[str] = []
     parts: list[str] = []
     for manifest in manifests:
         if kind not in manifest.own:
             continue
         file = manifest.own[kind]
-        path = check_hash(root, file) if hashed else check_size(root, file)
+        check_hash(root, file) if hashed else check_size(root, file)
+        path = os.path.join(home, file.path)
         column = _SHARD_COLUMN.get(kind)
         if column is None or not manifest.superseded:
-            whole.append(str(path))
+            whole.append(path)
             continue
         listed = ", ".join(literal(shard) for shard in sorted(manifest.superseded))
-        source = _parquet([str(path)], origin)
+        source = _parquet([path], origin)
         parts.append(f"FROM {source} WHERE {column} NOT IN ({listed})")
     if not parts:
         return _parquet(whole, origin) if whole else ""
@@ -114,12 +117,11 @@ def check_size(root: Path, file: File) -> Path:
 def _parquet(paths: Sequence[str], origin: bool) -> str:
     """SQL for the union by name of Parquet files.
 
-    With ``origin`` every row has ``pz_shard``: a pack has that column, and the files of
-    one shard are called as it is.
+    Their paths are absolute: DuckDB takes ~ for the home folder and x: for where else a
+    file is. With ``origin`` every row has ``pz_shard``: a pack has that column, and the
+    files of one shard are called as it is.
     """
-    # Absolute, as DuckDB takes ~ for the home folder and x: for where else a file is.
-    absolute = [str(Path(path).absolute()) for path in paths]
-    listed = ", ".join(literal(file_pattern(path)) for path in absolute)
+    listed = ", ".join(literal(file_pattern(path)) for path in paths)
     options = "union_by_name=true, hive_partitioning=false"
     plain = f"read_parquet([{listed}], {options})"
     if not origin:

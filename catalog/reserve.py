@@ -65,6 +65,12 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def version_bytes(root: Path) -> int:
+    """Size of the largest version of a catalogue: about what the next one takes."""
+    sizes = [path.stat().st_size for path in (root / "snapshots").glob("*.json")]
+    return max(sizes, default=0)
+
+
 def free_bytes(root: Path) -> int:
     """Bytes that the user may still write to the disk of a folder."""
     disk = os.statvfs(root)
@@ -72,12 +78,12 @@ def free_bytes(root: Path) -> int:
 
 
 @contextlib.contextmanager
-def needing(count: Callable[[], int]) -> Iterator[None]:
+def needing(count: Callable[[], int], advice: str = "") -> Iterator[None]:
     """Add to the error about a full disk how many bytes the work needs."""
     try:
         yield
     except DiskFull as error:
         raise DiskFull(
             f"{error} This needs about {count():,} bytes; cache/ and the reserve were "
-            "given up already."
+            f"given up already. {advice}".rstrip()
         ) from error

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from catalog.catalog import Catalog, arrow_table
+from catalog.query.exact import as_text
 from catalog.quoting import literal
 
 Rows = list[dict[str, Any]]
@@ -36,5 +37,10 @@ def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
         return literal(values[match[1]]) if match[1] else match[0]
 
     query = _NAMED.sub(put, query)
-    rows: Rows = arrow_table(catalog.sql(query)).to_pylist()
+    answer = catalog.sql(query)
+    try:
+        rows: Rows = arrow_table(answer).to_pylist()
+    except (OverflowError, ValueError):  # dates that Python has not
+        texts, read = as_text(answer)
+        rows = [read(row) for row in arrow_table(texts).to_pylist()]
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -254,16 +255,33 @@ def extended(folder: Folder, head: Snapshot) -> Snapshot:
     """HEAD plus every shard committed since, under the next version's number.
 
     HEAD itself if there is none. Shards that were superseded or given up do not count,
-    nor does a commit of several that was cut short.
+    nor does a commit of several that was cut short, nor a record without any of its files:
+    a backup brought it back after `gc`. What a version after HEAD gave up, is given up:
+    HEAD came from a copy that had fewer versions.
     """
     groups = folder.group_names()
-    news = folder.manifest_names() - head.shards.keys() - head.dropped
+    dropped = head.dropped | _given_up_later(folder, head)
+    news = folder.manifest_names() - head.shards.keys() - dropped
     found = [read_manifest(folder, shard) for shard in news]
-    found = [manifest for manifest in found if manifest.whole(groups)]
-    if not found:
+    found = [m for m in found if m.whole(groups) and has_files(folder, m)]
+    if not found and not dropped & head.shards.keys():
         return head
     known = [m for m in head.manifests if not m.pack]
-    return Snapshot.of(next_version(folder, head), [*known, *found], head.dropped)
+    return Snapshot.of(next_version(folder, head), [*known, *found], dropped)
+
+
+def has_files(folder: Folder, manifest: Manifest) -> bool:
+    """Report if any file that a shard should have is there."""
+    return any((folder.root / file.path).exists() for file in manifest.own.values())
+
+
+def _given_up_later(folder: Folder, head: Snapshot) -> frozenset[str]:
+    found: set[str] = set()
+    for version in folder.versions():
+        if version > head.version:
+            with contextlib.suppress(ShardCorrupt):  # it never was HEAD's
+                found |= read_unnamed(folder, version)[1].dropped
+    return frozenset(found)
 
 
 def cut_short(folder: Folder) -> set[str]:
@@ -272,5 +290,6 @@ def cut_short(folder: Folder) -> set[str]:
     Under the commit lock these are what a killed writer left behind.
     """
     groups, head = folder.group_names(), read_head(folder)
-    found = [read_manifest(folder, s) for s in folder.manifest_names() - head.shards.keys()]
+    news = folder.manifest_names() - head.shards.keys() - head.dropped
+    found = [read_manifest(folder, shard) for shard in news]
     return {manifest.shard for manifest in found if not manifest.whole(groups)}

@@ -15,7 +15,7 @@ from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import File, Manifest, parse_json, read_manifest
-from catalog.snapshot import Snapshot, read_head
+from catalog.snapshot import Snapshot, read_head, read_unnamed
 
 _BLOCK = 16 << 20
 """Bytes hashed at a time: between two blocks a thread waits for the interpreter."""
@@ -87,6 +87,7 @@ def verify(
     Verification
     """
     folder = Folder(root)
+    folder.pin()
     result = Verification()
     manifests = _manifests(folder, result)
     doubtful = bool(result.problems)  # what is committed is not certain: delete nothing
@@ -124,6 +125,11 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
     except CatalogError as error:
         wrong(folder.head, "", str(error))
         head = Snapshot(0, ())
+    for older in sorted(v for v in folder.versions() if v < head.version):
+        try:
+            read_unnamed(folder, older)
+        except CatalogError as error:
+            wrong(folder.snapshot(older), "", f"{error} --repair deletes it.")
     listed = []
     if head.version:
         listed = parse_json(folder, folder.snapshot(head.version))["shards"]
@@ -215,7 +221,7 @@ def _sweep(
             found = find_leftovers(folder, committed)
             result.leftovers = [str(p.relative_to(folder.root)) for p in found]
             for path in found:
-                delete(path)
+                delete(folder, path)
             result.swept = True
     except OSError as error:
         detail = f"leftovers cannot be swept: {error.strerror}"

@@ -11,14 +11,19 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import CatalogError
+from catalog.own_files import check_foreign
 from catalog.temporaries import claimed, sweep_before
 
+_DESCRIPTOR = re.compile(
+    r"/dev/(stdout|stderr)|/dev/fd/([0-9]{1,4})|/proc/self/fd/([0-9]{1,4})"
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -28,9 +33,9 @@ def whole_file(
 ) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place when the block ends without an error.
 
-    A link is followed: the file that it leads to is replaced. The permissions of a file
-    that is replaced are kept, a new one has what the umask leaves. To a pipe or a device
-    everything is written at the end of the block.
+    A link is followed: the file that it leads to is replaced. Owner and permissions of a
+    file that is replaced are kept, a new one has what the umask leaves. To a pipe or a
+    device everything is written at the end of the block.
 
     Parameters
     ----------
@@ -59,11 +64,11 @@ def whole_file(
     """
     path = Path(path)
     with refusals(path, instead):
-        if _is_stream(path):
+        if (stream := _stream(path)) is not None:
             buffer = io.BytesIO()
             yield buffer
-            with path.open("wb") as stream:
-                stream.write(buffer.getvalue())
+            with stream() as opened:
+                opened.write(buffer.getvalue())
             return
         target, mode = replaced(path)
         if stat.S_ISDIR(mode):
@@ -73,7 +78,7 @@ def whole_file(
         file = os.fdopen(descriptor, "wb")
         try:
             if mode:
-                os.fchmod(descriptor, stat.S_IMODE(mode) & 0o777)
+                keep_rights(target, descriptor)
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -97,6 +102,7 @@ def check_free(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise CatalogError(f"{path} is a folder, a file was to be written.")
+    check_foreign(path)
     if os.path.lexists(path) and not force:
         raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
 
@@ -114,7 +120,16 @@ def folder_of(path: str | Path, *, instead: str = "name another file") -> None:
 
 
 def replaced(path: Path) -> tuple[Path, int]:
-    """What will be replaced, links followed, and its mode; 0 if there is nothing yet."""
+    """What will be replaced, links followed, and its mode; 0 if there is nothing yet.
+
+    Raises
+    ------
+    CatalogError
+        If it is a part of a catalogue.
+    OSError
+        If it cannot be replaced.
+    """
+    check_foreign(path)
     target = Path(os.path.realpath(path))
     try:
         mode = target.lstat().st_mode
@@ -125,6 +140,14 @@ def replaced(path: Path) -> tuple[Path, int]:
     if not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return target, mode
+
+
+def keep_rights(target: Path, descriptor: int) -> None:
+    """Give what will replace a file or folder its owner, where allowed, and permissions."""
+    before = target.stat()
+    with contextlib.suppress(OSError):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & 0o777)
 
 
 def sync(folder: Path) -> None:
@@ -163,6 +186,16 @@ def _new_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
 
-def _is_stream(path: Path) -> bool:
-    """Whether it is there, and neither a file nor a folder."""
-    return path.exists() and not (path.is_file() or path.is_dir())
+def _stream(path: Path) -> Callable[[], BinaryIO] | None:
+    """How to open what is neither a file nor a folder; None if it is one of them.
+
+    A descriptor of this process is written to as it is: what it leads to may be a file to
+    which a shell appends.
+    """
+    given = _DESCRIPTOR.fullmatch(str(path))
+    if given:
+        number = {"stdout": 1, "stderr": 2}.get(given[1]) or int(given[2] or given[3])
+        return lambda: os.fdopen(os.dup(number), "wb")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return lambda: path.open("wb")
+    return None

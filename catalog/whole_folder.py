@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from catalog.temporaries import claimed, new_folder, sweep_before
-from catalog.whole_file import refusals, replaced, sync
+from catalog.whole_file import keep_rights, refusals, replaced, sync
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def whole_folder(
         temporary, descriptor = claimed(target, new_folder)
         try:
             if mode:
-                temporary.chmod(stat.S_IMODE(mode) & 0o777)
+                keep_rights(target, descriptor)
             yield temporary
             _sync_all(temporary)
             _put(temporary, target)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 
 from catalog import schema
 from catalog.card import write_card
-from catalog.errors import CatalogError, NotFound, ShardCorrupt
+from catalog.errors import CannotWrite, CatalogError, NotFound, ShardCorrupt
 from catalog.folder import Folder
 from catalog.inside import check_inside
 from catalog.layout import Layout
@@ -117,6 +118,7 @@ class Writer:
             self._folder.check_writable()
         self._name = secrets.token_hex(6)
         self._count = 0
+        self._committed = False
         self._sequences: dict[str, int] = {}
         self._written: list[Path] = []
         self._own = root / "writers" / f"{self._name}.writer"
@@ -138,16 +140,30 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """Publish a snapshot of all commits and stop writing."""
+        """Publish a snapshot of all commits and stop writing.
+
+        A snapshot is a hint: where it cannot be written, what was committed is there all
+        the same, and a warning says so.
+        """
         if self._lock.closed:
             return
-        with self._folder.writing():
-            self._own.unlink(missing_ok=True)
-            self._lock.close()
-            self._folder.check_same()
-            refresh(self._folder)
-            with self._folder.lock():  # of the newest snapshot, and no sweep in between
-                write_card(self._folder, read_head(self._folder))
+        try:
+            with self._folder.writing():
+                self._lock.close()
+                self._own.unlink(missing_ok=True)
+                self._folder.check_same()
+                refresh(self._folder)
+                with self._folder.lock():  # of the newest snapshot, no sweep in between
+                    write_card(self._folder, read_head(self._folder))
+        except CannotWrite as error:
+            if not self._committed:
+                raise
+            warnings.warn(
+                f"It is done, but the new version was not written: {error} The next "
+                "command that can write does that.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def commit(
         self,
@@ -242,8 +258,14 @@ class Writer:
             return self._publish(pending)
 
     def discard(self) -> None:
-        """Delete what was written and not published."""
+        """Delete what was written and not published.
+
+        An interrupt may come after a record got its name and before that was noted: files
+        that a record on disk names are never deleted.
+        """
         for path in self._written:
+            if self._folder.manifest(path.stem).exists():
+                continue
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # others write there too
                 path.parent.rmdir()
@@ -362,8 +384,15 @@ class Writer:
     ) -> File:
         target = self._folder.root / path
         check_inside(self._folder.root, target)
-        self._folder.make(target.parent)
-        return self._folder.with_room(partial(self._whole, path, target, write, rows))
+        while True:
+            self._folder.make(target.parent)
+            try:
+                return self._folder.with_room(
+                    partial(self._whole, path, target, write, rows)
+                )
+            except FileNotFoundError:
+                if target.parent.is_dir():
+                    raise  # else another writer, which discards, found it empty
 
     def _whole(
         self, path: str, target: Path, write: Callable[[Path], int | None], rows: int | None
@@ -407,6 +436,7 @@ class Writer:
             if group:
                 records[self._folder.group(group)] = b""  # the last: it commits them all
             self._folder.write_all(records)
+            self._committed = True
         self._written.clear()
         return manifests
 
@@ -416,11 +446,14 @@ class Writer:
         return footer_digest(self._folder.root / part.files["weights"].path)
 
     def _next_sequence(self) -> int:
-        if not self._sequences:
-            head = read_head(self._folder)
-            self._sequences = {m.shard: m.sequence for m in head.manifests}
+        head = read_head(self._folder)
+        self._sequences |= {m.shard: m.sequence for m in head.manifests}
         for shard in self._folder.manifest_names() - self._sequences.keys():
-            self._sequences[shard] = read_manifest(self._folder, shard).sequence
+            try:
+                self._sequences[shard] = read_manifest(self._folder, shard).sequence
+            except ShardCorrupt:
+                if shard not in head.dropped:
+                    raise
         return 1 + max(self._sequences.values(), default=0)
 
 

@@ -26,6 +26,7 @@ from catalog import (
     __version__,
 )
 from catalog.as_written import as_written
+from catalog.blank_nulls import blank_nulls
 from catalog.dtypes import Array
 from catalog.foreign import Tensor
 from catalog.records import Records, Special
@@ -213,9 +214,10 @@ def _canonicaliser(value: dict[str, Any], inside: Callable[[Any], Any]) -> Canon
 
 
 def _bytes(table: pa.Table) -> Array:
+    columns = [blank_nulls(column) for column in table.columns]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(pa.Table.from_arrays(columns, schema=table.schema))
     return np.frombuffer(sink.getvalue(), np.uint8)
 
 

@@ -92,8 +92,8 @@ def store(
             "checkpoints": [step],
             "seed": int(run_id[:8], 16),  # tells them apart where pairs are drawn
         }
-        known = json_object(text, f"The config of run {run_id!r}")
-        configs.append(canonical_json({**known, **own, "run": run}))
+        config = json_object(text, f"The config of run {run_id!r}")
+        configs.append(canonical_json({**config, **own, "run": run}))
     runs["config"] = pa.array(configs)
     runs["created"] = pa.array([datetime.now(UTC).isoformat(timespec="seconds")] * n)
     engine = f"{exam.networks.device.type}, torch {torch.__version__}"

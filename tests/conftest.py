@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -33,7 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("fast" if "not slow" in config.option.markexpr else "slow")
 
 
-LATE = ("sklearn.datasets", "torch.fx.experimental.symbolic_shapes")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests by folder: with ``--dist loadgroup`` one process makes its fixtures."""
+    for item in items:
+        folder = Path(os.path.relpath(item.path.parent, item.config.rootpath)).parts
+        own = folder[:2] if folder[:1] == ("tests",) else folder[:1]
+        item.add_marker(pytest.mark.xdist_group("-".join(own)))
+
+
+LATE = ("sklearn.datasets", "torch._dynamo", "torch.fx.experimental.symbolic_shapes")
 """What workers import once they load digits and take gradients."""
 
 

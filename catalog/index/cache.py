@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from catalog.errors import CatalogError
 from catalog.folder import Folder
 from catalog.index.extend import extend
 from catalog.index.in_place import too_large
+from catalog.index.plain import only_tables
 from catalog.index.tables import Connection, build, connect, filling, tables_of
 from catalog.inside import check_inside
 from catalog.manifest import parse_json
@@ -33,6 +35,9 @@ VERSION = 6
 
 INDEX = "zoo_index"
 """Name of an index that is attached."""
+
+_COPY = "pz_copy"
+_NAME = re.compile(rf"index-v{VERSION}-[0-9a-f]{{16}}\.duckdb")
 
 
 def index_path(folder: Folder, snapshot: Snapshot) -> Path:
@@ -83,20 +88,29 @@ def ensure_index(
     return path
 
 
-def attach(connection: Connection, path: Path) -> bool:
+def attach(connection: Connection, path: Path, name: str = INDEX) -> bool:
     """Open an index read-only; False if it is gone or damaged, which deletes it.
 
-    Another process forgets an index when it has built a newer one.
+    One that holds more than tables is damaged too: others may have made it, and what else
+    it holds would run when it is read. Another process forgets an index when it has built
+    a newer one.
     """
     # Absolute, as DuckDB takes what stands before a colon for the kind of database.
     where = literal(str(path.absolute()))
+    beside = list(path.parent.glob(path.name + ".*"))  # a log, which ours never leave
     try:
-        connection.execute(f"ATTACH {where} AS {INDEX} (READ_ONLY)")
+        if not beside:
+            connection.execute(f"ATTACH {where} AS {name} (READ_ONLY, TYPE duckdb)")
+            if only_tables(connection, name):
+                return True
+            connection.execute(f"DETACH {name}")
     except duckdb.Error:
+        with contextlib.suppress(duckdb.Error):
+            connection.execute(f"DETACH DATABASE IF EXISTS {name}")
+    for one in (path, *beside):
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        return False
-    return True
+            one.unlink(missing_ok=True)
+    return False
 
 
 def usable(connection: Connection) -> bool:
@@ -118,14 +132,23 @@ def _extended(
 ) -> bool:
     """Copy an index and add to it; False if it has to be built from nothing.
 
-    That is so if it has shards that the snapshot has not, is gone, or is damaged.
+    That is so if it has other shards than are said of it or ones that the snapshot has
+    not, is gone, or is damaged.
     """
     if not known <= snapshot.shards.keys():
         return False
     added = [m for m in snapshot.manifests if m.shard not in known]
     try:
         shutil.copyfile(old, temporary)
+        if not attach(connection, temporary, _COPY):
+            old.unlink(missing_ok=True)
+            return False
+        connection.execute(f"DETACH {_COPY}")
         with filling(connection, temporary, "pz_building") as own:
+            if {
+                row[0] for row in own.execute("SELECT shard FROM shards").fetchall()
+            } != known:
+                return False
             if too_large(snapshot.manifests) == ("models" in tables_of(own)):
                 return False
             return extend(own, folder, added)
@@ -137,13 +160,14 @@ def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
     """The index built last and the shards in it: a hint, ignored if unreadable."""
     try:
         value = parse_json(folder, folder.cache / "latest.json")
-        path = folder.cache / Path(value["index"]).name
+        if not _NAME.fullmatch(value["index"]):
+            return None, set()
+        path = folder.cache / value["index"]
         shards = set(value["shards"])
         check_inside(folder.root, path)
     except (OSError, ValueError, KeyError, TypeError):
         return None, set()
-    ours = path.name.startswith(f"index-v{VERSION}-") and path.is_file()
-    return (path, shards) if ours else (None, set())
+    return (path, shards) if path.is_file() else (None, set())
 
 
 def _forget(folder: Folder, keep: set[Path | None]) -> None:

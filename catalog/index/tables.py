@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, view_queries
+from catalog.index.spill import spill_folder
 from catalog.manifest import Manifest
 from catalog.measures import newest_sql, shown_sql
 from catalog.metadata import metadata_source
@@ -29,15 +30,21 @@ Connection = duckdb.DuckDBPyConnection
 
 
 def connect(path: str | Path = ":memory:") -> Connection:
-    """A connection that writes nothing to stdout.
+    """A connection that writes to no stdout and current folder, and fetches nothing.
 
-    DuckDB draws its own progress bar there when a query takes seconds, into the midst
-    of what a command prints.
+    DuckDB draws its own progress bar when a query takes seconds, into the midst of what a
+    command prints, and downloads extensions that a file seems to need.
     """
     # Absolute, as DuckDB takes what stands before a colon for the kind of database.
     where = str(path) if path == ":memory:" else str(Path(path).absolute())
     connection = duckdb.connect(where)
-    connection.execute("SET enable_progress_bar_print = false")
+    for statement in (
+        "SET enable_progress_bar_print = false",
+        f"SET temp_directory = {literal(spill_folder())}",
+        "SET autoinstall_known_extensions = false",
+        "SET autoload_known_extensions = false",
+    ):
+        connection.execute(statement)
     return connection
 
 
@@ -49,7 +56,7 @@ def filling(connection: Connection, path: str | Path, name: str) -> Iterator[Con
     """
     where = str(path) if path == ":memory:" else str(Path(path).absolute())
     own = connection.cursor()
-    own.execute(f"ATTACH {literal(where)} AS {name}")
+    own.execute(f"ATTACH {literal(where)} AS {name} (TYPE duckdb)")
     try:
         own.execute(f"USE {name}")
         yield own

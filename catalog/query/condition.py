@@ -1,7 +1,7 @@
-"""Conditions of users: text that becomes a part of a query.
+"""Conditions and expressions of users and of files: text that becomes a part of a query.
 
 It is put between brackets that it must not leave: the statement is parsed, and its tree
-compared with that of a harmless condition in the same place.
+compared with that of a harmless text in the same place.
 """
 
 from __future__ import annotations
@@ -50,6 +50,30 @@ def condition(connection: duckdb.DuckDBPyConnection, where: str) -> str:
         )
     check_kinds(found)
     return query
+
+
+def expression(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    """Return an expression over columns of `models`, between brackets that it cannot leave.
+
+    Raises
+    ------
+    CatalogError
+        If it is anything else.
+    """
+    found, known = (
+        _tree(connection, f"SELECT ({one}\n) AS pz FROM models") for one in (text, "true")
+    )
+    if found and len(found.get("select_list", ())) == 1:
+        own = found["select_list"][0]
+        if own.get("alias") == "pz" and own.get("class") != "STAR":
+            known = {**known, "select_list": [own]}
+    if found != known:
+        raise CatalogError(
+            f"{text!r} is no expression. Expected one value per checkpoint over columns of "
+            'models, such as "test_accuracy" or "width > 16", and nothing else.'
+        )
+    check_kinds(found)
+    return f"({text}\n)"
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Tree:

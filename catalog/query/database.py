@@ -8,6 +8,7 @@ that are not copied into it, and folders that the user allows.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -80,11 +81,9 @@ class Database:
         """Open a connection for a query, with the views over Parquet that it names."""
         named = {v for v in _ON_DEMAND if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
         try:
-            opened = self._open(parquet=bool(named) or self._large)
+            connection = self._cursor(parquet=bool(named) or self._large)
             if _READS_ALL.search(query):
                 named |= self._in_place.keys()
-            connection = opened.cursor()
-            connection.execute(f"USE {INDEX}")
             for view in (*_ON_DEMAND, *self._in_place):
                 if view in named:
                     source = self._in_place.get(view) or self._source(view)
@@ -96,15 +95,30 @@ class Database:
             ) from error
         return connection
 
+    def _cursor(self, *, parquet: bool) -> Connection:
+        """A new connection; an inner error of DuckDB may have ended the one before."""
+        if not usable(self._open(parquet=parquet)):
+            self._opened.clear()
+        connection = self._open(parquet=parquet).cursor()
+        connection.execute(f"USE {INDEX}")
+        return connection
+
     def _open(self, *, parquet: bool) -> Connection:
         """The index alone, or with the files of views over Parquet."""
         if parquet in self._opened:
             return self._opened[parquet]
-        connection = connect()
-        path = ensure_index(self._folder, self._snapshot, connection, newest=self._newest)
+        connection, stored = connect(), False
+        for _ in range(2):  # once more after a damaged one
+            path = ensure_index(
+                self._folder, self._snapshot, connection, newest=self._newest
+            )
+            if not usable(connection):
+                connection = connect()
+            stored = path is not None and attach(connection, path)
+            if stored or path is None:
+                break
         if not usable(connection):
             connection = connect()
-        stored = path is not None and attach(connection, path)
         if not stored:
             self._attach_unstored(connection)
         connection.execute(f"USE {INDEX}")
@@ -134,8 +148,9 @@ class Database:
 
     def _lock(self, connection: Connection, kinds: Sequence[str]) -> None:
         """Put everything else out of reach; after that no setting can be changed."""
+        home = os.path.realpath(self._root)
         paths = [
-            str((self._root / manifest.own[kind].path).absolute())
+            os.path.join(home, manifest.own[kind].path)
             for manifest in self._manifests
             for kind in (*kinds, *self._in_place)
             if kind in manifest.own
@@ -165,7 +180,7 @@ class Database:
 
     def _none(self, view: str) -> str:
         """SQL for the columns of a view without rows."""
-        connection = self._open(parquet=True).cursor()
+        connection = self._cursor(parquet=True)
         connection.register("none", empty(view))
         described = connection.execute("DESCRIBE FROM none").fetchall()
         columns = ", ".join(f"NULL::{row[1]} AS {identifier(row[0])}" for row in described)

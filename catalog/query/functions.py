@@ -120,7 +120,7 @@ rank_dense row_number
 
 _TABLES = """
 generate_series histogram_values icu_calendar_names json_each json_tree pg_timezone_names
-query_table range repeat repeat_row summary test_all_types unnest
+range repeat repeat_row summary test_all_types unnest
 duckdb_columns duckdb_constraints duckdb_databases duckdb_dependencies duckdb_extensions
 duckdb_functions duckdb_indexes duckdb_keywords duckdb_memory duckdb_optimizers
 duckdb_schemas duckdb_sequences duckdb_settings duckdb_tables duckdb_types duckdb_views
@@ -130,11 +130,13 @@ pragma_table_info pragma_user_agent pragma_version
 
 _FILES = """
 glob parquet_bloom_probe parquet_file_metadata parquet_full_metadata parquet_kv_metadata
-parquet_metadata parquet_scan parquet_schema read_blob read_csv read_csv_auto read_json
-read_json_auto read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto
-read_ndjson_objects read_ndjson_objects_auto read_parquet read_text sniff_csv
+parquet_metadata parquet_scan parquet_schema query_table read_blob read_csv read_csv_auto
+read_json read_json_auto read_json_objects read_json_objects_auto read_ndjson
+read_ndjson_auto read_ndjson_objects read_ndjson_objects_auto read_parquet read_text
+sniff_csv
 """
-"""They read what the connection lets them: see `catalog.query.database`."""
+"""They read what the connection lets them, see `catalog.query.database`, at paths that
+`catalog.query.paths` has looked at."""
 
 FUNCTIONS = frozenset(
     " ".join(
@@ -145,3 +147,6 @@ FUNCTIONS = frozenset(
     ).split()
 )  # fmt: skip
 """Names in lower case."""
+
+OF_FILES = frozenset(_FILES.split())
+"""Those whose arguments without a name are paths."""

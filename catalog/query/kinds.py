@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from catalog.errors import CatalogError, closest
 from catalog.query.functions import FUNCTIONS
+from catalog.query.paths import check_paths
 from catalog.query.refusal import refusal
 from catalog.query.tree import Tree, nodes
 
@@ -49,6 +50,7 @@ def check_kinds(tree: Tree) -> None:
         if isinstance(kind, str) and kind not in allowed:
             raise refusal(_word(kind))
         name = node.get("function_name")
+        check_paths(node)
         if isinstance(name, str) and name.lower() not in FUNCTIONS:
             raise CatalogError(
                 f"A query cannot call {name}(): only functions that read are known. "

@@ -24,14 +24,21 @@ def refusal(what: str) -> CatalogError:
     )
 
 
-def sql_error(error: duckdb.Error) -> CatalogError:
+def sql_error(error: duckdb.Error | OSError) -> CatalogError:
     """The error about a query that DuckDB refuses, with its own explanation.
 
-    Of a file that may not be read it says how to allow that.
+    Of a file that may not be read it says how to allow that. What fails while Arrow reads
+    an answer is an `OSError`.
     """
-    found = re.search(r'Cannot access (?:file|directory) "(.*?)" - file', str(error), re.S)
+    text = _explanation(str(error))
+    if "to DECIMAL(38,0)" in text:
+        text += (
+            "\nArrow and Parquet hold integers of 38 digits: turn the column into text, "
+            "CAST(column AS VARCHAR)."
+        )
+    found = re.search(r'Cannot access (?:file|directory) "(.*?)" - file', text, re.S)
     if found is None:
-        return CatalogError(f"SQL error. {error}")
+        return CatalogError(f"SQL error. {text}")
     path = found[1]
     if re.match(r"\w+://", path):
         return CatalogError(
@@ -44,3 +51,14 @@ def sql_error(error: duckdb.Error) -> CatalogError:
         f"allow its folder: phasezoo sql QUERY --allow {shlex.quote(folder)}; in Python "
         f"catalog.open(path, allow=[{folder!r}])."
     )
+
+
+def _explanation(text: str) -> str:
+    """The words of DuckDB without advice that is refused, and places in text that is ours.
+
+    Only what is found before a query runs shows a place in the text of the user.
+    """
+    text = re.sub(r"(?<=[.!]) +(?:Use|Try|Consider)\b[^\n]*\bSET [a-z_]+[^\n]*", "", text)
+    if re.match(r"(Parser|Syntax|Binder|Catalog) Error", text):
+        return text
+    return re.sub(r"\n+LINE \d+: .*\Z", "", text, flags=re.S)

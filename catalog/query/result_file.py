@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from catalog.errors import CatalogError, NotFound, closest
 from catalog.plain_values import plain
+from catalog.query.answer import Answer
+from catalog.query.exact import as_text
 from catalog.query.refusal import sql_error
 from catalog.quoting import identifier
 from catalog.whole_file import check_free, folder_of, whole_file
@@ -28,7 +30,7 @@ _IN_CSV = (
 )  # fmt: skip
 """Types that pyarrow writes as DuckDB does; others become DuckDB's text."""
 
-Write = Callable[[duckdb.DuckDBPyRelation, BinaryIO], int]
+Write = Callable[[Answer, BinaryIO], int]
 
 
 def result_path(path: str | Path, *, force: bool = False) -> Path:
@@ -50,7 +52,7 @@ def result_path(path: str | Path, *, force: bool = False) -> Path:
     return path
 
 
-def write_result(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
+def write_result(relation: Answer, path: Path) -> int:
     """Write an answer to a file that `result_path` found; the number of its rows.
 
     Raises
@@ -73,7 +75,7 @@ def write_result(relation: duckdb.DuckDBPyRelation, path: Path) -> int:
         ) from error
 
 
-def _write_csv(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+def _write_csv(relation: Answer, file: BinaryIO) -> int:
     columns = [
         name if str(kind) in _IN_CSV else f"CAST({name} AS VARCHAR) AS {name}"
         for name, kind in zip(
@@ -89,7 +91,7 @@ def _write_csv(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
     return count
 
 
-def _write_parquet(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+def _write_parquet(relation: Answer, file: BinaryIO) -> int:
     schema, batches = _read(relation)
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
@@ -99,12 +101,13 @@ def _write_parquet(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
     return count
 
 
-def _write_json(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+def _write_json(relation: Answer, file: BinaryIO) -> int:
     count = 0
     file.write(b"[")
-    for batch in _read(relation)[1]:
+    answer, read = as_text(relation)
+    for batch in _read(answer)[1]:
         for row in batch.to_pylist():
-            text = json.dumps(plain(row), ensure_ascii=False, default=str)
+            text = json.dumps(plain(read(row)), ensure_ascii=False, default=str)
             file.write((",\n" if count else "\n").encode() + text.encode())
             count += 1
     file.write(b"\n]\n")
@@ -112,7 +115,7 @@ def _write_json(relation: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
 
 
 def _read(
-    relation: duckdb.DuckDBPyRelation,
+    relation: Answer,
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Run a query; what fails on the way is no fault of the file."""
     reader = relation.to_arrow_reader(BATCH)
@@ -121,7 +124,7 @@ def _read(
         try:
             yield from reader
         except OSError as error:
-            raise CatalogError(f"SQL error. {error}") from error
+            raise sql_error(error) from error
 
     return reader.schema, batches()
 

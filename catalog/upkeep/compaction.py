@@ -65,6 +65,7 @@ def compact(root: Path) -> Compaction:
         If the folder cannot be written.
     """
     folder = Folder(root)
+    folder.pin()
     with folder.writing(), folder.lock("compact"):
         return pack(folder)
 

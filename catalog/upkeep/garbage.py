@@ -8,22 +8,22 @@ moment leaves a catalogue that reads the same; `gc` or `verify` finishes the wor
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import duckdb
-
 from catalog.card import write_card
 from catalog.catalog import Catalog
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, ShardCorrupt
 from catalog.folder import Folder
+from catalog.index.tables import connect
 from catalog.inside import check_inside
 from catalog.leftovers import delete, find_leftovers
 from catalog.manifest import Manifest, read_manifest
-from catalog.metadata import metadata_source
-from catalog.reserve import keep_reserve, needing
+from catalog.metadata import check_hash, metadata_source
+from catalog.reserve import keep_reserve, needing, version_bytes
 from catalog.snapshot import (
     Snapshot,
     extended,
@@ -35,6 +35,8 @@ from catalog.snapshot import (
 )
 from catalog.upkeep.compaction import names, pack
 from catalog.upkeep.rewriting import WASTE, rewrite, wasteful
+
+_ADVICE = "'phasezoo gc --waste 1' needs the least."
 
 GRACE = 600.0
 """Seconds for which a superseded version stays: somebody may be reading it."""
@@ -96,8 +98,9 @@ def collect(
     if keep < 1:
         raise CatalogError(f"At least one version must be kept. Got --keep {keep}.")
     folder = Folder(root, spare=True)
+    folder.pin()
     need = partial(_bytes, folder, waste)
-    with needing(need), folder.writing(), folder.lock("compact"):
+    with needing(need, _ADVICE), folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
         catalog = Catalog(root)
         thin = wasteful(catalog, snapshot.manifests, waste)
@@ -116,7 +119,9 @@ def collect(
         kept = _kept(folder, snapshot, keep, grace)
         garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
         garbage.versions = sorted(kept)
-        _delete(folder, _unneeded(folder, kept), garbage, rehearse)
+        unneeded = _unneeded(folder, kept)
+        _check_packs(folder, kept[max(kept)], {path.stem for path in unneeded})
+        _delete(folder, unneeded, garbage, rehearse)
         with folder.lock():  # no writer starts in between
             left = find_leftovers(folder, extended(folder, read_head(folder)).shards)
             _delete(folder, left, garbage, rehearse)
@@ -131,7 +136,21 @@ def _delete(folder: Folder, files: list[Path], garbage: Garbage, rehearse: bool)
         garbage.files.append(str(path.relative_to(folder.root)))
         garbage.bytes += path.stat().st_size
         if not rehearse:
-            delete(path)
+            delete(folder, path)
+
+
+def _check_packs(folder: Folder, head: Snapshot, going: set[str]) -> None:
+    """Prove packs before the files of their members go, from which they could be mended.
+
+    Raises
+    ------
+    ShardCorrupt
+        If a file of a pack is damaged.
+    """
+    for manifest in head.manifests:
+        if going & {*names(manifest)}:
+            for file in manifest.files.values():
+                check_hash(folder.root, file)
 
 
 def _bytes(folder: Folder, waste: float) -> int:
@@ -146,8 +165,8 @@ def _bytes(folder: Folder, waste: float) -> int:
         for kind, file in manifest.own.items()
         if kind != "weights"
     ]
-    record = folder.snapshot(snapshot.version)
-    return sum(weights) + sum(metadata) + 3 * record.stat().st_size + (64 << 10)
+    versions = 3 * version_bytes(folder.root)
+    return sum(weights) + sum(metadata) + versions + (64 << 10)
 
 
 def _empty(catalog: Catalog) -> set[str]:
@@ -169,7 +188,7 @@ def _idle(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
     if not living:
         return {m.shard for m in tombstones}
     removed = metadata_source(root, tombstones, "tombstones", origin=True)
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.execute("CREATE TABLE s (shard VARCHAR, sequence BIGINT)")
         connection.executemany("INSERT INTO s VALUES (?, ?)", list(rest.items()))
         still = f"""SELECT DISTINCT t.pz_shard FROM {removed} t
@@ -193,7 +212,8 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         present = folder.manifest_names()
         packs = {m.shard for m in top if m.content == "pack"} | snapshot.dropped
         for shard in present & packs:
-            present |= {*names(read_manifest(folder, shard))}
+            with contextlib.suppress(ShardCorrupt):  # no one reads it: it holds nothing
+                present |= {*names(read_manifest(folder, shard))}
         snapshot = replace(snapshot, dropped=snapshot.dropped & present)
         publish_snapshot(folder, snapshot, head.version)
         write_card(folder, snapshot)
@@ -208,6 +228,8 @@ def _kept(folder: Folder, head: Snapshot, keep: int, grace: float) -> dict[int, 
         age = time.time() - folder.snapshot(successor).stat().st_mtime
         if version not in chosen and age < grace:
             chosen.append(version)
+    # All since the oldest: a tombstone stays as long as a record of what it removes.
+    chosen = [v for v in versions if v >= min(chosen)]
     return {v: read_snapshot(folder, v) for v in chosen} | {head.version: head}
 
 
@@ -235,7 +257,14 @@ def _unneeded(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
     files: list[Path] = []
     superseded: list[Manifest] = [m for m in head.manifests if m.pack]
     for shard in sorted(folder.manifest_names() & (head.dropped | packed) - records):
-        manifest = replace(read_manifest(folder, shard), pack="")
+        try:
+            manifest = replace(read_manifest(folder, shard), pack="")
+        except ShardCorrupt:
+            if shard in packed:
+                manifest = replace(head.shards[shard], pack="")
+            else:  # its files are leftovers without it
+                first.append(folder.manifest(shard))
+                continue
         if revivable and manifest.content == "tombstones":
             continue
         superseded += [manifest, *(replace(m, pack="") for m in manifest.members)]

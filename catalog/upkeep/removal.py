@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import NotFound
-from catalog.reserve import needing
+from catalog.reserve import needing, version_bytes
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,5 @@ def remove(catalog: Catalog, where: str) -> Removal:
 
 def _bytes(catalog: Catalog, removal: Removal) -> int:
     """An upper estimate of what a removal writes: its keys, and a version."""
-    record = catalog.root / "snapshots" / f"{catalog.version}.json"
     keys: int = removal.keys.nbytes
-    return keys + 2 * record.stat().st_size + (64 << 10)
+    return keys + 2 * version_bytes(catalog.root) + (64 << 10)

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
+from catalog.index.tables import connect
 from catalog.layout import Layout
 from catalog.manifest import Manifest
 from catalog.metadata import metadata_source
@@ -97,7 +97,7 @@ def _metadata(
     runs = metadata_source(root, [holder], "runs", origin=True)
     checkpoints = metadata_source(root, [holder], "checkpoints")
     own = literal(shard)
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.register("kept", kept)
         tables = (
             connection.sql(

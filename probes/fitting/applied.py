@@ -101,7 +101,8 @@ def judged(
 def _asked(catalog: Catalog, table: pa.Table, expressions: dict[str, str]) -> pa.Table:
     """Targets of the rows of a table, in its order."""
     columns = ", ".join(
-        f"({sql}) AS pz_target_{i}" for i, sql in enumerate(expressions.values())
+        f"{catalog.expression(sql)} AS pz_target_{i}"
+        for i, sql in enumerate(expressions.values())
     )
     found = arrow_table(catalog.sql(f"SELECT run_id, step, {columns} FROM models"))
     keys = found["run_id"].to_pylist(), found["step"].to_pylist()

@@ -108,7 +108,8 @@ def rows(
         raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
     own = ", ".join(f'"{name}"' for name in _OWN)
     asked = "".join(
-        f", ({sql}) AS {_TARGET}{i}" for i, sql in enumerate((expressions or {}).values())
+        f", {catalog.expression(sql)} AS {_TARGET}{i}"
+        for i, sql in enumerate((expressions or {}).values())
     )
     last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
     table = arrow_table(

@@ -162,15 +162,47 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
-@given(parts=st.lists(st.sampled_from(PIECES), max_size=9))
-def test_texts_at_random_never_leave_their_place(five: Catalog, parts: list[str]) -> None:
+def test_texts_at_random_never_leave_their_place(five: Catalog) -> None:
     """What is accepted is a filter: every row is one of models, none comes twice."""
-    try:
-        query = five.matching("".join(parts))
-        answer = five.sql(f"SELECT run_id, step, 'end' AS pz FROM ({query})")
-        rows = [tuple(row.values()) for row in arrow_table(answer).to_pylist()]
-    except CatalogError:
-        return
-    assert len(rows) == len(set(rows))
-    assert set(rows) <= {(f"run-{i}", 10 * i, "end") for i in range(5)}
+    possible = {(f"run-{i}", 10 * i, "end") for i in range(5)}
+
+    @settings(deadline=None, max_examples=300)
+    @given(parts=st.lists(st.sampled_from(PIECES), max_size=9))
+    def holds(parts: list[str]) -> None:
+        try:
+            query = five.matching("".join(parts))
+            answer = five.sql(f"SELECT run_id, step, 'end' AS pz FROM ({query})")
+            rows = [tuple(row.values()) for row in arrow_table(answer).to_pylist()]
+        except CatalogError:
+            return
+        assert len(rows) == len(set(rows))
+        assert set(rows) <= possible
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["step", "step > 1 AND zoo = 'z'", "(SELECT max(step) FROM models)", "step -- x"],
+)
+def test_an_expression_stands_between_brackets(zoo: Catalog, text: str) -> None:
+    query = f"SELECT {zoo.expression(text)} AS a, run_id FROM models"
+    assert zoo.sql(query).columns == ["a", "run_id"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step) AS a, (2",
+        "0) FROM models WHERE error('x') = 'a' --",
+        "*",
+        "COLUMNS('s.*')",
+        "1); DROP TABLE models; SELECT (1",
+        "1) UNION SELECT (2",
+        "(FROM read_text('/etc/hostname') SELECT content)",
+        "getenv('HOME')",
+    ],
+)
+def test_what_leaves_the_brackets_is_no_expression(zoo: Catalog, text: str) -> None:
+    with pytest.raises(CatalogError):
+        zoo.sql(f"SELECT {zoo.expression(text)} FROM models").fetchall()

@@ -14,6 +14,8 @@ import catalog
 from catalog import Catalog, CatalogError, NotFound
 from catalog.catalog import arrow_table
 from catalog.index import in_place
+from catalog.query.answer import NARROWS, Answer
+from catalog.query.answer import READS as READING
 
 READS = [
     "FROM '{}/table.csv'",
@@ -181,42 +183,89 @@ def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
         zoo.sql("CREATE TABLE t AS SELECT 1")
 
 
-def test_methods_of_an_answer_change_nothing(
+def test_an_engine_that_broke_is_started_again(zoo: Catalog) -> None:
+    assert zoo.sql("SELECT count(*) FROM models").fetchall() == [(5,)]
+    for connection in zoo._database._opened.values():
+        connection.close()
+    assert zoo.sql("SELECT count(*) FROM models").fetchall() == [(5,)]
+    assert len(zoo.load("step > 0")) == 4
+
+
+def test_an_answer_has_the_methods_that_read_and_no_other(zoo: Catalog) -> None:
+    answer, relation = zoo.sql("FROM models"), duckdb.sql("SELECT 1 AS a")
+    public = {name for name in dir(relation) if not name.startswith("_")}
+    assert public >= READING | NARROWS, "of this DuckDB"
+    own = {"columns", "fetchall", "to_arrow_table", "limit", "show"}
+    for name in public - READING - NARROWS - own:
+        with pytest.raises(AttributeError, match="it only reads"):
+            getattr(answer, name)
+    for name in (
+        "query",
+        "create",
+        "write_csv",
+        "to_parquet",
+        "to_table",
+        "insert",
+        "update",
+    ):
+        assert not hasattr(answer, name)
+    assert isinstance(answer.filter("step > 0"), Answer)
+    assert isinstance(answer.project("step").distinct().order("step"), Answer)
+
+
+def test_expressions_in_the_methods_of_an_answer_change_nothing(
     zoo: Catalog, files: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before, expected = files(zoo.root), zoo.sql("FROM models").fetchall()
     answer = zoo.sql("FROM models")
-    for act in (
-        lambda: answer.create("t"),
-        lambda: answer.to_table("models"),
-        lambda: answer.create_view("models"),
-        lambda: answer.to_view("models"),
-        lambda: answer.insert_into("models"),
-        lambda: answer.insert([1]),
-        lambda: answer.write_csv("t.csv"),
-        lambda: answer.to_csv(str(zoo.root / "HEAD")),
-        lambda: answer.write_parquet("t.parquet"),
-        lambda: answer.to_parquet("t.parquet"),
-        lambda: answer.query("v", "CREATE TABLE t AS FROM v"),
-        lambda: answer.query("v", "COPY v TO 't.csv'"),
-        lambda: answer.query("v", "SET threads = 1"),
-        lambda: answer.query("v", "USE temp"),
-        lambda: answer.query("v", "DETACH zoo_index"),
-        lambda: answer.filter("step IN (WITH d AS (COPY (SELECT 1) TO 't') SELECT 1)"),
-        lambda: answer.filter("true); COPY (SELECT 1) TO 't'; --"),
+    parquet = next((zoo.root / "tensor_stats").iterdir()).resolve()
+    for text in (
+        "step IN (WITH d AS (COPY (SELECT 1) TO 't') SELECT 1)",
+        f"step IN (WITH d AS (COPY (SELECT 1) TO '{parquet}') SELECT 1)",
+        "true); COPY (SELECT 1) TO 't'; --",
+        "true; DETACH zoo_index",
     ):
-        with pytest.raises(duckdb.Error):
-            act().fetchall()
-    for harmless in (
-        "CREATE TEMP TABLE models AS SELECT 1",
-        "CREATE TEMP VIEW runs AS SELECT 1",
-        "CREATE TEMP MACRO count(x) AS 42",
-        "SET VARIABLE a = 1",
-        "SELECT setseed(0.5)",
-    ):
-        answer.query("v", harmless)
+        for narrow in (answer.filter, answer.project, answer.order, answer.aggregate):
+            with pytest.raises(duckdb.Error):
+                narrow(text).fetchall()
     assert zoo.sql("FROM models").fetchall() == expected
-    assert zoo.sql("SELECT count(run_id) FROM runs").fetchall() == [(5,)]
     assert files(zoo.root) == before
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "'{folder}/link/../outside/a.csv'",
+        "read_csv('{folder}/link/../outside/a.csv')",
+        "read_csv(['{folder}/a.csv', '{folder}/link/..//outside/a.csv'])",
+        "read_text('{folder}/%2e%2e/outside/a.csv')",
+        "read_csv('{folder}/' || 'a.csv')",
+        "read_csv('{folder}/link/a.csv')",
+        "query_table('{folder}/link/../outside/a.csv')",
+        "glob('{folder}/../outside/*')",
+    ],
+)
+def test_no_path_leads_out_of_an_allowed_folder(
+    zoo: Catalog, tmp_path: Path, path: str
+) -> None:
+    folder, outside = tmp_path / "allowed", tmp_path / "outside"
+    for made in (folder, outside):
+        made.mkdir()
+        (made / "a.csv").write_text("a\n1\n")
+    (folder / "link").symlink_to(outside)
+    allowed = catalog.open(zoo.root, allow=[folder])
+    assert allowed.sql(f"FROM '{folder}/a.csv'").fetchall() == [(1,)]
+    with pytest.raises(CatalogError, match="A query"):
+        allowed.sql(f"FROM {path.format(folder=folder)}").fetchall()
+
+
+def test_a_catalogue_may_be_named_by_a_path_that_goes_up(
+    zoo: Catalog, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = catalog.open(os.path.relpath(zoo.root, tmp_path))
+    for view in ("tensor_stats", "measures", "models"):
+        query = f"SELECT count(*) FROM {view}"
+        assert here.sql(query).fetchall() == zoo.sql(query).fetchall()

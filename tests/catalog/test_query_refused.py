@@ -233,7 +233,8 @@ QUESTIONS = [
     "SELECT run_id, step, zoo FROM models ORDER BY ALL",
     "SELECT count(*), avg(step), count(DISTINCT run_id) FROM models",
     "FROM (SHOW TABLES) ORDER BY ALL",
-    "SELECT name, value FROM duckdb_settings() WHERE name NOT LIKE '%memory%' ORDER BY ALL",
+    "SELECT name, value FROM duckdb_settings() WHERE name NOT LIKE '%memory%' AND name "
+    "<> 'temp_directory' ORDER BY ALL",  # each connection has its own
     "SELECT current_schema(), current_schemas(true), current_setting('search_path')",
     "SELECT database_name, readonly FROM duckdb_databases() ORDER BY ALL",
     "SELECT count(*) FROM duckdb_functions()",

@@ -69,7 +69,7 @@ def test_a_catalogue_that_an_earlier_gc_broke_opens_again(zoo: Catalog) -> None:
     with pytest.raises(CatalogError, match="verify --repair"):
         catalog.open(zoo.root)
     assert verify(zoo.root, sweep=False).problems
-    (said,) = repair(zoo.root)
+    (said,) = repair(zoo.root).mended
     assert "0123456789ab-000001" in said
     assert weights(zoo.root) == before
     assert not verify(zoo.root).problems
@@ -91,7 +91,7 @@ def test_a_refused_pack_whose_members_stand_nowhere_else_stays(zoo: Catalog) -> 
     value = json.loads(record.read_text())
     value["members"] += value["members"]
     record.write_text(json.dumps(value))
-    assert repair(zoo.root) == []
+    assert repair(zoo.root).mended == []
     assert record.exists()
     found = verify(zoo.root)
     assert [problem.shard for problem in found.problems] == [record.stem]
@@ -134,7 +134,7 @@ def test_head_goes_back_to_a_version_that_can_be_read(zoo: Catalog) -> None:
     newest.write_bytes(b"{}")
     with pytest.raises(CatalogError):
         catalog.open(root)
-    assert any("HEAD" in said for said in repair(root))
+    assert any("HEAD" in said for said in repair(root).mended)
     assert weights(root) == before
     assert not verify(root).problems
 
@@ -145,14 +145,14 @@ def test_nothing_is_mended_where_nothing_is_wrong(zoo: Catalog) -> None:
         return {path: path.read_bytes() for path in own}
 
     before = files()
-    assert repair(zoo.root) == []
+    assert repair(zoo.root).mended == []
     assert files() == before
 
 
 def test_a_lost_weight_cannot_be_mended_and_is_named(zoo: Catalog) -> None:
     path = next(zoo.root.glob("weights/*/*.parquet"))
     path.unlink()
-    assert repair(zoo.root) == []
+    assert repair(zoo.root).mended == []
     (problem,) = verify(zoo.root).problems
     assert problem.path == str(path.relative_to(zoo.root))
 
@@ -197,3 +197,164 @@ def test_packs_that_hold_the_same_shards_are_read_once_and_joined(zoo: Catalog) 
     assert len(list((root / "runs").glob("*.parquet"))) == 1
     assert not verify(root).leftovers
     assert np.shape(catalog.open(root).read_tensor("w")) == (8, 3)
+
+
+def backup(root: Path, *names: str) -> Path:
+    """A copy of a part of a catalogue."""
+    kept = root.parent / f"{root.name}-backup"
+    kept.mkdir()
+    for name in names:
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copyfile
+        copy(root / name, kept / name)
+    return kept
+
+
+def restore(root: Path, kept: Path, *, whole: bool) -> None:
+    for path in kept.iterdir():
+        if path.is_dir():
+            if whole:
+                shutil.rmtree(root / path.name)
+            shutil.copytree(path, root / path.name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(path, root / path.name)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_versions_from_a_backup_bring_nothing_back(zoo: Catalog, whole: bool) -> None:
+    """HEAD then names shards whose records and files `gc` deleted."""
+    root = zoo.root
+    kept = backup(root, "HEAD", "snapshots")
+    remove(zoo, "run_id LIKE 'a%' OR run_id LIKE 'd%'")
+    collect(root, grace=0, waste=0)
+    expected = weights(root)
+    restore(root, kept, whole=whole)
+    repair(root)
+    assert weights(root) == expected
+    assert not verify(root).problems
+    assert repair(root).mended == []
+    (root / "HEAD").unlink()
+    assert weights(root) == expected
+
+
+def test_records_from_a_backup_of_shards_that_are_gone_do_not_count(zoo: Catalog) -> None:
+    root = zoo.root
+    kept = backup(root, "manifests")
+    for run in "ab":
+        remove(catalog.open(root), f"run_id LIKE '{run}%'")
+        collect(root, grace=0, waste=0)
+    expected = weights(root)
+    restore(root, kept, whole=False)
+    assert weights(root) == expected
+    repair(root)
+    assert weights(root) == expected
+    assert not verify(root).problems
+
+
+def test_what_only_a_backup_can_mend_is_left_and_nothing_is_swept(zoo: Catalog) -> None:
+    root, before = zoo.root, weights(zoo.root)
+    kept = backup(root, "manifests", "snapshots")
+    for folder in ("manifests", "snapshots"):
+        for path in (root / folder).iterdir():
+            path.unlink()
+    done = repair(root)
+    assert (done.mended, len(done.left)) == ([], 1)
+    assert "Restore manifests/" in done.left[0]
+    found = verify(root)
+    assert found.problems
+    assert not found.swept
+    restore(root, kept, whole=True)
+    assert weights(root) == before
+
+
+def test_an_old_version_that_is_damaged_is_reported_and_deleted(zoo: Catalog) -> None:
+    old = zoo.root / "snapshots" / "1.json"
+    old.write_bytes(old.read_bytes()[:50])
+    (problem,) = verify(zoo.root).problems
+    assert problem.path == "snapshots/1.json"
+    (said,) = repair(zoo.root).mended
+    assert "Version 1" in said
+    assert not verify(zoo.root).problems
+
+
+def test_a_damaged_pack_is_given_up_for_what_it_superseded(zoo: Catalog) -> None:
+    root, before = zoo.root, weights(zoo.root)
+    name = compact(root).pack
+    path = root / "runs" / f"{name}.parquet"
+    path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    with pytest.raises(CatalogError, match="not the file that was committed"):
+        collect(root, grace=0)
+    assert any(name in said for said in repair(root).mended)
+    assert weights(root) == before
+    collect(root, grace=0)
+    assert not verify(root).problems
+    assert weights(root) == before
+
+
+def test_a_pack_keeps_the_weights_of_a_commit_whose_record_is_incomplete(
+    new_zoo: Callable[[], Catalog], tmp_path: Path
+) -> None:
+    root = new_zoo().root
+    for i in range(3):
+        np.savez(tmp_path / f"{i}.npz", w=np.full((4, i + 1), i, np.float32))
+    catalog.import_source(root, tmp_path, zoo="many")
+    kept = backup(root, "manifests")
+    compact(root)
+    collect(root, grace=0)
+    (group,) = kept.glob("manifests/*.group")
+    group.unlink()
+    restore(root, kept, whole=False)
+    (root / "HEAD").unlink()
+    shutil.rmtree(root / "snapshots")
+    found = verify(root)
+    assert not found.problems
+    assert all(name.startswith("manifests/") for name in found.leftovers)
+    assert len(list(catalog.open(root).select("zoo = 'many'"))) == 3
+
+
+def test_copies_that_are_joined_again_bring_nothing_back(zoo: Catalog) -> None:
+    root = zoo.root
+    twin = root.parent / f"{root.name}-twin"
+    shutil.copytree(root, twin)
+    compact(root)
+    remove(catalog.open(twin), "run_id LIKE 'a%'")
+    compact(twin)
+    collect(twin, grace=0, waste=0)
+    expected = weights(twin)
+    shutil.copytree(root, twin, dirs_exist_ok=True)
+    assert weights(twin) == expected
+
+
+def test_records_that_no_one_needs_may_be_damaged(zoo: Catalog) -> None:
+    """Of a shard in a pack, and of one that was given up and waits for its end."""
+    root = zoo.root
+    remove(zoo, "run_id LIKE 'd%'")
+    collect(root, waste=0)
+    head = catalog.open(root).snapshot
+    packed = next(m.shard for m in head.manifests if m.pack)
+    (given_up, *_) = sorted(
+        shard for shard in head.dropped if (root / "manifests" / f"{shard}.json").exists()
+    )
+    before = weights(root)
+    for shard in (packed, given_up):
+        (root / "manifests" / f"{shard}.json").write_bytes(b"{")
+    remove(catalog.open(root), "run_id = 'a-0'")
+    assert verify(root).problems
+    assert len(repair(root).mended) == 2
+    collect(root, grace=0, waste=0)
+    assert not verify(root).problems
+    assert weights(root) == {run: row for run, row in before.items() if run != "a-0"}
+
+
+def test_without_head_the_versions_prove_what_was_committed(zoo: Catalog) -> None:
+    root, before = zoo.root, weights(zoo.root)
+    records = [
+        path
+        for path in (root / "manifests").glob("*.json")
+        if path.stem in {m.shard for m in zoo.snapshot.manifests if not m.pack}
+    ]
+    (root / "HEAD").unlink()
+    records[0].unlink()
+    records[1].write_bytes(b"{")
+    assert len(repair(root).mended) == 3
+    assert weights(root) == before
+    assert not verify(root).problems

@@ -72,8 +72,8 @@ def test_json_is_one_document(zoo: Catalog, tmp_path: Path) -> None:
     assert rows[1] == {
         "i": 1, "x": 1 / 3, "t": None, "flag": False, "list": [1, 2],
         "pair": {"a": 1, "b": "x"}, "day": "2020-01-01",
-        "moment": "2020-01-01 10:00:00.500000", "price": "1.50",
-        "total": "1", "bytes": "6162",
+        "moment": "2020-01-01 10:00:00.5", "price": 1.5,
+        "total": 1, "bytes": "6162",
         "version": 7,
         "odd": 'quote " comma, é', "nan": "nan",
     }  # fmt: skip

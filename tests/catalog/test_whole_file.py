@@ -88,6 +88,20 @@ def test_permissions_are_those_of_before_or_of_the_umask(tmp_path: Path) -> None
     assert [mode(name) for name in ("new", "folder", "old")] == [0o640, 0o750, 0o600]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_owner_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "b").mkdir()
+    for name in ("a", "b"):
+        os.chown(tmp_path / name, 4321, 1234)
+    write(tmp_path / "a")
+    with whole_folder(tmp_path / "b"):
+        pass
+    for name in ("a", "b"):
+        about = (tmp_path / name).stat()
+        assert (about.st_uid, about.st_gid) == (4321, 1234)
+
+
 def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "a").write_text("old")
@@ -215,3 +229,13 @@ def test_nothing_else_writes_files_by_hand() -> None:
         if any(by_hand(call) for call in calls):
             found.add(name)
     assert found - STORAGE - LOCKS == {"catalog/export.py"}  # into a temporary folder
+
+
+def test_a_descriptor_is_written_to_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"before\n")
+    with log.open("ab", buffering=0) as appended:
+        with whole_file(f"/dev/fd/{appended.fileno()}") as file:
+            file.write(b"page\n")
+        appended.write(b"after\n")
+    assert log.read_bytes() == b"before\npage\nafter\n"

@@ -1,7 +1,9 @@
 """Commits: everything is checked before anything is written."""
 
+import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +15,17 @@ import pyarrow as pa
 import pytest
 
 import catalog
-from catalog import Catalog, CatalogError, Layout, LayoutMismatch, Param, Population, Writer
+from catalog import (
+    Catalog,
+    CatalogError,
+    Layout,
+    LayoutMismatch,
+    NotFound,
+    Param,
+    Population,
+    Writer,
+)
+from catalog.folder import Folder
 from catalog.splits import split
 from catalog.verify import verify
 from catalog.writer import architecture_id
@@ -364,3 +376,85 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     fill = [sys.executable, "-c", FILL_THE_DISK, str(tmp_path / "zoo")]
     done = subprocess.run([*command, *fill], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_right_after_a_commit_deletes_nothing(
+    new_zoo: Any, networks: Any, runs_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo, write_all = new_zoo(), Folder.write_all
+
+    def interrupted(folder: Folder, files: Any) -> None:
+        write_all(folder, files)
+        if any(path.parent.name == "manifests" for path in files):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Folder, "write_all", interrupted)
+    population = networks(Layout((Param("w", (3,)),)), 2)
+    runs = runs_of(population.table["run_id"].to_pylist())
+    with pytest.raises(KeyboardInterrupt), zoo.writer() as writer:
+        writer.commit(runs, population.table, population)
+    monkeypatch.undo()
+    assert not verify(zoo.root).problems
+    assert len(zoo.refreshed().load(verify=True)) == 2
+
+
+@pytest.mark.parametrize("how", ["renamed", "deleted", "replaced"])
+def test_a_folder_that_goes_is_an_error_and_does_not_come_back(
+    new_zoo: Any, networks: Any, runs_of: Any, how: str
+) -> None:
+    zoo = new_zoo()
+    population = networks(Layout((Param("w", (3,)),)), 2)
+    runs = runs_of(population.table["run_id"].to_pylist())
+    moved = zoo.root.with_name(f"{zoo.root.name}-moved")
+    writer = zoo.writer()
+    writer.commit(runs, population.table, population)
+    zoo.root.rename(moved)
+    if how == "deleted":
+        shutil.rmtree(moved)
+    if how == "replaced":
+        catalog.open(zoo.root, create=True)
+    for work in (lambda: writer.commit(runs, population.table, population), writer.close):
+        with pytest.raises(CatalogError, match="renamed, deleted or replaced"):
+            work()
+    assert zoo.root.exists() == (how == "replaced")
+    if how == "replaced":
+        assert catalog.open(zoo.root).snapshot.manifests == ()
+    if how != "deleted":
+        assert len(catalog.open(moved).load()) == 2
+
+
+def test_a_writer_makes_no_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="There is no catalogue"):
+        Writer(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_version_that_cannot_be_written_is_a_warning_after_a_commit(
+    new_zoo: Any, networks: Any, runs_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = new_zoo()
+    population = networks(Layout((Param("w", (3,)),)), 2)
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("catalog.writer.refresh", full)
+    writer = zoo.writer()
+    runs = runs_of(population.table["run_id"].to_pylist())
+    writer.commit(runs, population.table, population)
+    with pytest.warns(RuntimeWarning, match="It is done"):
+        writer.close()
+    assert len(zoo.refreshed().load()) == 2
+
+
+def test_a_record_that_no_reader_takes_is_not_written(
+    new_zoo: Any, networks: Any, runs_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = new_zoo()
+    population = networks(Layout((Param("w", (3,)),)), 2)
+    monkeypatch.setattr("catalog.writer.__version__", "1\x1b[2J")
+    runs = runs_of(population.table["run_id"].to_pylist())
+    with pytest.raises(CatalogError, match="Nothing was committed"), zoo.writer() as writer:
+        writer.commit(runs, population.table, population)
+    assert zoo.refreshed().snapshot.manifests == ()
+    assert verify(zoo.root).leftovers == []

@@ -47,6 +47,19 @@ def one_thread(forked_workers):
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def few_strengths():
+    """Every kind of null at one or two strengths; `test_judging` has all of them."""
+    fewer = {
+        "NOISES": (0.1, 0.5), "SHARES": (0.5,), "SIZES": (4,), "SIGMAS": (1.0,),
+        "RANKS": (32,),
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, values in fewer.items():
+            patch.setattr(f"generators.nulls.suite.{name}", values)
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits_data():
     return load_task(task_named("digits"))

@@ -13,12 +13,14 @@ from generators.generating import generate
 from generators.registry import open_generator
 from generators.request import Request
 
+pytestmark = pytest.mark.usefixtures("few_strengths")
+
 OURS = "zoo = 'seeds' AND width = 6"
 FEWER = "(seed < 130 OR split_by_run <> 'train')"
 
 
 @pytest.fixture(scope="module")
-def made(root):
+def made(root, few_strengths):
     """Thirty midpoints, with a calibrated head beside."""
     return generate(
         catalog.open(root), "interpolation", where=OURS, n=30, calibrations=["head"],

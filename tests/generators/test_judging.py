@@ -143,13 +143,13 @@ def test_copies_in_another_order_and_scale_are_copies(
         assert max(found.scores.values()) > COPYING > min(found.scores.values())
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.1, 0.2])
+@pytest.mark.parametrize("sigma", [0.0, 0.2])
 def test_noisy_copies_with_a_trained_head_in_other_units_are_copies(
     judge, samples_of, sigma
 ):
     """Order hides a body from weights, and a head hides it from function."""
     layout, known = judge.train.layout, judge.fitted.training_
-    weights = TrainNoise(sigma=sigma).fit_to(known, judge.fitted.canonicaliser_).sample(40)
+    weights = TrainNoise(sigma=sigma).fit_to(known, judge.fitted.canonicaliser_).sample(20)
     with_head = HeadSteps(steps=300).apply(
         judge.exam, new_head(weights.weights, layout), {}
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog import Layout, LayoutMismatch, NotFound, Param, Population
+from catalog import CatalogError, Layout, LayoutMismatch, NotFound, Param, Population
 from catalog import open as open_catalog
 from catalog.alignment import permute, random_permutations
 from probes import load, save
@@ -449,4 +449,9 @@ def test_the_verb_compares_with_what_was_recorded(tmp_path):
         lineage, ["--catalog", str(tmp_path / "zoo"), "--where", "zoo = 'no'"]
     )
     assert isinstance(none.exception, NotFound)
+    for where in ("true GROUP BY zoo", "true) OR (true", "run_id", "setseed(0.1) IS NULL"):
+        wrong = CliRunner().invoke(
+            lineage, ["--catalog", str(tmp_path / "zoo"), "--where", where]
+        )
+        assert isinstance(wrong.exception, CatalogError), where
     assert open_catalog(tmp_path / "zoo").sql("FROM runs").fetchall()

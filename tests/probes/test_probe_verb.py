@@ -242,6 +242,14 @@ WRONG = [
         ("statistics", "--target", "test_accuracy", "--where", "zoo = 'none'"),
         "No checkpoint",
     ),
+    (
+        ("statistics", "--target", "test_accuracy", "--where", "true GROUP BY zoo"),
+        "is no condition",
+    ),
+    (
+        ("statistics", "--target", "test_accuracy", "--where", "setseed(0.1) IS NULL"),
+        "cannot call setseed()",
+    ),
     (("statistics", "--target", "constant", *NARROW), "nothing to learn"),
     (("statistics", "--target", "phase", *NARROW), "Measure it first"),
     (("statistics", "--target", "size", "--task", "regression"), "holds text"),

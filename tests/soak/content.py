@@ -27,6 +27,9 @@ KEPT = ("out", "zoo/probes", "zoo/generators")
 _PART = re.compile(rb"\b[A-Za-z]+[0-9a-f]{10}\b")
 """How matplotlib names parts of a picture: by their addresses in memory."""
 
+STATE = "out/state.safetensors"
+"""Of a fit: new after each epoch."""
+
 Near = tuple[float, float]
 
 
@@ -131,7 +134,8 @@ class Content:
     def halves(self, before: Content, after: Content) -> list[str]:
         """Files that are neither those of before nor those of after."""
         found = []
-        for place in sorted({_place(n) for c in (self, before, after) for n in c.files}):
+        places = {_place(name) for c in (self, before, after) for name in c.files}
+        for place in sorted(places - {STATE}):
             own, old, new = (
                 {n: d for n, d in c.files.items() if _place(n) == place}
                 for c in (self, before, after)

@@ -108,7 +108,7 @@ def outputs(folder: Path) -> None:
     """What was written before, and stays until there is something new."""
     out = folder / "out"
     out.mkdir()
-    for name in ("report.html", "phases.svg", "some.npz", "one.safetensors"):
+    for name in ("report.html", "phases.svg", "some.npz", "some.arrow", "rows.parquet"):
         (out / name).write_text(f"the {name} before")
     root = folder / "zoo"
     phasezoo(root, "export", "--where", "step = 0 AND width = 2", "--to", f"{out}/nets")
@@ -135,6 +135,12 @@ def left(folder: Path) -> None:
     for name in ("runs/.0123456789ab-000001.parquet.tmp", "writers/0123456789ab.writer"):
         (root / name).write_text("half")
     (root / "runs" / "0123456789ab-000002.parquet").write_text("not committed")
+
+
+def broken(folder: Path) -> None:
+    """The same without its HEAD, which `verify --repair` writes anew."""
+    left(folder)
+    (folder / "zoo" / "HEAD").unlink()
 
 
 def without_index(folder: Path) -> None:
@@ -169,7 +175,7 @@ def probed(folder: Path) -> None:
 GROUNDS: dict[str, Callable[[Path], None]] = {
     make.__name__: make
     for make in (
-        empty, some, grid, measured, used, left, without_index, with_old_index, seeds,
-        probed,
+        empty, some, grid, measured, used, left, broken, without_index, with_old_index,
+        seeds, probed,
     )
 }  # fmt: skip

@@ -37,6 +37,7 @@ from workers import ForkedWorker
 import catalog
 import generators
 import probes
+import probes.learning.descent
 import zoo
 import zoo.crew
 import zoo.worker
@@ -273,7 +274,7 @@ class Kills:
         )
         rest = [p for p in self._home.rglob(".*") if TEMPORARY.fullmatch(p.name)]
         rest += [p for p in self._home.rglob("*.tmp*") if p not in rest]
-        rest = [p for p in rest if p.parent.name != "cache"]
+        rest += [p for p in self._home.rglob("*.before")]
         if rest:
             raise Fault(f"{where}: is left: {', '.join(map(str, rest))}")
 
@@ -381,6 +382,7 @@ def _prepare() -> None:
     os.cpu_count = lambda: 1
     os.fsync = lambda descriptor: None  # a kill does not lose what was written
     zoo.worker.FLUSH_SECONDS = 0.0  # a commit after each stack
+    probes.learning.descent.PAUSE = 0.0  # a state after each epoch
     zoo.crew.subprocess = SimpleNamespace(PIPE=subprocess.PIPE, Popen=ForkedWorker)
     names = {
         Path(f"/proc/self/task/{task}/comm").read_text().strip()

@@ -65,6 +65,8 @@ VERBS = (
     _whole("probe", "seeds", "probe statistics --target test_accuracy"),
     _whole("probe to", "seeds",
            "probe linear --target test_accuracy --to {}/out/linear.safetensors"),
+    _whole("probe on", "seeds", "probe mvprobe --target test_accuracy --set epochs=4 --set",
+           'resume="{}/out/state.safetensors"'),
     _whole("probe apply", "probed", "probe apply {}/linear.safetensors"),
     _part(
         "generate", "seeds",
@@ -82,7 +84,12 @@ VERBS = (
     _whole("export", "measured", "export --force --to {}/out/nets --where", "step = 30"),
     _whole("export npz", "measured",
            "export --force --to {}/out/some.npz --where", "step = 0 AND width = 4"),
+    _whole("export arrow", "measured", "export --force --to {}/out/some.arrow --where",
+           "step = 30 AND width = 4"),
+    _whole("sql to", "measured", "sql --force --to {}/out/rows.parquet",
+           "SELECT run_id, step, train_loss FROM models ORDER BY 1, 2"),
     _whole("sql", "without_index", "sql", "SELECT count(*) FROM models"),
     _whole("sql later", "with_old_index", "sql", "SELECT count(*) FROM models"),
     _whole("verify", "left", "verify"),
+    _whole("verify repair", "broken", "verify --repair"),
 )  # fmt: skip

@@ -61,7 +61,7 @@ def test_what_was_measured_is_not_measured_again_unless_settings_differ(root):
     assert [d.measured["scores"] for d in (none, other, again)] == [0, 8, 8]
 
 
-def test_provenance_says_how(root):
+def test_provenance_says_how(root, started_workers):
     measure(root, "tiny", ["scores"], steps="last", seed=3, workers=1)
     found = catalog.open(root).sql("SELECT DISTINCT provenance FROM measures").fetchall()
     ((text,),) = found
@@ -74,14 +74,12 @@ def test_provenance_says_how(root):
     }  # fmt: skip
 
 
-def test_two_workers_give_what_one_gives(root, tiny_zoo, tmp_path, request):
-    """One is forked, two are started."""
+def test_two_workers_give_what_one_gives(root, tiny_zoo, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(tiny_zoo.root, other)
     columns = "run_id, step, evaluated_train_loss, evaluated_test_error"
     query = f"SELECT {columns} FROM models ORDER BY ALL"
     measure(root, "tiny", ["scores"], workers=1)
-    request.getfixturevalue("started_workers")
     measure(other, "tiny", ["scores"], workers=2)
     one, two = (catalog.open(path).sql(query).fetchall() for path in (root, other))
     for a, b in zip(one, two, strict=True):
@@ -123,6 +121,9 @@ def networks_of_foreign(root, architecture):
         ({"zoo": "tinny"}, "Closest: tiny"),
         ({"where": "width = 77"}, "No checkpoint of 'tiny' with weights matches"),
         ({"where": "widht = 4"}, "SQL error"),
+        ({"where": "true) OR (true GROUP BY run_id"}, "SQL error"),
+        ({"where": "true GROUP BY run_id"}, "is no condition"),
+        ({"where": "write_log('x') IS NULL"}, "cannot call write_log"),
         ({"metrics": ["scoers"]}, "Closest: scores"),
         ({"steps": "first"}, "must be all or last"),
         ({"workers": 0}, "at least 1"),
@@ -132,6 +133,18 @@ def test_what_is_wrong_is_said(root, arguments, message):
     given = {"zoo": "tiny", "metrics": ["scores"], "workers": 1, **arguments}
     with pytest.raises(CatalogError, match=message):
         measure(root, **given)
+
+
+def test_the_condition_picks_models_of_which_those_of_the_zoo_are_measured(root):
+    store = catalog.open(root)
+    last = "step = steps -- AND false"
+    assert {row["step"] for row in selected(store, "tiny", last, "all")} == {
+        row["steps"] for row in selected(store, "tiny", "true", "all")
+    }
+    chosen = selected(store, "tiny", "true ORDER BY step DESC, run_id LIMIT 2", "all")
+    every = selected(store, "tiny", "true", "all")
+    wanted = sorted(every, key=lambda row: (-row["step"], row["run_id"]))[:2]
+    assert [row["run_id"] for row in chosen] == [row["run_id"] for row in wanted]
 
 
 def test_settings_are_checked():

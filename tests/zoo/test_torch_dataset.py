@@ -246,7 +246,7 @@ def test_float64_without_a_float32_equal(tmp_path):
         (
             {"target": "rare"},
             CatalogError,
-            "have no 'rare'. Select with .*rare IS NOT NULL",
+            "have no 'rare'. Select with .*\"rare\" IS NOT NULL",
         ),
         ({"target": "word"}, LayoutMismatch, "'word' is string; a target must be numbers"),
         ({"gives": "graph"}, CatalogError, r"must be one of .* Got 'graph'"),

@@ -1,0 +1,110 @@
+"""The rows that a query picks: to read and to narrow down, and nothing else.
+
+A relation of DuckDB also runs further statements, makes tables and writes files, and that
+on a connection which may read files of the catalogue. An `Answer` has the methods of a
+relation that read. They are listed, so that what a later DuckDB adds is refused until it
+was looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.outlet import say
+from catalog.printable import printable_lines
+from catalog.query.exact import as_arrow
+
+_READS = """
+arrow close description df dtypes explain fetch_arrow_reader fetch_arrow_table
+fetch_record_batch fetchdf fetchnumpy iter_rows pl shape tf
+to_arrow_reader to_df to_dicts torch type types
+"""
+
+_NARROWS = """
+aggregate any_value arg_max arg_min avg bit_and bit_or bit_xor bool_and bool_or count cross
+cume_dist dense_rank describe distinct except_ favg filter first first_value fsum geomean
+group_by head histogram intersect join lag last last_value lead list max mean median min
+mode n_tile nth_value offset order percent_rank pivot product project quantile
+quantile_cont quantile_disc rank rank_dense rename row_number sample select select_dtypes
+select_types set_alias sort std stddev stddev_pop stddev_samp string_agg sum union
+union_by_name unique unnest unpivot value_counts var var_pop var_samp variance with_columns
+"""
+
+_ARROW = """
+arrow fetch_arrow_reader fetch_arrow_table fetch_record_batch pl to_arrow_reader to_dicts
+"""
+
+READS, NARROWS = frozenset(_READS.split()), frozenset(_NARROWS.split())
+THROUGH_ARROW = frozenset(_ARROW.split())
+
+
+class Answer:
+    """The answer to a query, read when it is asked for.
+
+    Parameters
+    ----------
+    relation : duckdb.DuckDBPyRelation
+
+    Notes
+    -----
+    Methods are those of DuckDB's relation, ``filter``, ``order``, ``df``, ``pl``,
+    ``to_arrow_reader`` and so on, without those that write, name or run anything else.
+    """
+
+    __slots__ = ("_relation",)
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self._relation = relation
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._relation.columns)
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows as tuples."""
+        return list(self._relation.fetchall())
+
+    def to_arrow_table(self) -> pa.Table:
+        """Return all rows as an Arrow table."""
+        return as_arrow(self._relation).to_arrow_table()
+
+    def limit(self, rows: int, offset: int = 0) -> Answer:
+        """Return the answer without the rows before ``offset`` and after ``rows`` more."""
+        return Answer(self._relation.limit(rows, offset))
+
+    def show(self) -> None:
+        """Print the first rows."""
+        for line in str(self).split("\n"):
+            say(line)
+
+    def __len__(self) -> int:
+        return len(self._relation)
+
+    def __repr__(self) -> str:
+        return "\n".join(printable_lines(repr(self._relation)))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return as_arrow(self._relation).__arrow_c_stream__(requested_schema)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in READS | NARROWS:
+            raise AttributeError(
+                f"An answer has no {name!r}: it only reads. Keep it with .to_arrow_table() "
+                "or .df(), or in a file: phasezoo sql QUERY --to FILE; for another query "
+                "call .sql() of the catalogue."
+            )
+        through_arrow = name in THROUGH_ARROW
+        found = getattr(as_arrow(self._relation) if through_arrow else self._relation, name)
+        if name not in NARROWS:
+            return found
+
+        def narrowed(*arguments: Any, **options: Any) -> Any:
+            given = [a._relation if isinstance(a, Answer) else a for a in arguments]
+            answer = found(*given, **options)
+            return Answer(answer) if isinstance(answer, duckdb.DuckDBPyRelation) else answer
+
+        return narrowed
