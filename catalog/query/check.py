@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import duckdb
 
+from catalog.errors import CatalogError
 from catalog.query.explain import split_explain
 from catalog.query.kinds import check_kinds
 from catalog.query.pivot import with_values
-from catalog.query.refusal import refusal, sql_error
+from catalog.query.refusal import READS, refusal, sql_error
 from catalog.query.tokens import tokens
 from catalog.query.tree import trees
 
@@ -29,6 +30,8 @@ def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     except duckdb.Error as error:
         raise sql_error(error) from error
     count = len(kinds if found is None else found)
+    if count == 0:
+        raise CatalogError(f"The query is empty. {READS}")
     if count != 1:
         raise refusal(f"{count} statements")
     if found is not None:

@@ -33,7 +33,8 @@ def split_explain(text: str) -> tuple[str, str]:
     elif words[at].word == "(" and words[at + 1].word in ("ANALYZE", "FORMAT"):
         end = next(i for i in range(at, len(words)) if words[i].word == ")")
         options = " ".join(word.word for word in words[at + 1 : end]).replace(" ,", ",")
-        pattern = r"(ANALYZE|FORMAT '?\w+'?)(, (ANALYZE|FORMAT '?\w+'?))*"
+        one = r"(ANALYZE( TRUE| FALSE)?|FORMAT '?\w+'?)"
+        pattern = rf"{one}(, {one})*"
         if not re.fullmatch(pattern, options):
             raise refusal(f"EXPLAIN ({options})")
         shown = re.sub(r"FORMAT '?(\w+)'?", lambda m: f"FORMAT {m[1].lower()}", options)

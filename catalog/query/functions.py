@@ -93,9 +93,11 @@ variant_typeof
 
 _OTHERS = """
 alias assert_true can_cast_implicitly coalesce constant_or_null current_catalog
-current_database current_role current_schema current_schemas current_setting current_user
-enum_code enum_first enum_last enum_range enum_range_boundary error gen_random_uuid
-greatest hive_partition_component if ifnull least nullif pg_typeof session_user
+current_database current_query current_role current_schema current_schemas current_setting
+current_user enum_code enum_first enum_last enum_range enum_range_boundary error
+gen_random_uuid greatest hive_partition_component icu_sort_key if ifnull
+in_search_path is_histogram_other_bin json_serialize_sql least nullif pg_size_pretty
+pg_typeof remap_struct session_user stats txid_current vector_type
 st_asbinary st_asgeojson st_astext st_aswkb st_aswkt st_geomfromgeojson st_geomfromwkb
 st_intersects_extent switch try_cast typeof user uuid uuid_extract_timestamp
 uuid_extract_version uuidv4 uuidv7 version vertex_extract

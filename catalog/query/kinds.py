@@ -32,6 +32,9 @@ _TYPES = (
     "GENERIC_TYPE_INFO", "INTEGER_LITERAL_TYPE_INFO", "ANY_TYPE_INFO",
 )  # fmt: skip
 
+_NEVER = ("duckdb_logs", "duckdb_secrets")
+"""Views over functions that are refused."""
+
 OTHERS = frozenset((*_QUERIES, *_SOURCES, *_MODIFIERS, *_ORDERS, *_TYPES))
 
 
@@ -49,6 +52,10 @@ def check_kinds(tree: Tree) -> None:
             kind, allowed = node.get("type"), OTHERS
         if isinstance(kind, str) and kind not in allowed:
             raise refusal(_word(kind))
+        if str(node.get("table_name")).lower() in _NEVER and kind == "BASE_TABLE":
+            raise CatalogError(
+                f"A query cannot read {node['table_name']}: it tells of other connections."
+            )
         name = node.get("function_name")
         check_paths(node)
         if isinstance(name, str) and name.lower() not in FUNCTIONS:

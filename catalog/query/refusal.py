@@ -45,12 +45,25 @@ def sql_error(error: duckdb.Error | OSError) -> CatalogError:
             f"A query cannot read {path}: nothing is fetched. Download it, and allow its "
             "folder: phasezoo sql QUERY --allow DIR"
         )
-    folder = os.path.dirname(re.split(r"[*?\[]", path)[0]) or "."
+    why, folder = _place(path)
     return CatalogError(
-        f"A query cannot read {path}: it is no part of the catalogue. If you want that, "
-        f"allow its folder: phasezoo sql QUERY --allow {shlex.quote(folder)}; in Python "
+        f"A query cannot read {path}: {why}. If you want that, allow its folder: "
+        f"phasezoo sql QUERY --allow {shlex.quote(folder)}; in Python "
         f"catalog.open(path, allow=[{folder!r}])."
     )
+
+
+def _place(path: str) -> tuple[str, str]:
+    """Say why a path cannot be read, and the folder that would have to be allowed."""
+    named = re.split(r"[*?\[]", path)[0]
+    folder = os.path.dirname(named) or "."
+    if named != path:
+        named = folder
+    real = os.path.realpath(named) if "\0" not in named else named
+    if real in (named, os.path.abspath(named)):
+        return "it is no part of the catalogue", folder
+    inside = os.path.isdir(real) or named != path
+    return f"a link in its path leads to {real}", real if inside else os.path.dirname(real)
 
 
 def _explanation(text: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
+from catalog.console import main
 from catalog.query.functions import FUNCTIONS
 
 BODIES = [
@@ -233,8 +234,8 @@ QUESTIONS = [
     "SELECT run_id, step, zoo FROM models ORDER BY ALL",
     "SELECT count(*), avg(step), count(DISTINCT run_id) FROM models",
     "FROM (SHOW TABLES) ORDER BY ALL",
-    "SELECT name, value FROM duckdb_settings() WHERE name NOT LIKE '%memory%' AND name "
-    "<> 'temp_directory' ORDER BY ALL",  # each connection has its own
+    "SELECT name, replace(value, current_setting('temp_directory'), '') "
+    "FROM duckdb_settings() WHERE name NOT LIKE '%memory%' ORDER BY ALL",
     "SELECT current_schema(), current_schemas(true), current_setting('search_path')",
     "SELECT database_name, readonly FROM duckdb_databases() ORDER BY ALL",
     "SELECT count(*) FROM duckdb_functions()",
@@ -333,7 +334,9 @@ def test_errors_say_what_is_refused_and_what_to_paste(attacked: Catalog) -> None
         ("COPY models TO 'x.csv'", r"Refused: COPY\. .*phasezoo sql QUERY --to FILE\.csv"),
         ("WITH d AS (DELETE FROM models) SELECT 1", r"Refused: DELETE\. A query is one"),
         ("SELECT 1; SELECT 2", "Refused: 2 statements"),
-        ("", "Refused: 0 statements"),
+        ("", "The query is empty"),
+        ("-- nothing", "The query is empty"),
+        ("FROM duckdb_logs", "cannot read duckdb_logs"),
         ("SET threads = 1", r"Refused: SET\."),
         ("EXPLAIN ANALYZE COPY models TO 'x.csv'", r"Refused: COPY\."),
         ("SELECT setseed(0.5)", r"cannot call setseed\(\): only functions that read"),
@@ -344,6 +347,22 @@ def test_errors_say_what_is_refused_and_what_to_paste(attacked: Catalog) -> None
     ):
         with pytest.raises(CatalogError, match=rf"(?s){reason}"):
             attacked.sql(statement)
+
+
+def test_errors_show_no_text_of_ours_and_advise_nothing_that_is_refused(
+    attacked: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for query, reason in (
+        ("SELECT (run_id || 'x')::INT FROM models", "Could not convert string"),
+        ("SELECT " + "1 + " * 1500 + "1", "Max expression depth"),
+    ):
+        for more in ([], ["--json"]):
+            with pytest.raises(SystemExit):
+                main(["sql", query, "--catalog", str(attacked.root), *more])
+            shown = capsys.readouterr().err
+            assert reason in shown
+            assert "LINE" not in shown
+            assert "SET" not in shown
 
 
 def test_names_of_our_own_are_no_tables(attacked: Catalog) -> None:
@@ -360,7 +379,10 @@ def test_every_function_of_duckdb_was_looked_at() -> None:
         "FROM duckdb_functions()"
     ).fetchall()
     volatile = {name for name, _, stability in rows if stability == "VOLATILE"}
-    harmless = {"error", "gen_random_uuid", "random", "uuid", "uuidv4", "uuidv7"}
+    harmless = {
+        "current_query", "error", "gen_random_uuid", "random", "stats", "uuid", "uuidv4",
+        "uuidv7", "vector_type",
+    }  # fmt: skip
     assert FUNCTIONS & volatile == harmless
     pure = {
         name
@@ -374,12 +396,11 @@ def test_every_function_of_duckdb_was_looked_at() -> None:
 
 LEFT_OUT = {
     "bitstring_byte_comparable", "cast_to_type", "combine", "combine_aggr",
-    "create_sort_key", "finalize", "get_type", "getvariable", "icu_sort_key",
-    "in_search_path", "index_key", "invoke", "is distinct from", "is not distinct from",
-    "is_histogram_other_bin", "json_deserialize_sql", "json_serialize_plan",
-    "json_serialize_sql", "make_type", "parse_duckdb_log_message", "remap_struct",
-    "replace_type", "st_crs", "st_setcrs", "timetz_byte_comparable", "to_aggregate_state",
-    "txid_current", "unpivot_list", "variant_bytes_to_variant", "variant_comparator",
-    "variant_normalize", "variant_to_parquet_variant",
+    "create_sort_key", "finalize", "get_type", "getvariable", "index_key", "invoke",
+    "is distinct from", "is not distinct from", "json_deserialize_sql",
+    "json_serialize_plan", "make_type", "parse_duckdb_log_message", "replace_type",
+    "st_crs", "st_setcrs", "timetz_byte_comparable", "to_aggregate_state", "unpivot_list",
+    "variant_bytes_to_variant", "variant_comparator", "variant_normalize",
+    "variant_to_parquet_variant",
 }  # fmt: skip
 """Functions without a use in a query: DuckDB's own plumbing."""
