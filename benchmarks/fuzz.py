@@ -116,10 +116,11 @@ def run(folder: Path, seed: int, plan: Plan) -> Iterator[dict[str, Any]]:
         process.wait()
         if whole:
             return
-        if at is None:
-            raise RuntimeError(f"No trial could begin: {''.join(other)}")
-        last = (own / "printed2").read_bytes()[-2000:].decode("utf-8", "replace")
+        printed = own / "printed2"
+        last = printed.read_text(errors="replace")[-2000:] if printed.exists() else ""
         told = f"code {process.returncode}: {''.join(other)[-3000:]} {last!a}"
+        if at is None:
+            raise RuntimeError(f"No trial could begin: {told}")
         yield {"done": list(at), "exits": [], "failed": told}
         left = rest(left, at)
 

@@ -15,6 +15,7 @@ from catalog.alignment.matching import SWEEPS, match
 from catalog.alignment.permutation import permute
 from catalog.alignment.scales import balance, rescale, scalable
 from catalog.alignment.self_test import Outputs, check_symmetries
+from catalog.as_written import as_written
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.foreign import Tensor
@@ -238,14 +239,16 @@ class Canonicaliser:
         text = header.metadata.get("canonicaliser")
         if text is None or "reference" not in header.shapes:
             raise CatalogError(f"{path} holds no canonicaliser; write one with its save().")
-        about = json.loads(text)
-        if about.pop("version") > _VERSION:
-            raise CatalogError(
-                f"{path} was written by a newer version. Upgrade: pip install -U phasezoo"
-            )
-        layout, scaled = Layout.from_json(about.pop("layout")), about.pop("scaled")
-        found = cls(about.pop("strategy"), **about)
-        found.layout_, found.scaled_ = layout, tuple(scaled)
+        with as_written(path, "a canonicaliser", "Copy the file again, or fit it again."):
+            about = json.loads(text)
+            if about.pop("version") > _VERSION:
+                raise CatalogError(
+                    f"{path} was written by a newer version. Upgrade: pip install -U "
+                    "phasezoo"
+                )
+            layout, scaled = Layout.from_json(about.pop("layout")), about.pop("scaled")
+            found = cls(about.pop("strategy"), **about)
+            found.layout_, found.scaled_ = layout, tuple(scaled)
         found.reference_ = read_tensors(path, header)["reference"].values.copy()
         if found.reference_.shape != (layout.d,):
             raise CatalogError(

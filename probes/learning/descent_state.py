@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from catalog import CatalogError
+from catalog.as_written import as_written
 from catalog.dtypes import Array
 from catalog.foreign import Tensor as Stored
 from catalog.safetensors_file import read_header, read_tensors, write_file
@@ -112,21 +113,22 @@ def read_state(
     text = read_header(path).metadata.get("descent")
     if text is None:
         raise CatalogError(f"{path} holds no state of a fit. Give resume= another name.")
-    body = json.loads(text)
-    if body["format"] > _FORMAT:
-        raise CatalogError(f"{path} was written by a newer version. Upgrade phasezoo.")
-    if body["fingerprint"] != fingerprint:
-        raise CatalogError(
-            f"{path} holds the state of a fit with other networks, targets or settings "
-            "(epochs, evaluate_every and patience may differ). Give resume= another name, "
-            "or delete the file."
-        )
-    groups: dict[str, dict[str, Tensor]] = {}
-    for full, stored in read_tensors(path).items():
-        group, name = full.split("/", 1)
-        groups.setdefault(group, {})[name] = torch.from_numpy(stored.values.copy())
-    network.load_state_dict(groups["weight"])
-    for name, p in network.named_parameters():
-        if name in groups.get("step", {}):
-            optimizer.state[p] = {moment: groups[moment][name] for moment in _MOMENTS}
-    return DescentState(body["epoch"], Curve(**body["curve"]), groups.get("best"))
+    with as_written(path, "the state of a fit", "Give resume= another name."):
+        body = json.loads(text)
+        if body["format"] > _FORMAT:
+            raise CatalogError(f"{path} was written by a newer version. Upgrade phasezoo.")
+        if body["fingerprint"] != fingerprint:
+            raise CatalogError(
+                f"{path} holds the state of a fit with other networks, targets or "
+                "settings (epochs, evaluate_every and patience may differ). Give resume= "
+                "another name, or delete the file."
+            )
+        groups: dict[str, dict[str, Tensor]] = {}
+        for full, stored in read_tensors(path).items():
+            group, name = full.split("/", 1)
+            groups.setdefault(group, {})[name] = torch.from_numpy(stored.values.copy())
+        network.load_state_dict(groups["weight"])
+        for name, p in network.named_parameters():
+            if name in groups.get("step", {}):
+                optimizer.state[p] = {moment: groups[moment][name] for moment in _MOMENTS}
+        return DescentState(body["epoch"], Curve(**body["curve"]), groups.get("best"))

@@ -592,6 +592,9 @@ class Trials:
         for name in ("pca_gaussian", "deepweightflow"):
             made = generator_named(name, settings.get(name, ())).fit(population)
             made.save(self.made / f"{name}.safetensors")
+        catalog.Canonicaliser("reference").fit(population).save(
+            self.made / "canonicaliser.safetensors"
+        )
         for path in (self.made_zoo / "generators").iterdir():
             kind = {".json": "report.json", ".safetensors": "interpolation.safetensors"}
             if path.suffix in kind:
@@ -622,6 +625,10 @@ class Trials:
             value = json.loads((self.made / "report.json").read_text())
             files.json(self.own["report.json"], files.with_text(value))
             return [[*command, *(["--plot", "x.svg"] * (random.random() < 0.5))]]
+        if pick < 0.58:
+            path = self.source / "c.safetensors"
+            files.refit(self.made / "canonicaliser.safetensors", path, "canonicaliser")
+            return [lambda: catalog.Canonicaliser.load(path)]
         name = random.choice(
             ["interpolation", "interpolation", "pca_gaussian", "deepweightflow"]
         )
