@@ -27,5 +27,5 @@ def disturb(folder: Path, *numbers: int) -> dict[str, Any]:
 
 def test_a_few_faults_lose_nothing(tmp_path: Path) -> None:
     """Which steps they meet changes with the code: that some do harm is asked of many."""
-    found = disturb(tmp_path, 6, 1, 1, 12, 16)
-    assert sum(found.get(what, 0) for what in ("killed", "refused", "done")) == 6
+    found = disturb(tmp_path, 3, 1, 12)
+    assert sum(found.get(what, 0) for what in ("killed", "refused", "done")) == 3

@@ -336,7 +336,7 @@ def commands(store: Catalog, name: str, folder: Path) -> list[tuple[object, ...]
     ]
 
 
-@pytest.mark.parametrize("json_", [False, True])
+@pytest.mark.parametrize("json_", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_every_verb_prints_what_acts_on_nothing(
     store: Catalog, canary: Path, tmp_path: Path, capsys: Any, json_: bool
 ) -> None:

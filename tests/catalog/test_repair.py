@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import catalog
@@ -98,6 +98,7 @@ def test_a_refused_pack_whose_members_stand_nowhere_else_stays(zoo: Catalog) -> 
     assert not found.swept
 
 
+@settings(max_examples=8)
 @given(data=st.data())
 def test_damaged_records_are_written_again_from_the_version(
     data: st.DataObject, new_zoo: Callable[[], Catalog], networks: Any, runs_of: Any

@@ -43,10 +43,13 @@ def test_what_fitting_does_not_leave_is_no_attribute(kept, tmp_path, name):
         lambda b: b.pop("fitted"), lambda b: b.pop("params"), lambda b: b.update(probe=5),
         lambda b: b.update(probe="os.system"), lambda b: b.update(format="x"),
         lambda b: b["params"]["dict"].update(evil=1), lambda b: b.update(params=[]),
-        lambda b: b["fitted"]["dict"].update(coef_={"tensor": "none"}), lambda b: b.pop("format"),
+        lambda b: b["fitted"]["dict"].update(coef_={"tensor": "none"}),
+        lambda b: b.pop("format"),
         lambda b: b["fitted"]["dict"].update(x_={"strings": ["a"], "shape": [1 << 60]}),
         lambda b: b["fitted"]["dict"].update(x_={"record": "os.system", "fields": {}}),
-        lambda b: b["fitted"]["dict"].update(x_={"record": "Smooth", "fields": {"evil": 1}}),
+        lambda b: b["fitted"]["dict"].update(
+            x_={"record": "Smooth", "fields": {"evil": 1}}
+        ),
     ],
 )  # fmt: skip
 def test_other_content_is_refused(kept, tmp_path, change):
