@@ -21,6 +21,9 @@ from catalog.table import table_lines
 
 ROOT = Path(catalog.__file__).parent.parent
 PRINTING = {"print", "echo", "secho", "pprint", "writelines"}
+MARKS = (*PRINTING, "std", "os.write", "showwarning", "print_exc")
+"""A file without one of these prints nothing."""
+
 MAY_PRINT = {"catalog/outlet.py", "catalog/progress.py", "zoo/serving.py"}
 """The last one speaks to its parent process, not to people."""
 
@@ -51,7 +54,8 @@ def test_nothing_prints_beside_the_outlet() -> None:
     printing = {
         path.relative_to(ROOT).as_posix(): found
         for path in files
-        if (found := calls(ast.parse(path.read_text())))
+        if any(word in (text := path.read_text()) for word in MARKS)
+        if (found := calls(ast.parse(text)))
     }
     assert printing.keys() <= MAY_PRINT, printing
     assert "catalog/outlet.py" in printing
