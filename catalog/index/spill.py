@@ -11,6 +11,9 @@ import itertools
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+from catalog.temporaries import claimed, sweep_before
 
 _numbers = itertools.count()
 
@@ -29,12 +32,24 @@ def spill_folder() -> str:
 
 @functools.cache
 def _own_folder(process: int) -> str:
-    """Make the folder of a process, which a forked one does not share."""
-    folder = tempfile.mkdtemp(prefix="phasezoo-")
-    atexit.register(_remove, folder, process)
-    return folder
+    """Make the folder of a process, which a forked one does not share.
+
+    Folders of processes that were killed are deleted first.
+    """
+    place = Path(tempfile.gettempdir(), f"phasezoo-{os.getuid()}")
+    sweep_before(place)
+    folder, descriptor = claimed(place, _private_folder)
+    atexit.register(_remove, folder, descriptor, process)
+    return str(folder)
 
 
-def _remove(folder: str, process: int) -> None:
+def _private_folder(path: Path) -> int:
+    """Make a folder that other users cannot read; its descriptor."""
+    path.mkdir(0o700)
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _remove(folder: Path, descriptor: int, process: int) -> None:
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from catalog.errors import ShardCorrupt
 from catalog.folder import Folder
 from catalog.index.cache import INDEX, attach, ensure_index, usable
 from catalog.index.in_place import too_large
+from catalog.index.spill import spill_folder
 from catalog.index.tables import Connection, build, connect, views_in_place
 from catalog.metadata import metadata_source
 from catalog.quoting import file_pattern, identifier, literal
@@ -134,7 +134,8 @@ class Database:
     def _attach_unstored(self, connection: Connection) -> None:
         """Build the index in a file that is deleted once it is open, else in memory."""
         with contextlib.suppress(OSError, duckdb.Error):
-            folder = Path(tempfile.mkdtemp(prefix="phasezoo-"))
+            folder = Path(spill_folder())
+            folder.mkdir()
             try:
                 with connect(folder / "index.duckdb") as builder:
                     build(builder, self._root, self._manifests, in_place=self._large)

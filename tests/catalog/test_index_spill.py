@@ -74,11 +74,37 @@ def test_every_connection_has_a_folder_of_its_own() -> None:
     assert len({os.path.dirname(folder) for folder in folders}) == 1
 
 
+def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kill = "import os; from catalog.index.spill import spill_folder; f = spill_folder()"
+    kill += "; os.mkdir(f); print(f, flush=True); os.kill(os.getpid(), 9)"
+    path = os.pathsep.join(sys.path)
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": path}
+    started = [sys.executable, "-c", kill]
+    left = Path(
+        subprocess.run(started, env=environment, stdout=subprocess.PIPE, text=True).stdout[
+            :-1
+        ]
+    )
+    assert left.exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spill._own_folder.cache_clear()
+    try:
+        own = Path(spill.spill_folder()).parent
+        assert not left.parent.exists()
+        subprocess.run(started, env=environment, stdout=subprocess.PIPE)
+        assert own.exists()
+        assert own.stat().st_mode & 0o777 == 0o700
+    finally:
+        spill._own_folder.cache_clear()
+
+
 def test_without_a_folder_everything_has_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
     spill._own_folder.cache_clear()
     try:
         with tables.connect() as connection:

@@ -83,7 +83,7 @@ def test_the_test_side_is_never_fitted():
     X[folds.folds[0].test, 0] = 100 * y[folds.folds[0].test]
     judged = judge(Memory(), X, y, folds)
     assert judged.probe.rows_ == len(folds.folds[0].train)
-    assert judged.estimate("r2").value < 0.2
+    assert judged.estimate("r2").value < 0.5  # 1 if it were
 
 
 def test_each_fold_may_be_prepared():

@@ -57,7 +57,7 @@ def test_names_say_what_columns_are():
     kernel = X[:, CNN.slices["conv.weight"]]
     np.testing.assert_allclose(found["conv.weight p100"], kernel.max(1))
     np.testing.assert_allclose(
-        found["conv.bias mean"], X[:, CNN.slices["conv.bias"]].mean(1)
+        found["conv.bias mean"], X[:, CNN.slices["conv.bias"]].mean(1), rtol=1e-5, atol=1e-6
     )
     norms = np.linalg.norm(X[:, CNN.slices["out.weight"]], axis=1)
     np.testing.assert_allclose(found["out.weight frobenius_norm"], norms, rtol=1e-5)
