@@ -223,7 +223,7 @@ class Writer:
         files: dict[str, File] = {}
 
         def write(temporary: Path) -> None:
-            chunks.extend(write_shard(temporary, weights, architecture))
+            chunks[:] = write_shard(temporary, weights, architecture)  # it may be retried
 
         with self._folder.writing():
             path = f"weights/{arch_id}/{shard}.parquet"

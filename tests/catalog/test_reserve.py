@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import subprocess
 import warnings
@@ -74,6 +75,29 @@ def test_then_the_reserve(zoo: Catalog, full: Any) -> None:
     collect(zoo.root, grace=0, waste=0)
     assert len(zoo.refreshed().load()) == 7
     assert verify(zoo.root).leftovers == []
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_what_is_written_twice_for_want_of_room_is_indexed_once(
+    zoo: Catalog, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """A shard is written anew without its dead rows; the disk is full at one moment."""
+    remove(zoo, "run_id = 'a-0'")
+    zoo.refreshed().sql("FROM models").fetchall()
+    real, calls = os.fsync, itertools.count()
+
+    def fsync(descriptor: int) -> None:
+        if next(calls) == moment:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    collect(zoo.root, grace=0, waste=0)
+    monkeypatch.undo()
+    assert next(calls) > moment
+    rows = "SELECT count(*), count(DISTINCT (shard, tensor, first_row)) FROM chunks"
+    assert zoo.refreshed().sql(rows).fetchall() == [(2, 2)]
+    assert len(zoo.refreshed().load(verify=True)) == 7
 
 
 def test_the_reserve_is_laid_by_again(zoo: Catalog) -> None:

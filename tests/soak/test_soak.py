@@ -51,7 +51,7 @@ def test_kills_at_system_calls_lose_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_faults_lose_nothing(tmp_path: Path) -> None:
-    counts = soak(tmp_path / "x", "faults", 250)["counts"]
+    counts = soak(tmp_path / "x", "faults", 480)["counts"]
     assert counts["killed"] > 40
     assert counts["refused"] > 40
 
