@@ -36,6 +36,9 @@ VERSION = 6
 INDEX = "zoo_index"
 """Name of an index that is attached."""
 
+_sound: set[tuple[int, ...]] = set()
+"""Files that hold only tables: this process has checked or built them."""
+
 _COPY = "pz_copy"
 _NAME = re.compile(rf"index-v{VERSION}-[0-9a-f]{{16}}\.duckdb")
 
@@ -76,6 +79,7 @@ def ensure_index(
                     large = too_large(snapshot.manifests)
                     build(own, folder.root, snapshot.manifests, in_place=large)
             os.replace(temporary, path)
+        _sound.add(_identity(path))
         if not newest:
             return path
         names = {"index": path.name, "shards": sorted(snapshot.shards)}
@@ -100,17 +104,25 @@ def attach(connection: Connection, path: Path, name: str = INDEX) -> bool:
     beside = list(path.parent.glob(path.name + ".*"))  # a log, which ours never leave
     try:
         if not beside:
+            identity = _identity(path)
             connection.execute(f"ATTACH {where} AS {name} (READ_ONLY, TYPE duckdb)")
-            if only_tables(connection, name):
+            if identity in _sound or only_tables(connection, name):
+                _sound.add(identity)
                 return True
             connection.execute(f"DETACH {name}")
-    except duckdb.Error:
+    except (OSError, duckdb.Error):
         with contextlib.suppress(duckdb.Error):
             connection.execute(f"DETACH DATABASE IF EXISTS {name}")
     for one in (path, *beside):
         with contextlib.suppress(OSError):
             one.unlink(missing_ok=True)
     return False
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what no file has that was written or replaced since."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def usable(connection: Connection) -> bool:
@@ -139,7 +151,10 @@ def _extended(
         return False
     added = [m for m in snapshot.manifests if m.shard not in known]
     try:
+        sound = _identity(old) in _sound
         shutil.copyfile(old, temporary)
+        if sound:
+            _sound.add(_identity(temporary))
         if not attach(connection, temporary, _COPY):
             old.unlink(missing_ok=True)
             return False

@@ -15,7 +15,15 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.report.phase_pictures import COLOURS, draw_maps, grid_cells, name_axes, panels
+from catalog.report.phase_pictures import (
+    COLOURS,
+    LABELLED,
+    draw_maps,
+    grid_cells,
+    mean_of,
+    name_axes,
+    panels,
+)
 from catalog.rows import Rows, rows_of
 
 GAINS = {
@@ -52,10 +60,10 @@ EVERY = "all"
 """Stands for the phase where no network has one."""
 
 _CELLS = """
-SELECT coalesce(any_value(phase) FILTER (phase <> 'unmeasured'), 'all') AS phase,
+SELECT coalesce(any_value(phase) FILTER ({labelled}), 'all') AS phase,
     any_value(load) AS load, {columns}
-FROM (SELECT *, step = max(step) OVER (PARTITION BY run_id) AS last FROM models
-    WHERE zoo = :zoo)
+FROM (SELECT * REPLACE (phase::VARCHAR AS phase),
+    step = max(step) OVER (PARTITION BY run_id) AS last FROM models WHERE zoo = :zoo)
 WHERE last GROUP BY coalesce(cell, run_id) ORDER BY coalesce(cell, run_id)"""
 
 Interval = tuple[float, float, int]
@@ -192,20 +200,21 @@ def pruning_curves(catalog: Catalog, zoo: str) -> Any:
     known = set(catalog.sql("FROM models").columns)
     if "prune_curve" not in known:
         return None
-    rows = rows_of(
+    found = rows_of(
         catalog,
-        "SELECT phase, prune_curve FROM models "
+        "SELECT phase::VARCHAR AS phase, prune_curve::VARCHAR AS curve FROM models "
         "WHERE zoo = :zoo AND prune_curve IS NOT NULL "
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)",
         zoo=zoo,
     )
+    rows = [row | {"curve": c} for row in found if (c := _curve(row["curve"]))]
     if not rows:
         return None
     figure, (ax,) = panels(1, 1, 5.6, 3.4)
     phases = {row["phase"] if row["phase"] in COLOURS else EVERY for row in rows}
     for phase in (name for name in (*COLOURS, EVERY) if name in phases):
         own = [
-            json.loads(row["prune_curve"])
+            row["curve"]
             for row in rows
             if (row["phase"] if row["phase"] in COLOURS else EVERY) == phase
         ]
@@ -234,12 +243,23 @@ def _cells(catalog: Catalog, zoo: str, names: list[str]) -> Rows:
     """A row per cell at the last checkpoints: means over its seeds."""
     known = set(catalog.sql("FROM models").columns)
     columns = [
-        f"avg({name}) FILTER (isfinite({name})) AS {name}"
-        if name in known
-        else f"NULL::DOUBLE AS {name}"
-        for name in names
+        mean_of(name) if name in known else f"NULL::DOUBLE AS {name}" for name in names
     ]
-    return rows_of(catalog, _CELLS.format(columns=", ".join(columns)), zoo=zoo)
+    return rows_of(
+        catalog, _CELLS.format(columns=", ".join(columns), labelled=LABELLED), zoo=zoo
+    )
+
+
+def _curve(text: str) -> dict[str, float]:
+    """Error by sparsity; empty if a column of that name holds something else."""
+    try:
+        return {
+            share: float(error)
+            for share, error in json.loads(text).items()
+            if float(share) >= 0
+        }
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _text(value: Interval) -> str:

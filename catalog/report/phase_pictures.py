@@ -13,6 +13,7 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.quoting import literal
 from catalog.rows import Rows, rows_of
 
 COLOURS = {
@@ -32,10 +33,16 @@ NAMES = {
     "IV-B": "generalising",
 }
 
+LABELLED = f"phase IN ({', '.join(map(literal, COLOURS))})"
+"""Which networks have a phase."""
+
 UNMEASURED = "0.82"
 """Grey of a cell without a phase."""
 
-DOUBTED = "phase_stability < 0.9 OR abs(phase_distance) < 0.5"
+DOUBTED = (
+    "TRY_CAST(phase_stability AS DOUBLE) < 0.9 "
+    "OR abs(TRY_CAST(phase_distance AS DOUBLE)) < 0.5"
+)
 """Which cells are hatched: draws by their errors disagree, or a boundary is near."""
 
 MOST_STEPS = 6
@@ -59,9 +66,10 @@ _LANDSCAPE = ("hessian_trace", "hessian_top_eig", "mode_connectivity", "logit_ck
 _CELLS = """
 SELECT load, temperature, moment, avg(epoch) AS epoch, {columns},
     count(phase) AS labelled,
-    mode(phase) FILTER (phase <> 'unmeasured') AS phase,
-    bool_or(({doubted}) AND phase <> 'unmeasured') AS doubted
-FROM (SELECT *, CASE WHEN steps > 0 THEN round(step / steps, 4) ELSE step END AS moment,
+    mode(phase) FILTER ({labelled}) AS phase,
+    bool_or(({doubted}) AND {labelled}) AS doubted
+FROM (SELECT * REPLACE (phase::VARCHAR AS phase),
+    CASE WHEN steps > 0 THEN round(step / steps, 4) ELSE step END AS moment,
     step = max(step) OVER (PARTITION BY run_id) AS last FROM models WHERE zoo = :zoo)
 WHERE {where} AND load IS NOT NULL AND temperature IS NOT NULL
 GROUP BY load, temperature, moment ORDER BY load, temperature, moment"""
@@ -168,13 +176,18 @@ def grid_cells(
     """
     known = set(catalog.sql("FROM models").columns)
     columns = [
-        f"avg({name}) FILTER (isfinite({name})) AS {name}"
-        if name in known
-        else f"NULL::DOUBLE AS {name}"
-        for name, _, _ in maps
+        mean_of(name) if name in known else f"NULL::DOUBLE AS {name}" for name, _, _ in maps
     ]
-    query = _CELLS.format(columns=", ".join(columns), where=where, doubted=DOUBTED)
+    query = _CELLS.format(
+        columns=", ".join(columns), where=where, doubted=DOUBTED, labelled=LABELLED
+    )
     return rows_of(catalog, query, zoo=zoo)
+
+
+def mean_of(column: str) -> str:
+    """SQL for the mean of a column's finite values; others may have filled it with text."""
+    value = f"TRY_CAST({column} AS DOUBLE)"
+    return f"avg({value}) FILTER (isfinite({value})) AS {column}"
 
 
 def _measured(rows: Rows) -> list[tuple[str, str, str]]:

@@ -99,6 +99,32 @@ def test_the_page_shows_what_was_measured(zoo: Catalog, tmp_path: Path) -> None:
     assert "Averaging and downstream by phase" in titles
 
 
+def test_columns_of_these_names_with_other_values_are_left_out(
+    new_zoo: Any, zoo: Catalog, tmp_path: Path
+) -> None:
+    """Whoever annotates a zoo may call a column of text ``hessian_trace``."""
+    other = new_zoo()
+    rows = zoo.sql("SELECT run_id, step FROM models ORDER BY run_id").to_arrow_table()
+    n = len(rows)
+    columns: dict[str, list[Any]] = {
+        "phase": [3] * n,
+        "phase_stability": ["sure"] * n,
+        "phase_distance": ["near"] * n,
+        "hessian_trace": ["high"] * (n - 1) + ["2.5"],
+        "average_raw_gain": ["much"] * n,
+        "prune_cliff": [True] * n,
+        "prune_curve": ["[1]"] * (n - 2) + ['{"a": 1}', '{"0": "x"}'],
+        "barrier_test_loss": ["none"] * n,
+    }
+    with other.writer() as writer:
+        runs = zoo.sql("SELECT * FROM runs ORDER BY run_id")
+        writer.commit(runs.to_arrow_table(), rows)
+        for name, values in columns.items():
+            writer.commit_measures(rows.append_column(name, [values]), "mine", {})
+    write_report(other.refreshed(), tmp_path / "report.html")
+    assert phase_gains(other.refreshed(), "grid")[0] == ["all"]
+
+
 def test_without_the_suite_there_is_nothing(new_zoo: Any) -> None:
     bare: Catalog = new_zoo()
     runs = {"run_id": ["a"], "zoo": ["bare"], "source": ["trained"]}
