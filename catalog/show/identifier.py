@@ -56,6 +56,8 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
     identifier : str
         A zoo's name, a run_id, ``RUN@STEP``, a shard's name or an arch_id. At least
         four first characters will do for all but zoos, if nothing else begins so.
+        ``KIND:NAME``, with one of the kinds zoo, run, shard and architecture, tells
+        apart what has one name.
 
     Returns
     -------
@@ -69,6 +71,9 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
         If nothing has the identifier, or several things begin with it.
     """
     exact = rows_of(catalog, _EXACT, id=identifier)
+    kind, colon, name = identifier.partition(":")
+    if colon and kind in _KINDS and not exact:
+        exact = [r for r in rows_of(catalog, _EXACT, id=name) if r["kind"] == kind]
     run, at, step = identifier.rpartition("@")
     if at and run and not exact:
         kind, name = _only(_starting(catalog, run, "run"), catalog, run)
@@ -99,6 +104,12 @@ def _only(found: Rows, catalog: Catalog, identifier: str) -> tuple[str, str]:
         raise NotFound(
             f"Nothing is called {identifier!r}: no zoo, run, shard or architecture, and "
             f"no start of one (at least {SHORTEST} characters). {hint}"
+        )
+    if {row["id"] for row in found} == {identifier}:
+        kinds = [row["kind"] for row in found]
+        raise NotFound(
+            f"{identifier!r} is the name of a {', a '.join(kinds[:-1])} and a {kinds[-1]}. "
+            f"Say which, e.g. phasezoo show {word(f'{kinds[0]}:{identifier}')}"
         )
     listed = ", ".join(
         f"{row['id']} ({row['kind']}{' of ' + row['of'] if row.get('of') else ''})"

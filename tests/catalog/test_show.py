@@ -311,6 +311,22 @@ def test_what_was_not_found_comes_with_candidates(
         describe(zoos, identifier)
 
 
+def test_one_name_of_several_things_is_told_apart(new_zoo: Any, runs_of: Any) -> None:
+    zoo = new_zoo()
+    with zoo.writer() as writer:
+        for run, name in (("twice", "grid"), ("else", "twice")):
+            runs = runs_of([run]).drop_columns("zoo").append_column("zoo", [[name]])
+            writer.commit(runs, pa.table({"run_id": [run], "step": [0]}))
+    zoo = zoo.refreshed()
+    message = "'twice' is the name of a zoo and a run.*phasezoo show zoo:twice"
+    with pytest.raises(NotFound, match=message):
+        describe(zoo, "twice")
+    for kind in ("zoo", "run"):
+        assert describe(zoo, f"{kind}:twice")["kind"] == kind
+    with pytest.raises(NotFound, match="Nothing is called 'shard:twice'"):
+        describe(zoo, "shard:twice")
+
+
 def test_long_tables_are_cut_in_text_and_whole_in_json(new_zoo: Any, metrics: Any) -> None:
     zoo = new_zoo()
     metrics(zoo, *[f"run-{i:02d}" for i in range(40)], seed=list(range(40)))
