@@ -13,6 +13,9 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError, ShardCorrupt
+from catalog.index import cache
+from catalog.index.tables import Connection
+from catalog.query import database
 from catalog.snapshot import read_head, refresh
 
 
@@ -183,6 +186,31 @@ def test_a_lost_or_damaged_cache_is_rebuilt(
     metrics(zoo, "x")
     assert counted(zoo) == 6
     assert counted(zoo) == 6
+
+
+def test_a_damaged_index_may_end_the_database_that_extends_it(
+    zoo: Catalog, metrics: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB ends a whole instance where a file breaks what it relies on."""
+    assert counted(zoo) == 5
+    attach = cache.attach
+    ended: list[Path] = []
+
+    def end_once(connection: Connection, path: Path, *name: str) -> bool:
+        if ended:
+            return bool(attach(connection, path, *name))
+        connection.close()
+        path.unlink()
+        ended.append(path)
+        return False
+
+    for module, count in ((cache, 6), (database, 7)):
+        metrics(zoo, f"x{count}")
+        ended.clear()
+        monkeypatch.setattr(module, "attach", end_once)
+        assert counted(zoo) == count
+        assert ended
+        assert counted(zoo) == count
 
 
 def test_an_index_that_another_process_forgot_is_no_error(
