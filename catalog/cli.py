@@ -92,7 +92,8 @@ def sql(
 def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Show what ID names: a zoo, a run, a checkpoint (RUN@STEP), a shard, an arch_id.
 
-    The first characters of an ID are enough if nothing else begins with them.
+    The first characters of an ID are enough if nothing else begins with them. KIND:NAME
+    (zoo:, run:, shard: or architecture:) tells apart what has one name.
     """
     from catalog.report.blocks import prints_blocks
     from catalog.show import describe, page
