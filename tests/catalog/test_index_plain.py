@@ -4,6 +4,7 @@ In statements OUT stands for a folder, and LOG for a call that writes files ther
 """
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -50,14 +51,22 @@ POISON = [
 ]
 
 
-@pytest.fixture
-def zoo(new_zoo: Callable[[], Catalog], metrics: Callable[..., Any]) -> Catalog:
+@pytest.fixture(scope="module")
+def made(new_zoo: Callable[[], Catalog], metrics: Callable[..., Any]) -> Path:
     """A catalogue with an index, and one commit that is not in it yet."""
     zoo = new_zoo()
     metrics(zoo, "a", "b", width=[8, 16])
     assert rows(zoo.root) == 2
     metrics(zoo, "c", width=[8])
-    return zoo
+    return zoo.root
+
+
+@pytest.fixture
+def zoo(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """A copy of it."""
+    root = tmp_path_factory.mktemp("copy") / "zoo"
+    shutil.copytree(made, root)
+    return catalog.open(root)
 
 
 def rows(root: Path) -> int:
