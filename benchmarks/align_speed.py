@@ -29,11 +29,11 @@ from catalog.axis_symbol import read_symbol
 from catalog.dtypes import Array
 from catalog.layout import Layout
 from zoo.architectures import CNNSmall, ViT
+from zoo.engine.stack import plan
+from zoo.engine.train_stack import train_stack
 from zoo.randomness import stream
 from zoo.recipe import recipe_named
-from zoo.stack import plan
 from zoo.task import load_task, task_named
-from zoo.training import train_stack
 
 Spec = list[tuple[str, tuple[int, ...], slice, tuple[str | None, ...]]]
 

@@ -26,8 +26,8 @@ from catalog import Canonicaliser, Population, permute
 from catalog.alignment import match
 from catalog.dtypes import Array
 from catalog.layout import Layout
+from zoo.merging.repair import repair
 from zoo.networks import Networks
-from zoo.repair import repair
 from zoo.task import Data
 
 PAIRS, SOUPS = 500, 200

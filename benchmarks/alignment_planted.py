@@ -19,11 +19,11 @@ from catalog.dtypes import Array
 from catalog.layout import Layout
 from zoo.architecture import Architecture
 from zoo.architectures import MLP, CNNSmall, ResNet18, ViT
+from zoo.engine.stack import Stack
+from zoo.engine.train_stack import train_stack
 from zoo.randomness import stream
 from zoo.run import Run
-from zoo.stack import Stack
 from zoo.task import Data, Raw, Task, load_task, prepare, task_named
-from zoo.training import train_stack
 
 SIDE = 20
 

@@ -19,15 +19,15 @@ from timing import digits, progress, report, sizes
 from catalog import permute
 from catalog.alignment import match
 from catalog.dtypes import Array
-from zoo.activation_matching import match_activations
-from zoo.alignment import balanced, by_weights
-from zoo.barrier import along_lines, barrier_height
+from zoo.engine.stack import build_architecture, plan
+from zoo.engine.train_stack import train_stack
+from zoo.landscape.barrier import along_lines, barrier_height
+from zoo.merging.activation_matching import match_activations
+from zoo.merging.alignment import balanced, by_weights
 from zoo.networks import Networks
 from zoo.recipe import recipe_named
 from zoo.run import Run
-from zoo.stack import build_architecture, plan
 from zoo.task import Data, load_task, task_named
-from zoo.training import train_stack
 
 SPLITS = ("validation", "test")
 PAIRS = 6

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 import synthetic
 from timing import progress
 
-from catalog.folder import Folder
-from catalog.manifest import File, Manifest
-from catalog.measures import measure_table
 from catalog.names import canonical_json
 from catalog.schema import conform
-from catalog.snapshot import refresh
-from catalog.splits import split
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import File, Manifest
+from catalog.storage.measures import measure_table
+from catalog.storage.snapshot import refresh
+from catalog.storage.splits import split
 
 STEPS = synthetic.STEPS_PER_RUN
 LAST = 100 * (STEPS - 1)

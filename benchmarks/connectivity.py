@@ -30,15 +30,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoo.curve import annealed
+from zoo.engine.stack import build_architecture, plan
+from zoo.engine.train_stack import train_stack
+from zoo.landscape.curve import annealed
 from zoo.metrics.mode_connectivity import RATES, ModeConnectivity, connectivity
 from zoo.networks import Networks
-from zoo.process import tune_process
 from zoo.recipe import recipe_named
 from zoo.run import Run
-from zoo.stack import build_architecture, plan
 from zoo.task import Data, load_task, task_named
-from zoo.training import train_stack
+from zoo.workers.process import tune_process
 
 CPU = torch.device("cpu")
 PROCESSES = 2

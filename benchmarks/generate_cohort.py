@@ -26,17 +26,17 @@ import numpy as np
 from timing import digits, progress, report
 
 import catalog
+from catalog.console.table import table_lines
 from catalog.quoting import literal
-from catalog.table import table_lines
+from generators.exam import Exam
 from generators.judging.assessment import Assessment, assess
 from generators.judging.compare import compare
-from generators.judging.exam import Exam
 from generators.judging.judged import SPREADS
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
 from generators.methods.choices import chosen_network, usual_schedule
-from zoo.process import tune_process
+from zoo.workers.process import tune_process
 
 OURS = "deepweightflow"
 

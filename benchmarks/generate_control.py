@@ -25,13 +25,13 @@ from timing import digits, progress, report
 import catalog
 from catalog.dtypes import Array
 from catalog.quoting import literal
+from generators.exam import Exam
 from generators.flow.schedule import OF_LEARNT_STEPS
 from generators.judging.control import control
-from generators.judging.exam import Exam
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
 from generators.nulls import PCAGaussian, Retrieval
-from zoo.process import tune_process
+from zoo.workers.process import tune_process
 
 ASKED = "validation_accuracy"
 RETRIEVED = 500

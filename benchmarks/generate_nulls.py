@@ -19,18 +19,18 @@ from pathlib import Path
 from timing import digits, progress, report
 
 import catalog
+from catalog.console.table import table_lines
 from catalog.dtypes import Array
 from catalog.population import Population
 from catalog.quoting import literal
-from catalog.table import table_lines
+from generators.exam import Exam
 from generators.judging.assessment import Assessment, assess
-from generators.judging.exam import Exam
 from generators.judging.interval import share_interval
 from generators.judging.judged import SPREADS, Judged
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.nulls import Train, TrainNoise
-from zoo.process import tune_process
+from zoo.workers.process import tune_process
 
 
 def main() -> None:

@@ -24,13 +24,13 @@ from timing import digits, progress, report
 
 import catalog
 from catalog.quoting import literal
+from generators.exam import Exam
 from generators.flow.schedule import OF_LEARNT_STEPS
 from generators.generator import Condition
-from generators.judging.exam import Exam
 from generators.judging.judged import SPREADS
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
-from zoo.process import tune_process
+from zoo.workers.process import tune_process
 
 CALIBRATIONS = (None, "head", "head_steps")
 

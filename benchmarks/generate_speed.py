@@ -19,9 +19,9 @@ import torch
 from timing import alternate, digits, report
 
 from catalog.dtypes import Array
-from generators.judging.exam import Exam
+from generators.exam import Exam
 from generators.methods import DeepWeightFlow
-from zoo.process import tune_process
+from zoo.workers.process import tune_process
 
 
 def main() -> None:

@@ -29,12 +29,12 @@ from catalog.dtypes import Array
 from generators.judging.interval import grouped_interval
 from generators.methods import DeepWeightFlow
 from generators.nulls import PCAGaussian
-from zoo.measured import run_of
-from zoo.process import tune_process
+from zoo.engine.stack import Stack, best_size, build_architecture
+from zoo.engine.train_stack import train_stack
 from zoo.run import Run
-from zoo.stack import Stack, best_size, build_architecture
+from zoo.stored import run_of
 from zoo.task import Data, load_task, task_named
-from zoo.training import train_stack
+from zoo.workers.process import tune_process
 
 RATES = (0.0003, 0.001, 0.003)
 EPOCHS = (0, 1, 5)

@@ -31,13 +31,13 @@ from timing import digits, progress, report, sizes
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zoo.engine.stack import build_architecture, plan
+from zoo.engine.train_stack import train_stack
 from zoo.metrics.hessian import Hessian
 from zoo.networks import Networks
-from zoo.process import tune_process
 from zoo.recipe import recipe_named, spread
-from zoo.stack import build_architecture, plan
 from zoo.task import load_task, task_named
-from zoo.training import train_stack
+from zoo.workers.process import tune_process
 
 CPU, POWER, TOLERANCE = torch.device("cpu"), 100, 1e-3
 PROCESSES, CHECKED = 2, 4

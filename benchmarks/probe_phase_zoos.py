@@ -31,8 +31,8 @@ from catalog import Catalog, CatalogError
 from catalog.dtypes import Array
 from catalog.quoting import literal
 from probes.estimators.statistics_probe import StatisticsProbe
-from probes.fitting.material import Material, statistics
-from probes.fitting.question import Question
+from probes.fitting.inputs import Material, statistics
+from probes.fitting.selection import Question
 from probes.judging.folds import Folds
 from probes.judging.judge import Judgement, difference, judge
 from probes.judging.kinship import parents_in

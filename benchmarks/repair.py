@@ -1,10 +1,10 @@
 """Claim: REPAIR raises the accuracy of aligned averages; and what lies between two.
 
 Networks of `digits_mlp_seeds` (64-32-32-10, full recipe). Averages of disjoint groups, as
-the units stand, aligned (`zoo.alignment`), with balanced scales aligned, and each of them
-repaired, by test accuracy in per cent; then barriers of the test loss between disjoint
-pairs, without alignment and with weights or activations matched. Means with 95 % intervals
-(Student's t over groups, which share no network).
+the units stand, aligned (`zoo.merging.alignment`), with balanced scales aligned, and each
+of them repaired, by test accuracy in per cent; then barriers of the test loss between
+disjoint pairs, without alignment and with weights or activations matched. Means with 95 %
+intervals (Student's t over groups, which share no network).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from timing import digits, progress, report, sizes
 
 from catalog import permute
 from catalog.dtypes import Array
-from zoo.activation_matching import match_activations
-from zoo.alignment import align_groups, balanced, by_weights
-from zoo.barrier import along_lines, barrier_height, layer_barriers
-from zoo.fresh_weights import judge_weights
+from zoo.engine.stack import build_architecture
+from zoo.landscape.barrier import along_lines, barrier_height, layer_barriers
+from zoo.landscape.singular_alignment import singular_alignment
+from zoo.merging.activation_matching import match_activations
+from zoo.merging.alignment import align_groups, balanced, by_weights
+from zoo.merging.made_weights import judge_weights
+from zoo.merging.repair import repair
 from zoo.networks import Networks
 from zoo.recipe import recipe_named
-from zoo.repair import repair
-from zoo.singular_alignment import singular_alignment
-from zoo.stack import build_architecture
 from zoo.task import load_task, task_named
 
 

@@ -1,11 +1,11 @@
 """Claim: stacks of narrow residual networks train faster than one network at a time.
 
 Ours: one one-thread process per core, each training a stack of `--nets` ResNet-18 through
-`zoo.training.train_stack`, every run with its own order, learning rate and seed. Against
-what a user would write: as many one-thread processes, each training one `torch.nn` model
-at a time with the data resident in memory and `torch.optim.SGD` (foreach). Both sides
-alternate, and all processes of a side run at once; medians over rounds of model-steps
-per second summed over processes. Evaluation is in neither side.
+`zoo.engine.train_stack.train_stack`, every run with its own order, learning rate and seed.
+Against what a user would write: as many one-thread processes, each training one `torch.nn`
+model at a time with the data resident in memory and `torch.optim.SGD` (foreach). Both sides
+alternate, and all processes of a side run at once; medians over rounds of model-steps per
+second summed over processes. Evaluation is in neither side.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from timing import digits, progress, report, sizes
 from train_stack import baseline, stacked, steps_per_second
 
 from zoo.architectures import ResNet18
-from zoo.process import tune_process
 from zoo.run import Run
 from zoo.task import Data, Raw, Task, prepare
+from zoo.workers.process import tune_process
 
 CPU = torch.device("cpu")
 SIDES = ("stacked", "one at a time")

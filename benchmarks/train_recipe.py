@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from zoo.engine.stack import build_architecture
 from zoo.recipe import Recipe, recipe_named
 from zoo.run import Run
 from zoo.samples import view
-from zoo.stack import build_architecture
 from zoo.task import Data, load_task
 
 SPLITS = ("train", "validation", "test")

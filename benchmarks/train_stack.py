@@ -1,12 +1,13 @@
 """Claim: stacks of small networks train many times faster than one at a time.
 
-Ours: two one-thread processes, each training stacks through `zoo.training.train_stack`
-(every run with its own order, learning rate, momentum and decay; labels and images
-gathered per step). Against what a user would write: two one-thread processes at once,
-each training one `torch.nn` model at a time with the data resident in memory, and
-`torch.optim.SGD` in the faster of its two variants, chosen in the same run. Both sides
-alternate; a round lasts some seconds and takes the next stack; medians over rounds of
-model-steps per second summed over both processes. Evaluation is in neither side.
+Ours: two one-thread processes, each training stacks through
+`zoo.engine.train_stack.train_stack` (every run with its own order, learning rate, momentum
+and decay; labels and images gathered per step). Against what a user would write: two
+one-thread processes at once, each training one `torch.nn` model at a time with the data
+resident in memory, and `torch.optim.SGD` in the faster of its two variants, chosen in the
+same run. Both sides alternate; a round lasts some seconds and takes the next stack; medians
+over rounds of model-steps per second summed over both processes. Evaluation is in neither
+side.
 
 `--loader` adds a second baseline row, a `DataLoader` without workers. On an accelerator
 (`--device cuda`) each side is one process.
@@ -27,12 +28,12 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from zoo.process import tune_process
+from zoo.engine.stack import Stack, best_size, build_architecture
+from zoo.engine.train_stack import Stopped, train_stack
 from zoo.recipe import recipe_named
 from zoo.run import Run
-from zoo.stack import Stack, best_size, build_architecture
 from zoo.task import Data, Raw, Task, load_task, prepare, task_named
-from zoo.training import Stopped, train_stack
+from zoo.workers.process import tune_process
 
 CASES = {"mlp": "digits_mlp_seeds", "cnn": "fashion_mnist_cnn_phases"}
 

@@ -20,7 +20,7 @@ import synthetic
 from blake3 import blake3
 from timing import alternate, digits, in_process, progress, report, sizes
 
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 MLP = (
     ("layer0.weight", (32, 64)),

@@ -23,7 +23,7 @@ from timing import alternate, digits, in_process, progress, report, sizes
 
 import catalog
 from catalog import Layout, Population
-from catalog.shard import row_group_rows
+from catalog.storage.shard import row_group_rows
 
 WIDE = (("in.weight", (1024, 1024)), ("out.weight", (1024, 1024)), ("bias", (1024,)))
 

@@ -14,7 +14,7 @@ from catalog.alignment import Canonicaliser as Canonicaliser
 from catalog.alignment import compose as compose
 from catalog.alignment import invert as invert
 from catalog.alignment import permute as permute
-from catalog.averaging import average as average
+from catalog.alignment.average import average as average
 from catalog.catalog import Catalog as Catalog
 from catalog.catalog import open_catalog as open
 from catalog.errors import CatalogError as CatalogError

@@ -11,13 +11,11 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
+from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
-from catalog.folder import Folder
 from catalog.json_column import json_object
 from catalog.layout import Layout
-from catalog.metadata import metadata_source
-from catalog.pasting import word
 from catalog.population import Population
 from catalog.query.allowed import allowed_folders
 from catalog.query.answer import Answer
@@ -26,10 +24,12 @@ from catalog.query.condition import condition, expression
 from catalog.query.database import Database
 from catalog.query.refusal import sql_error
 from catalog.quoting import literal
-from catalog.reader import ShardReader
 from catalog.selection import Selection
-from catalog.shard import Chunk
-from catalog.snapshot import Snapshot, read_snapshot, refresh
+from catalog.storage.folder import Folder
+from catalog.storage.metadata import metadata_source
+from catalog.storage.reader import ShardReader
+from catalog.storage.shard import Chunk
+from catalog.storage.snapshot import Snapshot, read_snapshot, refresh
 from catalog.writer import Writer
 
 Where: TypeAlias = str | Answer | duckdb.DuckDBPyRelation | pa.Table | None
@@ -401,7 +401,7 @@ def arrow_table(answer: Answer | duckdb.DuckDBPyRelation) -> pa.Table:
 
 
 def architecture_of(population: Population, i: int) -> dict[str, Any]:
-    """What `zoo.build` needs to make network i.
+    """What `zoo.modules.build` needs to make network i.
 
     Raises
     ------

@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from catalog.catalog import arrow_table, open_catalog
-from catalog.console import (
+from catalog.console.main import (
     at_option,
     catalog_option,
     json_option,
     print_json,
     print_table,
 )
+from catalog.console.outlet import note, say
 from catalog.errors import CatalogError
-from catalog.outlet import note, say
 
 
 @click.command(
@@ -95,8 +95,8 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
     The first characters of an ID are enough if nothing else begins with them. KIND:NAME
     (zoo:, run:, shard: or architecture:) tells apart what has one name.
     """
-    from catalog.report.blocks import prints_blocks
     from catalog.show import describe, page
+    from catalog.show.blocks import prints_blocks
 
     found = describe(open_catalog(catalog_path, at=at), identifier)
     if as_json:
@@ -126,8 +126,8 @@ def export(
     as_json: bool,
 ) -> None:
     """Write checkpoint ID (start of a run_id, or RUN@STEP), or many, to files."""
-    from catalog.export import export as write
-    from catalog.export import find_checkpoint
+    from catalog.formats.export import export as write
+    from catalog.formats.export import find_checkpoint
 
     if (identifier is None) == (where is None):
         raise click.UsageError("Give ID or --where SQL, one of them.")
@@ -145,7 +145,7 @@ def export(
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
     """List every column of every view, with type, unit and meaning."""
-    from catalog.report.dictionary import columns
+    from catalog.show.dictionary import columns
 
     has_catalogue = (Path(catalog_path) / "manifests").is_dir()
     rows = columns(open_catalog(catalog_path) if has_catalogue else None)
@@ -167,9 +167,9 @@ def schema(catalog_path: str, as_json: bool) -> None:
 @json_option
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     """Check every committed byte; sweep what killed writers left behind."""
-    from catalog.progress import Progress
+    from catalog.console.progress import Progress
     from catalog.upkeep.repair import Repair, repair
-    from catalog.verify import verify as check
+    from catalog.upkeep.verify import verify as check
 
     root = Path(catalog_path)
     if not (root / "manifests").is_dir():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalog.extras import require
+from catalog.console.extras import require
 from catalog.population import Population
 from catalog.selection import Selection
 

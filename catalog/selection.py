@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from catalog.copying import empty_aligned, side_by_side
 from catalog.dtypes import Array, dtype, round_to_float32, widen
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt, closest
 from catalog.layout import Layout, Param
 from catalog.population import Population
 from catalog.quoting import literal
-from catalog.reader import ShardReader
+from catalog.storage.copying import empty_aligned, side_by_side
+from catalog.storage.reader import ShardReader
 
 _ALONE = 8 << 20
 """Bytes up to which one thread fills the weights."""

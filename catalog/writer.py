@@ -25,20 +25,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import schema
-from catalog.card import write_card
 from catalog.errors import CannotWrite, CatalogError, NotFound, ShardCorrupt
-from catalog.folder import Folder
-from catalog.inside import check_inside
 from catalog.layout import Layout
-from catalog.manifest import File, Manifest, read_manifest
-from catalog.measures import measure_table
 from catalog.names import canonical_json, content_id, slug
 from catalog.population import Population
-from catalog.run_tables import checked, filled
-from catalog.shard import Chunk, Rows, footer_digest, read_footer, write_shard
-from catalog.snapshot import read_head, refresh
-from catalog.tensor_stats import tensor_stats
-from catalog.tensor_tables import chunks_table, tensors_table
+from catalog.storage.card import write_card
+from catalog.storage.contained import check_inside
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import File, Manifest, read_manifest
+from catalog.storage.measures import measure_table
+from catalog.storage.run_tables import checked, filled
+from catalog.storage.shard import Chunk, Rows, footer_digest, read_footer, write_shard
+from catalog.storage.snapshot import read_head, refresh
+from catalog.storage.tensor_stats import tensor_stats
+from catalog.storage.tensor_tables import chunks_table, tensors_table
 from catalog.version import __version__
 
 
@@ -184,7 +184,7 @@ class Writer:
         population : Population, optional
             The weights. Without, the shard holds metrics only.
         architecture : str, default=""
-            JSON text for `zoo.build`; part of ``arch_id``.
+            JSON text for `zoo.modules.build`; part of ``arch_id``.
 
         Returns
         -------

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from catalog.catalog import open_catalog
-from catalog.console import catalog_option, json_option, print_json, print_table
-from catalog.outlet import note, say
+from catalog.console.main import catalog_option, json_option, print_json, print_table
+from catalog.console.outlet import note, say
 
 
 @click.command(
@@ -113,9 +113,9 @@ def generate(
         return
     if name is None:
         raise click.UsageError("Name a generator, or give --list.")
-    from generators.generating import generate as run
-    from generators.kept import as_report
-    from zoo.process import keep_freed_memory
+    from generators.generating.generate import generate as run
+    from generators.generating.report import as_report
+    from zoo.workers.process import keep_freed_memory
 
     keep_freed_memory()
     result = run(open_catalog(catalog_path), name, announce=note, **options)
@@ -128,7 +128,7 @@ def generate(
 def _listed() -> list[dict[str, Any]]:
     import generators.calibration
     import generators.methods
-    from catalog.registry import public
+    from catalog.plugins.registry import public
     from generators.calibration.calibration import Calibration
     from generators.generator import Generator
     from generators.registry import generators_known, presets_of

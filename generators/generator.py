@@ -80,7 +80,7 @@ class Generator(ABC):
         Returns
         -------
         Population
-            Made by `generators.sampled.sampled`: ``run_id`` is a hash of generator, seed,
+            Made by `generators.samples.sampled`: ``run_id`` is a hash of generator, seed,
             row and weights, what all training networks agree on is inherited.
 
         Raises

@@ -15,10 +15,10 @@ import generators.methods
 import generators.nulls
 from catalog import CatalogError, NotFound
 from catalog.errors import closest
-from catalog.registry import public
+from catalog.plugins.registry import public
+from generators.file import generator_name
+from generators.file import settings as constructed_with
 from generators.generator import Generator
-from generators.saving import generator_name
-from generators.saving import settings as constructed_with
 
 PRESETS = ("paper",)
 """Constructors beside the class itself, by the name that `--set preset=` takes."""

@@ -4,8 +4,8 @@ X is a plain array (n, d) of weights; a probe that needs structure takes ``layou
 """
 
 from probes.exact.sweep import sweep as sweep
+from probes.file import load as load
+from probes.file import save as save
 from probes.probe import Probe as Probe
-from probes.saving import load as load
-from probes.saving import save as save
 
 __all__ = ["Probe", "load", "save", "sweep"]

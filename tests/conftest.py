@@ -49,8 +49,8 @@ LATE = ("sklearn.datasets", "torch._dynamo", "torch.fx.experimental.symbolic_sha
 class Forked:
     """A process of ``python -m MODULE`` that has imported everything already.
 
-    It is what `zoo.crew` needs of `subprocess.Popen`: own memory, pipes, signals and exit
-    code. Only the seconds in which it would import torch are left out.
+    It is what `zoo.workers.pool` needs of `subprocess.Popen`: own memory, pipes, signals
+    and exit code. Only the seconds in which it would import torch are left out.
     """
 
     _living: ClassVar[WeakSet["Forked"]] = WeakSet()
@@ -85,7 +85,7 @@ class Forked:
             sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
             sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
             sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
-            import_module("zoo.serving").serve_parent(serve)
+            import_module("zoo.workers.serving").serve_parent(serve)
         finally:
             os._exit(70)
 
@@ -122,11 +122,11 @@ def forked_workers() -> Iterator[None]:
     """Workers that train and measure are forked from this process."""
     with pytest.MonkeyPatch.context() as patch:
         known = SimpleNamespace(Popen=Forked, PIPE=subprocess.PIPE)
-        patch.setattr(import_module("zoo.crew"), "subprocess", known)
+        patch.setattr(import_module("zoo.workers.pool"), "subprocess", known)
         yield
 
 
 @pytest.fixture
 def started_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are started as users start them, as ``python -m MODULE``."""
-    monkeypatch.setattr(import_module("zoo.crew"), "subprocess", subprocess)
+    monkeypatch.setattr(import_module("zoo.workers.pool"), "subprocess", subprocess)

@@ -21,22 +21,22 @@ import zoo.recipes
 import zoo.tasks
 from catalog import Writer, schema
 from catalog.axis_symbol import split_symbol
-from catalog.registry import public
-from catalog.verify import verify
-from zoo.activation import ACTIVATIONS
+from catalog.plugins.registry import public
+from catalog.upkeep.verify import verify
 from zoo.architecture import Architecture
 from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, ViT
-from zoo.measure_worker import chosen_metrics, measured_table
+from zoo.engine.stack import Stack, build_architecture, plan
+from zoo.engine.train_stack import SPLITS, train_stack
+from zoo.measuring.worker import chosen_metrics, measured_table
 from zoo.metric import Metric
 from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.recipe import Recipe, spread
 from zoo.run import Run
-from zoo.stack import Stack, build_architecture, plan
+from zoo.stacked.activation import ACTIVATIONS
 from zoo.task import Task, load_task
-from zoo.train import train
-from zoo.training import SPLITS, train_stack
-from zoo.worker import Shards, train_into
+from zoo.training.train import train
+from zoo.training.worker import Shards, train_into
 
 ARCHITECTURES = public(zoo.architectures, Architecture)
 RECIPES = public(zoo.recipes, Recipe)

@@ -10,18 +10,19 @@ called.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zoo.build import build as build
-from zoo.downstream import downstream as downstream
-from zoo.measure import Measured as Measured
-from zoo.measure import measure as measure
-from zoo.modules import import_modules as import_modules
-from zoo.tensors import to_torch as to_torch
-from zoo.train import Summary as Summary
-from zoo.train import train as train
+from zoo.measuring.downstream import downstream as downstream
+from zoo.measuring.measure import Measured as Measured
+from zoo.measuring.measure import measure as measure
+from zoo.modules.build import build as build
+from zoo.modules.import_modules import import_modules as import_modules
+from zoo.modules.tensors import to_torch as to_torch
+from zoo.training.train import Summary as Summary
+from zoo.training.train import train as train
 
 if TYPE_CHECKING:
     from zoo.architecture import Architecture as Architecture
-    from zoo.outputs import outputs as outputs
+    from zoo.modules.outputs import outputs as outputs
+    from zoo.modules.torch_dataset import NetworkDataset as NetworkDataset
     from zoo.recipe import Axis as Axis
     from zoo.recipe import Recipe as Recipe
     from zoo.recipe import recipe_named as recipe_named
@@ -29,17 +30,16 @@ if TYPE_CHECKING:
     from zoo.task import Task as Task
     from zoo.task import load_task as load_task
     from zoo.task import task_named as task_named
-    from zoo.torch_dataset import NetworkDataset as NetworkDataset
 
 _HOMES = {
     "Architecture": "architecture",
     "Axis": "recipe",
-    "NetworkDataset": "torch_dataset",
+    "NetworkDataset": "modules.torch_dataset",
     "Recipe": "recipe",
     "Run": "run",
     "Task": "task",
     "load_task": "task",
-    "outputs": "outputs",
+    "outputs": "modules.outputs",
     "recipe_named": "recipe",
     "task_named": "task",
 }

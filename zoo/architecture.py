@@ -145,7 +145,7 @@ class Architecture(ABC):
         return self.init_centre() + (2 * uniform - 1) * self.init_bounds()
 
     def config(self) -> dict[str, Any]:
-        """JSON values from which `zoo.build` makes the same architecture."""
+        """JSON values from which `zoo.modules.build` makes the same architecture."""
         return {"name": self.name, **asdict(self)}
 
     @classmethod

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catalog.console import (
+from catalog.console.main import (
     Function,
     catalog_option,
     json_option,
     print_json,
     print_table,
 )
-from catalog.outlet import note, say
+from catalog.console.outlet import note, say
 
 if TYPE_CHECKING:
-    from zoo.measure import Measured
+    from zoo.measuring.measure import Measured
     from zoo.metric import Metric
 
 
@@ -146,8 +146,8 @@ def train(
     as_json: bool,
 ) -> None:
     """Train RECIPE into the catalogue; what is there already is not trained again."""
-    from zoo.memory import parse_memory
-    from zoo.train import train as run
+    from zoo.training.memory import parse_memory
+    from zoo.training.train import train as run
 
     summary = run(
         recipe,
@@ -200,7 +200,7 @@ def measure(
 
     Results become columns of models. What is there already is not measured again.
     """
-    from zoo.measure import measure as run
+    from zoo.measuring.measure import measure as run
     from zoo.metric import metrics as known
     from zoo.metric import with_settings
 
@@ -259,8 +259,8 @@ def downstream(
     barriers, magnitude pruning, input noise, and transfer by fine-tuning. Results become
     columns of models, new networks runs of ZOO_averages and ZOO_transfer.
     """
-    from zoo.downstream import downstream as run
-    from zoo.downstream import suite
+    from zoo.measuring.downstream import downstream as run
+    from zoo.measuring.downstream import suite
     from zoo.metric import metrics as known
     from zoo.metric import with_settings
 

@@ -14,7 +14,7 @@ from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
 from catalog.errors import closest
 from catalog.schema import Column
-from zoo.derived import Shard
+from zoo.merging.derived import Shard
 from zoo.networks import Networks, Progress
 from zoo.run import Run
 from zoo.task import Task
@@ -36,7 +36,7 @@ class Metric(ABC):
     columns : tuple of Column
         What it gives: name, Arrow type, unit, meaning. The standard error of ``x`` is
         called ``x_se``; of a paired metric it is that of the cell's mean over pairs, one
-        value for all its seeds (`zoo.pair_means`), NaN with fewer than three.
+        value for all its seeds (`zoo.landscape.pair_means`), NaN with fewer than three.
     version : int
         Raised by a change that changes values.
     paired : bool
@@ -132,7 +132,7 @@ def check_split(metric: Metric, split: str) -> None:
 def metrics(suite: str | None = None) -> dict[str, Metric]:
     """All metrics by name, or those of one suite, with their default settings."""
     import zoo.metrics
-    from catalog.registry import public
+    from catalog.plugins.registry import public
 
     found: dict[str, Metric] = public(zoo.metrics, Metric)
     return {name: m for name, m in found.items() if suite in (None, m.suite)}
@@ -141,7 +141,7 @@ def metrics(suite: str | None = None) -> dict[str, Metric]:
 def metric_named(name: str) -> Metric:
     """A metric by name, or `NotFound` with the closest names."""
     import zoo.metrics
-    from catalog.registry import lookup
+    from catalog.plugins.registry import lookup
 
     found: Metric = lookup(zoo.metrics, Metric, name)
     return found

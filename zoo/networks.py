@@ -13,11 +13,11 @@ import torch
 
 from catalog.dtypes import Array
 from zoo.architecture import Architecture
+from zoo.engine.stack_weights import StackWeights
 from zoo.objective import Batch, Objective, objective_named
 from zoo.randomness import stream
 from zoo.run import Run
 from zoo.samples import Images, View, view
-from zoo.stack_weights import StackWeights
 from zoo.task import Data
 
 ALL_PAIRS = 10

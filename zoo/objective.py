@@ -102,7 +102,7 @@ class LogitObjective(Objective):
 def objective_named(name: str) -> Objective:
     """An objective by name, or `NotFound` with the closest names."""
     import zoo.objectives
-    from catalog.registry import lookup
+    from catalog.plugins.registry import lookup
 
     found: Objective = lookup(zoo.objectives, Objective, name)
     return found

@@ -311,7 +311,7 @@ def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
 def architecture_named(name: str) -> type[Architecture]:
     """A network family by name, or `NotFound` with the closest names."""
     import zoo.architectures
-    from catalog.registry import lookup
+    from catalog.plugins.registry import lookup
 
     family: type[Architecture] = lookup(zoo.architectures, Architecture, name)
     return family
@@ -319,7 +319,7 @@ def architecture_named(name: str) -> type[Architecture]:
 
 def recipes() -> dict[str, Recipe]:
     """All recipes by name."""
-    from catalog.registry import public
+    from catalog.plugins.registry import public
 
     found: dict[str, Recipe] = public(_exports(), Recipe)
     return found
@@ -327,7 +327,7 @@ def recipes() -> dict[str, Recipe]:
 
 def recipe_named(name: str) -> Recipe:
     """A recipe by name, or `NotFound` with the closest names."""
-    from catalog.registry import lookup
+    from catalog.plugins.registry import lookup
 
     found: Recipe = lookup(_exports(), Recipe, name)
     return found

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from catalog.names import content_id
-from zoo.augment import check_augmentation
-from zoo.optimizer import check_optimizer
-from zoo.schedule import schedule
-from zoo.transform import check_transform
+from zoo.options.augment import check_augmentation
+from zoo.options.optimizer import check_optimizer
+from zoo.options.schedule import schedule
+from zoo.options.transform import check_transform
 
 SEMANTICS = 1
 """Version of what training means; a change that changes weights raises it."""
@@ -36,7 +36,7 @@ class Run:
     architecture : mapping
         `Architecture.config`.
     optimizer, schedule : str
-        Names in `zoo.optimizer` and `zoo.schedule`.
+        Names in `zoo.options.optimizer` and `zoo.options.schedule`.
     batch_size, steps : int
         Samples per step, number of steps.
     checkpoints : tuple of int
@@ -61,13 +61,13 @@ class Run:
     label_map : tuple of int or None
         New label of each label, after ``classes``.
     transform : str
-        What is done to every image, see `zoo.transform`.
+        What is done to every image, see `zoo.options.transform`.
     init_from : (str, int) or None
         run_id and step of the checkpoint to start from.
     train_evaluated : int
         Training samples on which train loss and accuracy are evaluated, at most.
     augment : str
-        What happens to training images anew at every step, see `zoo.augment`.
+        What happens to training images anew at every step, see `zoo.options.augment`.
     beta : float or None
         Coefficient of the convection equation; None for other tasks.
     one_vs_rest : int or None

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from catalog import CatalogError
 from catalog.dtypes import Array
-from zoo.augment import augmented, draws
+from zoo.options.augment import augmented, draws
+from zoo.options.transform import transform
 from zoo.randomness import stream
 from zoo.run import Run
 from zoo.task import Data
-from zoo.transform import transform
 
 
 @dataclass(frozen=True)

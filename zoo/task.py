@@ -351,7 +351,7 @@ def _channels_first(task: Task, images: Array) -> Array:
 
 def tasks() -> dict[str, Task]:
     """All tasks by name."""
-    from catalog.registry import public
+    from catalog.plugins.registry import public
 
     found: dict[str, Task] = public(_exports(), Task)
     return found
@@ -359,7 +359,7 @@ def tasks() -> dict[str, Task]:
 
 def task_named(name: str) -> Task:
     """A task by name, or `NotFound` with the closest names."""
-    from catalog.registry import lookup
+    from catalog.plugins.registry import lookup
 
     found: Task = lookup(_exports(), Task, name)
     return found

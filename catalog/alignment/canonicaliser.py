@@ -15,14 +15,14 @@ from catalog.alignment.matching import SWEEPS, match
 from catalog.alignment.permutation import permute
 from catalog.alignment.scales import balance, rescale, scalable
 from catalog.alignment.self_test import Outputs, check_symmetries
-from catalog.as_written import as_written
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, LayoutMismatch
-from catalog.foreign import Tensor
+from catalog.fitted.as_written import as_written
+from catalog.formats.format import Tensor
+from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 from catalog.layout import Layout
 from catalog.population import Population
-from catalog.safetensors_file import read_header, read_tensors, write_file
-from catalog.whole_file import whole_file
+from catalog.storage.whole_file import whole_file
 
 Strategy = Literal["reference", "mean", "cycle"]
 _VERSION = 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from catalog.console.extras import advice
 from catalog.errors import CatalogError, NotFound, closest
-from catalog.extras import advice
-from catalog.foreign import Format
+from catalog.formats.format import Format
 
 OURS = ("exported",)
 """Asked first: what says that the catalogue wrote it is nothing else as well."""

@@ -16,14 +16,14 @@ import pyarrow as pa
 
 from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError
-from catalog.export import INDEX, NPZ_KEYS, PREFIX
-from catalog.foreign import Network, Tensor
+from catalog.formats.export import INDEX, NPZ_KEYS, PREFIX
 from catalog.formats.exported_rows import Row, Rows, parse_json, parse_layout
+from catalog.formats.format import Network, Tensor
 from catalog.formats.npz import Archive, reading
+from catalog.formats.safetensors_file import read_header, read_tensors
 from catalog.formats.source import files_of
 from catalog.layout import Layout, Param
 from catalog.names import escape
-from catalog.safetensors_file import read_header, read_tensors
 
 Tensors = dict[str, Tensor]
 LAYOUT, ROW = "phasezoo.layout", "phasezoo.row"

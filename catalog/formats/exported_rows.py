@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Tensor
-from catalog.importing.columns import SET_HERE
+from catalog.formats.columns import SET_HERE
+from catalog.formats.format import Network, Tensor
 from catalog.layout import Layout
 from catalog.names import canonical_json
 from catalog.schema import CHECKPOINTS, RUNS, check_columns

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from catalog.importing.csv_table import CsvTable, typed
-from catalog.safetensors_file import read_header
+from catalog.formats.csv_table import CsvTable, typed
+from catalog.formats.safetensors_file import read_header
 
 _ABSENT = ("", "None", "null")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Tensor
+from catalog.formats.format import Network, Tensor
 from catalog.formats.source import network
 
 _VECTORS = ("weights", "vector", "params", "parameters", "w")

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network
+from catalog.formats.columns import Row, divided, published
+from catalog.formats.format import Network
 from catalog.formats.header_table import header_table
+from catalog.formats.json_columns import flatten, read_settings
+from catalog.formats.safetensors_file import Header, read_header, read_tensors
 from catalog.formats.source import files_of, rows_beside
-from catalog.importing.columns import Row, divided, published
-from catalog.importing.settings import flatten, read_settings
-from catalog.inside import check_beside
-from catalog.safetensors_file import Header, read_header, read_tensors
+from catalog.storage.contained import check_beside
 
 _PAIRS = (("lora_A", "lora_B"), ("lora.down", "lora.up"), ("lora_down", "lora_up"))
 _SPLITS = ("train", "val", "validation", "test", "val_holdout", "test_holdout")

@@ -20,11 +20,11 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Scalar
+from catalog.formats.columns import divided
+from catalog.formats.csv_table import CsvTable, csv_header, read_csv
+from catalog.formats.format import Network, Scalar
 from catalog.formats.source import files_of
-from catalog.importing.columns import divided
-from catalog.importing.csv_table import CsvTable, csv_header, read_csv
-from catalog.inside import check_beside
+from catalog.storage.contained import check_beside
 
 _KEYS = ("id", "name", "run_name")
 _TAXONOMY = frozenset(

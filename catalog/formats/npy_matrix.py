@@ -27,10 +27,10 @@ import numpy as np
 
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Scalar, Tensor
+from catalog.formats.csv_table import read_csv
+from catalog.formats.format import Network, Scalar, Tensor
 from catalog.formats.source import files_of
-from catalog.importing.csv_table import read_csv
-from catalog.inside import check_beside
+from catalog.storage.contained import check_beside
 
 _OURS = {
     "learning_rate": "lr",

@@ -19,8 +19,8 @@ from numpy.lib import format as npy
 
 from catalog.dtypes import Array
 from catalog.errors import CatalogError
-from catalog.foreign import Tensor
-from catalog.formats.bomb import check_archive
+from catalog.formats.expansion import check_archive
+from catalog.formats.format import Tensor
 
 _MOST_EMPTY = 1 << 20
 """Rows without values that an array may have: they cost no byte in the file."""

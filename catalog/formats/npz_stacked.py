@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Tensor
+from catalog.formats.csv_table import CsvTable
+from catalog.formats.format import Network, Tensor
 from catalog.formats.npz import Archive, Header
 from catalog.formats.source import network, single_file, table_beside, varying
-from catalog.importing.csv_table import CsvTable
 
 
 class NpzStacked:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network
+from catalog.formats.format import Network
 from catalog.formats.npz import Archive
 from catalog.formats.npz_stacked import is_stack
 from catalog.formats.source import (

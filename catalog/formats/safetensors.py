@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network
+from catalog.formats.format import Network
 from catalog.formats.header_table import header_table
 from catalog.formats.lora import lora
 from catalog.formats.sharded import networks_of

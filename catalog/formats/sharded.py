@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Tensor
+from catalog.formats.format import Tensor
+from catalog.formats.json_columns import read_settings
+from catalog.formats.safetensors_file import read_header, read_tensors
 from catalog.formats.source import files_of, network_name
-from catalog.importing.settings import read_settings
-from catalog.inside import check_beside
-from catalog.safetensors_file import read_header, read_tensors
+from catalog.storage.contained import check_beside
 
 _INDEX = ".safetensors.index.json"
 _PART = re.compile(r".*-[0-9]{5}-of-[0-9]{5}", re.DOTALL)

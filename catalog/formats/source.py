@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network, Scalar, Tensor
-from catalog.importing.columns import divided
-from catalog.importing.csv_table import CsvTable, read_csv
-from catalog.inside import check_beside
+from catalog.formats.columns import divided
+from catalog.formats.csv_table import CsvTable, read_csv
+from catalog.formats.format import Network, Scalar, Tensor
+from catalog.storage.contained import check_beside
 
 _TABLES = ("networks.csv", "metadata.csv", "metrics.csv")
 _KEYS = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from catalog.foreign import Scalar
+from catalog.formats.format import Scalar
 
 # A count of more digits is no step: it would be no 64-bit integer.
 _END = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.errors import CatalogError, closest
-from catalog.importing.columns import Row
+from catalog.formats.columns import Row
 
 _SET = ("load_axis", "load", "temperature_axis", "temperature", "cell")
 

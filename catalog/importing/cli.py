@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catalog.console import catalog_option, json_option, print_json
-from catalog.outlet import note, say
-from catalog.pasting import word
+from catalog.console.main import catalog_option, json_option, print_json
+from catalog.console.outlet import note, say
+from catalog.console.pasting import word
 
 if TYPE_CHECKING:
     from catalog.importing.axes import AxesRule
@@ -79,8 +79,8 @@ def import_(
     as_json: bool,
 ) -> None:
     """Import the networks of SOURCE, all or none; what is known is skipped."""
+    from catalog.console.progress import Progress
     from catalog.importing.networks import import_source
-    from catalog.progress import Progress
 
     bar = Progress(0, "networks", "import")
     summary = import_source(

@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from catalog.dtypes import DTYPES, Array
 from catalog.errors import LayoutMismatch
-from catalog.foreign import Tensor
+from catalog.formats.format import Tensor
 from catalog.importing.axes import AxesRule, infer_axes
 from catalog.layout import Layout, Param
 

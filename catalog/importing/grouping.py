@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network
+from catalog.formats.format import Network
 
 _EXAMPLE = r"'(?P<run>.*)/e(?P<step>[0-9]+)[.]pt'"
 

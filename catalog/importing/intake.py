@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from catalog.errors import CatalogError, LayoutMismatch
-from catalog.foreign import Network, Tensor
+from catalog.formats.columns import Columns, Row
+from catalog.formats.format import Network, Tensor
 from catalog.importing.cells import Cells
-from catalog.importing.columns import Columns, Row
 from catalog.importing.foreign_layout import difference, digest, layout_of, nonfinite
 from catalog.importing.known import Known
 from catalog.importing.lineage import Lineage, combined
 from catalog.importing.parts import Batch, Entry, Parts
 from catalog.layout import Layout
-from catalog.manifest import Manifest
 from catalog.names import canonical_json, content_id, is_unicode
+from catalog.storage.manifest import Manifest
 
 
 class Intake:

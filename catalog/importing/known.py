@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.console.pasting import word
 from catalog.errors import CatalogError
-from catalog.importing.columns import Row
-from catalog.pasting import word
+from catalog.formats.columns import Row
 from catalog.quoting import literal
 
 _SQL = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}

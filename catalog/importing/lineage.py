@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from catalog.errors import CatalogError, closest
-from catalog.foreign import Network
-from catalog.splits import split
+from catalog.formats.format import Network
+from catalog.storage.splits import split
 
 Key = tuple[str, int]
 

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.foreign import Network
 from catalog.formats import find_format
+from catalog.formats.columns import Columns
+from catalog.formats.format import Network
 from catalog.formats.source import unread_tables
 from catalog.importing.axes import AxesRule
 from catalog.importing.cells import Cells
-from catalog.importing.columns import Columns
 from catalog.importing.grouping import grouped
 from catalog.importing.intake import Intake
 from catalog.importing.parts import Parts
 from catalog.importing.symbols import Symbols
-from catalog.inside import check_source
+from catalog.storage.contained import check_source
 
 SHARD_BYTES = 256 << 20
 """Weights that wait in memory: a shard is staged when there are more."""

@@ -11,13 +11,13 @@ from typing import Any, Self
 import pyarrow as pa
 
 from catalog.dtypes import Array
-from catalog.folder import Folder
-from catalog.importing.columns import Row, column_array
+from catalog.formats.columns import Row, column_array
+from catalog.formats.stored import StoredNetworks
 from catalog.importing.known import Known
 from catalog.layout import Layout
-from catalog.manifest import Manifest
 from catalog.schema import CHECKPOINTS, RUNS
-from catalog.stored import StoredNetworks
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import Manifest
 from catalog.writer import Part, Staged, Writer
 
 METRIC_ROWS = 1 << 20

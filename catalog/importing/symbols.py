@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from catalog.foreign import Network, Tensor
+from catalog.formats.format import Network, Tensor
 from catalog.importing.axes import Axes, AxesRule, check_axes_rule, infer_axes
 from catalog.importing.foreign_layout import layout_of
 

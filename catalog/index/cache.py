@@ -19,16 +19,16 @@ from pathlib import Path
 import duckdb
 
 from catalog.errors import CatalogError
-from catalog.folder import Folder
 from catalog.index.extend import extend
 from catalog.index.in_place import too_large
 from catalog.index.plain import only_tables
 from catalog.index.tables import Connection, build, connect, filling, tables_of
-from catalog.inside import check_inside
-from catalog.manifest import parse_json
 from catalog.quoting import literal
-from catalog.snapshot import Snapshot
-from catalog.temporaries import sweep_before, temporary_folder
+from catalog.storage.contained import check_inside
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import parse_json
+from catalog.storage.snapshot import Snapshot
+from catalog.storage.temporaries import sweep_before, temporary_folder
 
 VERSION = 6
 """Version of the index's own tables: another one is rebuilt."""

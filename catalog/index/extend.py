@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from catalog.folder import Folder
 from catalog.index.in_place import merge_newest
 from catalog.index.tables import (
     STORED,
@@ -19,9 +18,10 @@ from catalog.index.tables import (
     spelling,
     tables_of,
 )
-from catalog.manifest import Manifest
-from catalog.measures import newest_sql, shown_sql
 from catalog.quoting import identifier
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import Manifest
+from catalog.storage.measures import newest_sql, shown_sql
 
 
 def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:

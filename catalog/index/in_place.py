@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import duckdb
 
-from catalog.manifest import Manifest
-from catalog.measures import shown_sql
 from catalog.quoting import identifier
+from catalog.storage.manifest import Manifest
+from catalog.storage.measures import shown_sql
 
 STORED_CHECKPOINTS = 20_000_000
 """Greatest number of committed checkpoints of which the index keeps a copy."""

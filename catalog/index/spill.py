@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from catalog.temporaries import claimed, sweep_before
+from catalog.storage.temporaries import claimed, sweep_before
 
 _numbers = itertools.count()
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, view_queries
 from catalog.index.spill import spill_folder
-from catalog.manifest import Manifest
-from catalog.measures import newest_sql, shown_sql
-from catalog.metadata import metadata_source
 from catalog.quoting import identifier, literal
 from catalog.schema import MEASURES, empty
+from catalog.storage.manifest import Manifest
+from catalog.storage.measures import newest_sql, shown_sql
+from catalog.storage.metadata import metadata_source
 
 _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
 """The main file of a shard is the first of these kinds that it has."""

@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from catalog.outlet import say
-from catalog.printable import printable_lines
+from catalog.console.outlet import say
+from catalog.console.printable import printable_lines
 from catalog.query.exact import as_arrow
 
 _READS = """

@@ -17,15 +17,15 @@ from pathlib import Path
 import duckdb
 
 from catalog.errors import ShardCorrupt
-from catalog.folder import Folder
 from catalog.index.cache import INDEX, attach, ensure_index, usable
 from catalog.index.in_place import too_large
 from catalog.index.spill import spill_folder
 from catalog.index.tables import Connection, build, connect, views_in_place
-from catalog.metadata import metadata_source
 from catalog.quoting import file_pattern, identifier, literal
 from catalog.schema import TABLES, empty
-from catalog.snapshot import Snapshot
+from catalog.storage.folder import Folder
+from catalog.storage.metadata import metadata_source
+from catalog.storage.snapshot import Snapshot
 
 _ON_DEMAND = ("tensor_stats", "measures")
 """Views over Parquet whose files are hashed when a query first names them."""

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from catalog.console.plain_values import plain
 from catalog.errors import CatalogError, NotFound, closest
-from catalog.plain_values import plain
 from catalog.query.answer import Answer
 from catalog.query.exact import as_text
 from catalog.query.refusal import sql_error
 from catalog.quoting import identifier
-from catalog.whole_file import check_free, folder_of, whole_file
+from catalog.storage.whole_file import check_free, folder_of, whole_file
 
 BATCH = 100_000
 """Rows in memory at a time."""

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from catalog.as_written import as_written
 from catalog.catalog import Catalog
-from catalog.printable import printable
+from catalog.console.printable import printable
+from catalog.console.table import cell
+from catalog.fitted.as_written import as_written
 from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table
 from catalog.report.figure_text import save_figure
@@ -19,8 +20,7 @@ from catalog.report.pictures import by_column, distributions, moving_maps, phase
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
 from catalog.rows import rows_of
 from catalog.show.zoo import describe_zoo
-from catalog.table import cell
-from catalog.whole_file import whole_file
+from catalog.storage.whole_file import whole_file
 
 _ZOOS = """
 SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,

@@ -14,9 +14,9 @@ from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.layout import Param
 from catalog.quoting import literal
-from catalog.report.representatives import representatives
 from catalog.rows import rows_of
 from catalog.show.checkpoint import real
+from catalog.show.representatives import representatives
 
 MOST_TENSORS = 6
 """Tensors that are drawn: the largest parameters, in the order of the layout."""

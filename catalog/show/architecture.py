@@ -30,7 +30,7 @@ def describe_architecture(catalog: Catalog, arch_id: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``architecture``: what `zoo.build` needs, layout and sizes; ``tensors``;
+        ``architecture``: what `zoo.modules.build` needs, layout and sizes; ``tensors``;
         ``zoos`` that have it; ``shards`` that hold it.
     """
     layout = catalog.layout(arch_id)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from catalog.catalog import Catalog
+from catalog.console.pasting import word
 from catalog.dtypes import Array, dtype, widen
 from catalog.errors import NotFound
-from catalog.histogram import Histogram, histogram
 from catalog.layout import Layout
-from catalog.pasting import word
 from catalog.quoting import literal
 from catalog.rows import Rows, rows_of
+from catalog.show.histogram import Histogram, histogram
 from catalog.show.run import described
 
 _STATS = ("mean", "std", "min", "max", "l2", "nonfinite")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from catalog.catalog import Catalog
+from catalog.console.pasting import word
 from catalog.errors import NotFound, closest
-from catalog.pasting import word
 from catalog.rows import Rows, rows_of
 from catalog.show.architecture import describe_architecture
 from catalog.show.checkpoint import describe_checkpoint

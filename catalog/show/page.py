@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalog.printable import printable
-from catalog.report.blocks import bars, counted, sparkline
-from catalog.table import cell, table_lines
+from catalog.console.printable import printable
+from catalog.console.table import cell, table_lines
+from catalog.show.blocks import bars, counted, sparkline
 
 MOST_ROWS = 24
 """Rows of a table that are printed; --json prints all."""

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from catalog.catalog import Catalog
-from catalog.histogram import Histogram, histogram
 from catalog.quoting import identifier
-from catalog.report.representatives import representatives
 from catalog.rows import Rows, rows_of
 from catalog.schema import RUNS
+from catalog.show.histogram import Histogram, histogram
+from catalog.show.representatives import representatives
 from catalog.show.run import described, metric_columns
 
 MOST_VALUES = 12

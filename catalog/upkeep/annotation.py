@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import CatalogError, NotFound
-from catalog.importing.csv_table import read_csv
+from catalog.formats.csv_table import read_csv
 from catalog.index.tables import connect
 from catalog.quoting import identifier
 

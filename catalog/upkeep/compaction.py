@@ -17,14 +17,14 @@ from pathlib import Path
 import duckdb
 
 from catalog.errors import ShardCorrupt
-from catalog.folder import Folder
-from catalog.inside import folder_inside
-from catalog.manifest import CONTENTS, Manifest
-from catalog.metadata import metadata_source
 from catalog.quoting import literal
-from catalog.shard import read_footer
-from catalog.snapshot import refresh
-from catalog.temporaries import temporary_folder
+from catalog.storage.contained import folder_inside
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import CONTENTS, Manifest
+from catalog.storage.metadata import metadata_source
+from catalog.storage.shard import read_footer
+from catalog.storage.snapshot import refresh
+from catalog.storage.temporaries import temporary_folder
 from catalog.writer import Writer
 
 LARGEST = 256 << 20

@@ -14,17 +14,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from catalog.card import write_card
 from catalog.catalog import Catalog
 from catalog.errors import CatalogError, ShardCorrupt
-from catalog.folder import Folder
 from catalog.index.tables import connect
-from catalog.inside import check_inside
-from catalog.leftovers import delete, find_leftovers
-from catalog.manifest import Manifest, read_manifest
-from catalog.metadata import check_hash, metadata_source
-from catalog.reserve import keep_reserve, needing, version_bytes
-from catalog.snapshot import (
+from catalog.storage.card import write_card
+from catalog.storage.contained import check_inside
+from catalog.storage.folder import Folder
+from catalog.storage.leftovers import delete, find_leftovers
+from catalog.storage.manifest import Manifest, read_manifest
+from catalog.storage.metadata import check_hash, metadata_source
+from catalog.storage.reserve import keep_reserve, needing, version_bytes
+from catalog.storage.snapshot import (
     Snapshot,
     extended,
     next_version,

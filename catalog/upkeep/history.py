@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.folder import Folder
-from catalog.snapshot import read_head, read_snapshot
+from catalog.storage.folder import Folder
+from catalog.storage.snapshot import read_head, read_snapshot
 
 
 def history(root: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.errors import NotFound
-from catalog.reserve import needing, version_bytes
+from catalog.storage.reserve import needing, version_bytes
 
 
 @dataclass(frozen=True)

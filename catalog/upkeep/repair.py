@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, ShardCorrupt
-from catalog.folder import KINDS, SHARD_NAME, Folder
-from catalog.manifest import Manifest, parse_json, read_manifest
-from catalog.metadata import check_hash
 from catalog.names import canonical_json
-from catalog.snapshot import (
+from catalog.storage.folder import KINDS, SHARD_NAME, Folder
+from catalog.storage.manifest import Manifest, parse_json, read_manifest
+from catalog.storage.metadata import check_hash
+from catalog.storage.snapshot import (
     Snapshot,
     has_files,
     next_version,

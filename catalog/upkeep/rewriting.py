@@ -17,11 +17,11 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
 from catalog.index.tables import connect
 from catalog.layout import Layout
-from catalog.manifest import Manifest
-from catalog.metadata import metadata_source
 from catalog.quoting import literal
 from catalog.schema import TABLES
-from catalog.shard import read_footer
+from catalog.storage.manifest import Manifest
+from catalog.storage.metadata import metadata_source
+from catalog.storage.shard import read_footer
 from catalog.writer import Part, Writer
 
 WASTE = 0.25

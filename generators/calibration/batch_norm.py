@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from catalog.dtypes import Array
 from generators.calibration.calibration import Calibration, Learnt
-from generators.judging.exam import Exam
-from zoo.fresh_weights import refresh_weights
-from zoo.stack_weights import parameter_columns
+from generators.exam import Exam
+from zoo.engine.stack_weights import parameter_columns
+from zoo.merging.made_weights import refresh_weights
 
 
 @dataclass(frozen=True)
 class BatchNorm(Calibration):
-    """Replaces running means and variances, see `zoo.refresh`.
+    """Replaces running means and variances, see `zoo.engine.refresh`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from catalog.dtypes import Array
-from generators.judging.exam import Exam
+from generators.exam import Exam
 
 Learnt = Mapping[str, Any]
 """What a calibration takes from the training networks."""

@@ -14,7 +14,7 @@ from catalog import CatalogError
 from catalog.dtypes import Array
 from generators.calibration.calibration import Calibration, Learnt
 from generators.calibration.last_layer import LastLayer
-from generators.judging.exam import Exam
+from generators.exam import Exam
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from catalog.dtypes import Array
 from generators.calibration.calibration import Calibration, Learnt
 from generators.calibration.head import no_head
 from generators.calibration.last_layer import LastLayer
-from generators.judging.exam import Exam
+from generators.exam import Exam
 
 RIDGE = 1e-4
 """Of the bound, in its own mean."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from catalog import CatalogError
 from catalog.dtypes import Array
-from generators.judging.exam import Exam
-from zoo.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
-from zoo.fresh_weights import stacked_rows
-from zoo.stack_weights import StackWeights
+from generators.exam import Exam
+from zoo.engine.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
+from zoo.engine.stack_weights import StackWeights
+from zoo.merging.made_weights import stacked_rows
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 References
 ----------
 .. [1] Jordan et al., 2022, arXiv:2211.08403. Differs: a sample has no parents, so the goals
-   are mean statistics of training networks; see also `zoo.repair`.
+   are mean statistics of training networks; see also `zoo.merging.repair`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from catalog.dtypes import Array
 from generators.calibration.calibration import Calibration, Learnt
-from generators.judging.exam import Exam
+from generators.exam import Exam
 from zoo.architecture import Editable
-from zoo.repair import statistics, with_statistics
+from zoo.merging.repair import statistics, with_statistics
 
 
 @dataclass(frozen=True)

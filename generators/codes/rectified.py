@@ -12,7 +12,7 @@ def rectified(population: Population, check: Outputs) -> tuple[str, ...]:
     Parameters
     ----------
     check : callable
-        Outputs of weights, such as `zoo.outputs` gives.
+        Outputs of weights, such as `zoo.modules.outputs` gives.
 
     Raises
     ------

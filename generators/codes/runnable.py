@@ -7,7 +7,7 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import architecture_of
 from zoo.architecture import Editable
-from zoo.stack import build_architecture
+from zoo.engine.stack import build_architecture
 
 
 def runnable(population: Population) -> dict[str, Any] | None:

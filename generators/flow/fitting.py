@@ -10,7 +10,7 @@ import torch
 
 from catalog.dtypes import Array
 from generators.flow.flow import Flow, start_of
-from generators.flow.learnt_steps import LearntSteps
+from generators.flow.networks.learnt_steps import LearntSteps
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from catalog.progress import Progress
+from catalog.console.progress import Progress
 from generators.flow.coupling import coupled
 from generators.flow.gate import Curve, Gate
 from generators.flow.noise import Noise

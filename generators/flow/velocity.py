@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from catalog import NotFound
 from catalog.errors import closest
 from generators.flow.effect import Effect
-from generators.flow.film_mlp import FiLMMLP
-from generators.flow.learnt_steps import LearntSteps
+from generators.flow.networks.film_mlp import FiLMMLP
+from generators.flow.networks.learnt_steps import LearntSteps
+from generators.flow.networks.published_mlp import PublishedMLP
 from generators.flow.path import Start
-from generators.flow.published_mlp import PublishedMLP
 
 NETWORKS: Mapping[str, type[nn.Module]] = {
     "film_mlp": FiLMMLP,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from catalog import Population
-from catalog.progress import Progress
+from catalog.console.progress import Progress
 from generators.judging.frontier import Frontier
 from generators.judging.judged import Judged
 from generators.judging.reference import Reference

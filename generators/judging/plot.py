@@ -10,7 +10,7 @@ import numpy as np
 
 from catalog import CatalogError
 from catalog.report.figure_text import save_figure
-from catalog.whole_file import whole_file
+from catalog.storage.whole_file import whole_file
 from generators.judging.assessment import Assessment
 from generators.judging.judged import SPREADS
 

@@ -13,12 +13,12 @@ from catalog import Canonicaliser, Population
 from catalog.dtypes import Array
 from generators.calibration.head import Head
 from generators.codes.canonical import in_canonical_units, last_checkpoints
+from generators.exam import Exam
 from generators.generator import Generator
 from generators.judging.comparable import check_samples, check_sides, places
 from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import largest_overlap
-from generators.judging.exam import Exam
 from generators.judging.judged import Judged
 from generators.judging.matched import MATCHED, Matcher
 from generators.judging.space import Near, Space

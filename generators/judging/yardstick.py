@@ -10,11 +10,11 @@ import numpy as np
 import generators.calibration
 from catalog import CatalogError
 from catalog.dtypes import Array
-from catalog.registry import lookup
+from catalog.plugins.registry import lookup
 from generators.calibration.calibration import Calibration, Learnt
 from generators.calibration.head import Head, no_head
 from generators.calibration.last_layer import LastLayer
-from generators.judging.exam import Answers, Exam
+from generators.exam import Answers, Exam
 from generators.judging.space import Space
 
 BAR = 0.05

@@ -10,7 +10,7 @@ from catalog import CatalogError, NotFound, Population
 from catalog.alignment.canonicaliser import Strategy
 from catalog.errors import closest
 from generators.codes.runnable import runnable
-from generators.flow.learnt_steps import convolves, usual_inputs
+from generators.flow.networks.learnt_steps import convolves, usual_inputs
 from generators.flow.schedule import OF_CONVOLUTIONS, OF_LEARNT_STEPS, Schedule
 from generators.flow.setting import Setting
 from generators.flow.solver import Solver

@@ -24,6 +24,7 @@ from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
 from generators.codes.standardised import Standardised
 from generators.codes.training_set import check_training, held_out, one_population
+from generators.file import load_generator, save_generator
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
@@ -39,8 +40,7 @@ from generators.methods.choices import (
     chosen_network,
     usual_schedule,
 )
-from generators.sampled import sampled
-from generators.saving import load_generator, save_generator
+from generators.samples import sampled
 
 HELD_OUT = 0.1
 """Share of runs that decide when to stop, where no validation networks are given."""

@@ -17,9 +17,9 @@ from catalog.dtypes import Array
 from catalog.schema import PARENTS
 from generators.codes.canonical import fitted_canonicaliser, in_canonical_units
 from generators.codes.training_set import check_training, one_population
+from generators.file import load_generator, save_generator, settings
 from generators.generator import Condition, Generator
-from generators.sampled import sampled
-from generators.saving import load_generator, save_generator, settings
+from generators.samples import sampled
 
 MOST_PARENTS = 64
 """Training networks up to which a sample names what it is made of."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from catalog import Canonicaliser, Population
 from generators.codes.canonical import last_checkpoints
+from generators.file import settings
 from generators.nulls.diagonal_gaussian import DiagonalGaussian
 from generators.nulls.disguised import Disguised
 from generators.nulls.interpolation import Interpolation
@@ -15,7 +16,6 @@ from generators.nulls.pca_gaussian import PCAGaussian
 from generators.nulls.soup import Soup
 from generators.nulls.train import Train
 from generators.nulls.train_noise import TrainNoise
-from generators.saving import settings
 
 NOISES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 SHARES = (0.1, 0.25, 0.5)

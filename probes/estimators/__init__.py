@@ -5,5 +5,5 @@ from probes.estimators.linear import LinearProbe as LinearProbe
 from probes.estimators.mvprobe import MVProbe as MVProbe
 from probes.estimators.probex import ProbeX as ProbeX
 from probes.estimators.statistics_probe import StatisticsProbe as StatisticsProbe
+from probes.estimators.tree import TreeProbe as TreeProbe
 from probes.estimators.tucker import TuckerProbe as TuckerProbe
-from probes.lineage.tree_probe import TreeProbe as TreeProbe

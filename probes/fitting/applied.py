@@ -12,8 +12,8 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
-from probes.fitting.learnt_from import Standing
 from probes.fitting.target_columns import TargetValues
+from probes.fitting.training_set import Standing
 from probes.judging.judge import Estimate, judged_as_is
 from probes.probe import Probe
 from probes.targets import Targets
@@ -64,11 +64,11 @@ def judged(
     Parameters
     ----------
     table : pyarrow.Table
-        n rows as `probes.fitting.question.rows` gives them.
+        n rows as `probes.fitting.selection.rows` gives them.
     scores : ndarray of shape (n, width)
         What the probe said, and the ``cut`` from which a label holds.
     about : dict
-        What `probes.saving.about` says of the file.
+        What `probes.file.about` says of the file.
     standing : Standing
         Of the rows, to what the probe learnt from.
     """

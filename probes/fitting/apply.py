@@ -11,16 +11,16 @@ import pyarrow as pa
 
 from catalog import CatalogError, Layout, LayoutMismatch
 from catalog.catalog import Catalog
+from catalog.console.pasting import word
 from catalog.dtypes import Array
-from catalog.pasting import word
 from catalog.quoting import literal
-from probes import saving
+from probes import file as probe_file
 from probes.fitting import predictions
 from probes.fitting.applied import Applied, judged
-from probes.fitting.learnt_from import LearntFrom
-from probes.fitting.material import Material, blocks, statistics
+from probes.fitting.inputs import Material, blocks, statistics
 from probes.fitting.plan import among_themselves
-from probes.fitting.question import layouts, rows
+from probes.fitting.selection import layouts, rows
+from probes.fitting.training_set import LearntFrom
 from probes.probe import Probe
 from probes.statistics.within import numbered
 
@@ -45,7 +45,7 @@ def apply_probe(
     path : str or Path
         The file of the probe.
     where, steps
-        See `probes.fitting.question.Question.of`.
+        See `probes.fitting.selection.Question.of`.
     announce : callable
         Is told what to mind, and whose predictions were replaced.
 
@@ -67,17 +67,17 @@ def apply_probe(
         or nothing is selected.
     """
     path = Path(path)
-    about = saving.about(path)
+    about = probe_file.about(path)
     if "labels" not in about:
         raise CatalogError(
             f"{path} does not say what it predicts. Write it with 'phasezoo probe NAME "
             "--target COLUMN', or use probes.load(...).predict(weights)."
         )
-    with saving.as_probe(path):
+    with probe_file.as_probe(path):
         learnt = LearntFrom.read(about, path)
-    probe = saving.load(path)
+    probe = probe_file.load(path)
     table, left_out = rows(catalog, where, steps)
-    with saving.as_probe(path):
+    with probe_file.as_probe(path):
         scores, cut = _decided(catalog, table, probe, about, path, announce)
         standing = learnt.standing(catalog, table)
         split = np.where(standing.kin, "kin", "new").astype(object)

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from catalog.catalog import open_catalog
-from catalog.console import catalog_option, json_option, print_json, print_table
-from catalog.outlet import note, say
+from catalog.console.main import catalog_option, json_option, print_json, print_table
+from catalog.console.outlet import note, say
 
 _APPLY = "apply"
 _ROWS = 30
@@ -149,8 +149,8 @@ def _fitting(name: str) -> click.Command:
         which networks were learnt from. What was fitted before is not fitted again. Fits of
         one probe to one target share the columns: the last one that you ask for is shown.
         """
+        from probes.file import as_probe
         from probes.fitting.fit import fit_probe
-        from probes.saving import as_probe
 
         store = open_catalog(catalog_path)
         result = fit_probe(store, name, announce=note, **options)

@@ -13,16 +13,16 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.inside import check_inside, folder_inside
-from catalog.whole_file import folder_of
-from probes import saving
+from catalog.storage.contained import check_inside, folder_inside
+from catalog.storage.whole_file import folder_of
+from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.fitting import predictions
+from probes.fitting.inputs import Material, statistics, weights
 from probes.fitting.layer_choice import best_layer, layer_by_fold
-from probes.fitting.learnt_from import LearntFrom
-from probes.fitting.material import Material, statistics, weights
 from probes.fitting.plan import Plan
 from probes.fitting.shown import Shown
+from probes.fitting.training_set import LearntFrom
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
 from probes.judging.notes import notes
@@ -66,7 +66,7 @@ def fit_probe(
     name : str
         Of a probe, see `probes.fitting.settings.probes_known`.
     targets, where, steps, task
-        See `probes.fitting.question.Question.of`.
+        See `probes.fitting.selection.Question.of`.
     by, deal
         See `probes.judging.folds.Folds.of`.
     layer : sequence of str
@@ -145,7 +145,7 @@ def fit_probe(
     if to is None:
         folder_inside(catalog.root, FOLDER)
     else:
-        folder_of(path, instead=saving.INSTEAD)
+        folder_of(path, instead=probe_file.INSTEAD)
     _keep(catalog, plan, material, kept, path, result)
     predictions.write(catalog, told, name, plan.provenance, announce)
     return {**result, "file": str(path), "known": False}
@@ -167,14 +167,14 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
     """The result of the same fit, if it is there with all that it said."""
     if not path.exists():
         return None
-    kept = saving.about(path)
+    kept = probe_file.about(path)
     if kept.get("measure_id") != plan.measure_id:
         raise CatalogError(
             f"{path} holds another probe. Name another file with --to, or delete it."
         )
     if again or "learnt_from" not in kept:  # an older version wrote it
         return None
-    with saving.as_probe(path):
+    with probe_file.as_probe(path):
         result: dict[str, Any] = kept["result"]
         shown = Shown(catalog.refreshed(), result["columns"])
         told = shown.written(plan.measure_id)
@@ -262,4 +262,4 @@ def _keep(
     if whole and isinstance(probe, StatisticsProbe):
         assert material.layout is not None
         probe = probe.reading(material.layout, material.aggregate)
-    saving.save(probe, path, about)
+    probe_file.save(probe, path, about)

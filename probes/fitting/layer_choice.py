@@ -5,7 +5,7 @@ from __future__ import annotations
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from probes.exact.sweep import sweep
-from probes.fitting.material import selected
+from probes.fitting.inputs import selected
 from probes.fitting.plan import Plan
 
 

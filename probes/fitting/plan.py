@@ -12,11 +12,11 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.names import slug
-from catalog.pasting import word
 from catalog.quoting import literal
-from probes.fitting.question import Question, layouts
+from probes.fitting.selection import Question, layouts
 from probes.fitting.settings import probe_named
 from probes.fitting.shown import measure_id_of
 from probes.judging.folds import Folds

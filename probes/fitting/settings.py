@@ -10,7 +10,7 @@ from typing import Any
 import probes.estimators
 from catalog import CatalogError, NotFound
 from catalog.errors import closest
-from catalog.registry import lookup, public
+from catalog.plugins.registry import lookup, public
 from probes.probe import Probe
 
 _GIVEN = ("task", "layout", "layer", "described", "relative", "random_state")

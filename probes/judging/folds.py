@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from catalog import CatalogError
 from catalog.dtypes import Array
-from catalog.splits import split
+from catalog.storage.splits import split
 from probes.judging.kinship import Parents, branch, families, joined
 
 BY = {

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.base import clone
 
 from catalog.dtypes import Array
-from probes.judging.doubt import Averaged, doubt, over
 from probes.judging.folds import Fold, Folds
+from probes.judging.intervals import Averaged, doubt, over
 from probes.judging.scores import Score, Weighted, scores_of
 from probes.probe import Probe
 from probes.targets import Targets
@@ -33,7 +33,8 @@ class Estimate:
         score, such as labels of one class, does not count.
     low, high : float
         95 %; resamples groups, and seeds where there are several. Of predictions without
-        an error see `probes.judging.flawless`. NaN if that of one group would be needed.
+        an error see `probes.judging.exact_bounds`. NaN if that of one group would be
+        needed.
     baseline : float
         The same score of the trivial answer: the training mean, the most frequent class.
     """

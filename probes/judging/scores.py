@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.judging import flawless
+from probes.judging import exact_bounds
 
 Weighted = Callable[[Array], Array]
 """From weightings (b, G) of groups to values (b, k), one for each target; NaN where there
@@ -148,7 +148,7 @@ SCORES = (
         ("regression",),
         _tau,
         (-1, 1),
-        flawless.of_orders,
+        exact_bounds.of_orders,
         blind=0.0,
     ),
     Score(
@@ -164,7 +164,7 @@ SCORES = (
         _CLASSES,
         _accuracy,
         (0, 1),
-        flawless.of_groups,
+        exact_bounds.of_groups,
     ),
     Score(
         "balanced_accuracy",
@@ -172,7 +172,7 @@ SCORES = (
         _CLASSES,
         _balanced,
         (0, 1),
-        flawless.of_classes,
+        exact_bounds.of_classes,
     ),
     Score(
         "auc",
@@ -180,7 +180,7 @@ SCORES = (
         ("binary", "multilabel"),
         _auc,
         (0, 1),
-        flawless.of_contrasts,
+        exact_bounds.of_contrasts,
         blind=0.5,
     ),
 )

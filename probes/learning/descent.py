@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from catalog.progress import Progress
+from catalog.console.progress import Progress
 from probes.learning.descent_state import Curve, DescentState, read_state, write_state
 
 PAUSE = 30.0

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from catalog import CatalogError
-from catalog.as_written import as_written
 from catalog.dtypes import Array
-from catalog.foreign import Tensor as Stored
-from catalog.safetensors_file import read_header, read_tensors, write_file
-from catalog.whole_file import whole_file
+from catalog.fitted.as_written import as_written
+from catalog.formats.format import Tensor as Stored
+from catalog.formats.safetensors_file import read_header, read_tensors, write_file
+from catalog.storage.whole_file import whole_file
 
 _FORMAT = 1
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalog.catalog import open_catalog
-from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.console.main import catalog_option, json_option, print_json, print_table
+from catalog.console.outlet import say
 from catalog.errors import NotFound
-from catalog.outlet import say
 
 if TYPE_CHECKING:
     from probes.lineage.survey import Found

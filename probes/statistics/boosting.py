@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from catalog import CatalogError
+from catalog.console.extras import require
 from catalog.dtypes import Array
-from catalog.extras import require
 from probes.statistics.trees_text import checked_trees
 
 ROUNDS = 400

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from catalog.dtypes import Array
-from catalog.registry import lookup
+from catalog.plugins.registry import lookup
 
 Encoder = Callable[[list[str]], Array]
 """Takes m texts, returns an array (m, e)."""

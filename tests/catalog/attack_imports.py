@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 import catalog
 from catalog import CatalogError
 from catalog.importing import import_source
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 NUMPY = ("npz", "npy", "safetensors", "lora", "csv", "json")
 TORCH = ("pt", "ray")

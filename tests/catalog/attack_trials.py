@@ -32,7 +32,7 @@ from catalog.dtypes import dtype
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 MEMORY = 6 << 30
 SECONDS = 30

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import catalog
 from catalog import Catalog, Layout, Param, Population
 from catalog.dtypes import DTYPES, dtype
-from catalog.manifest import Manifest
+from catalog.storage.manifest import Manifest
 
 collect_ignore = [
     "attack_imports.py", "attack_mutations.py", "attack_trials.py", "fault_trials.py",

@@ -47,7 +47,7 @@ from catalog.upkeep.annotation import annotate
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 FAULTS = ("kill", "no space", "i/o error", "full from here", "cache gone", "moved")
 _WRITING = {

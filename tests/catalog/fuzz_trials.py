@@ -33,8 +33,8 @@ from fuzz_watch import Watch, acting, listing
 
 import catalog
 from catalog import CatalogError, Population
-from catalog.console import main as phasezoo
-from catalog.outlet import install, note
+from catalog.console.main import main as phasezoo
+from catalog.console.outlet import install, note
 from zoo.architectures import MLP
 from zoo.run import Run
 
@@ -253,11 +253,11 @@ class Trials:
     @staticmethod
     def hurry() -> None:
         """Leave out what costs most of a trial: finding verbs, starting threads."""
-        import catalog.console
+        import catalog.console.main
         import catalog.formats
 
         found = functools.cache(entry_points)
-        for module in (catalog.console, catalog.formats):
+        for module in (catalog.console.main, catalog.formats):
             module.entry_points = lambda group: found(group=group)  # type: ignore[attr-defined]
         connect = duckdb.connect
 
@@ -270,19 +270,19 @@ class Trials:
     @contextlib.contextmanager
     def workers(self) -> Iterator[None]:
         """Allow worker processes, which trials do not have."""
-        import zoo.crew
+        import zoo.workers.pool
 
-        zoo.crew._Worker = self.worker  # type: ignore[misc]
+        zoo.workers.pool._Worker = self.worker  # type: ignore[misc]
         yield
-        zoo.crew._Worker = _no_worker  # type: ignore[assignment,misc]
+        zoo.workers.pool._Worker = _no_worker  # type: ignore[assignment,misc]
 
     def prepare(self, entry: str) -> None:
         """Make what an entry place needs, and import what it imports, before it is watched."""
-        import zoo.crew
+        import zoo.workers.pool
 
         if not self._prepared:
-            self.worker = zoo.crew._Worker
-        zoo.crew._Worker = _no_worker  # type: ignore[assignment,misc]
+            self.worker = zoo.workers.pool._Worker
+        zoo.workers.pool._Worker = _no_worker  # type: ignore[assignment,misc]
         for command in (
             ["show", "alpha"], ["sql", "FROM models"], ["sql", "SELEC"], ["schema"], ["x"],
             ["report", "--to", "r.html"], ["train", "nothing"], ["probe", "nothing", "--target", "x"],
@@ -523,8 +523,8 @@ class Trials:
 
     def run_again(self) -> None:
         """What a worker does with the row of a network, before it measures."""
-        from zoo.measured import run_of
-        from zoo.stack import build_architecture
+        from zoo.engine.stack import build_architecture
+        from zoo.stored import run_of
 
         rows = (
             catalog.open(self.root).sql("FROM models LIMIT 3").to_arrow_table().to_pylist()
@@ -571,10 +571,10 @@ class Trials:
 
     def prepare_generators(self) -> None:
         """A small zoo of digits networks, fitted generators, and a report."""
-        import generators.generating
+        import generators.generating.generate
         from generators.registry import generator_named
         from zoo.recipe import Axis, Recipe
-        from zoo.train import train
+        from zoo.training.train import train
 
         recipe = Recipe(
             name="seeds", summary="digits MLPs that differ in their seed", paper="none",
@@ -604,7 +604,7 @@ class Trials:
         def no_exam(*arguments: Any, **options: Any) -> None:
             raise CatalogError("Nothing is judged in these trials, which takes seconds.")
 
-        generators.generating.Exam.of = no_exam  # type: ignore[assignment,method-assign]
+        generators.generating.generate.Exam.of = no_exam  # type: ignore[assignment,method-assign]
         self.places[2:] = [self.made]
 
     @staticmethod

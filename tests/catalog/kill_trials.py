@@ -23,7 +23,7 @@ from catalog.importing import import_source
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 LAYOUT = Layout((Param("w", (20,)),))
 MOST_CALLS = 45

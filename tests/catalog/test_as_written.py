@@ -16,9 +16,9 @@ from catalog import (
     Population,
     ShardCorrupt,
 )
-from catalog.as_written import as_written
+from catalog.fitted.as_written import as_written
+from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 from catalog.json_column import json_object
-from catalog.safetensors_file import read_header, read_tensors, write_file
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError, Layout
-from catalog.formats import bomb
+from catalog.formats import expansion
 from catalog.importing import import_source
 from catalog.upkeep.garbage import collect
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 HERE = Path(__file__).parent
 
@@ -228,7 +228,7 @@ def hostile_sources(folder: Path) -> dict[str, Path]:
     npz(folder / "negative.npz", npy("(-2, -3)", bytes(24)))
     # Both bombs just exceed what a file may always expand to.
     zeros = npy(f"({1 << 23}, 9)", bytes(9 << 25))
-    assert len(zeros) > bomb.UNSUSPICIOUS
+    assert len(zeros) > expansion.UNSUSPICIOUS
     npz(folder / "bomb.npz", zeros, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
     header = struct.pack("<Q", 1 << 60)
     (folder / "header.safetensors").write_bytes(header + b'{"w":{}}')
@@ -237,7 +237,7 @@ def hostile_sources(folder: Path) -> dict[str, Path]:
     (folder / "shape.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
     with gzip.open(folder / "bomb.csv.gz", "wb", 1) as file:
         file.write(b"id,x\n")
-        for _ in range((bomb.UNSUSPICIOUS >> 20) + 16):
+        for _ in range((expansion.UNSUSPICIOUS >> 20) + 16):
             file.write(b"a,1\n" * (1 << 18))
     (folder / "pickle.npy").write_bytes(pickle.dumps(print))
     return {
@@ -268,6 +268,6 @@ def test_absurd_sizes_are_refused_without_allocating(tmp_path: Path) -> None:
 def test_what_compresses_well_is_still_imported(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "zeros.npz", w=np.zeros((2, 1 << 20), np.float32))
     size = (tmp_path / "zeros.npz").stat().st_size
-    assert bomb.RATIO * size < 1 << 23
+    assert expansion.RATIO * size < 1 << 23
     imported = import_source(tmp_path / "zoo", tmp_path / "zeros.npz", format="npz_stacked")
     assert imported.networks == 2

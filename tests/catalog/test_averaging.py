@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from catalog import Layout, LayoutMismatch, Param, Population, average
-from catalog.averaging import MIXED
+from catalog.alignment.average import MIXED
 
 LAYOUT = Layout(
     (

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from catalog.blank_nulls import blank_nulls
+from catalog.formats.blank_nulls import blank_nulls
 
 VALUES = {
     pa.int64(): [1, -2], pa.int8(): [1, -2], pa.float64(): [0.5, float("inf")],

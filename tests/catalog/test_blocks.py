@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.histogram import Histogram
-from catalog.report.blocks import WIDTH, bars, counted, prints_blocks, sparkline
+from catalog.show.blocks import WIDTH, bars, counted, prints_blocks, sparkline
+from catalog.show.histogram import Histogram
 
 COUNTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=12)
 

@@ -158,13 +158,13 @@ def test_symbols_of_buffers_alone_stay_in_place(strategy: str) -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    from catalog.foreign import Tensor
-    from catalog.safetensors_file import write_file
+    from catalog.formats.format import Tensor
+    from catalog.formats.safetensors_file import write_file
 
     fitted = Canonicaliser().fit(population())
     fitted.save(tmp_path / "good")
     values = Tensor(fitted.reference_, "float32")
-    from catalog.safetensors_file import read_header
+    from catalog.formats.safetensors_file import read_header
 
     about = json.loads(read_header(tmp_path / "good").metadata["canonicaliser"])
     cases = {

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from catalog import Catalog, writer
-from catalog.card import write_card
 from catalog.schema import PARENTS
+from catalog.storage.card import write_card
 
 
 def configurations(text: str) -> dict[str, list[str]]:

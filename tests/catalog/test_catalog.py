@@ -22,12 +22,12 @@ from catalog import (
     Param,
     Population,
     ShardCorrupt,
-    shard,
 )
 from catalog.catalog import architecture_of, default_root
 from catalog.dtypes import Array, dtype
 from catalog.index import tables
 from catalog.query import database
+from catalog.storage import shard
 
 
 def bits(value: Array) -> bytes:
@@ -404,7 +404,7 @@ def test_weights_are_those_of_the_rows_in_any_order(
     order: str, alone: int,
 ) -> None:  # fmt: skip
     """Filled straight from the files: one run of rows, several, or scattered ones."""
-    monkeypatch.setattr("catalog.shard.ROW_GROUP_ROWS", 4)
+    monkeypatch.setattr("catalog.storage.shard.ROW_GROUP_ROWS", 4)
     monkeypatch.setattr("catalog.selection._ALONE", alone)
     zoo = new_zoo()
     shards = [networks(small_layout, 11, seed=i, prefix=f"s{i}") for i in range(3)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from catalog.importing.columns import divided, published
+from catalog.formats.columns import divided, published
 from catalog.schema import CHECKPOINTS, RUNS
 
 

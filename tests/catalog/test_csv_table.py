@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError
-from catalog.foreign import Network
-from catalog.importing.columns import Columns, divided
-from catalog.importing.csv_table import read_csv
+from catalog.formats.columns import Columns, divided
+from catalog.formats.csv_table import read_csv
+from catalog.formats.format import Network
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 
-import catalog.export as module
+import catalog.formats.export as module
 from catalog import (
     Catalog,
     CatalogError,
@@ -24,9 +24,9 @@ from catalog import (
 )
 from catalog.cli import export as verb
 from catalog.dtypes import dtype
-from catalog.export import PREFIX, export, find_checkpoint
+from catalog.formats.export import PREFIX, export, find_checkpoint
+from catalog.formats.safetensors_file import read_header, read_tensors
 from catalog.names import escape
-from catalog.safetensors_file import read_header, read_tensors
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, Population, import_source
-from catalog.export import NPZ_KEYS, export
 from catalog.formats import find_format, format_points, load_format
+from catalog.formats.columns import SET_HERE
+from catalog.formats.export import NPZ_KEYS, export
 from catalog.formats.exported_rows import Rows
-from catalog.importing.columns import SET_HERE
-from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 
 KINDS = ("x.npz", "x.arrow", "x.safetensors", "x")
 ARCHITECTURE = '{"name":"mlp","widths":[3]}'

@@ -14,13 +14,13 @@ from safetensors.numpy import save_file
 
 import catalog
 from catalog import CatalogError, NotFound, import_source
-from catalog.console import main
-from catalog.export import export
-from catalog.foreign import Network
+from catalog.console.main import main
 from catalog.formats import find_format, format_points, load_format
+from catalog.formats.export import export
+from catalog.formats.format import Network
 from catalog.formats.npz import Archive
 from catalog.formats.trajectory import place_of
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 HERE = sorted(n for n, p in format_points().items() if p.module.startswith("catalog."))
 MLP = {"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}

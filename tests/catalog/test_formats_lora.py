@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from catalog import CatalogError
-from catalog.foreign import Network, Tensor
 from catalog.formats import find_format
+from catalog.formats.format import Network, Tensor
 from catalog.formats.lora import lora
-from catalog.safetensors_file import write_file
+from catalog.formats.safetensors_file import write_file
 
 UNET = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora"
 PEFT = "base_model.model.model.layers.0.self_attn.q_proj"

@@ -17,7 +17,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, Layout, Param
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 MLP, CNN = "mlp-3-19c77b0e5591", "cnn-b40fbcd92203"

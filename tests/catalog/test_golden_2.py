@@ -14,7 +14,7 @@ import catalog
 from catalog import Catalog
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

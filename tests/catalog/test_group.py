@@ -7,11 +7,11 @@ import pytest
 
 import catalog
 from catalog import Catalog
-from catalog.folder import Folder
+from catalog.storage.folder import Folder
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 
 @pytest.fixture

@@ -34,6 +34,6 @@ def test_a_selection_is_read(zoo: Catalog) -> None:
 
 
 def test_without_the_library_the_error_names_it(zoo: Catalog, monkeypatch: Any) -> None:
-    monkeypatch.setattr("catalog.extras.find_spec", lambda module: None)
+    monkeypatch.setattr("catalog.console.extras.find_spec", lambda module: None)
     with pytest.raises(ModuleNotFoundError, match="datasets"):
         to_datasets(zoo.load())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from catalog.histogram import histogram
+from catalog.show.histogram import histogram
 
 VALUES = arrays.arrays(
     np.float64,

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, Population
 from catalog.catalog import architecture_of
-from catalog.console import main
+from catalog.console.main import main
+from catalog.console.printable import acts
 from catalog.index.tables import connect
-from catalog.printable import acts
 from catalog.quoting import file_pattern, identifier, literal
 from catalog.report.page import write_report
 from catalog.rows import rows_of
@@ -32,7 +32,7 @@ from catalog.upkeep.annotation import annotate
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import find_removal, remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 ROOT = Path(catalog.__file__).parent.parent
 ACTING = "\x1b]0;owned\x07\x9b2J\u202etxt.exe\u200b\x7f\u2028x\nError: forged\r"

@@ -12,16 +12,16 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, import_source, importing
-from catalog.console import main
-from catalog.folder import Folder
-from catalog.foreign import Network, Tensor
+from catalog.console.main import main
+from catalog.console.progress import Progress
+from catalog.formats.format import Network, Tensor
+from catalog.formats.stored import StoredNetworks
 from catalog.importing import networks as committing
 from catalog.importing.axes import infer_axes
-from catalog.progress import Progress
-from catalog.splits import split
-from catalog.stored import StoredNetworks
+from catalog.storage.folder import Folder
+from catalog.storage.splits import split
 from catalog.upkeep.removal import remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 from catalog.writer import Part
 
 MLP = {"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}

@@ -18,7 +18,7 @@ import pytest
 
 import catalog
 from catalog import Catalog
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 WRITER = """
 import sys, tempfile

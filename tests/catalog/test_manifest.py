@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, ShardCorrupt
-from catalog.folder import Folder
-from catalog.manifest import (
+from catalog.storage.folder import Folder
+from catalog.storage.manifest import (
     CONTENTS,
     Manifest,
     check_format,

@@ -12,7 +12,7 @@ import catalog
 from catalog import Catalog, CatalogError
 from catalog.index import cache, extend
 from catalog.index.cache import index_path
-from catalog.measures import measure_table
+from catalog.storage.measures import measure_table
 
 KINDS = {
     "flat": st.floats(-9, 9, width=16),

@@ -14,17 +14,21 @@ import pytest
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, NotFound, ShardCorrupt
-from catalog.console import print_json
-from catalog.outlet import encodable, note, say, warning_text
-from catalog.progress import Progress
-from catalog.table import table_lines
+from catalog.console.main import print_json
+from catalog.console.outlet import encodable, note, say, warning_text
+from catalog.console.progress import Progress
+from catalog.console.table import table_lines
 
 ROOT = Path(catalog.__file__).parent.parent
 PRINTING = {"print", "echo", "secho", "pprint", "writelines"}
 MARKS = (*PRINTING, "std", "os.write", "showwarning", "print_exc")
 """A file without one of these prints nothing."""
 
-MAY_PRINT = {"catalog/outlet.py", "catalog/progress.py", "zoo/serving.py"}
+MAY_PRINT = {
+    "catalog/console/outlet.py",
+    "catalog/console/progress.py",
+    "zoo/workers/serving.py",
+}
 """The last one speaks to its parent process, not to people."""
 
 NASTY = "\x1b]0;owned\x07\x9b2J\u202etxt.exe\u200b\x7f\u2028x\nError: forged\r\t"
@@ -58,7 +62,7 @@ def test_nothing_prints_beside_the_outlet() -> None:
         if (found := calls(ast.parse(text)))
     }
     assert printing.keys() <= MAY_PRINT, printing
-    assert "catalog/outlet.py" in printing
+    assert "catalog/console/outlet.py" in printing
 
 
 def test_figures_are_saved_in_one_place() -> None:
@@ -136,7 +140,7 @@ def run(code: str, **env: str) -> subprocess.CompletedProcess[bytes]:
 def test_a_fault_is_told_without_acting() -> None:
     done = run(
         "import sys, warnings\n"
-        "from catalog.outlet import install\n"
+        "from catalog.console.outlet import install\n"
         "install()\n"
         f"warnings.warn({NASTY!r})\n"
         f"raise ValueError({NASTY!r})\n"
@@ -152,7 +156,7 @@ def test_a_terminal_of_few_characters_gets_escapes(tmp_path: Path) -> None:
     catalog.open(tmp_path, create=True)
     query = "SELECT 'é' AS x, 'a🦊' AS y"
     verb = f"['sql', {query!r}, '--catalog', {str(tmp_path)!r}"
-    code = f"from catalog.console import main; main({verb}, *EXTRA])"
+    code = f"from catalog.console.main import main; main({verb}, *EXTRA])"
     plain = run(code.replace("*EXTRA", ""), PYTHONIOENCODING="ascii")
     assert plain.returncode == 0
     assert rb"\xe9  a\U0001f98a" in plain.stdout

@@ -8,11 +8,11 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console import main
-from catalog.own_files import check_foreign
-from catalog.verify import verify
-from catalog.whole_file import whole_file
-from catalog.whole_folder import whole_folder
+from catalog.console.main import main
+from catalog.storage.own_files import check_foreign
+from catalog.storage.whole_file import whole_file
+from catalog.storage.whole_folder import whole_folder
+from catalog.upkeep.verify import verify
 
 
 @pytest.mark.parametrize(

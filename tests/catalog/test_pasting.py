@@ -6,7 +6,7 @@ import subprocess
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.pasting import word
+from catalog.console.pasting import word
 
 HOSTILE = [
     "digits", "a b", "it's", 'say "x"', "$(touch /tmp/x)", "`id`", "a;b", "a\nb", "!x", "",

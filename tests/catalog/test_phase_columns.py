@@ -7,8 +7,8 @@ import pytest
 
 from catalog import Catalog
 from catalog.index import cache, extend, in_place, tables
-from catalog.report.dictionary import columns
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS
+from catalog.show.dictionary import columns
 
 NAMES = [column.name for column in MEASURES]
 TYPES = ["VARCHAR" if column.type == pa.string() else "DOUBLE" for column in MEASURES]

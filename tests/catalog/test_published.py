@@ -9,7 +9,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, import_source
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 DATA = Path(os.environ.get("PHASEZOO_DATA") or Path(__file__).parents[2] / "../shared/data")
 

@@ -15,7 +15,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console import main
+from catalog.console.main import main
 from catalog.query.functions import FUNCTIONS
 
 BODIES = [

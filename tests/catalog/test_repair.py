@@ -17,7 +17,7 @@ from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
 from catalog.upkeep.repair import repair
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 LAYOUT = Layout((Param("w", (3,)),))
 
@@ -159,7 +159,7 @@ def test_a_lost_weight_cannot_be_mended_and_is_named(zoo: Catalog) -> None:
 
 
 def test_the_verb_says_what_it_mended(zoo: Catalog, capsys: Any) -> None:
-    from catalog.console import main
+    from catalog.console.main import main
 
     break_as_gc_did(zoo.root)
     for arguments, code in (([], 1), (["--repair"], 0), ([], 0)):

@@ -15,11 +15,11 @@ import pytest
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param
 from catalog.errors import DiskFull
-from catalog.folder import Folder
-from catalog.reserve import BYTES, free_bytes, give_up, keep_reserve
+from catalog.storage.folder import Folder
+from catalog.storage.reserve import BYTES, free_bytes, give_up, keep_reserve
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 LAYOUT = Layout((Param("w", (3,)),))
 
@@ -138,7 +138,7 @@ def test_too_little_says_how_much_is_needed(
 def test_none_is_laid_by_on_a_disk_that_is_nearly_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.reserve.free_bytes", lambda root: 40 * BYTES)
+    monkeypatch.setattr("catalog.storage.reserve.free_bytes", lambda root: 40 * BYTES)
     Folder(tmp_path).create()
     keep_reserve(tmp_path)
     assert not (tmp_path / "writers" / "reserve").exists()

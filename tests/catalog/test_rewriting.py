@@ -15,7 +15,7 @@ from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
 from catalog.upkeep.rewriting import rewrite, wasteful
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 LAYOUT = Layout(
     (

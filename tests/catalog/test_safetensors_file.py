@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError, Population
-from catalog.foreign import Tensor
-from catalog.safetensors_file import read_header, read_tensors, write_file
+from catalog.formats.format import Tensor
+from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 
 
 def blob(header: Any, data: bytes = b"") -> bytes:

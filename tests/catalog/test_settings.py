@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError
-from catalog.importing.settings import flatten, read_settings
+from catalog.formats.json_columns import flatten, read_settings
 
 
 def test_flatten() -> None:

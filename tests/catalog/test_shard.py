@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog import Layout, Param, Population, ShardCorrupt, reader, shard
+from catalog import Layout, Param, Population, ShardCorrupt
 from catalog.dtypes import DTYPES, Array, dtype
-from catalog.manifest import File, Manifest
 from catalog.names import escape
-from catalog.reader import ShardReader
-from catalog.shard import (
+from catalog.storage import reader, shard
+from catalog.storage.manifest import File, Manifest
+from catalog.storage.reader import ShardReader
+from catalog.storage.shard import (
     Chunk,
     find_chunks,
     footer_digest,

@@ -16,7 +16,7 @@ from catalog import Catalog, CatalogError, ShardCorrupt
 from catalog.index import cache
 from catalog.index.tables import Connection
 from catalog.query import database
-from catalog.snapshot import read_head, refresh
+from catalog.storage.snapshot import read_head, refresh
 
 
 def versions(zoo: Catalog) -> list[int]:

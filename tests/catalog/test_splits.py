@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from catalog.splits import SHARES, split
+from catalog.storage.splits import SHARES, split
 
 
 def test_shares_are_those_stated() -> None:

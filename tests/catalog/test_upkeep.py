@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, NotFound, Param, Population
-from catalog.console import main
+from catalog.console.main import main
 from catalog.upkeep.annotation import annotate
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.history import history
 from catalog.upkeep.removal import find_removal, remove
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 LAYOUT = Layout((Param("w", (3,)), Param("n", (), (), "int64", "counter")))
 Content = dict[tuple[str, int], tuple[float | None, float | None]]

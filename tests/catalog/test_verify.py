@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, Layout
-from catalog.verify import Problem, Verification, verify
+from catalog.upkeep.verify import Problem, Verification, verify
 
 
 @pytest.fixture(scope="module")

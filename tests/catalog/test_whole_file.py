@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError
-from catalog.temporaries import TEMPORARY, abandoned, sweep
-from catalog.whole_file import folder_of, whole_file
-from catalog.whole_folder import whole_folder
+from catalog.storage.temporaries import TEMPORARY, abandoned, sweep
+from catalog.storage.whole_file import folder_of, whole_file
+from catalog.storage.whole_folder import whole_folder
 
 
 def write(path: Path, text: str = "new", **options: str) -> None:
@@ -191,12 +191,13 @@ def test_a_folder_that_was_left_by_a_killed_process_is_swept(tmp_path: Path) -> 
 
 
 STORAGE = {
-    "catalog/folder.py", "catalog/writer.py", "catalog/index/cache.py",
-    "catalog/whole_file.py", "catalog/whole_folder.py", "catalog/reserve.py",
+    "catalog/storage/folder.py", "catalog/writer.py", "catalog/index/cache.py",
+    "catalog/storage/whole_file.py", "catalog/storage/whole_folder.py",
+    "catalog/storage/reserve.py",
 }  # fmt: skip
 """What writes files by itself, each with kill tests of its own."""
 
-LOCKS = {"zoo/train.py", "zoo/serving.py"}
+LOCKS = {"zoo/training/train.py", "zoo/workers/serving.py"}
 """What opens a lock or a pipe for writing."""
 
 BY_HAND = {"write_text", "write_bytes", "rename", "copyfile", "copy", "move", "mkstemp"}
@@ -228,7 +229,9 @@ def test_nothing_else_writes_files_by_hand() -> None:
         ]
         if any(by_hand(call) for call in calls):
             found.add(name)
-    assert found - STORAGE - LOCKS == {"catalog/export.py"}  # into a temporary folder
+    assert found - STORAGE - LOCKS == {
+        "catalog/formats/export.py"
+    }  # into a temporary folder
 
 
 def test_a_descriptor_is_written_to_as_it_is(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from catalog import (
     Population,
     Writer,
 )
-from catalog.folder import Folder
-from catalog.splits import split
-from catalog.verify import verify
+from catalog.storage.folder import Folder
+from catalog.storage.splits import split
+from catalog.upkeep.verify import verify
 from catalog.writer import architecture_id
 
 IDS = ["a", "b"]
@@ -339,7 +339,7 @@ from pathlib import Path
 import numpy as np, pyarrow as pa
 import catalog
 from catalog import CatalogError, Layout, Param, Population
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 root, layout, commits = Path(sys.argv[1]), Layout((Param("w", (2000,)),)), 0
 zoo = catalog.open(root, create=True)

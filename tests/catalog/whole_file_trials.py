@@ -15,9 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
 from ending import end_at, forked
 
-from catalog import CatalogError, whole_folder
-from catalog.whole_file import whole_file
-from catalog.whole_folder import whole_folder as folder_of_files
+from catalog import CatalogError
+from catalog.storage import whole_folder
+from catalog.storage.whole_file import whole_file
+from catalog.storage.whole_folder import whole_folder as folder_of_files
 
 
 def write_file(path: Path, text: str) -> None:

@@ -10,17 +10,17 @@ import torch
 
 from catalog import Population
 from catalog.names import canonical_json
-from generators.judging.exam import Exam
+from generators.exam import Exam
 from generators.judging.reference import Reference
 from generators.nulls import Train
 from zoo.architectures import MLP
+from zoo.engine.stack import Stack
+from zoo.engine.train_stack import train_stack
 from zoo.recipe import Axis, Recipe
 from zoo.run import Run
-from zoo.stack import Stack
 from zoo.task import load_task, task_named
-from zoo.training import train_stack
 
-TRAIN = import_module("zoo.train")
+TRAIN = import_module("zoo.training.train")
 TINY = Recipe(
     name="seeds",
     summary="digits MLPs of two widths, many seeds",

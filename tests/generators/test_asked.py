@@ -9,12 +9,12 @@ import pytest
 
 from catalog import CatalogError, Layout, NotFound, Param, Population
 from catalog.names import canonical_json
-from generators.asked import check_asked, conditions_of, of_test_data, typed
+from generators.generating.conditions import check_asked, conditions_of, of_test_data, typed
+from generators.generating.plan import Request
+from generators.generating.sampling import Sampling, best_of, retrieved, seed_of
 from generators.methods import DeepWeightFlow
 from generators.nulls import Retrieval, Train
 from generators.registry import generator_named
-from generators.request import Request
-from generators.sampling import Sampling, best_of, retrieved, seed_of
 
 TABLE = pa.table({"lr": [0.1, 0.2, 0.4], "optimizer": ["sgd", "adam", "sgd"]})
 

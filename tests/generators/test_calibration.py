@@ -9,20 +9,20 @@ from sklearn.linear_model import Ridge
 from torch.nn import functional
 
 import generators.calibration
-from catalog.registry import public
+from catalog.plugins.registry import public
 from generators.calibration import BatchNorm, Head, HeadSteps, Repair
 from generators.calibration.calibration import Calibration
 from generators.calibration.head import ridge_regression
 from generators.calibration.head_steps import descended
 from generators.calibration.last_layer import LastLayer
-from generators.judging.exam import Exam
+from generators.exam import Exam
 from zoo.architectures import ResNet18, ViT
-from zoo.evaluate import Evaluation
+from zoo.engine.evaluate import Evaluation
+from zoo.engine.stack_weights import StackWeights
+from zoo.merging.repair import statistics
 from zoo.networks import Networks
-from zoo.repair import statistics
 from zoo.run import Run
 from zoo.samples import view
-from zoo.stack_weights import StackWeights
 
 KNOWN = public(generators.calibration, Calibration)
 

@@ -26,9 +26,9 @@ from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
 from generators.registry import generator_named
-from generators.sampled import fingerprint
+from generators.samples import fingerprint
 from zoo.architectures import MLP, CNNSmall, ResNet18, ViT
-from zoo.outputs import outputs
+from zoo.modules.outputs import outputs
 
 QUICK = Schedule(iterations=60, batch_size=32, every=20)
 SIZES = {"width": 32, "depth": 1, "embedding": 16}

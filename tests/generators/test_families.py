@@ -5,9 +5,9 @@ import pytest
 
 import generators.calibration
 from catalog import Population
-from catalog.registry import public
+from catalog.plugins.registry import public
 from generators.calibration.calibration import Calibration
-from generators.judging.exam import Exam
+from generators.exam import Exam
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
 from generators.nulls import TrainNoise

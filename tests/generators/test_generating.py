@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, NotFound
-from catalog.console import phasezoo
-from generators.generating import generate
+from catalog.console.main import phasezoo
+from generators.generating.generate import generate
+from generators.generating.plan import Request
 from generators.registry import open_generator
-from generators.request import Request
 
 pytestmark = pytest.mark.usefixtures("few_strengths")
 

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 import catalog
 from catalog import CatalogError
-from catalog.console import phasezoo
-from generators.generating import generate
+from catalog.console.main import phasezoo
+from generators.generating.generate import generate
+from generators.generating.sampling import seed_of
 from generators.registry import open_generator
-from generators.sampling import seed_of
 from zoo.run import Run
 
 pytestmark = pytest.mark.usefixtures("few_strengths")

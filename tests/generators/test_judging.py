@@ -16,13 +16,13 @@ from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.alignment import match, permute, random_permutations, rescale, scalable
 from generators.calibration.head_steps import HeadSteps
 from generators.codes.canonical import in_canonical_units
+from generators.exam import Exam
 from generators.judging.assessment import assess
 from generators.judging.compare import compare
 from generators.judging.control import control
 from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import error_overlap, largest_overlap
-from generators.judging.exam import Exam
 from generators.judging.frontier import Frontier
 from generators.judging.interval import (
     grouped_interval,

@@ -7,7 +7,7 @@ import pytest
 
 import catalog
 from catalog import CatalogError
-from generators.kept import FORMAT, read_report
+from generators.generating.report import FORMAT, read_report
 
 
 @pytest.fixture

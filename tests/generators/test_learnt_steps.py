@@ -10,9 +10,9 @@ import torch
 
 from catalog import CatalogError, Layout, Param, Population
 from generators.codes.standardised import Standardised
-from generators.flow.learnt_step import LARGEST, LearntStep
-from generators.flow.learnt_steps import LearntSteps
 from generators.flow.likelihood import log_density
+from generators.flow.networks.learnt_step import LARGEST, LearntStep
+from generators.flow.networks.learnt_steps import LearntSteps
 from generators.flow.noise import Noise
 from generators.flow.path import GaussianStart
 from generators.flow.restart import Restart

@@ -10,9 +10,9 @@ import pytest
 import catalog
 from catalog import Population
 from catalog.schema import PARENTS
+from probes.file import about
 from probes.fitting.apply import apply_probe
 from probes.fitting.fit import fit_probe
-from probes.saving import about
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_catalogue_without_the_target_gets_predictions_and_the_reason(
     found = fit_probe(catalog.open(zoo), "linear", ["size"], where="zoo = 'narrow'")
     body = about(found["file"])
     lacking = {**body["provenance"], "targets": {"size": '"no_such_column"'}}
-    monkeypatch.setattr("probes.saving.about", lambda path: {**body, "provenance": lacking})
+    monkeypatch.setattr("probes.file.about", lambda path: {**body, "provenance": lacking})
     table, _, applied = apply_probe(
         catalog.open(zoo), found["file"], where="zoo = 'narrow'"
     )
@@ -197,7 +197,7 @@ def test_a_file_that_does_not_know_its_training_weights_is_refused(
     (file,) = (zoo / "probes").iterdir()
     old = {key: value for key, value in about(file).items() if key != "learnt_from"}
     with monkeypatch.context() as patch:
-        patch.setattr("probes.saving.about", lambda path: old)
+        patch.setattr("probes.file.about", lambda path: old)
         done = phasezoo("apply", file)
         assert done.code == 1
         assert "phasezoo probe linear --target size --again" in done.err

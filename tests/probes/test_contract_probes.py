@@ -7,9 +7,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import probes.estimators
 from catalog import CatalogError, Layout, LayoutMismatch, Param
-from catalog.registry import public
+from catalog.plugins.registry import public
 from probes import Probe, load, save
-from probes.saving import about
+from probes.file import about
 from probes.targets import TASKS
 
 PROBES = public(probes.estimators, Probe)

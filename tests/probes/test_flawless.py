@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from probes.estimators.linear import LinearProbe
-from probes.judging import flawless
+from probes.judging import exact_bounds
 from probes.judging.bootstrap import without_errors
-from probes.judging.doubt import mean_share
 from probes.judging.folds import Fold, Folds
+from probes.judging.intervals import mean_share
 from probes.judging.judge import judge
 from probes.judging.scores import SCORES, scores_of
 
@@ -84,13 +84,13 @@ def test_a_perfect_score_that_is_not_bounded_has_no_interval():
 def test_lower_shares_are_seldom_without_an_error(size):
     rng = np.random.default_rng(0)
     y, group = np.repeat([1, 0], size)[:, None], np.arange(sum(size))
-    area = flawless.of_contrasts(y, group)[0]
+    area = exact_bounds.of_contrasts(y, group)[0]
     # A positive is above all negatives, or anywhere among them: their AUC is the bound.
     above = rng.random((20_000, size[0])) < 2 * area - 1
     positives = np.where(above, 2, rng.random(above.shape))
     ordered = positives.min(1) > rng.random((20_000, size[1])).max(1)
     assert ordered.mean() < TAIL
-    mean = flawless.of_classes(y, group)[0]
+    mean = exact_bounds.of_classes(y, group)[0]
     first = np.linspace(max(2 * mean - 1, 0), min(2 * mean, 1), 101)
     both = first ** size[0] * (2 * mean - first) ** size[1]
     assert (both < TAIL + 1e-12).all()
@@ -101,7 +101,7 @@ def test_lower_orders_are_seldom_without_a_fault():
     told = y + 10 * rng.random((20_000, 8))
     signs = np.sign(y[:, None] - y)
     tau = (np.sign(told[:, :, None] - told[:, None]) * signs).sum((1, 2)) / 56
-    bound = 2 * flawless.of_orders(y[:, None], np.arange(8))[0] - 1
+    bound = 2 * exact_bounds.of_orders(y[:, None], np.arange(8))[0] - 1
     assert -0.5 < bound < tau.mean()  # conservative: so good an order has faults as a rule
     assert 0 < (tau == 1).mean() < TAIL
 
@@ -120,5 +120,5 @@ def test_shares_of_groups_have_a_mean_and_an_interval():
 
 def test_equal_targets_are_no_pair():
     y = np.array([0, 0, 0, 0, 1])[:, None]
-    assert flawless.of_orders(y, np.arange(5))[0] == without_errors(1)
-    assert flawless.of_contrasts(y, np.zeros(5, int))[0] == 0
+    assert exact_bounds.of_orders(y, np.arange(5))[0] == without_errors(1)
+    assert exact_bounds.of_contrasts(y, np.zeros(5, int))[0] == 0

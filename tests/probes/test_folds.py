@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog import CatalogError
-from catalog.splits import split
+from catalog.storage.splits import split
 from probes.judging.folds import COLUMNS, Folds
 from probes.judging.kinship import ancestors, branch, families, joined
 

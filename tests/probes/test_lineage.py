@@ -13,6 +13,7 @@ from catalog import open as open_catalog
 from catalog.alignment import permute, random_permutations
 from probes import load, save
 from probes.estimators.linear import LinearProbe
+from probes.estimators.tree import TreeProbe
 from probes.lineage import (
     Router,
     by_tensor,
@@ -28,7 +29,6 @@ from probes.lineage.inheritance import precision
 from probes.lineage.reuse import placements
 from probes.lineage.survey import Found, agreement
 from probes.lineage.tree import rooted, spanning_tree, voted_root
-from probes.lineage.tree_probe import TreeProbe
 
 MODULE = Layout(
     (

@@ -10,14 +10,14 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console import main
+from catalog.console.main import main
 from catalog.upkeep.compaction import compact
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 from probes import load
+from probes.file import about
 from probes.fitting.apply import apply_probe
 from probes.fitting.fit import fit_probe
 from probes.fitting.settings import probe_named
-from probes.saving import about
 
 
 def json_of(phasezoo, *arguments):

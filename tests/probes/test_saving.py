@@ -7,8 +7,8 @@ import pytest
 
 import probes
 from catalog import CatalogError
-from catalog.safetensors_file import read_header, read_tensors, write_file
-from probes import saving
+from catalog.formats.safetensors_file import read_header, read_tensors, write_file
+from probes import file as probe_file
 from probes.estimators import LinearProbe
 
 
@@ -34,7 +34,7 @@ def test_what_fitting_does_not_leave_is_no_attribute(kept, tmp_path, name):
         kept, tmp_path / "p.safetensors", lambda b: b["fitted"]["dict"].update({name: 5})
     )
     with pytest.raises(CatalogError, match=f"{name!r}, which fitting does not leave"):
-        saving.load(path)
+        probe_file.load(path)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_what_fitting_does_not_leave_is_no_attribute(kept, tmp_path, name):
 def test_other_content_is_refused(kept, tmp_path, change):
     path = changed(kept, tmp_path / "p.safetensors", change)
     with pytest.raises(CatalogError):
-        saving.load(path)
+        probe_file.load(path)
 
 
 @pytest.mark.parametrize("about", [None, 5, "x", [1]])
 def test_what_is_known_beside_it_is_an_object(kept, tmp_path, about):
     path = changed(kept, tmp_path / "p.safetensors", lambda b: b.update(about=about))
     with pytest.raises(CatalogError, match=r"p\.safetensors is damaged, or not a probe"):
-        saving.about(path)
+        probe_file.about(path)

@@ -103,9 +103,9 @@ def test_unknown_models_and_shapes_are_refused():
 
 
 def test_boosting_without_its_library_says_what_to_install(monkeypatch):
-    import catalog.extras
+    import catalog.console.extras
 
-    monkeypatch.setattr(catalog.extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(catalog.console.extras, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError) as error:
         StatisticsProbe(model="boosting").fit(*planted(20))
-    assert "phasezoo[boosting]" in str(catalog.extras.advice(error.value))
+    assert "phasezoo[boosting]" in str(catalog.console.extras.advice(error.value))

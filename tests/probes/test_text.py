@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 import catalog
 from catalog import CatalogError, Layout, LayoutMismatch, NotFound, Param, Population
-from catalog.extras import advice
-from catalog.registry import public
+from catalog.console.extras import advice
+from catalog.plugins.registry import public
 from probes import Probe, load, save
 from probes.estimators import ProbeX
-from probes.saving import about
+from probes.file import about
+from probes.search.cli import search as verb
 from probes.text import TextBilinear, TextProbe, TextRidge, nearest_names, search
-from probes.text.cli import search as verb
 from probes.text.encoder import NamedEncoder, embedded
 from probes.text.left_out import ClassesLeftOut
 
@@ -519,7 +519,7 @@ def test_what_cannot_be_learnt_is_said_before_weights_are_read(
 
 
 def test_a_missing_encoder_says_what_to_paste(asked, monkeypatch):
-    monkeypatch.setattr("catalog.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("catalog.console.extras.find_spec", lambda name: None)
     done = asked("cat", "--target", "class_name")
     assert isinstance(done.exception, ModuleNotFoundError)
     assert "pip install 'phasezoo[text]'" in advice(done.exception)

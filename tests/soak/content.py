@@ -16,7 +16,7 @@ import numpy as np
 import catalog
 from catalog.catalog import arrow_table
 from catalog.quoting import literal
-from catalog.temporaries import TEMPORARY
+from catalog.storage.temporaries import TEMPORARY
 
 VOLATILE = {"created", "engine", "shard", "row"}
 """Columns of `models` that another run of the same command fills otherwise."""

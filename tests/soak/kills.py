@@ -40,10 +40,10 @@ import generators
 import probes
 import probes.learning.descent
 import zoo
-import zoo.crew
-import zoo.worker
-from catalog.temporaries import TEMPORARY
-from catalog.verify import verify
+import zoo.training.worker
+import zoo.workers.pool
+from catalog.storage.temporaries import TEMPORARY
+from catalog.upkeep.verify import verify
 
 LAZY = (
     "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
@@ -386,9 +386,9 @@ def _prepare() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "soak"  # else each picture has names of its own
     os.cpu_count = lambda: 1
     os.fsync = lambda descriptor: None  # a kill does not lose what was written
-    zoo.worker.FLUSH_SECONDS = 0.0  # a commit after each stack
+    zoo.training.worker.FLUSH_SECONDS = 0.0  # a commit after each stack
     probes.learning.descent.PAUSE = 0.0  # a state after each epoch
-    zoo.crew.subprocess = SimpleNamespace(PIPE=subprocess.PIPE, Popen=ForkedWorker)
+    zoo.workers.pool.subprocess = SimpleNamespace(PIPE=subprocess.PIPE, Popen=ForkedWorker)
     faulthandler.enable()
     names = {
         Path(f"/proc/self/task/{task}/comm").read_text().strip()

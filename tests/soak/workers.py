@@ -1,4 +1,4 @@
-"""Workers of `zoo.crew` forked from a process that has imported everything.
+"""Workers of `zoo.workers.pool` forked from a process that has imported everything.
 
 Started anew they would import torch for seconds in every trial. All else is as it is: the
 pipes, the messages, the groups of processes, and how they end.
@@ -15,11 +15,11 @@ import sys
 import threading
 from typing import Any, ClassVar
 
-from zoo.serving import serve_parent
+from zoo.workers.serving import serve_parent
 
 
 class ForkedWorker:
-    """What `zoo.crew` uses of `subprocess.Popen`.
+    """What `zoo.workers.pool` uses of `subprocess.Popen`.
 
     Attributes
     ----------

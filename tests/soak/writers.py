@@ -24,7 +24,7 @@ import catalog
 from catalog import Layout, Param, Population
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 
 LAYOUT = Layout((Param("w", (50, 20)), Param("b", (20,))))
 NETWORKS = 10

@@ -15,18 +15,18 @@ from torch.nn import functional
 from catalog import CatalogError
 from catalog.alignment import permute, random_permutations
 from zoo.architectures import MLP, CNNSmall, ResNet18
+from zoo.engine.stack import Stack, build_architecture
+from zoo.engine.train_stack import Trained, train_stack
 from zoo.networks import Networks
+from zoo.options.schedule import schedule
 from zoo.randomness import stream
 from zoo.recipe import Axis, Recipe
 from zoo.run import Run
 from zoo.samples import view
-from zoo.schedule import schedule
-from zoo.stack import Stack, build_architecture
 from zoo.task import Data, Raw, Task, load_task, prepare, task_named
-from zoo.training import Trained, train_stack
 
 CPU = torch.device("cpu")
-TRAIN = import_module("zoo.train")  # `zoo.train` is the function
+TRAIN = import_module("zoo.training.train")  # `zoo.training.train` is the function
 SIDE, CLASSES = 20, 6
 
 

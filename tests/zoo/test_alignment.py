@@ -20,14 +20,14 @@ from catalog.alignment import (
     scalable,
 )
 from catalog.dtypes import Array
-from catalog.registry import public
+from catalog.plugins.registry import public
 from zoo.architecture import Architecture
 from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, ViT
+from zoo.engine.stack import Stack
+from zoo.engine.train_stack import train_stack
 from zoo.randomness import stream
 from zoo.recipe import recipe_named
 from zoo.run import Run
-from zoo.stack import Stack
-from zoo.training import train_stack
 
 MEMBERS = [
     (MLP((9, 8, 7, 4)), (9,)),

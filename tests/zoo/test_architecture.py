@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from catalog import NotFound
-from zoo.activation import ACTIVATIONS, activation, activation_module
 from zoo.architectures import MLP, CNNSmall
+from zoo.stacked.activation import ACTIVATIONS, activation, activation_module
 
 
 def test_the_small_cnn_is_the_published_one():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from catalog import NotFound
-from zoo.augment import AUGMENTATIONS, augmented, check_augmentation, draws
+from zoo.options.augment import AUGMENTATIONS, augmented, check_augmentation, draws
 from zoo.randomness import stream
 from zoo.samples import Batches, view
 from zoo.task import load_task, task_named

@@ -8,11 +8,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zoo.alignment import by_weights
-from zoo.barrier import along_lines, barrier_height, between, layer_barriers, layers
-from zoo.fresh_weights import judge_weights
+from zoo.landscape.barrier import (
+    along_lines,
+    barrier_height,
+    between,
+    layer_barriers,
+    layers,
+)
+from zoo.landscape.softmax_temperature import inverse_temperature
+from zoo.merging.alignment import by_weights
+from zoo.merging.made_weights import judge_weights
 from zoo.metrics import barrier
-from zoo.temperature import inverse_temperature
 
 FEW = {"points": 5, "samples": 300}
 

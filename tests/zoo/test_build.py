@@ -12,7 +12,7 @@ from torch.nn import functional
 import catalog
 from catalog import NotFound, Population
 from zoo.architectures import MLP
-from zoo.build import build
+from zoo.modules.build import build
 
 
 def inputs(task, images):

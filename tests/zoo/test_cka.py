@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from catalog import Layout, Param
 from zoo.architectures.resnet import ResNet18
-from zoo.linear_cka import Features
+from zoo.engine.stack import build_architecture
+from zoo.landscape.linear_cka import Features
 from zoo.metrics.cka import CKA, cka
 from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.samples import view
-from zoo.stack import build_architecture
 
 CPU = torch.device("cpu")
 WIDTHS = st.sampled_from([(20, 3, 5), (6, 9, 30), (12, 40, 40), (15, 15, 2)])
@@ -274,7 +274,7 @@ def test_small_memory_gives_the_same(zoo, monkeypatch):
     found = CKA(samples=20).measure(networks, seed=0)
     monkeypatch.setattr(sys.modules["zoo.metrics.cka"], "FEATURE_FLOATS", 1)
     monkeypatch.setattr(sys.modules["zoo.metrics.cka"], "KEPT_FLOATS", 1)
-    monkeypatch.setattr("zoo.linear_cka.BLOCK_FLOATS", 1)
+    monkeypatch.setattr("zoo.landscape.linear_cka.BLOCK_FLOATS", 1)
     kept = []
     of = CKA._features
 

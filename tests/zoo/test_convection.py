@@ -9,12 +9,12 @@ import torch
 
 from catalog import CatalogError
 from zoo.architectures import MLP
+from zoo.engine.stack import Stack
+from zoo.engine.train_stack import train_stack
 from zoo.objective import Batch, objective_named
 from zoo.randomness import stream
 from zoo.run import Run
-from zoo.stack import Stack
 from zoo.task import load_task, task_named
-from zoo.training import train_stack
 
 CPU = torch.device("cpu")
 OBJECTIVE = objective_named("convection")

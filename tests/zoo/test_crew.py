@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from queue import Queue
 
-from zoo.crew import _Worker
+from zoo.workers.pool import _Worker
 
 
 def test_a_worker_takes_no_module_from_the_folder_it_runs_in(

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoo.activation import ACTIVATIONS
 from zoo.architecture import Architecture
 from zoo.architectures import MLP, CNNSmall
-from zoo.curvature import Curvature, graph_bytes
+from zoo.landscape.curvature import Curvature, graph_bytes
 from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.stacked import (
@@ -22,6 +21,7 @@ from zoo.stacked import (
     max_pool2d,
     relu,
 )
+from zoo.stacked.activation import ACTIVATIONS
 
 SHAPE, NETS, CPU = (1, 20, 20), 3, torch.device("cpu")
 MEMBERS = [

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 from torch.nn import functional
 
-from zoo.curve import Curves, annealed
+from zoo.engine.stack import build_architecture
+from zoo.landscape.curve import Curves, annealed
 from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.samples import view
-from zoo.stack import build_architecture
 
 CPU = torch.device("cpu")
 FIT = {"steps": 40, "batch_size": 16, "lr": 0.05}

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 import catalog
 import zoo
 from catalog import LayoutMismatch, NotFound
-from catalog.splits import split
-from catalog.verify import verify
+from catalog.storage.splits import split
+from catalog.upkeep.verify import verify
 from zoo.cli import downstream as verb
-from zoo.downstream import downstream, suite
-from zoo.measure import measure
+from zoo.measuring.downstream import downstream, suite
+from zoo.measuring.measure import measure
 
 PARTS = ["average_seeds", "average_steps", "ensemble", "pruning", "noise"]
 

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from catalog import CatalogError
-from zoo.alignment import align_groups, balanced
 from zoo.architectures import MLP
-from zoo.evaluate import Evaluation
-from zoo.fresh_weights import Judged, judge_weights
+from zoo.engine.evaluate import Evaluation
+from zoo.engine.stack import Stack
+from zoo.engine.train_stack import train_stack
+from zoo.merging.alignment import align_groups, balanced
+from zoo.merging.made_weights import Judged, judge_weights
+from zoo.merging.soup import greedy_soups
 from zoo.metrics import (
     average_seeds,
     average_steps,
@@ -26,10 +29,7 @@ from zoo.metrics.pruning import SPARSITIES, pruned
 from zoo.networks import Networks
 from zoo.run import Run
 from zoo.samples import view
-from zoo.soup import greedy_soups
-from zoo.stack import Stack
 from zoo.task import load_task, task_named
-from zoo.training import train_stack
 
 CPU = torch.device("cpu")
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zoo.evaluate import Evaluation
+from zoo.engine.evaluate import Evaluation
+from zoo.engine.stack import build_architecture
+from zoo.options.transform import transform
 from zoo.samples import view
-from zoo.stack import build_architecture
-from zoo.transform import transform
 
 CPU = torch.device("cpu")
 
@@ -72,7 +72,7 @@ def test_each_net_is_scored_on_its_own_task(blobs, make_run, split):
 def test_long_splits_are_scored_in_chunks(blobs, make_run, monkeypatch):
     runs, weights = [make_run()] * 3, draw_weights(make_run(), 3)
     whole = score(blobs, "train", runs, weights)
-    monkeypatch.setattr("zoo.evaluate.CHUNK_FLOATS", 1)
+    monkeypatch.setattr("zoo.engine.evaluate.CHUNK_FLOATS", 1)
     parts = score(blobs, "train", runs, weights)
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-6)
     np.testing.assert_array_equal(parts.value, whole.value)

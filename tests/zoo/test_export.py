@@ -11,9 +11,9 @@ import torch
 import catalog
 from catalog import CatalogError
 from catalog.dtypes import dtype
-from catalog.export import export, find_checkpoint
-from zoo.build import build
+from catalog.formats.export import export, find_checkpoint
 from zoo.formats.state_dict import state_dict
+from zoo.modules.build import build
 
 
 def test_a_state_dict_loads_into_a_plain_module(tiny_zoo, tmp_path):
@@ -64,7 +64,7 @@ def test_many_go_to_a_folder(tiny_zoo, tmp_path):
 
 def test_other_kinds_need_no_torch(tiny_zoo, tmp_path):
     code = (
-        "import sys, catalog; from catalog.export import export\n"
+        "import sys, catalog; from catalog.formats.export import export\n"
         f"s = catalog.open({str(tiny_zoo.root)!r}).select('width = 3')\n"
         f"export(s, {str(tmp_path / 'x.npz')!r}); assert 'torch' not in sys.modules"
     )

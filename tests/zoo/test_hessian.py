@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import zoo.objectives
 from zoo.architectures import MLP, CNNSmall
-from zoo.lanczos import deflated, lanczos
+from zoo.landscape.lanczos import deflated, lanczos
 from zoo.metrics import hessian
 from zoo.metrics.hessian import Hessian
 from zoo.networks import Networks

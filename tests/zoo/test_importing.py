@@ -10,9 +10,9 @@ from torch import nn
 
 import catalog
 import zoo
-from catalog.export import export
-from catalog.foreign import Tensor
-from catalog.safetensors_file import write_file
+from catalog.formats.export import export
+from catalog.formats.format import Tensor
+from catalog.formats.safetensors_file import write_file
 
 pytest.importorskip("catalog.importing")
 

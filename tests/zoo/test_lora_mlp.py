@@ -9,14 +9,14 @@ import torch
 
 import catalog
 from catalog import LayoutMismatch, Writer
-from catalog.splits import split
+from catalog.storage.splits import split
 from zoo.architectures import MLP, LoRAMLP
-from zoo.build import build
-from zoo.parents import read_parents
+from zoo.engine.stack import Stack, plan
+from zoo.engine.train_stack import initial_weights
+from zoo.modules.build import build
 from zoo.recipe import Axis, Recipe
-from zoo.stack import Stack, plan
-from zoo.training import initial_weights
-from zoo.worker import Shards, train_into
+from zoo.training.parents import read_parents
+from zoo.training.worker import Shards, train_into
 
 CPU = torch.device("cpu")
 ROOT = Recipe(

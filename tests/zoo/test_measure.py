@@ -12,13 +12,13 @@ import catalog
 import zoo
 from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.version import __version__
-from zoo.measure import measure
-from zoo.measure_plan import jobs_of, selected
-from zoo.measured import networks
+from zoo.measuring.measure import measure
+from zoo.measuring.plan import jobs_of, selected
 from zoo.metric import metric_named, metrics, with_settings
 from zoo.metrics import scores
 from zoo.networks import ALL_PAIRS
 from zoo.recipe import Axis, Recipe
+from zoo.stored import networks
 from zoo.task import load_task, task_named
 
 

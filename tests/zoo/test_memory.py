@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError
-from zoo.memory import LEAST, WORKER, default_memory, parse_memory, stack_memory
+from zoo.training.memory import LEAST, WORKER, default_memory, parse_memory, stack_memory
 
 
 @pytest.mark.parametrize(

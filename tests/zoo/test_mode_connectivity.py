@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from catalog import Layout, Param
-from zoo.descent import Stopped
+from zoo.engine.descent import Stopped
+from zoo.engine.stack import build_architecture
 from zoo.metrics.mode_connectivity import VALUES, ModeConnectivity, connectivity
 from zoo.networks import Networks
 from zoo.samples import view
-from zoo.stack import build_architecture
 
 CPU = torch.device("cpu")
 QUICK = ModeConnectivity(steps=60, batch_size=16, samples=100)
@@ -223,7 +223,7 @@ class Slow:
 
 
 def test_the_share_of_the_work_rises_to_one_while_curves_are_fitted(zoo, monkeypatch):
-    monkeypatch.setattr("zoo.curve.time", Slow(0.1))
+    monkeypatch.setattr("zoo.landscape.curve.time", Slow(0.1))
     shares: list[float] = []
     QUICK.measure(zoo, seed=0, progress=shares.append)
     assert shares == sorted(shares)
@@ -233,7 +233,7 @@ def test_the_share_of_the_work_rises_to_one_while_curves_are_fitted(zoo, monkeyp
 
 
 def test_a_stop_is_heard_within_a_fit(zoo, monkeypatch):
-    monkeypatch.setattr("zoo.curve.time", Slow(0.3))
+    monkeypatch.setattr("zoo.landscape.curve.time", Slow(0.3))
     calls = 0
 
     def stop(share):

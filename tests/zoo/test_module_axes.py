@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 
 from catalog import Layout, Param
 from catalog.axis_symbol import split_symbol
-from zoo.module_axes import module_axes
+from zoo.modules.axes import module_axes
 
 CONVS = (None, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

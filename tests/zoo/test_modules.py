@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from catalog import Catalog, CatalogError
-from zoo.modules import import_modules, networks_of
+from zoo.modules.import_modules import import_modules, networks_of
 
 
 class Tied(nn.Module):

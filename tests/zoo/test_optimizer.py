@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from catalog import NotFound
-from zoo.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
+from zoo.options.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
 
 STEPS, D = 50, 7
 TORCH = {

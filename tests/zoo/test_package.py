@@ -10,10 +10,10 @@ try: zoo.nonsense
 except AttributeError as error: assert "nonsense" in str(error)
 else: raise SystemExit("found")
 
-# Its modules do not hide its functions.
+# No module has the name of a function.
 zoo.Recipe
-import zoo.train, zoo.build, zoo.measure, zoo.worker, zoo.downstream
-assert all(map(callable, (zoo.train, zoo.build, zoo.measure, zoo.downstream)))
+import zoo.training.train, zoo.modules.build, zoo.measuring.measure
+assert all(map(callable, (zoo.train, zoo.build, zoo.measure, zoo.measuring.downstream)))
 
 # Every public name is there.
 from zoo import *

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from zoo.landscape.pair_means import pair_means
 from zoo.networks import pairing
-from zoo.pair_means import pair_means
 
 FOUR = np.array(pairing(4))
 

@@ -12,7 +12,7 @@ from catalog.report.phase_pictures import landscape_maps
 from catalog.upkeep.compaction import compact
 from zoo.phases import label_zoo
 from zoo.phases.cli import phases
-from zoo.phases.sources import with_train_loss
+from zoo.phases.provenance import with_train_loss
 
 LEVELS = (0.001, 0.002, 1.0, 1.2)
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from catalog import Layout, Param
+from zoo.engine.refresh import refresh
+from zoo.engine.stack_weights import StackWeights
 from zoo.metrics.mode_connectivity import ModeConnectivity
 from zoo.networks import Networks
-from zoo.refresh import refresh
-from zoo.stack_weights import StackWeights
 from zoo.task import Raw, Task, prepare
 
 CPU = torch.device("cpu")

@@ -6,14 +6,14 @@ import torch
 
 from catalog import LayoutMismatch, permute
 from catalog.alignment import check_symmetries, scalable
-from zoo.activation_matching import match_activations
-from zoo.alignment import align_groups, balanced, outputs_of
 from zoo.architectures import CNNSmall
-from zoo.fresh_weights import judge_weights, refresh_weights
+from zoo.engine.stack_weights import StackWeights
+from zoo.landscape.singular_alignment import singular_alignment
+from zoo.merging.activation_matching import match_activations
+from zoo.merging.alignment import align_groups, balanced, outputs_of
+from zoo.merging.made_weights import judge_weights, refresh_weights
+from zoo.merging.repair import repair, repairable
 from zoo.networks import Networks
-from zoo.repair import repair, repairable
-from zoo.singular_alignment import singular_alignment
-from zoo.stack_weights import StackWeights
 
 CPU = torch.device("cpu")
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zoo.activation import ACTIVATIONS
 from zoo.architectures import MLP, CNNSmall
+from zoo.engine.replay import Replay, replayed
 from zoo.randomness import stream
-from zoo.replay import Replay, replayed
 from zoo.stacked import cross_entropy
+from zoo.stacked.activation import ACTIVATIONS
 
 NETS, BATCH, SHAPE = 3, 6, (1, 20, 21)
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from zoo.architectures import ResNet18, ResNet50
-from zoo.batch_gradient import BatchGradient
+from zoo.engine.batch_gradient import BatchGradient
+from zoo.engine.replay import Replay
+from zoo.engine.stack import best_size
+from zoo.engine.stack_weights import StackWeights
 from zoo.objective import Batch, objective_named
-from zoo.replay import Replay
-from zoo.stack import best_size
-from zoo.stack_weights import StackWeights
 
 IMAGE = (3, 32, 32)
 CPU = torch.device("cpu")

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from zoo.evaluate import Score
-from zoo.parents import SPLITS as SPLITS_BY
-from zoo.parents import Parent
-from zoo.result import tables
-from zoo.stack import Stack, build_architecture
-from zoo.training import SPLITS, Checkpoint, Trained
+from zoo.engine.evaluate import Score
+from zoo.engine.stack import Stack, build_architecture
+from zoo.engine.train_stack import SPLITS, Checkpoint, Trained
+from zoo.training.parents import SPLITS as SPLITS_BY
+from zoo.training.parents import Parent
+from zoo.training.result import tables
 
 LOSSES = np.array([0.5, np.inf, np.nan])
 ACCURACIES = np.array([0.75, 0.1, np.nan])

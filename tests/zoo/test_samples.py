@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError
+from zoo.options.transform import transform
 from zoo.run import Run
 from zoo.samples import Batches, view, with_noise
-from zoo.transform import transform
 
 CPU = torch.device("cpu")
 SPLITS = ("train", "validation", "test")

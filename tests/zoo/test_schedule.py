@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR
 
 from catalog import NotFound
-from zoo.schedule import SCHEDULES, schedule
+from zoo.options.schedule import SCHEDULES, schedule
 
 PEAK = 0.5
 TORCH = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from zoo.engine.stack import build_architecture
 from zoo.metrics.scores import Scores, scores
 from zoo.networks import Networks
 from zoo.samples import view
-from zoo.stack import build_architecture
 
 CPU = torch.device("cpu")
 

@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
 from zoo.architectures import MLP, ResNet18
-from zoo.optimizer import OPTIMIZERS
+from zoo.engine.stack import (
+    build_architecture,
+    fitting_batch,
+    network_bytes,
+    plan,
+    shape_key,
+)
+from zoo.options.optimizer import OPTIMIZERS
 from zoo.run import Run
-from zoo.stack import build_architecture, fitting_batch, network_bytes, plan, shape_key
 
 SHARED = {
     "architecture": MLP((400, 9, 6)).config(), "task": "digits", "batch_size": 9,

@@ -9,7 +9,7 @@ import pytest
 
 from catalog import CatalogError, NotFound
 from zoo.task import load_task, task_named
-from zoo.text import BLOCK, windows
+from zoo.tasks.token_windows import BLOCK, windows
 
 TEXT = task_named("text")
 LENGTH = TEXT.shape[0]

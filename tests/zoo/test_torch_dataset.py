@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 import catalog
 from catalog import CatalogError, Layout, LayoutMismatch, NotFound, Param, Population
-from zoo.tensors import to_torch
-from zoo.torch_dataset import NetworkDataset
+from zoo.modules.tensors import to_torch
+from zoo.modules.torch_dataset import NetworkDataset
 
 LAYOUT = Layout(
     (

@@ -16,11 +16,11 @@ import pytest
 
 import catalog
 from catalog import CatalogError
-from catalog.verify import verify
+from catalog.upkeep.verify import verify
 from zoo.recipe import Axis
-from zoo.train import train
+from zoo.training.train import train
 
-TRAIN = import_module("zoo.train")  # `zoo.train` is the function
+TRAIN = import_module("zoo.training.train")  # `zoo.training.train` is the function
 PHASEZOO = str(Path(sys.executable).with_name("phasezoo"))
 
 

@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional
 
 from catalog import LayoutMismatch
+from zoo.engine.stack import build_architecture
+from zoo.engine.train_stack import Stopped
+from zoo.options.schedule import SCHEDULES
 from zoo.run import SEMANTICS
 from zoo.samples import view
-from zoo.schedule import SCHEDULES
-from zoo.stack import build_architecture
-from zoo.training import Stopped
 
 TOLERANCE = 1e-4
 """Of the largest weight, after 40 steps in float32."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from catalog import NotFound
-from zoo.transform import GEOMETRIC, check_transform, transform
+from zoo.options.transform import GEOMETRIC, check_transform, transform
 
 IMAGES = arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 2, st.just(4), st.just(4)))
 MOVES = [*GEOMETRIC, "permute:0", "permute:17"]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from zoo.architectures import GPT, ViT
-from zoo.batch_gradient import BatchGradient
+from zoo.engine.batch_gradient import BatchGradient
+from zoo.engine.replay import Replay
+from zoo.engine.stack_weights import StackWeights
 from zoo.objective import Batch, objective_named
-from zoo.replay import Replay
-from zoo.stack_weights import StackWeights
 
 CPU = torch.device("cpu")
 

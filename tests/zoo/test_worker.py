@@ -10,10 +10,10 @@ import torch
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, Writer
-from zoo.parents import SPLITS, read_parents
+from zoo.engine.stack import Stack
 from zoo.run import Run
-from zoo.stack import Stack
-from zoo.worker import Shards, plan_stacks, train_into
+from zoo.training.parents import SPLITS, read_parents
+from zoo.training.worker import Shards, plan_stacks, train_into
 
 CPU = torch.device("cpu")
 
@@ -142,7 +142,7 @@ def test_a_shard_holds_one_architecture_step_by_step(tmp_path, tiny_recipe, digi
 @pytest.mark.parametrize("limit", ["bytes", "seconds"])
 def test_shards_do_not_wait_for_ever(tmp_path, tiny_recipe, digits, monkeypatch, limit):
     if limit == "seconds":
-        monkeypatch.setattr("zoo.worker.FLUSH_SECONDS", 0.0)
+        monkeypatch.setattr("zoo.training.worker.FLUSH_SECONDS", 0.0)
     committed = []
     with Writer(tmp_path) as writer:
         shards = Shards(writer, 8 if limit == "bytes" else 1 << 30, committed.append)

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.activation import activation, activation_module
 from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
 from zoo.stacked import conv2d, conv2d_max_pool2d, linear, max_pool2d
+from zoo.stacked.activation import activation, activation_module
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CNNSmall(Architecture):
     classes : int, default=10
         Outputs.
     activation : str, default="relu"
-        Name in `zoo.activation`.
+        Name in `zoo.stacked.activation`.
 
     Examples
     --------

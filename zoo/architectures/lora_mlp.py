@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.activation import activation, activation_module
 from zoo.architecture import Architecture, Taps, fan_in_bounds
 from zoo.stacked import linear
+from zoo.stacked.activation import activation, activation_module
 from zoo.stacked.linear import bmm
 
 
@@ -44,7 +44,7 @@ class LoRAMLP(Architecture):
     scale : float, default=2.0
         What updates are multiplied by: alpha / rank of [1]_.
     activation : str, default="relu"
-        Name in `zoo.activation`.
+        Name in `zoo.stacked.activation`.
 
     Examples
     --------

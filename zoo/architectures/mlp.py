@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.activation import activation, activation_module
 from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
 from zoo.stacked import linear
+from zoo.stacked.activation import activation, activation_module
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MLP(Architecture):
     sizes : tuple of int
         Units of every layer, inputs first and classes last.
     activation : str, default="relu"
-        Name in `zoo.activation`.
+        Name in `zoo.stacked.activation`.
 
     Examples
     --------

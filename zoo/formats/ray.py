@@ -40,10 +40,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog import CatalogError
-from catalog.foreign import Network
+from catalog.formats.columns import Row, divided, published
+from catalog.formats.format import Network
+from catalog.formats.json_columns import flatten, read_settings
 from catalog.formats.source import rows_beside
-from catalog.importing.columns import Row, divided, published
-from catalog.importing.settings import flatten, read_settings
 from zoo.formats.torch_file import read_torch_file
 
 _SETTINGS = {

@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from catalog import CatalogError
-from catalog.foreign import Network, Scalar
+from catalog.formats.columns import Row, published
+from catalog.formats.format import Network, Scalar
 from catalog.formats.sharded import is_part
 from catalog.formats.source import bare, files_of, network, rows_beside
 from catalog.formats.trajectory import place_of, placed
-from catalog.importing.columns import Row, published
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin")

@@ -16,8 +16,8 @@ import torch
 
 from catalog import CatalogError
 from catalog.dtypes import DTYPES, Array
-from catalog.foreign import Scalar, Tensor
-from catalog.formats.bomb import check_archive
+from catalog.formats.expansion import check_archive
+from catalog.formats.format import Scalar, Tensor
 
 _SURE = ("state_dict", "model_state_dict", "model")
 CONTAINERS = (*_SURE, "net", "params", "model_state", "weights")

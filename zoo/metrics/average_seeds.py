@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.alignment import ROUNDS, align_groups, balanced, check
-from zoo.derived import Shard, derived_shard
-from zoo.fresh_weights import Judged, judge_weights
-from zoo.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
+from zoo.merging.alignment import ROUNDS, align_groups, balanced, check
+from zoo.merging.derived import Shard, derived_shard
+from zoo.merging.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
+from zoo.merging.made_weights import Judged, judge_weights
+from zoo.merging.repair import repair, repairable
+from zoo.merging.soup import greedy_soups
 from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
-from zoo.repair import repair, repairable
-from zoo.soup import greedy_soups
 
 KINDS = {
     "average_raw": "the mean of a cell's seeds, units as they stand",
@@ -51,7 +51,7 @@ class AverageSeeds(Maker):
     Parameters
     ----------
     rounds : int, default=5
-        Of alignment to the mean, see `zoo.alignment.align_groups`.
+        Of alignment to the mean, see `zoo.merging.alignment.align_groups`.
     samples : int, default=1024
         Training inputs for statistics, at most.
     balance : bool, default=False

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.derived import Shard, derived_shard
-from zoo.fresh_weights import judge_weights, refresh_weights
-from zoo.gains import OVER_BEST, OVER_MEAN, gain_columns, gains
+from zoo.merging.derived import Shard, derived_shard
+from zoo.merging.gains import OVER_BEST, OVER_MEAN, gain_columns, gains
+from zoo.merging.made_weights import judge_weights, refresh_weights
 from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
 

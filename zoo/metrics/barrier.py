@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.alignment import balanced, by_weights, check
-from zoo.barrier import JUDGED, along_lines, barrier_height
-from zoo.curve import check_same_task
-from zoo.fresh_weights import stacked_rows
+from zoo.landscape.barrier import JUDGED, along_lines, barrier_height
+from zoo.landscape.curve import check_same_task
+from zoo.landscape.pair_means import pair_means
+from zoo.landscape.singular_alignment import singular_alignment
+from zoo.merging.alignment import balanced, by_weights, check
+from zoo.merging.made_weights import stacked_rows
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
-from zoo.pair_means import pair_means
-from zoo.singular_alignment import singular_alignment
 
 STARTS = {"barrier": "", "aligned_barrier": " after the second was aligned to the first"}
 """What is measured for ends as they are and for aligned ones."""
@@ -54,7 +54,7 @@ def _columns() -> Iterator[Column]:
         name = SINGULAR[start]
         text = (
             "agreement of the large singular vectors of two seeds"
-            f"{how}, see zoo.singular_alignment; mean over the cell's other seeds"
+            f"{how}, see zoo.landscape.singular_alignment; mean over the cell's other seeds"
         )
         yield Column(name, pa.float64(), "-1 to 1", text)
         yield Column(f"{name}_se", pa.float64(), "-1 to 1", error.format(name))
@@ -74,7 +74,7 @@ class Barrier(Metric):
     samples, refreshed : int
         Samples of each split, and training inputs for statistics, at most.
     threshold : float, default=0.3
-        See `zoo.singular_alignment.singular_alignment`.
+        See `zoo.landscape.singular_alignment.singular_alignment`.
     calibrate : {"validation", "train"}, default="validation"
         Where the temperature of each point is chosen. Networks that know the training
         samples by heart have their best temperature there near 0, which makes test losses

@@ -14,14 +14,14 @@ from torch import Tensor
 from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.architecture import Taps
-from zoo.evaluate import CHUNK_FLOATS
-from zoo.linear_cka import Features
+from zoo.engine.evaluate import CHUNK_FLOATS
+from zoo.engine.refresh import refresh
+from zoo.engine.stack_weights import StackWeights
+from zoo.landscape.linear_cka import Features
+from zoo.landscape.pair_means import pair_means
 from zoo.metric import Metric, check_least, check_split
 from zoo.networks import Networks, Progress, Samples
-from zoo.pair_means import pair_means
 from zoo.randomness import stream
-from zoo.refresh import refresh
-from zoo.stack_weights import StackWeights
 
 FEATURE_FLOATS = 1 << 26
 """Features that are in memory before they are reduced."""
@@ -83,7 +83,7 @@ class CKA(Metric):
     samples : int, default=1280
         At most.
     debiased : bool, default=False
-        See `zoo.linear_cka.Features.cka`; published values are biased.
+        See `zoo.landscape.linear_cka.Features.cka`; published values are biased.
     random : int, default=3
         Freshly initialised networks; their statistics of batch normalisation come from
         the inputs.

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.evaluate import Evaluation
-from zoo.fresh_weights import STACK_BYTES, Judged, judge_weights
-from zoo.gains import gain_columns, gains, spread_out
-from zoo.joint_view import joint_views
+from zoo.engine.evaluate import Evaluation
+from zoo.engine.stack_weights import StackWeights
+from zoo.merging.gains import gain_columns, gains, spread_out
+from zoo.merging.joint_view import joint_views
+from zoo.merging.made_weights import STACK_BYTES, Judged, judge_weights
 from zoo.metric import Metric
 from zoo.metrics.average_seeds import sound
 from zoo.networks import Networks, Progress, sample_key
 from zoo.objective import LogitObjective
-from zoo.stack_weights import StackWeights
 
 KINDS = {
     "ensemble": "the mean of the seeds' probabilities",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.groups import groups
+from zoo.landscape.groups import groups
 from zoo.metric import Metric, check_least, check_split
 from zoo.networks import Networks, Progress, Samples
 from zoo.objective import Batch

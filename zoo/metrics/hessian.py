@@ -1,6 +1,7 @@
 """Largest and smallest eigenvalue and trace of the Hessian of the loss.
 
-Eigenvalues come from Lanczos over stacks (`zoo.lanczos`), the trace from random probes.
+Eigenvalues come from Lanczos over stacks (`zoo.landscape.lanczos`), the trace from random
+probes.
 
 References
 ----------
@@ -23,9 +24,9 @@ import torch
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.curvature import GRAPH_BYTES, Curvature, graph_bytes
-from zoo.groups import groups
-from zoo.lanczos import Product, deflated, lanczos
+from zoo.landscape.curvature import GRAPH_BYTES, Curvature, graph_bytes
+from zoo.landscape.groups import groups
+from zoo.landscape.lanczos import Product, deflated, lanczos
 from zoo.metric import Metric, check_least, check_split
 from zoo.networks import Networks, Progress
 from zoo.randomness import stream
@@ -61,7 +62,7 @@ class Hessian(Metric):
     iterations : int, default=60
         Most products for the eigenvalues.
     tolerance : float, default=1e-4
-        Relative error of ``hessian_top_eig``, as `zoo.lanczos` estimates it.
+        Relative error of ``hessian_top_eig``, as `zoo.landscape.lanczos` estimates it.
 
     References
     ----------

@@ -11,15 +11,15 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.curve import Curves
-from zoo.evaluate import Evaluation, Score
-from zoo.joint_view import Inputs, joint_views, sampled
+from zoo.engine.evaluate import Evaluation, Score
+from zoo.engine.refresh import refresh
+from zoo.engine.stack import best_size, network_bytes
+from zoo.landscape.curve import Curves
+from zoo.landscape.pair_means import pair_means
+from zoo.merging.joint_view import Inputs, joint_views, sampled
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
-from zoo.optimizer import check_optimizer
-from zoo.pair_means import pair_means
-from zoo.refresh import refresh
-from zoo.stack import best_size, network_bytes
+from zoo.options.optimizer import check_optimizer
 
 JUDGED = ("train", "test")
 
@@ -85,9 +85,9 @@ class ModeConnectivity(Metric):
     batch_size : int, default=32
         Or all samples, if there are fewer.
     lr : float, optional
-        Before the schedule `zoo.curve.annealed`; default that of `RATES`. One for all
-        cells, so that a zoo over learning rates is not measured with different rulers. On
-        the digits MLPs SGD with 0.03 needs four times the steps and 0.3 gains nothing.
+        Before the schedule `zoo.landscape.curve.annealed`; default that of `RATES`. One for
+        all cells, so that a zoo over learning rates is not measured with different rulers.
+        On the digits MLPs SGD with 0.03 needs four times the steps and 0.3 gains nothing.
     momentum : float, default=0.9
         beta_1 of Adam.
     optimizer : str, default="auto"

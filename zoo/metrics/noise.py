@@ -12,15 +12,15 @@ import torch
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.evaluate import Evaluation
-from zoo.fresh_weights import Judged, judge_weights, stacked_rows
-from zoo.joint_view import joint_views, sampled
+from zoo.engine.evaluate import Evaluation
+from zoo.engine.stack_weights import StackWeights
+from zoo.merging.joint_view import joint_views, sampled
+from zoo.merging.made_weights import Judged, judge_weights, stacked_rows
+from zoo.merging.skill import skilled
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.objective import Batch, LogitObjective
 from zoo.randomness import stream
-from zoo.skill import skilled
-from zoo.stack_weights import StackWeights
 
 SIGMAS = (0.25, 0.5, 1.0, 2.0)
 """Deviations of the noise, in those of the normalised inputs: 1 is as much as signal."""
@@ -70,7 +70,7 @@ class Noise(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column; NaN of networks that are not finite.
 
-        Those that know nothing, see `zoo.skill`, have no ``noise_rise``.
+        Those that know nothing, see `zoo.merging.skill`, have no ``noise_rise``.
         """
         n, layout = len(networks), networks.architecture.layout
         out = self.blank(n)

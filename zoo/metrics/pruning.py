@@ -12,10 +12,10 @@ import pyarrow as pa
 from catalog import Layout
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.fresh_weights import judge_weights, refresh_weights, stacked_rows
+from zoo.merging.made_weights import judge_weights, refresh_weights, stacked_rows
+from zoo.merging.skill import skilled
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
-from zoo.skill import skilled
 
 SPARSITIES = (
     0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975,
@@ -84,7 +84,7 @@ class Pruning(Metric):
     ) -> dict[str, Array]:
         """Values (n,) by column; NaN of networks that are not finite or know nothing.
 
-        Those that know nothing, see `zoo.skill`, have a ``prune_curve`` only.
+        Those that know nothing, see `zoo.merging.skill`, have a ``prune_curve`` only.
         """
         n, layout = len(networks), networks.architecture.layout
         out = self.blank(n)

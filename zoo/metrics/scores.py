@@ -15,8 +15,8 @@ import torch
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.evaluate import CHUNK_FLOATS
-from zoo.groups import groups
+from zoo.engine.evaluate import CHUNK_FLOATS
+from zoo.landscape.groups import groups
 from zoo.metric import SPLITS, Metric, check_least
 from zoo.networks import Networks, Progress, sample_key
 

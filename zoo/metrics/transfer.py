@@ -12,20 +12,20 @@ import torch
 from catalog import CatalogError
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.derived import Shard
-from zoo.fresh_weights import Judged, judge_weights
+from zoo.engine.stack import Stack, best_size
+from zoo.engine.train_stack import Trained, train_stack
+from zoo.merging.derived import Shard
+from zoo.merging.made_weights import Judged, judge_weights
 from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
 from zoo.objective import LogitObjective
-from zoo.optimizer import check_optimizer
-from zoo.parents import SPLITS, Parent
-from zoo.result import tables
+from zoo.options.optimizer import check_optimizer
+from zoo.options.schedule import schedule
+from zoo.options.transform import check_transform
 from zoo.run import Run
-from zoo.schedule import schedule
-from zoo.stack import Stack, best_size
 from zoo.task import Data, Task, load_task, task_named
-from zoo.training import Trained, train_stack
-from zoo.transform import check_transform
+from zoo.training.parents import SPLITS, Parent
+from zoo.training.result import tables
 
 ENDING = "_transfer"
 """Ends the name of the zoo of fine-tuned networks."""
@@ -47,7 +47,7 @@ class Transfer(Maker):
         Name of a task with inputs and classes of the same shape; default the networks'
         own, so that only the transform is new.
     transform : str, default="rot90"
-        Of the images of the new task, see `zoo.transform`.
+        Of the images of the new task, see `zoo.options.transform`.
     samples : int, default=200
         Training images.
     steps, batch_size : int

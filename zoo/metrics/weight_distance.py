@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
+from zoo.engine.stack_weights import parameter_columns
+from zoo.landscape.pair_means import pair_means
 from zoo.metric import Metric
 from zoo.networks import Networks, Progress
-from zoo.pair_means import pair_means
-from zoo.stack_weights import parameter_columns
 
 CHUNK_FLOATS = 1 << 24
 """Differences that are in memory at once."""

@@ -10,11 +10,11 @@ import click
 import numpy as np
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.console import catalog_option, json_option, print_json, print_table
+from catalog.console.main import catalog_option, json_option, print_json, print_table
+from catalog.console.outlet import say
 from catalog.errors import CatalogError
-from catalog.outlet import say
 from catalog.rows import Rows, rows_of
-from catalog.whole_file import whole_file
+from catalog.storage.whole_file import whole_file
 
 _KINDS = (".svg", ".png", ".pdf")
 

@@ -9,20 +9,20 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import Catalog, CatalogError, NotFound
-from catalog.as_written import as_written
 from catalog.catalog import arrow_table
+from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import closest
+from catalog.fitted.as_written import as_written
 from catalog.json_column import json_object
-from catalog.pasting import word
 from catalog.quoting import literal
 from catalog.rows import rows_of
 from catalog.schema import MEASURES
 from zoo.phases.calibration import calibrate
 from zoo.phases.cells import METRICS, SHARPNESS, average, numbers
 from zoo.phases.label import Labels, label_cells
+from zoo.phases.provenance import EVALUATED, check_measured, one_setting, with_train_loss
 from zoo.phases.rule import PHASES, UNMEASURED
-from zoo.phases.sources import EVALUATED, check_measured, one_setting, with_train_loss
 
 VERSION = 2
 """Raised by a change of the rule that changes labels."""

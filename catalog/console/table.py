@@ -1,0 +1,59 @@
+"""Rows as text: aligned columns, numbers to the right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from catalog.console.printable import printable
+
+WIDEST = 72
+"""Characters of a cell in a printed table; --json prints everything."""
+
+
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of a table with a header and a rule; the first row names the columns.
+
+    Examples
+    --------
+    >>> for line in table_lines([{"width": 8, "lr": 0.1}, {"width": 16, "lr": None}]):
+    ...     print(line)
+    width   lr
+    -----  ---
+        8  0.1
+       16    -
+    """
+    if not rows:
+        return ["(no rows)"]
+    columns = list(rows[0])
+    names = list(map(printable, map(str, columns)))
+    cells = [[cell(row[column]) for column in columns] for row in rows]
+    widths = [
+        max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)
+    ]
+    right = [
+        all(isinstance(row[column], int | float | None) for row in rows)
+        for column in columns
+    ]
+    lines = []
+    for line in [names, ["-" * width for width in widths], *cells]:
+        padded = [
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def cell(value: Any, widest: int = WIDEST) -> str:
+    """One value as the text of a cell: `printable`, cut at ``widest`` characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = printable(str(value))
+    return text if len(text) <= widest else text[: widest - 3] + "..."

@@ -1,0 +1,163 @@
+"""A publisher's csv as typed columns.
+
+A column is int64, float64, bool or string, by all of its cells; an empty cell is null.
+Numbers that would not survive (leading zeros, integers of more than 18 digits) stay text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from catalog.errors import CatalogError
+from catalog.formats.expansion import check_text
+from catalog.formats.format import Scalar
+
+_INT = r"^-?(0|[1-9][0-9]{0,17})$"
+_FLOAT = r"^-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]+)"
+_KINDS = (
+    (_INT, pa.int64()),
+    (_FLOAT + r"([eE][+-]?[0-9]+)?$|^-?(?i:inf|infinity|nan)$", pa.float64()),
+    (r"^(?i:true|false)$", pa.bool_()),
+)
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """Rows of one csv file.
+
+    Attributes
+    ----------
+    path : Path
+        The file: errors name it.
+    table : pyarrow.Table
+        Columns of int64, float64, bool or string.
+    text : pyarrow.Table, optional
+        The same cells as they stand in the file.
+    """
+
+    path: Path
+    table: pa.Table = field(repr=False)
+    text: pa.Table | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[dict[str, Scalar]]:
+        for batch in self.table.to_batches(max_chunksize=1024):
+            yield from batch.to_pylist()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the order of the file."""
+        return list(self.table.column_names)
+
+    def row(self, i: int) -> dict[str, Scalar]:
+        """Row i by column."""
+        return {name: self.table[name][i].as_py() for name in self.table.column_names}
+
+    def cells(self, column: str) -> list[str | None]:
+        """A column as text: as it stands in the file, where that is known."""
+        text = (self.table if self.text is None else self.text)[column].cast(pa.string())
+        found: list[str | None] = pc.utf8_trim_whitespace(text).to_pylist()
+        return found
+
+    def keyed(self, column: str, *, verbatim: bool = False) -> dict[str, int]:
+        """Row numbers by the text of a column.
+
+        Parameters
+        ----------
+        verbatim : bool, default=False
+            As it stands in the file: the number 0.10 is otherwise the text 0.1.
+
+        Raises
+        ------
+        CatalogError
+            If the column is absent, or a cell is empty or occurs twice.
+        """
+        if column not in self.table.column_names:
+            raise CatalogError(
+                f"{self.path} has no column {column!r}; it has: {', '.join(self.columns)}."
+            )
+        typed_cells = self.table[column].cast(pa.string()).to_pylist()
+        found: dict[str, int] = {}
+        for i, value in enumerate(self.cells(column) if verbatim else typed_cells):
+            if not value:
+                raise CatalogError(f"{self.path}, row {i + 1}: {column!r} is empty.")
+            if value in found:
+                raise CatalogError(
+                    f"{self.path}, rows {found[value] + 1} and {i + 1}: both have "
+                    f"{column} = {value!r}; every network has one row."
+                )
+            found[value] = i
+        return found
+
+
+def read_csv(path: Path) -> CsvTable:
+    """Read a csv, gzipped or not, and type its columns.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing or damaged, or two columns have one name.
+    """
+    try:
+        names = csv_header(path)
+        check_text(path)
+        table = csv.read_csv(
+            path,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types={name: pa.string() for name in names},
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+        return CsvTable(path, typed(table), table)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
+
+
+def csv_header(path: Path) -> list[str]:
+    """Column names of a csv; of an index column without a name, the empty text.
+
+    Raises
+    ------
+    CatalogError
+        If two columns have one name.
+    """
+    with pa.input_stream(path) as stream:
+        start = stream.read(1 << 16)
+    line = start.splitlines()[0] if start else b""
+    first = csv.read_csv(
+        pa.py_buffer(line + b"\n"),
+        read_options=csv.ReadOptions(autogenerate_column_names=True),
+        convert_options=csv.ConvertOptions(
+            column_types={f"f{i}": pa.string() for i in range(line.count(b",") + 1)}
+        ),
+    )
+    names = [str(column[0].as_py()) for column in first.columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise CatalogError(f"{path} has two columns called {name!r}; rename one.")
+    return names
+
+
+def typed(table: pa.Table) -> pa.Table:
+    """Columns of text in the type of all of their cells."""
+    columns = [_typed(table[name].combine_chunks()) for name in table.column_names]
+    return pa.table(columns, names=table.column_names)
+
+
+def _typed(values: pa.Array) -> pa.Array:
+    text = pc.utf8_trim_whitespace(values)
+    present = text.drop_null()
+    for pattern, kind in _KINDS:
+        if len(present) and pc.all(pc.match_substring_regex(present, pattern)).as_py():
+            return text.cast(kind)
+    return text

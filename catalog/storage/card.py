@@ -1,0 +1,166 @@
+"""README.md of a catalogue: which files `datasets` and the Hub's viewer read together.
+
+Without named configurations two architectures in one folder raise a CastError, and
+files are sorted into splits by words in their paths. So every configuration lists its
+files. Shards may add columns to `runs` and `checkpoints`, which `datasets` takes from
+the first file alone; so those two also list their columns, and a shard that lacks one
+has nulls there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.console.printable import yaml_text
+from catalog.errors import ShardCorrupt
+from catalog.schema import PARENTS, TABLES
+from catalog.storage.contained import check_inside
+from catalog.storage.folder import KINDS, Folder
+from catalog.storage.manifest import parse_json
+from catalog.storage.snapshot import Snapshot
+
+_PLAIN = {*KINDS, "bool", "double", "float", "float64", "int64", "string"}
+"""Words that YAML takes for text, of those that stand here again and again."""
+
+_METADATA = ("checkpoints", "runs", "tensors", "tensor_stats", "chunks")
+_WIDENING = ("checkpoints", "runs")
+
+Free = dict[str, dict[str, str]]
+"""Undocumented columns and their types, by file."""
+
+
+def write_card(folder: Folder, snapshot: Snapshot) -> None:
+    """Write README.md for a snapshot; a README that someone else wrote is kept."""
+    path = folder.root / "README.md"
+    if path.exists() and (
+        not path.is_file() or _MARK not in path.read_text(errors="replace")
+    ):
+        return
+    folder.write(path, card(snapshot, _free_columns(folder, snapshot)).encode())
+
+
+def card(snapshot: Snapshot, free: Free | None = None) -> str:
+    """Text of the card: metadata is the default, one configuration per architecture."""
+    configs: dict[str, list[str]] = {kind: [] for kind in _METADATA}
+    for manifest in snapshot.manifests:
+        for kind, file in manifest.own.items():
+            if kind == "weights":
+                configs.setdefault(manifest.arch_id, []).append(file.path)
+            elif kind in configs:
+                configs[kind].append(file.path)
+    lines = ["---", "configs:"]
+    for name, paths in configs.items():
+        if not paths:
+            continue
+        lines.append(f"- config_name: {_scalar(name)}")
+        if name == _METADATA[0]:
+            lines.append("  default: true")
+        lines += ["  data_files:", "  - split: train", "    path:"]
+        lines += [f"    - {_scalar(path)}" for path in paths]
+    features = [
+        line
+        for kind in _WIDENING
+        if any((free or {}).get(path) for path in configs[kind])
+        for line in _features(kind, [(free or {}).get(path, {}) for path in configs[kind]])
+    ]
+    if features:
+        lines += ["dataset_info:", *features]
+    lines += ["---", "", _MARK, "", _TEXT]
+    return "\n".join(lines)
+
+
+def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
+    """Columns of a configuration: the documented ones, then what any shard adds."""
+    added: dict[str, str] = {}
+    for columns in shards:
+        for name, type_ in columns.items():
+            added[name] = _common(added.setdefault(name, type_), type_)
+    lines = [f"- config_name: {kind}", "  features:"]
+    for column in TABLES[kind]:
+        lines.append(f"  - name: {column.name}")
+        if column.type == PARENTS:
+            lines.append("    list:")
+            for field in PARENTS.value_type:
+                lines += [f"    - name: {field.name}", f"      dtype: {_type(field.type)}"]
+        else:
+            lines.append(f"    dtype: {_type(column.type)}")
+    for name, type_ in added.items():
+        lines += [f"  - name: {yaml_text(name)}", f"    dtype: {_scalar(type_)}"]
+    return lines
+
+
+def _scalar(text: str) -> str:
+    """Text as YAML, quoted unless it can be nothing but text."""
+    plain = re.fullmatch(r"[a-z][a-z0-9_]*([./-][a-z0-9_-]+)+", text)
+    return text if plain or text in _PLAIN else yaml_text(text)
+
+
+def _type(type_: pa.DataType) -> str:
+    return {"double": "float64"}.get(str(type_), str(type_))
+
+
+def _common(one: str, other: str) -> str:
+    if one == other:
+        return one
+    return "float64" if {one, other} == {"int64", "float64"} else "string"
+
+
+def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
+    """Read from the files that are new since the last card; shards never change."""
+    path = folder.cache / "columns.json"
+    known: Free = {}
+    if path.exists():
+        with contextlib.suppress(ShardCorrupt):  # it is rebuilt
+            known = _known(parse_json(folder, path))
+    found: Free = {}
+    for manifest in snapshot.manifests:
+        for kind in _WIDENING:
+            if kind not in manifest.own:
+                continue
+            file = manifest.own[kind].path
+            columns = known.get(file)
+            if columns is None:
+                try:
+                    check_inside(folder.root, folder.root / file)
+                    schema = pq.read_schema((folder.root / file).absolute())
+                except (OSError, pa.ArrowException, UnicodeError):
+                    continue  # `verify` reports it; a commit elsewhere must not fail
+                documented = {column.name for column in TABLES[kind]}
+                columns = {
+                    f.name: _type(f.type) for f in schema if f.name not in documented
+                }
+            found[file] = columns
+    if found != known:
+        folder.remember(path, json.dumps(found).encode())
+    return found
+
+
+def _known(value: Any) -> Free:
+    """What a file of the cache says of files, where it can be that."""
+    files = value.items() if isinstance(value, dict) else ()
+    return {
+        file: columns
+        for file, columns in files
+        if isinstance(columns, dict) and all(isinstance(c, str) for c in columns.values())
+    }
+
+
+_MARK = "<!-- written by phasezoo; delete this line to keep your own text -->"
+_TEXT = """# A catalogue of neural networks
+
+Metadata and weights of populations of networks as Parquet shards. With phasezoo:
+
+    phasezoo sql "SELECT zoo, count(*) FROM models GROUP BY zoo" --catalog THIS_FOLDER
+
+Without: `checkpoints` and `runs` join on `run_id`; the weights of a checkpoint are row
+`row` of the file `weights/<arch_id>/<shard>.parquet`, one column per tensor. Measures
+have their own columns per file and are read with DuckDB:
+`FROM read_parquet('measures/*.parquet', union_by_name=true)`.
+"""

@@ -1,0 +1,305 @@
+"""Reading tensors of a shard at known offsets, or through pyarrow where none hold.
+
+Offsets are trusted only while the file's size and footer are those of the manifest. A
+file that somebody rewrote (a copy through another tool, a conversion on a hub) is read
+by pyarrow and gives the same numbers, slower.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catalog.dtypes import Array, dtype
+from catalog.errors import ShardCorrupt, missing
+from catalog.layout import Layout, Param
+from catalog.storage.contained import check_inside
+from catalog.storage.copying import side_by_side
+from catalog.storage.manifest import Manifest
+from catalog.storage.shard import RUN_ID, STEP, Chunk, footer_digest, stored_params
+from catalog.storage.untrusted import check_rewritten, read_columns, read_tensor
+
+_PIECE = 8 << 20
+
+
+class ShardReader:
+    """Tensors of the rows of one shard.
+
+    Parameters
+    ----------
+    path : Path
+        The weight file.
+    manifest : Manifest
+        Its commit record.
+    layout : Layout
+        Its tensors.
+    chunks : mapping of str to list of Chunk
+        Offsets by tensor, in order of rows.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the file is missing, truncated, or is not a shard of this layout.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        layout: Layout,
+        chunks: Mapping[str, list[Chunk]],
+    ) -> None:
+        self.path, self.layout = path, layout
+        self._manifest, self._chunks = manifest, chunks
+        check_inside(path.parents[2], path)  # weights/<arch_id>/<shard>.parquet
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise missing(path) from error
+        except OSError as error:
+            raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        self._announced: set[str] = set()
+        self._size = size = os.fstat(self._descriptor).st_size
+        recorded = manifest.files["weights"]
+        self.trusted = size == recorded.bytes and footer_digest(path) == (
+            manifest.footer_sha256,
+            manifest.footer_bytes,
+        )
+        if self.trusted:
+            self._check_chunks(size)
+        else:
+            check_rewritten(path, recorded, layout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = self.path.absolute()
+        return ShardReader, (path, self._manifest, self.layout, self._chunks)
+
+    def reopened(self) -> ShardReader:
+        """The same shard, with a file descriptor of its own."""
+        return ShardReader(self.path, self._manifest, self.layout, self._chunks)
+
+    def read(self, tensor: str, rows: Array, out: Array) -> None:
+        """Fill ``out`` (len(rows), *shape) with one tensor of the given rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Rows of the shard, in any order.
+        out : ndarray
+            C-contiguous along all but the first axis, in the storage dtype.
+        """
+        param = self.layout[tensor]
+        if not len(rows):
+            return
+        self._check_rows(int(rows.min()), int(rows.max()))
+        if not param.size:
+            return
+        if not self.trusted:
+            out[...] = self._rewritten(param)[rows]
+            return
+        self._check_size()
+        if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
+            self._contiguous(param, int(rows[0]), out)
+        else:
+            for chunk, values in zip(
+                self._chunks[tensor], self._views[tensor], strict=True
+            ):
+                inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
+                if inside.any():
+                    at = np.flatnonzero(inside)
+                    out[at] = values[rows[at] - chunk.first_row]
+
+    def pieces(self, tensor: str, rows: Array) -> Iterator[tuple[slice | Array, Array]]:
+        """Stored values of one tensor, and which of the given rows they are.
+
+        Views of the mapped file where rows follow one another, so that what converts
+        or scatters them copies once.
+        """
+        param = self.layout[tensor]
+        if not len(rows) or not param.size:
+            return
+        self._check_rows(int(rows.min()), int(rows.max()))
+        if not self.trusted:
+            yield slice(None), self._rewritten(param)[rows]
+            return
+        self._check_size()
+        first, last = int(rows[0]), int(rows[0]) + len(rows)
+        together = bool((np.diff(rows) == 1).all())
+        for chunk, values in zip(self._chunks[tensor], self._views[tensor], strict=True):
+            start = max(first, chunk.first_row)
+            stop = min(last, chunk.first_row + chunk.rows)
+            inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
+            if together and start < stop:
+                skipped, count = start - chunk.first_row, stop - start
+                if tensor not in self._announced:
+                    offset = chunk.offset + skipped * chunk.row_bytes
+                    self._announce(offset, count * chunk.row_bytes)
+                yield slice(start - first, stop - first), values[skipped : skipped + count]
+            elif not together and inside.any():
+                at = np.flatnonzero(inside)
+                yield at, values[rows[at] - chunk.first_row]
+        if together:
+            self._announced.add(tensor)
+
+    def read_row(self, row: int) -> dict[str, Array]:
+        """All tensors of one row, each a copy in its storage dtype."""
+        self._check_rows(row, row)
+        if not self.trusted:
+            rows = np.array([row])
+            return {p.name: self._one(p, rows) for p in self.layout}
+        self._check_size()
+        group, within = divmod(row, self._group)
+        return {
+            name: views[group][within, ...].copy() if views else empty.copy()
+            for name, (views, empty) in self._rows.items()
+        }
+
+    def _one(self, param: Param, rows: Array) -> Array:
+        out = np.empty((1, *param.shape), dtype(param.dtype).storage)
+        self.read(param.name, rows, out)
+        return out[0, ...]
+
+    @cached_property
+    def _group(self) -> int:
+        return next(iter(self._chunks.values()))[0].rows if self._chunks else 1
+
+    @cached_property
+    def _bytes(self) -> Array:
+        """The file, mapped: what was read once is copied again without the kernel."""
+        mapped = mmap.mmap(self._descriptor, self._size, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8)
+
+    @cached_property
+    def _views(self) -> dict[str, list[Array]]:
+        views: dict[str, list[Array]] = {}
+        for name, chunks in self._chunks.items():
+            param = self.layout[name]
+            storage = dtype(param.dtype).storage
+            views[name] = [
+                np.ndarray((c.rows, *param.shape), storage, self._bytes.data, c.offset)
+                for c in chunks
+            ]
+        return views
+
+    @cached_property
+    def _rows(self) -> dict[str, tuple[list[Array], Array]]:
+        return {
+            p.name: (
+                self._views.get(p.name, []),
+                np.empty(p.shape, dtype(p.dtype).storage),
+            )
+            for p in self.layout
+        }
+
+    def _contiguous(self, param: Param, first: int, out: Array) -> None:
+        """Consecutive rows: a few large copies, announced to the disk beforehand."""
+        last = first + len(out)
+        jobs = []
+        target = out.reshape(-1).view(np.uint8)
+        for chunk in self._chunks[param.name]:
+            start = max(first, chunk.first_row)
+            stop = min(last, chunk.first_row + chunk.rows)
+            if start >= stop:
+                continue
+            offset = chunk.offset + (start - chunk.first_row) * chunk.row_bytes
+            to = target[
+                (start - first) * chunk.row_bytes : (stop - first) * chunk.row_bytes
+            ]
+            if param.name not in self._announced:
+                self._announce(offset, len(to))
+            values = self._bytes[offset : offset + len(to)]
+            for piece in range(0, len(to), _PIECE):
+                part = slice(piece, piece + _PIECE)
+                jobs.append((to[part], values[part]))
+        self._announced.add(param.name)
+        if len(jobs) == 1:
+            np.copyto(*jobs[0])
+        else:
+            side_by_side([partial(np.copyto, *job) for job in jobs])
+
+    def _announce(self, offset: int, length: int) -> None:
+        """Have a cold file read ahead in large pieces rather than page by page.
+
+        Once per tensor: the kernel looks at every page, which costs a tenth of a copy.
+        """
+        if hasattr(os, "posix_fadvise"):
+            willneed = os.POSIX_FADV_WILLNEED
+            os.posix_fadvise(self._descriptor, offset, length, willneed)
+
+    def _check_size(self) -> None:
+        """Raise before the pages of a file that was cut are touched."""
+        if os.fstat(self._descriptor).st_size != self._size:
+            raise ShardCorrupt(f"{self.path} ended while it was read.")
+
+    def check_keys(self, checkpoints: Sequence[tuple[int, str, int]]) -> None:
+        """Prove that rows of the file hold the checkpoints that they should.
+
+        Parameters
+        ----------
+        checkpoints : sequence of (row, run_id, step)
+
+        Raises
+        ------
+        ShardCorrupt
+            If a row holds another checkpoint.
+        """
+        table = read_columns(self.path, [RUN_ID, STEP])
+        run_ids, steps = table[RUN_ID].to_pylist(), table[STEP].to_pylist()
+        if len(table) != self._manifest.files["weights"].rows:
+            raise ShardCorrupt(
+                f"{self.path} has {len(table)} rows, its manifest says "
+                f"{self._manifest.files['weights'].rows}. Fetch or train the shard again."
+            )
+        for row, run_id, step in checkpoints:
+            self._check_rows(row, row)
+            if (run_ids[row], steps[row]) != (run_id, step):
+                raise ShardCorrupt(
+                    f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
+                    f"run {run_id} at step {step} was expected: the file was rewritten "
+                    "with its rows in another order, or checkpoints/ was. Fetch or "
+                    "train the shard again."
+                )
+
+    def _rewritten(self, param: Param) -> Array:
+        return read_tensor(self.path, param, self._manifest.files["weights"].rows)
+
+    def _check_rows(self, first: int, last: int) -> None:
+        """Row numbers come from a file too."""
+        count = self._manifest.files["weights"].rows
+        if not 0 <= first <= last < count:
+            raise ShardCorrupt(
+                f"{self.path} has rows 0 to {count - 1}, but checkpoints/ names row "
+                f"{first if first < 0 else last}. Run 'phasezoo verify', then fetch or "
+                "train the shard again."
+            )
+
+    def _check_chunks(self, size: int) -> None:
+        """Offsets come from a file: they must lead to every row, and inside."""
+        for param in stored_params(self.layout):
+            rows, chunks = 0, self._chunks.get(param.name, [])
+            for chunk in chunks:
+                even = chunk.rows == self._group or chunk is chunks[-1]
+                end = chunk.offset + chunk.rows * chunk.row_bytes
+                known = (chunk.first_row, chunk.row_bytes) == (rows, param.nbytes)
+                if (
+                    not known
+                    or not even
+                    or chunk.rows < 1
+                    or not 0 < chunk.offset <= end <= size
+                ):
+                    break
+                rows += chunk.rows
+            if rows != self._manifest.files["weights"].rows:
+                raise ShardCorrupt(
+                    f"{self.path}: the offsets of tensor {param.name!r} do not lead to "
+                    f"its {self._manifest.files['weights'].rows} rows. Run 'phasezoo "
+                    "verify', then fetch or train the shard again."
+                )

@@ -1,0 +1,241 @@
+"""Fitted generators as one safetensors file: arrays as tensors, the rest as JSON text.
+
+Nothing in the file is code: what is read is built from numbers, text and the classes named
+here. The networks a generator was fitted to are in it, so that copying can be judged
+wherever the file goes. A digest over all of it finds every changed byte.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from blake3 import blake3
+
+from catalog import (
+    Canonicaliser,
+    CatalogError,
+    Layout,
+    Population,
+    ShardCorrupt,
+    __version__,
+)
+from catalog.dtypes import Array
+from catalog.fitted.as_written import as_written
+from catalog.fitted.records import Records, Special
+from catalog.formats.blank_nulls import blank_nulls
+from catalog.formats.format import Tensor
+from catalog.formats.safetensors_file import Header, read_header, read_tensors, write_file
+from catalog.storage.whole_file import whole_file
+from generators.codes.chosen import Chosen
+from generators.codes.codes import Codes
+from generators.codes.components import Components
+from generators.codes.predictor import Predictor
+from generators.codes.standardised import Standardised
+from generators.flow.conditions import Categorical, Conditions, Numeric
+from generators.flow.flow import Flow
+from generators.flow.gate import Curve
+from generators.flow.schedule import Schedule
+from generators.flow.solver import Solver
+from generators.generator import Generator
+
+_FORMAT = 1
+INSTEAD = "name another file, on the command line with --to FILE"
+"""What to do if a generator cannot be written; ends a sentence."""
+_ADVICE = "Copy the file again, or fit the generator again."
+G = TypeVar("G", bound=Generator)
+
+
+def save_generator(
+    generator: Generator, path: str | Path, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write a fitted generator: its settings, and attributes that end with ``_``.
+
+    Parameters
+    ----------
+    about : mapping, optional
+        JSON values to keep beside it, see `generator_about`.
+
+    Raises
+    ------
+    CatalogError
+        If it is not fitted, holds something that is no data, or cannot be written.
+    """
+    if not hasattr(generator, "training_"):
+        raise CatalogError(
+            f"This {type(generator).__name__} is not fitted: call fit(population) first."
+        )
+    tensors: dict[str, Tensor] = {}
+    fitted = {
+        name: value
+        for name, value in vars(generator).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+    body = {
+        "format": _FORMAT,
+        "phasezoo": __version__,
+        "generator": type(generator).name,
+        "settings": _RECORDS.encode(settings(generator), "settings", tensors),
+        "fitted": _RECORDS.encode(fitted, "fitted", tensors),
+        "about": dict(about or {}),
+    }
+    text = json.dumps(body)
+    kept = {"generator": text, "digest": _digest(text, tensors)}
+    with whole_file(path, instead=INSTEAD) as file:
+        write_file(file, tensors, kept)
+
+
+def load_generator(path: str | Path, kind: type[G]) -> G:
+    """The generator of a class that `save_generator` wrote.
+
+    Raises
+    ------
+    CatalogError
+        If the file holds another generator or something else, or was written by a newer
+        version.
+    ShardCorrupt
+        If bytes have changed since it was written.
+    """
+    path = Path(path)
+    body = _body(path)
+    if body["generator"] != kind.name:
+        raise CatalogError(
+            f"{path} holds the generator {body['generator']!r}, not {kind.name!r}. Load it "
+            "with the class of that name."
+        )
+    tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
+    with as_written(path, "a generator", _ADVICE):
+        found = kind(**_RECORDS.decode(body["settings"], tensors, path))
+        fitted = _RECORDS.decode(body["fitted"], tensors, path)
+        _RECORDS.give_fitted(found, fitted, path)
+    return found
+
+
+def generator_name(path: str | Path) -> str:
+    """Name of the generator that a file holds."""
+    return str(_body(Path(path))["generator"])
+
+
+def generator_about(path: str | Path) -> dict[str, Any]:
+    """What is kept beside the generator in a file; empty if nothing is.
+
+    Only the head of the file is read, so changed bytes are found by whoever loads it.
+    """
+    body = _told(Path(path), read_header(Path(path)))[0]
+    with as_written(path, "a generator", _ADVICE):
+        return dict(body.get("about", {}))
+
+
+def settings(generator: Generator) -> dict[str, Any]:
+    """What a generator was constructed with."""
+    names = list(inspect.signature(type(generator).__init__).parameters)[1:]
+    return {name: getattr(generator, name) for name in names}
+
+
+def _body(path: Path) -> dict[str, Any]:
+    """What a file says about its generator, all of its bytes being as they were written."""
+    header = read_header(path)
+    body, text, digest = _told(path, header)
+    if _digest(text, read_tensors(path, header)) != digest:
+        raise ShardCorrupt(
+            f"{path} has changed since it was written: its digest is not {digest[:12]}... "
+            "any more. Copy it again, or fit and save it again."
+        )
+    return body
+
+
+def _told(path: Path, header: Header) -> tuple[dict[str, Any], str, str]:
+    """What the head of a file says, the text of that, and its digest."""
+    text, digest = header.metadata.get("generator"), header.metadata.get("digest")
+    if text is None or digest is None:
+        raise CatalogError(f"{path} holds no generator; write one with its save().")
+    try:
+        body: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ShardCorrupt(
+            f"{path} has changed since it was written: {error}. Copy it again, or fit and "
+            "save it again."
+        ) from error
+    with as_written(path, "a generator", _ADVICE):
+        if body["format"] > _FORMAT:
+            raise CatalogError(
+                f"{path} was written by phasezoo {body['phasezoo']}, which is newer. "
+                "Upgrade: pip install -U phasezoo"
+            )
+        body["generator"].encode()
+    return body, text, digest
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    found = blake3(text.encode())
+    for name, tensor in tensors.items():
+        found.update(f"{name} {tensor.dtype} {tensor.values.shape}".encode())
+        found.update(np.ascontiguousarray(tensor.values).tobytes())
+    return found.hexdigest()
+
+
+def _population(
+    value: Population, at: str, inside: Callable[[Any, str], Any]
+) -> dict[str, Any]:
+    return {
+        "layout": value.layout.to_json(),
+        "weights": inside(value.weights, f"{at}.weights"),
+        "table": inside(_bytes(value.table), f"{at}.table"),
+        "extra": inside(dict(value.extra), f"{at}.extra"),
+    }
+
+
+def _populated(value: dict[str, Any], inside: Callable[[Any], Any]) -> Population:
+    return Population(
+        inside(value["weights"]),
+        Layout.from_json(value["layout"]),
+        _table(inside(value["table"])),
+        inside(value["extra"]),
+    )
+
+
+def _symmetries(
+    value: Canonicaliser, at: str, inside: Callable[[Any, str], Any]
+) -> dict[str, Any]:
+    return {"canonicaliser": inside(dict(vars(value)), at)}
+
+
+def _canonicaliser(value: dict[str, Any], inside: Callable[[Any], Any]) -> Canonicaliser:
+    own = inside(value["canonicaliser"])
+    fitted = {name: own.pop(name) for name in list(own) if name.endswith("_")}
+    found = Canonicaliser(own.pop("strategy"), **own)
+    _RECORDS.give_fitted(found, fitted, "The file of a generator")
+    return found
+
+
+def _bytes(table: pa.Table) -> Array:
+    columns = [blank_nulls(column) for column in table.columns]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(pa.Table.from_arrays(columns, schema=table.schema))
+    return np.frombuffer(sink.getvalue(), np.uint8)
+
+
+def _table(values: Array) -> pa.Table:
+    return pa.ipc.open_stream(pa.py_buffer(values.tobytes())).read_all()
+
+
+_RECORDS = Records(
+    "generator",
+    {
+        c.__name__: c
+        for c in (
+            Categorical, Chosen, Codes, Components, Conditions, Curve, Flow, Numeric,
+            Predictor, Schedule, Solver, Standardised,
+        )
+    },
+    (
+        Special(Population, "weights", _population, _populated),
+        Special(Canonicaliser, "canonicaliser", _symmetries, _canonicaliser),
+    ),
+)  # fmt: skip

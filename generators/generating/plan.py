@@ -1,0 +1,301 @@
+"""Everything about generating that can be known, and refused, before weights are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import generators.calibration
+from catalog import CatalogError, LayoutMismatch, NotFound, __version__
+from catalog.catalog import Catalog, arrow_table
+from catalog.console.pasting import word
+from catalog.errors import closest
+from catalog.names import content_id, slug
+from catalog.plugins.registry import lookup
+from catalog.quoting import literal
+from generators.calibration.calibration import Calibration
+from generators.file import settings
+from generators.generating.conditions import (
+    check_asked,
+    columns_read,
+    conditions_of,
+    of_test_data,
+    typed,
+)
+from generators.generating.sampling import Sampling, seed_of, takes
+from generators.generator import Condition, Generator
+from generators.judging.comparable import FEWEST
+from generators.registry import generator_class, generator_named, takes_preset
+from probes.fitting.selection import layouts, rows
+
+SIDES = ("train", "validation", "test")
+
+_MADE = "that were generated themselves"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A generator, what it learns from, and what is asked of it.
+
+    Attributes
+    ----------
+    generator : Generator
+        Unfitted.
+    keys : dict of str to pyarrow.Table
+        ``run_id`` and ``step`` of the networks of each split, in a fixed order.
+    left_out : dict of str to int
+        Selected networks that are in none, by the reason.
+    n : int
+        Samples in all.
+    conditions : tuple of mapping
+        Each gets an equal share of the samples; one that is empty where nothing is asked.
+    calibrations : tuple of str
+    seed : int
+    null_count : int
+    images : int or None
+        Test images that the judge asks at most.
+    sampling : Sampling
+    warnings : tuple of str
+        What makes the judgement worth less.
+    made : tuple of str
+        run_id of each selected checkpoint that was generated.
+    """
+
+    generator: Generator
+    keys: Mapping[str, pa.Table] = field(repr=False)
+    left_out: Mapping[str, int]
+    n: int
+    conditions: tuple[Condition, ...]
+    calibrations: tuple[str, ...]
+    seed: int
+    null_count: int
+    images: int | None
+    sampling: Sampling
+    warnings: tuple[str, ...]
+    made: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        catalog: Catalog,
+        name: str,
+        *,
+        where: str = "true",
+        steps: str = "last",
+        n: int = 100,
+        conditions: Sequence[str] = (),
+        calibrations: Sequence[str] = (),
+        set_: Sequence[str] = (),
+        seed: int = 0,
+        null_count: int = 200,
+        images: int | None = None,
+        sampling: Sampling | None = None,
+    ) -> Request:
+        """Check everything; parameters as of `generators.generating.generate.generate`.
+
+        Raises
+        ------
+        CatalogError
+            If something is asked that cannot be done.
+        """
+        if n < 1 or null_count < 1:
+            raise CatalogError(f"-n and --nulls must be 1 or more. Got {n}, {null_count}.")
+        if images is not None and images < 1:
+            raise CatalogError(f"--images must be 1 or more. Got {images}.")
+        for calibration in calibrations:
+            lookup(generators.calibration, Calibration, calibration)
+        kind, sampling = generator_class(name), sampling or Sampling()
+        texts = conditions_of(conditions)
+        if len(texts) > n:
+            raise CatalogError(
+                f"{len(texts)} conditions are asked for, and {n} samples. Give -n "
+                f"{len(texts)} or more."
+            )
+        sampling.check(kind, texts[0])
+        own = list(set_)
+        if texts[0] and "conditions" in inspect.signature(kind).parameters:
+            if preset := takes_preset(own):
+                raise CatalogError(
+                    f"The preset {preset!r} of the generator {name!r} takes no condition. "
+                    "Leave out --condition, or the preset."
+                )
+            if not any(text.startswith("conditions=") for text in own):
+                own.append(f"conditions={json.dumps(list(texts[0]))}")
+        generator = generator_named(name, own)
+        known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
+        for column in columns_read(generator, texts):
+            if column not in known:
+                raise NotFound(f"No column {column!r} in models. {closest(column, known)}")
+        keys, left_out, made = _sides(catalog, where, steps)
+        _check_count(generator, keys["train"])
+        tables = {
+            side: catalog.select(keys[side]).table for side in ("train", "validation")
+        }
+        asked = typed(texts, tables["train"])
+        check_asked(
+            generator,
+            asked,
+            tables,
+            extrapolate=sampling.extrapolate,
+            can_extrapolate=takes(kind, "extrapolate"),
+        )
+        return cls(
+            generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count,
+            images, sampling, tuple(of_test_data(generator, asked, known)), made,
+        )  # fmt: skip
+
+    def left_out_besides(self, samples: Collection[str]) -> dict[str, int]:
+        """Selected networks that are in no split, but for these samples.
+
+        They are there already if they are judged anew, or if that was interrupted.
+        """
+        own = len([run for run in self.made if run in samples])
+        counts = {why: n - own * (why == _MADE) for why, n in self.left_out.items()}
+        return {why: n for why, n in counts.items() if n}
+
+    @property
+    def counts(self) -> list[int]:
+        """Samples of each condition."""
+        parts = np.array_split(np.arange(self.n), len(self.conditions))
+        return [len(part) for part in parts]
+
+    @cached_property
+    def fit_provenance(self) -> dict[str, Any]:
+        """What the fitted generator follows from, as JSON values."""
+        return {
+            "generator": self.generator.name,
+            "settings": _plain(settings(self.generator)),
+            "networks": {side: _digest(table) for side, table in self.keys.items()},
+            "code": __version__,
+        }
+
+    @property
+    def fit_id(self) -> str:
+        """Identifier of what the fitted generator follows from."""
+        return content_id(self.fit_provenance, 16)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the samples of each condition."""
+        return [seed_of(self.seed, condition) for condition in self.conditions]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What samples and judgement follow from, as JSON values."""
+        return {
+            **self.fit_provenance,
+            "n": self.n,
+            "conditions": [dict(one) for one in self.conditions],
+            "calibrations": list(self.calibrations),
+            "seed": self.seed,
+            "nulls": self.null_count,
+            **({"images": self.images} if self.images is not None else {}),
+            **({"seeds": self.seeds} if self.conditions[0] else {}),
+            **({"sampling": self.sampling.given} if self.sampling.given else {}),
+        }
+
+    @property
+    def file(self) -> str:
+        """Name of the file that holds the fitted generator, without its ending."""
+        return f"{slug(self.generator.name)}-{content_id(self.fit_provenance, 8)}"
+
+    @property
+    def report(self) -> str:
+        """Name of the files about these samples, without their ending."""
+        return f"{self.file}-{content_id(self.provenance, 8)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What will be done, and what to mind."""
+        sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SIDES)
+        lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
+        lines += [f"Left out: {count:,} {why}." for why, count in self.left_out.items()]
+        if self.images is not None:
+            lines.append(
+                f"Judged on at most {self.images:,} test images, the same for all."
+            )
+        return lines
+
+
+def _sides(
+    catalog: Catalog, where: str, steps: str
+) -> tuple[dict[str, pa.Table], dict[str, int], tuple[str, ...]]:
+    table, left_out = rows(catalog, where, steps)
+    left_out = {f"with {why}": count for why, count in left_out.items()}
+    sources = catalog.sql("SELECT DISTINCT run_id FROM runs WHERE source = 'generated'")
+    made = pc.is_in(
+        table["run_id"], value_set=arrow_table(sources)["run_id"].combine_chunks()
+    )
+    runs = tuple(table["run_id"].filter(made).to_pylist())
+    if runs:
+        left_out[_MADE] = len(runs)
+        table = table.filter(pc.invert(made))
+    found = layouts(table)
+    kinds = {catalog.layout(arch).id for arch in found}
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{len(own):,} x {arch}"
+            for arch, own in sorted(found.items(), key=lambda item: -len(item[1]))[:8]
+        )
+        largest = max(found, key=lambda arch: len(found[arch]))
+        raise LayoutMismatch(
+            f"The selection has {len(kinds)} layouts, and a generator makes networks of "
+            f"one: {listed}. Narrow it, e.g. --where "
+            f"{word(f'arch_id = {literal(largest)}')}"
+        )
+    split = table["split_by_run"]
+    keys = {
+        side: table.filter(pc.equal(split, side)).select(["run_id", "step"])
+        for side in SIDES
+    }
+    inside = sum(map(len, keys.values()))
+    if inside < len(table):
+        left_out["of no split, as their parents are in several"] = len(table) - inside
+    tested = pc.count_distinct(keys["test"]["run_id"]).as_py()
+    if tested < FEWEST:
+        raise CatalogError(
+            f"The selection has {tested} held-out runs (split_by_run = 'test') and "
+            f"{len(keys['train']):,} training networks; {FEWEST} are needed to judge "
+            "samples by. Widen --where to more runs, all splits included."
+        )
+    return keys, left_out, runs
+
+
+def _check_count(generator: Generator, train: pa.Table) -> None:
+    runs = pc.count_distinct(train["run_id"]).as_py()
+    if runs < generator.fewest:
+        raise CatalogError(
+            f"The selection has {runs} training runs (split_by_run = 'train'); "
+            f"{generator.name!r} needs {generator.fewest}. Widen --where to more runs."
+        )
+
+
+def _digest(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for run, step in zip(*(table[n].to_pylist() for n in ("run_id", "step")), strict=True):
+        digest.update(f"{run}@{step} ".encode())
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # as the error of a solver that is given, which is not known yet
+    return value

@@ -1,0 +1,204 @@
+"""The one training loop: a stack of runs as one program.
+
+Every operation works row by row on the net axis, so what a run becomes does not depend
+on its neighbours: alone or in any stack it gets the same weights within float
+tolerance, and a neighbour that diverges changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog import LayoutMismatch
+from catalog.dtypes import Array
+from zoo.engine.batch_gradient import RECORD_FROM, BatchGradient
+from zoo.engine.descent import Stopped as Stopped
+from zoo.engine.descent import descend
+from zoo.engine.evaluate import Evaluation, Score
+from zoo.engine.stack import Stack
+from zoo.engine.stack_weights import StackWeights
+from zoo.objective import Batch, objective_named
+from zoo.options.optimizer import make_optimizer
+from zoo.options.schedule import schedule
+from zoo.randomness import stream
+from zoo.run import Run
+from zoo.samples import Batches, View, view
+from zoo.task import Data
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A stack at one step.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken.
+    weights : ndarray of shape (n, d)
+        Copies.
+    scores : mapping of str to Score
+        By split.
+    """
+
+    step: int
+    weights: Array
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stack.
+
+    Attributes
+    ----------
+    stack : Stack
+        Its runs.
+    checkpoints : list of Checkpoint
+        In order of steps.
+    diverged : ndarray of shape (n,)
+        First step with a non-finite loss, -1 for runs that have none.
+    samples : list of int
+        Training samples that each run saw.
+    evaluated : list of int
+        Training samples on which each run was evaluated.
+    """
+
+    stack: Stack
+    checkpoints: list[Checkpoint]
+    diverged: Array
+    samples: list[int]
+    evaluated: list[int]
+
+
+def train_stack(
+    stack: Stack,
+    data: Data,
+    device: torch.device,
+    *,
+    start: Mapping[tuple[str, int], Array] | None = None,
+    progress: Callable[[int], None] = lambda steps: None,
+    micro_batch: int | None = None,
+) -> Trained:
+    """Train a stack and evaluate it at its checkpoints.
+
+    Parameters
+    ----------
+    start : mapping of (run_id, step) to ndarray of shape (d,), optional
+        Weights for runs with ``init_from``.
+    progress : callable, optional
+        Called with the number of steps taken since the last call; may raise
+        `Stopped`.
+    micro_batch : int, optional
+        Samples per pass, if a batch does not fit the memory; batch size, steps and loss
+        stay those of the whole batch.
+
+    Returns
+    -------
+    Trained
+    """
+    runs, architecture = stack.runs, stack.architecture
+    objective = objective_named(data.task.objective)
+    views = [view(run, data, "train") for run in runs]
+    batches = Batches(data, runs, views, device)
+    evaluated = [
+        evaluated_part(seen, run.train_evaluated)
+        for seen, run in zip(views, runs, strict=True)
+    ]
+    evaluations = {"train": Evaluation(data, "train", runs, evaluated, device)}
+    for split in SPLITS[1:]:
+        seen = [view(run, data, split) for run in runs]
+        evaluations[split] = Evaluation(data, split, runs, seen, device)
+
+    weights = StackWeights(architecture.layout, initial_weights(stack, start or {}), device)
+    optimizer = make_optimizer(
+        runs[0].optimizer,
+        weights.parameters,
+        *(_column(runs, name, device) for name in ("lr", "momentum", "weight_decay")),
+    )
+    batch = Batch(*batches.empty(), objective.constants(runs, device))
+    gradient = BatchGradient(architecture, objective, weights, batch, micro_batch)
+    if runs[0].steps >= RECORD_FROM:
+        gradient.record(batches.labels)
+    found: list[Checkpoint] = []
+
+    def keep(step: int) -> None:
+        if step in runs[0].checkpoints:
+            scores = {
+                s: e.score(architecture, weights.tensors) for s, e in evaluations.items()
+            }
+            found.append(Checkpoint(step, weights.matrix(), scores))
+
+    diverged = descend(
+        gradient,
+        batches,
+        batch,
+        optimizer,
+        schedule(runs[0].schedule),
+        runs[0].steps,
+        at_step=keep,
+        progress=progress,
+    )
+    first_bad = diverged.cpu().numpy()
+    lost = ~np.isfinite(found[-1].scores["train"].loss) & (first_bad < 0)
+    first_bad[lost] = found[-1].step
+    return Trained(
+        stack,
+        found,
+        first_bad,
+        [len(seen.index) for seen in views],
+        [len(seen.index) for seen in evaluated],
+    )
+
+
+def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Array:
+    """Weights (n, d) before the first step.
+
+    Raises
+    ------
+    LayoutMismatch
+        If a parent's weights do not fit the architecture.
+    """
+    architecture = stack.architecture
+    weights = np.empty((len(stack), architecture.layout.d), np.float32)
+    kept = np.zeros(architecture.layout.d, bool)
+    for name in architecture.inherits:
+        kept[architecture.layout.slices[name]] = True
+    for i, run in enumerate(stack.runs):
+        if run.init_from is None or not kept.all():
+            # Cells that shared an initialisation would leak it across splits by cell.
+            shared = run.init_seed is not None or not run.cell
+            own = "init" if shared else f"init of {run.cell}"
+            draw = stream(run.seed_for("init"), own)
+            centre = architecture.init_centre()
+            drawn = architecture.init(draw) - centre
+            weights[i] = centre + drawn * np.float32(run.init_scale)
+        if run.init_from is None:
+            continue
+        parent = start[run.init_from]
+        if parent.shape != weights[i].shape:
+            raise LayoutMismatch(
+                f"Run {run.cell!r} starts from {run.init_from[0]} with {len(parent)} "
+                f"weights, but {architecture.name} of the recipe has {weights.shape[1]}."
+            )
+        weights[i, kept] = parent[kept] * np.float32(run.init_scale)
+    return weights
+
+
+def evaluated_part(seen: View, count: int) -> View:
+    """A fixed random sample of a run's view; files may be sorted by class."""
+    if count >= len(seen.index):
+        return seen
+    picks = np.sort(stream(0, "evaluated").permutation(len(seen.index))[:count])
+    return View(seen.index[picks], seen.labels[picks])
+
+
+def _column(runs: tuple[Run, ...], name: str, device: torch.device) -> Tensor:
+    values = [[float(getattr(run, name))] for run in runs]
+    return torch.tensor(values, dtype=torch.float32, device=device)

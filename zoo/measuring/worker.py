@@ -1,0 +1,146 @@
+"""A measuring process: takes jobs as JSON lines, commits its own shards of measures.
+
+Run by `zoo.measuring.measure` as ``python -m zoo.measuring.worker``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+
+from catalog import CatalogError, Writer
+from catalog import open as open_catalog
+from catalog.console.pasting import word
+from catalog.dtypes import Array
+from catalog.quoting import literal
+from catalog.version import __version__
+from zoo.engine.descent import Stopped
+from zoo.measuring.plan import (
+    plan_measures,
+    provenance_of,
+    selected,
+    settings_column,
+    settings_id,
+)
+from zoo.merging.derived import Shard, store_shard
+from zoo.metric import Maker, Metric, metric_named, metrics
+from zoo.networks import Networks
+from zoo.stored import networks, run_of
+from zoo.task import load_task, task_named
+from zoo.workers.process import tune_process
+from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
+
+
+def chosen_metrics(given: list[Any] | None) -> dict[str, Metric]:
+    """Metrics by name; each is given as its name or as its provenance."""
+    found: dict[str, Metric] = {}
+    for item in given if given is not None else metrics("landscape"):
+        name = item if isinstance(item, str) else item["metric"]
+        metric = metric_named(name)
+        if not isinstance(item, str):
+            settings = {k: v for k, v in item.items() if k not in ("metric", "version")}
+            metric = replace(metric, **settings)
+        found[name] = metric
+    return found
+
+
+def measured_table(metric: Metric, found: Mapping[str, Array], nets: Networks) -> pa.Table:
+    """Results as a table of measures; NaN becomes null.
+
+    Raises
+    ------
+    CatalogError
+        If the metric did not give its columns.
+    """
+    if missing := {c.name for c in metric.columns} ^ set(found):
+        raise CatalogError(f"Metric {metric.name!r}: columns differ by {sorted(missing)}.")
+    columns: dict[str, Any] = {}
+    for column in metric.columns:
+        values = found[column.name]
+        lost = [v is None or v != v for v in values.tolist()]
+        columns[column.name] = pa.array(
+            [None if gone else v for gone, v in zip(lost, values.tolist(), strict=True)],
+            column.type,
+        )
+    return pa.table(columns)
+
+
+def _serve(jobs: TextIO, line: Line) -> None:
+    request = StopRequest()
+    setup = json.loads(jobs.readline())
+    device = chosen_device(setup["device"])
+    tune_process(setup["threads"])
+    store = open_catalog(setup["catalog"])
+    known = chosen_metrics(setup["metrics"])
+    rows = selected(store, setup["zoo"], setup["where"], setup["steps"])
+    tasks = {run_of(row, setup["task"], setup["architecture"]).task for row in rows}
+    if len(tasks) > 1:
+        raise CatalogError(
+            f"The selection has {len(tasks)} tasks ({', '.join(sorted(tasks))}); measure "
+            f"one at a time: --where {word(f'task_name = {literal(min(tasks))}')}"
+        )
+    directory = None if setup["data"] is None else Path(setup["data"])
+    data = load_task(task_named(tasks.pop()), directory)
+    if setup["leads"]:
+        every = selected(store, setup["zoo"], "true", "all")
+        plan = plan_measures(rows, every, list(known.values()), data, setup, device)
+        line.send(plan=plan)
+    line.send(ready=True)
+    first = jobs.readline()
+    if not first:
+        return
+    with Writer(Path(setup["catalog"])) as writer:
+        for text in itertools.chain([first], jobs):
+            job = json.loads(text)
+            metric = known[job["metric"]]
+            keys = [(run, step) for run, step in job["keys"]]
+            nets = networks(
+                store,
+                keys,
+                data,
+                device,
+                task=setup["task"],
+                architecture=setup["architecture"],
+                folder=directory,
+            )
+            told = 0.0
+
+            def progress(share: float, job: Mapping[str, Any] = job) -> None:
+                nonlocal told
+                if request.made:
+                    raise Stopped
+                line.send(share=(share - told) * job["seconds"])
+                told = share
+
+            made: list[Shard] = []
+            try:
+                if isinstance(metric, Maker):
+                    found, made = metric.make(nets, seed=setup["seed"], progress=progress)
+                else:
+                    found = metric.measure(nets, seed=setup["seed"], progress=progress)
+            except Stopped:
+                break
+            table = measured_table(metric, found, nets)
+            table = table.add_column(0, "run_id", pa.array([k[0] for k in keys]))
+            table = table.add_column(1, "step", pa.array([k[1] for k in keys], pa.int64()))
+            provenance = provenance_of(metric, setup["seed"], data)
+            own = pa.array([settings_id(metric, provenance)] * len(keys))
+            table = table.append_column(settings_column(metric), own)
+            # The code's version is recorded, but does not make older values stale: a
+            # change that changes values raises the metric's own version.
+            made_by = {**provenance, "phasezoo": __version__}
+            for shard in made:  # first: a measure says that its networks are there
+                store_shard(writer, shard, metric.name, made_by)
+            writer.commit_measures(table, metric.name, made_by)
+            progress(1.0)
+            line.send(done=True, metric=metric.name, networks=len(keys))
+
+
+if __name__ == "__main__":
+    serve_parent(_serve)

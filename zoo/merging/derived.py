@@ -1,0 +1,201 @@
+"""Networks made from others, as runs that know their parents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catalog import Population, Writer, __version__
+from catalog.alignment.average import AVERAGES, INHERITED, inherited
+from catalog.dtypes import Array
+from catalog.names import canonical_json, content_id
+from catalog.schema import PARENTS, RUNS
+from zoo.merging.made_weights import Group, Judged
+from zoo.networks import Networks, sample_key
+from zoo.run import Run
+
+_OWN = {"arch_id"}
+"""What the averages of `catalog.average` inherit, and networks that are stored do not."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Made networks, ready to be stored.
+
+    Attributes
+    ----------
+    runs, checkpoints : pyarrow.Table
+        As `catalog.Writer.commit` takes them.
+    population : Population
+    architecture : str
+        JSON.
+    measures : pyarrow.Table or None
+        What is known about them beside their scores.
+    """
+
+    runs: pa.Table
+    checkpoints: pa.Table
+    population: Population
+    architecture: str
+    measures: pa.Table | None = None
+
+
+def store_shard(
+    writer: Writer, shard: Shard, name: str, provenance: dict[str, Any]
+) -> None:
+    """Commit made networks, then what is known about them."""
+    writer.commit(shard.runs, shard.checkpoints, shard.population, shard.architecture)
+    if shard.measures is not None:
+        writer.commit_measures(shard.measures, name, provenance)
+
+
+def derived_shard(
+    networks: Networks,
+    operation: str,
+    settings: Mapping[str, Any],
+    groups: Sequence[Group],
+    weights: Array,
+    judged: Mapping[str, Judged],
+    measures: Mapping[str, Array],
+    *,
+    seed: int,
+    ending: str = AVERAGES,
+    among: Sequence[Group] | None = None,
+) -> list[Shard]:
+    """Networks of one operation as a shard; none where parents are from no catalogue.
+
+    Identity is a hash of operation, settings, parents and seed. What all parents agree on
+    is inherited, their fixed splits too; where they are in several splits it is
+    `catalog.alignment.average.MIXED`: in any of theirs it would leak what it has from
+    another.
+
+    Parameters
+    ----------
+    networks : Networks
+        The parents.
+    operation : str
+        Becomes a column, e.g. ``"average_seeds aligned"``.
+    settings : mapping
+        JSON values that decide the result.
+    groups : sequence of k rows
+        Parents of each.
+    weights : ndarray of shape (k, d)
+    judged : dict of str to Judged
+        By split.
+    measures : dict of str to ndarray of shape (k,)
+        Further columns.
+    among : sequence of k rows, optional
+        Networks that decide about each without being its parents; part of its identity.
+
+    Returns
+    -------
+    list of Shard
+        One or none.
+    """
+    if networks.table is None or not len(groups):
+        return []
+    rows = networks.table.to_pylist()
+    layout, records = networks.architecture.layout, []
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for g, group in enumerate(groups):
+        parents = [rows[int(i)] for i in group]
+        named = [[p["run_id"], p["step"]] for p in parents]
+        config = {
+            "operation": operation,
+            "settings": dict(settings),
+            "parents": named,
+            "seed": seed,
+        }
+        if among is not None:
+            others = [rows[int(i)] for i in among[g]]
+            config["among"] = [[o["run_id"], o["step"]] for o in others]
+        run_id = content_id(config)
+        step = max(p["step"] for p in parents)
+        run = common_run([networks.runs[int(i)] for i in group], step, int(run_id[:8], 16))
+        records.append(
+            {
+                "run_id": run_id,
+                "step": step,
+                "zoo": f"{parents[0]['zoo']}{ending}",
+                "source": "derived",
+                "operation": operation,
+                "status": "finished",
+                "code_version": __version__,
+                "engine": f"{networks.device.type}, torch {torch.__version__}",
+                "created": now,
+                "config": canonical_json({**config, "run": run.config()}),
+                "parents": [
+                    {"run_id": r, "step": s, "role": operation.split()[0]} for r, s in named
+                ],
+                **{
+                    name: inherited(name, [parent.get(name) for parent in parents])
+                    for name in INHERITED
+                    if name not in _OWN
+                },
+            }
+        )
+    keys = pa.table(
+        {
+            "run_id": pa.array([r["run_id"] for r in records]),
+            "step": pa.array([r["step"] for r in records], pa.int64()),
+        }
+    )
+    checkpoints = {**_columns(keys), "finite": np.isfinite(weights).all(1)}
+    for split, own in judged.items():
+        judges = networks.objective.judges
+        value = 1 - own.error if judges == "accuracy" else own.error
+        for name, values in (("loss", own.loss), (judges, value)):
+            column = pa.array(values, pa.float64(), mask=np.isnan(values))
+            checkpoints[f"{split}_{name}"] = column
+    known = {
+        name: pa.array(values, pa.float64(), mask=np.isnan(values))
+        for name, values in measures.items()
+    }
+    return [
+        Shard(
+            _runs(records),
+            pa.table(checkpoints),
+            Population(np.asarray(weights, np.float32), layout, keys),
+            canonical_json(networks.architecture.config()),
+            pa.table({**_columns(keys), **known}) if known else None,
+        )
+    ]
+
+
+def common_run(runs: Sequence[Run], step: int, seed: int) -> Run:
+    """What a network made from others is measured as.
+
+    It sees what they see; if they see different training samples or labels, all samples
+    with their right labels.
+    """
+    one = runs[0]
+    changes: dict[str, Any] = {"checkpoints": (step,), "steps": max(one.steps, step)}
+    if len({run.seed for run in runs}) > 1:
+        changes["seed"] = seed
+    for purpose in ("subset", "noise"):
+        changes[f"{purpose}_seed"] = one.seed_for(purpose)
+    if len({sample_key(run) for run in runs}) > 1:
+        changes |= {"train_samples": None, "label_noise": 0.0}
+        changes |= {"subset_seed": None, "noise_seed": None}
+    return replace(one, init_from=None, **changes)
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def _runs(records: list[dict[str, Any]]) -> pa.Table:
+    kinds = {column.name: column.type for column in RUNS} | {"parents": PARENTS}
+    names = [name for name in records[0] if name != "step"]
+    return pa.table(
+        {
+            name: pa.array([r[name] for r in records], kinds.get(name, pa.string()))
+            for name in names
+        }
+    )

@@ -1,0 +1,38 @@
+"""A stored network as a torch module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from catalog import Population
+from catalog.catalog import architecture_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(population: Population, i: int) -> nn.Module:
+    """Network i of a population, in evaluation mode.
+
+    Its input is normalised as the JSON column ``task`` says: ``(raw * scale - mean) /
+    std``, channels first.
+
+    Raises
+    ------
+    NotFound
+        If the architecture is not recorded or unknown to this version.
+    RuntimeError
+        If tensors do not fit the architecture (torch names them).
+    """
+    import torch
+
+    from zoo.engine.stack import build_architecture
+
+    module = build_architecture(architecture_of(population, i)).module()
+    state = {}
+    for name, values in population.state_dict(i).items():
+        tensor = torch.from_numpy(values.copy())
+        bfloat = population.layout[name].dtype == "bfloat16"
+        state[name] = tensor.view(torch.bfloat16) if bfloat else tensor
+    module.load_state_dict(state)
+    return module.eval()

@@ -1,0 +1,178 @@
+"""Modules in memory as foreign networks: torch.nn, transformers, timm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalog import CatalogError
+from catalog.formats.columns import divided, published
+from catalog.formats.format import Network, Scalar, Tensor
+from catalog.importing import ImportSummary, import_networks
+from catalog.importing.axes import AxesRule
+from catalog.importing.cells import Cells
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Key = str | tuple[str, int]
+Modules = Mapping[Key, "nn.Module"] | Iterable["tuple[Key, nn.Module] | nn.Module"]
+
+
+def import_modules(
+    modules: Modules,
+    root: str | Path,
+    *,
+    zoo: str,
+    columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
+    source_name: str = "modules",
+    license: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    percent: Collection[str] = (),
+    load: str | None = None,
+    temperature: str | None = None,
+    one_layout: bool = False,
+    allow_nonfinite: bool = False,
+    axes: AxesRule = "certain",
+    progress: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Commit modules to a catalogue.
+
+    Parameters
+    ----------
+    modules : mapping or iterable
+        Modules by name, or by ``(run name, step)`` for checkpoints of one run. An
+        iterable gives pairs of key and module, or modules alone, which are numbered. It
+        may change and yield the same module again: weights are copied.
+    root : str or Path
+        Catalogue folder.
+    zoo : str
+        Name of the zoo.
+    columns : mapping, optional
+        By key: hyper-parameters and metrics, documented names in their units.
+    source_name, license : str, optional
+        Where the modules come from, and the licence of their weights.
+    rename, percent, load, temperature, one_layout, allow_nonfinite, progress : optional
+        As in `catalog.import_source`; errors call them ``--rename``, ``--percent``, ...
+    axes : {"certain", "chain", "none"}, default="certain"
+        "certain" gives axis symbols to `torch.nn.Sequential` of layers that are known,
+        see `zoo.modules.axes`. "chain" says that the layers of other modules form a plain
+        chain in the order of their names; if that is wrong, permuting along the symbols
+        changes what a network computes. "none" gives no symbols.
+
+    Raises
+    ------
+    CatalogError
+        If a state is not made of dense tensors, or a key stands twice.
+    """
+    return import_networks(
+        Path(root),
+        networks_of(modules, columns, axes),
+        zoo=zoo,
+        source_name=source_name,
+        license=license,
+        rename=rename,
+        percent=percent,
+        cells=Cells.of(load, temperature),
+        one_layout=one_layout,
+        allow_nonfinite=allow_nonfinite,
+        axes=axes,
+        progress=progress,
+    )
+
+
+def networks_of(
+    modules: Modules,
+    columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
+    axes: AxesRule = "certain",
+) -> Iterator[Network]:
+    """Records of modules, with roles and axis symbols as the modules themselves know them.
+
+    Tensors that share memory (tied weights) are stored under each name, and the column
+    ``tied_weights`` says which are one. See `import_modules` for the parameters.
+    """
+    given = dict(columns or {})
+    seen: set[Key] = set()
+    for i, item in enumerate(modules.items() if isinstance(modules, Mapping) else modules):
+        key, module = item if isinstance(item, tuple) else (str(i), item)
+        if key in seen:
+            raise CatalogError(f"Two modules have the key {key!r}.")
+        seen.add(key)
+        yield _network(key, module, given.pop(key, {}), axes)
+    if given:
+        raise CatalogError(
+            f"columns has {len(given)} keys without a module, e.g. {next(iter(given))!r}."
+        )
+
+
+def _network(
+    key: Key, module: nn.Module, columns: Mapping[str, Scalar], axes: AxesRule
+) -> Network:
+    from torch.nn import Module
+
+    run_name, step = key if isinstance(key, tuple) else (key, 0)
+    name = f"{run_name}@{step}" if isinstance(key, tuple) else run_name
+    if not isinstance(module, Module):
+        raise CatalogError(
+            f"{name!r} is a {type(module).__name__}; a torch.nn.Module was expected. For "
+            "state dicts: phasezoo import FILE."
+        )
+    run, checkpoint = divided(published(columns), free="checkpoint")
+    tensors, tied = _tensors(name, module)
+    tensors = _with_axes(tensors, module, axes)
+    noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
+    described: dict[str, Scalar] = {"architecture_name": type(module).__name__}
+    for attribute in ("config", "pretrained_cfg"):
+        value: Any = getattr(module, attribute, None)
+        value = value.to_dict() if hasattr(value, "to_dict") else value
+        if isinstance(value, Mapping):
+            described[f"model_{attribute}"] = json.dumps(value, default=str, sort_keys=True)
+    return Network(
+        name,
+        tensors,
+        {**described, **noted, **run},
+        checkpoint,
+        run_name=run_name,
+        step=step,
+    )
+
+
+def _with_axes(
+    tensors: dict[str, Tensor], module: nn.Module, axes: AxesRule
+) -> dict[str, Tensor]:
+    """Tensors with the symbols that the module shows; under "chain", names may say more."""
+    from zoo.modules.axes import module_axes
+
+    found = module_axes(module)
+    if axes == "chain" and not any(symbol for own in found.values() for symbol in own):
+        return tensors
+    return {name: replace(tensor, axes=found[name]) for name, tensor in tensors.items()}
+
+
+def _tensors(name: str, module: nn.Module) -> tuple[dict[str, Tensor], str]:
+    """Copies of the module's state with roles, and which of it is tied."""
+    import torch
+
+    from zoo.formats.torch_file import as_tensor, copied
+
+    parameters = {key for key, _ in module.named_parameters(remove_duplicate=False)}
+    tensors: dict[str, Tensor] = {}
+    tied: list[str] = []
+    first: dict[tuple[Any, ...], str] = {}
+    for key, value in module.state_dict().items():
+        tensor = as_tensor(value, key, f"module {name!r}")
+        if value.is_floating_point():
+            role = "parameter" if key in parameters else "buffer"
+        else:
+            counts = key not in parameters and value.dim() == 0
+            role = "counter" if counts and value.dtype != torch.bool else "constant"
+        tensors[key] = copied(Tensor(tensor.values, tensor.dtype, role))
+        if value.numel():
+            where = (value.device, value.data_ptr(), value.dtype, *value.shape)
+            where += tuple(value.stride())
+            if first.setdefault(where, key) != key:
+                tied.append(f"{key} = {first[where]}")
+    return tensors, "; ".join(tied)

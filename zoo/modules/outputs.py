@@ -1,0 +1,91 @@
+"""What stored networks compute, as a function of their weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from catalog import CatalogError, LayoutMismatch, Population
+from catalog.catalog import architecture_of
+from catalog.dtypes import Array
+from zoo.engine.stack import build_architecture
+from zoo.engine.stack_weights import StackWeights
+from zoo.task import task_named
+
+INPUTS = 32
+"""Drawn where none are given."""
+
+
+def outputs(
+    population: Population, x: Array | None = None, *, seed: int = 0
+) -> Callable[[Array], Array]:
+    """What networks of the population's architecture answer to some inputs.
+
+    For ``check=`` of `catalog.Canonicaliser`.
+
+    Parameters
+    ----------
+    population : Population
+        Of one architecture, which `zoo.modules.build` can make.
+    x : ndarray of shape (b, *input shape), optional
+        Normalised inputs, or tokens. Default: some that are drawn for the task of the
+        networks, standard normal or uniform over the tokens.
+
+    Returns
+    -------
+    callable
+        From weights (m, d) to outputs (m, k), float32.
+
+    Raises
+    ------
+    NotFound
+        If the architecture is not recorded.
+    CatalogError
+        If nothing says what inputs look like.
+    LayoutMismatch
+        If the architecture has other tensors than the population.
+
+    Examples
+    --------
+    >>> import json, pyarrow as pa
+    >>> from zoo.architectures import MLP
+    >>> network = MLP((4, 3, 2))
+    >>> table = pa.table({"run_id": ["a"], "step": [0],
+    ...                   "architecture": [json.dumps(network.config())]})
+    >>> weights = np.ones((1, network.layout.d), np.float32)
+    >>> some = Population(weights, network.layout, table)
+    >>> outputs(some, np.ones((5, 4), np.float32))(weights).shape
+    (1, 10)
+    """
+    network = build_architecture(architecture_of(population, 0))
+    layout = network.layout
+    if layout.widened() != population.layout.widened():
+        raise LayoutMismatch(
+            f"The architecture {network.name} has other tensors than the networks: "
+            f"{layout.difference(population.layout)}."
+        )
+    batch = torch.from_numpy(_drawn(population, seed) if x is None else np.asarray(x))
+
+    @torch.no_grad()
+    def answer(weights: Array) -> Array:
+        stack = StackWeights(layout, np.asarray(weights, np.float32), torch.device("cpu"))
+        found = network.forward(stack.tensors, batch.expand(len(weights), *batch.shape))
+        return found.reshape(len(weights), -1).numpy()
+
+    return answer
+
+
+def _drawn(population: Population, seed: int) -> Array:
+    table = population.table
+    name = table["task_name"][0].as_py() if "task_name" in table.column_names else None
+    if not name:
+        raise CatalogError(
+            "Nothing says what inputs of these networks look like. Pass x=, an array "
+            "(b, *input shape) of normalised inputs."
+        )
+    task, rng = task_named(name), np.random.default_rng(seed)
+    if task.objective == "language":
+        return rng.integers(0, task.classes, (INPUTS, *task.shape))
+    return rng.standard_normal((INPUTS, *task.shape), np.float32)

@@ -1,0 +1,194 @@
+"""Training a recipe: workers plan and train stacks, this process hands them out.
+
+This module needs no torch: while it waits, the workers import it side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog import CatalogError
+from catalog.console.extras import require
+from catalog.console.progress import Progress
+from catalog.storage.folder import Folder
+from zoo.training.memory import default_memory
+from zoo.workers.pool import Crew, Message
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
+
+
+@dataclass
+class Summary:
+    """What `train` did.
+
+    Attributes
+    ----------
+    zoo : str
+        The recipe.
+    planned, known, trained, diverged : int
+        Runs asked for, found in the catalogue, trained now, and diverged among those.
+    checkpoints : int
+        Checkpoints committed now.
+    stacks : int
+        Stacks that were to be trained now.
+    """
+
+    zoo: str
+    planned: int = 0
+    known: int = 0
+    trained: int = 0
+    diverged: int = 0
+    checkpoints: int = 0
+    stacks: int = 0
+
+
+def train(
+    recipe: Recipe | str,
+    catalog: str | Path,
+    *,
+    data: str | Path | None = None,
+    limit: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    nets: int | None = None,
+) -> Summary:
+    """Train the runs of a recipe that the catalogue does not have yet.
+
+    Parameters
+    ----------
+    recipe : Recipe or str
+        What to train, or the name of a recipe in `zoo.recipes`.
+    catalog : str or Path
+        Folder of the catalogue; made if it is not there.
+    data : str or Path, optional
+        Folder with the data as files; see `zoo.task.read_files`.
+    limit : int, optional
+        Train only so many runs, spread over the grid.
+    workers : int, optional
+        Processes; default one per core, one on an accelerator.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, or the best there is.
+    memory : int, optional
+        Bytes that all workers together may use; default half of the machine's. Decides
+        the size of the stacks.
+    nets : int, optional
+        Most networks in a stack; default what trains fastest on the device.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    CatalogError
+        If recipe or data are absent, another process trains the same recipe into the
+        catalogue, the folder cannot be written, or a worker fails; what was committed
+        stays.
+    """
+    if workers is not None and workers < 1:
+        raise CatalogError(f"--workers must be at least 1. Got {workers}.")
+    if limit is not None and limit < 1:
+        raise CatalogError(f"--limit must be at least 1. Got {limit}.")
+    require("torch")
+    count = workers or os.cpu_count() or 1
+    setup = {
+        "catalog": str(catalog),
+        "recipe": recipe if isinstance(recipe, str) else recipe.to_json(),
+        "data": None if data is None else str(data),
+        "limit": limit,
+        "device": device,
+        "memory": (memory or default_memory()) // count,
+        "nets": nets,
+        "workers": count,
+        "threads": max(1, (os.cpu_count() or 1) // count),
+    }
+    account = _Account()
+    crew = Crew("zoo.training.worker", account.committed, account.take)
+    try:
+        crew.start(count, setup)
+        accepted = crew.expect("accepted")
+        if accepted["device"] != "cpu" and workers is None:
+            crew.keep(1)
+        folder = Folder(Path(catalog))
+        folder.create()
+        with _alone(folder, accepted["zoo"]):
+            crew.workers[0].send({"plan": True})
+            plan = crew.expect("stacks")
+            account.begin(accepted["zoo"], plan)
+            if plan["stacks"]:
+                crew.work([{"runs": runs} for runs in plan["stacks"]])
+            return account.summary
+    except KeyboardInterrupt as interrupt:
+        text = str(interrupt) or "Nothing was trained yet."
+        raise KeyboardInterrupt(text) from None
+    finally:
+        account.close()
+        crew.end()
+
+
+@contextlib.contextmanager
+def _alone(folder: Folder, name: str) -> Iterator[None]:
+    """Hold the recipe's lock; the system frees it when the process ends."""
+    path = folder.root / "writers" / f"recipe-{name}.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise CatalogError(
+                f"Process {owner} is training {name!r} into {folder.root}. Wait for "
+                "it, or train into another folder with --catalog DIR."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+class _Account:
+    """What the workers report, as a summary and a bar."""
+
+    def __init__(self) -> None:
+        self.summary = Summary("")
+        self._steps, self._per_run, self._per_model = 0.0, 0.0, 1.0
+        self._bar: Progress | None = None
+
+    def begin(self, zoo: str, plan: Message) -> None:
+        """Take the plan of one recipe."""
+        stacks = plan["stacks"]
+        self.summary = Summary(zoo, plan["planned"], plan["known"], stacks=len(stacks))
+        runs = [run for stack in stacks for run in stack]
+        if runs:
+            self._per_model = sum(max(run["steps"], 1) for run in runs) / len(runs)
+            self._per_run = sum(len(run["checkpoints"]) for run in runs) / len(runs)
+            self._bar = Progress(len(runs), "models", zoo)
+
+    def take(self, message: Message) -> None:
+        """Account for one message."""
+        if "steps" in message:
+            self._steps += message["steps"]
+            if self._bar is not None:
+                self._bar.update(self._steps / self._per_model)
+        elif "committed" in message:
+            self.summary.trained += message["committed"]
+            self.summary.checkpoints = round(self.summary.trained * self._per_run)
+        elif "done" in message:
+            self.summary.diverged += message["diverged"]
+
+    def committed(self) -> str:
+        """How much is safe."""
+        return f"{self.summary.trained} runs are committed"
+
+    def close(self) -> None:
+        """Show the end of the bar."""
+        if self._bar is not None:
+            self._bar.close(self._steps / self._per_model)

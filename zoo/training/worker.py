@@ -1,0 +1,171 @@
+"""A training process: takes stacks as JSON lines, commits its own shards.
+
+Run by `zoo.training.train` as ``python -m zoo.training.worker``. Reads one job per line
+from stdin and writes one message per line to stdout.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catalog import Population, Writer
+from catalog import open as open_catalog
+from zoo.engine.stack import Stack, fitting_batch, plan
+from zoo.engine.train_stack import Stopped, train_stack
+from zoo.recipe import Recipe, recipe_from, spread
+from zoo.run import Run
+from zoo.task import Data, load_task
+from zoo.training.memory import stack_memory
+from zoo.training.parents import Parents, read_parents
+from zoo.training.result import tables
+from zoo.workers.process import tune_process
+from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
+
+FLUSH_BYTES = 256 << 20
+"""Weights of one shard, or an eighth of a worker's memory if that is less: joining,
+hashing and writing them takes about three times as much."""
+
+FLUSH_SECONDS = 60.0
+
+Finished = tuple[pa.Table, pa.Table, Population, str]
+
+
+class Shards:
+    """Collects finished stacks and commits them a shard at a time.
+
+    A shard is committed when the stacks of one architecture reach 256 MB (less where
+    memory is short), or when the oldest has waited for a minute: that much work a
+    kill can cost.
+    """
+
+    def __init__(self, writer: Writer, memory: int, report: Callable[[int], None]) -> None:
+        self._writer, self._report = writer, report
+        self._most = min(FLUSH_BYTES, memory // 8)
+        self._waiting: dict[str, list[Finished]] = {}
+        self._since = time.monotonic()
+
+    def add(self, finished: Finished) -> None:
+        """Take a finished stack."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        group = self._waiting.setdefault(finished[3], [])
+        group.append(finished)
+        if sum(p.weights.nbytes for _, _, p, _ in group) >= self._most:
+            self._commit(finished[3])
+        if time.monotonic() - self._since >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit everything that waits."""
+        for architecture in list(self._waiting):
+            self._commit(architecture)
+
+    def _commit(self, architecture: str) -> None:
+        group = self._waiting.pop(architecture)
+        runs = pa.concat_tables([g[0] for g in group], promote_options="permissive")
+        checkpoints = pa.concat_tables([g[1] for g in group], promote_options="permissive")
+        population = Population.concat([g[2] for g in group])
+        order = pa.array(np.argsort(checkpoints["step"].to_numpy(), kind="stable"))
+        checkpoints, population = checkpoints.take(order), population.select(order)
+        self._writer.commit(runs, checkpoints, population, architecture)
+        self._report(len(runs))
+
+
+def train_into(
+    shards: Shards,
+    stack: Stack,
+    data: Data,
+    device: torch.device,
+    parents: Parents,
+    progress: Callable[[int], None],
+    memory: int | None = None,
+) -> int:
+    """Train one stack and hand it to the shards; returns how many runs diverged.
+
+    With ``memory`` (bytes), batches that do not fit it are accumulated in parts.
+    """
+    start = {key: parent.weights for key, parent in parents.items()}
+    micro = memory and fitting_batch(stack.runs[0], stack.architecture, memory)
+    trained = train_stack(
+        stack, data, device, start=start, progress=progress, micro_batch=micro or None
+    )
+    threads = torch.get_num_threads()
+    version = f"torch {torch.__version__}"
+    engine = f"{device.type}, {threads} threads, {version}, stack of {len(stack)}"
+    if micro:
+        engine += f", batches accumulated in parts of {micro}"
+    shards.add(tables(trained, data, engine, parents))
+    return int((trained.diverged >= 0).sum())
+
+
+def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[str, Any]:
+    """Stacks of the runs that the catalogue does not have yet, as JSON values."""
+    store = open_catalog(setup["catalog"], create=True)
+    parents: list[tuple[str, int]] = []
+    if recipe.init_from:
+        # Its own runs may fit the condition too: they are children, never parents.
+        rows = store.select(recipe.init_from).table.to_pylist()
+        parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
+    runs = spread(recipe.runs(data, parents), setup["limit"])
+    known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
+    todo = [run for run in runs if run.run_id(data.fingerprint) not in known]
+    nets, workers = setup["nets"], setup["workers"]
+    if nets is None and chosen_device(setup["device"]).type != "cpu":
+        nets, workers = max(len(todo), 1), 1
+    stacks = plan(todo, data, setup["memory"], nets=nets, workers=workers)
+    listed = [[run.config() for run in stack.runs] for stack in stacks]
+    return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
+
+
+def _serve(jobs: TextIO, line: Line) -> None:
+    request = StopRequest()
+    setup = json.loads(jobs.readline())
+    device = chosen_device(setup["device"])
+    tune_process(setup["threads"])
+    recipe = recipe_from(setup["recipe"])
+    directory = None if setup["data"] is None else Path(setup["data"])
+    data = load_task(recipe.data_task, directory)
+    setup["memory"] = stack_memory(setup["memory"], data)
+    if setup["leads"]:
+        line.send(accepted={"zoo": recipe.name, "device": device.type})
+        if not jobs.readline():
+            return
+        line.send(stacks=plan_stacks(setup, recipe, data))
+    line.send(ready=True)
+    first = jobs.readline()
+    if not first:
+        return
+    with Writer(Path(setup["catalog"])) as writer:
+        shards = Shards(writer, setup["memory"], lambda runs: line.send(committed=runs))
+
+        def progress(steps: int) -> None:
+            line.send(steps=steps * size)
+            if request.made:
+                raise Stopped
+
+        try:
+            for text in itertools.chain([first], jobs):
+                job = json.loads(text)
+                stack = Stack(tuple(Run.from_config(run) for run in job["runs"]))
+                size = len(stack)
+                parents = read_parents(setup["catalog"], stack)
+                diverged = train_into(
+                    shards, stack, data, device, parents, progress, setup["memory"]
+                )
+                line.send(done=True, diverged=diverged)
+        except Stopped:
+            pass
+        shards.flush()
+
+
+if __name__ == "__main__":
+    serve_parent(_serve)

@@ -1,0 +1,4 @@
+"""A pool of worker processes that answer requests.
+
+It knows nothing of what they compute.
+"""

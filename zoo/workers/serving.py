@@ -1,0 +1,87 @@
+"""What worker processes share: messages to the parent, devices, the way to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import torch
+
+from catalog import CatalogError
+from catalog.console.extras import advice
+from catalog.console.outlet import install
+
+
+class Line:
+    """Messages to the parent, one JSON document a line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def send(self, **message: Any) -> None:
+        """Write one message."""
+        self._out.write(json.dumps(message) + "\n")
+        self._out.flush()
+
+
+class StopRequest:
+    """Whether the parent has asked this process to stop."""
+
+    def __init__(self) -> None:
+        self.made = False
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.made = True
+
+
+def chosen_device(name: str) -> torch.device:
+    """A device by name; ``auto`` is the best there is.
+
+    Raises
+    ------
+    CatalogError
+        If it cannot be used.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CatalogError(f"--device {name!r} cannot be used: {reason}") from error
+    return device
+
+
+def serve_parent(serve: Callable[[TextIO, Line], None]) -> None:
+    """Serve one parent and end the process; code 1 if the world is wrong.
+
+    A worker that is killed loses the job in progress and what is not yet committed,
+    nothing else; when its parent dies, its next message fails and it stops.
+    """
+    install()
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    code = _code(serve, Line(out))
+    sys.stderr.flush()
+    os._exit(code)  # everything is closed; taking torch apart would take seconds
+
+
+def _code(serve: Callable[[TextIO, Line], None], line: Line) -> int:
+    try:
+        serve(sys.stdin, line)
+    except BrokenPipeError:
+        return 1
+    except ModuleNotFoundError as error:
+        line.send(error=advice(error) or str(error))
+        return 1
+    except (CatalogError, ValueError, MemoryError, OSError) as error:
+        line.send(error=str(error) or type(error).__name__)
+        return 1
+    return 0
