@@ -24,10 +24,13 @@ from catalog.errors import ShardCorrupt as ShardCorrupt
 from catalog.importing import import_source as import_source
 from catalog.layout import Layout as Layout
 from catalog.layout import Param as Param
+from catalog.plugins.moved import keep_old_names
 from catalog.population import Population as Population
 from catalog.selection import Selection as Selection
 from catalog.version import __version__ as __version__
 from catalog.writer import Writer as Writer
+
+keep_old_names()
 
 __all__ = [
     "Canonicaliser",
