@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from catalog.catalog import arrow_table, open_catalog
-from catalog.console.main import (
+from catalog.console.outlet import note, say
+from catalog.console.program import (
     at_option,
     catalog_option,
     json_option,
     print_json,
     print_table,
 )
-from catalog.console.outlet import note, say
 from catalog.errors import CatalogError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from catalog.console.main import phasezoo
+from catalog.console.program import phasezoo
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (phasezoo .*)$", README, re.MULTILINE)

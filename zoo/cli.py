@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catalog.console.main import (
+from catalog.console.outlet import note, say
+from catalog.console.program import (
     Function,
     catalog_option,
     json_option,
     print_json,
     print_table,
 )
-from catalog.console.outlet import note, say
 
 if TYPE_CHECKING:
     from zoo.measuring.measure import Measured

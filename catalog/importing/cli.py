@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catalog.console.main import catalog_option, json_option, print_json
 from catalog.console.outlet import note, say
 from catalog.console.pasting import word
+from catalog.console.program import catalog_option, json_option, print_json
 
 if TYPE_CHECKING:
     from catalog.importing.axes import AxesRule

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from catalog.catalog import open_catalog
-from catalog.console.main import catalog_option, json_option, print_json, print_table
 from catalog.console.outlet import say
+from catalog.console.program import catalog_option, json_option, print_json, print_table
 from catalog.upkeep.annotation import annotate as commit_annotation
 
 

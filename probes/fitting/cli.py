@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from catalog.catalog import open_catalog
-from catalog.console.main import catalog_option, json_option, print_json, print_table
 from catalog.console.outlet import note, say
+from catalog.console.program import catalog_option, json_option, print_json, print_table
 
 _APPLY = "apply"
 _ROWS = 30

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalog.catalog import open_catalog
-from catalog.console.main import catalog_option, json_option, print_json, print_table
 from catalog.console.outlet import say
+from catalog.console.program import catalog_option, json_option, print_json, print_table
 from catalog.errors import NotFound
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.console.main import (
+from catalog.console.outlet import note
+from catalog.console.program import (
     at_option,
     catalog_option,
     json_option,
     print_json,
     print_table,
 )
-from catalog.console.outlet import note
 from catalog.errors import CatalogError, NotFound
 from catalog.selection import Selection
 

@@ -33,8 +33,8 @@ from fuzz_watch import Watch, acting, listing
 
 import catalog
 from catalog import CatalogError, Population
-from catalog.console.main import main as phasezoo
 from catalog.console.outlet import install, note
+from catalog.console.program import main as phasezoo
 from zoo.architectures import MLP
 from zoo.run import Run
 
@@ -253,11 +253,11 @@ class Trials:
     @staticmethod
     def hurry() -> None:
         """Leave out what costs most of a trial: finding verbs, starting threads."""
-        import catalog.console.main
+        import catalog.console.program
         import catalog.formats
 
         found = functools.cache(entry_points)
-        for module in (catalog.console.main, catalog.formats):
+        for module in (catalog.console.program, catalog.formats):
             module.entry_points = lambda group: found(group=group)  # type: ignore[attr-defined]
         connect = duckdb.connect
 

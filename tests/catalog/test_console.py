@@ -15,7 +15,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, Layout
-from catalog.console.main import main, print_json, print_table
+from catalog.console.program import main, print_json, print_table
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 
 VERBS = sorted(point.name for point in entry_points(group="phasezoo.verbs"))
@@ -321,7 +321,7 @@ HEAVY = [
 def test_reading_verbs_start_without_heavy_libraries(named: Catalog, verb: str) -> None:
     arguments = {"sql": ["SELECT count(*) FROM models"], "show": ["digits"]}.get(verb, [])
     code = (
-        "import sys\nfrom catalog.console.main import main\n"
+        "import sys\nfrom catalog.console.program import main\n"
         f"try: main([{verb!r}, *{arguments!r}, '--catalog', {str(named.root)!r}])\n"
         "except SystemExit as error: assert not error.code, error.code\n"
         f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
@@ -335,7 +335,7 @@ def test_reading_verbs_start_without_heavy_libraries(named: Catalog, verb: str) 
 
 
 def test_a_reader_of_the_output_that_leaves_is_no_error(named: Catalog) -> None:
-    code = "from catalog.console.main import main; main()"
+    code = "from catalog.console.program import main; main()"
     command = [sys.executable, "-c", code, "sql", "SELECT unnest(range(200000))"]
     command += ["--rows", "200000", "--catalog", str(named.root)]
     with subprocess.Popen(

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 import catalog
 from catalog import CatalogError, NotFound, import_source
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.formats import find_format, format_points, load_format
 from catalog.formats.export import export
 from catalog.formats.format import Network

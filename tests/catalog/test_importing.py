@@ -12,7 +12,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, import_source, importing
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.console.progress import Progress
 from catalog.formats.format import Network, Tensor
 from catalog.formats.stored import StoredNetworks

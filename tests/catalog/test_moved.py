@@ -24,3 +24,13 @@ def test_an_old_path_gives_the_same_things_and_names_the_new_one(old: str) -> No
 def test_other_names_are_not_found() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("catalog.no_such_module")
+
+
+def test_programs_that_were_installed_before_start() -> None:
+    import catalog.console
+    from catalog.console.program import main
+
+    with pytest.warns(DeprecationWarning, match="catalog.console.program.main now"):
+        assert catalog.console.main is main
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = catalog.console.nonsense

@@ -14,8 +14,8 @@ import pytest
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, NotFound, ShardCorrupt
-from catalog.console.main import print_json
 from catalog.console.outlet import encodable, note, say, warning_text
+from catalog.console.program import print_json
 from catalog.console.progress import Progress
 from catalog.console.table import table_lines
 
@@ -156,7 +156,7 @@ def test_a_terminal_of_few_characters_gets_escapes(tmp_path: Path) -> None:
     catalog.open(tmp_path, create=True)
     query = "SELECT 'é' AS x, 'a🦊' AS y"
     verb = f"['sql', {query!r}, '--catalog', {str(tmp_path)!r}"
-    code = f"from catalog.console.main import main; main({verb}, *EXTRA])"
+    code = f"from catalog.console.program import main; main({verb}, *EXTRA])"
     plain = run(code.replace("*EXTRA", ""), PYTHONIOENCODING="ascii")
     assert plain.returncode == 0
     assert rb"\xe9  a\U0001f98a" in plain.stdout

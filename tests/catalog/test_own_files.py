@@ -8,7 +8,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.storage.own_files import check_foreign
 from catalog.storage.whole_file import whole_file
 from catalog.storage.whole_folder import whole_folder

@@ -13,8 +13,8 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console.main import main
 from catalog.console.plain_values import plain
+from catalog.console.program import main
 from catalog.query.result_file import result_path, write_result
 from catalog.rows import rows_of
 

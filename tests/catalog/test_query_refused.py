@@ -15,7 +15,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.query.functions import FUNCTIONS
 
 BODIES = [

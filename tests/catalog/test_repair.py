@@ -159,7 +159,7 @@ def test_a_lost_weight_cannot_be_mended_and_is_named(zoo: Catalog) -> None:
 
 
 def test_the_verb_says_what_it_mended(zoo: Catalog, capsys: Any) -> None:
-    from catalog.console.main import main
+    from catalog.console.program import main
 
     break_as_gc_did(zoo.root)
     for arguments, code in (([], 1), (["--repair"], 0), ([], 0)):

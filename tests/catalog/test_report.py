@@ -158,7 +158,7 @@ def test_on_a_full_disk_the_page_before_stays(
 def test_the_command_says_what_is_on_the_page(
     zoos: Catalog, tmp_path: Path, capsys: Any
 ) -> None:
-    from catalog.console.main import main
+    from catalog.console.program import main
 
     with pytest.raises(SystemExit) as exit_:
         main(

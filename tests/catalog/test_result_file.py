@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import Catalog, CatalogError, NotFound
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.query import result_file
 from catalog.query.result_file import result_path, write_result
 

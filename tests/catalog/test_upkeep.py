@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, NotFound, Param, Population
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.upkeep.annotation import annotate
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect

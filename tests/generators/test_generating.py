@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import catalog
 from catalog import CatalogError, LayoutMismatch, NotFound
-from catalog.console.main import phasezoo
+from catalog.console.program import phasezoo
 from generators.generating.generate import generate
 from generators.generating.plan import Request
 from generators.registry import open_generator

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import catalog
 from catalog import CatalogError
-from catalog.console.main import phasezoo
+from catalog.console.program import phasezoo
 from generators.generating.generate import generate
 from generators.generating.sampling import seed_of
 from generators.registry import open_generator

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import catalog
 from catalog import Catalog, Layout, Param, Population
-from catalog.console.main import main
+from catalog.console.program import main
 
 VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
 
@@ -107,7 +107,7 @@ def phasezoo(
     zoo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., SimpleNamespace]:
     """Run the verb on the catalogue: exit code, stdout, stderr."""
-    monkeypatch.setattr("catalog.console.main._verbs", lambda: {"probe": VERB})
+    monkeypatch.setattr("catalog.console.program._verbs", lambda: {"probe": VERB})
 
     def run(*arguments: object) -> SimpleNamespace:
         with pytest.raises(SystemExit) as exit_:

@@ -10,7 +10,7 @@ import pytest
 
 import catalog
 from catalog import Catalog, CatalogError
-from catalog.console.main import main
+from catalog.console.program import main
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.verify import verify
 from probes import load

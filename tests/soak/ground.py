@@ -10,7 +10,7 @@ import numpy as np
 
 import catalog
 import zoo.recipes
-from catalog.console.main import main
+from catalog.console.program import main
 from zoo.recipe import Axis, Recipe
 
 GRID = Recipe(

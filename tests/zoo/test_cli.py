@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from catalog.console.main import main
+from catalog.console.program import main
 from zoo.recipe import recipes
 
 

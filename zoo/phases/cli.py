@@ -10,8 +10,8 @@ import click
 import numpy as np
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.console.main import catalog_option, json_option, print_json, print_table
 from catalog.console.outlet import say
+from catalog.console.program import catalog_option, json_option, print_json, print_table
 from catalog.errors import CatalogError
 from catalog.rows import Rows, rows_of
 from catalog.storage.whole_file import whole_file
