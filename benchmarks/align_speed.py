@@ -32,16 +32,17 @@ from zoo.architectures import CNNSmall, ViT
 from zoo.engine.stack import plan
 from zoo.engine.train_stack import train_stack
 from zoo.randomness import stream
-from zoo.recipe import recipe_named
-from zoo.task import load_task, task_named
+from zoo.recipes import RECIPES
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 Spec = list[tuple[str, tuple[int, ...], slice, tuple[str | None, ...]]]
 
 
 def digits_mlps(count: int) -> tuple[Layout, Array]:
     """The first networks of `digits_mlp_seeds`, at their last step."""
-    data = load_task(task_named("digits"))
-    recipe = recipe_named("digits_mlp_seeds")
+    data = load_task(TASKS["digits"])
+    recipe = RECIPES["digits_mlp_seeds"]
     recipe = replace(recipe, seeds=range(count), checkpoints=(1.0,))
     found = {}
     for stack in plan(recipe.runs(data), data, 1 << 30):

@@ -23,7 +23,8 @@ from zoo.engine.stack import Stack
 from zoo.engine.train_stack import train_stack
 from zoo.randomness import stream
 from zoo.run import Run
-from zoo.task import Data, Raw, Task, load_task, prepare, task_named
+from zoo.task import Data, Raw, Task, load_task, prepare
+from zoo.tasks import TASKS
 
 SIDE = 20
 
@@ -83,7 +84,7 @@ def main() -> None:
     images = patterns()
     shape = (1, SIDE, SIDE)
     cases: list[tuple[str, Architecture, Data]] = [
-        ("mlp", MLP((64, 32, 32, 10)), load_task(task_named("digits"))),
+        ("mlp", MLP((64, 32, 32, 10)), load_task(TASKS["digits"])),
         ("cnn_small", CNNSmall(8, shape), images),
         ("resnet18 w4", ResNet18(4, shape), images),
         ("resnet18 w8", ResNet18(8, shape), images),

@@ -25,9 +25,10 @@ from zoo.landscape.barrier import along_lines, barrier_height
 from zoo.merging.activation_matching import match_activations
 from zoo.merging.alignment import balanced, by_weights
 from zoo.networks import Networks
-from zoo.recipe import recipe_named
+from zoo.recipes import RECIPES
 from zoo.run import Run
-from zoo.task import Data, load_task, task_named
+from zoo.task import Data, load_task
+from zoo.tasks import TASKS
 
 SPLITS = ("validation", "test")
 PAIRS = 6
@@ -68,9 +69,9 @@ def main() -> None:
 
 def trained(count: int) -> list[Networks]:
     """Networks of the first widths of the recipe, at their last step."""
-    data = load_task(task_named("digits"))
+    data = load_task(TASKS["digits"])
     runs: dict[int, list[Run]] = {}
-    for run in recipe_named("digits_mlp_phases").runs(data):
+    for run in RECIPES["digits_mlp_phases"].runs(data):
         runs.setdefault(run.width, []).append(run)
     return [_trained(runs[width], data) for width in sorted(runs)[:count]]
 

@@ -35,9 +35,10 @@ from zoo.engine.train_stack import train_stack
 from zoo.landscape.curve import annealed
 from zoo.metrics.mode_connectivity import RATES, ModeConnectivity, connectivity
 from zoo.networks import Networks
-from zoo.recipe import recipe_named
+from zoo.recipes import RECIPES
 from zoo.run import Run
-from zoo.task import Data, load_task, task_named
+from zoo.task import Data, load_task
+from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
 
 CPU = torch.device("cpu")
@@ -47,7 +48,7 @@ VARIANTS = ("fused", "foreach")
 
 def trained(data: Data, part: int, epochs: float) -> list[Networks]:
     """Cells of the zoo that one process has, one entry per width."""
-    recipe = recipe_named("digits_mlp_phases")
+    recipe = RECIPES["digits_mlp_phases"]
     clean = {**recipe.settings, "label_noise": 0.0}
     recipe = replace(recipe, epochs=epochs, settings=clean)
     lrs = recipe.temperature.values[part::PROCESSES]
@@ -169,7 +170,7 @@ def child(options: argparse.Namespace) -> None:
     """Answer each line on stdin (a side) with seconds and a mean on stdout."""
     tune_process(1)
     torch.manual_seed(options.child)
-    data = load_task(task_named("digits"))
+    data = load_task(TASKS["digits"])
     zoo = trained(data, options.child, options.epochs)
     metric = ModeConnectivity(steps=options.steps, batch_size=options.batch)
     for number, line in enumerate(sys.stdin):

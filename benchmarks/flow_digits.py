@@ -28,7 +28,8 @@ from catalog.dtypes import Array
 from generators.codes.canonical import in_canonical_units
 from generators.flow.schedule import Schedule
 from generators.methods import DeepWeightFlow
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 HELD, QUERIES = 500, 500
 """Held-out networks; training networks whose nearest other one is sought."""
@@ -76,7 +77,7 @@ def main() -> None:
     started = time.perf_counter()
     samples = generator.sample(chosen.samples, temperature=chosen.temperature)
     sampling = time.perf_counter() - started
-    data, known = load_task(task_named("digits")), generator.training_.weights
+    data, known = load_task(TASKS["digits"]), generator.training_.weights
     codes = np.random.default_rng(chosen.seed).standard_normal(
         (chosen.samples, generator.codes_.k), np.float32
     )

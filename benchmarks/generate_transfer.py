@@ -33,7 +33,8 @@ from zoo.engine.stack import Stack, best_size, build_architecture
 from zoo.engine.train_stack import train_stack
 from zoo.run import Run
 from zoo.stored import run_of
-from zoo.task import Data, load_task, task_named
+from zoo.task import Data, load_task
+from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
 
 RATES = (0.0003, 0.001, 0.003)
@@ -69,7 +70,7 @@ def of_fit(options: argparse.Namespace, path: Path, seed: int) -> dict[str, Arra
     known = generator.training_
     row = {name: known.table[name][0].as_py() for name in known.table.column_names}
     of = run_of({"zoo": "", **row}, None, None)
-    data = load_task(task_named(options.task or of.task), options.data)
+    data = load_task(TASKS[options.task or of.task], options.data)
     n = options.networks
     drawn = np.random.default_rng(seed).choice(len(known), n, replace=False)
     gaussian = PCAGaussian().fit_to(known, generator.canonicaliser_)

@@ -35,8 +35,10 @@ from zoo.engine.stack import build_architecture, plan
 from zoo.engine.train_stack import train_stack
 from zoo.metrics.hessian import Hessian
 from zoo.networks import Networks
-from zoo.recipe import recipe_named, spread
-from zoo.task import load_task, task_named
+from zoo.recipe import spread
+from zoo.recipes import RECIPES
+from zoo.task import load_task
+from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
 
 CPU, POWER, TOLERANCE = torch.device("cpu"), 100, 1e-3
@@ -45,10 +47,10 @@ PROCESSES, CHECKED = 2, 4
 
 def trained(count: int, epochs: int, part: int) -> list[Networks]:
     """Every second network of the zoo after some epochs, by width."""
-    recipe = recipe_named("digits_mlp_phases")
+    recipe = RECIPES["digits_mlp_phases"]
     clean = {**recipe.settings, "label_noise": 0.0}
     recipe = replace(recipe, epochs=epochs, settings=clean)
-    data = load_task(task_named("digits"))
+    data = load_task(TASKS["digits"])
     runs = spread(recipe.runs(data), count)[part::PROCESSES]
     by_width: dict[str, list[Any]] = {}
     for stack in plan(runs, data, 1 << 30):

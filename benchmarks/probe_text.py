@@ -38,7 +38,8 @@ from catalog.dtypes import Array
 from probes.layers import layers_of
 from probes.text import TextBilinear, TextProbe, TextRidge, nearest_names
 from probes.text.aligned import TextAligned
-from probes.text.encoder import TEMPLATES, Encoder, embedded, encoder_of
+from probes.text.encoder import TEMPLATES, Encoder
+from probes.text.encoders import embedded, encoder_of
 
 HELD_OUT, SEEDS, REPLICATES, TOP = 6, 5, 2000, 10
 BASELINES = ("nearest name, mean weights", "nearest name, ridge")

@@ -28,8 +28,9 @@ from zoo.merging.alignment import align_groups, balanced, by_weights
 from zoo.merging.made_weights import judge_weights
 from zoo.merging.repair import repair
 from zoo.networks import Networks
-from zoo.recipe import recipe_named
-from zoo.task import load_task, task_named
+from zoo.recipes import RECIPES
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 
 def main() -> None:
@@ -53,8 +54,8 @@ def main() -> None:
 
 def trained(count: int) -> Networks:
     """The first networks of the recipe."""
-    data = load_task(task_named("digits"))
-    recipe = replace(recipe_named("digits_mlp_seeds"), seeds=range(count))
+    data = load_task(TASKS["digits"])
+    recipe = replace(RECIPES["digits_mlp_seeds"], seeds=range(count))
     _, weights = digits_mlps(count)
     runs = tuple(recipe.runs(data))
     network = build_architecture(dict(runs[0].architecture))

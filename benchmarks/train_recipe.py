@@ -24,7 +24,8 @@ import torch
 from torch.nn import functional
 
 from zoo.engine.stack import build_architecture
-from zoo.recipe import Recipe, recipe_named
+from zoo.recipe import Recipe
+from zoo.recipes import RECIPES
 from zoo.run import Run
 from zoo.samples import view
 from zoo.task import Data, load_task
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the baseline's runs")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    recipe = recipe_named(options.recipe)
+    recipe = RECIPES[options.recipe]
     if options.child is not None:
         child(recipe, options.child, options.share)
         return

@@ -30,9 +30,10 @@ from torch.nn import functional
 
 from zoo.engine.stack import Stack, best_size, build_architecture
 from zoo.engine.train_stack import Stopped, train_stack
-from zoo.recipe import recipe_named
+from zoo.recipes import RECIPES
 from zoo.run import Run
-from zoo.task import Data, Raw, Task, load_task, prepare, task_named
+from zoo.task import Data, Raw, Task, load_task, prepare
+from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
 
 CASES = {"mlp": "digits_mlp_seeds", "cnn": "fashion_mnist_cnn_phases"}
@@ -41,7 +42,7 @@ CASES = {"mlp": "digits_mlp_seeds", "cnn": "fashion_mnist_cnn_phases"}
 def data_for(case: str) -> Data:
     """Digits, or 10,000 random images of 28x28: speed does not depend on the pixels."""
     if case == "mlp":
-        return load_task(task_named("digits"))
+        return load_task(TASKS["digits"])
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (11_500, 28, 28), generator=generator, dtype=torch.uint8)
     labels = torch.randint(10, (11_500,), generator=generator)
@@ -52,7 +53,7 @@ def data_for(case: str) -> Data:
 
 def runs_for(case: str, data: Data, batch: int, count: int) -> list[Run]:
     """Runs that differ in learning rate, momentum, decay and seed."""
-    recipe = recipe_named(CASES[case])
+    recipe = RECIPES[CASES[case]]
     network = recipe.network(32 if case == "mlp" else 8).config()
     run = Run("benchmark", recipe.task, network, 10**9, (0,), batch_size=batch)
     return [

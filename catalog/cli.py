@@ -71,10 +71,9 @@ def sql(
         else:
             say(f"{path}: {count:,} rows")
         return
-    from catalog.query.exact import as_text
 
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
-    answer, read = as_text(relation if as_json else relation.limit(rows + 1))
+    answer, read = (relation if as_json else relation.limit(rows + 1)).as_text()
     found = [read(row) for row in arrow_table(answer).to_pylist()]
     if as_json:
         print_json(found)

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from catalog.catalog import Catalog, arrow_table
-from catalog.query.exact import as_text
 from catalog.quoting import literal
 
 Rows = list[dict[str, Any]]
@@ -41,6 +40,6 @@ def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
     try:
         rows: Rows = arrow_table(answer).to_pylist()
     except (OverflowError, ValueError):  # dates that Python has not
-        texts, read = as_text(answer)
+        texts, read = answer.as_text()
         rows = [read(row) for row in arrow_table(texts).to_pylist()]
     return rows

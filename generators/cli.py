@@ -95,7 +95,7 @@ from catalog.console.program import catalog_option, json_option, print_json, pri
     is_flag=True,
     help="Judge anew what was generated before; a kept fit is not repeated.",
 )
-@click.option("--list", "listing", is_flag=True, help="List generators and calibrations.")
+@click.option("--list", "listing", is_flag=True, help="List generators and CALIBRATIONS.")
 @catalog_option
 @json_option
 def generate(
@@ -126,23 +126,18 @@ def generate(
 
 
 def _listed() -> list[dict[str, Any]]:
-    import generators.calibration
-    import generators.methods
-    from catalog.plugins.registry import public
-    from generators.calibration.calibration import Calibration
-    from generators.generator import Generator
+    from generators.calibration import CALIBRATIONS
+    from generators.methods import METHODS
     from generators.registry import generators_known, presets_of
 
-    methods = public(generators.methods, Generator)
     rows = [
         {
             "name": name,
-            "kind": "method" if name in methods else "null",
+            "kind": "method" if name in METHODS else "null",
             "summary": kind.summary,
         }
         for name, kind in generators_known().items()
     ]
-    calibrations = public(generators.calibration, Calibration)
     for name, kind in generators_known().items():
         rows += [
             {
@@ -154,7 +149,7 @@ def _listed() -> list[dict[str, Any]]:
         ]
     return rows + [
         {"name": name, "kind": "calibration", "summary": kind.summary}
-        for name, kind in calibrations.items()
+        for name, kind in CALIBRATIONS.items()
     ]
 
 

@@ -25,7 +25,8 @@ from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.samples import Images, View, view
 from zoo.stored import run_of
-from zoo.task import Data, load_task, task_named
+from zoo.task import Data, load_task
+from zoo.tasks import TASKS
 
 INPUTS = 512
 """Test inputs, at most, whose logits span the function space."""
@@ -119,7 +120,7 @@ class Exam:
         run = run_of({"zoo": "", **row}, None, None)
         run = replace(run, train_samples=None, label_noise=0.0, init_from=None)
         if data is None:
-            data = load_task(task_named(run.task), folder)
+            data = load_task(TASKS[run.task], folder)
         known = row.get("data_fingerprint")
         if known and known != data.fingerprint:
             raise CatalogError(

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import generators.methods
-import generators.nulls
 from catalog import CatalogError, NotFound
 from catalog.errors import closest
-from catalog.plugins.registry import public
 from generators.file import generator_name
 from generators.file import settings as constructed_with
 from generators.generator import Generator
+from generators.methods import METHODS
+from generators.nulls import NULLS
 
 PRESETS = ("paper",)
 """Constructors beside the class itself, by the name that `--set preset=` takes."""
@@ -26,10 +25,7 @@ PRESETS = ("paper",)
 
 def generators_known() -> dict[str, type[Generator]]:
     """All generators by name: methods, then nulls."""
-    return {
-        **public(generators.methods, Generator),
-        **public(generators.nulls, Generator),
-    }
+    return {**METHODS, **NULLS}
 
 
 def generator_class(name: str) -> type[Generator]:
@@ -40,10 +36,9 @@ def generator_class(name: str) -> type[Generator]:
     NotFound
         If there is none, with the closest names.
     """
-    known = generators_known()
-    if name not in known:
-        raise NotFound(f"No generator {name!r}. {closest(name, known)}")
-    return known[name]
+    if name not in METHODS and name not in NULLS:
+        raise NotFound(f"No generator {name!r}. {closest(name, [*METHODS, *NULLS])}")
+    return METHODS[name] if name in METHODS else NULLS[name]
 
 
 def presets_of(kind: type[Generator]) -> dict[str, Callable[..., Generator]]:

@@ -12,15 +12,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import probes.estimators
-import probes.text
 from catalog import CatalogError, __version__
 from catalog.fitted.as_written import as_written
 from catalog.fitted.records import Records, Special
 from catalog.formats.format import Tensor
 from catalog.formats.safetensors_file import read_header, read_tensors, write_file
-from catalog.plugins.registry import lookup, public
 from catalog.storage.whole_file import whole_file
+from probes.estimators import PROBES
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
 from probes.layers import Dense, LowRank
@@ -32,6 +30,7 @@ from probes.statistics.shaping import Shaping
 from probes.statistics.smooth import Smooth
 from probes.statistics.within import Within
 from probes.targets import Targets
+from probes.text import TEXT_PROBES
 
 _FORMAT = 2
 """1: what `phasezoo probe` wrote did not say which weights were learnt from."""
@@ -121,8 +120,8 @@ def _taken_apart(
 
 def _rebuilt(body: Mapping[str, Any], inside: Callable[[Any], Any]) -> Probe:
     """A probe from its name, its parameters and what fitting left."""
-    at_text = body["probe"] in public(probes.text, Probe)
-    kind = lookup(probes.text if at_text else probes.estimators, Probe, body["probe"])
+    name = body["probe"]
+    kind = TEXT_PROBES[name] if name in TEXT_PROBES else PROBES[name]
     probe: Probe = kind(**inside(body["params"]))
     _RECORDS.give_fitted(probe, inside(body["fitted"]), f"The file of {kind.name!r}")
     return probe

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from zoo.modules.torch_dataset import NetworkDataset as NetworkDataset
     from zoo.recipe import Axis as Axis
     from zoo.recipe import Recipe as Recipe
-    from zoo.recipe import recipe_named as recipe_named
+    from zoo.recipes import recipe_named as recipe_named
     from zoo.run import Run as Run
     from zoo.task import Task as Task
     from zoo.task import load_task as load_task
-    from zoo.task import task_named as task_named
+    from zoo.tasks import task_named as task_named
 
 _HOMES = {
     "Architecture": "architecture",
@@ -40,8 +40,8 @@ _HOMES = {
     "Task": "task",
     "load_task": "task",
     "outputs": "modules.outputs",
-    "recipe_named": "recipe",
-    "task_named": "task",
+    "recipe_named": "recipes",
+    "task_named": "tasks",
 }
 
 __all__ = [

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
     """List recipes with networks, bytes and measured cost; or all of recipe NAME."""
-    from zoo.recipe import recipe_named
-    from zoo.recipe import recipes as known
+    from zoo.recipes import RECIPES
 
-    chosen = [recipe_named(name)] if name else list(known().values())
+    chosen = [RECIPES[name]] if name else list(RECIPES.values())
     rows = []
     for recipe in chosen:
         sizes = [
@@ -201,18 +200,18 @@ def measure(
     Results become columns of models. What is there already is not measured again.
     """
     from zoo.measuring.measure import measure as run
-    from zoo.metric import metrics as known
-    from zoo.metric import with_settings
+    from zoo.metrics import METRICS, metrics
+    from zoo.metrics.settings import with_settings
 
     if listing:
-        _list_columns(known(), as_json)
+        _list_columns(METRICS, as_json)
         return
     if name is None:
         raise click.UsageError("Name a zoo, or give --list.")
     measured = run(
         catalog_path,
         name,
-        with_settings(names or tuple(known("landscape")), settings),
+        with_settings(names or tuple(metrics("landscape")), settings),
         where=where,
         steps=steps,
         data=_data(data, text),
@@ -261,12 +260,12 @@ def downstream(
     """
     from zoo.measuring.downstream import downstream as run
     from zoo.measuring.downstream import suite
-    from zoo.metric import metrics as known
-    from zoo.metric import with_settings
+    from zoo.metrics import METRICS
+    from zoo.metrics.settings import with_settings
 
     parts = suite([part.strip() for part in only.split(",")] if only else ())
     if listing:
-        _list_columns({part: known()[part] for part in parts}, as_json)
+        _list_columns({part: METRICS[part] for part in parts}, as_json)
         return
     if name is None:
         raise click.UsageError("Name a zoo, or give --list.")

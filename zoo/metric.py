@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
-from catalog.errors import closest
 from catalog.schema import Column
 from zoo.merging.derived import Shard
 from zoo.networks import Networks, Progress
@@ -127,65 +124,3 @@ def check_split(metric: Metric, split: str) -> None:
             f"The split parameter of {type(metric).__name__} must be one of "
             f"{', '.join(SPLITS)}. Got {split!r}."
         )
-
-
-def metrics(suite: str | None = None) -> dict[str, Metric]:
-    """All metrics by name, or those of one suite, with their default settings."""
-    import zoo.metrics
-    from catalog.plugins.registry import public
-
-    found: dict[str, Metric] = public(zoo.metrics, Metric)
-    return {name: m for name, m in found.items() if suite in (None, m.suite)}
-
-
-def metric_named(name: str) -> Metric:
-    """A metric by name, or `NotFound` with the closest names."""
-    import zoo.metrics
-    from catalog.plugins.registry import lookup
-
-    found: Metric = lookup(zoo.metrics, Metric, name)
-    return found
-
-
-_FLAGS = {"true": True, "false": False}
-
-
-def with_settings(
-    names: Sequence[str], settings: Sequence[str], option: str = "--metric"
-) -> list[Metric]:
-    """Metrics by name, with settings such as ``"hessian.samples=2000"``.
-
-    Raises
-    ------
-    NotFound
-        If there is no such metric, or it has no such setting.
-    CatalogError
-        If a value does not fit, or belongs to a metric that is not asked for.
-    """
-    chosen = {name: metric_named(name) for name in names}
-    for text in settings:
-        where, equals, value = text.partition("=")
-        name, dot, field = where.partition(".")
-        if not (equals and dot):
-            raise CatalogError(f"--set must be METRIC.FIELD=VALUE. Got {text!r}.")
-        if name not in chosen:
-            raise CatalogError(
-                f"--set {text}: {name!r} is not measured now, which is "
-                f"{', '.join(chosen)}. Add {option} {name}"
-            )
-        known = {f.name: getattr(chosen[name], f.name) for f in fields(chosen[name])}
-        if field not in known:
-            raise NotFound(f"{name} has no setting {field!r}. {closest(field, known)}")
-        kind = float if known[field] is None else type(known[field])
-        parsed: bool | int | float | str
-        try:
-            parsed = _FLAGS[value.lower()] if kind is bool else kind(value)
-        except (ValueError, KeyError) as error:
-            raise CatalogError(
-                f"--set {text}: {field} is a {kind.__name__}, by default {known[field]}."
-            ) from error
-        try:
-            chosen[name] = replace(chosen[name], **{field: parsed})
-        except ValueError as error:
-            raise CatalogError(f"--set {text}: {error}") from error
-    return list(chosen.values())

@@ -14,7 +14,8 @@ import torch
 from catalog.dtypes import Array
 from zoo.architecture import Architecture
 from zoo.engine.stack_weights import StackWeights
-from zoo.objective import Batch, Objective, objective_named
+from zoo.objective import Batch, Objective
+from zoo.objectives import OBJECTIVES
 from zoo.randomness import stream
 from zoo.run import Run
 from zoo.samples import Images, View, view
@@ -82,7 +83,7 @@ class Networks:
     @cached_property
     def objective(self) -> Objective:
         """What they are judged by."""
-        return objective_named(self.data.task.objective)
+        return OBJECTIVES[self.data.task.objective]
 
     @cached_property
     def names(self) -> tuple[str, ...]:

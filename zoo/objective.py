@@ -97,12 +97,3 @@ class LogitObjective(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy and whether the label is right; NaN where a logit is NaN."""
         return self.judge_logits(architecture.forward(tensors, batch.x), batch.y)
-
-
-def objective_named(name: str) -> Objective:
-    """An objective by name, or `NotFound` with the closest names."""
-    import zoo.objectives
-    from catalog.plugins.registry import lookup
-
-    found: Objective = lookup(zoo.objectives, Objective, name)
-    return found

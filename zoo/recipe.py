@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 from catalog import CatalogError, Layout
 from zoo.architecture import Architecture
+from zoo.architectures import ARCHITECTURES
 from zoo.draw import Draw
 from zoo.run import Run
-from zoo.task import Data, Task, task_named
+from zoo.task import Data, Task
+from zoo.tasks import TASKS
 
 _DECIDED = {"zoo", "task", "architecture", "steps", "checkpoints", "seed", "init_from"}
 _DECIDED |= {"width", "cell", "load_axis", "load", "temperature_axis", "temperature"}
@@ -162,7 +163,7 @@ class Recipe:
     @cached_property
     def data_task(self) -> Task:
         """The task."""
-        return task_named(self.task)
+        return TASKS[self.task]
 
     def layouts(self) -> list[Layout]:
         """Layout of each width, with as many outputs as the runs have classes."""
@@ -184,7 +185,7 @@ class Recipe:
 
     def network(self, width: int, classes: int | None = None) -> Architecture:
         """The architecture of one width."""
-        family = architecture_named(self.architecture)
+        family = ARCHITECTURES[self.architecture]
         task = self.data_task
         count = task.classes if classes is None else classes
         return family.scaled(width, task.shape, count, **self.options)
@@ -306,55 +307,3 @@ def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
         order = sorted(range(len(group)), key=lambda k: k * _GOLDEN % 1)
         chosen += [group[k] for k in order[: limit - len(chosen)]]
     return chosen
-
-
-def architecture_named(name: str) -> type[Architecture]:
-    """A network family by name, or `NotFound` with the closest names."""
-    import zoo.architectures
-    from catalog.plugins.registry import lookup
-
-    family: type[Architecture] = lookup(zoo.architectures, Architecture, name)
-    return family
-
-
-def recipes() -> dict[str, Recipe]:
-    """All recipes by name."""
-    from catalog.plugins.registry import public
-
-    found: dict[str, Recipe] = public(_exports(), Recipe)
-    return found
-
-
-def recipe_named(name: str) -> Recipe:
-    """A recipe by name, or `NotFound` with the closest names."""
-    from catalog.plugins.registry import lookup
-
-    found: Recipe = lookup(_exports(), Recipe, name)
-    return found
-
-
-def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
-    """A recipe from its name, or from the value of `Recipe.to_json`."""
-    if isinstance(value, str):
-        return recipe_named(value)
-    values = {k: _tuple(v) for k, v in value.items()}
-    for name in ("load", "temperature"):
-        values[name] = Axis(value[name]["name"], _tuple(value[name]["values"]))
-    values["vary"] = tuple(Axis(a["name"], _tuple(a["values"])) for a in value["vary"])
-    values["draws"] = tuple(
-        Draw(**{k: _tuple(v) for k, v in draw.items()}) for draw in value["draws"]
-    )
-    for name in ("settings", "options"):
-        values[name] = {k: _tuple(v) for k, v in value[name].items()}
-    return Recipe(**values)
-
-
-def _tuple(value: Any) -> Any:
-    """Lists, as JSON has them, to tuples."""
-    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value
-
-
-def _exports() -> ModuleType:
-    import zoo.recipes
-
-    return zoo.recipes

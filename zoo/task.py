@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -347,28 +346,6 @@ def _channels_first(task: Task, images: Array) -> Array:
         f"{task.title}: images have shape {images.shape[1:]}, expected {task.shape} "
         "(channels first), or channels last."
     )
-
-
-def tasks() -> dict[str, Task]:
-    """All tasks by name."""
-    from catalog.plugins.registry import public
-
-    found: dict[str, Task] = public(_exports(), Task)
-    return found
-
-
-def task_named(name: str) -> Task:
-    """A task by name, or `NotFound` with the closest names."""
-    from catalog.plugins.registry import lookup
-
-    found: Task = lookup(_exports(), Task, name)
-    return found
-
-
-def _exports() -> ModuleType:
-    import zoo.tasks
-
-    return zoo.tasks
 
 
 def describe(data: Data) -> dict[str, Any]:

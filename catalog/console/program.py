@@ -11,7 +11,6 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import click
@@ -20,10 +19,14 @@ from catalog.console.extras import advice
 from catalog.console.outlet import install, note, say, say_json
 from catalog.console.plain_values import plain
 from catalog.console.table import table_lines
-from catalog.errors import CatalogError, closest
+from catalog.errors import CatalogError, NotFound
+from catalog.plugins.registry import Registry
 from catalog.version import __version__
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+VERBS: Registry[click.Command] = Registry("verb", click.Command)
 
 
 class Verbs(click.Group):
@@ -31,19 +34,14 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all verbs, in order."""
-        return sorted(_verbs())
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """Import one verb."""
-        verbs = _verbs()
-        if cmd_name not in verbs:
-            raise click.UsageError(f"No verb {cmd_name!r}. {closest(cmd_name, verbs)}")
-        command: click.Command = verbs[cmd_name].load()
-        return command
-
-
-def _verbs() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="phasezoo.verbs")}
+        try:
+            return VERBS[cmd_name]
+        except NotFound as error:
+            raise click.UsageError(str(error)) from error
 
 
 @click.command(

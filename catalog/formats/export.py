@@ -12,7 +12,6 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -27,6 +26,7 @@ from catalog.formats.blank_nulls import blank_nulls
 from catalog.formats.format import Tensor
 from catalog.formats.safetensors_file import write_file
 from catalog.names import canonical_json, escape
+from catalog.plugins.registry import Registry
 from catalog.quoting import literal
 from catalog.selection import Selection
 from catalog.storage.shard import arrow_column, row_group_rows
@@ -36,6 +36,9 @@ from catalog.storage.whole_folder import whole_folder
 Write = Callable[[Selection, BinaryIO], None]
 PREFIX = "tensor."
 """Of tensor columns in Arrow files, so that they differ from columns of `models`."""
+
+EXPORTS: Registry[Write] = Registry("export", object)
+"""What writes each kind of file."""
 
 NPZ_KEYS = ("pz_run_id", "pz_step", "pz_table", "pz_layout")
 """Arrays of an npz file that are no tensors."""
@@ -125,19 +128,18 @@ def export(
     """
     slash = str(path).endswith("/")
     path = Path(path)
-    kinds = {point.name: point for point in entry_points(group="phasezoo.exports")}
     ending = path.suffix.removeprefix(".").lower()
     ending = ALIASES.get(ending, ending)
-    folder = slash or ending not in kinds
+    folder = slash or ending not in EXPORTS
     if folder and ending and not (slash or kind):
         raise NotFound(
             f"Cannot tell what {path} should be: no kind ends in {path.suffix}. "
-            f"{closest(ending, kinds)} For a folder with a file for each network: "
+            f"{closest(ending, EXPORTS)} For a folder with a file for each network: "
             f"--to {path}/, or add --kind safetensors."
         )
     kind = ALIASES.get(kind or "", kind) or ("safetensors" if folder else ending)
-    if kind not in kinds:
-        raise NotFound(f"Cannot write {kind!r}. {closest(kind, kinds)}")
+    if kind not in EXPORTS:
+        raise NotFound(f"Cannot write {kind!r}. {closest(kind, EXPORTS)}")
     if not len(selection):
         raise NotFound("No checkpoint matches; there is nothing to export.")
     stacked = kind in _MANY
@@ -156,7 +158,7 @@ def export(
     if stacked:
         _ = selection.layout  # several layouts are refused before anything is written
     _check_free(path, folder, force)
-    write: Write = kinds[kind].load()
+    write = EXPORTS[kind]
     if folder:
         return _write_folder(selection, path, kind, write)
     folder_of(path, instead=_INSTEAD)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from catalog.console.outlet import say
 from catalog.console.printable import printable_lines
-from catalog.query.exact import as_arrow
+from catalog.query.exact import Reader, as_arrow, as_text
 
 _READS = """
 arrow close description df dtypes explain fetch_arrow_reader fetch_arrow_table
@@ -71,6 +71,14 @@ class Answer:
     def to_arrow_table(self) -> pa.Table:
         """Return all rows as an Arrow table."""
         return as_arrow(self._relation).to_arrow_table()
+
+    def as_text(self) -> tuple[Answer, Reader]:
+        """Return the answer in types that JSON has or as text, and what reads its rows.
+
+        See `catalog.query.exact.as_text`.
+        """
+        relation, read = as_text(self._relation)
+        return Answer(relation), read
 
     def limit(self, rows: int, offset: int = 0) -> Answer:
         """Return the answer without the rows before ``offset`` and after ``rows`` more."""

@@ -9,15 +9,12 @@ for Arrow and Parquet a value that does not fit is an error.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
 from catalog.quoting import identifier
-
-if TYPE_CHECKING:
-    from catalog.query.answer import Answer
 
 Reader = Callable[[Any], Any]
 
@@ -38,26 +35,28 @@ _ALL = 1 << 60
 _LISTS, _STRUCTS = ("list", "array"), ("struct", "tuple", "union")
 
 
-def as_text(answer: Answer) -> tuple[Answer, Reader]:
-    """Return an answer in types that JSON has or as text, and what reads its rows.
+def as_text(
+    relation: duckdb.DuckDBPyRelation,
+) -> tuple[duckdb.DuckDBPyRelation, Reader]:
+    """Return a relation in types that JSON has or as text, and what reads its rows.
 
     Returns
     -------
-    answer : Answer
+    relation : duckdb.DuckDBPyRelation
         Its Arrow tables have only types whose values Python has.
     read : callable
         Takes a row of such a table as a dictionary; numbers that were sent as text are
         integers again, and a map is a dictionary with texts for keys.
     """
-    answer = answer.limit(_ALL)
-    kinds = dict(zip(answer.columns, answer.types, strict=True))
+    relation = relation.limit(_ALL)
+    kinds = dict(zip(relation.columns, relation.types, strict=True))
     readers = {name: found for name, kind in kinds.items() if (found := _reader(kind))}
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         return row | {name: reader(row[name]) for name, reader in readers.items()}
 
-    columns = _cast(answer.columns, answer.types, _text_type)
-    return (answer.project(columns) if columns else answer), read
+    columns = _cast(relation.columns, relation.types, _text_type)
+    return (relation.project(columns) if columns else relation), read
 
 
 def as_arrow(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:

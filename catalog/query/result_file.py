@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from catalog.console.plain_values import plain
 from catalog.errors import CatalogError, NotFound, closest
 from catalog.query.answer import Answer
-from catalog.query.exact import as_text
 from catalog.query.refusal import sql_error
 from catalog.quoting import identifier
 from catalog.storage.whole_file import check_free, folder_of, whole_file
@@ -104,7 +103,7 @@ def _write_parquet(relation: Answer, file: BinaryIO) -> int:
 def _write_json(relation: Answer, file: BinaryIO) -> int:
     count = 0
     file.write(b"[")
-    answer, read = as_text(relation)
+    answer, read = relation.as_text()
     for batch in _read(answer)[1]:
         for row in batch.to_pylist():
             text = json.dumps(plain(read(row)), ensure_ascii=False, default=str)

@@ -16,15 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import generators.calibration
 from catalog import CatalogError, LayoutMismatch, NotFound, __version__
 from catalog.catalog import Catalog, arrow_table
 from catalog.console.pasting import word
 from catalog.errors import closest
 from catalog.names import content_id, slug
-from catalog.plugins.registry import lookup
 from catalog.quoting import literal
-from generators.calibration.calibration import Calibration
+from generators.calibration import CALIBRATIONS
 from generators.file import settings
 from generators.generating.conditions import (
     check_asked,
@@ -114,7 +112,7 @@ class Request:
         if images is not None and images < 1:
             raise CatalogError(f"--images must be 1 or more. Got {images}.")
         for calibration in calibrations:
-            lookup(generators.calibration, Calibration, calibration)
+            _ = CALIBRATIONS[calibration]
         kind, sampling = generator_class(name), sampling or Sampling()
         texts = conditions_of(conditions)
         if len(texts) > n:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import generators.calibration
 from catalog import CatalogError
 from catalog.dtypes import Array
-from catalog.plugins.registry import lookup
+from generators.calibration import CALIBRATIONS
 from generators.calibration.calibration import Calibration, Learnt
 from generators.calibration.head import Head, no_head
 from generators.calibration.last_layer import LastLayer
@@ -157,7 +156,7 @@ def calibration_named(name: str, exam: Exam) -> Calibration:
     CatalogError
         If it cannot be applied to these networks.
     """
-    found: Calibration = lookup(generators.calibration, Calibration, name)()
+    found: Calibration = CALIBRATIONS[name]()
     if why := found.refusal(exam):
         raise CatalogError(f"These networks cannot be calibrated by {name!r}: {why}")
     return found

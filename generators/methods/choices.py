@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from catalog import CatalogError, NotFound, Population
 from catalog.alignment.canonicaliser import Strategy
@@ -16,14 +16,11 @@ from generators.flow.setting import Setting
 from generators.flow.solver import Solver
 from generators.flow.velocity import NETWORKS
 
-if TYPE_CHECKING:
-    from generators.methods.deepweightflow import DeepWeightFlow
-
 NONE = {("film_mlp", "depth"), ("learnt_steps", "width")}
 """Sizes of networks that may be 0."""
 
 
-def check_choices(asked: DeepWeightFlow) -> None:
+def check_choices(asked: Any) -> None:
     """Refuse settings that cannot be, whatever the networks are.
 
     Raises
@@ -84,9 +81,7 @@ def check_request(**numbers: float) -> None:
         own.number(0) if name == "temperature" else own.number()
 
 
-def chosen_network(
-    asked: DeepWeightFlow, population: Population
-) -> tuple[str, dict[str, Any]]:
+def chosen_network(asked: Any, population: Population) -> tuple[str, dict[str, Any]]:
     """The velocity network for these networks, and its sizes.
 
     Raises

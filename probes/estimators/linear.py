@@ -11,11 +11,9 @@ from sklearn.utils.metaestimators import available_if
 
 from catalog.dtypes import Array
 from probes.exact.calibration import calibrate, probabilities
-from probes.exact.centring import Centring, size
 from probes.exact.expert import Expert
-from probes.exact.gram import joint_gram
-from probes.exact.ridge import Spectrum, best, check_alphas, held_out, path
-from probes.layers import Layer
+from probes.exact.ridge import best, check_alphas, held_out, path
+from probes.exact.spectrum import spectrum_of
 from probes.probe import Probe
 
 
@@ -167,27 +165,3 @@ class LinearProbe(Probe):
         return np.concatenate(
             [matrices.reshape(len(matrices), -1) for matrices in found], 1
         )
-
-
-def spectrum_of(
-    X: Array, layers: Sequence[Layer], root: Any = "mean", scale: str | None = "global"
-) -> tuple[Spectrum, tuple[Centring, ...], Array]:
-    """What ridge needs of layers side by side, and how they were centred.
-
-    Returns
-    -------
-    spectrum : Spectrum
-    centrings : tuple of Centring
-    mean : ndarray of shape (n,)
-        Inner product of each network with the mean network.
-    """
-    n, eps = len(X), float(np.finfo(X.dtype).eps)
-    if sum(size(layer) for layer in layers) < n:
-        centrings = tuple(Centring.of(X, layer, root, scale) for layer in layers)
-        Z = np.concatenate([c.apply(X).reshape(n, -1) for c in centrings], axis=1)
-        Z = Z.astype(np.float64, copy=False)
-        mean = Z @ Z.mean(0)
-        return Spectrum.of_features(Z, eps), centrings, mean
-    K, found = joint_gram(X, layers, root, scale)
-    mean = K.mean(0)
-    return Spectrum.of_gram(K, eps), found, mean

@@ -13,9 +13,9 @@ from catalog import NotFound, Population, Selection
 from catalog.dtypes import Array, widen
 from catalog.errors import closest
 from catalog.quoting import identifier
-from probes.estimators.linear import spectrum_of
 from probes.exact.centring import check
 from probes.exact.ridge import Spectrum, best, check_alphas, held_out, path
+from probes.exact.spectrum import spectrum_of
 from probes.layers import Dense, Layer, alone, chosen, columns, finite, layers_of
 from probes.targets import Targets
 

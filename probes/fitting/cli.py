@@ -61,11 +61,9 @@ def probe(context: click.Context, listing: bool, as_json: bool) -> None:
         return
     if not listing:
         raise click.UsageError("Name a probe and a --target, or give --list.")
-    from probes.fitting.settings import probes_known
+    from probes.estimators import PROBES
 
-    rows = [
-        {"probe": name, "summary": kind.summary} for name, kind in probes_known().items()
-    ]
+    rows = [{"probe": name, "summary": kind.summary} for name, kind in PROBES.items()]
     print_json(rows) if as_json else print_table(rows)
 
 

@@ -64,7 +64,7 @@ def fit_probe(
     Parameters
     ----------
     name : str
-        Of a probe, see `probes.fitting.settings.probes_known`.
+        Of a probe, see `probes.estimators.PROBES`.
     targets, where, steps, task
         See `probes.fitting.selection.Question.of`.
     by, deal

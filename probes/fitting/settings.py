@@ -7,19 +7,13 @@ from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any
 
-import probes.estimators
 from catalog import CatalogError, NotFound
 from catalog.errors import closest
-from catalog.plugins.registry import lookup, public
+from probes.estimators import PROBES
 from probes.probe import Probe
 
 _GIVEN = ("task", "layout", "layer", "described", "relative", "random_state")
 """Parameters that the command fills in itself."""
-
-
-def probes_known() -> dict[str, type[Probe]]:
-    """All probes by name."""
-    return public(probes.estimators, Probe)
 
 
 def probe_named(name: str, settings: Sequence[str] = ()) -> Probe:
@@ -37,7 +31,7 @@ def probe_named(name: str, settings: Sequence[str] = ()) -> Probe:
     CatalogError
         If a value has another type.
     """
-    kind = lookup(probes.estimators, Probe, name)
+    kind = PROBES[name]
     probe: Probe = kind()
     known = [key for key in probe.get_params(deep=False) if key not in _GIVEN]
     values: dict[str, Any] = {}

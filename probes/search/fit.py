@@ -22,7 +22,7 @@ from probes.judging.intervals import mean_share
 from probes.judging.kinship import joined
 from probes.text.aligned import FEWEST
 from probes.text.bilinear import TextBilinear
-from probes.text.encoder import encoder_of
+from probes.text.encoders import encoder_of
 
 
 def text_probe(

@@ -9,7 +9,8 @@ import numpy as np
 
 from catalog.dtypes import Array
 from probes.probe import Probe
-from probes.text.encoder import TEMPLATE, Encoder, embedded
+from probes.text.encoder import TEMPLATE, Encoder
+from probes.text.encoders import embedded
 
 FEWEST = 4
 """Classes, to choose a penalty by those left out."""

@@ -13,7 +13,8 @@ from probes.exact.expert import Expert
 from probes.exact.gram import gram
 from probes.exact.ridge import Spectrum, centre, check_alphas, held_out
 from probes.text.aligned import TextAligned
-from probes.text.encoder import TEMPLATES, Encoder, unit
+from probes.text.encoder import TEMPLATES, Encoder
+from probes.text.encoders import unit
 from probes.text.left_out import ClassesLeftOut, coefficients, onehot
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from catalog.dtypes import Array
 from probes.exact.features import deal, unseen_by
-from probes.text.encoder import unit
+from probes.text.encoders import unit
 from probes.text.ridge import beaten
 
 

@@ -12,7 +12,8 @@ from catalog import Layout
 from catalog.dtypes import Array
 from probes.learning.learnt import LearntProbe
 from probes.text.aligned import TextAligned
-from probes.text.encoder import TEMPLATE, Encoder, unit
+from probes.text.encoder import TEMPLATE, Encoder
+from probes.text.encoders import unit
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,8 @@ from catalog import CatalogError, LayoutMismatch, Population
 from catalog.selection import Selection
 from probes.text.aligned import TextAligned
 from probes.text.bilinear import TextBilinear
-from probes.text.encoder import Encoder, encoder_of
+from probes.text.encoder import Encoder
+from probes.text.encoders import encoder_of
 
 BLOCK = 256 << 20
 """Bytes of weights that are read at once from a selection."""

@@ -16,7 +16,8 @@ from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, check_alphas
 from probes.learning.bases import Bases, ridge_bases
 from probes.text.aligned import TextAligned
-from probes.text.encoder import TEMPLATE, Encoder, unit
+from probes.text.encoder import TEMPLATE, Encoder
+from probes.text.encoders import unit
 
 
 class TextRidge(TextAligned):

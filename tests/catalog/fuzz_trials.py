@@ -641,7 +641,8 @@ class Trials:
 
     def data(self, texts: Texts, files: Files) -> list[Command]:
         """Data of tasks as files."""
-        from zoo.task import load_task, task_named
+        from zoo.task import load_task
+        from zoo.tasks import TASKS
 
         random, folder = texts.random, self.source
         kind = random.choice(["npz", "parquet", "text"])
@@ -666,7 +667,7 @@ class Trials:
             files.write(
                 folder / f"{task}.txt", texts.any().encode("utf-8", "surrogatepass")
             )
-        return [lambda: load_task(task_named(task), folder)]
+        return [lambda: load_task(TASKS[task], folder)]
 
 
 def main() -> None:

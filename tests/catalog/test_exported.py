@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, Population, import_source
-from catalog.formats import find_format, format_points, load_format
+from catalog.formats import FORMATS, find_format
 from catalog.formats.columns import SET_HERE
 from catalog.formats.export import NPZ_KEYS, export
 from catalog.formats.exported_rows import Rows
@@ -170,7 +170,7 @@ def test_equal_source_names_of_two_zoos_stay_two_runs() -> None:
 
 
 def test_only_exports_are_recognised(steps: Catalog, tmp_path: Path) -> None:
-    reader = load_format(format_points()["exported"])
+    reader = FORMATS["exported"]
     np.savez(tmp_path / "a.npz", pz_table=np.ones(3))
     with (tmp_path / "a.safetensors").open("wb") as file:
         write_file(file, {}, {"format": "pt"})

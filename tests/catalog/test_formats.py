@@ -15,14 +15,14 @@ from safetensors.numpy import save_file
 import catalog
 from catalog import CatalogError, NotFound, import_source
 from catalog.console.program import main
-from catalog.formats import find_format, format_points, load_format
+from catalog.formats import FORMATS, find_format
 from catalog.formats.export import export
 from catalog.formats.format import Network
 from catalog.formats.npz import Archive
 from catalog.formats.trajectory import place_of
 from catalog.upkeep.verify import verify
 
-HERE = sorted(n for n, p in format_points().items() if p.module.startswith("catalog."))
+HERE = sorted(n for n, f in FORMATS.items() if type(f).__module__.startswith("catalog."))
 MLP = {"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}
 TF = [
     ("sequential/conv2d/bias:0", (16,)),
@@ -192,7 +192,7 @@ def test_every_format_of_the_catalogue_is_tested() -> None:
 
 @each
 def test_a_format_is_named_and_summarised(name: str) -> None:
-    reader = load_format(format_points()[name])
+    reader = FORMATS[name]
     assert reader.name == name
     assert 20 < len(reader.summary) < 90
 
@@ -247,7 +247,7 @@ def test_networks_are_read_one_at_a_time_and_in_a_fixed_order(
     name: str, tmp_path: Path
 ) -> None:
     source, planted = PLANTS[name](tmp_path)
-    reader = load_format(format_points()[name])
+    reader = FORMATS[name]
     first, second = (list(reader.read(source, None)) for _ in range(2))
     assert [(n.run_name, n.step) for n in first] == [(n.run_name, n.step) for n in second]
     assert len(first) == len(planted)
@@ -351,7 +351,7 @@ def test_unknown_formats_and_sources_are_told(tmp_path: Path) -> None:
         find_format("npz_stack", tmp_path)
     with pytest.raises(NotFound, match="Known: ") as caught:
         find_format("qqq", tmp_path)
-    assert all(name in str(caught.value) for name in format_points())
+    assert all(name in str(caught.value) for name in FORMATS)
     with pytest.raises(NotFound, match="There is no"):
         find_format("auto", tmp_path / "nothing")
 
@@ -383,9 +383,7 @@ def test_safetensors_of_a_trajectory_are_one_run(tmp_path: Path) -> None:
             folder = tmp_path / "zoo" / run / f"checkpoint-{step}"
             folder.mkdir(parents=True)
             save_file(draw(step), folder / "model.safetensors")
-    networks = list(
-        load_format(format_points()["safetensors"]).read(tmp_path / "zoo", None)
-    )
+    networks = list(FORMATS["safetensors"].read(tmp_path / "zoo", None))
     assert [(n.run_name, n.step) for n in networks] == [
         *(("a", 0), ("a", 500)),
         *(("b", 0), ("b", 500)),
@@ -395,7 +393,7 @@ def test_safetensors_of_a_trajectory_are_one_run(tmp_path: Path) -> None:
 def test_a_header_wins_over_the_name(tmp_path: Path) -> None:
     header = {"step": "7", "run_name": "r"}
     save_file(draw(0), tmp_path / "epoch_5.safetensors", metadata=header)
-    (network,) = load_format(format_points()["safetensors"]).read(tmp_path, None)
+    (network,) = FORMATS["safetensors"].read(tmp_path, None)
     assert (network.run_name, network.step, network.run) == ("r", 7, {})
     assert network.checkpoint == {"epoch": 5.0}
 
@@ -482,7 +480,7 @@ def test_parts_that_do_not_fit_are_refused_by_name(
     if gone:
         (tmp_path / gone).unlink()
     with pytest.raises(CatalogError, match=message):
-        list(load_format(format_points()["safetensors"]).read(tmp_path, None))
+        list(FORMATS["safetensors"].read(tmp_path, None))
 
 
 def test_a_part_that_is_a_link_out_of_the_source_is_refused(tmp_path: Path) -> None:
@@ -490,7 +488,7 @@ def test_a_part_that_is_a_link_out_of_the_source_is_refused(tmp_path: Path) -> N
     (tmp_path / "zoo" / FIRST).rename(tmp_path / "x.safetensors")
     (tmp_path / "zoo" / FIRST).symlink_to(tmp_path / "x.safetensors")
     with pytest.raises(CatalogError, match="is a link that leads out"):
-        list(load_format(format_points()["safetensors"]).read(tmp_path / "zoo", None))
+        list(FORMATS["safetensors"].read(tmp_path / "zoo", None))
 
 
 def test_a_network_in_parts_and_whole_is_refused(tmp_path: Path) -> None:
@@ -510,7 +508,7 @@ def test_columns_of_a_table_that_vary_within_a_run_are_the_checkpoints(
         rows = list(csv.DictReader(file))
     more = {"run_name": "r", "depth": 3}
     write_csv(path, [r | more | {"step": i, "sharp": i} for i, r in enumerate(rows)])
-    networks = list(load_format(format_points()[name]).read(source, None))
+    networks = list(FORMATS[name].read(source, None))
     assert {n.checkpoint["sharp"] for n in networks} == set(range(len(planted)))
     assert {(n.run_name, n.run["depth"]) for n in networks} == {("r", 3)}
 

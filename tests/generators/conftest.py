@@ -18,7 +18,8 @@ from zoo.engine.stack import Stack
 from zoo.engine.train_stack import train_stack
 from zoo.recipe import Axis, Recipe
 from zoo.run import Run
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 TRAIN = import_module("zoo.training.train")
 TINY = Recipe(
@@ -62,7 +63,7 @@ def few_strengths():
 
 @pytest.fixture(scope="session")
 def digits_data():
-    return load_task(task_named("digits"))
+    return load_task(TASKS["digits"])
 
 
 @pytest.fixture(scope="session")

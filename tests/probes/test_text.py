@@ -18,7 +18,8 @@ from probes.estimators import ProbeX
 from probes.file import about
 from probes.search.cli import search as verb
 from probes.text import TextBilinear, TextProbe, TextRidge, nearest_names, search
-from probes.text.encoder import NamedEncoder, embedded
+from probes.text.encoder import NamedEncoder
+from probes.text.encoders import embedded
 from probes.text.left_out import ClassesLeftOut
 
 NAMES = ("cat", "dog", "truck", "ship", "horse", "car", "cats", "trucks", "horses")

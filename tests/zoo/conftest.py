@@ -23,7 +23,8 @@ from zoo.randomness import stream
 from zoo.recipe import Axis, Recipe
 from zoo.run import Run
 from zoo.samples import view
-from zoo.task import Data, Raw, Task, load_task, prepare, task_named
+from zoo.task import Data, Raw, Task, load_task, prepare
+from zoo.tasks import TASKS
 
 CPU = torch.device("cpu")
 TRAIN = import_module("zoo.training.train")  # `zoo.training.train` is the function
@@ -55,7 +56,7 @@ def blobs() -> Data:
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    return load_task(task_named("digits"))
+    return load_task(TASKS["digits"])
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, V
 from zoo.engine.stack import Stack
 from zoo.engine.train_stack import train_stack
 from zoo.randomness import stream
-from zoo.recipe import recipe_named
+from zoo.recipes import RECIPES
 from zoo.run import Run
 
 MEMBERS = [
@@ -185,7 +185,7 @@ def test_planted_orders_of_trained_networks_are_found(network, blobs):
 
 
 def test_fifty_trained_mlps_have_one_representative_in_any_order(digits):
-    n, recipe = 50, replace(recipe_named("digits_mlp_seeds"), steps=500)
+    n, recipe = 50, replace(RECIPES["digits_mlp_seeds"], steps=500)
     runs = replace(recipe, seeds=range(n), checkpoints=(1.0,)).runs(digits)
     stack = Stack(tuple(runs))
     weights = train_stack(stack, digits, torch.device("cpu")).checkpoints[-1].weights

@@ -8,7 +8,8 @@ from catalog import NotFound
 from zoo.options.augment import AUGMENTATIONS, augmented, check_augmentation, draws
 from zoo.randomness import stream
 from zoo.samples import Batches, view
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 6, 2, 9, 9))).float()
 BLACK = torch.tensor([-3.0, -5.0]).view(2, 1, 1)
@@ -64,7 +65,7 @@ def test_an_unknown_name_lists_the_closest():
 
 
 def test_a_run_moves_its_images_alone_as_in_a_stack(make_run):
-    data = load_task(task_named("digits"))
+    data = load_task(TASKS["digits"])
     runs = [make_run(augment=a, seed=s) for s, a in enumerate(("none", "crop_flip_rotate"))]
 
     def first(chosen):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from catalog.console.program import main
-from zoo.recipe import recipes
+from zoo.recipes import RECIPES
 
 
 def phasezoo(capsys, *arguments):
@@ -19,15 +19,15 @@ def phasezoo(capsys, *arguments):
 def test_recipes_lists_every_recipe(capsys):
     code, out, _ = phasezoo(capsys, "recipes")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[2:]] == sorted(recipes())
+    assert [line.split()[0] for line in out.splitlines()[2:]] == sorted(RECIPES)
 
 
 def test_recipes_prints_one_json_document(capsys):
     code, out, _ = phasezoo(capsys, "recipes", "--json")
     listed = {row["recipe"]: row for row in json.loads(out)}
     assert code == 0
-    assert listed.keys() == recipes().keys()
-    for name, recipe in recipes().items():
+    assert listed.keys() == RECIPES.keys()
+    for name, recipe in RECIPES.items():
         assert listed[name]["networks"] == recipe.networks
         assert listed[name]["MB"] == round(recipe.bytes / 1e6, 1)
 
@@ -36,7 +36,7 @@ def test_one_recipe_is_shown_with_its_axes_and_paper(capsys):
     code, out, _ = phasezoo(capsys, "recipes", "digits_mlp_phases")
     assert code == 0
     assert "width: [2, 4, 6, 8, 12, 16, 32, 64]" in out
-    assert recipes()["digits_mlp_phases"].paper in out
+    assert RECIPES["digits_mlp_phases"].paper in out
 
 
 def test_an_unknown_recipe_is_answered_with_the_closest(capsys):

@@ -11,18 +11,20 @@ from catalog import CatalogError
 from zoo.architectures import MLP
 from zoo.engine.stack import Stack
 from zoo.engine.train_stack import train_stack
-from zoo.objective import Batch, objective_named
+from zoo.objective import Batch
+from zoo.objectives import OBJECTIVES
 from zoo.randomness import stream
 from zoo.run import Run
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 CPU = torch.device("cpu")
-OBJECTIVE = objective_named("convection")
+OBJECTIVE = OBJECTIVES["convection"]
 
 
 @pytest.fixture(scope="module")
 def points():
-    return load_task(task_named("convection"))
+    return load_task(TASKS["convection"])
 
 
 def batch_of(points, betas):

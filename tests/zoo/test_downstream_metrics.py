@@ -29,7 +29,8 @@ from zoo.metrics.pruning import SPARSITIES, pruned
 from zoo.networks import Networks
 from zoo.run import Run
 from zoo.samples import view
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 CPU = torch.device("cpu")
 
@@ -37,7 +38,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def pinns():
     """Two networks that know a little of an equation."""
-    data = load_task(task_named("convection"))
+    data = load_task(TASKS["convection"])
     network = MLP((2, 6, 6, 1), "tanh")
     runs = tuple(
         Run(

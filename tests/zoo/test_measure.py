@@ -14,12 +14,13 @@ from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.version import __version__
 from zoo.measuring.measure import measure
 from zoo.measuring.plan import jobs_of, selected
-from zoo.metric import metric_named, metrics, with_settings
-from zoo.metrics import scores
+from zoo.metrics import METRICS, metrics, scores
+from zoo.metrics.settings import with_settings
 from zoo.networks import ALL_PAIRS
 from zoo.recipe import Axis, Recipe
 from zoo.stored import networks
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_an_imported_network_is_measured_where_its_task_is_known(root, tmp_path)
 def networks_of_foreign(root, architecture):
     store = catalog.open(root)
     keys = store.sql("SELECT run_id, step FROM models WHERE zoo = 'foreign'").fetchall()
-    data = load_task(task_named("digits"))
+    data = load_task(TASKS["digits"])
     return networks(
         store, keys, data, torch.device("cpu"), task="digits", architecture=architecture
     )
@@ -182,7 +183,7 @@ def test_jobs_are_whole_cells_of_one_architecture(root):
 
 
 def test_metrics_are_known_by_name():
-    assert metric_named("scores") is scores
+    assert METRICS["scores"] is scores
     assert zoo.measure is measure
 
 
@@ -232,6 +233,6 @@ def test_jobs_are_bounded_in_bytes_and_large_cells_are_cut():
     ]  # fmt: skip
     alone = jobs_of(scores, rows, set(), workers=2)
     assert max(len(job) for job in alone) == 4  # 16 MB each, 64 MB a job
-    paired = jobs_of(metric_named("weight_distance"), rows, set(), workers=2)
+    paired = jobs_of(METRICS["weight_distance"], rows, set(), workers=2)
     assert all(5 <= len(job) <= ALL_PAIRS for job in paired)
     assert sum(len(job) for job in paired) == 64

@@ -3,7 +3,8 @@
 import pytest
 
 from catalog import CatalogError
-from zoo.metric import metrics, with_settings
+from zoo.metrics import metrics
+from zoo.metrics.settings import with_settings
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
+from zoo.architectures import ARCHITECTURES
 from zoo.draw import Draw
-from zoo.recipe import (
-    Axis,
-    Recipe,
-    architecture_named,
-    recipe_from,
-    recipe_named,
-    spread,
-)
+from zoo.recipe import Axis, Recipe, spread
+from zoo.recipes import RECIPES, recipe_from
 from zoo.run import Run
-from zoo.task import task_named
+from zoo.tasks import TASKS
 
 GRID = Recipe(
     name="grid",
@@ -215,14 +210,14 @@ def test_an_axis_has_values():
 @pytest.mark.parametrize(
     ("find", "name", "message"),
     [
-        (recipe_named, "digits_mlp_phase", "No recipe .* Closest: digits_mlp_phases"),
-        (architecture_named, "cnn", "No architecture 'cnn'. Closest: cnn_small"),
-        (task_named, "fashionmnist", "No task 'fashionmnist'. Closest: fashion_mnist"),
+        (RECIPES, "digits_mlp_phase", "No recipe .* Closest: digits_mlp_phases"),
+        (ARCHITECTURES, "cnn", "No architecture 'cnn'. Closest: cnn_small"),
+        (TASKS, "fashionmnist", "No task 'fashionmnist'. Closest: fashion_mnist"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_closest(find, name, message):
     with pytest.raises(NotFound, match=message):
-        find(name)
+        find[name]
 
 
 def test_a_recipe_survives_json(digits):
@@ -237,7 +232,7 @@ def test_a_recipe_survives_json(digits):
     back = recipe_from(json.loads(json.dumps(recipe.to_json())))
     assert back.runs(digits) == recipe.runs(digits)
     assert replace(back, seeds=range(3)) == recipe
-    assert recipe_from("digits_mlp_phases") is recipe_named("digits_mlp_phases")
+    assert recipe_from("digits_mlp_phases") is RECIPES["digits_mlp_phases"]
 
 
 def numbered(seeds, cells):
@@ -261,7 +256,7 @@ def test_a_limit_fills_seed_after_seed_and_keeps_what_a_smaller_one_took(
 
 @pytest.mark.parametrize("limit", [6, 12, 24, 36])
 def test_a_limit_favours_no_row_or_column_of_the_grid(digits, limit):
-    grid = recipe_named("digits_mlp_phases")
+    grid = RECIPES["digits_mlp_phases"]
     chosen = spread(grid.runs(digits), limit)
     for axis in (grid.load, grid.temperature):
         counts = Counter(getattr(run, axis.name) for run in chosen)
@@ -281,7 +276,7 @@ def test_a_limit_below_one_is_refused(limit):
 
 def test_identities_are_the_same_for_ever(digits):
     """Goldens: if this fails, finished runs would be trained again."""
-    run = recipe_named("digits_mlp_batch_phases").runs(digits)[0]
+    run = RECIPES["digits_mlp_batch_phases"].runs(digits)[0]
     assert digits.fingerprint == "38f039f086a19ea0075f85f5d43439a0"
     assert run.run_id(digits.fingerprint) == "d0aee26908ac2b075156ae16204276c3"
 

@@ -11,7 +11,8 @@ from zoo.engine.batch_gradient import BatchGradient
 from zoo.engine.replay import Replay
 from zoo.engine.stack import best_size
 from zoo.engine.stack_weights import StackWeights
-from zoo.objective import Batch, objective_named
+from zoo.objective import Batch
+from zoo.objectives import OBJECTIVES
 
 IMAGE = (3, 32, 32)
 CPU = torch.device("cpu")
@@ -95,7 +96,7 @@ def test_a_recorded_step_moves_the_statistics_as_the_step_does(nets):
     found = []
     for recorded in (False, True):
         stack = StackWeights(network.layout, weights, CPU)
-        objective = objective_named("classification")
+        objective = OBJECTIVES["classification"]
         memory = Batch(torch.zeros_like(x), torch.zeros_like(y))
         gradient = BatchGradient(network, objective, stack, memory)
         if recorded:

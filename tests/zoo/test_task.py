@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
-from zoo.task import Hub, Raw, Task, describe, load_task, prepare, read_hub, task_named
+from zoo.task import Hub, Raw, Task, describe, load_task, prepare, read_hub
+from zoo.tasks import TASKS
 
 TASK = Task("tiny", "Tiny", (1, 4, 5), 3, validation=4)
 COLOUR = replace(TASK, shape=(3, 4, 5))
@@ -287,7 +288,7 @@ def test_data_that_are_not_there_say_where_to_put_them(tmp_path):
 
 
 def test_files_come_before_the_embedded_data(tmp_path, digits):
-    same(load_task(task_named("digits"), tmp_path), digits)
+    same(load_task(TASKS["digits"], tmp_path), digits)
     task = replace(TASK, embedded=lambda: raw(seed=1))
     same(load_task(task, tmp_path), prepare(TASK, raw(seed=1)))
     save(tmp_path / "tiny.npz")
@@ -371,7 +372,7 @@ SIZES = {
 def test_real_data_have_their_official_sizes(name):
     if not (DATA / name).is_dir():
         pytest.skip(f"no {DATA / name}; set PHASEZOO_DATA to a folder that has it")
-    task = task_named(name)
+    task = TASKS[name]
     data = load_task(task, DATA)
     assert tuple(data.samples(split) for split in SPLITS) == SIZES[name]
     for split in SPLITS:

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import CatalogError, NotFound
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 from zoo.tasks.token_windows import BLOCK, windows
 
-TEXT = task_named("text")
+TEXT = TASKS["text"]
 LENGTH = TEXT.shape[0]
 SAID = bytes(np.random.default_rng(0).integers(97, 123, 40 * BLOCK * LENGTH + 7, np.uint8))
 
@@ -66,7 +67,7 @@ def test_too_short_a_text_is_refused_with_numbers():
 def test_only_any_text_takes_what_is_called_otherwise(tmp_path):
     pq.write_table(pa.table({"text": ["a"] * 9}), tmp_path / "text_small.parquet")
     with pytest.raises(NotFound, match="OpenWebText"):
-        load_task(task_named("openwebtext"), tmp_path)
+        load_task(TASKS["openwebtext"], tmp_path)
 
 
 def test_nobody_knows_the_entropy_of_text():

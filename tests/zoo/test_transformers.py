@@ -8,7 +8,8 @@ from zoo.architectures import GPT, ViT
 from zoo.engine.batch_gradient import BatchGradient
 from zoo.engine.replay import Replay
 from zoo.engine.stack_weights import StackWeights
-from zoo.objective import Batch, objective_named
+from zoo.objective import Batch
+from zoo.objectives import OBJECTIVES
 
 CPU = torch.device("cpu")
 
@@ -129,7 +130,7 @@ def test_a_step_is_recorded_and_descends(network, objective, shape):
         x = torch.randn(2, 4, *shape, generator=draw)
         y = torch.randint(3, (2, 4), generator=draw)
     memory = Batch(x.clone(), y.clone())
-    gradient = BatchGradient(network, objective_named(objective), stack, memory)
+    gradient = BatchGradient(network, OBJECTIVES[objective], stack, memory)
     gradient.record(network.classes)
     assert isinstance(gradient._call, Replay)
     memory.x.copy_(x)

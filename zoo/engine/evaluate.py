@@ -11,7 +11,8 @@ from torch import Tensor
 
 from catalog.dtypes import Array
 from zoo.architecture import Architecture
-from zoo.objective import Batch, LogitObjective, objective_named
+from zoo.objective import Batch, LogitObjective
+from zoo.objectives import OBJECTIVES
 from zoo.run import Run
 from zoo.samples import Images, View
 from zoo.task import Data
@@ -69,7 +70,7 @@ class Evaluation:
         device: torch.device,
     ) -> None:
         self._images = Images(data, split, runs, device)
-        self._objective = objective_named(data.task.objective)
+        self._objective = OBJECTIVES[data.task.objective]
         self._constants = self._objective.constants(runs, device)
         length = max(len(seen.index) for seen in views)
         index = np.zeros((len(views), length), np.int64)

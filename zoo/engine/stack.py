@@ -11,8 +11,8 @@ import numpy as np
 from catalog import CatalogError
 from catalog.names import canonical_json
 from zoo.architecture import Architecture
+from zoo.architectures import ARCHITECTURES
 from zoo.options.optimizer import OPTIMIZERS
-from zoo.recipe import architecture_named
 from zoo.run import Run
 from zoo.task import Data
 
@@ -65,7 +65,7 @@ def build_architecture(config: dict[str, object]) -> Architecture:
     NotFound
         If the family is unknown to this version.
     """
-    return architecture_named(str(config.get("name"))).from_config(config)
+    return ARCHITECTURES[str(config.get("name"))].from_config(config)
 
 
 def shape_key(run: Run) -> str:

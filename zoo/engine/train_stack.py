@@ -22,7 +22,8 @@ from zoo.engine.descent import descend
 from zoo.engine.evaluate import Evaluation, Score
 from zoo.engine.stack import Stack
 from zoo.engine.stack_weights import StackWeights
-from zoo.objective import Batch, objective_named
+from zoo.objective import Batch
+from zoo.objectives import OBJECTIVES
 from zoo.options.optimizer import make_optimizer
 from zoo.options.schedule import schedule
 from zoo.randomness import stream
@@ -104,7 +105,7 @@ def train_stack(
     Trained
     """
     runs, architecture = stack.runs, stack.architecture
-    objective = objective_named(data.task.objective)
+    objective = OBJECTIVES[data.task.objective]
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
     evaluated = [

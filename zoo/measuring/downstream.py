@@ -32,7 +32,7 @@ def suite(only: Sequence[str] = ()) -> list[str]:
     NotFound
         If nothing is called so.
     """
-    from zoo.metric import metrics
+    from zoo.metrics import metrics
 
     known = list(metrics("downstream"))
     found: list[str] = []

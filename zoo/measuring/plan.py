@@ -22,7 +22,8 @@ from zoo.engine.stack_weights import StackWeights
 from zoo.engine.train_stack import initial_weights
 from zoo.metric import Metric
 from zoo.networks import compared, pairing
-from zoo.objective import Batch, objective_named
+from zoo.objective import Batch
+from zoo.objectives import OBJECTIVES
 from zoo.run import Run
 from zoo.samples import Batches, view
 from zoo.stored import cell_of, run_of
@@ -144,7 +145,7 @@ class Speed:
         seen = view(run, self._data, "train")
         own = replace(run, batch_size=min(32, len(seen.index)), init_from=None)
         runs = (own,) * min(8, best_size(own, network))
-        objective = objective_named(self._data.task.objective)
+        objective = OBJECTIVES[self._data.task.objective]
         views = [seen] * len(runs)
         batches = Batches(self._data, runs, views, self._device)
         batch = Batch(*batches.empty(), objective.constants(runs, self._device))

@@ -29,10 +29,12 @@ from zoo.measuring.plan import (
     settings_id,
 )
 from zoo.merging.derived import Shard, store_shard
-from zoo.metric import Maker, Metric, metric_named, metrics
+from zoo.metric import Maker, Metric
+from zoo.metrics import METRICS, metrics
 from zoo.networks import Networks
 from zoo.stored import networks, run_of
-from zoo.task import load_task, task_named
+from zoo.task import load_task
+from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
 from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
 
@@ -42,7 +44,7 @@ def chosen_metrics(given: list[Any] | None) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for item in given if given is not None else metrics("landscape"):
         name = item if isinstance(item, str) else item["metric"]
-        metric = metric_named(name)
+        metric = METRICS[name]
         if not isinstance(item, str):
             settings = {k: v for k, v in item.items() if k not in ("metric", "version")}
             metric = replace(metric, **settings)
@@ -86,7 +88,7 @@ def _serve(jobs: TextIO, line: Line) -> None:
             f"one at a time: --where {word(f'task_name = {literal(min(tasks))}')}"
         )
     directory = None if setup["data"] is None else Path(setup["data"])
-    data = load_task(task_named(tasks.pop()), directory)
+    data = load_task(TASKS[tasks.pop()], directory)
     if setup["leads"]:
         every = selected(store, setup["zoo"], "true", "all")
         plan = plan_measures(rows, every, list(known.values()), data, setup, device)

@@ -1,5 +1,7 @@
 """Measured properties: one file each, one line here."""
 
+from catalog.plugins.registry import Registry
+from zoo.metric import Metric
 from zoo.metrics.average_seeds import average_seeds as average_seeds
 from zoo.metrics.average_steps import average_steps as average_steps
 from zoo.metrics.barrier import barrier as barrier
@@ -13,3 +15,10 @@ from zoo.metrics.pruning import pruning as pruning
 from zoo.metrics.scores import scores as scores
 from zoo.metrics.transfer import transfer as transfer
 from zoo.metrics.weight_distance import weight_distance as weight_distance
+
+METRICS: Registry[Metric] = Registry("metric", Metric, __name__)
+
+
+def metrics(suite: str | None = None) -> dict[str, Metric]:
+    """All metrics by name, or those of one suite, with their default settings."""
+    return {name: m for name, m in METRICS.items() if suite in (None, m.suite)}

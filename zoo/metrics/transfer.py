@@ -23,7 +23,8 @@ from zoo.options.optimizer import check_optimizer
 from zoo.options.schedule import schedule
 from zoo.options.transform import check_transform
 from zoo.run import Run
-from zoo.task import Data, Task, load_task, task_named
+from zoo.task import Data, Task, load_task
+from zoo.tasks import TASKS
 from zoo.training.parents import SPLITS, Parent
 from zoo.training.result import tables
 
@@ -116,7 +117,7 @@ class Transfer(Maker):
                     "--set transfer.transform=rot180"
                 )
             return
-        other = task_named(self.task)
+        other = TASKS[self.task]
         if (task.shape, task.classes) != (other.shape, other.classes):
             raise CatalogError(
                 f"{other.name} has inputs of shape {other.shape} and {other.classes} "
@@ -258,7 +259,7 @@ class Transfer(Maker):
         """Data of the other task."""
         if self.task in ("", networks.data.task.name):
             return networks.data
-        return load_task(task_named(self.task), networks.folder)
+        return load_task(TASKS[self.task], networks.folder)
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
         """Gradients of both at three rates, and forward passes on two splits."""

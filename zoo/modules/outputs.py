@@ -12,7 +12,7 @@ from catalog.catalog import architecture_of
 from catalog.dtypes import Array
 from zoo.engine.stack import build_architecture
 from zoo.engine.stack_weights import StackWeights
-from zoo.task import task_named
+from zoo.tasks import TASKS
 
 INPUTS = 32
 """Drawn where none are given."""
@@ -85,7 +85,7 @@ def _drawn(population: Population, seed: int) -> Array:
             "Nothing says what inputs of these networks look like. Pass x=, an array "
             "(b, *input shape) of normalised inputs."
         )
-    task, rng = task_named(name), np.random.default_rng(seed)
+    task, rng = TASKS[name], np.random.default_rng(seed)
     if task.objective == "language":
         return rng.integers(0, task.classes, (INPUTS, *task.shape))
     return rng.standard_normal((INPUTS, *task.shape), np.float32)

@@ -1,5 +1,9 @@
 """What networks minimise: one file each, one line here."""
 
+from catalog.plugins.registry import Registry
+from zoo.objective import Objective
 from zoo.objectives.classification import classification as classification
 from zoo.objectives.convection import convection as convection
 from zoo.objectives.language import language as language
+
+OBJECTIVES: Registry[Objective] = Registry("objective", Objective, __name__)

@@ -195,7 +195,7 @@ def _floorless(catalog: Catalog, zoo: str, table: pa.Table) -> bool:
 
     So its task says, or `zoo.metrics.scores`, which then left it out.
     """
-    from zoo.task import task_named
+    from zoo.tasks import TASKS
 
     names = ("chance_loss", "interpolation_loss")
     if set(names) <= set(table.column_names):
@@ -207,7 +207,7 @@ def _floorless(catalog: Catalog, zoo: str, table: pa.Table) -> bool:
     )
     for row in tasks:
         try:
-            if task_named(row["task_name"] or "").objective in FLOORLESS:
+            if TASKS[row["task_name"] or ""].objective in FLOORLESS:
                 return True
         except NotFound:
             continue
@@ -216,7 +216,7 @@ def _floorless(catalog: Catalog, zoo: str, table: pa.Table) -> bool:
 
 def _classes(catalog: Catalog, zoo: str) -> int:
     """Number of classes of a zoo whose runs share one task."""
-    from zoo.task import task_named
+    from zoo.tasks import TASKS
 
     rows = rows_of(
         catalog, "SELECT DISTINCT task_name, task FROM runs WHERE zoo = :zoo", zoo=zoo
@@ -229,7 +229,7 @@ def _classes(catalog: Catalog, zoo: str) -> int:
                 found.add(len(own) if isinstance(own, list) else int(own))
             continue
         try:
-            task = task_named(row["task_name"] or "")
+            task = TASKS[row["task_name"] or ""]
         except NotFound as error:
             raise CatalogError(
                 f"How many classes {row['task_name'] or 'the task'} of {zoo} has is not "

@@ -1,5 +1,11 @@
 """Recipes: one literal each, one line here."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from catalog.plugins.registry import Registry
+from zoo.draw import Draw
+from zoo.recipe import Axis, Recipe
 from zoo.recipes.digits_mlp_batch_phases import (
     digits_mlp_batch_phases as digits_mlp_batch_phases,
 )
@@ -35,3 +41,37 @@ from zoo.recipes.tree_mini_roots import tree_mini_roots as tree_mini_roots
 from zoo.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from zoo.recipes.vit_cifar100 import vit_cifar100 as vit_cifar100
 from zoo.recipes.vit_mini import vit_mini as vit_mini
+
+RECIPES: Registry[Recipe] = Registry("recipe", Recipe, __name__)
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return a recipe by name.
+
+    Raises
+    ------
+    NotFound
+        If there is none, with the closest names.
+    """
+    return RECIPES[name]
+
+
+def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
+    """A recipe from its name, or from the value of `Recipe.to_json`."""
+    if isinstance(value, str):
+        return RECIPES[value]
+    values = {k: _tuple(v) for k, v in value.items()}
+    for name in ("load", "temperature"):
+        values[name] = Axis(value[name]["name"], _tuple(value[name]["values"]))
+    values["vary"] = tuple(Axis(a["name"], _tuple(a["values"])) for a in value["vary"])
+    values["draws"] = tuple(
+        Draw(**{k: _tuple(v) for k, v in draw.items()}) for draw in value["draws"]
+    )
+    for name in ("settings", "options"):
+        values[name] = {k: _tuple(v) for k, v in value[name].items()}
+    return Recipe(**values)
+
+
+def _tuple(value: Any) -> Any:
+    """Lists, as JSON has them, to tuples."""
+    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value

@@ -1,5 +1,7 @@
 """Data sets: one file each, one line here."""
 
+from catalog.plugins.registry import Registry
+from zoo.task import Task
 from zoo.tasks.cifar10 import cifar10 as cifar10
 from zoo.tasks.cifar10_jpeg import cifar10_jpeg as cifar10_jpeg
 from zoo.tasks.cifar100 import cifar100 as cifar100
@@ -14,3 +16,16 @@ from zoo.tasks.svhn import svhn as svhn
 from zoo.tasks.text import text as text
 from zoo.tasks.tiny_imagenet import tiny_imagenet as tiny_imagenet
 from zoo.tasks.usps import usps as usps
+
+TASKS: Registry[Task] = Registry("task", Task, __name__)
+
+
+def task_named(name: str) -> Task:
+    """Return a task by name.
+
+    Raises
+    ------
+    NotFound
+        If there is none, with the closest names.
+    """
+    return TASKS[name]

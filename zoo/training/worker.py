@@ -21,7 +21,8 @@ from catalog import Population, Writer
 from catalog import open as open_catalog
 from zoo.engine.stack import Stack, fitting_batch, plan
 from zoo.engine.train_stack import Stopped, train_stack
-from zoo.recipe import Recipe, recipe_from, spread
+from zoo.recipe import Recipe, spread
+from zoo.recipes import recipe_from
 from zoo.run import Run
 from zoo.task import Data, load_task
 from zoo.training.memory import stack_memory
