@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from catalog.console.printable import printable_lines
+from catalog.printable import printable_lines
 
 _MOST = 20
 """Known names that an error lists: all formats, and all verbs."""

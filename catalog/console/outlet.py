@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from catalog.console.printable import json_text, printable, printable_lines
+from catalog.printable import json_text, printable, printable_lines
 
 
 def say(line: object = "") -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 
 from catalog.console.outlet import encodable
-from catalog.console.printable import printable
+from catalog.printable import printable
 
 
 class Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalog.console.printable import printable
+from catalog.printable import printable
 
 WIDEST = 72
 """Characters of a cell in a printed table; --json prints everything."""

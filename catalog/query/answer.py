@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.console.outlet import say
-from catalog.console.printable import printable_lines
+from catalog.printable import printable_lines
 from catalog.query.exact import Reader, as_arrow, as_text
 
 _READS = """

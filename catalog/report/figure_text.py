@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from catalog.console.printable import printable_lines
+from catalog.printable import printable_lines
 
 
 def save_figure(figure: Any, file: IO[Any], *, format: str, **options: Any) -> None:

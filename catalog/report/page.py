@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.console.printable import printable
 from catalog.console.table import cell
 from catalog.fitted.as_written import as_written
+from catalog.printable import printable
 from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table
 from catalog.report.figure_text import save_figure

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalog.console.printable import printable
 from catalog.console.table import cell, table_lines
+from catalog.printable import printable
 from catalog.show.blocks import bars, counted, sparkline
 
 MOST_ROWS = 24

@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.console.printable import yaml_text
 from catalog.errors import ShardCorrupt
+from catalog.printable import yaml_text
 from catalog.schema import PARENTS, TABLES
 from catalog.storage.contained import check_inside
 from catalog.storage.folder import KINDS, Folder

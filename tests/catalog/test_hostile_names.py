@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param, Population
 from catalog.catalog import architecture_of
-from catalog.console.printable import acts
 from catalog.console.program import main
 from catalog.index.tables import connect
+from catalog.printable import acts
 from catalog.quoting import file_pattern, identifier, literal
 from catalog.report.page import write_report
 from catalog.rows import rows_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.console.printable import acts, json_text, printable, printable_lines, yaml_text
+from catalog.printable import acts, json_text, printable, printable_lines, yaml_text
 
 ANY = st.text(st.characters())
 ACTING = [
