@@ -31,6 +31,10 @@ class LayoutMismatch(CatalogError, ValueError):
     """Tensors do not have the names, shapes or dtypes that were expected."""
 
 
+class CannotRead(CatalogError, OSError):
+    """The operating system refuses to read, which is no proof of damage."""
+
+
 class CannotWrite(CatalogError):
     """The operating system refuses to write."""
 

@@ -102,7 +102,7 @@ def collect(
     need = partial(_bytes, folder, waste)
     with needing(need, _ADVICE), folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
-        catalog = Catalog(root)
+        catalog = Catalog(root, cached=False)
         thin = wasteful(catalog, snapshot.manifests, waste)
         rewritten = {manifest.shard for manifest in thin}
         # Before: afterwards two shards hold the same rows, and one seems to have none.
@@ -156,7 +156,7 @@ def _check_packs(folder: Folder, head: Snapshot, going: set[str]) -> None:
 def _bytes(folder: Folder, waste: float) -> int:
     """An upper estimate of what `collect` writes before it deletes anything."""
     snapshot = read_head(folder)
-    catalog = Catalog(folder.root)
+    catalog = Catalog(folder.root, cached=False)
     thin = wasteful(catalog, snapshot.manifests, waste)
     weights = [m.files["weights"].bytes for m in thin if "weights" in m.files]
     metadata = [
@@ -214,6 +214,7 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         for shard in present & packs:
             with contextlib.suppress(ShardCorrupt):  # no one reads it: it holds nothing
                 present |= {*names(read_manifest(folder, shard))}
+        present |= {s for s in snapshot.dropped - present if folder.holds_files(s)}
         snapshot = replace(snapshot, dropped=snapshot.dropped & present)
         publish_snapshot(folder, snapshot, head.version)
         write_card(folder, snapshot)

@@ -395,6 +395,7 @@ def test_every_function_of_duckdb_was_looked_at() -> None:
 
 
 LEFT_OUT = {
+    "!=", "<", "<=", "=", ">", ">=",
     "bitstring_byte_comparable", "cast_to_type", "combine", "combine_aggr",
     "create_sort_key", "finalize", "get_type", "getvariable", "index_key", "invoke",
     "is distinct from", "is not distinct from", "json_deserialize_sql",
@@ -404,3 +405,23 @@ LEFT_OUT = {
     "variant_to_parquet_variant",
 }  # fmt: skip
 """Functions without a use in a query: DuckDB's own plumbing."""
+
+
+@pytest.mark.parametrize("query", [
+    'SELECT "="(row(1, 2), [1, 2])', 'EXPLAIN SELECT "<="(union_value(k := 1), [1, 2])',
+    'SELECT list_transform([1], x -> ">"(x, [2]))',
+])  # fmt: skip
+def test_a_comparison_is_no_function(zoo: Catalog, query: str) -> None:
+    """Without the casts of the infix one it ends the process."""
+    with pytest.raises(CatalogError, match="not"):
+        zoo.sql(query)
+    assert zoo.sql("SELECT (1, 2) = (1, 2)").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("query", [
+    "FROM " + "(" * 800 + "models" + ")" * 800, "SELECT 1" + " UNION ALL SELECT 1" * 5000,
+    "SELECT '" + "x" * 2_000_000 + "'",
+])  # fmt: skip
+def test_what_takes_the_parser_minutes_is_refused(zoo: Catalog, query: str) -> None:
+    with pytest.raises(CatalogError, match="at most 1,000,000, 300 and 1,000 are read"):
+        zoo.sql(query)
