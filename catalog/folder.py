@@ -361,7 +361,7 @@ class Folder:
         ]
         known = {path.stem for path in (self.root / "writers").glob("*.writer")}
         living = self.living_writers()
-        recorded = bool(self.manifest_names())
+        recorded = any(True for _ in (self.root / "manifests").glob("*.json"))
         found = []
         for path in files:
             writer = re.search(r"([0-9a-f]{12})(?:-[0-9]{6})?\.", path.name)

@@ -119,7 +119,7 @@ def read_csv(path: Path) -> CsvTable:
             ),
         )
         return CsvTable(path, typed(table), table)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
 
 

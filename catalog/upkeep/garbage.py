@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import duckdb
+
 from catalog.card import write_card
 from catalog.catalog import Catalog
 from catalog.errors import CatalogError, ShardCorrupt
@@ -196,7 +198,14 @@ def _idle(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
             JOIN (SELECT c.run_id, c.step, s.sequence FROM {living} c
                   JOIN s USING (shard)) c
             ON c.run_id = t.run_id AND c.step = t.step AND c.sequence < ts.sequence"""
-        needed = {shard for (shard,) in connection.execute(still).fetchall()}
+        try:
+            found = connection.execute(still).fetchall()
+        except duckdb.Error as error:
+            raise ShardCorrupt(
+                f"The checkpoints or tombstones in {root} cannot be read: {error}. Nothing "
+                "was deleted; run 'phasezoo verify' to find the file."
+            ) from error
+        needed = {shard for (shard,) in found}
     return {m.shard for m in tombstones if m.shard not in needed}
 
 

@@ -171,7 +171,8 @@ def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
     root, scratch = tmp_path / "zoo", tmp_path / "scratch"
     shutil.copytree(template, root, ignore=shutil.ignore_patterns("cache"))
     scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    folder = "catalog.query.database.spill_folder"
+    monkeypatch.setattr(folder, lambda: str(scratch / "0"))
     monkeypatch.setattr("catalog.query.database.ensure_index", lambda *_, **__: None)
     zoo = catalog.open(root)
     assert len(zoo.load()) == 5
@@ -179,7 +180,7 @@ def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
     query = "SELECT readonly FROM duckdb_databases() WHERE database_name = 'zoo_index'"
     assert zoo.sql(query).fetchall() == [(True,)]
     # Not even there: it is held in memory.
-    monkeypatch.setattr("tempfile.tempdir", str(scratch / "none"))
+    monkeypatch.setattr(folder, lambda: str(scratch / "none" / "0"))
     zoo = catalog.open(root)
     assert len(zoo.load()) == 5
     assert zoo.sql(query).fetchall() == [(False,)]

@@ -371,7 +371,7 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(
 ) -> None:
     if what.startswith("runs"):  # a pack with a damaged file, to be looked into
         compact(zoo.root)
-    refused = set(sorted(zoo.root.glob(what))[:1])
+    refused = set(sorted(zoo.root.glob(what))[: None if "runs" in what else 1])
     before, opened = files(zoo.root), Path.open
 
     def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
