@@ -416,8 +416,8 @@ class Writer:
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = temporary.stat().st_size
+            self._written.append(target)  # before: it may have its name when this fails
             self._folder.publish(temporary, target)
-            self._written.append(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
