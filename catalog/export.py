@@ -258,7 +258,7 @@ def _others(path: Path) -> set[str]:
     try:
         lines = (path / INDEX).read_text().splitlines()
         ours = {json.loads(line)["path"] for line in lines}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         ours = set()
     return {entry.name for entry in path.iterdir()} - ours - {INDEX}
 
