@@ -379,7 +379,7 @@ class Folder:
         return sorted(found)
 
     def holds_files(self, shard: str) -> bool:
-        """Whether there is any file of a shard beside its commit record."""
+        """Tell if there is any file of a shard beside its commit record."""
         names = [self.root / kind / f"{shard}.parquet" for kind in KINDS]
         weights = (self.root / "weights").glob(f"*/{shard}.parquet")
         return any(map(_regular, names)) or any(True for _ in weights)

@@ -133,7 +133,8 @@ def _check_types(catalog: Catalog, path: Path, table: pa.Table) -> None:
             continue
         first = next(value for value in table[name].to_pylist() if value is not None)
         if pa.types.is_string(given):
-            first = next(v for v in table[name].to_pylist() if v and not _numeric(v))
+            texts = (v for v in table[name].to_pylist() if v and not _numeric(v))
+            first = next(texts, first)  # 007 is text, too
         holds = "numbers" if is_number(kind) else "text"
         raise CatalogError(
             f"{name!r} holds {holds} in models, and {first!r} in {path}. Nothing was "
