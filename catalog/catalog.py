@@ -166,7 +166,7 @@ class Catalog:
         connection = self._database.connection(query)
         text = checked(connection, query)
         try:
-            return Answer(connection.sql(text))
+            return Answer(connection.sql(text), connection)
         except duckdb.Error as error:
             raise sql_error(error) from error
 
@@ -385,8 +385,9 @@ class Catalog:
             return {arch: Layout.from_json(rows) for arch, rows in grouped.items()}
         except (TypeError, KeyError, ValueError) as error:
             raise ShardCorrupt(
-                f"tensors/ of {self.root} holds no layout: {error}. Run 'phasezoo verify', "
-                "then fetch or train the shard again."
+                f"tensors/ of {self.root} holds no layout: {error}. Delete cache/, whose "
+                "index repeats it and is rebuilt. If it stays, run 'phasezoo verify', then "
+                "fetch or train the shard again."
             ) from error
 
     @cached_property

@@ -30,6 +30,7 @@ from catalog.quoting import literal
 from catalog.safetensors_file import write_file
 from catalog.selection import Selection
 from catalog.shard import arrow_column, row_group_rows
+from catalog.table import cell
 from catalog.whole_file import folder_of, whole_file
 from catalog.whole_folder import whole_folder
 
@@ -183,6 +184,12 @@ def write_safetensors(selection: Selection, file: BinaryIO) -> None:
     write_file(file, tensors, metadata)
 
 
+def fits_npz(name: str) -> bool:
+    """Tell if a tensor of that name can be in an npz file, which has 16 bits for sizes."""
+    fits = len(f"{name}.npy".encode()) < 1 << 16
+    return fits and name not in NPZ_KEYS and "\0" not in name
+
+
 def write_npz(selection: Selection, file: BinaryIO) -> None:
     """Each tensor of all networks as ``(n, *shape)``; bfloat16 as uint16.
 
@@ -190,10 +197,11 @@ def write_npz(selection: Selection, file: BinaryIO) -> None:
     ``pz_layout`` are UTF-8 JSON as bytes.
     """
     layout = selection.layout
-    odd = [param.name for param in layout if param.name in NPZ_KEYS or "\0" in param.name]
+    odd = [name for name in (param.name for param in layout) if not fits_npz(name)]
     if odd:
         raise LayoutMismatch(
-            f"An npz file cannot hold a tensor called {odd[0]!r}. Write .arrow instead."
+            f"An npz file cannot hold a tensor called {cell(odd[0])!r}. Write .arrow "
+            "instead."
         )
     table = json.dumps(selection.table.to_pylist()).encode()
     described = canonical_json(layout.to_json()).encode()

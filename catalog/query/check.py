@@ -17,6 +17,7 @@ from catalog.query.tree import trees
 LONGEST, DEEPEST, MOST_JOINED = 1_000_000, 300, 1_000
 """Characters of a query, brackets within brackets, and set operations."""
 
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*")
 _SET_OPERATIONS = re.compile(r"\b(?:union|intersect|except)\b", re.IGNORECASE)
 
 
@@ -56,10 +57,11 @@ def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
 def _check_size(text: str) -> None:
     """Refuse what takes the parser minutes."""
     deepest = depth = 0
-    for character in text:
+    bare = _QUOTED.sub("", text)
+    for character in bare:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
-    joined = len(_SET_OPERATIONS.findall(text))
+    joined = len(_SET_OPERATIONS.findall(bare))
     if len(text) > LONGEST or deepest > DEEPEST or joined > MOST_JOINED:
         raise CatalogError(
             f"The query has {len(text):,} characters, brackets {deepest} deep and {joined} "

@@ -89,3 +89,9 @@ def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     path.write_text("a\n1\n")
     with pytest.raises(CatalogError, match="cannot be read as a csv table"):
         read_csv(path)
+
+
+def test_a_name_may_hold_a_line_break(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbf\n"a\nb","c,""d"""\n007,1\n')
+    table = read_csv(tmp_path / "a.csv")
+    assert list(table) == [{"a\nb": "007", 'c,"d"': 1}]

@@ -17,6 +17,7 @@ import catalog
 from catalog import Catalog, CatalogError
 from catalog.console import main
 from catalog.query.functions import FUNCTIONS
+from catalog.query.refusal import sql_error
 
 BODIES = [
     "COPY (SELECT 1) TO 'ROOT/HEAD'",
@@ -425,3 +426,16 @@ def test_a_comparison_is_no_function(zoo: Catalog, query: str) -> None:
 def test_what_takes_the_parser_minutes_is_refused(zoo: Catalog, query: str) -> None:
     with pytest.raises(CatalogError, match="at most 1,000,000, 300 and 1,000 are read"):
         zoo.sql(query)
+
+
+def test_brackets_within_texts_do_not_count(zoo: Catalog) -> None:
+    text = "(" * 400 + " UNION" * 1200
+    assert zoo.sql(f"SELECT '{text}' AS a -- {text}").fetchall() == [(text,)]
+
+
+def test_what_duckdb_says_to_its_makers_is_left_out() -> None:
+    error = duckdb.InternalException(
+        "INTERNAL Error: bad.\n\nStack Trace:\n\n0 duckdb::f() + 1\n1 g()\n\n"
+        "This error signals an assertion failure within DuckDB."
+    )
+    assert str(sql_error(error)) == "SQL error. INTERNAL Error: bad."
