@@ -86,6 +86,9 @@ class Catalog:
         A folder that `open_catalog` found or made.
     at, allow
         See `open_catalog`.
+    cached : bool, default=True
+        Whether an index in ``cache/`` is used. What deletes files builds its own from what
+        was committed: nobody vouches for a cache.
 
     Notes
     -----
@@ -94,11 +97,17 @@ class Catalog:
     """
 
     def __init__(
-        self, root: Path, *, at: int | None = None, allow: Sequence[str | Path] = ()
+        self,
+        root: Path,
+        *,
+        at: int | None = None,
+        allow: Sequence[str | Path] = (),
+        cached: bool = True,
     ) -> None:
-        self.root = root
-        self._folder = Folder(root)
-        self._at = at
+        self.root = root.absolute()  # also after the current folder has changed
+        self._folder = Folder(self.root)
+        self._folder.pin()
+        self._at, self._cached = at, cached
         self._allow = allowed_folders(allow)
         self.snapshot = self._newest() if at is None else read_snapshot(self._folder, at)
         self._shard_readers: dict[str, ShardReader] = {}
@@ -121,11 +130,11 @@ class Catalog:
 
     def refreshed(self) -> Catalog:
         """The catalogue at its newest version."""
-        return Catalog(self.root, allow=self._allow)
+        return Catalog(self.root, allow=self._allow, cached=self._cached)
 
     def writer(self, *, spare: bool = False) -> Writer:
         """A writer of new shards, as a context manager; see `Writer`."""
-        return Writer(self.root, spare=spare)
+        return Writer(self.root, spare=spare, same=self._folder)
 
     def sql(self, query: str) -> Answer:
         """Answer a query over the views that ``phasezoo schema`` lists.
@@ -157,7 +166,7 @@ class Catalog:
         connection = self._database.connection(query)
         text = checked(connection, query)
         try:
-            return Answer(connection.sql(text))
+            return Answer(connection.sql(text), connection)
         except duckdb.Error as error:
             raise sql_error(error) from error
 
@@ -376,14 +385,21 @@ class Catalog:
             return {arch: Layout.from_json(rows) for arch, rows in grouped.items()}
         except (TypeError, KeyError, ValueError) as error:
             raise ShardCorrupt(
-                f"tensors/ of {self.root} holds no layout: {error}. Run 'phasezoo verify', "
-                "then fetch or train the shard again."
+                f"tensors/ of {self.root} holds no layout: {error}. Delete cache/, whose "
+                "index repeats it and is rebuilt. If it stays, run 'phasezoo verify', then "
+                "fetch or train the shard again."
             ) from error
 
     @cached_property
     def _database(self) -> Database:
         newest = self._at is None
-        return Database(self._folder, self.snapshot, newest=newest, allow=self._allow)
+        return Database(
+            self._folder,
+            self.snapshot,
+            newest=newest,
+            allow=self._allow,
+            cached=self._cached,
+        )
 
 
 def arrow_table(answer: Answer | duckdb.DuckDBPyRelation) -> pa.Table:

@@ -155,7 +155,9 @@ def schema(catalog_path: str, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
-@click.option("--keep", is_flag=True, help="Report leftovers of dead writers, keep them.")
+@click.option(
+    "--keep", is_flag=True, help="Report what killed writers left, delete nothing."
+)
 @click.option(
     "--repair",
     "mend",
@@ -165,7 +167,11 @@ def schema(catalog_path: str, as_json: bool) -> None:
 @catalog_option
 @json_option
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
-    """Check every committed byte; sweep what killed writers left behind."""
+    """Check every committed byte, and delete what killed writers left.
+
+    A file that neither a commit record nor the mark of a writer claims may be on its way
+    in: it stays for a day. --keep deletes nothing.
+    """
     from catalog.console.progress import Progress
     from catalog.upkeep.repair import Repair, repair
     from catalog.upkeep.verify import verify as check

@@ -31,6 +31,10 @@ class LayoutMismatch(CatalogError, ValueError):
     """Tensors do not have the names, shapes or dtypes that were expected."""
 
 
+class CannotRead(CatalogError, OSError):
+    """The operating system refuses to read, which is no proof of damage."""
+
+
 class CannotWrite(CatalogError):
     """The operating system refuses to write."""
 
@@ -58,6 +62,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 def missing(path: Path) -> ShardCorrupt:
     """The error about a file that a manifest names and that is not there."""
     return ShardCorrupt(
-        f"{path} is missing, but its manifest names it. Run 'phasezoo verify'; then fetch "
-        "the shard again. To give it up, delete its manifest and HEAD."
+        f"{path} is missing, but its manifest names it. Is this the right folder, and all "
+        "of it? Run 'phasezoo verify'; then fetch the shard again. Only to give it up for "
+        "good, delete its manifest and HEAD."
     )

@@ -100,17 +100,24 @@ class Writer:
         open, writing is an error, and no folder is made in its place.
     spare : bool, default=False
         On a full disk give up ``cache/`` and then the reserve: for what frees space.
+    same : Folder, optional
+        The folder as it was opened before: another one in its place is refused.
 
     Raises
     ------
     NotFound
         If there is no such folder.
     CatalogError
-        If nothing can be written there.
+        If nothing can be written there, or another folder stands there now.
     """
 
-    def __init__(self, root: Path, *, spare: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, spare: bool = False, same: Folder | None = None
+    ) -> None:
+        root = root.absolute()
         self._folder = Folder(root, spare=spare)
+        if same is not None:
+            same.check_same()
         self._folder.pin()
         with self._folder.writing():
             if not root.is_dir():
@@ -409,8 +416,8 @@ class Writer:
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = temporary.stat().st_size
+            self._written.append(target)  # before: it may have its name when this fails
             self._folder.publish(temporary, target)
-            self._written.append(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

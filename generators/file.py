@@ -156,7 +156,7 @@ def _told(path: Path, header: Header) -> tuple[dict[str, Any], str, str]:
         raise CatalogError(f"{path} holds no generator; write one with its save().")
     try:
         body: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ShardCorrupt(
             f"{path} has changed since it was written: {error}. Copy it again, or fit and "
             "save it again."

@@ -120,7 +120,7 @@ def _hinted(make: Callable[..., Generator]) -> dict[str, tuple[Any, Any]]:
 def _value(name: str, key: str, text: str, hint: Any, default: Any) -> Any:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         value = text
     return _checked(name, key, value, hint, default)
 

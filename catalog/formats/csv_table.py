@@ -6,7 +6,11 @@ Numbers that would not survive (leading zeros, integers of more than 18 digits) 
 
 from __future__ import annotations
 
+import codecs
+import io
 from collections.abc import Iterator
+from csv import Error as CsvError
+from csv import reader as csv_rows
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,7 +123,7 @@ def read_csv(path: Path) -> CsvTable:
             ),
         )
         return CsvTable(path, typed(table), table)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
 
 
@@ -132,16 +136,12 @@ def csv_header(path: Path) -> list[str]:
         If two columns have one name.
     """
     with pa.input_stream(path) as stream:
-        start = stream.read(1 << 16)
-    line = start.splitlines()[0] if start else b""
-    first = csv.read_csv(
-        pa.py_buffer(line + b"\n"),
-        read_options=csv.ReadOptions(autogenerate_column_names=True),
-        convert_options=csv.ConvertOptions(
-            column_types={f"f{i}": pa.string() for i in range(line.count(b",") + 1)}
-        ),
-    )
-    names = [str(column[0].as_py()) for column in first.columns]
+        start = codecs.getincrementaldecoder("utf-8-sig")().decode(stream.read(1 << 16))
+    rows = csv_rows(io.StringIO(start, newline=""))  # a quoted name may hold line breaks
+    try:
+        names = next((row for row in rows if row), [])
+    except CsvError as error:
+        raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
     for name in names:
         if names.count(name) > 1:
             raise CatalogError(f"{path} has two columns called {name!r}; rename one.")

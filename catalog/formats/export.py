@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.catalog import Catalog
+from catalog.console.table import cell
 from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, LayoutMismatch, NotFound, closest
 from catalog.formats.blank_nulls import blank_nulls
@@ -185,6 +186,12 @@ def write_safetensors(selection: Selection, file: BinaryIO) -> None:
     write_file(file, tensors, metadata)
 
 
+def fits_npz(name: str) -> bool:
+    """Tell if a tensor of that name can be in an npz file, which has 16 bits for sizes."""
+    fits = len(f"{name}.npy".encode()) < 1 << 16
+    return fits and name not in NPZ_KEYS and "\0" not in name
+
+
 def write_npz(selection: Selection, file: BinaryIO) -> None:
     """Each tensor of all networks as ``(n, *shape)``; bfloat16 as uint16.
 
@@ -192,10 +199,11 @@ def write_npz(selection: Selection, file: BinaryIO) -> None:
     ``pz_layout`` are UTF-8 JSON as bytes.
     """
     layout = selection.layout
-    odd = [param.name for param in layout if param.name in NPZ_KEYS or "\0" in param.name]
+    odd = [name for name in (param.name for param in layout) if not fits_npz(name)]
     if odd:
         raise LayoutMismatch(
-            f"An npz file cannot hold a tensor called {odd[0]!r}. Write .arrow instead."
+            f"An npz file cannot hold a tensor called {cell(odd[0])!r}. Write .arrow "
+            "instead."
         )
     table = json.dumps(selection.table.to_pylist()).encode()
     described = canonical_json(layout.to_json()).encode()
@@ -260,7 +268,7 @@ def _others(path: Path) -> set[str]:
     try:
         lines = (path / INDEX).read_text().splitlines()
         ours = {json.loads(line)["path"] for line in lines}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         ours = set()
     return {entry.name for entry in path.iterdir()} - ours - {INDEX}
 

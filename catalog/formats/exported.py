@@ -288,7 +288,10 @@ def _stacked(path: Path, column: pa.Array, param: Param) -> Array:
         flat = raw[start : start + n * param.nbytes].view(kind.storage)
     if nulls or len(flat) != n * param.size:
         raise _damaged(path, f"values of {param.name!r} are missing")
-    values: Array = flat.reshape(n, *param.shape)
+    try:
+        values: Array = flat.reshape(n, *param.shape)
+    except ValueError as error:  # an empty array with a length that no array has
+        raise _damaged(path, str(error)) from error
     return values
 
 

@@ -79,7 +79,7 @@ class Archive:
         with reading(self.path), self._values(name) as file:
             flat = np.frombuffer(_exactly(file, header.nbytes), header.dtype)
             _exactly(file, 0, last=True)
-        values = flat.reshape(header.shape, order="F" if header.fortran else "C")
+            values = flat.reshape(header.shape, order="F" if header.fortran else "C")
         return Tensor.from_array(values, f"{self.path}: {name!r}")
 
     def rows(self, name: str) -> Iterator[Array]:

@@ -116,7 +116,10 @@ def _tensor(path: Path, name: str, value: Mapping[str, Any]) -> Tensor:
         )
     kind = _DTYPES[value["dtype"]]
     flat = np.frombuffer(value["data"], dtype(kind).storage)
-    return Tensor(flat.reshape(value["shape"]), kind)
+    try:
+        return Tensor(flat.reshape(value["shape"]), kind)
+    except ValueError as error:  # an empty array with a length that no array has
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> CatalogError:

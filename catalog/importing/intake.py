@@ -55,6 +55,11 @@ class Intake:
                 f"{network.name}: the name {network.run_name!r} is no Unicode text. Rename "
                 "the file, or the entry that names the network."
             )
+        if not -(1 << 63) <= network.step < 1 << 63:
+            raise CatalogError(
+                f"{network.name} is step {network.step} of run {network.run_name!r}; steps "
+                "are integers of 64 bits. Rename the file or folder that says it."
+            )
         before = self.seen.setdefault((network.run_name, network.step), network.name)
         if before != network.name or len(self.seen) < self.networks:
             raise CatalogError(

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from catalog.names import is_unicode
 from catalog.storage.temporaries import claimed, sweep_before
 
 _numbers = itertools.count()
@@ -25,9 +26,10 @@ def spill_folder() -> str:
     nothing can be written there the name is empty, and everything has to fit into memory.
     """
     try:
-        return os.path.join(_own_folder(os.getpid()), str(next(_numbers)))
+        name = os.path.join(_own_folder(os.getpid()), str(next(_numbers)))
     except OSError:
         return ""
+    return name if is_unicode(name) else ""
 
 
 @functools.cache

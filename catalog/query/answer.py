@@ -3,19 +3,26 @@
 A relation of DuckDB also runs further statements, makes tables and writes files, and that
 on a connection which may read files of the catalogue. An `Answer` has the methods of a
 relation that read. They are listed, so that what a later DuckDB adds is refused until it
-was looked at.
+was looked at. Methods that narrow an answer down take SQL themselves, so the query that
+they lead to passes the check of every query.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from catalog.console.outlet import say
+from catalog.errors import CatalogError
 from catalog.printable import printable_lines
 from catalog.query.exact import Reader, as_arrow, as_text
+from catalog.query.kinds import check_kinds
+from catalog.query.refusal import sql_error
+from catalog.query.tree import trees
 
 _READS = """
 arrow close description df dtypes explain fetch_arrow_reader fetch_arrow_table
@@ -26,7 +33,7 @@ to_arrow_reader to_df to_dicts torch type types
 _NARROWS = """
 aggregate any_value arg_max arg_min avg bit_and bit_or bit_xor bool_and bool_or count cross
 cume_dist dense_rank describe distinct except_ favg filter first first_value fsum geomean
-group_by head histogram intersect join lag last last_value lead list max mean median min
+head histogram intersect join lag last last_value lead list max mean median min
 mode n_tile nth_value offset order percent_rank pivot product project quantile
 quantile_cont quantile_disc rank rank_dense rename row_number sample select select_dtypes
 select_types set_alias sort std stddev stddev_pop stddev_samp string_agg sum union
@@ -54,10 +61,12 @@ class Answer:
     ``to_arrow_reader`` and so on, without those that write, name or run anything else.
     """
 
-    __slots__ = ("_relation",)
+    __slots__ = ("_connection", "_relation")
 
-    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
-        self._relation = relation
+    def __init__(
+        self, relation: duckdb.DuckDBPyRelation, connection: duckdb.DuckDBPyConnection
+    ) -> None:
+        self._relation, self._connection = relation, connection
 
     @property
     def columns(self) -> list[str]:
@@ -66,23 +75,27 @@ class Answer:
 
     def fetchall(self) -> list[Any]:
         """Return all rows as tuples."""
-        return list(self._relation.fetchall())
+        with _sql_errors():
+            return list(self._relation.fetchall())
 
     def to_arrow_table(self) -> pa.Table:
         """Return all rows as an Arrow table."""
-        return as_arrow(self._relation).to_arrow_table()
+        with _sql_errors():
+            return as_arrow(self._relation).to_arrow_table()
 
     def as_text(self) -> tuple[Answer, Reader]:
         """Return the answer in types that JSON has or as text, and what reads its rows.
 
         See `catalog.query.exact.as_text`.
         """
-        relation, read = as_text(self._relation)
-        return Answer(relation), read
+        with _sql_errors():
+            relation, read = as_text(self._relation)
+        return Answer(relation, self._connection), read
 
     def limit(self, rows: int, offset: int = 0) -> Answer:
         """Return the answer without the rows before ``offset`` and after ``rows`` more."""
-        return Answer(self._relation.limit(rows, offset))
+        with _sql_errors():
+            return Answer(self._relation.limit(rows, offset), self._connection)
 
     def show(self) -> None:
         """Print the first rows."""
@@ -90,13 +103,16 @@ class Answer:
             say(line)
 
     def __len__(self) -> int:
-        return len(self._relation)
+        with _sql_errors():
+            return len(self._relation)
 
     def __repr__(self) -> str:
-        return "\n".join(printable_lines(repr(self._relation)))
+        with _sql_errors():
+            return "\n".join(printable_lines(repr(self._relation)))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return as_arrow(self._relation).__arrow_c_stream__(requested_schema)
+        with _sql_errors():
+            return as_arrow(self._relation).__arrow_c_stream__(requested_schema)
 
     def __getattr__(self, name: str) -> Any:
         if name not in READS | NARROWS:
@@ -107,12 +123,36 @@ class Answer:
             )
         through_arrow = name in THROUGH_ARROW
         found = getattr(as_arrow(self._relation) if through_arrow else self._relation, name)
-        if name not in NARROWS:
+        if not callable(found):
             return found
 
-        def narrowed(*arguments: Any, **options: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             given = [a._relation if isinstance(a, Answer) else a for a in arguments]
-            answer = found(*given, **options)
-            return Answer(answer) if isinstance(answer, duckdb.DuckDBPyRelation) else answer
+            with _sql_errors():
+                answer = found(*given, **options)
+                if isinstance(answer, duckdb.DuckDBPyRelation):
+                    return self._checked(answer)
+            return answer
 
-        return narrowed
+        return call
+
+    def _checked(self, relation: duckdb.DuckDBPyRelation) -> Answer:
+        """Return the answer of a narrowed relation whose whole query reads."""
+        with self._connection.cursor() as connection:
+            for tree in trees(connection, relation.sql_query()) or [{"class": "unknown"}]:
+                check_kinds(tree)
+        return Answer(relation, self._connection)
+
+
+@contextlib.contextmanager
+def _sql_errors() -> Iterator[None]:
+    """Turn what DuckDB raises, and values that Python has not, into errors with advice."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise sql_error(error) from error
+    except OverflowError as error:
+        raise CatalogError(
+            f"Python has no value for a part of the answer: {error}. Turn the column into "
+            "text: CAST(column AS VARCHAR)."
+        ) from error

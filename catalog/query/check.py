@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 
 from catalog.errors import CatalogError
@@ -11,6 +13,12 @@ from catalog.query.pivot import with_values
 from catalog.query.refusal import READS, refusal, sql_error
 from catalog.query.tokens import tokens
 from catalog.query.tree import trees
+
+LONGEST, DEEPEST, MOST_JOINED = 1_000_000, 300, 1_000
+"""Characters of a query, brackets within brackets, and set operations."""
+
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*")
+_SET_OPERATIONS = re.compile(r"\b(?:union|intersect|except)\b", re.IGNORECASE)
 
 
 def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
@@ -24,6 +32,7 @@ def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     CatalogError
         If it is no SQL, or does anything else than read.
     """
+    _check_size(text)
     try:
         found = trees(connection, text)
         kinds = [] if found is not None else _kinds(connection, text)
@@ -43,6 +52,23 @@ def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     if kinds == ["MULTI"]:
         return with_values(connection, text, check_kinds)
     raise refusal(tokens(text)[0].word)
+
+
+def _check_size(text: str) -> None:
+    """Refuse what takes the parser minutes."""
+    deepest = depth = 0
+    bare = _QUOTED.sub("", text)
+    for character in bare:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    joined = len(_SET_OPERATIONS.findall(bare))
+    if len(text) > LONGEST or deepest > DEEPEST or joined > MOST_JOINED:
+        raise CatalogError(
+            f"The query has {len(text):,} characters, brackets {deepest} deep and {joined} "
+            f"set operations; at most {LONGEST:,}, {DEEPEST} and {MOST_JOINED:,} are read. "
+            "Put long lists into a file, and read it with --allow DIR (in Python "
+            "allow=[DIR])."
+        )
 
 
 def _kinds(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:

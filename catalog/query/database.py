@@ -53,6 +53,8 @@ class Database:
         Whether it is the newest, whose index supersedes older ones.
     allow : sequence of str
         Folders that queries may read too, as `allowed_folders` gives them.
+    cached : bool
+        Whether an index in ``cache/`` is used and left there.
 
     Notes
     -----
@@ -68,11 +70,12 @@ class Database:
         *,
         newest: bool,
         allow: Sequence[str] = (),
+        cached: bool = True,
     ) -> None:
         self._folder, self._snapshot, self._newest = folder, snapshot, newest
         self._root, self._manifests = folder.root, snapshot.manifests
         self._large = too_large(self._manifests)
-        self._allow = allow
+        self._allow, self._cached = allow, cached
         self._opened: dict[bool, Connection] = {}
         self._sources: dict[str, str] = {}
         self._in_place: dict[str, str] = {}
@@ -108,7 +111,7 @@ class Database:
         if parquet in self._opened:
             return self._opened[parquet]
         connection, stored = connect(), False
-        for _ in range(2):  # once more after a damaged one
+        for _ in range(2 if self._cached else 0):  # once more after a damaged one
             path = ensure_index(
                 self._folder, self._snapshot, connection, newest=self._newest
             )

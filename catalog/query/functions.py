@@ -9,8 +9,10 @@ Absent on purpose, of DuckDB's own: those that change something (``nextval``, ``
 
 from __future__ import annotations
 
+# No comparisons: called as functions, "="(a, b), they skip the casts that the infix ones
+# have, and end the process for some types.
 _OPERATORS = """
-!= !__postfix !~~ !~~* % & && * ** + - -> ->> / // < <-> << <= <=> <@ = > >= >> @ @> ^ ^@ |
+!__postfix !~~ !~~* % & && * ** + - -> ->> / // <-> << <=> <@ >> @ @> ^ ^@ |
 || ~ ~~ ~~* ~~~ ilike_escape like_escape not_ilike_escape not_like_escape
 """
 

@@ -71,6 +71,7 @@ def _explanation(text: str) -> str:
 
     Only what is found before a query runs shows a place in the text of the user.
     """
+    text = re.sub(r"\n+(?:Stack Trace|This error signals)\b.*\Z", "", text, flags=re.S)
     text = re.sub(r"(?<=[.!]) +(?:Use|Try|Consider)\b[^\n]*\bSET [a-z_]+[^\n]*", "", text)
     if re.match(r"(Parser|Syntax|Binder|Catalog) Error", text):
         return text

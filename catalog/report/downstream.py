@@ -258,7 +258,7 @@ def _curve(text: str) -> dict[str, float]:
             for share, error in json.loads(text).items()
             if float(share) >= 0
         }
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

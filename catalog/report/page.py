@@ -10,6 +10,7 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.console.table import cell
+from catalog.errors import CatalogError
 from catalog.fitted.as_written import as_written
 from catalog.printable import printable
 from catalog.report.downstream import FIGURES as DOWNSTREAM
@@ -60,6 +61,7 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     """
     import jinja2
 
+    _check_replaceable(Path(path))
     text = files("catalog.report").joinpath("report.html.jinja").read_text()
     template = jinja2.Template(text, autoescape=True, finalize=_finalize)
     template.globals["shown"] = _shown
@@ -79,6 +81,17 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     with whole_file(path, instead="name another file with --to FILE") as file:
         file.write(page.encode())
     return [zoo["zoo"] for zoo in zoos]
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to write over a file that is no page."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if not file.read(64).lstrip().lower().startswith(b"<!doctype html"):
+                raise CatalogError(
+                    f"{path} is there and is no report, so it stays. Name another file "
+                    "with --to FILE."
+                )
 
 
 def _as_zoo(zoo: str, what: str) -> AbstractContextManager[None]:

@@ -34,7 +34,7 @@ NAMES = {
 }
 
 LABELLED = f"phase IN ({', '.join(map(literal, COLOURS))})"
-"""Which networks have a phase."""
+"""Condition on networks that have a phase."""
 
 UNMEASURED = "0.82"
 """Grey of a cell without a phase."""

@@ -14,12 +14,14 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.errors import CannotWrite, CatalogError, DiskFull, ShardCorrupt
+from catalog.errors import CannotRead, CannotWrite, CatalogError, DiskFull, ShardCorrupt
+from catalog.names import is_unicode
 from catalog.storage.contained import check_inside
 from catalog.storage.reserve import free_bytes, give_up, is_full, keep_reserve
 
@@ -44,6 +46,9 @@ DATA_PATH = re.compile(
 )
 """The only paths that a manifest may name; group 1 is the shard."""
 
+UNCLAIMED = 86_400.0
+"""Seconds for which a file that no commit record and no writer claims is left alone."""
+
 LARGEST_RECORD = 1 << 30
 """Bytes of a manifest or snapshot above which it is not parsed."""
 
@@ -58,11 +63,19 @@ class Folder:
     spare : bool, default=False
         On a full disk give up ``cache/`` and then the reserve, and try again: for what
         frees space in the end.
+    strict : bool, default=False
+        Take nothing for damaged that the operating system refuses to read.
     """
 
-    def __init__(self, root: Path, *, spare: bool = False) -> None:
+    def __init__(self, root: Path, *, spare: bool = False, strict: bool = False) -> None:
+        if not is_unicode(str(root.absolute())):
+            raise CatalogError(
+                f"The path {str(root.absolute())!r} is not UTF-8, and DuckDB cannot open "
+                "it. Rename the folder, or name a link to it that has another name."
+            )
         self.root = root
         self.spare = spare
+        self.strict = strict
         self._pinned: tuple[int, int] | None = None
 
     @property
@@ -115,6 +128,8 @@ class Folder:
             If there is none.
         ShardCorrupt
             If it cannot be read, is too large, or leads outside.
+        CannotRead
+            Instead, if the operating system refuses and the folder is ``strict``.
         """
         check_inside(self.root, path)
         try:
@@ -128,6 +143,11 @@ class Folder:
         except OSError as error:
             if isinstance(error, CatalogError):
                 raise
+            if self.strict:
+                raise CannotRead(
+                    f"{path} cannot be read: {error.strerror}. Nothing more was done: mend "
+                    "the disk or the permissions first."
+                ) from error
             raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
 
     def create(self) -> None:
@@ -316,12 +336,21 @@ class Folder:
                     living.add(path.stem)
         return living
 
-    def leftovers(self, committed: set[str], cut: Collection[str] = ()) -> list[Path]:
+    def leftovers(
+        self,
+        committed: set[str],
+        cut: Collection[str] = (),
+        dropped: Collection[str] = (),
+    ) -> list[Path]:
         """Files that no manifest names and no living writer owns.
 
         Those of commits that were ``cut`` short are among them, manifests too. Call it
         under the commit lock. Files are listed before writers are looked at:
         a writer that starts in between has none of the listed files.
+
+        A file may be on its way in, copied by a program that holds no lock: without the
+        mark of a writer, and unless its shard was ``dropped``, it is none before a day has
+        passed, and not at all where there is no commit record.
         """
         records = {self.manifest(shard) for shard in cut}
         lost = set(cut) - committed  # of the others, packs hold all but the record
@@ -330,7 +359,9 @@ class Folder:
             for path in self._files()
             if _regular(path) and (self._swept(path) or path in records)
         ]
+        known = {path.stem for path in (self.root / "writers").glob("*.writer")}
         living = self.living_writers()
+        recorded = any(True for _ in (self.root / "manifests").glob("*.json"))
         found = []
         for path in files:
             writer = re.search(r"([0-9a-f]{12})(?:-[0-9]{6})?\.", path.name)
@@ -341,8 +372,24 @@ class Folder:
             named = shard and (shard[0] in committed or self.manifest(shard[0]).exists())
             if shard and named and shard[0] not in lost and path not in records:
                 continue
+            claimed = owner in known or path in records or (shard and shard[0] in dropped)
+            if shard and not claimed and (not recorded or self._age(path) < UNCLAIMED):
+                continue
             found.append(path)
         return sorted(found)
+
+    def holds_files(self, shard: str) -> bool:
+        """Tell if there is any file of a shard beside its commit record."""
+        names = [self.root / kind / f"{shard}.parquet" for kind in KINDS]
+        weights = (self.root / "weights").glob(f"*/{shard}.parquet")
+        return any(map(_regular, names)) or any(True for _ in weights)
+
+    def _age(self, path: Path) -> float:
+        """Seconds since a file was written or got its name; 0 if it is gone."""
+        try:
+            return time.time() - path.stat().st_ctime
+        except FileNotFoundError:
+            return 0.0
 
     def _files(self) -> Iterator[Path]:
         """All files; a folder that goes while they are listed has none."""

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShardCorrupt
+from catalog.errors import CatalogError, ShardCorrupt
 from catalog.storage.folder import SHARD_NAME, Folder
 from catalog.storage.manifest import parse_json
-from catalog.storage.snapshot import cut_short
+from catalog.storage.snapshot import cut_short, read_head
 from catalog.storage.temporaries import TEMPORARY, abandoned, sweep
 
 _FITTED = ("cache", "generators", "probes")
@@ -32,7 +32,10 @@ def find_leftovers(
         Commit records are damaged: those of commits that were cut short are not told.
     """
     cut = set() if doubtful else cut_short(folder)
-    found = folder.leftovers(set(committed), cut)
+    dropped: Collection[str] = ()
+    with contextlib.suppress(CatalogError):  # who calls tells that HEAD is damaged
+        dropped = read_head(folder).dropped
+    found = folder.leftovers(set(committed), cut, dropped)
     shards = {path.stem for path in found if SHARD_NAME.fullmatch(path.stem)}
     needed: set[str] = set()
     for version in folder.versions() if shards else ():

@@ -16,6 +16,7 @@ from catalog.quoting import identifier
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, cast, check_columns
 
 _KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
+_DOCUMENTED = {column.name: column.type for column in MEASURES}
 _NULLED = {column.name for column in MEASURES if column.type == pa.float64()}
 
 
@@ -57,13 +58,27 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
             raise CatalogError(
                 f"Measure {column!r} is {table[column].type}; it must be one of {kinds}."
             )
-        fields[column] = table[column]
+        fields[column] = _documented(column, table[column], what)
     n = len(table)
     measure_id = content_id([name, provenance], 16)
     fields["measure"] = pa.array([name] * n, pa.string())
     fields["measure_id"] = pa.array([measure_id] * n, pa.string())
     fields["provenance"] = pa.array([canonical_json(provenance)] * n, pa.string())
     return pa.table(fields)
+
+
+def _documented(name: str, values: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
+    """Values of a measure in the type that the schema documents, if it does."""
+    kind = _DOCUMENTED.get(name, values.type)
+    empty, whole = values.null_count == len(values), pa.types.is_integer(values.type)
+    if values.type == kind:
+        return values
+    if empty or (whole and pa.types.is_floating(kind)):
+        return values.cast(kind)
+    raise CatalogError(
+        f"Measure {name!r} is {values.type} in {what}; 'phasezoo schema' documents it as "
+        f"{kind}. Convert it, or call it otherwise."
+    )
 
 
 def newest_sql(source: str, columns: list[str]) -> str:

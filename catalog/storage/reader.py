@@ -300,6 +300,7 @@ class ShardReader:
             if rows != self._manifest.files["weights"].rows:
                 raise ShardCorrupt(
                     f"{self.path}: the offsets of tensor {param.name!r} do not lead to "
-                    f"its {self._manifest.files['weights'].rows} rows. Run 'phasezoo "
+                    f"its {self._manifest.files['weights'].rows} rows. Delete cache/, "
+                    "whose index repeats them and is rebuilt. If it stays, run 'phasezoo "
                     "verify', then fetch or train the shard again."
                 )

@@ -62,7 +62,7 @@ def give_up(root: Path) -> bool:
 
 def is_full(error: OSError) -> bool:
     """Report if an operation failed because the disk, or the user's share, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def version_bytes(root: Path) -> int:

@@ -62,6 +62,7 @@ def annotate(catalog: Catalog, path: Path, name: str) -> Annotation:
     keys = _keys(path, table)
     rows = _resolved(catalog, path, table.select(keys))
     columns = [name for name in table.column_names if name not in keys]
+    _check_types(catalog, path, table.select(columns))
     values = {name: _measured(table[name]).take(rows["at"]) for name in columns}
     result = pa.table({"run_id": rows["run_id"], "step": rows["step"], **values})
     with catalog.writer() as writer:
@@ -114,6 +115,47 @@ def _resolved(catalog: Catalog, path: Path, keys: pa.Table) -> pa.Table:
             f"{first}. Add a column {more} that says which. Nothing was added."
         )
     return found
+
+
+def _check_types(catalog: Catalog, path: Path, table: pa.Table) -> None:
+    """Refuse text for what holds numbers so far: it would become text for all.
+
+    Raises
+    ------
+    CatalogError
+        If there is such a column, with the first text that is no number.
+    """
+    known = catalog.sql("FROM models").limit(0).to_arrow_table().schema
+    kinds = {field.name.lower(): field.type for field in known}
+    for name in table.column_names:
+        kind, given = kinds.get(name.lower()), table[name].type
+        if kind is None or _is_empty(table[name]) or is_number(kind) == is_number(given):
+            continue
+        first = next(value for value in table[name].to_pylist() if value is not None)
+        if pa.types.is_string(given):
+            texts = (v for v in table[name].to_pylist() if v and not _numeric(v))
+            first = next(texts, first)  # 007 is text, too
+        holds = "numbers" if is_number(kind) else "text"
+        raise CatalogError(
+            f"{name!r} holds {holds} in models, and {first!r} in {path}. Nothing was "
+            "added. Leave a cell empty where there is no value, or call the column "
+            "otherwise."
+        )
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Tell if values of a type are numbers, or true and false."""
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _measured(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -21,7 +21,8 @@ from catalog.upkeep.annotation import annotate as commit_annotation
 def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     """Remove the checkpoints that the SQL condition WHERE on `models` picks.
 
-    Older versions still have them; `phasezoo gc` frees the disk.
+    Older versions still have them: read them with --at VERSION until `phasezoo gc` frees
+    the disk. Nothing undoes it but to import or train them again.
     """
     from catalog.upkeep.removal import find_removal, remove
 
@@ -130,7 +131,7 @@ def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
 
     TABLE has run_id, or source_name and maybe zoo, and step; without step, its values go
     to every checkpoint of the run. The newest value of a column wins; an empty cell never
-    overwrites.
+    overwrites. A column of numbers takes no text, nor a column of text numbers.
     """
     done = commit_annotation(open_catalog(catalog_path), table, name)
     if as_json:

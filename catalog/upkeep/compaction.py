@@ -124,8 +124,9 @@ def _write(root: Path, query: str, kind: str, target: Path) -> int:
             except duckdb.Error as error:
                 if not spill.exists():
                     continue  # somebody deleted cache/, which is allowed
-                if "No space left" in str(error):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    if os.strerror(code) in str(error):
+                        raise OSError(code, os.strerror(code)) from error
                 raise ShardCorrupt(
                     f"The {kind} of several shards cannot be joined: {error}. Run "
                     "'phasezoo verify' to find the file."

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import duckdb
+
 from catalog.catalog import Catalog
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.index.tables import connect
@@ -102,7 +104,7 @@ def collect(
     need = partial(_bytes, folder, waste)
     with needing(need, _ADVICE), folder.writing(), folder.lock("compact"):
         snapshot = refresh(folder)
-        catalog = Catalog(root)
+        catalog = Catalog(root, cached=False)
         thin = wasteful(catalog, snapshot.manifests, waste)
         rewritten = {manifest.shard for manifest in thin}
         # Before: afterwards two shards hold the same rows, and one seems to have none.
@@ -156,7 +158,7 @@ def _check_packs(folder: Folder, head: Snapshot, going: set[str]) -> None:
 def _bytes(folder: Folder, waste: float) -> int:
     """An upper estimate of what `collect` writes before it deletes anything."""
     snapshot = read_head(folder)
-    catalog = Catalog(folder.root)
+    catalog = Catalog(folder.root, cached=False)
     thin = wasteful(catalog, snapshot.manifests, waste)
     weights = [m.files["weights"].bytes for m in thin if "weights" in m.files]
     metadata = [
@@ -196,7 +198,14 @@ def _idle(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
             JOIN (SELECT c.run_id, c.step, s.sequence FROM {living} c
                   JOIN s USING (shard)) c
             ON c.run_id = t.run_id AND c.step = t.step AND c.sequence < ts.sequence"""
-        needed = {shard for (shard,) in connection.execute(still).fetchall()}
+        try:
+            found = connection.execute(still).fetchall()
+        except duckdb.Error as error:
+            raise ShardCorrupt(
+                f"The checkpoints or tombstones in {root} cannot be read: {error}. Nothing "
+                "was deleted; run 'phasezoo verify' to find the file."
+            ) from error
+        needed = {shard for (shard,) in found}
     return {m.shard for m in tombstones if m.shard not in needed}
 
 
@@ -214,6 +223,7 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         for shard in present & packs:
             with contextlib.suppress(ShardCorrupt):  # no one reads it: it holds nothing
                 present |= {*names(read_manifest(folder, shard))}
+        present |= {s for s in snapshot.dropped - present if folder.holds_files(s)}
         snapshot = replace(snapshot, dropped=snapshot.dropped & present)
         publish_snapshot(folder, snapshot, head.version)
         write_card(folder, snapshot)

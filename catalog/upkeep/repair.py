@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import CatalogError, ShardCorrupt
+from catalog.errors import CannotRead, CatalogError, ShardCorrupt
 from catalog.names import canonical_json
 from catalog.storage.folder import KINDS, SHARD_NAME, Folder
 from catalog.storage.manifest import Manifest, parse_json, read_manifest
@@ -59,7 +59,7 @@ def repair(root: Path) -> Repair:
     CatalogError
         If the folder cannot be written.
     """
-    folder = Folder(root, spare=True)
+    folder = Folder(root, spare=True, strict=True)
     folder.pin()
     done = Repair()
     with folder.writing(), folder.lock("compact"):
@@ -180,6 +180,8 @@ def _drop_refused_packs(folder: Folder) -> Iterator[str]:
         members = _member_names(folder, shard)
         if members and members <= held:
             folder.manifest(shard).unlink(missing_ok=True)
+            for kind in KINDS:  # without a record nobody claims them
+                (folder.root / kind / f"{shard}.parquet").unlink(missing_ok=True)
             yield (
                 f"manifests/{shard}.json was a pack that no reader takes; its "
                 f"{len(members)} shards stand in other records, so it was deleted. "
@@ -268,10 +270,26 @@ def _whole_record(folder: Folder, shard: str) -> Manifest | None:
 def _is_whole(folder: Folder, manifest: Manifest) -> bool:
     try:
         for file in manifest.files.values():
+            _check_readable(folder.root / file.path)
             check_hash(folder.root, file)
     except ShardCorrupt:
         return False
     return True
+
+
+def _check_readable(path: Path) -> None:
+    """Raise `CannotRead` if the operating system refuses to read a file that is there."""
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CannotRead(
+            f"{path} cannot be read: {error.strerror}. Nothing more was done: mend the "
+            "disk or the permissions first."
+        ) from error
 
 
 def _member_names(folder: Folder, shard: str) -> set[str]:

@@ -45,7 +45,7 @@ def probe_named(name: str, settings: Sequence[str] = ()) -> Probe:
             )
         try:
             values[key] = json.loads(text)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             values[key] = text
     for field in fields(kind):
         if field.name in values:

@@ -17,6 +17,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -35,6 +36,7 @@ import catalog
 from catalog import CatalogError, Population
 from catalog.console.outlet import install, note
 from catalog.console.program import main as phasezoo
+from catalog.index import spill
 from zoo.architectures import MLP
 from zoo.run import Run
 
@@ -144,6 +146,8 @@ class Trials:
             for i in (1, 2)
         )
         install()
+        spill._own_folder.cache_clear()  # that of the imports is elsewhere
+        tempfile.tempdir = str(folder / "tmp")
         self.watch = Watch([folder / "work", folder / "tmp", folder / "printed1"])
 
     def run(self, entry: str, first: int, count: int) -> None:

@@ -280,6 +280,7 @@ def test_verify_exits_with_1_and_names_what_is_wrong(phasezoo: Any, zoo: Catalog
 def test_verify_keeps_leftovers_on_request(phasezoo: Any, zoo: Catalog) -> None:
     left = zoo.root / "runs" / "abcdefabcdef-000001.parquet"
     left.write_bytes(b"half")
+    (zoo.root / "writers" / "abcdefabcdef.writer").write_bytes(b"")
     code, out, _ = phasezoo("verify", "--keep", "--catalog", zoo.root)
     assert (code, left.exists()) == (0, True)
     assert f"found  runs/{left.name}" in out

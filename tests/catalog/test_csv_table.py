@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,16 @@ def test_whole_floats_fit_documented_integers() -> None:
     run, _ = Columns({}, ()).of(Network("a", None, run={"seed": 3.0, "lr": 1}))
     assert run == {"seed": 3, "lr": 1.0}
     assert [type(value) for value in run.values()] == [int, float]
+
+
+def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"t\xff.csv")
+    path.write_text("a\n1\n")
+    with pytest.raises(CatalogError, match="cannot be read as a csv table"):
+        read_csv(path)
+
+
+def test_a_name_may_hold_a_line_break(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbf\n"a\nb","c,""d"""\n007,1\n')
+    table = read_csv(tmp_path / "a.csv")
+    assert list(table) == [{"a\nb": "007", 'c,"d"': 1}]

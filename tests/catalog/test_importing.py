@@ -706,3 +706,10 @@ def test_the_verb_says_which_layouts_have_symbols(
         else:
             assert "1 layouts (0 with axis symbols)" in out
             assert "if it is one: --axes chain" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("step", [1 << 63, -(1 << 63) - 1, 10**40])
+def test_a_step_that_no_integer_of_64_bits_holds_is_refused(bring: Any, step: int) -> None:
+    """Names of files say steps."""
+    with pytest.raises(CatalogError, match="steps are integers of 64 bits"):
+        bring(net("a", step=step))

@@ -325,3 +325,12 @@ def test_the_index_of_a_snapshot_is_named_after_its_content(
     renumbered = zoo.refreshed()
     assert renumbered.version > zoo.version
     assert index_path(folder, renumbered.snapshot) != before
+
+
+def test_a_documented_measure_keeps_its_type() -> None:
+    keys = {"run_id": ["a"], "step": [0]}
+    whole = measure_table(pa.table({**keys, "phase_distance": [1]}), "m", {})
+    assert whole["phase_distance"].to_pylist() == [1.0]
+    assert whole.schema.field("phase_distance").type == pa.float64()
+    with pytest.raises(CatalogError, match="documents it as double"):
+        measure_table(pa.table({**keys, "phase_distance": ["near"]}), "m", {})

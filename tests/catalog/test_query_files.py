@@ -171,7 +171,8 @@ def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
     root, scratch = tmp_path / "zoo", tmp_path / "scratch"
     shutil.copytree(template, root, ignore=shutil.ignore_patterns("cache"))
     scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    folder = "catalog.query.database.spill_folder"
+    monkeypatch.setattr(folder, lambda: str(scratch / "0"))
     monkeypatch.setattr("catalog.query.database.ensure_index", lambda *_, **__: None)
     zoo = catalog.open(root)
     assert len(zoo.load()) == 5
@@ -179,7 +180,7 @@ def test_an_index_that_cannot_be_stored_leaves_nothing_behind(
     query = "SELECT readonly FROM duckdb_databases() WHERE database_name = 'zoo_index'"
     assert zoo.sql(query).fetchall() == [(True,)]
     # Not even there: it is held in memory.
-    monkeypatch.setattr("tempfile.tempdir", str(scratch / "none"))
+    monkeypatch.setattr(folder, lambda: str(scratch / "none" / "0"))
     zoo = catalog.open(root)
     assert len(zoo.load()) == 5
     assert zoo.sql(query).fetchall() == [(False,)]
@@ -229,13 +230,53 @@ def test_expressions_in_the_methods_of_an_answer_change_nothing(
         f"step IN (WITH d AS (COPY (SELECT 1) TO '{parquet}') SELECT 1)",
         "true); COPY (SELECT 1) TO 't'; --",
         "true; DETACH zoo_index",
+        "setseed(.5)",
+        "write_log('x')",
+        "step IN (FROM duckdb_secrets())",
     ):
         for narrow in (answer.filter, answer.project, answer.order, answer.aggregate):
-            with pytest.raises(duckdb.Error):
+            with pytest.raises(CatalogError):
                 narrow(text).fetchall()
     assert zoo.sql("FROM models").fetchall() == expected
     assert files(zoo.root) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_expressions_of_duckdb_pass_the_same_check(zoo: Catalog) -> None:
+    answer, text = zoo.sql("FROM models"), duckdb.ConstantExpression("x")
+    with pytest.raises(CatalogError, match=r"cannot call write_log\(\)"):
+        answer.select(duckdb.FunctionExpression("write_log", text))
+    assert len(answer.select(duckdb.FunctionExpression("upper", text))) == 5
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        lambda answer: answer.describe(),
+        lambda answer: answer.value_counts("zoo"),
+        lambda answer: answer.row_number("OVER (PARTITION BY zoo ORDER BY step)"),
+        lambda answer: answer.lag("step", "OVER (ORDER BY step)"),
+        lambda answer: answer.string_agg("run_id", ","),
+        lambda answer: answer.quantile("step", 0.5),
+        lambda answer: answer.histogram("step"),
+        lambda answer: answer.union(answer).intersect(answer).except_(answer),
+        lambda answer: answer.set_alias("a").join(answer.set_alias("b"), "run_id"),
+        lambda answer: answer.select_types(["VARCHAR"]).unique("zoo"),
+    ],
+)
+def test_all_that_narrows_is_answered(zoo: Catalog, narrow: Any) -> None:
+    answer = zoo.sql("FROM models")
+    relation = answer._relation
+
+    def sorted_rows(narrowed: Any) -> list[str]:
+        return sorted(map(repr, narrowed.fetchall()))
+
+    assert sorted_rows(narrow(answer)) == sorted_rows(narrow(relation))
+
+
+def test_a_value_that_python_has_not_is_an_error_with_advice(zoo: Catalog) -> None:
+    with pytest.raises(CatalogError, match=r"CAST\(column AS VARCHAR\)"):
+        zoo.sql("SELECT INTERVAL '-2147483648' MONTH AS a").fetchall()
 
 
 @pytest.mark.parametrize(

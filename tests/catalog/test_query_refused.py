@@ -17,6 +17,7 @@ import catalog
 from catalog import Catalog, CatalogError
 from catalog.console.program import main
 from catalog.query.functions import FUNCTIONS
+from catalog.query.refusal import sql_error
 
 BODIES = [
     "COPY (SELECT 1) TO 'ROOT/HEAD'",
@@ -395,6 +396,7 @@ def test_every_function_of_duckdb_was_looked_at() -> None:
 
 
 LEFT_OUT = {
+    "!=", "<", "<=", "=", ">", ">=",
     "bitstring_byte_comparable", "cast_to_type", "combine", "combine_aggr",
     "create_sort_key", "finalize", "get_type", "getvariable", "index_key", "invoke",
     "is distinct from", "is not distinct from", "json_deserialize_sql",
@@ -404,3 +406,36 @@ LEFT_OUT = {
     "variant_to_parquet_variant",
 }  # fmt: skip
 """Functions without a use in a query: DuckDB's own plumbing."""
+
+
+@pytest.mark.parametrize("query", [
+    'SELECT "="(row(1, 2), [1, 2])', 'EXPLAIN SELECT "<="(union_value(k := 1), [1, 2])',
+    'SELECT list_transform([1], x -> ">"(x, [2]))',
+])  # fmt: skip
+def test_a_comparison_is_no_function(zoo: Catalog, query: str) -> None:
+    """Without the casts of the infix one it ends the process."""
+    with pytest.raises(CatalogError, match=r"cannot call [=<>]+\(\)"):
+        zoo.sql(query)
+    assert zoo.sql("SELECT (1, 2) = (1, 2)").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("query", [
+    "FROM " + "(" * 800 + "models" + ")" * 800, "SELECT 1" + " UNION ALL SELECT 1" * 5000,
+    "SELECT '" + "x" * 2_000_000 + "'",
+])  # fmt: skip
+def test_what_takes_the_parser_minutes_is_refused(zoo: Catalog, query: str) -> None:
+    with pytest.raises(CatalogError, match="at most 1,000,000, 300 and 1,000 are read"):
+        zoo.sql(query)
+
+
+def test_brackets_within_texts_do_not_count(zoo: Catalog) -> None:
+    text = "(" * 400 + " UNION" * 1200
+    assert zoo.sql(f"SELECT '{text}' AS a -- {text}").fetchall() == [(text,)]
+
+
+def test_what_duckdb_says_to_its_makers_is_left_out() -> None:
+    error = duckdb.InternalException(
+        "INTERNAL Error: bad.\n\nStack Trace:\n\n0 duckdb::f() + 1\n1 g()\n\n"
+        "This error signals an assertion failure within DuckDB."
+    )
+    assert str(sql_error(error)) == "SQL error. INTERNAL Error: bad."

@@ -1,6 +1,8 @@
 """`verify --repair` mends what other records prove, and says what it did."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, Layout, Param
+from catalog.errors import CannotRead
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
@@ -359,3 +362,26 @@ def test_without_head_the_versions_prove_what_was_committed(zoo: Catalog) -> Non
     assert len(repair(root).mended) == 3
     assert weights(root) == before
     assert not verify(root).problems
+
+
+@pytest.mark.parametrize("what", ["HEAD", "snapshots/*.json", "manifests/*.json", "runs/*"])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_may_not_be_read_is_not_taken_for_damaged(
+    zoo: Catalog, files: Any, monkeypatch: pytest.MonkeyPatch, what: str, code: int
+) -> None:
+    if what.startswith("runs"):  # a pack with a damaged file, to be looked into
+        compact(zoo.root)
+    refused = set(sorted(zoo.root.glob(what))[: None if "runs" in what else 1])
+    before, opened = files(zoo.root), Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path in refused:
+            raise OSError(code, os.strerror(code), str(path))
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        with pytest.raises(CannotRead, match=os.strerror(code)):
+            repair(zoo.root)
+    assert files(zoo.root) == before
+    assert repair(zoo.root).mended == []

@@ -147,11 +147,11 @@ def test_on_a_full_disk_the_page_before_stays(
 
     empty, path = new_zoo(), tmp_path / "out" / "report.html"
     path.parent.mkdir()
-    path.write_text("before")
+    path.write_text("<!doctype html>before")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CatalogError, match=r"No space .* or name another file with --to"):
         write_report(empty, path)
-    assert path.read_text() == "before"
+    assert path.read_text() == "<!doctype html>before"
     assert os.listdir(path.parent) == ["report.html"]
 
 
@@ -173,3 +173,14 @@ def test_the_command_says_what_is_on_the_page(
         )
     assert not exit_.value.code
     assert json.loads(capsys.readouterr().out)["zoos"][1] == "grid"
+
+
+def test_a_file_that_is_no_report_stays(new_zoo: Any, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes")
+    with pytest.raises(CatalogError, match=r"notes\.txt is there and is no report"):
+        write_report(new_zoo(), path)
+    assert path.read_text() == "my notes"
+    path.write_text("")
+    write_report(new_zoo(), path)
+    write_report(new_zoo(), path)

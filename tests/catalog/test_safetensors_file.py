@@ -110,3 +110,13 @@ def test_what_the_format_cannot_hold_is_refused() -> None:
         write_file(io.BytesIO(), {"a": wide}, {})
     with pytest.raises(CatalogError, match="cannot hold tensor '__metadata__'"):
         write_file(io.BytesIO(), {"__metadata__": Tensor(np.zeros(1), "float64")}, {})
+
+
+def test_an_empty_tensor_of_an_impossible_length_is_refused(tmp_path: Path) -> None:
+    shape = [0, 1 << 62]
+    header = {"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}
+    text = json.dumps(header).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(CatalogError, match="not a readable safetensors file"):
+        dict(read_tensors(path))

@@ -1,10 +1,12 @@
 """Removing, packing and collecting garbage change what they say, and nothing else."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -433,3 +435,54 @@ def test_verify_keeps_the_weights_of_a_version_that_can_be_read(
         + [("compact", []), ("gc", []), ("gc", [])],
         quick=True,
     )
+
+
+@pytest.mark.parametrize("statement", [
+    "DELETE FROM checkpoints", "DELETE FROM models", "UPDATE checkpoints SET shard = 'x'",
+    "DELETE FROM shards WHERE content = 'weights'", "UPDATE chunks SET \"offset\" = 4",
+])  # fmt: skip
+def test_gc_believes_what_was_committed_and_no_cache(
+    new_zoo: Any, runs_of: Any, statement: str
+) -> None:
+    """Whoever made the cache: nothing is deleted for what it says."""
+    zoo = new_zoo()
+    for runs in (["a", "b"], ["c"]):
+        commit_runs(zoo, runs_of, runs, weights=True)
+    zoo = zoo.refreshed()
+    remove(zoo, "run_id = 'b'")
+    assert len(zoo.refreshed().load()) == 4
+    (index,) = (zoo.root / "cache").glob(json.loads(
+        (zoo.root / "cache" / "latest.json").read_text())["index"])  # fmt: skip
+    with duckdb.connect(str(index)) as connection:
+        connection.execute(statement)
+    collect(zoo.root, grace=0, waste=0)
+    shutil.rmtree(zoo.root / "cache")
+    left = zoo.refreshed().load("true ORDER BY run_id, step", verify=True)
+    assert left.weights[:, 0].tolist() == [97.0, 97.0, 99.0, 99.0]
+    assert verify(zoo.root).problems == []
+
+
+def test_text_is_no_value_of_a_column_of_numbers(
+    new_zoo: Any, metrics: Any, tmp_path: Path
+) -> None:
+    zoo = new_zoo()
+    metrics(zoo, "a", "b")
+    table = tmp_path / "t.csv"
+    for column, value, holds in (
+        ("train_loss", "n/a", "numbers"), ("phase", "3", "text"),
+    ):  # fmt: skip
+        table.write_text(f"run_id,step,{column}\na,0,{value}\nb,0,1\n")
+        with pytest.raises(CatalogError, match="cannot be called|holds " + holds):
+            annotate(zoo.refreshed(), table, "mine")
+    table.write_text("run_id,step,mine\na,0,1.5\n")
+    annotate(zoo.refreshed(), table, "mine")
+    table.write_text("run_id,step,mine\na,0,2\nb,0,n/a\n")
+    with pytest.raises(CatalogError, match="'mine' holds numbers in models, and 'n/a' in"):
+        annotate(zoo.refreshed(), table, "mine")
+    table.write_text("run_id,step,mine\na,0,007\n")
+    with pytest.raises(CatalogError, match="'mine' holds numbers in models, and '007' in"):
+        annotate(zoo.refreshed(), table, "mine")
+    table.write_text("run_id,step,mine\na,0,2\nb,0,\n")
+    annotate(zoo.refreshed(), table, "mine")
+    found = zoo.refreshed().sql("SELECT mine FROM models ORDER BY run_id").fetchall()
+    assert found == [(2.0,), (None,)]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import catalog
 from catalog import Catalog, CatalogError, Layout
+from catalog.upkeep.garbage import collect
 from catalog.upkeep.verify import Problem, Verification, verify
 
 
@@ -382,3 +383,37 @@ def test_the_recorded_hashes_are_blake3_of_the_stored_bytes(whole: Catalog) -> N
         if raw is None:
             raw = np.ascontiguousarray(cell.values.to_numpy(zero_copy_only=False)).tobytes()
         assert blake3(raw).digest() == digest
+
+
+def test_files_that_are_being_copied_in_are_left_alone(
+    zoo: Catalog, new_zoo: Any, metrics: Any, monkeypatch: Any
+) -> None:
+    """Programs that copy hold no lock; commit records may come last."""
+    other = new_zoo()
+    metrics(other, "from elsewhere")
+    for kind in ("runs", "checkpoints"):
+        shutil.copytree(other.root / kind, zoo.root / kind, dirs_exist_ok=True)
+    assert verify(zoo.root).leftovers == []
+    collect(zoo.root, grace=0, waste=0)
+    shutil.copytree(other.root / "manifests", zoo.root / "manifests", dirs_exist_ok=True)
+    assert verify(zoo.root).problems == []
+    assert len(zoo.refreshed().sql("FROM models").fetchall()) == 6
+    for path in (other.root / "manifests").iterdir():
+        (zoo.root / "manifests" / path.name).unlink()
+    (zoo.root / "HEAD").unlink()
+    shutil.rmtree(zoo.root / "snapshots")
+    assert verify(zoo.root).leftovers == []
+    monkeypatch.setattr("catalog.storage.folder.UNCLAIMED", 0.0)
+    assert len(verify(zoo.root).leftovers) == 2
+
+
+def test_without_any_commit_record_nothing_is_swept(zoo: Catalog, monkeypatch: Any) -> None:
+    """Files of a backup that was not brought back whole, or records that are lost."""
+    monkeypatch.setattr("catalog.storage.folder.UNCLAIMED", 0.0)
+    for name in ("manifests", "snapshots"):
+        shutil.rmtree(zoo.root / name)
+    (zoo.root / "HEAD").unlink()
+    (zoo.root / "manifests").mkdir()
+    kept = sorted(zoo.root.rglob("*.parquet"))
+    assert verify(zoo.root).leftovers == []
+    assert sorted(zoo.root.rglob("*.parquet")) == kept

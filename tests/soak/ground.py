@@ -109,7 +109,7 @@ def outputs(folder: Path) -> None:
     out = folder / "out"
     out.mkdir()
     for name in ("report.html", "phases.svg", "some.npz", "some.arrow", "rows.parquet"):
-        (out / name).write_text(f"the {name} before")
+        (out / name).write_text(f"<!doctype html>the {name} before")
     root = folder / "zoo"
     phasezoo(root, "export", "--where", "step = 0 AND width = 2", "--to", f"{out}/nets")
 
