@@ -13,7 +13,7 @@ else: raise SystemExit("found")
 # No module has the name of a function.
 zoo.Recipe
 import zoo.training.train, zoo.modules.build, zoo.measuring.measure
-assert all(map(callable, (zoo.train, zoo.build, zoo.measure, zoo.measuring.downstream)))
+assert all(map(callable, (zoo.train, zoo.build, zoo.measure, zoo.downstream)))
 
 # Every public name is there.
 from zoo import *

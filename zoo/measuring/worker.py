@@ -73,9 +73,8 @@ def measured_table(metric: Metric, found: Mapping[str, Array], nets: Networks) -
     return pa.table(columns)
 
 
-def _serve(jobs: TextIO, line: Line) -> None:
+def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     request = StopRequest()
-    setup = json.loads(jobs.readline())
     device = chosen_device(setup["device"])
     tune_process(setup["threads"])
     store = open_catalog(setup["catalog"])

@@ -127,9 +127,8 @@ def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[st
     return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
 
 
-def _serve(jobs: TextIO, line: Line) -> None:
+def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     request = StopRequest()
-    setup = json.loads(jobs.readline())
     device = chosen_device(setup["device"])
     tune_process(setup["threads"])
     recipe = recipe_from(setup["recipe"])

@@ -59,8 +59,12 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def serve_parent(serve: Callable[[TextIO, Line], None]) -> None:
-    """Serve one parent and end the process; code 1 if the world is wrong.
+Serve = Callable[[dict[str, Any], TextIO, Line], None]
+"""Function that does the jobs of a parent, given its first message and the others."""
+
+
+def serve_parent(serve: Serve) -> None:
+    """Serve one parent and end the process; code 1 after an expected failure.
 
     A worker that is killed loses the job in progress and what is not yet committed,
     nothing else; when its parent dies, its next message fails and it stops.
@@ -73,11 +77,21 @@ def serve_parent(serve: Callable[[TextIO, Line], None]) -> None:
     os._exit(code)  # everything is closed; taking torch apart would take seconds
 
 
-def _code(serve: Callable[[TextIO, Line], None], line: Line) -> int:
+def _code(serve: Serve, line: Line) -> int:
     try:
-        serve(sys.stdin, line)
-    except BrokenPipeError:
+        return _served(serve, line)
+    except BrokenPipeError:  # the parent is gone: there is nobody to tell
         return 1
+
+
+def _served(serve: Serve, line: Line) -> int:
+    """Return the exit code after all jobs; the parent is told of what failed."""
+    try:
+        setup = sys.stdin.readline()
+        if setup:  # else the parent ended before it said anything
+            serve(json.loads(setup), sys.stdin, line)
+    except BrokenPipeError:
+        raise
     except ModuleNotFoundError as error:
         line.send(error=advice(error) or str(error))
         return 1
