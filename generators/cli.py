@@ -115,7 +115,7 @@ def generate(
         raise click.UsageError("Name a generator, or give --list.")
     from generators.generating.generate import generate as run
     from generators.generating.report import as_report
-    from zoo.workers.process import keep_freed_memory
+    from zoo import keep_freed_memory
 
     keep_freed_memory()
     result = run(open_catalog(catalog_path), name, announce=note, **options)

@@ -15,33 +15,33 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.init import _calculate_fan_in_and_fan_out as fans
 
 import catalog
-import zoo.architectures
-import zoo.metrics
-import zoo.recipes
-import zoo.tasks
 from catalog import Writer, schema
 from catalog.axis_symbol import split_symbol
-from catalog.plugins.registry import public
 from catalog.upkeep.verify import verify
-from zoo.architecture import Architecture
-from zoo.architectures import GPT, MLP, CNNSmall, LoRAMLP, ResNet18, ResNet50, ViT
+from zoo.architectures import (
+    ARCHITECTURES,
+    GPT,
+    MLP,
+    CNNSmall,
+    LoRAMLP,
+    ResNet18,
+    ResNet50,
+    ViT,
+)
 from zoo.engine.stack import Stack, build_architecture, plan
 from zoo.engine.train_stack import SPLITS, train_stack
 from zoo.measuring.worker import chosen_metrics, measured_table
-from zoo.metric import Metric
+from zoo.metrics import METRICS
 from zoo.networks import Networks
 from zoo.randomness import stream
-from zoo.recipe import Recipe, spread
+from zoo.recipe import spread
+from zoo.recipes import RECIPES
 from zoo.run import Run
 from zoo.stacked.activation import ACTIVATIONS
-from zoo.task import Task, load_task
+from zoo.task import load_task
+from zoo.tasks import TASKS
 from zoo.training.train import train
 from zoo.training.worker import Shards, train_into
-
-ARCHITECTURES = public(zoo.architectures, Architecture)
-RECIPES = public(zoo.recipes, Recipe)
-METRICS = public(zoo.metrics, Metric)
-TASKS = public(zoo.tasks, Task)
 
 CPU, NETS, BATCH = torch.device("cpu"), 3, 5
 IMAGE = (2, 20, 23)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -31,9 +32,9 @@ class Registry(Mapping[str, Thing]):
 
     Examples
     --------
-    >>> errors = Registry("error", CatalogError, "catalog.errors")
-    >>> "no such" in errors
-    False
+    >>> things = Registry("thing", CatalogError)
+    >>> "no such" in things, list(things)
+    (False, [])
     """
 
     def __init__(self, what: str, kind: type, package: str | None = None) -> None:
@@ -86,15 +87,21 @@ class Registry(Mapping[str, Thing]):
         return {str(thing.name): thing for thing in exports.values() if self._fits(thing)}
 
     def _points(self) -> dict[str, list[EntryPoint]]:
-        found: dict[str, list[EntryPoint]] = {}
-        for point in entry_points(group=self.group):
-            found.setdefault(point.name, []).append(point)
-        return found
+        return _announced(self.group)
 
     def _fits(self, thing: object) -> bool:
         if isinstance(thing, type):
             return issubclass(thing, self._kind) and thing is not self._kind
         return isinstance(thing, self._kind)
+
+
+@functools.cache
+def _announced(group: str) -> dict[str, list[EntryPoint]]:
+    """Entry points of a group by name; what is installed later is seen by new processes."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=group):
+        found.setdefault(point.name, []).append(point)
+    return found
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -8,8 +8,6 @@ from typing import ClassVar
 from catalog.dtypes import Array
 from generators.calibration.calibration import Calibration, Learnt
 from generators.exam import Exam
-from zoo.engine.stack_weights import parameter_columns
-from zoo.merging.made_weights import refresh_weights
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,12 @@ class BatchNorm(Calibration):
         """Networks without buffers have nothing to estimate."""
         if self.touched(exam).any():
             return ""
-        return f"{exam.networks.architecture.name} has no batch normalisation"
+        return f"{exam.architecture.name} has no batch normalisation"
 
     def touched(self, exam: Exam) -> Array:
         """The buffers."""
-        mask: Array = ~parameter_columns(exam.networks.architecture.layout)
-        return mask
+        return exam.buffers
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Networks with statistics of their own."""
-        groups = exam.groups(len(weights))
-        return refresh_weights(exam.networks, weights, groups, samples=self.samples)
+        return exam.refreshed(weights, self.samples)

@@ -46,7 +46,7 @@ class Head(Calibration):
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Networks with a new last layer."""
-        layer, layout = LastLayer.of(exam), exam.networks.architecture.layout
+        layer, layout = LastLayer.of(exam), exam.architecture.layout
         x, labels = exam.inputs("train", self.samples)
         targets = functional.one_hot(labels, layout[layer.bias].size).to(torch.float64)
         out = np.array(weights, np.float32)

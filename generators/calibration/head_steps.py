@@ -58,14 +58,12 @@ class HeadSteps(Calibration):
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Networks with a trained last layer."""
-        layer, layout = LastLayer.of(exam), exam.networks.architecture.layout
+        layer, layout = LastLayer.of(exam), exam.architecture.layout
         x, labels = exam.inputs("train", self.samples)
         targets = functional.one_hot(labels, layout[layer.bias].size).to(x.dtype)
         out = np.array(weights, np.float32)
         for part, stack, features in layer.parts(exam, weights, x):
-            own = torch.cat(
-                [stack.tensors[layer.weight], stack.tensors[layer.bias][..., None]], -1
-            )
+            own = torch.cat([stack[layer.weight], stack[layer.bias][..., None]], -1)
             found = descended(features, targets, own.detach(), self.steps)
             for name, value in (
                 (layer.weight, found[..., :-1]),

@@ -16,8 +16,7 @@ import numpy as np
 from catalog.dtypes import Array
 from generators.calibration.calibration import Calibration, Learnt
 from generators.exam import Exam
-from zoo.architecture import Editable
-from zoo.merging.repair import statistics, with_statistics
+from zoo import Editable
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,14 @@ class Repair(Calibration):
 
     def refusal(self, exam: Exam) -> str:
         """Families whose affine maps cannot be seen are not repaired."""
-        architecture = exam.networks.architecture
+        architecture = exam.architecture
         if isinstance(architecture, Editable):
             return ""
         return f"what units of {architecture.name} give cannot be changed; see batch_norm"
 
     def touched(self, exam: Exam) -> Array:
         """Weights and biases of the affine maps."""
-        architecture = exam.networks.architecture
+        architecture = exam.architecture
         assert isinstance(architecture, Editable)
         mask = np.zeros(architecture.layout.d, bool)
         for name in architecture.affine:
@@ -60,13 +59,8 @@ class Repair(Calibration):
     def learn(self, exam: Exam, training: Array) -> Learnt:
         """Mean statistics."""
         rows = np.random.default_rng(0).permutation(len(training))[: self.networks]
-        return statistics(
-            exam.networks, exam.groups(1), [training[np.sort(rows)]], samples=self.samples
-        )
+        return exam.unit_statistics(training[np.sort(rows)], self.samples)
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Repaired networks."""
-        return with_statistics(
-            exam.networks, weights, exam.groups(len(weights)), dict(learnt),
-            samples=self.samples,
-        )  # fmt: skip
+        return exam.with_unit_statistics(weights, learnt, self.samples)

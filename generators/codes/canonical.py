@@ -12,7 +12,7 @@ from catalog.alignment import Outputs, Symmetries
 from catalog.alignment.canonicaliser import Strategy
 from catalog.dtypes import Array
 from generators.codes.rectified import rectified
-from zoo.modules.outputs import outputs
+from zoo import outputs
 
 
 def last_checkpoints(population: Population) -> tuple[Array, Array]:

@@ -6,8 +6,7 @@ from typing import Any
 
 from catalog import Population
 from catalog.catalog import architecture_of
-from zoo.architecture import Editable
-from zoo.engine.stack import build_architecture
+from zoo import Editable, build_architecture
 
 
 def runnable(population: Population) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from generators.flow.path import GaussianStart, NoStart, Start
 from generators.flow.restart import Restart
 from generators.flow.solver import Residual, Solver, accurate_solver
 from generators.flow.velocity import Velocity
-from zoo.randomness import stream
+from zoo import stream
 
 BATCH = 64
 """Samples that are integrated together: they stay in a core's caches."""

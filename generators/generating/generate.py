@@ -163,7 +163,7 @@ def generate(
         Population.concat([sides["train"], sides["test"]]),
         folder=None if data is None else Path(data),
         device=device,
-        images=request.images,
+        test_samples=request.images,
     )
     for calibration in request.calibrations:
         calibration_named(calibration, exam)
@@ -179,7 +179,7 @@ def generate(
         generator, request.conditions, request.counts, request.seed, request.sampling, score
     )
     found = assessed(request, generator, samples, sides, exam, score)
-    full = replace(exam, images=None)
+    full = replace(exam, test_samples=None)
     answers = {split: full.answers(samples.weights, split) for split in _SPLITS}
     columns = store(
         catalog,

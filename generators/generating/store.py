@@ -21,7 +21,7 @@ from catalog.schema import PARENTS, RUNS
 from generators.exam import Answers, Exam
 from generators.generator import Generator
 from generators.judging.judged import Judged
-from zoo.stored import run_of
+from zoo import run_of
 
 PREFIX = "generated_"
 """Starts the names of columns that hold what the judge said."""
@@ -80,7 +80,7 @@ def store(
     zoo = table["zoo"][0].as_py() if "zoo" in table.column_names else ""
     step, shared = int(samples["step"][0]), shared_settings(generator.training_)
     # Judged as networks that see all of the task with its own labels.
-    seen = exam.networks.runs[0].config()
+    seen = exam.run.config()
     shared |= {name: seen[name] for name in _SEEN}
     configs = []
     for text, run_id, own in zip(table["config"].to_pylist(), table["run_id"].to_pylist(),
@@ -96,7 +96,7 @@ def store(
         configs.append(canonical_json({**config, **own, "run": run}))
     runs["config"] = pa.array(configs)
     runs["created"] = pa.array([datetime.now(UTC).isoformat(timespec="seconds")] * n)
-    engine = f"{exam.networks.device.type}, torch {torch.__version__}"
+    engine = f"{exam.device.type}, torch {torch.__version__}"
     runs["engine"] = pa.array([engine] * n)
     keys = {name: table[name] for name in ("run_id", "step")}
     checkpoints: dict[str, Any] = {**keys, "finite": np.isfinite(samples.weights).all(1)}
@@ -111,7 +111,7 @@ def store(
             pa.table({k: v.cast(known.get(k, pa.string())) for k, v in runs.items()}),
             pa.table(checkpoints),
             replace(samples, table=pa.table(keys)),
-            canonical_json(exam.networks.architecture.config()),
+            canonical_json(exam.architecture.config()),
         )
         writer.commit_measures(pa.table({**keys, **measures}), "generate", dict(provenance))
     return list(measures)

@@ -301,7 +301,7 @@ class Reference:
             tests=tests,
             dispersion=dispersion,
             coverage=len(np.unique(row)),
-            gain=ensemble_gain(answers.labels, self.exam.truth("test"), seed=seed),
+            gain=ensemble_gain(answers.labels, self.exam.labels("test"), seed=seed),
         )  # fmt: skip
 
     def _scores(

@@ -10,7 +10,7 @@ import numpy as np
 from catalog import CatalogError
 from catalog.dtypes import Array
 from generators.judging.nearest import Others, nearest
-from zoo.randomness import stream
+from zoo import stream
 
 MEASURED = 2048
 """Training networks, at most, whose distance to the nearest other is measured."""

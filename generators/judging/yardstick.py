@@ -134,7 +134,7 @@ def refitted(exam: Exam, weights: Array) -> Array:
 
 def _left(exam: Exam, calibration: Calibration | None) -> Array:
     """Mask (d,) of the parameters that a calibration, or a new last layer, leaves."""
-    layout = exam.networks.architecture.layout
+    layout = exam.architecture.layout
     columns = np.zeros(layout.d, bool)
     for name, span in layout.slices.items():
         columns[span] = layout[name].role == "parameter"

@@ -9,7 +9,6 @@ which it is, so that a crash or a hang is traced; ``ENTRY NUMBER SEED`` repeats 
 # ruff: noqa: E501
 import contextlib
 import faulthandler
-import functools
 import io
 import itertools
 import json
@@ -20,7 +19,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -256,13 +254,7 @@ class Trials:
 
     @staticmethod
     def hurry() -> None:
-        """Leave out what costs most of a trial: finding verbs, starting threads."""
-        import catalog.console.program
-        import catalog.formats
-
-        found = functools.cache(entry_points)
-        for module in (catalog.console.program, catalog.formats):
-            module.entry_points = lambda group: found(group=group)  # type: ignore[attr-defined]
+        """Leave out what costs most of a trial: starting threads."""
         connect = duckdb.connect
 
         def alone(*arguments: Any, **options: Any) -> Any:

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-import generators.calibration
 from catalog import Population
-from catalog.plugins.registry import public
-from generators.calibration.calibration import Calibration
+from generators.calibration import CALIBRATIONS
 from generators.exam import Exam
 from generators.judging.reference import Reference
 from generators.methods import DeepWeightFlow
@@ -16,7 +14,6 @@ from zoo.architectures import ResNet18, ViT
 pytestmark = pytest.mark.slow
 FAMILIES = {"resnet": ResNet18(2, (1, 8, 8)), "vit": ViT.scaled(8, (1, 8, 8), 10)}
 TRAIN, HELD_OUT = 30, 20
-KNOWN = public(generators.calibration, Calibration)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -31,7 +28,7 @@ def family(request, trained, digits_data):
 
 
 def applicable(exam):
-    return [None, *(name for name, one in KNOWN.items() if not one().refusal(exam))]
+    return [None, *(name for name, one in CALIBRATIONS.items() if not one().refusal(exam))]
 
 
 def test_every_calibration_judges_a_family(family):

@@ -590,7 +590,7 @@ def test_networks_of_several_tasks_are_no_exam(population):
 
 
 def test_an_exam_of_fewer_images_asks_some_of_them_and_keeps_the_others_splits(judge):
-    exam = replace(judge.exam, images=50)
+    exam = replace(judge.exam, test_samples=50)
     weights = judge.train.weights[:3]
     every, some = judge.exam.answers(weights), exam.answers(weights)
     assert exam.samples("test") == 50
@@ -601,4 +601,6 @@ def test_an_exam_of_fewer_images_asks_some_of_them_and_keeps_the_others_splits(j
     asked = [list(column) for column in some.labels.T]
     rest = iter(list(column) for column in every.labels.T)
     assert all(column in rest for column in asked)
-    assert replace(judge.exam, images=10**6).samples("test") == judge.exam.samples("test")
+    assert replace(judge.exam, test_samples=10**6).samples("test") == judge.exam.samples(
+        "test"
+    )

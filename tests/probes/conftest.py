@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +16,6 @@ from threadpoolctl import threadpool_limits
 import catalog
 from catalog import Catalog, Layout, Param, Population
 from catalog.console.program import main
-
-VERB = EntryPoint("probe", "probes.fitting.cli:probe", "phasezoo.verbs")
 
 ZOOS = {"narrow": (5, 4, 3), "wide": (5, 6, 3), "deep": (5, 4, 4, 3)}
 """Widths of the layers of the networks of each zoo."""
@@ -104,10 +101,9 @@ def zoo(stored_template: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def phasezoo(
-    zoo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    zoo: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., SimpleNamespace]:
     """Run the verb on the catalogue: exit code, stdout, stderr."""
-    monkeypatch.setattr("catalog.console.program._verbs", lambda: {"probe": VERB})
 
     def run(*arguments: object) -> SimpleNamespace:
         with pytest.raises(SystemExit) as exit_:

@@ -5,14 +5,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import probes.estimators
 from catalog import CatalogError, Layout, LayoutMismatch, Param
-from catalog.plugins.registry import public
-from probes import Probe, load, save
+from probes import load, save
+from probes.estimators import PROBES
 from probes.file import about
 from probes.targets import TASKS
-
-PROBES = public(probes.estimators, Probe)
 
 SMALL = {"n_probes": 6, "n_projections": 6, "n_representation": 6, "validation": 0}
 SMALL |= {"epochs": 30, "lr": 0.03}

@@ -18,7 +18,7 @@ assert all(map(callable, (zoo.train, zoo.build, zoo.measure, zoo.downstream)))
 # Every public name is there.
 from zoo import *
 assert all(callable(globals()[name]) for name in zoo.__all__)
-assert set(zoo._HOMES) < set(zoo.__all__) and len(zoo.__all__) == 18
+assert set(zoo._HOMES) < set(zoo.__all__) and len(zoo.__all__) == 24
 """
 
 

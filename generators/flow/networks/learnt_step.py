@@ -23,7 +23,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from zoo.architecture import Architecture, Editable
+from zoo import Architecture, Editable
 
 HEAT = 10.0
 """By which learnt targets are multiplied before their softmax: they begin small."""

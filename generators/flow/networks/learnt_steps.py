@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from generators.flow.networks.embedding import TimeAndCondition
 from generators.flow.networks.learnt_step import LearntStep, input_shape
-from zoo.engine.stack import build_architecture
+from zoo import build_architecture
 
 STEP = 0.3
 """Of a learnt step, to begin with."""

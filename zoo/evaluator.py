@@ -1,0 +1,285 @@
+"""Weights of one architecture on the data of one task: run, judged and calibrated.
+
+It is the way in for other packages: what they need of stacks, splits and statistics of
+batch normalisation is here, so that the rooms of `zoo` can change behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from catalog import CatalogError, LayoutMismatch, Population
+from catalog.console.pasting import word
+from catalog.dtypes import Array
+from catalog.json_column import json_object
+from catalog.names import canonical_json
+from catalog.quoting import literal
+from zoo.architecture import Architecture
+from zoo.engine.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
+from zoo.engine.stack import build_architecture
+from zoo.engine.stack_weights import StackWeights, parameter_columns
+from zoo.merging.joint_view import sampled
+from zoo.merging.made_weights import refresh_weights, stacked_rows
+from zoo.merging.repair import Statistics, statistics, with_statistics
+from zoo.networks import Networks
+from zoo.run import Run
+from zoo.samples import Images, View, view
+from zoo.stored import run_of
+from zoo.task import Data, load_task
+from zoo.tasks import TASKS
+
+_AGREED = ("architecture", "task_name", "task", "data_fingerprint")
+
+_Self = TypeVar("_Self", bound="Evaluator")
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """The architecture and the task of a population, for any weights of that shape.
+
+    Attributes
+    ----------
+    networks : zoo.networks.Networks
+        One network of the population, which stands for all: they see the same samples.
+    test_samples : int, optional
+        Most samples of the test split, drawn once for all; None: all.
+    """
+
+    networks: Networks
+    test_samples: int | None = None
+
+    @classmethod
+    def of(
+        cls: type[_Self],
+        population: Population,
+        *,
+        data: Data | None = None,
+        folder: str | Path | None = None,
+        device: str = "cpu",
+        test_samples: int | None = None,
+    ) -> _Self:
+        """Return the evaluator of networks that were trained on one task.
+
+        Parameters
+        ----------
+        population : Population
+        data : Data, optional
+            Data of the task; default: loaded.
+        folder : str or Path, optional
+            Folder with the files of the task.
+        device : str, default="cpu"
+        test_samples : int, optional
+            Most test samples: all are many for networks that take milliseconds an image.
+
+        Raises
+        ------
+        LayoutMismatch
+            If networks have several architectures or tasks; the message lists them.
+        CatalogError
+            If the task or architecture is not recorded, is no classification, or the data
+            are others.
+        """
+        if not len(population):
+            raise LayoutMismatch("The population has no network, so it has no task.")
+        _check_one(population)
+        row = {
+            name: population.table[name][0].as_py()
+            for name in population.table.column_names
+        }
+        run = run_of({"zoo": "", **row}, None, None)
+        run = replace(run, train_samples=None, label_noise=0.0, init_from=None)
+        if data is None:
+            data = load_task(TASKS[run.task], folder)
+        known = row.get("data_fingerprint")
+        if known and known != data.fingerprint:
+            raise CatalogError(
+                f"The networks were trained on other {data.task.title} data (fingerprint "
+                f"{known[:8]}, here {data.fingerprint[:8]}). Give the same "
+                "files: --data DIR"
+            )
+        if data.task.objective != "classification":
+            raise CatalogError(
+                f"Generated networks are judged by their classes, and {data.task.title} is "
+                f"{data.task.objective}. Narrow --where to networks that classify."
+            )
+        architecture = build_architecture(dict(run.architecture))
+        if architecture.layout.widened() != population.layout.widened():
+            raise LayoutMismatch(
+                f"The architecture {architecture.name} has other tensors than the "
+                f"networks: {architecture.layout.difference(population.layout)}."
+            )
+        one = Networks(
+            architecture, data, (run,), (0,), ("",), population.weights[:1],
+            torch.device(device),
+        )  # fmt: skip
+        return cls(one, test_samples)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Architecture of the networks."""
+        return self.networks.architecture
+
+    @property
+    def run(self) -> Run:
+        """Configuration of the network that stands for all."""
+        return self.networks.runs[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Device on which the networks run."""
+        return self.networks.device
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the task as these networks see it."""
+        return 1 + int(max(self.labels(split).max() for split in ("train", "test")))
+
+    @property
+    def buffers(self) -> Array:
+        """Mask (d,) of the weights that are statistics of batch normalisation."""
+        mask: Array = ~parameter_columns(self.architecture.layout)
+        return mask
+
+    def labels(self, split: str) -> Array:
+        """Return the labels (m,) of the samples of a split."""
+        return self._view(split).labels
+
+    def samples(self, split: str) -> int:
+        """Return the number of samples of a split."""
+        return len(self._view(split).index)
+
+    def inputs(self, split: str, count: int) -> tuple[Tensor, Tensor]:
+        """Return inputs (m, ...) and labels (m,) of at most ``count`` samples.
+
+        They are drawn once for all.
+        """
+        seen = sampled(self._view(split), count, "calibration", 0)
+        images, index = self._images(split, seen)
+        return images.gather(index), torch.from_numpy(seen.labels).to(self.device)
+
+    def stacks(
+        self, weights: Array, extra_bytes: int = 0
+    ) -> Iterator[tuple[slice, StackWeights]]:
+        """Yield networks (n, d) in stacks whose activations stay in the cache.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n, d)
+        extra_bytes : int, default=0
+            Memory of a network beside its weights.
+
+        Yields
+        ------
+        rows : slice
+        stack : StackWeights
+            Tensors (nets, ...) by name.
+        """
+        each = 12 * self.architecture.layout.d + extra_bytes
+        for rows in stacked_rows(len(weights), each, networks_in_cache(self.architecture)):
+            stack = StackWeights(self.architecture.layout, weights[rows], self.device)
+            yield rows, stack
+
+    def chunk(self, nets: int) -> int:
+        """Return the number of samples of which ``nets`` networks fit into the cache."""
+        return max(FEWEST, CHUNK_FLOATS // (nets * self.architecture.activations))
+
+    @torch.no_grad()
+    def logits(self, weights: Array, split: str) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield the logits of networks (n, d) on a split, part by part.
+
+        Yields
+        ------
+        rows : slice
+            Networks of the part.
+        samples : slice
+            Samples of the part, in the order of `labels`.
+        logits : Tensor of shape (nets, samples, classes)
+        """
+        m = self.samples(split)
+        images, index = self._images(split, self._view(split))
+        for rows, stack in self.stacks(weights, 64 * m):
+            nets = rows.stop - rows.start
+            size = self.chunk(nets)
+            for start in range(0, m, size):
+                part = slice(start, min(start + size, m))
+                x = images.gather(index[part][None])
+                x = x.expand(nets, *x.shape[1:])
+                yield rows, part, self.architecture.forward(stack.tensors, x)
+
+    def refreshed(self, weights: Array, samples: int) -> Array:
+        """Return weights (n, d) with statistics of batch normalisation estimated anew.
+
+        Parameters
+        ----------
+        samples : int
+            Training inputs, at most.
+        """
+        groups = [[0]] * len(weights)
+        return refresh_weights(self.networks, weights, groups, samples=samples)
+
+    def unit_statistics(self, weights: Array, samples: int) -> Statistics:
+        """Return mean and deviation of each unit, averaged over networks (n, d).
+
+        Parameters
+        ----------
+        samples : int
+            Training inputs, at most.
+
+        Returns
+        -------
+        dict of str to tuple of two ndarray of shape (1, units)
+            By affine map; see `zoo.merging.repair`.
+        """
+        return statistics(self.networks, [[0]], [weights], samples=samples)
+
+    def with_unit_statistics(
+        self, weights: Array, goals: Mapping[str, Sequence[Array]], samples: int
+    ) -> Array:
+        """Return weights (n, d) whose units have the given means and deviations."""
+        groups, pairs = [[0]] * len(weights), {k: tuple(v) for k, v in goals.items()}
+        return with_statistics(self.networks, weights, groups, pairs, samples=samples)
+
+    def _images(self, split: str, seen: View) -> tuple[Images, Tensor]:
+        """Images of a split, and where the samples of a view are among them."""
+        images = Images(self.networks.data, split, self.networks.runs, self.device)
+        return images, torch.from_numpy(seen.index + images.start[0]).to(self.device)
+
+    @cached_property
+    def _views(self) -> dict[str, View]:
+        return {}
+
+    def _view(self, split: str) -> View:
+        if split not in self._views:
+            seen = view(self.run, self.networks.data, split)
+            if split == "test" and self.test_samples is not None:
+                seen = sampled(seen, self.test_samples, "exam", 0)
+            self._views[split] = seen
+        return self._views[split]
+
+
+def _check_one(population: Population) -> None:
+    """Refuse networks of several architectures, tasks or data."""
+    for name in _AGREED:
+        if name not in population.table.column_names:
+            continue
+        counts: dict[str, int] = {}
+        for value in population.table[name].to_pylist():
+            counts[str(value)] = counts.get(str(value), 0) + 1
+        if len(counts) > 1:
+            listed = "; ".join(
+                f"{count} x {value}" for value, count in list(counts.items())[:5]
+            )
+            most = max(counts, key=lambda value: counts[value])
+            if name == "task":
+                most = canonical_json(json_object(most, "The task of a network"))
+            raise LayoutMismatch(
+                f"The networks have {len(counts)} values of {name}, and they are judged on "
+                f"one task: {listed}. Take one, e.g. {word(f'{name} = {literal(most)}')}."
+            )
