@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from paired_difference import compare
 from timing import digits, progress, report
 
 import catalog
@@ -30,7 +31,6 @@ from catalog.console.table import table_lines
 from catalog.quoting import literal
 from generators.exam import Exam
 from generators.judging.assessment import Assessment, assess
-from generators.judging.compare import compare
 from generators.judging.judged import SPREADS
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference

@@ -25,11 +25,11 @@ from catalog.population import Population
 from catalog.quoting import literal
 from generators.exam import Exam
 from generators.judging.assessment import Assessment, assess
-from generators.judging.interval import share_interval
 from generators.judging.judged import SPREADS, Judged
 from generators.judging.plot import save_plot
 from generators.judging.reference import Reference
 from generators.nulls import Train, TrainNoise
+from probes.judging.bootstrap import share_interval
 from zoo.workers.process import tune_process
 
 

@@ -26,9 +26,9 @@ from timing import digits, progress, report
 
 from catalog import Population
 from catalog.dtypes import Array
-from generators.judging.interval import grouped_interval
 from generators.methods import DeepWeightFlow
 from generators.nulls import PCAGaussian
+from probes.judging.bootstrap import grouped_interval
 from zoo.engine.stack import Stack, best_size, build_architecture
 from zoo.engine.train_stack import train_stack
 from zoo.run import Run

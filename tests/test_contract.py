@@ -17,6 +17,7 @@ from torch.nn.init import _calculate_fan_in_and_fan_out as fans
 import catalog
 from catalog import Writer, schema
 from catalog.axis_symbol import split_symbol
+from catalog.storage.splits import SPLITS
 from catalog.upkeep.verify import verify
 from zoo.architectures import (
     ARCHITECTURES,
@@ -29,7 +30,7 @@ from zoo.architectures import (
     ViT,
 )
 from zoo.engine.stack import Stack, build_architecture, plan
-from zoo.engine.train_stack import SPLITS, train_stack
+from zoo.engine.train_stack import train_stack
 from zoo.measuring.worker import chosen_metrics, measured_table
 from zoo.metrics import METRICS
 from zoo.networks import Networks

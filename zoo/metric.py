@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
+from catalog.storage.splits import SPLITS
 from zoo.merging.derived import Shard
 from zoo.networks import Networks, Progress
 from zoo.run import Run
 from zoo.task import Task
 
-SPLITS = ("train", "validation", "test")
 """Parts of a task's data."""
 
 

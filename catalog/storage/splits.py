@@ -6,6 +6,9 @@ import hashlib
 
 SHARES = (("train", 0.70), ("validation", 0.15), ("test", 0.15))
 
+SPLITS = tuple(name for name, _ in SHARES)
+"""Names of the splits of runs; those of data are called the same."""
+
 
 def split(key: str) -> str:
     """The split of a run, a cell or a zoo: a hash of its name, the same for ever.

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from catalog import Canonicaliser, Population
-from catalog.alignment import Outputs, Symmetries
+from catalog.alignment import (
+    Outputs,
+    Symmetries,
+    SymmetryBroken,
+    check_symmetries,
+    scalable,
+)
 from catalog.alignment.canonicaliser import Strategy
+from catalog.catalog import architecture_of
 from catalog.dtypes import Array
-from generators.codes.rectified import rectified
-from zoo import outputs
+from zoo import Editable, build_architecture, outputs
 
 
 def last_checkpoints(population: Population) -> tuple[Array, Array]:
@@ -101,3 +107,50 @@ def _runnable(population: Population) -> bool:
         name in columns and not population.table[name].null_count
         for name in ("architecture", "task_name")
     )
+
+
+def runnable(population: Population) -> dict[str, Any] | None:
+    """JSON of the architecture of networks that are chains of affine maps, else None.
+
+    None also where no architecture is recorded, or its tensors are not theirs.
+    """
+    columns = population.table.column_names
+    if "architecture" not in columns or population.table["architecture"].null_count:
+        return None
+    config = architecture_of(population, 0)
+    network = build_architecture(config)
+    if not isinstance(network, Editable):
+        return None
+    chain = [f"{name}.{part}" for name in network.affine for part in ("weight", "bias")]
+    if [param.name for param in network.layout] != chain:  # also where there are buffers
+        return None
+    if network.layout.widened() != population.layout.widened():
+        return None
+    return config
+
+
+def rectified(population: Population, check: Outputs) -> tuple[str, ...]:
+    """Symbols of plain layers whose units may be rescaled without changing outputs.
+
+    Parameters
+    ----------
+    check : callable
+        Outputs of weights, such as `zoo.modules.outputs` gives.
+
+    Raises
+    ------
+    SymmetryBroken
+        If permuting a symbol changes the outputs.
+    """
+    found = list(scalable(population.layout))
+    while found:
+        try:
+            check_symmetries(population.weights, population.layout, check, scaled=found)
+        except SymmetryBroken as broken:
+            if broken.symbol not in found:
+                raise
+            found.remove(broken.symbol)  # tried again without; a permutation fails again
+        else:
+            return tuple(found)
+    check_symmetries(population.weights, population.layout, check)
+    return ()

@@ -12,6 +12,7 @@ from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.storage.contained import check_inside, folder_inside
+from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
 from generators.exam import Exam
 from generators.file import INSTEAD
@@ -32,7 +33,6 @@ from generators.judging.yardstick import calibration_named
 
 FOLDER = "generators"
 """Of a catalogue: fitted generators, and what is known about their samples."""
-_SPLITS = ("train", "validation", "test")
 
 
 def generate(
@@ -180,7 +180,7 @@ def generate(
     )
     found = assessed(request, generator, samples, sides, exam, score)
     full = replace(exam, test_samples=None)
-    answers = {split: full.answers(samples.weights, split) for split in _SPLITS}
+    answers = {split: full.answers(samples.weights, split) for split in SPLITS}
     columns = store(
         catalog,
         samples,

@@ -22,6 +22,7 @@ from catalog.console.pasting import word
 from catalog.errors import closest
 from catalog.names import content_id, slug
 from catalog.quoting import literal
+from catalog.storage.splits import SPLITS
 from generators.calibration import CALIBRATIONS
 from generators.file import settings
 from generators.generating.conditions import (
@@ -36,8 +37,6 @@ from generators.generator import Condition, Generator
 from generators.judging.comparable import FEWEST
 from generators.registry import generator_class, generator_named, takes_preset
 from probes.fitting.selection import layouts, rows
-
-SIDES = ("train", "validation", "test")
 
 _MADE = "that were generated themselves"
 
@@ -216,7 +215,7 @@ class Request:
     @property
     def notes(self) -> list[str]:
         """What will be done, and what to mind."""
-        sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SIDES)
+        sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SPLITS)
         lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
         lines += [f"Left out: {count:,} {why}." for why, count in self.left_out.items()]
         if self.images is not None:
@@ -255,7 +254,7 @@ def _sides(
     split = table["split_by_run"]
     keys = {
         side: table.filter(pc.equal(split, side)).select(["run_id", "step"])
-        for side in SIDES
+        for side in SPLITS
     }
     inside = sum(map(len, keys.values()))
     if inside < len(table):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
-
-DRAWS = 1000
+from probes.judging.bootstrap import percentile_interval, resamples
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,8 @@ def control(requested: Array, measured: Array, *, seed: int = 0) -> Control:
     error = float(np.abs(x - y).mean())
     if len(np.unique(x)) < 2:
         return Control(np.nan, np.nan, np.nan, error)
-    rng = np.random.default_rng(seed)
-    drawn = [_slope(x[i], y[i]) for i in rng.integers(0, len(x), (DRAWS, len(x)))]
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return Control(_slope(x, y), float(low), float(high), error)
+    drawn = [_slope(x[i], y[i]) for i in resamples(len(x), seed=seed)]
+    return Control(_slope(x, y), *percentile_interval(drawn), error)
 
 
 def _slope(x: Array, y: Array) -> float:

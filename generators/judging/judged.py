@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from catalog.dtypes import Array
-from generators.judging.interval import mean_interval, share_interval
 from generators.judging.two_sample import TwoSample
+from probes.judging.bootstrap import mean_interval, share_interval
 
 SPREADS = (0.25, 0.5, 0.9)
 """Novelties that are asked for: shares of the distance between training networks."""

@@ -17,11 +17,11 @@ from catalog.storage.contained import check_inside, folder_inside
 from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe
+from probes.exact.sweep import sweep
 from probes.fitting import predictions
-from probes.fitting.inputs import Material, statistics, weights
-from probes.fitting.layer_choice import best_layer, layer_by_fold
+from probes.fitting.inputs import Material, selected, statistics, weights
 from probes.fitting.plan import Plan
-from probes.fitting.shown import Shown
+from probes.fitting.predictions import Shown
 from probes.fitting.training_set import LearntFrom
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
@@ -263,3 +263,25 @@ def _keep(
         assert material.layout is not None
         probe = probe.reading(material.layout, material.aggregate)
     probe_file.save(probe, path, about)
+
+
+def layer_by_fold(catalog: Catalog, plan: Plan) -> dict[int, str]:
+    """The best layer of every training side, by the `id` of its `Fold`.
+
+    That from which exact ridge predicts held-out groups best: for other probes a proxy,
+    which costs one Gram matrix and one eigendecomposition a layer where theirs would cost
+    a whole fit. One layer of the training networks is in memory at a time.
+    """
+    found: dict[int, str] = {}
+    for folds in plan.folds:
+        for fold in folds.folds:
+            if id(fold) not in found:
+                found[id(fold)] = best_layer(catalog, plan, fold.train, folds.inside(fold))
+    return found
+
+
+def best_layer(catalog: Catalog, plan: Plan, rows: Array, groups: Array) -> str:
+    """The best layer for some rows of a plan, see `layer_by_fold`."""
+    networks = selected(catalog, plan.question.table.take(rows))
+    values = plan.question.values
+    return sweep(networks, values.y[rows], task=values.task, groups=groups).best

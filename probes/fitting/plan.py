@@ -16,9 +16,9 @@ from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.names import slug
 from catalog.quoting import literal
+from probes.fitting.predictions import measure_id_of
 from probes.fitting.selection import Question, layouts
 from probes.fitting.settings import probe_named
-from probes.fitting.shown import measure_id_of
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in
 from probes.layers import chosen

@@ -1,15 +1,21 @@
-"""Intervals from resampling whole groups, such as runs, whose rows hang together."""
+"""Confidence intervals of scores, means and shares, most of them from resampling.
+
+Whole groups are resampled, such as runs, where their rows hang together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
+from scipy.stats import t as student_t
 
 from catalog.dtypes import Array
 
 LEVEL = 0.95
+DRAWS = 1000
+"""Resamples of single samples."""
 
 
 def draws(sizes: Sequence[int], replicates: int, rng: np.random.Generator) -> Array:
@@ -76,5 +82,50 @@ def interval(point: float, replicates: Array, jackknife: Array) -> tuple[float, 
 
 
 def without_errors(groups: int) -> float:
-    """Lower end of a share of which every one of some groups has all (Clopper-Pearson)."""
-    return float(((1 - LEVEL) / 2) ** (1 / groups))
+    """Return the lower end of a share that all of some groups have (Clopper-Pearson)."""
+    return float(binomtest(groups, groups).proportion_ci(LEVEL, method="exact").low)
+
+
+def resamples(n: int, *, seed: int = 0) -> Array:
+    """Return rows (DRAWS, n) of n samples, drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, n, (DRAWS, n))
+
+
+def percentile_interval(replicates: Array | Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval between percentiles of resampled values, NaN left out."""
+    low, high = np.nanquantile(replicates, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
+
+
+def mean_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of a mean, by bootstrap over samples."""
+    index = resamples(len(values), seed=seed)
+    return percentile_interval(np.asarray(values, np.float64)[index].mean(1))
+
+
+def grouped_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of a mean of groups (g, n), such as samples of several fits.
+
+    Student's, of the means of groups: a bootstrap of five groups is too narrow. Of one
+    group it is that of its samples, and knows nothing of others.
+    """
+    means = np.asarray(values, np.float64).mean(1)
+    g = len(means)
+    if g == 1:
+        return mean_interval(values[0], seed=seed)
+    half = float(student_t.ppf(0.975, g - 1) * means.std(ddof=1) / np.sqrt(g))
+    return float(means.mean() - half), float(means.mean() + half)
+
+
+def share_interval(passed: Array) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson): right where none or all pass, too.
+
+    Examples
+    --------
+    >>> low, high = share_interval(np.zeros(100, bool))
+    >>> round(low, 3), round(high, 3)
+    (0.0, 0.037)
+    """
+    result = binomtest(int(np.count_nonzero(passed)), len(passed))
+    low, high = result.proportion_ci(LEVEL, method="wilson")
+    return float(low), float(high)

@@ -9,8 +9,7 @@ from sklearn.linear_model import Ridge
 from torch.nn import functional
 
 from generators.calibration import CALIBRATIONS, BatchNorm, Head, HeadSteps, Repair
-from generators.calibration.head import ridge_regression
-from generators.calibration.head_steps import descended
+from generators.calibration.head import descended, ridge_regression
 from generators.calibration.last_layer import LastLayer
 from generators.exam import Exam
 from zoo.architectures import ResNet18, ViT

@@ -18,7 +18,7 @@ from catalog import (
     ShardCorrupt,
 )
 from catalog.alignment import permute, random_permutations
-from generators.codes.rectified import rectified
+from generators.codes.canonical import rectified
 from generators.codes.training_set import one_population
 from generators.flow.conditions import Conditions
 from generators.flow.schedule import Schedule

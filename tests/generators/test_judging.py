@@ -1,7 +1,9 @@
 """The judge: planted copies are caught, held-out networks are not, and its laws."""
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,21 +16,15 @@ from scipy.stats import mannwhitneyu
 
 from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.alignment import match, permute, random_permutations, rescale, scalable
-from generators.calibration.head_steps import HeadSteps
+from generators.calibration.head import HeadSteps
 from generators.codes.canonical import in_canonical_units
 from generators.exam import Exam
 from generators.judging.assessment import assess
-from generators.judging.compare import compare
 from generators.judging.control import control
 from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import error_overlap, largest_overlap
 from generators.judging.frontier import Frontier
-from generators.judging.interval import (
-    grouped_interval,
-    mean_interval,
-    share_interval,
-)
 from generators.judging.matched import _matched
 from generators.judging.nearest import nearest
 from generators.judging.plot import accuracy_novelty, check_plot, save_plot
@@ -36,9 +32,16 @@ from generators.judging.reference import Reference
 from generators.judging.space import MEASURED, Near, Space
 from generators.judging.two_sample import two_sample
 from generators.nulls import Disguised, Interpolation, TrainNoise
+from probes.judging.bootstrap import (
+    grouped_interval,
+    mean_interval,
+    share_interval,
+)
 
 SPREADS = (0.25, 0.5, 0.9)
 COPYING = -5.0
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+compare = runpy.run_path(str(BENCHMARKS / "paired_difference.py"))["compare"]
 
 
 def shuffled(weights, layout, seed=0):

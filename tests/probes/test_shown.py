@@ -4,7 +4,7 @@ import pyarrow as pa
 
 import catalog
 from catalog.names import content_id
-from probes.fitting.shown import Shown
+from probes.fitting.predictions import Shown
 
 COLUMN = "q\"u'o'te; DROP TABLE runs; -- :x {0} $y$"
 

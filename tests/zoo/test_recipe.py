@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
 from zoo.architectures import ARCHITECTURES
-from zoo.draw import Draw
-from zoo.recipe import Axis, Recipe, spread
+from zoo.recipe import Axis, Draw, Recipe, spread
 from zoo.recipes import RECIPES, recipe_from
 from zoo.run import Run
 from zoo.tasks import TASKS

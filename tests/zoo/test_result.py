@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from catalog.storage.splits import SPLITS
 from zoo.engine.evaluate import Score
 from zoo.engine.stack import Stack, build_architecture
-from zoo.engine.train_stack import SPLITS, Checkpoint, Trained
-from zoo.training.parents import SPLITS as SPLITS_BY
-from zoo.training.parents import Parent
+from zoo.engine.train_stack import Checkpoint, Trained
+from zoo.training.parents import SPLIT_COLUMNS, Parent
 from zoo.training.result import tables
 
 LOSSES = np.array([0.5, np.inf, np.nan])
@@ -32,7 +32,7 @@ def finished(blobs, make_run):
     good = {split: Score(np.ones(3), np.ones(3)) for split in SPLITS}
     bad = {split: Score(LOSSES, ACCURACIES) for split in SPLITS}
     checkpoints = [Checkpoint(0, weights, good), Checkpoint(40, last, bad)]
-    parents = {("f00", 3): Parent(weights[1], dict.fromkeys(SPLITS_BY, "test"))}
+    parents = {("f00", 3): Parent(weights[1], dict.fromkeys(SPLIT_COLUMNS, "test"))}
     trained = Trained(
         Stack(runs), checkpoints, np.array([-1, 0, 17]), [240, 95, 240], [240, 90, 240]
     )
@@ -56,7 +56,7 @@ def test_a_run_is_a_row_with_its_configuration(finished, blobs):
 
 
 def test_a_child_has_the_splits_of_its_parent_and_others_get_their_own(finished):
-    for name in SPLITS_BY:
+    for name in SPLIT_COLUMNS:
         assert finished[2][0][name].to_pylist() == [None, "test", None]
 
 

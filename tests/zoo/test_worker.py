@@ -12,7 +12,7 @@ import catalog
 from catalog import CatalogError, LayoutMismatch, Writer
 from zoo.engine.stack import Stack
 from zoo.run import Run
-from zoo.training.parents import SPLITS, read_parents
+from zoo.training.parents import SPLIT_COLUMNS, read_parents
 from zoo.training.worker import Shards, plan_stacks, train_into
 
 CPU = torch.device("cpu")
@@ -90,7 +90,7 @@ def test_a_child_starts_from_its_parents_weights_and_names_them(copy, child_reci
 
 def test_a_child_inherits_the_splits_of_its_parent(copy, child_recipe, digits):
     zoo = train_here(copy, child_recipe, digits)
-    splits = ", ".join(SPLITS)
+    splits = ", ".join(SPLIT_COLUMNS)
     of = {
         row[0]: row[1:] for row in zoo.sql(f"SELECT run_id, {splits} FROM runs").fetchall()
     }

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from catalog import LayoutMismatch
 from catalog.dtypes import Array
+from catalog.storage.splits import SPLITS
 from zoo.engine.batch_gradient import RECORD_FROM, BatchGradient
 from zoo.engine.descent import Stopped as Stopped
 from zoo.engine.descent import descend
@@ -30,8 +31,6 @@ from zoo.randomness import stream
 from zoo.run import Run
 from zoo.samples import Batches, View, view
 from zoo.task import Data
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

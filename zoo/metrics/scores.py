@@ -15,9 +15,10 @@ import torch
 
 from catalog.dtypes import Array
 from catalog.schema import Column
+from catalog.storage.splits import SPLITS
 from zoo.engine.evaluate import CHUNK_FLOATS
 from zoo.landscape.groups import groups
-from zoo.metric import SPLITS, Metric, check_least
+from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress, sample_key
 
 

@@ -25,7 +25,7 @@ from zoo.options.transform import check_transform
 from zoo.run import Run
 from zoo.task import Data, Task, load_task
 from zoo.tasks import TASKS
-from zoo.training.parents import SPLITS, Parent
+from zoo.training.parents import SPLIT_COLUMNS, Parent
 from zoo.training.result import tables
 
 ENDING = "_transfer"
@@ -250,7 +250,7 @@ class Transfer(Maker):
         listed = [{}] * len(keys) if table is None else table.to_pylist()
         return {
             keys[i]: Parent(
-                networks.weights[i], {name: listed[i].get(name) for name in SPLITS}
+                networks.weights[i], {name: listed[i].get(name) for name in SPLIT_COLUMNS}
             )
             for i in rows.tolist()
         }

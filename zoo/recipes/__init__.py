@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from catalog.plugins.registry import Registry
-from zoo.draw import Draw
-from zoo.recipe import Axis, Recipe
+from zoo.recipe import Axis, Draw, Recipe
 from zoo.recipes.digits_mlp_batch_phases import (
     digits_mlp_batch_phases as digits_mlp_batch_phases,
 )

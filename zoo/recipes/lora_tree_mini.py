@@ -16,8 +16,7 @@ one class are alike (cosine .4), and those of related classes more than those of
 and dog, automobile and truck, sandal and sneaker.
 """
 
-from zoo.draw import Draw
-from zoo.recipe import Axis, Recipe
+from zoo.recipe import Axis, Draw, Recipe
 
 lora_tree_mini = Recipe(
     name="lora_tree_mini",

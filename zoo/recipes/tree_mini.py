@@ -26,8 +26,7 @@ References
    1,000; MLPs; AdamW without warm-up; crops are left out, images of 16x16 have no room.
 """
 
-from zoo.draw import Draw
-from zoo.recipe import Axis, Recipe
+from zoo.recipe import Axis, Draw, Recipe
 
 tree_mini = Recipe(
     name="tree_mini",

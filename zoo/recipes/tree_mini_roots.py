@@ -5,8 +5,7 @@ its seed, from an initialisation of its own: AdamW, 10 epochs of about 10,000 im
 batches of 64, cosine decay. Test accuracies are 82 to 92 %.
 """
 
-from zoo.draw import Draw
-from zoo.recipe import Axis, Recipe
+from zoo.recipe import Axis, Draw, Recipe
 
 tree_mini_roots = Recipe(
     name="tree_mini_roots",

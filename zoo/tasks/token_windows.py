@@ -9,6 +9,7 @@ import numpy as np
 
 from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
+from catalog.storage.splits import SPLITS
 from zoo.randomness import stream
 from zoo.task import Data, Task
 
@@ -105,12 +106,11 @@ def windows(task: Task, text: bytes) -> Data:
     parts["train"] = np.sort(order)
     rows = {s: (b[:, None] * BLOCK + np.arange(BLOCK)).ravel() for s, b in parts.items()}
     digest = hashlib.sha256(f"bytes {length} split 1".encode() + text).hexdigest()[:32]
-    splits = ("train", "validation", "test")
     zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
     return Data(
         task,
-        {s: x[rows[s]] for s in splits},
-        {s: y[rows[s]] for s in splits},
+        {s: x[rows[s]] for s in SPLITS},
+        {s: y[rows[s]] for s in SPLITS},
         zero,
         one,
         1.0,

@@ -13,7 +13,7 @@ from catalog import open as open_catalog
 from catalog.dtypes import Array
 from zoo.engine.stack import Stack
 
-SPLITS = ("split_by_run", "split_by_cell", "split_by_zoo")
+SPLIT_COLUMNS = ("split_by_run", "split_by_cell", "split_by_zoo")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ def read_parents(catalog: str, stack: Stack) -> Parents:
     wanted = pa.table({"run_id": pa.array(runs, pa.string()), "step": steps})
     population = open_catalog(catalog).select(wanted).population()
     starts = _inherited(population, stack)
-    rows = population.table.select(["run_id", "step", *SPLITS]).to_pylist()
+    rows = population.table.select(["run_id", "step", *SPLIT_COLUMNS]).to_pylist()
     return {
-        (row["run_id"], row["step"]): Parent(weights, {name: row[name] for name in SPLITS})
+        (row["run_id"], row["step"]): Parent(
+            weights, {name: row[name] for name in SPLIT_COLUMNS}
+        )
         for row, weights in zip(rows, starts, strict=True)
     }
 

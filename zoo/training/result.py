@@ -11,12 +11,12 @@ import pyarrow as pa
 from catalog import Population, __version__
 from catalog.names import canonical_json
 from catalog.schema import PARENTS
+from catalog.storage.splits import SPLITS
 from catalog.storage.splits import split as fixed_split
-from zoo.engine.train_stack import SPLITS, Trained
+from zoo.engine.train_stack import Trained
 from zoo.run import Run
 from zoo.task import Data, describe
-from zoo.training.parents import SPLITS as FIXED
-from zoo.training.parents import Parents
+from zoo.training.parents import SPLIT_COLUMNS, Parents
 
 
 def tables(
@@ -69,7 +69,7 @@ def tables(
     return table, checkpoints, population, architecture
 
 
-_NO_SPLITS = dict.fromkeys(FIXED)  # the writer draws them
+_NO_SPLITS = dict.fromkeys(SPLIT_COLUMNS)  # the writer draws them
 
 _COPIED = (
     "zoo",
