@@ -5,7 +5,7 @@ environment, foreign files, a catalogue's own files, fitted things) each ends wi
 1 or 2 and a message; nothing is executed, no file is written outside, nothing is printed
 that acts on a terminal, and no traceback.
 
-`tests/catalog/fuzz_trials.py` runs the trials, in processes of their own: one that
+`tests/trials/fuzz_trials.py` runs the trials, in processes of their own: one that
 crashes or hangs is a failure that names its trial. A trial follows from its place, its
 number and the seed alone, so ``--only PLACE --first N --trials 1`` repeats it, and shards
 of a long run are ``--first`` and ``--trials``.
@@ -35,7 +35,7 @@ SHARES = {
 }  # fmt: skip
 """Trials of each place of 20,000."""
 
-SCRIPT = Path(__file__).parents[1] / "tests" / "catalog" / "fuzz_trials.py"
+SCRIPT = Path(__file__).parents[1] / "tests" / "trials" / "fuzz_trials.py"
 
 Plan = list[tuple[str, int, int]]
 """Place, number of its first trial, and how many."""

@@ -17,7 +17,7 @@ Claim: nothing is lost, whatever ends a process and whatever a file holds.
 Trials follow from the seed and their number. What was done is kept in a state file beside
 the working folder, so that a run that was ended goes on where it was. A trial that fails is
 told, its folder is kept, and the next one begins; the exit status is 1 then. The trials
-themselves lie in ``tests/soak``, whose tests run a few of each.
+themselves lie in ``tests/trials``, whose tests run a few of each.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def add(counts: dict[str, float], more: dict[str, float]) -> None:
 def code() -> str:
     """Digest of the packages and of the trials."""
     digest = hashlib.sha256()
-    for folder in ("catalog", "zoo", "probes", "generators", "tests/soak"):
+    for folder in ("catalog", "zoo", "probes", "generators", "tests/trials"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -120,7 +120,7 @@ def code() -> str:
 def made(name: str, folder: Path, seed: int) -> Any:
     """The trials of a name, which import what they need."""
     os.environ["OMP_NUM_THREADS"] = "1"  # before numpy: children are forked
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "soak")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "trials")]
     module, kind = KINDS[name].split(".")
     return getattr(importlib.import_module(module), kind)(folder, seed)
 

@@ -20,12 +20,6 @@ from catalog import Catalog, Layout, Param, Population
 from catalog.dtypes import DTYPES, dtype
 from catalog.storage.manifest import Manifest
 
-collect_ignore = [
-    "attack_imports.py", "attack_mutations.py", "attack_trials.py", "fault_trials.py",
-    "fuzz_files.py", "fuzz_texts.py", "fuzz_trials.py",
-]  # fmt: skip
-"""Scripts that run in processes of their own."""
-
 HOSTILE = [
     "", "%", "%25", "pz_run_id", "pz_step", "PZ_x", "a", "A", "a.b", "a.list", "é", "É",
     "a.list.element", "arch", "shard", "row", 'quote"s', "it's", "back\\slash", "🦊", "ß",

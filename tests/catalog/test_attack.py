@@ -32,7 +32,7 @@ from catalog.importing import import_source
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.verify import verify
 
-HERE = Path(__file__).parent
+TRIALS = Path(__file__).parents[1] / "trials"
 
 
 def attack(
@@ -42,7 +42,7 @@ def attack(
     folder.mkdir()
     kinds = [str(word) for pair in counts.items() for word in pair]
     done = subprocess.run(
-        [sys.executable, str(HERE / script), str(folder), str(seed), *kinds],
+        [sys.executable, str(TRIALS / script), str(folder), str(seed), *kinds],
         capture_output=True,
         text=True,
         check=False,

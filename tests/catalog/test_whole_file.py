@@ -23,7 +23,7 @@ def write(path: Path, text: str = "new", **options: str) -> None:
 
 
 def test_ended_at_any_step_the_old_or_the_new_is_there(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("whole_file_trials.py")
+    script = Path(__file__).parents[1] / "trials" / "whole_file_trials.py"
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)],
         capture_output=True,

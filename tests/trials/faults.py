@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 from pathlib import Path
 
-from fault import SCRIPTS, Fault
-
-sys.path.append(str(SCRIPTS))
+from fault import Fault
 from fault_trials import Trials
 
 

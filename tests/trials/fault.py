@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parents[1] / "catalog"
+SCRIPTS = Path(__file__).parent
 
 
 class Fault(AssertionError):

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
 from ending import end_at, forked
 
 from catalog import CatalogError
