@@ -1,37 +1,32 @@
-"""Fitted generators as one safetensors file: arrays as tensors, the rest as JSON text.
+"""Fitted generators as files of the container `catalog.fitted.file`.
 
 Nothing in the file is code: what is read is built from numbers, text and the classes named
 here. The networks a generator was fitted to are in it, so that copying can be judged
-wherever the file goes. A digest over all of it finds every changed byte.
+wherever the file goes.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from blake3 import blake3
 
 from catalog import (
     Canonicaliser,
     CatalogError,
     Layout,
     Population,
-    ShardCorrupt,
     __version__,
 )
 from catalog.dtypes import Array
-from catalog.fitted.as_written import as_written
+from catalog.fitted.file import Kind
 from catalog.fitted.records import Records, Special
 from catalog.formats.blank_nulls import blank_nulls
 from catalog.formats.format import Tensor
-from catalog.formats.safetensors_file import Header, read_header, read_tensors, write_file
-from catalog.storage.whole_file import whole_file
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
@@ -44,10 +39,10 @@ from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.generator import Generator
 
-_FORMAT = 1
 INSTEAD = "name another file, on the command line with --to FILE"
 """What to do if a generator cannot be written; ends a sentence."""
-_ADVICE = "Copy the file again, or fit the generator again."
+# Format 1 had a digest of its own; programs that read it tell that 2 is newer.
+_GENERATOR = Kind("generator", "generator", 2, "Write one with its save().", INSTEAD)
 G = TypeVar("G", bound=Generator)
 
 
@@ -77,17 +72,13 @@ def save_generator(
         if name.endswith("_") and not name.startswith("_")
     }
     body = {
-        "format": _FORMAT,
         "phasezoo": __version__,
         "generator": type(generator).name,
         "settings": _RECORDS.encode(settings(generator), "settings", tensors),
         "fitted": _RECORDS.encode(fitted, "fitted", tensors),
         "about": dict(about or {}),
     }
-    text = json.dumps(body)
-    kept = {"generator": text, "digest": _digest(text, tensors)}
-    with whole_file(path, instead=INSTEAD) as file:
-        write_file(file, tensors, kept)
+    _GENERATOR.write(path, body, tensors)
 
 
 def load_generator(path: str | Path, kind: type[G]) -> G:
@@ -101,15 +92,13 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
     ShardCorrupt
         If bytes have changed since it was written.
     """
-    path = Path(path)
-    body = _body(path)
-    if body["generator"] != kind.name:
+    body, tensors = _GENERATOR.read(path)
+    if (name := _name(body, path)) != kind.name:
         raise CatalogError(
-            f"{path} holds the generator {body['generator']!r}, not {kind.name!r}. Load it "
-            "with the class of that name."
+            f"{path} holds the generator {name!r}, not {kind.name!r}. Load it with the "
+            "class of that name."
         )
-    tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
-    with as_written(path, "a generator", _ADVICE):
+    with _GENERATOR.as_written(path):
         found = kind(**_RECORDS.decode(body["settings"], tensors, path))
         fitted = _RECORDS.decode(body["fitted"], tensors, path)
         _RECORDS.give_fitted(found, fitted, path)
@@ -117,8 +106,8 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
 
 
 def generator_name(path: str | Path) -> str:
-    """Name of the generator that a file holds."""
-    return str(_body(Path(path))["generator"])
+    """Name of the generator that a file holds; raises as `load_generator`."""
+    return _name(_GENERATOR.body(path), path)
 
 
 def generator_about(path: str | Path) -> dict[str, Any]:
@@ -126,9 +115,8 @@ def generator_about(path: str | Path) -> dict[str, Any]:
 
     Only the head of the file is read, so changed bytes are found by whoever loads it.
     """
-    body = _told(Path(path), read_header(Path(path)))[0]
-    with as_written(path, "a generator", _ADVICE):
-        return dict(body.get("about", {}))
+    with _GENERATOR.as_written(path):
+        return dict(_GENERATOR.body(path, checked=False).get("about", {}))
 
 
 def settings(generator: Generator) -> dict[str, Any]:
@@ -137,46 +125,11 @@ def settings(generator: Generator) -> dict[str, Any]:
     return {name: getattr(generator, name) for name in names}
 
 
-def _body(path: Path) -> dict[str, Any]:
-    """What a file says about its generator, all of its bytes being as they were written."""
-    header = read_header(path)
-    body, text, digest = _told(path, header)
-    if _digest(text, read_tensors(path, header)) != digest:
-        raise ShardCorrupt(
-            f"{path} has changed since it was written: its digest is not {digest[:12]}... "
-            "any more. Copy it again, or fit and save it again."
-        )
-    return body
-
-
-def _told(path: Path, header: Header) -> tuple[dict[str, Any], str, str]:
-    """What the head of a file says, the text of that, and its digest."""
-    text, digest = header.metadata.get("generator"), header.metadata.get("digest")
-    if text is None or digest is None:
-        raise CatalogError(f"{path} holds no generator; write one with its save().")
-    try:
-        body: dict[str, Any] = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ShardCorrupt(
-            f"{path} has changed since it was written: {error}. Copy it again, or fit and "
-            "save it again."
-        ) from error
-    with as_written(path, "a generator", _ADVICE):
-        if body["format"] > _FORMAT:
-            raise CatalogError(
-                f"{path} was written by phasezoo {body['phasezoo']}, which is newer. "
-                "Upgrade: pip install -U phasezoo"
-            )
-        body["generator"].encode()
-    return body, text, digest
-
-
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    found = blake3(text.encode())
-    for name, tensor in tensors.items():
-        found.update(f"{name} {tensor.dtype} {tensor.values.shape}".encode())
-        found.update(np.ascontiguousarray(tensor.values).tobytes())
-    return found.hexdigest()
+def _name(body: Mapping[str, Any], path: str | Path) -> str:
+    with _GENERATOR.as_written(path):
+        name: str = body["generator"]
+        name.encode()  # of text alone, and that can be printed
+        return name
 
 
 def _population(

@@ -1,4 +1,4 @@
-"""Fitted probes as one safetensors file: arrays as tensors, the rest as JSON text.
+"""Fitted probes as files of the container `catalog.fitted.file`.
 
 Nothing in the file is code: what is read is built from numbers, text and the classes
 named here, so that a file of somebody else can be opened.
@@ -6,18 +6,14 @@ named here, so that a file of somebody else can be opened.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from catalog import CatalogError, __version__
-from catalog.fitted.as_written import as_written
+from catalog import __version__
+from catalog.fitted.file import Kind
 from catalog.fitted.records import Records, Special
 from catalog.formats.format import Tensor
-from catalog.formats.safetensors_file import read_header, read_tensors, write_file
-from catalog.storage.whole_file import whole_file
 from probes.estimators import PROBES
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
@@ -32,11 +28,11 @@ from probes.statistics.within import Within
 from probes.targets import Targets
 from probes.text import TEXT_PROBES
 
-_FORMAT = 2
-"""1: what `phasezoo probe` wrote did not say which weights were learnt from."""
-
 INSTEAD = "name another file, on the command line with --to FILE"
 """What to do if a probe cannot be written; ends a sentence."""
+
+# Format 1: what `phasezoo probe` wrote did not say which weights were learnt from.
+_PROBE = Kind("probe", "probe", 2, "Write one with probes.save().", INSTEAD)
 
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
@@ -56,14 +52,11 @@ def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None)
     """
     tensors: dict[str, Tensor] = {}
     body = {
-        "format": _FORMAT,
         "phasezoo": __version__,
         **_taken_apart(probe, "", lambda v, at: _RECORDS.encode(v, at, tensors)),
         "about": dict(about or {}),
     }
-    text = json.dumps(body, allow_nan=True)
-    with whole_file(path, instead=INSTEAD) as file:
-        write_file(file, tensors, {"probe": text})
+    _PROBE.write(path, body, tensors)
 
 
 def load(path: str | Path) -> Probe:
@@ -71,41 +64,26 @@ def load(path: str | Path) -> Probe:
 
     Raises
     ------
+    ShardCorrupt
+        If bytes have changed since it was written.
     CatalogError
         If the file holds something else, or was written by a newer version.
     NotFound
         If there is no such probe here.
     """
-    path = Path(path)
-    body = _read(path)
-    tensors = {name: tensor.values for name, tensor in read_tensors(path).items()}
+    body, tensors = _PROBE.read(path)
     with as_probe(path):
         return _rebuilt(body, lambda value: _RECORDS.decode(value, tensors, path))
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """What `save` was told about the probe."""
+    """What `save` was told about the probe; raises as `load`."""
     with as_probe(path):
-        return dict(_read(Path(path))["about"])
+        return dict(_PROBE.body(path)["about"])
 
 
-def as_probe(path: str | Path) -> AbstractContextManager[None]:
-    """Tell what of a probe's file is odd, whatever that leads to; see `as_written`."""
-    return as_written(path, "a probe", "Fetch the file again, or fit the probe again.")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    text = read_header(path).metadata.get("probe")
-    if text is None:
-        raise CatalogError(f"{path} holds no probe; write one with probes.save().")
-    with as_probe(path):
-        body: dict[str, Any] = json.loads(text)
-        if body["format"] > _FORMAT:
-            raise CatalogError(
-                f"{path} was written by phasezoo {body['phasezoo']}, which is newer. "
-                "Upgrade: pip install -U phasezoo"
-            )
-        return body
+as_probe = _PROBE.as_written
+"""Tells what of a probe's file is odd, whatever that leads to; see `as_written`."""
 
 
 def _taken_apart(

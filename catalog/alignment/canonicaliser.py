@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +16,15 @@ from catalog.alignment.scales import balance, rescale, scalable
 from catalog.alignment.self_test import Outputs, check_symmetries
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, LayoutMismatch
-from catalog.fitted.as_written import as_written
+from catalog.fitted.file import Kind
 from catalog.formats.format import Tensor
-from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 from catalog.layout import Layout
 from catalog.population import Population
-from catalog.storage.whole_file import whole_file
 
 Strategy = Literal["reference", "mean", "cycle"]
-_VERSION = 1
+_FILE = Kind(
+    "canonicaliser", "canonicaliser", 1, "Write one with its save().", format_key="version"
+)
 _RISE = 1e-5
 """Relative rise of the mean's norm below which rounds of "mean" end."""
 
@@ -207,10 +206,9 @@ class Canonicaliser:
         return self.fit(population, check=check).transform(population)
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file: the reference, and all else as its metadata."""
+        """Write a file of the container `catalog.fitted.file`."""
         chosen = self.balance if isinstance(self.balance, bool) else list(self.balance)
         about = {
-            "version": _VERSION,
             "strategy": self.strategy,
             "balance": chosen,
             "reference": None if self.reference is None else int(self.reference),
@@ -221,9 +219,7 @@ class Canonicaliser:
             "scaled": list(self.scaled_),
             "layout": self.layout_.to_json(),
         }
-        tensors = {"reference": Tensor(self.reference_, "float32")}
-        with whole_file(path) as file:
-            write_file(file, tensors, {"canonicaliser": json.dumps(about)})
+        _FILE.write(path, about, {"reference": Tensor(self.reference_, "float32")})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -231,25 +227,18 @@ class Canonicaliser:
 
         Raises
         ------
+        ShardCorrupt
+            If bytes have changed since it was written.
         CatalogError
             If the file holds something else, or was written by a newer version.
         """
-        path = Path(path)
-        header = read_header(path)
-        text = header.metadata.get("canonicaliser")
-        if text is None or "reference" not in header.shapes:
-            raise CatalogError(f"{path} holds no canonicaliser; write one with its save().")
-        with as_written(path, "a canonicaliser", "Copy the file again, or fit it again."):
-            about = json.loads(text)
-            if about.pop("version") > _VERSION:
-                raise CatalogError(
-                    f"{path} was written by a newer version. Upgrade: pip install -U "
-                    "phasezoo"
-                )
+        about, tensors = _FILE.read(path)
+        with _FILE.as_written(path):
+            del about["version"]
             layout, scaled = Layout.from_json(about.pop("layout")), about.pop("scaled")
             found = cls(about.pop("strategy"), **about)
             found.layout_, found.scaled_ = layout, tuple(scaled)
-        found.reference_ = read_tensors(path, header)["reference"].values.copy()
+            found.reference_ = tensors["reference"].copy()
         if found.reference_.shape != (layout.d,):
             raise CatalogError(
                 f"{path}: the reference has shape {found.reference_.shape}, its layout "

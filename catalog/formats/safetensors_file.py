@@ -8,7 +8,7 @@ layout would be lost.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,11 +20,12 @@ from catalog.dtypes import dtype
 from catalog.errors import CatalogError
 from catalog.formats.format import Tensor
 
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_DTYPES |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "BOOL": "bool"}
-_DTYPES |= {"U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8"}
-_DTYPES |= {"C64": "complex64"}
-_CODES = {name: code for code, name in _DTYPES.items()}
+DTYPE_OF = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+DTYPE_OF |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "BOOL": "bool"}
+DTYPE_OF |= {"U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8"}
+DTYPE_OF |= {"C64": "complex64"}
+"""Names in `catalog.dtypes` of the format's codes."""
+_CODES = {name: code for code, name in DTYPE_OF.items()}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,20 @@ def write_file(
     CatalogError
         If the format has no such dtype, or a tensor takes the reserved name.
     """
+    for block in file_blocks(tensors, metadata):
+        file.write(block)
+
+
+def file_blocks(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Iterator[bytes]:
+    """Give the bytes that `write_file` writes: those before the values, then each tensor's.
+
+    Raises
+    ------
+    CatalogError
+        As `write_file`, before the first block.
+    """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
     for name, tensor in tensors.items():
@@ -103,18 +118,18 @@ def write_file(
         at += values.nbytes
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
+    yield len(text).to_bytes(8, "little") + text
     for tensor in tensors.values():
-        file.write(np.ascontiguousarray(tensor.values).tobytes())
+        yield np.ascontiguousarray(tensor.values).tobytes()
 
 
 def _tensor(path: Path, name: str, value: Mapping[str, Any]) -> Tensor:
-    if value["dtype"] not in _DTYPES:
+    if value["dtype"] not in DTYPE_OF:
         raise CatalogError(
             f"{path}: tensor {name!r} is {value['dtype']}; a catalogue holds "
-            f"{', '.join(_DTYPES)}. Convert it first."
+            f"{', '.join(DTYPE_OF)}. Convert it first."
         )
-    kind = _DTYPES[value["dtype"]]
+    kind = DTYPE_OF[value["dtype"]]
     flat = np.frombuffer(value["data"], dtype(kind).storage)
     try:
         return Tensor(flat.reshape(value["shape"]), kind)

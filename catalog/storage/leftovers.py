@@ -13,7 +13,10 @@ from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import cut_short, read_head
 from catalog.storage.temporaries import TEMPORARY, abandoned, sweep
 
-_FITTED = ("cache", "generators", "probes")
+FITTED = ("generators", "probes")
+"""Folders of fitted things, which no commit names."""
+
+_LOCKED = ("cache", *FITTED)
 """Folders whose temporary files are locked by whoever writes them."""
 
 
@@ -63,7 +66,7 @@ def delete(folder: Folder, path: Path) -> None:
         If another folder stands where the catalogue was: nothing of it is deleted.
     """
     folder.check_same()
-    if TEMPORARY.fullmatch(path.name) and path.parent.name in _FITTED:
+    if TEMPORARY.fullmatch(path.name) and path.parent.name in _LOCKED:
         sweep(path)
     else:
         path.unlink(missing_ok=True)
@@ -72,7 +75,7 @@ def delete(folder: Folder, path: Path) -> None:
 def _temporaries(root: Path) -> list[Path]:
     """Temporary files and folders of fits and of the index that nobody writes any more."""
     found = []
-    for name in _FITTED:
+    for name in _LOCKED:
         folder = root / name
         if not folder.is_symlink():
             with contextlib.suppress(FileNotFoundError):

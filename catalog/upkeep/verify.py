@@ -16,6 +16,7 @@ from catalog.storage.leftovers import delete, find_leftovers
 from catalog.storage.manifest import File, Manifest, parse_json, read_manifest
 from catalog.storage.snapshot import Snapshot, read_head, read_unnamed
 from catalog.upkeep.damage import wrong_tensors
+from catalog.upkeep.fitted_files import fitted_files, is_whole
 
 _BLOCK = 16 << 20
 """Bytes hashed at a time: between two blocks a thread waits for the interpreter."""
@@ -49,11 +50,13 @@ class Verification:
     shards, files, bytes : int
         What was checked.
     problems : list of Problem
-        Empty if every committed byte is in place.
+        Empty if every committed byte is in place, and every byte of fitted things.
     leftovers : list of str
         Files of dead writers; no reader ever saw them.
     swept : bool
         Whether the leftovers were deleted.
+    unchecked : list of str
+        Files of fitted things without a digest: earlier versions wrote them, or others.
     """
 
     shards: int = 0
@@ -62,6 +65,7 @@ class Verification:
     problems: list[Problem] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     swept: bool = False
+    unchecked: list[str] = field(default_factory=list)
 
 
 def verify(
@@ -70,7 +74,7 @@ def verify(
     sweep: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Check every committed file against its recorded hash.
+    """Check every committed file against its recorded hash, fitted things by their digest.
 
     Parameters
     ----------
@@ -92,7 +96,12 @@ def verify(
     manifests = _manifests(folder, result)
     doubtful = bool(result.problems)  # what is committed is not certain: delete nothing
     jobs = [(m, file) for m in manifests for file in m.own.values()]
-    total = sum(file.bytes for _, file in jobs)
+
+    def wrong(path: Path, detail: str) -> None:
+        result.problems.append(Problem(str(path.relative_to(root)), "", detail))
+
+    fitted = list(fitted_files(root, wrong))
+    total = sum(file.bytes for _, file in jobs) + sum(size for _, size in fitted)
     records = {m.shard: m for m in manifests}
     with ThreadPoolExecutor(2, "phasezoo-verify") as pool:
         checks = []
@@ -110,6 +119,14 @@ def verify(
             result.files += 1
             result.bytes += file.bytes
             progress(result.bytes, total)
+    for path, size in fitted:
+        if is_whole(path, wrong):
+            result.files += 1
+            result.bytes += size
+        else:
+            result.unchecked.append(str(path.relative_to(root)))
+            total -= size
+        progress(result.bytes, total)
     result.shards = len(manifests)
     _sweep(folder, manifests, result, sweep, doubtful)
     return result

@@ -84,7 +84,16 @@ def place_of(request: Request, places: Sequence[Path]) -> Path | None:
 
 
 def copy_fitted(place: Path, path: Path) -> None:
-    """Put the generator of a file into another."""
+    """Put the generator of a file into another.
+
+    Raises
+    ------
+    ShardCorrupt
+        If bytes have changed since it was written.
+    CatalogError
+        If the other file cannot be written.
+    """
+    generator_name(place)
     with place.open("rb") as source, whole_file(path, instead=INSTEAD) as file:
         shutil.copyfileobj(source, file)
 

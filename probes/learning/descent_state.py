@@ -1,8 +1,7 @@
-"""Where a descent stands, as one safetensors file: tensors, and JSON text beside them."""
+"""Where a descent stands, as a file of the container `catalog.fitted.file`."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +11,11 @@ from torch import Tensor, nn
 
 from catalog import CatalogError
 from catalog.dtypes import Array
-from catalog.fitted.as_written import as_written
+from catalog.fitted.file import Kind
 from catalog.formats.format import Tensor as Stored
-from catalog.formats.safetensors_file import read_header, read_tensors, write_file
-from catalog.storage.whole_file import whole_file
 
-_FORMAT = 1
+_INSTEAD = "give resume= another name"
+_STATE = Kind("descent", "state of a fit", 1, "Give resume= another name.", _INSTEAD)
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -91,13 +89,11 @@ def write_state(
         for name, value in values.items()
     }
     body = {
-        "format": _FORMAT,
         "fingerprint": fingerprint,
         "epoch": state.epoch,
         "curve": vars(state.curve),
     }
-    with whole_file(path, instead="give resume= another name") as file:
-        write_file(file, tensors, {"descent": json.dumps(body)})
+    _STATE.write(path, body, tensors)
 
 
 def read_state(
@@ -107,16 +103,13 @@ def read_state(
 
     Raises
     ------
+    ShardCorrupt
+        If bytes have changed since it was written.
     CatalogError
         If the file holds something else, or the state of another fit.
     """
-    text = read_header(path).metadata.get("descent")
-    if text is None:
-        raise CatalogError(f"{path} holds no state of a fit. Give resume= another name.")
-    with as_written(path, "the state of a fit", "Give resume= another name."):
-        body = json.loads(text)
-        if body["format"] > _FORMAT:
-            raise CatalogError(f"{path} was written by a newer version. Upgrade phasezoo.")
+    body, tensors = _STATE.read(path)
+    with _STATE.as_written(path):
         if body["fingerprint"] != fingerprint:
             raise CatalogError(
                 f"{path} holds the state of a fit with other networks, targets or "
@@ -124,9 +117,9 @@ def read_state(
                 "another name, or delete the file."
             )
         groups: dict[str, dict[str, Tensor]] = {}
-        for full, stored in read_tensors(path).items():
+        for full, values in tensors.items():
             group, name = full.split("/", 1)
-            groups.setdefault(group, {})[name] = torch.from_numpy(stored.values.copy())
+            groups.setdefault(group, {})[name] = torch.from_numpy(values.copy())
         network.load_state_dict(groups["weight"])
         for name, p in network.named_parameters():
             if name in groups.get("step", {}):

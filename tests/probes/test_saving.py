@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import probes
-from catalog import CatalogError
+from catalog import CatalogError, ShardCorrupt
 from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 from probes import file as probe_file
 from probes.estimators import LinearProbe
@@ -63,3 +63,23 @@ def test_what_is_known_beside_it_is_an_object(kept, tmp_path, about):
     path = changed(kept, tmp_path / "p.safetensors", lambda b: b.update(about=about))
     with pytest.raises(CatalogError, match=r"p\.safetensors is damaged, or not a probe"):
         probe_file.about(path)
+
+
+def test_a_damaged_probe_predicts_nothing(kept, tmp_path):
+    whole, path = kept.read_bytes(), tmp_path / "p.safetensors"
+    for at in range(0, len(whole), 5):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        for read in (probes.load, probe_file.about):
+            with pytest.raises(CatalogError, match=r"p\.safetensors"):
+                read(path)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 64]))  # a coefficient of 1e33
+    with pytest.raises(ShardCorrupt, match="has changed since it was written"):
+        probes.load(path)
+
+
+def test_a_file_of_before_gives_the_same(kept, tmp_path):
+    X = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
+    path = changed(kept, tmp_path / "p.safetensors", lambda b: None)
+    assert set(read_header(path).metadata) == {"probe"}
+    assert (probes.load(path).predict(X) == probes.load(kept).predict(X)).all()
+    assert probe_file.about(path) == {"target": "x"}
