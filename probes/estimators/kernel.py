@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
 from probes.exact.features import deal, explained, unseen_by
 from probes.exact.gram import gram
@@ -78,8 +79,8 @@ class KernelProbe(Probe):
     name: ClassVar[str] = "kernel"
     summary: ClassVar[str] = "exact ridge on all layers, their weights by held-out groups"
 
-    root: Any = "mean"
-    scale: str | None = "global"
+    root: Root = "mean"
+    scale: Scale = "global"
     alphas: Sequence[float] | None = None
     priors: Sequence[float] = PRIORS
     folds: int = 5

@@ -10,7 +10,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.base import clone
@@ -21,7 +21,8 @@ from probes.estimators.linear import LinearProbe
 from probes.lineage.router import UNKNOWN, Router, Routes
 from probes.probe import Probe
 
-STRANGERS = ("shared", "nearest", "refuse")
+Strangers = Literal["shared", "nearest", "refuse"]
+STRANGERS = get_args(Strangers)
 
 
 @dataclass(eq=False, repr=False)
@@ -60,7 +61,7 @@ class TreeProbe(Probe):
 
     expert: Probe | None = None
     smallest: int = 20
-    strangers: str = "shared"
+    strangers: Strangers = "shared"
     columns: int = 8192
     apart: float = 0.5
     random_state: int = 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog.dtypes import Array
+from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
 from probes.exact.features import deal, explained, fitted, unseen
 from probes.exact.gram import joint_gram
@@ -18,7 +19,8 @@ from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, own_bases, shared_bases
 from probes.probe import Probe
 
-BASES = ("shared", "target")
+Bases = Literal["shared", "target"]
+BASES = get_args(Bases)
 RANKS = {"shared": (1, 2, 4, 8, 16, 32, 64, 128), "target": (1, 2, 4, 8)}
 """Ranks tried by default."""
 
@@ -87,11 +89,11 @@ class TuckerProbe(TransformerMixin, Probe):
     name: ClassVar[str] = "tucker"
     summary: ClassVar[str] = "exact ridge, its shared subspaces, and ridge on k x k cores"
 
-    root: Any = "mean"
-    scale: str | None = "global"
+    root: Root = "mean"
+    scale: Scale = "global"
     alphas: Sequence[float] | None = None
     ranks: Sequence[int] | None = None
-    bases: str = "shared"
+    bases: Bases = "shared"
     folds: int = 5
     random_state: int = 0
 

@@ -15,6 +15,7 @@ from catalog.catalog import Catalog
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.names import slug
+from catalog.plugins.settings import Settings
 from catalog.quoting import literal
 from probes.fitting.selection import Question, layouts
 from probes.fitting.settings import probe_named
@@ -74,7 +75,7 @@ class Plan:
         deal: int | None = None,
         layer: Sequence[str] = (),
         seeds: int = 1,
-        settings: Sequence[str] = (),
+        settings: Settings = (),
         relative: str | None = None,
     ) -> Plan:
         """Check everything; parameters as of `probes.fitting.fit.fit_probe`.

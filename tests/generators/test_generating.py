@@ -236,12 +236,16 @@ def test_a_fit_of_fewer_networks_is_not_taken(root, tmp_path):
     store, to = catalog.open(root), tmp_path / "soup.safetensors"
     generate(
         store, "soup", where=f"{OURS} AND {FEWER}", n=4, null_count=4, to=to,
-        set_=["size=4"],
+        settings=["size=4"],
     )  # fmt: skip
     with pytest.raises(CatalogError, match=r"other networks \(train\)"):
-        generate(store, "soup", where=OURS, n=4, to=to, set_=["size=4"])
+        generate(store, "soup", where=OURS, n=4, to=to, settings=["size=4"])
     with pytest.raises(CatalogError, match=r"other settings \(size\)"):
-        generate(store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, set_=["size=5"])
+        generate(
+            store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, settings=["size=5"]
+        )
     open_generator(to).save(to)
     with pytest.raises(CatalogError, match="does not say what it was fitted to"):
-        generate(store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, set_=["size=4"])
+        generate(
+            store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, settings=["size=4"]
+        )

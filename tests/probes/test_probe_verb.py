@@ -336,7 +336,7 @@ def test_listing_needs_no_torch():
 
 @pytest.mark.parametrize("setting", ["epochs=x", "epochs=1.5", "lr=true", "epochs=null"])
 def test_settings_have_the_type_of_their_default(setting: str) -> None:
-    with pytest.raises(CatalogError, match=r"by default .*Got"):
+    with pytest.raises(CatalogError, match=r"must be .* Got .*--set"):
         probe_named("probex", [setting])
 
 

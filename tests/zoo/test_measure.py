@@ -154,7 +154,11 @@ def test_settings_are_checked():
     for text, error, message in (
         ("scores.samples", CatalogError, "METRIC.FIELD=VALUE"),
         ("scores.sample=2", NotFound, "Closest: samples"),
-        ("scores.samples=x", CatalogError, "is a int, by default 10000"),
+        ("scores.samples=x", CatalogError, "Got 'x'. .*--set scores.samples=10000"),
+            "scores.samples=x",
+            CatalogError,
+            "a whole number. Got 'x'. Pass such as --set scores.samples=10000",
+        ),
         ("other.samples=2", CatalogError, "Add --metric other"),
     ):
         with pytest.raises(error, match=message):
