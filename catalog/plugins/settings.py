@@ -90,7 +90,10 @@ as --set size=16
     found = {}
     for name, value in values.items():
         if name not in known:
-            raise NotFound(f"No parameter {name!r} in {of}. {closest(str(name), known)}")
+            raise NotFound(
+                f"{of[:1].upper()}{of[1:]} has no parameter {name!r}. "
+                f"{closest(str(name), known)}"
+            )
         try:
             found[name] = fitting(known[name], value, (f"{prefix}{name}",))
         except Misfit as misfit:
