@@ -93,6 +93,13 @@ def is_list(origin: Any) -> bool:
     return issubclass(tuple, origin) or issubclass(list, origin)
 
 
+def is_record(origin: Any) -> bool:
+    """Tell whether an annotation is a dataclass with nothing but data in it."""
+    if not isinstance(origin, type) or not is_dataclass(origin):
+        return False
+    return all(base is object or is_dataclass(base) for base in origin.__mro__)
+
+
 def _meanings(text: Text, loose: bool) -> Iterator[Any]:
     """Yield what a text may stand for; itself comes last."""
     word = text.strip().lower()
@@ -100,7 +107,7 @@ def _meanings(text: Text, loose: bool) -> Iterator[Any]:
         yield _WORDS[word]
     else:
         try:
-            yield json.loads(text)
+            yield json.loads(text, parse_constant=_refused)
         except (ValueError, RecursionError):  # also integers too long to be converted
             for number in () if loose else (int, float):  # what Python takes and JSON not
                 try:
@@ -108,6 +115,10 @@ def _meanings(text: Text, loose: bool) -> Iterator[Any]:
                 except ValueError:
                     continue
     yield str(text)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON.")
 
 
 def _fitted(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
@@ -128,7 +139,7 @@ def _fitted(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
         return value  # nothing that values are instances of: whoever takes it checks it
     elif origin is Path and isinstance(value, str):
         return Path(value)
-    elif is_dataclass(origin) and isinstance(value, Mapping):
+    elif is_record(origin) and isinstance(value, Mapping):
         return _record(origin, value, at)
     elif issubclass(origin, Mapping) and isinstance(value, Mapping):
         key, own = args or (Any, Any)

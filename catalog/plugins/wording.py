@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from typing import Any, Literal
 
 from catalog.plugins.parameters import Parameter, kinds_of, parameters
-from catalog.plugins.readings import is_list
+from catalog.plugins.readings import is_list, is_record
 
 _WORDS = {
     Any: "any value",
     type(None): "null",
-    bool: "true or false",
     int: "a whole number",
     float: "a finite number",
     str: "text",
 }
+_MANY = {int: "whole numbers", float: "finite numbers", str: "texts"}
 _EXAMPLES: dict[Any, Any] = {type(None): None, bool: True, int: 1, float: 0.5, str: "text"}
 
 
@@ -28,7 +27,7 @@ def said(hint: Any) -> str:
     Examples
     --------
     >>> said(int | None), said(Literal["a", "b"]), said(list[float])
-    ('a whole number or null', "'a' or 'b'", 'a list, each a finite number')
+    ('a whole number or null', "'a' or 'b'", 'a list of finite numbers')
     """
     words = [word for kind in kinds_of(hint) for word in _words(kind)]
     last = words.pop()
@@ -36,7 +35,7 @@ def said(hint: Any) -> str:
 
 
 def example(wanted: Parameter, instead_of: object = None) -> Any:
-    """Return a value that would do, as JSON has it: the default, if there is one.
+    """Return a value that would do, as JSON has it: the default, or one that has its type.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ def example(wanted: Parameter, instead_of: object = None) -> Any:
     for kind in wanted.kinds:
         if isinstance(instead_of, str) and _element(kind) is str:
             return [str(instead_of)]
-    if not wanted.required and _is_json(wanted.default):
+    if not wanted.required and wanted.default is not None and _is_json(wanted.default):
         return wanted.default
     return _made_up(wanted.kinds[0])
 
@@ -60,9 +59,11 @@ def _words(kind: Any) -> list[str]:
     origin, args = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is Literal:
         return ["null" if word is None else repr(word) for word in args]
+    if origin is bool:
+        return ["true", "false"]
     if origin in _WORDS:
         return [_WORDS[origin]]
-    if is_dataclass(origin):
+    if is_record(origin):
         return [f"an object with fields of {', '.join(parameters(origin))}"]
     if _is_mapping(origin):
         return ["an object"]
@@ -70,7 +71,9 @@ def _words(kind: Any) -> list[str]:
         return [f"a list of {len(args)}: {', '.join(said(own) for own in args)}"]
     if is_list(origin):
         own = _element(kind)
-        return ["a list" if own is Any else f"a list, each {said(own)}"]
+        if own is Any:
+            return ["a list"]
+        return [f"a list of {_MANY[own]}" if own in _MANY else f"a list, each {said(own)}"]
     return [f"a Python {getattr(origin, '__name__', origin)}"]
 
 
@@ -98,7 +101,7 @@ def _made_up(kind: Any) -> Any:
     origin, args = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is Literal:
         return args[0]
-    if is_dataclass(origin):
+    if is_record(origin):
         name, field = next(iter(parameters(origin).items()))
         return {name: example(field)}
     if origin is tuple and args and args[-1] is not Ellipsis:

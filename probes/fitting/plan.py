@@ -13,6 +13,7 @@ import numpy as np
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.console.pasting import word
+from catalog.console.plain_values import plain
 from catalog.dtypes import Array
 from catalog.names import slug
 from catalog.plugins.settings import Settings
@@ -123,7 +124,7 @@ class Plan:
         params = self.probe.get_params(deep=False)
         return {
             "probe": self.probe.name,
-            "params": {key: value for key, value in params.items() if key not in left},
+            "params": plain({k: value for k, value in params.items() if k not in left}),
             "choose_layer": self.choose_layer,
             "targets": self.question.expressions,
             "where": self.where,

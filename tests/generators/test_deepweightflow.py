@@ -18,11 +18,11 @@ from catalog import (
     ShardCorrupt,
 )
 from catalog.alignment import permute, random_permutations
+from catalog.errors import BadSetting
 from generators.codes.rectified import rectified
 from generators.codes.training_set import one_population
 from generators.flow.conditions import Conditions
 from generators.flow.schedule import Schedule
-from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver
 from generators.methods import DeepWeightFlow
 from generators.registry import generator_named

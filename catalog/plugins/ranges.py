@@ -1,4 +1,8 @@
-"""Settings: what is wrong with a value, what is allowed, and what to paste."""
+"""Ranges of settings: what is wrong with a value, what is allowed, what to pass.
+
+Types are said by annotations, see `catalog.plugins.settings`; what else must hold is said
+where a thing is made, so that Python and the command line meet the same.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,11 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import NoReturn
 
-from catalog import CatalogError, NotFound
-from catalog.errors import closest
+from catalog.errors import BadSetting, NotFound, closest
 
 
-class BadSetting(CatalogError, ValueError):
-    """A setting that cannot be: a message on the command line, a ValueError to programs."""
+class NoSuchChoice(NotFound, BadSetting):
+    """A setting that is none of the names that it may be."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ class Setting:
         self.wrong(f"must be a finite number, {' and '.join(limits)}".removesuffix(", "))
 
     def one_of(self, known: Iterable[str]) -> None:
-        """Raise `NotFound` unless it is one of these names."""
+        """Raise `NoSuchChoice` unless it is one of these names."""
         known = tuple(known)
         if self.value not in known:
-            raise NotFound(
+            raise NoSuchChoice(
                 f"The {self.name} setting of {self.owner} must be one of "
                 f"{', '.join(known)}. Got {self.value!r}. "
                 f"{closest(str(self.value), known)}"
