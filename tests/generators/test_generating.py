@@ -153,7 +153,7 @@ def test_generators_and_calibrations_are_listed():
     ("options", "error", "message"),
     [
         ({"name": "flows"}, NotFound, "No generator 'flows'"),
-        ({"set_": ["share=half"]}, CatalogError, "takes float, by default 0.5"),
+        ({"settings": ["share=half"]}, CatalogError, "finite number.*--set share=0.5"),
         ({"n": 0}, CatalogError, "must be 1 or more. Got 0"),
         ({"conditions": ["test_acuracy=1"]}, NotFound, "Closest: test_accuracy"),
         ({"conditions": ["test_accuracy"]}, CatalogError, "takes COLUMN=VALUE"),

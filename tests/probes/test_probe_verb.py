@@ -346,11 +346,36 @@ def test_settings_may_be_null_or_whole_where_that_is_a_value() -> None:
 
 
 def test_what_a_probe_refuses_is_an_error_and_not_a_traceback(zoo) -> None:
-    with pytest.raises(CatalogError, match="'linear' refuses: The scale must be one of"):
+    with pytest.raises(CatalogError, match=r"'linear' refuses: .*alphas"):
         fit_probe(
             catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
-            settings=["scale=foo"],
+            settings={"alphas": [-1.0]},
         )  # fmt: skip
+
+
+def test_settings_of_texts_and_of_values_are_one_fit(zoo) -> None:
+    told = [["scale=null", "alphas=[1.0]"], {"scale": None, "alphas": [1.0]}]
+    found = [
+        fit_probe(
+            catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
+            settings=settings,
+        )
+        for settings in told
+    ]  # fmt: skip
+    assert found[0]["file"] == found[1]["file"]
+    assert [one["known"] for one in found] == [False, True]
+
+
+def test_a_probe_with_an_infinite_parameter_is_fitted_and_known(zoo) -> None:
+    found = [
+        fit_probe(
+            catalog.open(zoo), "kernel", ["test_accuracy"], where="zoo = 'narrow'",
+            settings=["steps=2"],
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [one["known"] for one in found] == [False, True]
+    assert about(found[0]["file"])["provenance"]["params"]["priors"][0] == "inf"
 
 
 # ------------------------------------------------------------------ columns that fits share
