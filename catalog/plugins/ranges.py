@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import NoReturn
 
 from catalog.errors import BadSetting, NotFound, closest
+from catalog.plugins.plain_types import is_finite, is_whole
 
 
 class NoSuchChoice(NotFound, BadSetting):
@@ -45,9 +45,7 @@ class Setting:
 
     def whole(self, least: int) -> None:
         """Raise `BadSetting` unless it is a whole number of at least ``least``."""
-        value = self.value
-        fine = isinstance(value, Integral) and not isinstance(value, bool)
-        if not fine or value < least:  # type: ignore[operator]
+        if not is_whole(self.value) or self.value < least:  # type: ignore[operator]
             self.wrong(f"must be a whole number of at least {least}")
 
     def number(
@@ -61,8 +59,7 @@ class Setting:
             Whether the limits belong to it.
         """
         value = self.value
-        fine = isinstance(value, Real) and not isinstance(value, bool)
-        if fine and math.isfinite(value):  # type: ignore[arg-type]
+        if is_finite(value):
             above = low <= value if ends[0] == "[" else low < value  # type: ignore[operator]
             below = value <= high if ends[1] == "]" else value < high  # type: ignore[operator]
             if above and below:

@@ -26,19 +26,15 @@ infinity are no values of settings: these are stored as JSON, which has neither.
 from __future__ import annotations
 
 import json
-import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from catalog.errors import BadSetting, CatalogError, NotFound, closest
-from catalog.names import is_unicode
 from catalog.plugins.parameters import Parameter, parameters
+from catalog.plugins.plain_types import PLAIN
 
 _WORDS = {"none": None, "null": None, "true": True, "false": False}
 
@@ -131,8 +127,8 @@ def _fitted(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
         for word in args:
             if type(word) is type(value) and word == value:
                 return word
-    elif origin in _PLAIN:
-        fits, made = _PLAIN[origin]
+    elif origin in PLAIN:
+        fits, made = PLAIN[origin]
         if fits(value):
             return made(value)
     elif not isinstance(origin, type) or getattr(origin, "_is_protocol", False):
@@ -151,9 +147,9 @@ def _fitted(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
         each = _each(origin, args, len(value))
         if each is not None:
             pairs = zip(each, value, strict=True)
-            made = [fitting(Parameter(own), one, at) for own, one in pairs]
+            listed = [fitting(Parameter(own), one, at) for own, one in pairs]
             keeps = isinstance(value, list) and origin is not tuple
-            return made if keeps or origin is list else tuple(made)
+            return listed if keeps or origin is list else tuple(listed)
     elif isinstance(value, origin) and not isinstance(value, str | bytes):
         return value
     raise misfit
@@ -184,26 +180,3 @@ def _each(origin: Any, args: tuple[Any, ...], n: int) -> Sequence[Any] | None:
     if origin is tuple and args and args[-1] is not Ellipsis:
         return args if len(args) == n else None
     return [args[0] if args else Any] * n
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int beyond all floats
-        return False
-
-
-_PLAIN: dict[Any, tuple[Any, Any]] = {
-    type(None): (lambda value: value is None, lambda value: None),
-    bool: (lambda value: isinstance(value, bool | np.bool_), bool),
-    int: (_whole, int),
-    float: (_number, lambda value: int(value) if _whole(value) else float(value)),
-    str: (lambda value: isinstance(value, str) and is_unicode(value), str),
-}
-"""By type, a test whether a value has it, and what makes it plain Python's."""
