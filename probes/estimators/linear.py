@@ -106,6 +106,11 @@ class LinearProbe(Probe):
     alpha_per_target: bool = False
     calibrated: bool = False
 
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
+        check_alphas(self.alphas)
+
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(self.alphas)
         spectrum, centrings, mean = spectrum_of(X, self.layers_, self.root, self.scale)

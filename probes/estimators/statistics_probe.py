@@ -113,9 +113,14 @@ class StatisticsProbe(Probe):
         probe.layers_ = chosen(layout, self.layer, layout.d)
         return probe
 
-    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
         if self.model not in MODELS:
             raise ValueError(f"The model must be one of {MODELS}. Got {self.model!r}.")
+        check_alphas(self.alphas)
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(self.alphas)
         F = self.statistics(X)
         if self.relative is not None:

@@ -72,12 +72,16 @@ class TreeProbe(Probe):
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
         return self.routes_.nearest(X)
 
-    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
         if self.smallest < 2 or self.strangers not in STRANGERS:
             raise ValueError(
                 f"smallest of TreeProbe must be at least 2 and strangers one of "
                 f"{STRANGERS}. Got {self.smallest!r} and {self.strangers!r}."
             )
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
         router = Router(self.columns, self.apart, self.random_state).fit(X)
         self.routes_: Routes = router.routes_
         sizes = np.bincount(router.trees_)

@@ -113,7 +113,6 @@ class LearntProbe(Probe):
 
         from probes.learning.descent import descend
 
-        self._check_parameters()
         train, held = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
         encoded = torch.from_numpy(self._standardised(y).astype(np.float32))
@@ -152,7 +151,9 @@ class LearntProbe(Probe):
             return tuple(Centring.of(X, layer, root, scale) for layer in self.layers_)
         return ridge_bases(X, y, groups, train, self.layers_, root, scale, self.cores)
 
-    def _check_parameters(self) -> None:
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
         for name in ("epochs", "batch_size", "evaluate_every", "cores"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -255,6 +255,10 @@ WRONG = [
     (("statistics", "--target", "size", "--task", "regression"), "holds text"),
     (("statistics", "--target", "test_accuracy", "--set", "modl=1"), "Closest: model"),
     (("statistics", "--target", "test_accuracy", "--set", "model"), "NAME=VALUE"),
+    (("statistics", "--target", "test_accuracy", "--set", "model=x"), "'smooth', 'ridge'"),
+    (("linear", "--target", "test_accuracy", "--set", "alphas=[0]"), "above 0. Got [0]"),
+    (("kernel", "--target", "test_accuracy", "--set", "folds=1"), "2 folds or more"),
+    (("mvprobe", "--target", "test_accuracy", "--set", "epochs=0"), "1 or more. Got 0"),
     (
         ("statistics", "--target", "test_accuracy", "--layer", "layer9.weight"),
         "layer0.weight",
