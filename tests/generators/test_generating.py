@@ -154,6 +154,11 @@ def test_generators_and_calibrations_are_listed():
     [
         ({"name": "flows"}, NotFound, "No generator 'flows'"),
         ({"settings": ["share=half"]}, CatalogError, "finite number.*--set share=0.5"),
+        (
+            {"name": "deepweightflow", "settings": {"velocity": "film"}},
+            NotFound,
+            "No velocity 'film'. Closest: film_mlp",
+        ),
         ({"n": 0}, CatalogError, "must be 1 or more. Got 0"),
         ({"conditions": ["test_acuracy=1"]}, NotFound, "Closest: test_accuracy"),
         ({"conditions": ["test_accuracy"]}, CatalogError, "takes COLUMN=VALUE"),
