@@ -47,6 +47,10 @@ class NotFound(CatalogError, LookupError):
     """A name that the catalogue does not know."""
 
 
+class BadSetting(CatalogError, ValueError):
+    """A setting that cannot be: a message on the command line, a ValueError to programs."""
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Sentence that lists the known names closest to an unknown one."""
     names = sorted(set(known))

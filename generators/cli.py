@@ -10,7 +10,13 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import note, say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    settings_option,
+)
 
 
 @click.command(
@@ -68,13 +74,7 @@ from catalog.console.program import catalog_option, json_option, print_json, pri
     metavar="NAME",
     help="Judge them also so; --list shows the names. May be repeated.",
 )
-@click.option(
-    "--set",
-    "set_",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter of it, or preset=paper.",
-)
+@settings_option("NAME=VALUE", "A parameter of it, or preset=paper.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--nulls",
@@ -115,8 +115,10 @@ def generate(
         raise click.UsageError("Name a generator, or give --list.")
     from generators.generating.generate import generate as run
     from generators.generating.report import as_report
+    from generators.registry import generator_named
     from zoo import keep_freed_memory
 
+    generator_named(name, options["settings"])  # refuses before anything is read
     keep_freed_memory()
     result = run(open_catalog(catalog_path), name, announce=note, **options)
     if result["known"]:

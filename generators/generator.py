@@ -38,6 +38,15 @@ class Generator(ABC):
     training_: Population
     canonicaliser_: Canonicaliser | None
 
+    def check(self) -> None:  # noqa: B027 (most refuse nothing)
+        """Refuse settings that cannot be, whatever the networks are.
+
+        Raises
+        ------
+        CatalogError
+            Saying what a setting must be.
+        """
+
     @abstractmethod
     def fit(
         self,

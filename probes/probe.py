@@ -56,6 +56,20 @@ class Probe(BaseEstimator):
     layout: Layout | None = None
     layer: str | Sequence[str] | None = None
 
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are; `fit` does it too.
+
+        Raises
+        ------
+        ValueError
+            Saying what a parameter must be.
+        """
+        if self.task not in TASKS:
+            raise ValueError(
+                f"The task of {type(self).__name__} must be one of {TASKS}. Got "
+                f"{self.task!r}."
+            )
+
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> Self:
         """Learn y (n,) or (n, k) from weights X (n, d).
 
@@ -72,11 +86,7 @@ class Probe(BaseEstimator):
         LayoutMismatch
             If the layout does not fit X.
         """
-        if self.task not in TASKS:
-            raise ValueError(
-                f"The task of {type(self).__name__} must be one of {TASKS}. Got "
-                f"{self.task!r}."
-            )
+        self.check()
         regression = self.task == "regression"
         X, y = validate_data(
             self, X, y, dtype=(np.float32, np.float64), multi_output=True,

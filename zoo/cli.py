@@ -16,6 +16,7 @@ from catalog.console.program import (
     json_option,
     print_json,
     print_table,
+    settings_option,
 )
 
 if TYPE_CHECKING:
@@ -104,13 +105,7 @@ def _measuring_options(what: str, steps: str) -> Callable[[Function], Function]:
                 type=click.Choice(["all", "last"]),
                 help="Which checkpoints of each run.",
             ),
-            click.option(
-                "--set",
-                "settings",
-                multiple=True,
-                metavar=f"{what}.FIELD=VALUE",
-                help="A setting.",
-            ),
+            settings_option(f"{what}.FIELD=VALUE", "A setting."),
         ):
             function = option(function)
         return function

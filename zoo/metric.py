@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
-from catalog.storage.splits import SPLITS
 from zoo.merging.derived import Shard
 from zoo.networks import Networks, Progress
 from zoo.run import Run
@@ -107,20 +107,6 @@ class Maker(Metric):
 
 
 def check_least(metric: Metric, **least: int) -> None:
-    """Raise `ValueError` for a setting below its least value."""
+    """Raise `BadSetting` for a setting that is no whole number of at least so much."""
     for field, low in least.items():
-        value = getattr(metric, field)
-        if not value >= low:
-            raise ValueError(
-                f"The {field} parameter of {type(metric).__name__} must be at least {low}. "
-                f"Got {value!r}."
-            )
-
-
-def check_split(metric: Metric, split: str) -> None:
-    """Raise `ValueError` unless it is the name of a split."""
-    if split not in SPLITS:
-        raise ValueError(
-            f"The split parameter of {type(metric).__name__} must be one of "
-            f"{', '.join(SPLITS)}. Got {split!r}."
-        )
+        Setting.of(metric, field).whole(low)

@@ -134,6 +134,19 @@ def at_option(function: Function) -> Function:
     )(function)
 
 
+def settings_option(metavar: str, what: str) -> Callable[[Function], Function]:
+    """Return what adds ``--set`` to a verb, to be read by `catalog.plugins.settings`.
+
+    Parameters
+    ----------
+    metavar : str
+        Such as ``"NAME=VALUE"``.
+    what : str
+        The help.
+    """
+    return click.option("--set", "settings", multiple=True, metavar=metavar, help=what)
+
+
 def json_option(function: Function) -> Function:
     """Add ``--json`` to a verb."""
     return click.option(

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from catalog.plugins.ranges import Setting
 from generators.flow.coupling import Coupling
-from generators.flow.setting import Setting
 
 Keep = Literal["validation", "lowest_batch", "last"]
 Source = Literal["fresh", "fixed"]

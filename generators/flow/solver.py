@@ -14,8 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from catalog.plugins.ranges import Setting
 from generators.flow.path import Start
-from generators.flow.setting import Setting
 
 Method = Literal["euler", "heun", "rk4"]
 EVALUATIONS = {"euler": 1, "heun": 2, "rk4": 4}

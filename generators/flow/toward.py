@@ -8,9 +8,9 @@ import torch
 
 from catalog import CatalogError, NotFound
 from catalog.errors import closest
+from catalog.plugins.ranges import Setting
 from generators.codes.predictor import Predictor
 from generators.flow.guidance import Pull
-from generators.flow.setting import Setting
 
 
 def pulls_toward(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -75,22 +74,10 @@ def typed(
 
 
 def columns_read(generator: Generator, conditions: Sequence[Condition]) -> list[str]:
-    """Columns of `models` that a generator learns from, or is asked by.
-
-    Raises
-    ------
-    CatalogError
-        If a parameter that takes several is one text.
-    """
+    """Columns of `models` that a generator learns from, or is asked by."""
     found = dict.fromkeys(conditions[0])
     for parameter in ("conditions", "predictors"):
-        names = getattr(generator, parameter, ())
-        if isinstance(names, str):
-            raise CatalogError(
-                f"{parameter} are several columns: --set "
-                f"'{parameter}=[{json.dumps(names)}]'"
-            )
-        found |= dict.fromkeys(names)
+        found |= dict.fromkeys(getattr(generator, parameter, ()))
     return list(found)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.plugins.settings import Settings
 from catalog.storage.contained import check_inside, folder_inside
 from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
@@ -44,7 +45,7 @@ def generate(
     n: int = 100,
     conditions: Sequence[str] = (),
     calibrations: Sequence[str] = (),
-    set_: Sequence[str] = (),
+    settings: Settings = (),
     seed: int = 0,
     null_count: int = 200,
     images: int | None = None,
@@ -84,8 +85,8 @@ def generate(
     calibrations : sequence of str
         Names of `generators.calibration`: reported beside what is not calibrated. Runs hold
         samples as they are.
-    set_ : sequence of str
-        Each ``NAME=VALUE``, see `generators.registry.generator_named`.
+    settings : mapping or iterable of str
+        Values by name, or texts ``NAME=VALUE``, see `generators.registry.generator_named`.
     seed : int
         Of samples and nulls. Each condition has a seed of its own that follows from it, see
         `generators.generating.sampling.seed_of`, and is in the configuration of its
@@ -125,7 +126,7 @@ def generate(
     """
     request = Request.of(
         catalog, name, where=where, steps=steps, n=n, conditions=conditions,
-        calibrations=calibrations, set_=set_, seed=seed, null_count=null_count,
+        calibrations=calibrations, settings=settings, seed=seed, null_count=null_count,
         images=images,
         sampling=Sampling(guidance, temperature, restarts, best_of, extrapolate),
     )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +20,11 @@ from catalog.catalog import Catalog, arrow_table
 from catalog.console.pasting import word
 from catalog.errors import closest
 from catalog.names import content_id, slug
+from catalog.plugins.settings import Settings, parse
 from catalog.quoting import literal
 from catalog.storage.splits import SPLITS
 from generators.calibration import CALIBRATIONS
-from generators.file import settings
+from generators.file import settings as constructed_with
 from generators.generating.conditions import (
     check_asked,
     columns_read,
@@ -35,7 +35,7 @@ from generators.generating.conditions import (
 from generators.generating.sampling import Sampling, seed_of, takes
 from generators.generator import Condition, Generator
 from generators.judging.comparable import FEWEST
-from generators.registry import generator_class, generator_named, takes_preset
+from generators.registry import generator_class, generator_named
 from probes.fitting.selection import layouts, rows
 
 _MADE = "that were generated themselves"
@@ -93,7 +93,7 @@ class Request:
         n: int = 100,
         conditions: Sequence[str] = (),
         calibrations: Sequence[str] = (),
-        set_: Sequence[str] = (),
+        settings: Settings = (),
         seed: int = 0,
         null_count: int = 200,
         images: int | None = None,
@@ -120,15 +120,14 @@ class Request:
                 f"{len(texts)} or more."
             )
         sampling.check(kind, texts[0])
-        own = list(set_)
+        own = parse(settings)
         if texts[0] and "conditions" in inspect.signature(kind).parameters:
-            if preset := takes_preset(own):
+            if preset := own.get("preset"):
                 raise CatalogError(
-                    f"The preset {preset!r} of the generator {name!r} takes no condition. "
-                    "Leave out --condition, or the preset."
+                    f"The preset {str(preset)!r} of the generator {name!r} takes no "
+                    "condition. Leave out --condition, or the preset."
                 )
-            if not any(text.startswith("conditions=") for text in own):
-                own.append(f"conditions={json.dumps(list(texts[0]))}")
+            own.setdefault("conditions", list(texts[0]))
         generator = generator_named(name, own)
         known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
         for column in columns_read(generator, texts):
@@ -172,7 +171,7 @@ class Request:
         """What the fitted generator follows from, as JSON values."""
         return {
             "generator": self.generator.name,
-            "settings": _plain(settings(self.generator)),
+            "settings": _plain(constructed_with(self.generator)),
             "networks": {side: _digest(table) for side, table in self.keys.items()},
             "code": __version__,
         }

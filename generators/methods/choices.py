@@ -9,10 +9,10 @@ from typing import Any, get_args
 from catalog import CatalogError, NotFound, Population
 from catalog.alignment.canonicaliser import Strategy
 from catalog.errors import closest
+from catalog.plugins.ranges import Setting
 from generators.codes.canonical import runnable
 from generators.flow.networks.learnt_steps import convolves, usual_inputs
 from generators.flow.schedule import OF_CONVOLUTIONS, OF_LEARNT_STEPS, Schedule
-from generators.flow.setting import Setting
 from generators.flow.solver import Solver
 from generators.flow.velocity import NETWORKS
 

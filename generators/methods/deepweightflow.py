@@ -234,6 +234,10 @@ class DeepWeightFlow(Generator):
             seed=seed,
         )
 
+    def check(self) -> None:
+        """Refuse settings that cannot be, see `check_choices`."""
+        check_choices(self)
+
     def fit(
         self,
         population: Population | Sequence[Population],
@@ -268,7 +272,7 @@ class DeepWeightFlow(Generator):
         BadSetting
             If a setting has another type or is out of range, before networks are looked at.
         """
-        check_choices(self)
+        self.check()
         population = one_population(population)
         network, sizes = chosen_network(self, population)
         schedule = self.schedule or usual_schedule(network, sizes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
-from probes.exact.features import deal, explained, unseen_by
+from probes.exact.features import check_folds, deal, explained, unseen_by
 from probes.exact.gram import gram
 from probes.exact.layer_weights import learnt
 from probes.exact.ridge import Spectrum, best, centre, check_alphas, path
@@ -78,19 +79,26 @@ class KernelProbe(Probe):
     name: ClassVar[str] = "kernel"
     summary: ClassVar[str] = "exact ridge on all layers, their weights by held-out groups"
 
-    root: Any = "mean"
-    scale: str | None = "global"
+    root: Root = "mean"
+    scale: Scale = "global"
     alphas: Sequence[float] | None = None
     priors: Sequence[float] = PRIORS
     folds: int = 5
     steps: int = 50
     random_state: int = 0
 
-    def _fit(self, X: Array, y: Array, groups: Array) -> None:
-        alphas, n = check_alphas(self.alphas), len(X)
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
+        check_alphas(self.alphas)
+        check_folds(self.folds)
         priors = [float(prior) for prior in self.priors]
         if not priors or not min(priors) > 0:
             raise ValueError(f"The priors must be numbers above 0. Got {self.priors!r}.")
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+        alphas, n = check_alphas(self.alphas), len(X)
+        priors = [float(prior) for prior in self.priors]
         if len(self.layers_) == 1:
             priors = priors[:1]  # all the same
         parts = deal(groups, self.folds, self.random_state)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from catalog.dtypes import Array
 from probes.exact.calibration import calibrate, probabilities
+from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
 from probes.exact.ridge import best, check_alphas, held_out, path
 from probes.exact.spectrum import spectrum_of
@@ -99,11 +100,16 @@ class LinearProbe(Probe):
     name: ClassVar[str] = "linear"
     summary: ClassVar[str] = "exact ridge regression on weights, penalty by held-out groups"
 
-    root: Any = "mean"
-    scale: str | None = "global"
+    root: Root = "mean"
+    scale: Scale = "global"
     alphas: Sequence[float] | None = None
     alpha_per_target: bool = False
     calibrated: bool = False
+
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
+        check_alphas(self.alphas)
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(self.alphas)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.base import clone
@@ -16,12 +16,13 @@ from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.layers import chosen
 from probes.probe import Probe, fitted
 from probes.statistics.boosting import Boosting
-from probes.statistics.shaping import Shaping
+from probes.statistics.shaping import Shape, Shaping
 from probes.statistics.smooth import Smooth
 from probes.statistics.weight_statistics import WeightStatistics
 from probes.statistics.within import Within
 
-MODELS = ("smooth", "ridge", "boosting")
+Model = Literal["smooth", "ridge", "boosting"]
+MODELS = get_args(Model)
 
 
 @dataclass(eq=False, repr=False)
@@ -85,12 +86,12 @@ class StatisticsProbe(Probe):
     name: ClassVar[str] = "statistics"
     summary: ClassVar[str] = "regression on moments and spectra of tensors, any layouts"
 
-    model: str = "smooth"
-    shape: str = "quantile"
+    model: Model = "smooth"
+    shape: Shape = "quantile"
     spectrum: bool = True
     aggregate: bool = False
     described: bool = False
-    relative: str | None = None
+    relative: Shape | None = None
     alphas: Sequence[float] | None = None
     random_state: int = 0
 
@@ -112,9 +113,14 @@ class StatisticsProbe(Probe):
         probe.layers_ = chosen(layout, self.layer, layout.d)
         return probe
 
-    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
         if self.model not in MODELS:
             raise ValueError(f"The model must be one of {MODELS}. Got {self.model!r}.")
+        check_alphas(self.alphas)
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(self.alphas)
         F = self.statistics(X)
         if self.relative is not None:

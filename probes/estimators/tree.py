@@ -10,7 +10,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.base import clone
@@ -21,7 +21,8 @@ from probes.estimators.linear import LinearProbe
 from probes.lineage.router import UNKNOWN, Router, Routes
 from probes.probe import Probe
 
-STRANGERS = ("shared", "nearest", "refuse")
+Strangers = Literal["shared", "nearest", "refuse"]
+STRANGERS = get_args(Strangers)
 
 
 @dataclass(eq=False, repr=False)
@@ -60,7 +61,7 @@ class TreeProbe(Probe):
 
     expert: Probe | None = None
     smallest: int = 20
-    strangers: str = "shared"
+    strangers: Strangers = "shared"
     columns: int = 8192
     apart: float = 0.5
     random_state: int = 0
@@ -71,12 +72,16 @@ class TreeProbe(Probe):
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
         return self.routes_.nearest(X)
 
-    def _fit(self, X: Array, y: Array, groups: Array) -> None:
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
         if self.smallest < 2 or self.strangers not in STRANGERS:
             raise ValueError(
                 f"smallest of TreeProbe must be at least 2 and strangers one of "
                 f"{STRANGERS}. Got {self.smallest!r} and {self.strangers!r}."
             )
+
+    def _fit(self, X: Array, y: Array, groups: Array) -> None:
         router = Router(self.columns, self.apart, self.random_state).fit(X)
         self.routes_: Routes = router.routes_
         sizes = np.bincount(router.trees_)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog.dtypes import Array
+from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
-from probes.exact.features import deal, explained, fitted, unseen
+from probes.exact.features import check_folds, deal, explained, fitted, unseen
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, own_bases, shared_bases
 from probes.probe import Probe
 
-BASES = ("shared", "target")
+Bases = Literal["shared", "target"]
+BASES = get_args(Bases)
 RANKS = {"shared": (1, 2, 4, 8, 16, 32, 64, 128), "target": (1, 2, 4, 8)}
 """Ranks tried by default."""
 
@@ -87,11 +89,11 @@ class TuckerProbe(TransformerMixin, Probe):
     name: ClassVar[str] = "tucker"
     summary: ClassVar[str] = "exact ridge, its shared subspaces, and ridge on k x k cores"
 
-    root: Any = "mean"
-    scale: str | None = "global"
+    root: Root = "mean"
+    scale: Scale = "global"
     alphas: Sequence[float] | None = None
     ranks: Sequence[int] | None = None
-    bases: str = "shared"
+    bases: Bases = "shared"
     folds: int = 5
     random_state: int = 0
 
@@ -107,6 +109,17 @@ class TuckerProbe(TransformerMixin, Probe):
             joined = self._features(found, self.rank_)
             return joined[:, 0] if self.bases == "shared" else joined
         return found[0][:, 0] if self.bases == "shared" else found[0]
+
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
+        check_alphas(self.alphas)
+        check_folds(self.folds)
+        if self.bases not in BASES:
+            raise ValueError(f"The bases must be one of {BASES}. Got {self.bases!r}.")
+        ranks = (1,) if self.ranks is None else list(self.ranks)
+        if not ranks or any(int(k) != k or k < 1 for k in ranks):
+            raise ValueError(f"The ranks must be whole numbers above 0. Got {ranks!r}.")
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas, ranks = check_alphas(self.alphas), self._ranks()
@@ -182,11 +195,7 @@ class TuckerProbe(TransformerMixin, Probe):
 
     def _ranks(self) -> list[int]:
         """Ranks to choose from, each once, none larger than a matrix."""
-        if self.bases not in BASES:
-            raise ValueError(f"The bases must be one of {BASES}. Got {self.bases!r}.")
-        ranks = RANKS[self.bases] if self.ranks is None else list(self.ranks)
-        if not ranks or any(int(k) != k or k < 1 for k in ranks):
-            raise ValueError(f"The ranks must be whole numbers above 0. Got {ranks!r}.")
+        ranks = RANKS[self.bases] if self.ranks is None else self.ranks
         most = max(max(layer.shape) for layer in self.layers_)
         return sorted({min(int(k), most) for k in ranks})
 

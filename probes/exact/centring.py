@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from catalog import LayoutMismatch
 from catalog.dtypes import Array
 from probes.layers import Dense, Layer
 
-SCALES = ("global", "sample", None)
+Scale = Literal["global", "sample", None]
+SCALES = get_args(Scale)
+Root = Array | Literal["mean"] | None
 BLOCK = 1 << 23
 """Values that are copied at once: 32 MiB of float32."""
 ROUNDING = 8

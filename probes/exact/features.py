@@ -59,6 +59,12 @@ def explained(squares: Array, null: Array, y: Array) -> Array:
     return found
 
 
+def check_folds(folds: int) -> None:
+    """Raise `ValueError` if there are fewer than 2 folds."""
+    if folds < 2:
+        raise ValueError(f"There must be 2 folds or more. Got {folds!r}.")
+
+
 def deal(groups: Array, folds: int, seed: int) -> Array:
     """Part (n,) of each row: groups are shuffled and dealt.
 
@@ -67,9 +73,8 @@ def deal(groups: Array, folds: int, seed: int) -> Array:
     ValueError
         If there are fewer than 3 groups, or folds.
     """
+    check_folds(folds)
     names, inverse = np.unique(groups, return_inverse=True)
-    if folds < 2:
-        raise ValueError(f"There must be 2 folds or more. Got {folds!r}.")
     if len(names) < 3:
         few = "one group" if len(names) == 1 else "two groups"
         raise ValueError(

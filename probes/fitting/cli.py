@@ -11,7 +11,13 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import note, say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    settings_option,
+)
 
 _APPLY = "apply"
 _ROWS = 30
@@ -130,9 +136,7 @@ def _fitting(name: str) -> click.Command:
         help="Compare statistics within each zoo, with its training networks; those of a "
         "held-out zoo with one another, without targets.",
     )
-    @click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of it."
-    )
+    @settings_option("NAME=VALUE", "A parameter of it.")
     @click.option(
         "--to", metavar="FILE", help="Where to keep it; default in the catalogue."
     )
@@ -149,7 +153,9 @@ def _fitting(name: str) -> click.Command:
         """
         from probes.file import as_probe
         from probes.fitting.fit import fit_probe
+        from probes.fitting.settings import probe_named
 
+        probe_named(name, options["settings"])  # refuses before anything is read
         store = open_catalog(catalog_path)
         result = fit_probe(store, name, announce=note, **options)
         if result["known"]:

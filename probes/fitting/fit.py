@@ -13,6 +13,7 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.plugins.settings import Settings
 from catalog.storage.contained import check_inside, folder_inside
 from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
@@ -47,7 +48,7 @@ def fit_probe(
     deal: int | None = None,
     layer: Sequence[str] = (),
     seeds: int = 1,
-    settings: Sequence[str] = (),
+    settings: Settings = (),
     relative: str | None = None,
     to: str | Path | None = None,
     again: bool = False,
@@ -73,7 +74,7 @@ def fit_probe(
         Tensors to read; ``("auto",)`` chooses one in every fold, on training networks.
     seeds : int
         Fits with random states 0, 1, ..., and with other folds where these are dealt.
-    settings : sequence of str
+    settings : mapping or iterable of str
         See `probes.fitting.settings.probe_named`.
     relative : str, optional
         See `StatisticsProbe`; only of the probe "statistics". Networks of a zoo are

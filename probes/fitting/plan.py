@@ -13,8 +13,10 @@ import numpy as np
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.console.pasting import word
+from catalog.console.plain_values import plain
 from catalog.dtypes import Array
 from catalog.names import slug
+from catalog.plugins.settings import Settings
 from catalog.quoting import literal
 from probes.fitting.predictions import measure_id_of
 from probes.fitting.selection import Question, layouts
@@ -74,7 +76,7 @@ class Plan:
         deal: int | None = None,
         layer: Sequence[str] = (),
         seeds: int = 1,
-        settings: Sequence[str] = (),
+        settings: Settings = (),
         relative: str | None = None,
     ) -> Plan:
         """Check everything; parameters as of `probes.fitting.fit.fit_probe`.
@@ -122,7 +124,7 @@ class Plan:
         params = self.probe.get_params(deep=False)
         return {
             "probe": self.probe.name,
-            "params": {key: value for key, value in params.items() if key not in left},
+            "params": plain({k: value for k, value in params.items() if k not in left}),
             "choose_layer": self.choose_layer,
             "targets": self.question.expressions,
             "where": self.where,

@@ -7,13 +7,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from blake3 import blake3
 
 from catalog.dtypes import Array
-from probes.exact.centring import Centring
+from probes.exact.centring import Centring, Root, Scale
 from probes.learning.bases import Bases, ridge_bases
 from probes.probe import Probe
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from probes.learning.encoders import Shape
     from probes.learning.resident import Batches
 
-PRECISIONS = ("float32", "bfloat16")
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS = get_args(Precision)
 _FREE = (
     "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root",
     "encoder",
@@ -83,8 +84,8 @@ class LearntProbe(Probe):
     second_order: ClassVar[bool] = False
     """Whether the encoder multiplies by Gram matrices."""
 
-    root: Any = "mean"
-    scale: str | None = "global"
+    root: Root = "mean"
+    scale: Scale = "global"
     cores: int | None = None
     epochs: int = 500
     batch_size: int = 128
@@ -93,7 +94,7 @@ class LearntProbe(Probe):
     evaluate_every: int = 25
     validation: float = 0.125
     patience: int | None = None
-    precision: str = "float32"
+    precision: Precision = "float32"
     random_state: int = 0
     resume: str | Path | None = None
     verbose: bool = False
@@ -112,7 +113,6 @@ class LearntProbe(Probe):
 
         from probes.learning.descent import descend
 
-        self._check_parameters()
         train, held = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
         encoded = torch.from_numpy(self._standardised(y).astype(np.float32))
@@ -151,7 +151,9 @@ class LearntProbe(Probe):
             return tuple(Centring.of(X, layer, root, scale) for layer in self.layers_)
         return ridge_bases(X, y, groups, train, self.layers_, root, scale, self.cores)
 
-    def _check_parameters(self) -> None:
+    def check(self) -> None:
+        """Refuse parameters that cannot be, whatever the weights are."""
+        super().check()
         for name in ("epochs", "batch_size", "evaluate_every", "cores"):
             value = getattr(self, name)
             if value is not None and value < 1:

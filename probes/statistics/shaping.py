@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.stats import norm
 
 from catalog.dtypes import Array
 
-SHAPES = ("quantile", "standard")
+Shape = Literal["quantile", "standard"]
+SHAPES = get_args(Shape)
 _KNOTS = 1000
 _ROUNDING = 1e-5
 """Spread, in units of the largest value, up to which a feature is constant: what reordered

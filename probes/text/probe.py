@@ -10,7 +10,8 @@ from blake3 import blake3
 
 from catalog import Layout
 from catalog.dtypes import Array
-from probes.learning.learnt import LearntProbe
+from probes.exact.centring import Root, Scale
+from probes.learning.learnt import LearntProbe, Precision
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATE, Encoder
 from probes.text.encoders import unit
@@ -73,8 +74,8 @@ class TextProbe(TextAligned, LearntProbe):
         n_probes: int = 128,
         n_projections: int = 128,
         n_representation: int = 128,
-        root: Any = "mean",
-        scale: str | None = "global",
+        root: Root = "mean",
+        scale: Scale = "global",
         cores: int | None = None,
         epochs: int = 200,
         batch_size: int = 128,
@@ -83,7 +84,7 @@ class TextProbe(TextAligned, LearntProbe):
         evaluate_every: int = 10,
         validation: float = 0.125,
         patience: int | None = None,
-        precision: str = "float32",
+        precision: Precision = "float32",
         random_state: int = 0,
         resume: str | Path | None = None,
         verbose: bool = False,

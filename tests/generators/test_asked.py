@@ -143,9 +143,9 @@ def test_a_solver_and_the_published_settings_can_be_set():
 
 def test_values_within_records_are_checked():
     for setting, message in (
-        ('solver={"method": "rk5"}', r"solver\.method: .*'heun', 'rk4', by .* Got 'rk5'"),
-        ('schedule={"iterations": "many"}', r"schedule\.iterations: .* takes int, by"),
-        ("strategy=median", r"strategy: .*'mean'.* Got 'median'"),
+        ('solver={"method": "rk5"}', r"solver\.method of .*'heun' or 'rk4'\. Got 'rk5'"),
+        ('schedule={"iterations": "many"}', r"schedule\.iterations of .* a whole number"),
+        ("strategy=median", r"strategy of .*'mean'.* Got 'median'"),
     ):
         with pytest.raises(CatalogError, match=message):
             generator_named("deepweightflow", [setting])

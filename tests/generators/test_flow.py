@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from catalog import CatalogError, NotFound
+from catalog.errors import BadSetting
 from generators.flow.coupling import coupled
 from generators.flow.effect import Effect, linear_effect
 from generators.flow.guidance import Pull, conditional, pulled
@@ -15,7 +16,6 @@ from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, interpolate
 from generators.flow.rows import Rows
 from generators.flow.schedule import Schedule
-from generators.flow.setting import BadSetting
 from generators.flow.solver import Solver, accurate_solver
 from generators.flow.training import learn
 from generators.flow.velocity import Velocity

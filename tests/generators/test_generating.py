@@ -153,7 +153,12 @@ def test_generators_and_calibrations_are_listed():
     ("options", "error", "message"),
     [
         ({"name": "flows"}, NotFound, "No generator 'flows'"),
-        ({"set_": ["share=half"]}, CatalogError, "takes float, by default 0.5"),
+        ({"settings": ["share=half"]}, CatalogError, "finite number.*--set share=0.5"),
+        (
+            {"name": "deepweightflow", "settings": {"velocity": "film"}},
+            NotFound,
+            "No velocity 'film'. Closest: film_mlp",
+        ),
         ({"n": 0}, CatalogError, "must be 1 or more. Got 0"),
         ({"conditions": ["test_acuracy=1"]}, NotFound, "Closest: test_accuracy"),
         ({"conditions": ["test_accuracy"]}, CatalogError, "takes COLUMN=VALUE"),
@@ -236,12 +241,16 @@ def test_a_fit_of_fewer_networks_is_not_taken(root, tmp_path):
     store, to = catalog.open(root), tmp_path / "soup.safetensors"
     generate(
         store, "soup", where=f"{OURS} AND {FEWER}", n=4, null_count=4, to=to,
-        set_=["size=4"],
+        settings=["size=4"],
     )  # fmt: skip
     with pytest.raises(CatalogError, match=r"other networks \(train\)"):
-        generate(store, "soup", where=OURS, n=4, to=to, set_=["size=4"])
+        generate(store, "soup", where=OURS, n=4, to=to, settings=["size=4"])
     with pytest.raises(CatalogError, match=r"other settings \(size\)"):
-        generate(store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, set_=["size=5"])
+        generate(
+            store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, settings=["size=5"]
+        )
     open_generator(to).save(to)
     with pytest.raises(CatalogError, match="does not say what it was fitted to"):
-        generate(store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, set_=["size=4"])
+        generate(
+            store, "soup", where=f"{OURS} AND {FEWER}", n=4, to=to, settings=["size=4"]
+        )

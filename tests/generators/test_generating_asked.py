@@ -41,7 +41,7 @@ def asked(root, ends, few_strengths):
     """The best of three flows each, of two conditions without guidance, one outside."""
     lines = []
     found = generate(
-        catalog.open(root), "deepweightflow", where=OURS, n=8, null_count=6, set_=QUICK,
+        catalog.open(root), "deepweightflow", where=OURS, n=8, null_count=6, settings=QUICK,
         conditions=[f"validation_accuracy={ends[0]},1.5"], guidance=0.0, temperature=0.9,
         best_of=3, extrapolate=True, announce=lines.append,
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_only_settings_that_all_training_networks_share_are_kept(root):
 def test_networks_that_give_tensors_are_parents(root):
     found = generate(
         catalog.open(root), "deepweightflow", where=OURS, n=5, null_count=4,
-        set_=[*QUICK, 'tensors=["layer0.*"]'],
+        settings=[*QUICK, 'tensors=["layer0.*"]'],
     )  # fmt: skip
     store = catalog.open(root)
     training = open_generator(found["file"]).training_
@@ -156,14 +156,14 @@ def test_what_is_outside_is_refused_before_a_fit(root, tmp_path):
     to = tmp_path / "g.safetensors"
     with pytest.raises(CatalogError, match="give --extrapolate"):
         generate(
-            catalog.open(root), "deepweightflow", where=OURS, set_=QUICK, to=to,
+            catalog.open(root), "deepweightflow", where=OURS, settings=QUICK, to=to,
             conditions=["validation_accuracy=1.5"],
         )  # fmt: skip
     assert not to.exists()
     with pytest.raises(CatalogError, match=r"'paper'.* takes no condition"):
         generate(
-            catalog.open(root), "deepweightflow", where=OURS, set_=["preset=paper"], to=to,
-            conditions=["validation_accuracy=0.9"],
+            catalog.open(root), "deepweightflow", where=OURS, settings=["preset=paper"],
+            conditions=["validation_accuracy=0.9"], to=to,
         )  # fmt: skip
 
 

@@ -255,6 +255,10 @@ WRONG = [
     (("statistics", "--target", "size", "--task", "regression"), "holds text"),
     (("statistics", "--target", "test_accuracy", "--set", "modl=1"), "Closest: model"),
     (("statistics", "--target", "test_accuracy", "--set", "model"), "NAME=VALUE"),
+    (("statistics", "--target", "test_accuracy", "--set", "model=x"), "'smooth', 'ridge'"),
+    (("linear", "--target", "test_accuracy", "--set", "alphas=[0]"), "above 0. Got [0]"),
+    (("kernel", "--target", "test_accuracy", "--set", "folds=1"), "2 folds or more"),
+    (("mvprobe", "--target", "test_accuracy", "--set", "epochs=0"), "1 or more. Got 0"),
     (
         ("statistics", "--target", "test_accuracy", "--layer", "layer9.weight"),
         "layer0.weight",
@@ -336,7 +340,7 @@ def test_listing_needs_no_torch():
 
 @pytest.mark.parametrize("setting", ["epochs=x", "epochs=1.5", "lr=true", "epochs=null"])
 def test_settings_have_the_type_of_their_default(setting: str) -> None:
-    with pytest.raises(CatalogError, match=r"by default .*Got"):
+    with pytest.raises(CatalogError, match=r"must be .* Got .*--set"):
         probe_named("probex", [setting])
 
 
@@ -346,11 +350,36 @@ def test_settings_may_be_null_or_whole_where_that_is_a_value() -> None:
 
 
 def test_what_a_probe_refuses_is_an_error_and_not_a_traceback(zoo) -> None:
-    with pytest.raises(CatalogError, match="'linear' refuses: The scale must be one of"):
+    with pytest.raises(CatalogError, match=r"'linear' refuses: .*alphas"):
         fit_probe(
             catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
-            settings=["scale=foo"],
+            settings={"alphas": [-1.0]},
         )  # fmt: skip
+
+
+def test_settings_of_texts_and_of_values_are_one_fit(zoo) -> None:
+    told = [["scale=null", "alphas=[1.0]"], {"scale": None, "alphas": [1.0]}]
+    found = [
+        fit_probe(
+            catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
+            settings=settings,
+        )
+        for settings in told
+    ]  # fmt: skip
+    assert found[0]["file"] == found[1]["file"]
+    assert [one["known"] for one in found] == [False, True]
+
+
+def test_a_probe_with_an_infinite_parameter_is_fitted_and_known(zoo) -> None:
+    found = [
+        fit_probe(
+            catalog.open(zoo), "kernel", ["test_accuracy"], where="zoo = 'narrow'",
+            settings=["steps=2"],
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [one["known"] for one in found] == [False, True]
+    assert about(found[0]["file"])["provenance"]["params"]["priors"][0] == "inf"
 
 
 # ------------------------------------------------------------------ columns that fits share

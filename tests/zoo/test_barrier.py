@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said(seeds):
         along_lines(seeds, one, one, [[0]], points=1)
     with pytest.raises(ValueError, match="for the result"):
         along_lines(seeds, one, one, [[0]], calibrate="test")
-    with pytest.raises(ValueError, match="validation or train"):
+    with pytest.raises(ValueError, match="one of validation, train"):
         replace(barrier, calibrate="test")
 
 

@@ -167,5 +167,5 @@ def test_progress_ends_at_one(stacked):
 def test_settings_without_an_error_estimate_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field}.*at least.*Got {value}"):
         GradientNoise(**{field: value})
-    with pytest.raises(ValueError, match=r"split parameter of GradientNoise .* Got 'foo'"):
+    with pytest.raises(ValueError, match=r"split setting of GradientNoise .* Got 'foo'"):
         GradientNoise(split="foo")

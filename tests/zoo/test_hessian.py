@@ -242,7 +242,7 @@ def test_progress_ends_at_one(stacked):
     [("samples", 0), ("probes", 1), ("iterations", 0), ("tolerance", 0.0)],
 )
 def test_settings_that_measure_nothing_are_refused(field, value):
-    with pytest.raises(ValueError, match=f"{field} parameter of Hessian must be"):
+    with pytest.raises(ValueError, match=f"{field} setting of Hessian must be"):
         Hessian(**{field: value})
-    with pytest.raises(ValueError, match=r"split parameter of Hessian .* Got 'foo'"):
+    with pytest.raises(ValueError, match=r"split setting of Hessian .* Got 'foo'"):
         Hessian(split="foo")

@@ -154,7 +154,7 @@ def test_settings_are_checked():
     for text, error, message in (
         ("scores.samples", CatalogError, "METRIC.FIELD=VALUE"),
         ("scores.sample=2", NotFound, "Closest: samples"),
-        ("scores.samples=x", CatalogError, "is a int, by default 10000"),
+        ("scores.samples=x", CatalogError, "Got 'x'. .*--set scores.samples=10000"),
         ("other.samples=2", CatalogError, "Add --metric other"),
     ):
         with pytest.raises(error, match=message):
@@ -185,6 +185,23 @@ def test_jobs_are_whole_cells_of_one_architecture(root):
 def test_metrics_are_known_by_name():
     assert METRICS["scores"] is scores
     assert zoo.measure is measure
+
+
+def test_settings_are_those_of_the_command_line(root, tmp_path):
+    texts, values = ["scores.samples=60"], {"scores.samples": 60}
+    found = [
+        measure(root, "tiny", ["scores"], settings=own, steps="last", workers=1)
+        for own in (texts, values)
+    ]
+    assert [one.measured["scores"] for one in found] == [8, 0]
+    whole, floating = {"hessian.tolerance": 0.0625}, ["hessian.tolerance=0.0625"]
+    assert with_settings(["hessian"], whole) == with_settings(["hessian"], floating)
+    (one,) = with_settings(["mode_connectivity"], {"mode_connectivity.epochs": 3})
+    assert json.dumps(one.provenance()["epochs"]) == "3.0"  # the id of its measures
+    for own in (["scores.samples=x"], {"scores.samples": "60"}, {"other.samples": 60}):
+        with pytest.raises(CatalogError, match="samples"):
+            measure(tmp_path / "none", "tiny", ["scores"], settings=own)
+    assert not (tmp_path / "none").exists()
 
 
 def test_going_back_to_earlier_settings_measures_again(root):

@@ -14,7 +14,7 @@ from zoo.metrics.settings import with_settings
         ("hessian.split=foo", "one of train, validation, test. Got 'foo'"),
         ("gradient_noise.split=foo", "one of train, validation, test. Got 'foo'"),
         ("scores.samples=0", "at least 2. Got 0"),
-        ("mode_connectivity.lr=nan", "above 0 and finite. Got nan"),
+        ("mode_connectivity.lr=nan", "must be a finite number or null. Got 'nan'"),
         ("mode_connectivity.optimizer=sdg", "Closest: sgd"),
         ("mode_connectivity.points=4", "odd and at least 3"),
     ],

@@ -71,5 +71,5 @@ def test_progress_ends_at_one(zoo):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match=r"samples parameter of Scores .* Got 0"):
+    with pytest.raises(ValueError, match=r"samples setting of Scores .* Got 0"):
         Scores(samples=0)

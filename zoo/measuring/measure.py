@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.console.progress import Progress, clock
+from catalog.plugins.settings import Settings, parse
 from zoo.workers.pool import Crew, Message
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def measure(
     zoo: str,
     metrics: Sequence[Metric | str] | None = None,
     *,
+    settings: Settings = (),
     where: str = "true",
     steps: str = "all",
     data: str | Path | None = None,
@@ -72,6 +74,9 @@ def measure(
     metrics : sequence of Metric or str, optional
         Of `zoo.metrics`; default those of the suite "landscape". Names take the default
         settings.
+    settings : mapping or iterable of str
+        Of metrics, values by ``METRIC.FIELD`` or texts ``METRIC.FIELD=VALUE``, see
+        `zoo.metrics.settings.with_settings`.
     where : str
         Condition on ``models``, to measure a part. What compares seeds measures the whole
         cells that it touches.
@@ -97,8 +102,8 @@ def measure(
     Raises
     ------
     CatalogError
-        If the zoo, the metric or the data are absent, or a worker fails; what was
-        committed stays.
+        If a setting cannot be, before anything is read; if the zoo, the metric or the data
+        are absent, or a worker fails; what was committed stays.
     """
     if workers is not None and workers < 1:
         raise CatalogError(f"--workers must be at least 1. Got {workers}.")
@@ -107,6 +112,13 @@ def measure(
     require("torch")
     count = workers or os.cpu_count() or 1
     chosen = None
+    settings = parse(settings)
+    if settings:  # else the workers alone need torch
+        from zoo.metrics import metrics as known
+        from zoo.metrics.settings import with_settings
+
+        given = known("landscape") if metrics is None else metrics
+        metrics = with_settings(tuple(given), settings)
     if metrics is not None:
         chosen = [m if isinstance(m, str) else m.provenance() for m in metrics]
     setup = {

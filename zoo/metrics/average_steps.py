@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
 from zoo.merging.derived import Shard, derived_shard
 from zoo.merging.gains import OVER_BEST, OVER_MEAN, gain_columns, gains
@@ -62,11 +63,7 @@ class AverageSteps(Maker):
 
     def __post_init__(self) -> None:
         check_least(self, count=2, samples=2)
-        if not 0 <= self.since < 1:
-            raise ValueError(
-                "The since parameter of AverageSteps must be from 0 to below 1. Got "
-                f"{self.since!r}."
-            )
+        Setting.of(self, "since").number(0, 1, ends="[)")
 
     def make(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
 from zoo.landscape.barrier import JUDGED, along_lines, barrier_height
 from zoo.landscape.curve import check_same_task
@@ -102,11 +103,7 @@ class Barrier(Metric):
 
     def __post_init__(self) -> None:
         check_least(self, points=2, samples=2, refreshed=2)
-        if self.calibrate not in ("validation", "train"):
-            raise ValueError(
-                "The calibrate parameter of Barrier must be validation or train. Got "
-                f"{self.calibrate!r}."
-            )
+        Setting.of(self, "calibrate").one_of(("validation", "train"))
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None

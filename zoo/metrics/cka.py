@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
+from catalog.storage.splits import SPLITS
 from zoo.architecture import Taps
 from zoo.engine.evaluate import CHUNK_FLOATS
 from zoo.engine.refresh import refresh
 from zoo.engine.stack_weights import StackWeights
 from zoo.landscape.linear_cka import Features
 from zoo.landscape.pair_means import pair_means
-from zoo.metric import Metric, check_least, check_split
+from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress, Samples
 from zoo.randomness import stream
 
@@ -106,7 +108,7 @@ class CKA(Metric):
     random: int = 3
 
     def __post_init__(self) -> None:
-        check_split(self, self.split)
+        Setting.of(self, "split").one_of(SPLITS)
         check_least(self, samples=4, random=1)
 
     def measure(

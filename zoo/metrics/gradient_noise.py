@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
+from catalog.storage.splits import SPLITS
 from zoo.landscape.groups import groups
-from zoo.metric import Metric, check_least, check_split
+from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress, Samples
 from zoo.objective import Batch
 from zoo.randomness import stream
@@ -92,7 +94,7 @@ class GradientNoise(Metric):
 
     def __post_init__(self) -> None:
         check_least(self, batch_size=1, batches=FEWEST)
-        check_split(self, self.split)
+        Setting.of(self, "split").one_of(SPLITS)
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None

@@ -23,11 +23,13 @@ import pyarrow as pa
 import torch
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
+from catalog.storage.splits import SPLITS
 from zoo.landscape.curvature import GRAPH_BYTES, Curvature, graph_bytes
 from zoo.landscape.groups import groups
 from zoo.landscape.lanczos import Product, deflated, lanczos
-from zoo.metric import Metric, check_least, check_split
+from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.randomness import stream
 
@@ -116,12 +118,8 @@ class Hessian(Metric):
 
     def __post_init__(self) -> None:
         check_least(self, samples=1, probes=2, iterations=1)
-        check_split(self, self.split)
-        if not 0 < self.tolerance < 1:
-            raise ValueError(
-                "The tolerance parameter of Hessian must be between 0 and 1. Got "
-                f"{self.tolerance}."
-            )
+        Setting.of(self, "split").one_of(SPLITS)
+        Setting.of(self, "tolerance").number(0, 1, ends="()")
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None

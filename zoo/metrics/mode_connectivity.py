@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
 from zoo.engine.evaluate import Evaluation, Score
 from zoo.engine.refresh import refresh
@@ -133,25 +133,14 @@ class ModeConnectivity(Metric):
 
     def __post_init__(self) -> None:
         if self.points < 3 or self.points % 2 == 0:
-            raise ValueError(
-                "The points parameter of ModeConnectivity must be odd and at least 3. "
-                f"Got {self.points!r}."
-            )
+            Setting.of(self, "points").wrong("must be odd and at least 3")
         if self.optimizer != "auto":
             check_optimizer(self.optimizer)
         check_least(self, steps=1, batch_size=1, samples=1, refreshed=1)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                "The momentum parameter of ModeConnectivity must be from 0 to below 1. Got "
-                f"{self.momentum!r}."
-            )
+        Setting.of(self, "momentum").number(0, 1, ends="[)")
         for name in ("lr", "epochs"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(
-                    f"The {name} parameter of ModeConnectivity must be above 0 and "
-                    f"finite. Got {value!r}."
-                )
+            if getattr(self, name) is not None:
+                Setting.of(self, name).number(0, ends="()")
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from catalog import Layout
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
 from zoo.merging.made_weights import judge_weights, refresh_weights, stacked_rows
 from zoo.merging.skill import skilled
@@ -73,11 +74,7 @@ class Pruning(Metric):
 
     def __post_init__(self) -> None:
         check_least(self, refreshed=2)
-        if not 0 <= self.tolerance < 1:
-            raise ValueError(
-                "The tolerance parameter of Pruning must be from 0 to below 1. Got "
-                f"{self.tolerance!r}."
-            )
+        Setting.of(self, "tolerance").number(0, 1, ends="[)")
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None

@@ -1,22 +1,31 @@
-"""Metrics by name, with the settings that a command line gives them."""
+"""Metrics by name, with settings in place of their defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from catalog import CatalogError, NotFound
-from catalog.errors import closest
+from catalog import CatalogError
+from catalog.console.pasting import word
+from catalog.plugins.parameters import parameters
+from catalog.plugins.settings import Settings, checked, parse
 from zoo.metric import Metric
 from zoo.metrics import METRICS
 
-_FLAGS = {"true": True, "false": False}
-
 
 def with_settings(
-    names: Sequence[str], settings: Sequence[str], option: str = "--metric"
+    metrics: Sequence[Metric | str], settings: Settings = (), option: str = "--metric"
 ) -> list[Metric]:
-    """Metrics by name, with settings such as ``"hessian.samples=2000"``.
+    """Return metrics, by name or as they are, with settings such as ``hessian.samples``.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric or str
+    settings : mapping or iterable of str
+        Values by ``METRIC.FIELD``, or texts such as ``"hessian.samples=2000"``; see
+        `catalog.plugins.settings`.
+    option : str
+        The one that names metrics, for errors.
 
     Raises
     ------
@@ -25,30 +34,28 @@ def with_settings(
     CatalogError
         If a value does not fit, or belongs to a metric that is not asked for.
     """
-    chosen = {name: METRICS[name] for name in names}
-    for text in settings:
-        where, equals, value = text.partition("=")
+    chosen = {m.name: m for m in (METRICS[m] if isinstance(m, str) else m for m in metrics)}
+    form = "METRIC.FIELD=VALUE"
+    own: dict[str, dict[str, object]] = {}
+    for where, value in parse(settings, form).items():
         name, dot, field = where.partition(".")
-        if not (equals and dot):
-            raise CatalogError(f"--set must be METRIC.FIELD=VALUE. Got {text!r}.")
+        if not dot:
+            raise CatalogError(f"--set takes {form}. Got {where!r}.")
         if name not in chosen:
             raise CatalogError(
-                f"--set {text}: {name!r} is not measured now, which is "
-                f"{', '.join(chosen)}. Add {option} {name}"
+                f"--set {where}: {name!r} is not measured now, which is "
+                f"{', '.join(chosen)}. Add {option} {word(name)}"
             )
-        known = {f.name: getattr(chosen[name], f.name) for f in fields(chosen[name])}
-        if field not in known:
-            raise NotFound(f"{name} has no setting {field!r}. {closest(field, known)}")
-        kind = float if known[field] is None else type(known[field])
-        parsed: bool | int | float | str
+        own.setdefault(name, {})[field] = value
+    for name, values in own.items():
+        known = parameters(chosen[name])
+        fields = checked(known, values, f"the metric {name!r}", f"{name}.")
+        for field, value in fields.items():
+            # Measures are known by their settings as JSON, where 1 and 1.0 differ.
+            if type(value) is int and float in known[field].kinds:
+                fields[field] = float(value)
         try:
-            parsed = _FLAGS[value.lower()] if kind is bool else kind(value)
-        except (ValueError, KeyError) as error:
-            raise CatalogError(
-                f"--set {text}: {field} is a {kind.__name__}, by default {known[field]}."
-            ) from error
-        try:
-            chosen[name] = replace(chosen[name], **{field: parsed})
+            chosen[name] = replace(chosen[name], **fields)
         except ValueError as error:
-            raise CatalogError(f"--set {text}: {error}") from error
+            raise CatalogError(f"--set {name}.{', '.join(fields)}: {error}") from error
     return list(chosen.values())

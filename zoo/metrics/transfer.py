@@ -11,6 +11,7 @@ import torch
 
 from catalog import CatalogError
 from catalog.dtypes import Array
+from catalog.plugins.ranges import Setting
 from catalog.schema import Column
 from zoo.engine.stack import Stack, best_size
 from zoo.engine.train_stack import Trained, train_stack
@@ -101,11 +102,7 @@ class Transfer(Maker):
         schedule(self.schedule)
         check_transform(self.transform)
         for name, low in (("lr", 0), ("apart", 1)):
-            if not low < (value := getattr(self, name)) < float("inf"):
-                raise ValueError(
-                    f"The {name} parameter of Transfer must be above {low} and finite. Got "
-                    f"{value!r}."
-                )
+            Setting.of(self, name).number(low, ends="()")
 
     def check(self, run: Run, task: Task) -> None:
         """Refuse a task that the networks know, or that does not fit them."""

@@ -1,19 +1,22 @@
-"""Settings: what is wrong with a value, what is allowed, and what to paste."""
+"""Ranges of settings: what is wrong with a value, what is allowed, what to pass.
+
+Types are said by annotations, see `catalog.plugins.settings`; what else must hold is said
+where a thing is made, so that Python and the command line meet the same.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import NoReturn
 
-from catalog import CatalogError, NotFound
-from catalog.errors import closest
+from catalog.errors import BadSetting, NotFound, closest
+from catalog.plugins.plain_types import is_finite, is_whole
 
 
-class BadSetting(CatalogError, ValueError):
-    """A setting that cannot be: a message on the command line, a ValueError to programs."""
+class NoSuchChoice(NotFound, BadSetting):
+    """A setting that is none of the names that it may be."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,7 @@ class Setting:
 
     def whole(self, least: int) -> None:
         """Raise `BadSetting` unless it is a whole number of at least ``least``."""
-        value = self.value
-        fine = isinstance(value, Integral) and not isinstance(value, bool)
-        if not fine or value < least:  # type: ignore[operator]
+        if not is_whole(self.value) or self.value < least:  # type: ignore[operator]
             self.wrong(f"must be a whole number of at least {least}")
 
     def number(
@@ -58,8 +59,7 @@ class Setting:
             Whether the limits belong to it.
         """
         value = self.value
-        fine = isinstance(value, Real) and not isinstance(value, bool)
-        if fine and math.isfinite(value):  # type: ignore[arg-type]
+        if is_finite(value):
             above = low <= value if ends[0] == "[" else low < value  # type: ignore[operator]
             below = value <= high if ends[1] == "]" else value < high  # type: ignore[operator]
             if above and below:
@@ -72,10 +72,10 @@ class Setting:
         self.wrong(f"must be a finite number, {' and '.join(limits)}".removesuffix(", "))
 
     def one_of(self, known: Iterable[str]) -> None:
-        """Raise `NotFound` unless it is one of these names."""
+        """Raise `NoSuchChoice` unless it is one of these names."""
         known = tuple(known)
         if self.value not in known:
-            raise NotFound(
+            raise NoSuchChoice(
                 f"The {self.name} setting of {self.owner} must be one of "
                 f"{', '.join(known)}. Got {self.value!r}. "
                 f"{closest(str(self.value), known)}"

@@ -1,0 +1,37 @@
+"""Plain types of settings: what has one, NumPy's numbers among them, and how it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from catalog.names import is_unicode
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number; a bool is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> bool:
+    """Tell whether a value is a finite number that a float can hold; a bool is none."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
+
+
+PLAIN: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
+    type(None): (lambda value: value is None, lambda value: None),
+    bool: (lambda value: isinstance(value, bool | np.bool_), bool),
+    int: (is_whole, int),
+    float: (is_finite, lambda value: int(value) if is_whole(value) else float(value)),
+    str: (lambda value: isinstance(value, str) and is_unicode(value), str),
+}
+"""By type, a test whether a value has it, and what makes it plain Python's."""
