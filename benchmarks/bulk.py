@@ -24,7 +24,7 @@ from catalog.schema import conform
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import File, Manifest
 from catalog.storage.measures import measure_table
-from catalog.storage.snapshot import refresh
+from catalog.storage.snapshot import newest_snapshot
 from catalog.storage.splits import split
 
 STEPS = synthetic.STEPS_PER_RUN
@@ -56,7 +56,7 @@ def bulk_catalog(root: Path, checkpoints: int, rows_per_shard: int) -> int:
             last = min(first + 10 * rows_per_shard // STEPS, checkpoints // STEPS)
             table = measured(first, last, generation, columns)
             block.commit("measures", {"measures": table}, columns)
-    refresh(block.folder)
+    newest_snapshot(block.folder)
     return block.bytes
 
 

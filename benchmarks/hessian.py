@@ -35,7 +35,7 @@ from zoo.engine.stack import build_architecture, plan
 from zoo.engine.train_stack import train_stack
 from zoo.metrics.hessian import Hessian
 from zoo.networks import Networks
-from zoo.recipe import spread
+from zoo.recipe import spread_runs
 from zoo.recipes import RECIPES
 from zoo.task import load_task
 from zoo.tasks import TASKS
@@ -51,7 +51,7 @@ def trained(count: int, epochs: int, part: int) -> list[Networks]:
     clean = {**recipe.settings, "label_noise": 0.0}
     recipe = replace(recipe, epochs=epochs, settings=clean)
     data = load_task(TASKS["digits"])
-    runs = spread(recipe.runs(data), count)[part::PROCESSES]
+    runs = spread_runs(recipe.runs(data), count)[part::PROCESSES]
     by_width: dict[str, list[Any]] = {}
     for stack in plan(runs, data, 1 << 30):
         weights = train_stack(stack, data, CPU).checkpoints[-1].weights

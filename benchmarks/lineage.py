@@ -28,7 +28,7 @@ from catalog import Layout, Population
 from catalog.alignment import permute, random_permutations
 from catalog.dtypes import Array
 from probes.lineage import Router, find_reuse, lineage_of, recover_parents
-from probes.lineage.survey import agreement, groups_of, recorded_parents
+from probes.lineage.survey import parent_agreement, populations_of, recorded_parents
 
 NOISE = (0.01, 0.05, 0.1, 0.2, 0.5)
 SEEDS = 5
@@ -104,7 +104,7 @@ def tandem(path: str) -> dict[str, object]:
     known = recorded_parents([parts, hosts])
     out: dict[str, object] = {
         "hosts": len(hosts), "parts": len(parts),
-        "survey": vars(agreement(survey, known)),
+        "survey": vars(parent_agreement(survey, known)),
         "as they are": judged(plain.scores, plain.part, truth),
     }  # fmt: skip
 
@@ -142,7 +142,9 @@ def tandem(path: str) -> dict[str, object]:
 
 def trees(path: str) -> dict[str, object]:
     """`tree_mini`: routing, strangers, parents."""
-    (population,) = groups_of(catalog.open(path), "zoo IN ('tree_mini', 'tree_mini_roots')")
+    (population,) = populations_of(
+        catalog.open(path), "zoo IN ('tree_mini', 'tree_mini_roots')"
+    )
     ids = population.table["run_id"].to_pylist()
     place = {run: i for i, run in enumerate(ids)}
     above = recorded_parents([population])

@@ -31,10 +31,10 @@ from catalog import Catalog, CatalogError
 from catalog.dtypes import Array
 from catalog.quoting import literal
 from probes.estimators.statistics_probe import StatisticsProbe
-from probes.fitting.inputs import Material, statistics
-from probes.fitting.selection import Question
+from probes.fitting.inputs import ProbeInputs, weight_statistics
+from probes.fitting.selection import TargetSelection
 from probes.judging.folds import Folds
-from probes.judging.judge import Judgement, difference, judge
+from probes.judging.judge import Judgement, judge, score_difference
 from probes.judging.kinship import parents_in
 from probes.statistics.within import Within
 from zoo import Axis, Recipe, train
@@ -87,14 +87,16 @@ MADE = (
 READS = {"layer": None, "spectrum": True, "aggregate": False}
 
 
-def published(material: Material) -> Array:
+def published(material: ProbeInputs) -> Array:
     """The classic seven alone."""
     of_values = ("mean", "std", "p0", "p25", "p50", "p75", "p100")
     kept = [name.split()[-1] in of_values for name in material.statistics]
     return material.X[:, kept]
 
 
-def contestants(material: Material, task: str) -> dict[str, tuple[StatisticsProbe, Array]]:
+def contestants(
+    material: ProbeInputs, task: str
+) -> dict[str, tuple[StatisticsProbe, Array]]:
     ours = StatisticsProbe(task, described=True)
     linear = StatisticsProbe(task, model="ridge", shape="standard", described=True)
     return {
@@ -112,12 +114,14 @@ def figures(judged: Judgement) -> dict[str, Any]:
 
 def within(store: Catalog, zoo: str, target: str, by: str, seeds: int) -> None:
     try:
-        question = Question.of(store, [TARGETS[target]], where=f"zoo = {literal(zoo)}")
+        question = TargetSelection.of(
+            store, [TARGETS[target]], where=f"zoo = {literal(zoo)}"
+        )
     except CatalogError as error:
         print(f"{zoo}, {target}: {error}", file=sys.stderr)
         return
     started = time.process_time()
-    material = statistics(store, question.table, READS)
+    material = weight_statistics(store, question.table, READS)
     described = time.process_time() - started
     parents = parents_in(store)
     folds = [
@@ -129,7 +133,7 @@ def within(store: Catalog, zoo: str, target: str, by: str, seeds: int) -> None:
         results[name] = judge(probe, X, values.y, folds)
         taken[name] = digits(time.process_time() - started)
     score = "r2" if values.task == "regression" else "accuracy"
-    gain = difference(results["ours"], results["published"], score)
+    gain = score_difference(results["ours"], results["published"], score)
     report(
         "probe_phase_zoos",
         case="within",
@@ -147,9 +151,9 @@ def within(store: Catalog, zoo: str, target: str, by: str, seeds: int) -> None:
 
 def across(store: Catalog, zoos: Sequence[str], target: str) -> None:
     listed = ", ".join(map(literal, zoos))
-    question = Question.of(store, [TARGETS[target]], where=f"zoo IN ({listed})")
+    question = TargetSelection.of(store, [TARGETS[target]], where=f"zoo IN ({listed})")
     folds = Folds.of(question.table, parents_in(store), "zoo")
-    read = statistics(store, question.table, READS)
+    read = weight_statistics(store, question.table, READS)
     own = np.unique(question.table["zoo"].to_pylist(), return_inverse=True)[1]
     for relative in (None, "standard", "quantile"):  # zoos are whole: one shaping for all
         X = (

@@ -39,9 +39,9 @@ from torch.utils.data import DataLoader, Dataset
 import catalog
 from probes.exact.centring import Centring
 from probes.layers import Dense
-from probes.learning.descent import Descent, descend
-from probes.learning.encoders import Network, ProbeXEncoder
-from probes.learning.resident import Batches, Resident
+from probes.learning.descent import Descent, fit_by_descent
+from probes.learning.encoders import EncoderNetwork, ProbeXEncoder
+from probes.learning.resident import Resident, ResidentBatches
 
 R = 128
 CLASSES = 100
@@ -129,8 +129,10 @@ def alternate(
 def resident_epoch(
     resident: Resident, labels: Tensor, width: int, precision: str
 ) -> Callable[[], object]:
-    network = Network(lambda s: ProbeXEncoder(s, R, R, R), [(width, width)], R, CLASSES)
-    batches, rows = Batches([resident]), torch.arange(len(labels))
+    network = EncoderNetwork(
+        lambda s: ProbeXEncoder(s, R, R, R), [(width, width)], R, CLASSES
+    )
+    batches, rows = ResidentBatches([resident]), torch.arange(len(labels))
 
     def loss(batch: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -138,7 +140,7 @@ def resident_epoch(
         return F.binary_cross_entropy_with_logits(outputs.float(), labels[batch])
 
     once = Descent(1, 128, 1e-3, 1e-5, 0, None, seed=0)
-    return lambda: descend(network, loss, lambda: (0.0, 0.0), rows, once)
+    return lambda: fit_by_descent(network, loss, lambda: (0.0, 0.0), rows, once)
 
 
 class Files(Dataset):  # type: ignore[type-arg]
@@ -190,7 +192,7 @@ def loader_epoch(files: Files, model: nn.Module, fused: bool) -> Callable[[], ob
 def check_equal(X: np.ndarray, layer: Dense, labels: Tensor) -> None:
     """The same weights give the same loss."""
     width = layer.shape[0]
-    ours = Network(lambda s: ProbeXEncoder(s, R, R, R), [layer.shape], R, CLASSES)
+    ours = EncoderNetwork(lambda s: ProbeXEncoder(s, R, R, R), [layer.shape], R, CLASSES)
     plain = TextbookProbeX(width)
     encoder = ours.encoders[0]
     with torch.no_grad():

@@ -19,7 +19,7 @@ from catalog.layout import Layout
 from catalog.population import Population
 from catalog.query.allowed import allowed_folders
 from catalog.query.answer import Answer
-from catalog.query.check import checked
+from catalog.query.check import checked_query
 from catalog.query.condition import condition, expression
 from catalog.query.database import Database
 from catalog.query.refusal import sql_error
@@ -29,7 +29,7 @@ from catalog.storage.folder import Folder
 from catalog.storage.metadata import metadata_source
 from catalog.storage.reader import ShardReader
 from catalog.storage.shard import Chunk
-from catalog.storage.snapshot import Snapshot, read_snapshot, refresh
+from catalog.storage.snapshot import Snapshot, newest_snapshot, read_snapshot
 from catalog.writer import Writer
 
 Where: TypeAlias = str | Answer | duckdb.DuckDBPyRelation | pa.Table | None
@@ -114,11 +114,11 @@ class Catalog:
 
     def _newest(self) -> Snapshot:
         try:
-            return refresh(self._folder)
+            return newest_snapshot(self._folder)
         except OSError as error:
             if isinstance(error, CatalogError):
                 raise
-            return refresh(self._folder, publish=False)
+            return newest_snapshot(self._folder, publish=False)
 
     def __repr__(self) -> str:
         return f"Catalog({str(self.root)!r}, version {self.snapshot.version})"
@@ -164,7 +164,7 @@ class Catalog:
         [(0,)]
         """
         connection = self._database.connection(query)
-        text = checked(connection, query)
+        text = checked_query(connection, query)
         try:
             return Answer(connection.sql(text), connection)
         except duckdb.Error as error:

@@ -144,10 +144,10 @@ def export(
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
     """List every column of every view, with type, unit and meaning."""
-    from catalog.show.dictionary import columns
+    from catalog.show.dictionary import all_columns
 
     has_catalogue = (Path(catalog_path) / "manifests").is_dir()
-    rows = columns(open_catalog(catalog_path) if has_catalogue else None)
+    rows = all_columns(open_catalog(catalog_path) if has_catalogue else None)
     if as_json:
         print_json(rows)
     else:
@@ -175,7 +175,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     in: it stays for a day. --keep deletes nothing.
     """
     from catalog.console.progress import Progress
-    from catalog.upkeep.repair import Repair, repair
+    from catalog.upkeep.repair import RepairReport, repair
     from catalog.upkeep.verify import verify as check
 
     root = Path(catalog_path)
@@ -187,7 +187,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
-    done = repair(root) if mend else Repair()
+    done = repair(root) if mend else RepairReport()
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
         print_json(asdict(result) | (asdict(done) if mend else {}))

@@ -15,7 +15,7 @@ from catalog.errors import CatalogError, LayoutMismatch, NotFound, ShardCorrupt,
 from catalog.layout import Layout, Param
 from catalog.population import Population
 from catalog.quoting import literal
-from catalog.storage.copying import empty_aligned, side_by_side
+from catalog.storage.copying import empty_aligned, run_parallel
 from catalog.storage.reader import ShardReader
 
 _ALONE = 8 << 20
@@ -201,7 +201,7 @@ class Selection:
             for job in jobs:
                 job()
         else:
-            side_by_side(jobs)
+            run_parallel(jobs)
         return weights
 
     def _common(self, name: str) -> Param:

@@ -34,9 +34,15 @@ from catalog.storage.contained import check_inside
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import File, Manifest, read_manifest
 from catalog.storage.measures import measure_table
-from catalog.storage.run_tables import checked, filled
-from catalog.storage.shard import Chunk, Rows, footer_digest, read_footer, write_shard
-from catalog.storage.snapshot import read_head, refresh
+from catalog.storage.run_tables import checked_tables, filled
+from catalog.storage.shard import (
+    Chunk,
+    ShardSource,
+    footer_digest,
+    read_footer,
+    write_shard,
+)
+from catalog.storage.snapshot import newest_snapshot, read_head
 from catalog.storage.tensor_stats import tensor_stats
 from catalog.storage.tensor_tables import chunks_table, tensors_table
 from catalog.version import __version__
@@ -159,7 +165,7 @@ class Writer:
                 self._lock.close()
                 self._own.unlink(missing_ok=True)
                 self._folder.check_same()
-                refresh(self._folder)
+                newest_snapshot(self._folder)
                 with self._folder.lock():  # of the newest snapshot, no sweep in between
                     write_card(self._folder, read_head(self._folder))
         except CannotWrite as error:
@@ -205,7 +211,7 @@ class Writer:
             If checkpoints and population do not agree row by row.
         """
         keys = None if population is None else (population.layout, population.table)
-        checked(runs, checkpoints, keys)  # before any weight is written
+        checked_tables(runs, checkpoints, keys)  # before any weight is written
         try:
             staged = None if population is None else self.stage(population, architecture)
             return self.publish([Part(runs, checkpoints, staged)])[0]
@@ -213,7 +219,7 @@ class Writer:
             self.discard()
             raise
 
-    def stage(self, weights: Rows, architecture: str = "") -> Staged:
+    def stage(self, weights: ShardSource, architecture: str = "") -> Staged:
         """Write weights that stay invisible until they are published.
 
         Parameters
@@ -256,7 +262,7 @@ class Writer:
         CatalogError
             As `commit`.
         """
-        tables = [checked(p.runs, p.checkpoints, _rows(p.staged)) for p in parts]
+        tables = [checked_tables(p.runs, p.checkpoints, _rows(p.staged)) for p in parts]
         pending = []
         with self._folder.writing():
             for part, (runs, checkpoints) in zip(parts, tables, strict=True):

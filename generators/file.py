@@ -27,6 +27,7 @@ from catalog.fitted.file import Kind
 from catalog.fitted.records import Records, Special
 from catalog.formats.blank_nulls import blank_nulls
 from catalog.formats.format import Tensor
+from catalog.plugins.settings import checked, settings_of_file
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
@@ -34,7 +35,7 @@ from generators.codes.predictor import Predictor
 from generators.codes.standardised import Standardised
 from generators.flow.conditions import Categorical, Conditions, Numeric
 from generators.flow.flow import Flow
-from generators.flow.gate import Curve
+from generators.flow.gate import TrainingHistory
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.generator import Generator
@@ -99,7 +100,9 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
             "class of that name."
         )
     with _GENERATOR.as_written(path):
-        found = kind(**_RECORDS.decode(body["settings"], tensors, path))
+        values = _RECORDS.decode(body["settings"], tensors, path)
+        with settings_of_file(path):
+            found = kind(**checked(kind, values, f"the generator {kind.name!r}"))
         fitted = _RECORDS.decode(body["fitted"], tensors, path)
         _RECORDS.give_fitted(found, fitted, path)
     return found
@@ -181,11 +184,10 @@ def _table(values: Array) -> pa.Table:
 _RECORDS = Records(
     "generator",
     {
-        c.__name__: c
-        for c in (
-            Categorical, Chosen, Codes, Components, Conditions, Curve, Flow, Numeric,
-            Predictor, Schedule, Solver, Standardised,
-        )
+        "Categorical": Categorical, "Chosen": Chosen, "Codes": Codes,
+        "Components": Components, "Conditions": Conditions, "Curve": TrainingHistory,
+        "Flow": Flow, "Numeric": Numeric, "Predictor": Predictor, "Schedule": Schedule,
+        "Solver": Solver, "Standardised": Standardised,
     },
     (
         Special(Population, "weights", _population, _populated),

@@ -89,8 +89,8 @@ class Generator(ABC):
         Returns
         -------
         Population
-            Made by `generators.samples.sampled`: ``run_id`` is a hash of generator, seed,
-            row and weights, what all training networks agree on is inherited.
+            Made by `generators.samples.sample_runs`: ``run_id`` is a hash of generator,
+            seed, row and weights; what all training networks agree on is inherited.
 
         Raises
         ------

@@ -19,7 +19,7 @@ GENERATED = "_generated"
 """Ends the name of the zoo of generated networks: they are no seeds of the cells."""
 
 
-def sampled(
+def sample_runs(
     weights: Array,
     training: Population,
     *,

@@ -14,13 +14,14 @@ from catalog import __version__
 from catalog.fitted.file import Kind
 from catalog.fitted.records import Records, Special
 from catalog.formats.format import Tensor
+from catalog.plugins.settings import checked, settings_of_file
 from probes.estimators import PROBES
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
 from probes.layers import Dense, LowRank
 from probes.learning.bases import Bases
 from probes.lineage.router import Routes
-from probes.probe import Probe, fitted
+from probes.probe import Probe, fitted_attributes
 from probes.statistics.boosting import Boosting
 from probes.statistics.shaping import Shaping
 from probes.statistics.smooth import Smooth
@@ -92,7 +93,7 @@ def _taken_apart(
     return {
         "probe": type(probe).name,
         "params": inside(probe.get_params(deep=False), f"{at}params"),
-        "fitted": inside(fitted(probe), f"{at}fitted"),
+        "fitted": inside(fitted_attributes(probe), f"{at}fitted"),
     }
 
 
@@ -100,7 +101,9 @@ def _rebuilt(body: Mapping[str, Any], inside: Callable[[Any], Any]) -> Probe:
     """A probe from its name, its parameters and what fitting left."""
     name = body["probe"]
     kind = TEXT_PROBES[name] if name in TEXT_PROBES else PROBES[name]
-    probe: Probe = kind(**inside(body["params"]))
+    params = inside(body["params"])
+    with settings_of_file(f"The file of {kind.name!r}"):
+        probe: Probe = kind(**checked(kind, params, f"the probe {kind.name!r}"))
     _RECORDS.give_fitted(probe, inside(body["fitted"]), f"The file of {kind.name!r}")
     return probe
 
@@ -112,11 +115,9 @@ def _within(probe: Probe, at: str, inside: Callable[[Any, str], Any]) -> dict[st
 _RECORDS = Records(
     "probe",
     {
-        c.__name__: c
-        for c in (
-            Bases, Boosting, Centring, Dense, Expert, LowRank, Routes, Shaping, Smooth,
-            Targets, Within,
-        )
+        "Bases": Bases, "Boosting": Boosting, "Centring": Centring, "Dense": Dense,
+        "Expert": Expert, "LowRank": LowRank, "Routes": Routes, "Shaping": Shaping,
+        "Smooth": Smooth, "Targets": Targets, "Within": Within,
     },
     (Special(Probe, "probe", _within, _rebuilt),),
 )  # fmt: skip

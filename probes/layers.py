@@ -122,7 +122,7 @@ def layers_of(layout: Layout, *, vectors: bool = False) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def chosen(
+def chosen_layers(
     layout: Layout | None, names: str | Sequence[str] | None, d: int
 ) -> tuple[Layer, ...]:
     """The layers a probe reads.
@@ -167,14 +167,14 @@ def chosen(
 
 
 def alone(layer: Layer) -> Layer:
-    """The same layer where X holds nothing else; see `columns`."""
+    """The same layer where X holds nothing else; see `layer_matrix`."""
     if isinstance(layer, Dense):
         return replace(layer, start=0)
     up = replace(layer.up, start=0)
     return replace(layer, up=up, down=replace(layer.down, start=math.prod(up.shape)))
 
 
-def columns(X: Array, layer: Layer) -> Array:
+def layer_matrix(X: Array, layer: Layer) -> Array:
     """The values (n, c) of one layer: a view, or both factors side by side."""
     if isinstance(layer, Dense):
         return X[:, layer.columns]

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog import Layout
 from catalog.dtypes import Array
-from probes.layers import Layer, chosen
+from probes.layers import Layer, chosen_layers
 from probes.targets import TASKS, Targets
 
 
@@ -100,7 +100,7 @@ class Probe(BaseEstimator):
             self.classes_ = np.array([0, 1])  # of every label
         elif self.targets_.classes is not None:
             self.classes_ = self.targets_.classes
-        self.layers_: tuple[Layer, ...] = chosen(self.layout, self.layer, X.shape[1])
+        self.layers_: tuple[Layer, ...] = chosen_layers(self.layout, self.layer, X.shape[1])
         _, groups = np.unique(
             np.arange(len(X)) if groups is None else groups, return_inverse=True
         )
@@ -156,7 +156,7 @@ class Probe(BaseEstimator):
         return tags
 
 
-def fitted(probe: BaseEstimator) -> dict[str, Any]:
+def fitted_attributes(probe: BaseEstimator) -> dict[str, Any]:
     """What fitting left: attributes that end with one underscore."""
     return {
         name: value

@@ -35,7 +35,7 @@ from zoo.measuring.worker import chosen_metrics, measured_table
 from zoo.metrics import METRICS
 from zoo.networks import Networks
 from zoo.randomness import stream
-from zoo.recipe import spread
+from zoo.recipe import spread_runs
 from zoo.recipes import RECIPES
 from zoo.run import Run
 from zoo.stacked.activation import ACTIVATIONS
@@ -512,7 +512,7 @@ def test_a_recipe_states_the_bytes_of_its_weights(name, loaded):
         return known[key]
 
     assert {weights(run) for run in runs[:200]} <= sizes
-    every = sum(4 * len(run.checkpoints) * weights(run) for run in spread(runs, 200))
+    every = sum(4 * len(run.checkpoints) * weights(run) for run in spread_runs(runs, 200))
     assert recipe.bytes == pytest.approx(every * len(runs) / min(200, len(runs)), rel=0.05)
 
 
@@ -545,7 +545,7 @@ def test_a_recipe_trains(name, loaded, tmp_path):
     some = {"train": slice(2000), "validation": slice(200), "test": slice(200)}
     x, y = ({s: part[s][own] for s, own in some.items()} for part in (data.x, data.y))
     data = replace(data, x=x, y=y)
-    runs = spread(corner(name).runs(data), 2)
+    runs = spread_runs(corner(name).runs(data), 2)
     with Writer(tmp_path) as writer:
         shards = Shards(writer, 1 << 30, lambda runs: None)
         for stack in plan(runs, data, 1 << 30):

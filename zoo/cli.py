@@ -254,11 +254,11 @@ def downstream(
     columns of models, new networks runs of ZOO_averages and ZOO_transfer.
     """
     from zoo.measuring.downstream import downstream as run
-    from zoo.measuring.downstream import suite
+    from zoo.measuring.downstream import suite_parts
     from zoo.metrics import METRICS
     from zoo.metrics.settings import with_settings
 
-    parts = suite([part.strip() for part in only.split(",")] if only else ())
+    parts = suite_parts([part.strip() for part in only.split(",")] if only else ())
     if listing:
         _list_columns({part: METRICS[part] for part in parts}, as_json)
         return

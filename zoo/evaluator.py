@@ -25,9 +25,9 @@ from zoo.architecture import Architecture
 from zoo.engine.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
 from zoo.engine.stack import build_architecture
 from zoo.engine.stack_weights import StackWeights, parameter_columns
-from zoo.merging.joint_view import sampled
+from zoo.merging.joint_view import subsample
 from zoo.merging.made_weights import refresh_weights, stacked_rows
-from zoo.merging.repair import Statistics, statistics, with_statistics
+from zoo.merging.repair import Statistics, unit_statistics, with_statistics
 from zoo.networks import Networks
 from zoo.run import Run
 from zoo.samples import Images, View, view
@@ -160,7 +160,7 @@ class Evaluator:
 
         They are drawn once for all.
         """
-        seen = sampled(self._view(split), count, "calibration", 0)
+        seen = subsample(self._view(split), count, "calibration", 0)
         images, index = self._images(split, seen)
         return images.gather(index), torch.from_numpy(seen.labels).to(self.device)
 
@@ -237,7 +237,7 @@ class Evaluator:
         dict of str to tuple of two ndarray of shape (1, units)
             By affine map; see `zoo.merging.repair`.
         """
-        return statistics(self.networks, [[0]], [weights], samples=samples)
+        return unit_statistics(self.networks, [[0]], [weights], samples=samples)
 
     def with_unit_statistics(
         self, weights: Array, goals: Mapping[str, Sequence[Array]], samples: int
@@ -259,7 +259,7 @@ class Evaluator:
         if split not in self._views:
             seen = view(self.run, self.networks.data, split)
             if split == "test" and self.test_samples is not None:
-                seen = sampled(seen, self.test_samples, "exam", 0)
+                seen = subsample(seen, self.test_samples, "exam", 0)
             self._views[split] = seen
         return self._views[split]
 

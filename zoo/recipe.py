@@ -327,7 +327,7 @@ class Recipe:
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def spread(runs: Sequence[Run], limit: int | None) -> list[Run]:
+def spread_runs(runs: Sequence[Run], limit: int | None) -> list[Run]:
     """``limit`` runs, spread over the cells of the first seeds.
 
     Within a seed, cells are taken in the order of the fractional parts of multiples of

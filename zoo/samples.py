@@ -16,7 +16,7 @@ from torch import Tensor
 
 from catalog import CatalogError
 from catalog.dtypes import Array
-from zoo.options.augment import augmented, draws
+from zoo.options.augment import augmentation_draws, augmented
 from zoo.options.transform import transform
 from zoo.randomness import stream
 from zoo.run import Run
@@ -232,7 +232,7 @@ class Batches:
         self._labels = torch.from_numpy(labels).to(self._device)
         if set(self._kinds) != {"none"}:
             moves = zip(self._kinds, self._moves, strict=True)
-            drawn = np.stack([draws(kind, own, length) for kind, own in moves])
+            drawn = np.stack([augmentation_draws(kind, own, length) for kind, own in moves])
             self._drawn = torch.from_numpy(drawn).to(self._device)
         self._next = 0
 

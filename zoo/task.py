@@ -348,7 +348,7 @@ def _channels_first(task: Task, images: Array) -> Array:
     )
 
 
-def describe(data: Data) -> dict[str, Any]:
+def describe_task(data: Data) -> dict[str, Any]:
     """What is needed to feed a stored network: JSON values."""
     return {
         "scale": data.scale,

@@ -199,7 +199,7 @@ def check_permutations(
                     "apart. Give both, as `random_permutations` draws them."
                 )
         elif home in known:
-            known[name] = spread(known[home], block)
+            known[name] = block_permutation(known[home], block)
     return known
 
 
@@ -211,7 +211,7 @@ def known_symbol(layout: Layout, name: str) -> int:
     return sizes[name]
 
 
-def spread(permutation: Array, block: int) -> Array:
+def block_permutation(permutation: Array, block: int) -> Array:
     """Permutation (n, size * block) of the positions of units that span ``block``."""
     wide = permutation[:, :, None] * block + np.arange(block)
     return wide.reshape(len(permutation), -1)

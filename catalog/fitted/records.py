@@ -48,7 +48,8 @@ class Records:
     what : str
         What a file holds, for messages: "probe".
     plain : mapping of str to type
-        Dataclasses, whose fields are kept one by one and given to the class again.
+        Dataclasses by the name that they have in files, which does not change. Their fields
+        are kept one by one and given to the class again.
     special : tuple of Special
     """
 
@@ -83,10 +84,12 @@ class Records:
         for one in self.special:
             if isinstance(value, one.kind):
                 return one.encode(value, at, inside)
-        if type(value).__name__ in self.plain:
+        for tag, kind in self.plain.items():
+            if type(value) is not kind:
+                continue
             names = [field.name for field in fields(value)]
             own = {name: inside(getattr(value, name), f"{at}.{name}") for name in names}
-            return {"record": type(value).__name__, "fields": own}
+            return {"record": tag, "fields": own}
         if isinstance(value, tuple | list):
             items = [inside(v, f"{at}.{i}") for i, v in enumerate(value)]
             return {"tuple": items} if isinstance(value, tuple) else items

@@ -122,7 +122,7 @@ def read_csv(path: Path) -> CsvTable:
                 null_values=[""],
             ),
         )
-        return CsvTable(path, typed(table), table)
+        return CsvTable(path, typed_columns(table), table)
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
 
@@ -148,7 +148,7 @@ def csv_header(path: Path) -> list[str]:
     return names
 
 
-def typed(table: pa.Table) -> pa.Table:
+def typed_columns(table: pa.Table) -> pa.Table:
     """Columns of text in the type of all of their cells."""
     columns = [_typed(table[name].combine_chunks()) for name in table.column_names]
     return pa.table(columns, names=table.column_names)

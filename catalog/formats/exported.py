@@ -17,7 +17,7 @@ import pyarrow as pa
 from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError
 from catalog.formats.export import INDEX, NPZ_KEYS, PREFIX
-from catalog.formats.exported_rows import Row, Rows, parse_json, parse_layout
+from catalog.formats.exported_rows import ExportedRows, Row, parse_layout, parse_value
 from catalog.formats.format import Network, Tensor
 from catalog.formats.npz import Archive, reading
 from catalog.formats.safetensors_file import read_header, read_tensors
@@ -57,7 +57,7 @@ class Exported:
                 )
         _check_index(source, files)
         found = [(path, _READERS[path.suffix][0](path)) for path in files]
-        rows = Rows([(path, row) for path, own in found for row in own])
+        rows = ExportedRows([(path, row) for path, own in found for row in own])
         i = 0
         for path, own in found:
             for tensors in _READERS[path.suffix][1](path, len(own)):
@@ -78,7 +78,7 @@ def index_rows(folder: Path) -> list[Row]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise CatalogError(f"{path} cannot be read: {error}") from error
-    rows = [parse_json(path, line, f"line {i + 1}") for i, line in enumerate(lines)]
+    rows = [parse_value(path, line, f"line {i + 1}") for i, line in enumerate(lines)]
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get("path"), str):
             raise CatalogError(f"{path}: a line is no object with a path: {row!r:.80}.")
@@ -127,7 +127,7 @@ def _check_index(source: Path, files: list[Path]) -> None:
 
 def _npz_rows(path: Path) -> list[Row]:
     with Archive(path) as archive:
-        rows = parse_json(path, _text(archive, "pz_table"), "pz_table")
+        rows = parse_value(path, _text(archive, "pz_table"), "pz_table")
         keys = {name: archive.headers.get(name) for name in ("pz_run_id", "pz_step")}
         if not isinstance(rows, list) or any(
             header is None or header.shape != (len(rows),) for header in keys.values()
@@ -175,7 +175,7 @@ def _safetensors_rows(path: Path) -> list[Row]:
     text = read_header(path).metadata.get(ROW)
     if text is None:
         raise _damaged(path, f"its header has no {ROW}")
-    return [parse_json(path, text, ROW)]
+    return [parse_value(path, text, ROW)]
 
 
 def _safetensors_tensors(path: Path, n: int) -> Iterator[Tensors]:

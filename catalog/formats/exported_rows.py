@@ -28,7 +28,7 @@ _CHECKPOINTS = {column.name for column in CHECKPOINTS}
 _KINDS = (str, bool, int, float)
 
 
-class Rows:
+class ExportedRows:
     """Checked rows of all files of one export, which know each other's runs.
 
     Parameters
@@ -98,7 +98,7 @@ class Rows:
         )
 
 
-def parse_json(path: Path, text: bytes | str, what: str) -> Any:
+def parse_value(path: Path, text: bytes | str, what: str) -> Any:
     """The value of a JSON text.
 
     Raises
@@ -123,7 +123,7 @@ def parse_layout(path: Path, text: bytes | str) -> Layout:
     CatalogError
         If it is none; the error names the file.
     """
-    value = parse_json(path, text, "phasezoo.layout")
+    value = parse_value(path, text, "phasezoo.layout")
     try:
         for entry in value:
             _check_text(path, entry["name"])

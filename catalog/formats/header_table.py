@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from catalog.formats.csv_table import CsvTable, typed
+from catalog.formats.csv_table import CsvTable, typed_columns
 from catalog.formats.safetensors_file import read_header
 
 _ABSENT = ("", "None", "null")
@@ -27,7 +27,7 @@ def header_table(source: Path, files: Sequence[Path]) -> CsvTable:
     names = dict.fromkeys(name for text in texts for name in text if name != "format")
     columns = {name: [_present(text.get(name)) for text in texts] for name in names}
     table = pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})
-    return CsvTable(source, typed(table))
+    return CsvTable(source, typed_columns(table))
 
 
 def _present(text: str | None) -> str | None:

@@ -29,7 +29,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 
 @dataclass(frozen=True)
-class Header:
+class ArrayHeader:
     """What an array is, before its values."""
 
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
             infos = self._zip.infolist()
             check_archive(path, infos)
-            self.headers: dict[str, Header] = {}
+            self.headers: dict[str, ArrayHeader] = {}
             for info in infos:
                 name = info.filename.removesuffix(".npy")
                 if name == info.filename or name in self.headers:
@@ -95,7 +95,7 @@ class Archive:
                 yield values.reshape(header.shape[1:])
             _exactly(file, 0, last=True)
 
-    def _header(self, info: zipfile.ZipInfo) -> Header:
+    def _header(self, info: zipfile.ZipInfo) -> ArrayHeader:
         where = f"{self.path}: {info.filename.removesuffix('.npy')!r}"
         with self._zip.open(info) as file:
             header = _read_header(file, where)
@@ -137,7 +137,7 @@ def _damaged(path: Path, error: Exception) -> CatalogError:
     )
 
 
-def _read_header(file: IO[bytes], where: str) -> Header:
+def _read_header(file: IO[bytes], where: str) -> ArrayHeader:
     version = npy.read_magic(file)
     if version not in _HEADERS:
         raise CatalogError(f"{where} is in version {version} of .npy, not in 1.0 or 2.0.")
@@ -151,7 +151,7 @@ def _read_header(file: IO[bytes], where: str) -> Header:
     empty = math.prod(shape) == 0 and max(shape, default=0) > _MOST_EMPTY
     if any(size < 0 for size in shape) or empty:
         raise CatalogError(f"{where} has the shape {shape}, which no array has.")
-    return Header(tuple(shape), bool(fortran), dtype)
+    return ArrayHeader(tuple(shape), bool(fortran), dtype)
 
 
 def _exactly(file: IO[bytes], size: int, *, last: bool = False) -> bytes:

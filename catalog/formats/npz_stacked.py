@@ -8,7 +8,7 @@ from pathlib import Path
 from catalog.errors import CatalogError
 from catalog.formats.csv_table import CsvTable
 from catalog.formats.format import Network, Tensor
-from catalog.formats.npz import Archive, Header
+from catalog.formats.npz import Archive, ArrayHeader
 from catalog.formats.source import network, single_file, table_beside, varying
 
 
@@ -78,7 +78,7 @@ def _count(archive: Archive) -> int:
     return archive.headers[first].shape[0]
 
 
-def _role(name: str, headers: dict[str, Header]) -> str | None:
+def _role(name: str, headers: dict[str, ArrayHeader]) -> str | None:
     narrower = any(h.dtype.kind == "f" and h.dtype.itemsize < 8 for h in headers.values())
     wide = headers[name].dtype == "float64"
     trained = name.rpartition(".")[2] in ("weight", "bias")

@@ -9,9 +9,9 @@ from catalog.errors import CatalogError
 from catalog.formats.format import Network
 from catalog.formats.header_table import header_table
 from catalog.formats.lora import lora
-from catalog.formats.sharded import networks_of
+from catalog.formats.sharded import files_by_network
 from catalog.formats.source import files_of, network, rows_beside, varying
-from catalog.formats.trajectory import place_of, placed
+from catalog.formats.trajectory import placed, run_and_step_of
 
 
 class Safetensors:
@@ -33,10 +33,10 @@ class Safetensors:
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
         """Networks in order of path; see `Format.read`."""
-        files = networks_of(source)
+        files = files_by_network(source)
         if not files:
             raise CatalogError(f"{source} holds no .safetensors file.")
-        places = {name: place_of(source, name) for name in files}
+        places = {name: run_and_step_of(source, name) for name in files}
         runs = {name: str(place.get("run_name", name)) for name, place in places.items()}
         rows, later = rows_beside(source, metadata, list(files), runs)
         headers = header_table(source, [parts.paths[0] for parts in files.values()])

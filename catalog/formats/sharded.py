@@ -19,7 +19,7 @@ _PART = re.compile(r".*-[0-9]{5}-of-[0-9]{5}", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Parts:
+class NetworkFiles:
     """The files of one network.
 
     Attributes
@@ -64,7 +64,7 @@ class Parts:
         return {name: found[name] for name in self.weight_map}
 
 
-def networks_of(source: Path) -> dict[str, Parts]:
+def files_by_network(source: Path) -> dict[str, NetworkFiles]:
     """Files of each network in a source, by its name, in order of path.
 
     Raises
@@ -79,8 +79,8 @@ def networks_of(source: Path) -> dict[str, Parts]:
     sharded = [_sharded(source, path) for path in indexes]
     parts = {path for network in sharded for path in network.paths}
     _check_whole([path for path in files if path not in parts])
-    found: dict[str, Parts] = {}
-    alone = [Parts([path]) for path in files if path not in parts]
+    found: dict[str, NetworkFiles] = {}
+    alone = [NetworkFiles([path]) for path in files if path not in parts]
     for network in [*alone, *sharded]:
         name = network_name(source, _stem(network))
         if name in found:
@@ -107,12 +107,12 @@ def _check_whole(files: Sequence[Path]) -> None:
             )
 
 
-def _stem(network: Parts) -> Path:
+def _stem(network: NetworkFiles) -> Path:
     path = network.index or network.paths[0]
     return path.with_name(path.name.removesuffix(".index.json"))
 
 
-def _sharded(source: Path, index: Path) -> Parts:
+def _sharded(source: Path, index: Path) -> NetworkFiles:
     check_beside(source, index)
     weight_map = read_settings(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -133,4 +133,4 @@ def _sharded(source: Path, index: Path) -> Parts:
                 "imported whole."
             )
         paths.append(path)
-    return Parts(paths, weight_map, index)
+    return NetworkFiles(paths, weight_map, index)

@@ -16,7 +16,7 @@ _END = re.compile(
 )
 
 
-def place_of(source: Path, name: str) -> dict[str, Scalar]:
+def run_and_step_of(source: Path, name: str) -> dict[str, Scalar]:
     """Columns ``run_name`` and ``step`` of a network whose name counts; else none.
 
     The last count is the step: an epoch if that is its word, and ``step_unit`` says so.

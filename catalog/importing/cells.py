@@ -11,7 +11,7 @@ _SET = ("load_axis", "load", "temperature_axis", "temperature", "cell")
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellColumns:
     """The two columns whose values make a cell; runs of one cell differ by their seed.
 
     Attributes
@@ -32,7 +32,7 @@ class Cells:
         load: str | None,
         temperature: str | None,
         known: tuple[str, str] | None = None,
-    ) -> Cells | None:
+    ) -> CellColumns | None:
         """What was asked for, or else what a format knows, or nothing.
 
         Raises

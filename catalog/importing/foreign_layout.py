@@ -70,7 +70,7 @@ def nonfinite(tensor: Tensor) -> int:
     return int((~np.isfinite(values)).sum())
 
 
-def difference(first: Layout | None, second: Layout | None) -> str:
+def layout_difference(first: Layout | None, second: Layout | None) -> str:
     """What tells two batches apart: the first tensor, or their architecture."""
     if first is None or second is None:
         return "one has weights, the other only metrics"

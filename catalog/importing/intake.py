@@ -8,11 +8,11 @@ from typing import Any
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.formats.columns import Columns, Row
 from catalog.formats.format import Network, Tensor
-from catalog.importing.cells import Cells
-from catalog.importing.foreign_layout import difference, digest, layout_of, nonfinite
+from catalog.importing.cells import CellColumns
+from catalog.importing.foreign_layout import digest, layout_difference, layout_of, nonfinite
 from catalog.importing.known import Known
 from catalog.importing.lineage import Lineage, combined
-from catalog.importing.parts import Batch, Entry, Parts
+from catalog.importing.parts import ImportedNetwork, ImportedShards, WaitingNetworks
 from catalog.layout import Layout
 from catalog.names import canonical_json, content_id, is_unicode
 from catalog.storage.manifest import Manifest
@@ -34,20 +34,20 @@ class Intake:
         zoo: str,
         license: str | None,
         columns: Columns,
-        cells: Cells | None,
+        cells: CellColumns | None,
         allow_nonfinite: bool,
     ) -> None:
         self.zoo, self.license, self.columns, self.cells = zoo, license, columns, cells
         self.allow_nonfinite = allow_nonfinite
         self.known = Known()
         self.networks = self.weights = self.skipped = 0
-        self.batches: dict[tuple[str, str], tuple[Batch, str]] = {}
+        self.batches: dict[tuple[str, str], tuple[WaitingNetworks, str]] = {}
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self.lineage = Lineage()
-        self.runs: dict[str, tuple[str, Row, Batch]] = {}
+        self.runs: dict[str, tuple[str, Row, WaitingNetworks]] = {}
         self.seen: dict[tuple[str, int], str] = {}
 
-    def take(self, network: Network) -> tuple[Batch, Entry | None]:
+    def take(self, network: Network) -> tuple[WaitingNetworks, ImportedNetwork | None]:
         """The batch of a network; its entry, or None if it is known."""
         self.networks += 1
         if not is_unicode(network.run_name):
@@ -92,14 +92,14 @@ class Intake:
             self.skipped += 1
             return batch, None
         arrays = {name: tensor.values for name, tensor in (tensors or {}).items()}
-        entry = Entry(run_id, network.run_name, network.step, checkpoint, arrays)
+        entry = ImportedNetwork(run_id, network.run_name, network.step, checkpoint, arrays)
         return batch, entry
 
-    def check_one_layout(self, network: Network, batch: Batch) -> None:
+    def check_one_layout(self, network: Network, batch: WaitingNetworks) -> None:
         """Raise if the networks so far have more than one layout."""
         first, name = next(iter(self.batches.values()))
         if first is not batch:
-            told = difference(first.layout, batch.layout)
+            told = layout_difference(first.layout, batch.layout)
             raise LayoutMismatch(
                 f"{network.name} differs from {name}: {told}. Import without "
                 "--one-layout to keep both."
@@ -110,7 +110,7 @@ class Intake:
         """Different layouts and architectures so far."""
         return sum(batch.layout is not None for batch, _ in self.batches.values())
 
-    def finish(self, parts: Parts) -> list[Manifest]:
+    def finish(self, parts: ImportedShards) -> list[Manifest]:
         """Publish what was staged."""
         types = self.columns.finish()
         parents = self.lineage.parents()
@@ -132,14 +132,16 @@ class Intake:
             self._layouts[key] = layout_of(where, tensors)
         return self._layouts[key]
 
-    def _batch(self, network: Network, layout: Layout | None) -> Batch:
+    def _batch(self, network: Network, layout: Layout | None) -> WaitingNetworks:
         known = network.architecture
         architecture = canonical_json(dict(known)) if known else ""
         key = (layout.id if layout else "", architecture)
-        new = (Batch(layout, architecture), network.name)
+        new = (WaitingNetworks(layout, architecture), network.name)
         return self.batches.setdefault(key, new)[0]
 
-    def _run(self, network: Network, run: Row, batch: Batch, content: str | None) -> str:
+    def _run(
+        self, network: Network, run: Row, batch: WaitingNetworks, content: str | None
+    ) -> str:
         """Identity of the run; its columns must be those of its other checkpoints."""
         name = network.run_name
         if name not in self.runs:
@@ -156,7 +158,7 @@ class Intake:
         if other is not batch:
             raise LayoutMismatch(
                 f"{network.name}: the checkpoints of run {name!r} differ: "
-                f"{difference(other.layout, batch.layout)}. A run has one layout."
+                f"{layout_difference(other.layout, batch.layout)}. A run has one layout."
             )
         for column in run.keys() | known.keys() - {"source_name", "config"}:
             own, theirs = run.get(column), known.get(column)

@@ -18,10 +18,10 @@ from catalog.formats.columns import Columns
 from catalog.formats.format import Network
 from catalog.formats.source import unread_tables
 from catalog.importing.axes import AxesRule
-from catalog.importing.cells import Cells
+from catalog.importing.cells import CellColumns
 from catalog.importing.grouping import grouped
 from catalog.importing.intake import Intake
-from catalog.importing.parts import Parts
+from catalog.importing.parts import ImportedShards
 from catalog.importing.symbols import Symbols
 from catalog.storage.contained import check_source
 
@@ -166,7 +166,7 @@ def import_source(
         license=license,
         rename=rename,
         percent=percent,
-        cells=Cells.of(load, temperature, getattr(reader, "grid", None)),
+        cells=CellColumns.of(load, temperature, getattr(reader, "grid", None)),
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         axes=axes,
@@ -187,7 +187,7 @@ def import_networks(
     license: str | None = None,
     rename: Mapping[str, str] | None = None,
     percent: Collection[str] = (),
-    cells: Cells | None = None,
+    cells: CellColumns | None = None,
     one_layout: bool = False,
     allow_nonfinite: bool = False,
     axes: AxesRule = "certain",
@@ -197,7 +197,7 @@ def import_networks(
     symbols = Symbols(axes)
     columns = Columns(rename or {}, percent)
     intake = Intake(zoo, license, columns, cells, allow_nonfinite)
-    with Parts(Path(root), zoo) as parts:
+    with ImportedShards(Path(root), zoo) as parts:
         intake.known = parts.known
         for count, network in enumerate(networks, 1):
             batch, entry = intake.take(symbols.of(network))

@@ -27,7 +27,7 @@ _TYPES = {column.name: column.type for column in (*RUNS, *CHECKPOINTS)}
 
 
 @dataclass(frozen=True)
-class Entry:
+class ImportedNetwork:
     """A network that is to be stored."""
 
     run_id: str
@@ -38,12 +38,12 @@ class Entry:
 
 
 @dataclass
-class Batch:
+class WaitingNetworks:
     """Networks of one layout that wait for their shard; no layout: metrics alone."""
 
     layout: Layout | None
     architecture: str
-    waiting: list[Entry] = field(default_factory=list)
+    waiting: list[ImportedNetwork] = field(default_factory=list)
     bytes: int = 0
 
 
@@ -57,7 +57,7 @@ class _Shard:
     columns: dict[str, list[Any]]
 
 
-class Parts:
+class ImportedShards:
     """The shards of one import; use it as a context manager.
 
     The writer is opened when there is something to write: an import that is refused
@@ -69,7 +69,7 @@ class Parts:
         self._root = root
         self._new = not (root / "manifests").is_dir()
         self._writer: Writer | None = None
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[int, WaitingNetworks] = {}
         self._waiting = 0
         self._shards: list[_Shard] = []
 
@@ -85,7 +85,7 @@ class Parts:
         if self._writer is not None:
             self._writer.__exit__(kind, error, trace)
 
-    def add(self, batch: Batch, entry: Entry, limit: int) -> None:
+    def add(self, batch: WaitingNetworks, entry: ImportedNetwork, limit: int) -> None:
         """Take a network; stage the fullest batch if more than ``limit`` bytes wait."""
         self._batches[id(batch)] = batch
         batch.waiting.append(entry)
@@ -127,7 +127,7 @@ class Parts:
             parts.append(Part(*tables, shard.staged))
         return self._open().publish(parts) if parts else []
 
-    def _stage(self, batch: Batch) -> None:
+    def _stage(self, batch: WaitingNetworks) -> None:
         entries = sorted(batch.waiting, key=lambda entry: entry.step)
         keys = pa.table(
             {

@@ -22,7 +22,7 @@ from catalog.errors import CatalogError
 from catalog.index.extend import extend
 from catalog.index.in_place import too_large
 from catalog.index.plain import only_tables
-from catalog.index.tables import Connection, build, connect, filling, tables_of
+from catalog.index.tables import Connection, build_index, connect, filling, tables_of
 from catalog.quoting import literal
 from catalog.storage.contained import check_inside
 from catalog.storage.folder import Folder
@@ -77,7 +77,7 @@ def ensure_index(
                 sound = connection if usable(connection) else connect()
                 with filling(sound, temporary, "pz_building") as own:
                     large = too_large(snapshot.manifests)
-                    build(own, folder.root, snapshot.manifests, in_place=large)
+                    build_index(own, folder.root, snapshot.manifests, in_place=large)
             os.replace(temporary, path)
         _sound.add(_identity(path))
         if not newest:

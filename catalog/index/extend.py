@@ -9,7 +9,7 @@ from catalog.index.in_place import merge_newest
 from catalog.index.tables import (
     STORED,
     Connection,
-    build,
+    build_index,
     filling,
     keep_waiting,
     measure_columns,
@@ -45,7 +45,7 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
     measures = [m for m in added if m.content == "measures"]
     tables = tables_of(connection)
     with filling(connection, ":memory:", "pz_scratch") as scratch:
-        build(scratch, root, rows)
+        build_index(scratch, root, rows)
         fresh = {t: scratch.sql(f"FROM {t}").to_arrow_table() for t in STORED}
     for table, values in fresh.items():
         connection.register(f"_{table}", values)

@@ -67,7 +67,7 @@ def filling(connection: Connection, path: str | Path, name: str) -> Iterator[Con
         connection.execute(f"DETACH {name}")
 
 
-def build(
+def build_index(
     connection: Connection,
     root: Path,
     manifests: Sequence[Manifest],

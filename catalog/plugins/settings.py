@@ -7,12 +7,14 @@ the annotations of what it is a setting of, see `catalog.plugins.readings`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from catalog.errors import BadSetting, CatalogError, NotFound, closest
+from catalog.errors import BadSetting, CatalogError, NotFound, ShardCorrupt, closest
 from catalog.plugins.parameters import parameters
 from catalog.plugins.readings import Misfit, Text, fitting
 from catalog.plugins.wording import example, said
@@ -94,11 +96,33 @@ as --set size=16
                 f"{of[:1].upper()}{of[1:]} has no parameter {name!r}. "
                 f"{closest(str(name), known)}"
             )
+        default = known[name].default
+        if type(value) is type(default) and value == default:
+            found[name] = value  # some, such as infinity, cannot be passed otherwise
+            continue
         try:
             found[name] = fitting(known[name], value, (f"{prefix}{name}",))
         except Misfit as misfit:
             raise BadSetting(_told(misfit, of)) from misfit
     return found
+
+
+@contextlib.contextmanager
+def settings_of_file(path: str | Path) -> Iterator[None]:
+    """Turn errors about settings that a file holds into one that names it.
+
+    Raises
+    ------
+    ShardCorrupt
+        In place of the error: nobody can pass them otherwise.
+    """
+    try:
+        yield
+    except (BadSetting, NotFound) as error:
+        reason = str(error).partition(" Pass such as ")[0]
+        raise ShardCorrupt(
+            f"{path} holds settings that it cannot have been fitted with: {reason}"
+        ) from error
 
 
 def _told(misfit: Misfit, of: str) -> str:

@@ -21,7 +21,7 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*")
 _SET_OPERATIONS = re.compile(r"\b(?:union|intersect|except)\b", re.IGNORECASE)
 
 
-def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+def checked_query(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     """Return the statement to run for a query: one, of which every node reads.
 
     It is the text itself but for EXPLAIN, whose options are written anew, and for PIVOT,
@@ -48,7 +48,7 @@ def checked(connection: duckdb.DuckDBPyConnection, text: str) -> str:
         return text
     if tokens(text)[0].word == "EXPLAIN":
         prefix, query = split_explain(text)
-        return prefix + checked(connection, query)
+        return prefix + checked_query(connection, query)
     if kinds == ["MULTI"]:
         return with_values(connection, text, check_kinds)
     raise refusal(tokens(text)[0].word)

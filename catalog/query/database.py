@@ -20,7 +20,7 @@ from catalog.errors import ShardCorrupt
 from catalog.index.cache import INDEX, attach, ensure_index, usable
 from catalog.index.in_place import too_large
 from catalog.index.spill import spill_folder
-from catalog.index.tables import Connection, build, connect, views_in_place
+from catalog.index.tables import Connection, build_index, connect, views_in_place
 from catalog.quoting import file_pattern, identifier, literal
 from catalog.schema import TABLES, empty
 from catalog.storage.folder import Folder
@@ -141,14 +141,14 @@ class Database:
             folder.mkdir()
             try:
                 with connect(folder / "index.duckdb") as builder:
-                    build(builder, self._root, self._manifests, in_place=self._large)
+                    build_index(builder, self._root, self._manifests, in_place=self._large)
                 if attach(connection, folder / "index.duckdb"):
                     return
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         connection.execute(f"ATTACH ':memory:' AS {INDEX}")
         connection.execute(f"USE {INDEX}")
-        build(connection, self._root, self._manifests, in_place=self._large)
+        build_index(connection, self._root, self._manifests, in_place=self._large)
 
     def _lock(self, connection: Connection, kinds: Sequence[str]) -> None:
         """Put everything else out of reach; after that no setting can be changed."""

@@ -91,11 +91,11 @@ def phase_gains(
             own = [r[column] for r in rows if r["phase"] == phase]
             own = [v for v in own if v is not None]
             if own:
-                values.setdefault(column, {})[phase] = interval(np.array(own))
+                values.setdefault(column, {})[phase] = mean_and_half_width(np.array(own))
     return phases, values
 
 
-def interval(values: Array) -> Interval:
+def mean_and_half_width(values: Array) -> Interval:
     """Mean and half of its 95 % interval, after Student.
 
     Examples
@@ -178,7 +178,7 @@ def barriers_over_load(catalog: Catalog, zoo: str) -> Any:
     figure, (ax,) = panels(1, 1, 5.2, 3.4)
     for (column, label), colour in zip(names.items(), ("#b5367a", "#31688e"), strict=True):
         own = [
-            interval(np.array([r[column] for r in rows if r["load"] == load]))
+            mean_and_half_width(np.array([r[column] for r in rows if r["load"] == load]))
             for load in loads
         ]
         means, halves = np.array([o[:2] for o in own]).T

@@ -17,7 +17,7 @@ from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table
 from catalog.report.figure_text import save_figure
 from catalog.report.phase_pictures import landscape_maps, phase_movement, phase_regions
-from catalog.report.pictures import by_column, distributions, moving_maps, phase_maps
+from catalog.report.pictures import by_column, draw_distributions, moving_maps, phase_maps
 from catalog.report.weight_pictures import norm_histograms, weight_histograms
 from catalog.rows import rows_of
 from catalog.show.zoo import describe_zoo
@@ -39,7 +39,7 @@ _FIGURES = (
     ("Phases as training goes on", phase_movement),
     ("Loss landscape", landscape_maps),
     *DOWNSTREAM.items(),
-    ("How the networks differ", distributions),
+    ("How the networks differ", draw_distributions),
     ("By what varies among them", by_column),
     ("Weights of representative networks", weight_histograms),
     ("Norms of the weights of all networks", norm_histograms),

@@ -68,7 +68,7 @@ def moving_maps(catalog: Catalog, zoo: str) -> Any:
     return _heat_maps(catalog, zoo, grids)
 
 
-def distributions(catalog: Catalog, zoo: str) -> Any:
+def draw_distributions(catalog: Catalog, zoo: str) -> Any:
     """A histogram per accuracy (or loss, or metric), and training against test accuracy."""
     columns = judging_columns(catalog, zoo)
     if not columns:

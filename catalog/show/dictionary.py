@@ -10,7 +10,7 @@ from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 Rows = list[dict[str, Any]]
 
 
-def columns(catalog: Catalog | None) -> Rows:
+def all_columns(catalog: Catalog | None) -> Rows:
     """Every column of every view: the documented ones, and those a catalogue adds."""
     rows = []
     documented = {c.name for c in (*RUNS, *CHECKPOINTS)}

@@ -25,7 +25,7 @@ def _renew_pool() -> None:
 os.register_at_fork(after_in_child=_renew_pool)
 
 
-def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
+def run_parallel(jobs: Sequence[Callable[[], None]]) -> None:
     """Run jobs that copy memory on all cores; the first error is raised."""
     for _ in _POOL.map(lambda job: job(), jobs):
         pass

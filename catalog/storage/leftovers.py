@@ -11,7 +11,7 @@ from catalog.errors import CatalogError, ShardCorrupt
 from catalog.storage.folder import SHARD_NAME, Folder
 from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import cut_short, read_head
-from catalog.storage.temporaries import TEMPORARY, abandoned, sweep
+from catalog.storage.temporaries import TEMPORARY, abandoned, delete_abandoned
 
 FITTED = ("generators", "probes")
 """Folders of fitted things, which no commit names."""
@@ -67,7 +67,7 @@ def delete(folder: Folder, path: Path) -> None:
     """
     folder.check_same()
     if TEMPORARY.fullmatch(path.name) and path.parent.name in _LOCKED:
-        sweep(path)
+        delete_abandoned(path)
     else:
         path.unlink(missing_ok=True)
 

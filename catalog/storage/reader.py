@@ -21,7 +21,7 @@ from catalog.dtypes import Array, dtype
 from catalog.errors import ShardCorrupt, missing
 from catalog.layout import Layout, Param
 from catalog.storage.contained import check_inside
-from catalog.storage.copying import side_by_side
+from catalog.storage.copying import run_parallel
 from catalog.storage.manifest import Manifest
 from catalog.storage.shard import RUN_ID, STEP, Chunk, footer_digest, stored_params
 from catalog.storage.untrusted import check_rewritten, read_columns, read_tensor
@@ -223,7 +223,7 @@ class ShardReader:
         if len(jobs) == 1:
             np.copyto(*jobs[0])
         else:
-            side_by_side([partial(np.copyto, *job) for job in jobs])
+            run_parallel([partial(np.copyto, *job) for job in jobs])
 
     def _announce(self, offset: int, length: int) -> None:
         """Have a cold file read ahead in large pieces rather than page by page.

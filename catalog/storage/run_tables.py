@@ -16,7 +16,7 @@ Weights = tuple[Layout, pa.Table]
 """Tensors of a population, and the ``run_id`` and ``step`` of its rows."""
 
 
-def checked(
+def checked_tables(
     runs: pa.Table, checkpoints: pa.Table, weights: Weights | None
 ) -> tuple[pa.Table, pa.Table]:
     """Both tables in the types of the schema, with the three splits filled in.

@@ -30,7 +30,7 @@ ROW_GROUP_ROWS = 1000
 RUN_ID, STEP = RESERVED + "run_id", RESERVED + "step"
 
 
-class Rows(Protocol):
+class ShardSource(Protocol):
     """What a shard is written from: a `Population`, or tensors stored elsewhere."""
 
     @property
@@ -100,7 +100,7 @@ def shard_schema(layout: Layout, architecture: str) -> pa.Schema:
     return pa.schema(fields, metadata=metadata)
 
 
-def write_shard(path: Path, population: Rows, architecture: str) -> list[Chunk]:
+def write_shard(path: Path, population: ShardSource, architecture: str) -> list[Chunk]:
     """Write a shard, synced, and prove that its offsets lead to its values.
 
     Peak memory beyond the population: at most five times one row group, however large
@@ -157,7 +157,9 @@ def write_shard(path: Path, population: Rows, architecture: str) -> list[Chunk]:
     return chunks
 
 
-def _write_group(writer: pq.ParquetWriter, population: Rows, rows: slice) -> list[bytes]:
+def _write_group(
+    writer: pq.ParquetWriter, population: ShardSource, rows: slice
+) -> list[bytes]:
     """Write one row group; a hash of the values of each tensor."""
     digests = []
     columns = [

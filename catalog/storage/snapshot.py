@@ -206,7 +206,7 @@ def _checked(value: Any, version: int, path: Path) -> Snapshot:
     return Snapshot.of(version, manifests, dropped)
 
 
-def refresh(folder: Folder, *, publish: bool = True) -> Snapshot:
+def newest_snapshot(folder: Folder, *, publish: bool = True) -> Snapshot:
     """The newest state: HEAD plus every manifest committed since.
 
     Parameters

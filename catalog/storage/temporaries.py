@@ -24,7 +24,7 @@ _NAMED = 48
 """Characters of a name that its temporary name keeps: file systems allow 255 bytes."""
 
 
-def sweep(path: Path) -> bool:
+def delete_abandoned(path: Path) -> bool:
     """Delete a temporary file or folder of a process that has ended.
 
     Parameters
@@ -55,7 +55,7 @@ def sweep_before(target: Path) -> None:
     with contextlib.suppress(OSError):  # a folder that is not there, or may not be listed
         for name in os.listdir(target.parent):
             if name.startswith(start):
-                sweep(target.with_name(name))
+                delete_abandoned(target.with_name(name))
 
 
 @contextlib.contextmanager

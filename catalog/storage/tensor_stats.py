@@ -7,13 +7,13 @@ import pyarrow as pa
 from blake3 import blake3
 
 from catalog.dtypes import Array, dtype, widen
-from catalog.storage.shard import Rows, stored_params
+from catalog.storage.shard import ShardSource, stored_params
 
 STATS_BYTES = 2 << 20
 """Bytes of a tensor at a time, so that float64 copies stay in the processor's cache."""
 
 
-def tensor_stats(population: Rows, shard: str) -> pa.Table:
+def tensor_stats(population: ShardSource, shard: str) -> pa.Table:
     """One row per checkpoint and tensor.
 
     Returns

@@ -23,7 +23,7 @@ from catalog.storage.folder import Folder
 from catalog.storage.manifest import CONTENTS, Manifest
 from catalog.storage.metadata import metadata_source
 from catalog.storage.shard import read_footer
-from catalog.storage.snapshot import refresh
+from catalog.storage.snapshot import newest_snapshot
 from catalog.storage.temporaries import temporary_folder
 from catalog.writer import Writer
 
@@ -72,7 +72,7 @@ def compact(root: Path) -> Compaction:
 
 def pack(folder: Folder) -> Compaction:
     """`compact` for a caller that holds the lock called compact."""
-    snapshot = refresh(folder)
+    snapshot = newest_snapshot(folder)
     sources = [m for m in snapshot.manifests if not m.pack and _joinable(m)]
     joined = {source.shard for source in sources}
     members = [

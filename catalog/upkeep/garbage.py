@@ -29,11 +29,11 @@ from catalog.storage.reserve import keep_reserve, needing, version_bytes
 from catalog.storage.snapshot import (
     Snapshot,
     extended,
+    newest_snapshot,
     next_version,
     publish_snapshot,
     read_head,
     read_snapshot,
-    refresh,
 )
 from catalog.upkeep.compaction import names, pack
 from catalog.upkeep.rewriting import WASTE, rewrite, wasteful
@@ -103,7 +103,7 @@ def collect(
     folder.pin()
     need = partial(_bytes, folder, waste)
     with needing(need, _ADVICE), folder.writing(), folder.lock("compact"):
-        snapshot = refresh(folder)
+        snapshot = newest_snapshot(folder)
         catalog = Catalog(root, cached=False)
         thin = wasteful(catalog, snapshot.manifests, waste)
         rewritten = {manifest.shard for manifest in thin}
@@ -111,13 +111,13 @@ def collect(
         dead = _empty(catalog) | rewritten
         if thin and not rehearse:
             rewrite(catalog, thin)
-            snapshot = refresh(folder)
+            snapshot = newest_snapshot(folder)
         dead |= _idle(root, snapshot, dead)
         if dead and not rehearse:
             snapshot = _give_up(folder, dead)
         if any(manifest.superseded for manifest in snapshot.manifests) and not rehearse:
             pack(folder)
-            snapshot = refresh(folder)
+            snapshot = newest_snapshot(folder)
         kept = _kept(folder, snapshot, keep, grace)
         garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
         garbage.versions = sorted(kept)

@@ -21,11 +21,11 @@ from catalog.storage.metadata import check_hash
 from catalog.storage.snapshot import (
     Snapshot,
     has_files,
+    newest_snapshot,
     next_version,
     publish_snapshot,
     read_head,
     read_unnamed,
-    refresh,
 )
 from catalog.upkeep.compaction import pack
 
@@ -34,7 +34,7 @@ _DATA = ("weights", *KINDS)
 
 
 @dataclass
-class Repair:
+class RepairReport:
     """What `repair` did.
 
     Attributes
@@ -49,7 +49,7 @@ class Repair:
     left: list[str] = field(default_factory=list)
 
 
-def repair(root: Path) -> Repair:
+def repair(root: Path) -> RepairReport:
     """Mend HEAD, versions, commit records and packs, as far as other records allow.
 
     `verify` tells what is left.
@@ -61,7 +61,7 @@ def repair(root: Path) -> Repair:
     """
     folder = Folder(root, spare=True, strict=True)
     folder.pin()
-    done = Repair()
+    done = RepairReport()
     with folder.writing(), folder.lock("compact"):
         with folder.lock():
             done.mended += _mend_records(folder)
@@ -71,12 +71,12 @@ def repair(root: Path) -> Repair:
             done.mended += _drop_refused_packs(folder)
             done.mended += _drop_empty_records(folder)
         try:
-            snapshot = refresh(folder)
+            snapshot = newest_snapshot(folder)
         except ShardCorrupt:
             return done  # what cannot be mended; `verify` names it
         done.mended += _drop_versions(folder, snapshot)
         done.mended += _give_up_damaged_packs(folder, snapshot)
-        done.mended += _join_doubled(folder, refresh(folder))
+        done.mended += _join_doubled(folder, newest_snapshot(folder))
     return done
 
 
@@ -96,7 +96,7 @@ def _mend_records(folder: Folder) -> Iterator[str]:
             yield f"manifests/{path.name} {word}; it is what HEAD's version says of it."
 
 
-def _mend_head(folder: Folder, done: Repair) -> None:
+def _mend_head(folder: Folder, done: RepairReport) -> None:
     """Let HEAD name the newest version that can be read and was not collected."""
     orphans: set[str] = set()
     try:

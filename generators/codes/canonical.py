@@ -21,7 +21,7 @@ from catalog.dtypes import Array
 from zoo import Editable, build_architecture, outputs
 
 
-def last_checkpoints(population: Population) -> tuple[Array, Array]:
+def last_rows(population: Population) -> tuple[Array, Array]:
     """Rows of each run's last checkpoint, and for every row which of these is its run's.
 
     Runs come in the order of their first row; of equal steps the first row counts.
@@ -70,7 +70,7 @@ def fitted_canonicaliser(
     LayoutMismatch
         If a symmetry is none, or the layout has none.
     """
-    ends = population.select(last_checkpoints(population)[0])
+    ends = population.select(last_rows(population)[0])
     if reference is not None and not 0 <= reference < len(ends):
         raise ValueError(f"reference must be a run, 0 to {len(ends) - 1}. Got {reference}.")
     if check is None and _runnable(population):
@@ -91,7 +91,7 @@ def in_canonical_units(
     """
     if canonicaliser is None:
         return population
-    last, run = last_checkpoints(population)
+    last, run = last_rows(population)
     found = canonicaliser.symmetries(population.select(last))
     each = Symmetries(
         {symbol: order[run] for symbol, order in found.permutations.items()},

@@ -73,7 +73,7 @@ def check_training(
         )
 
 
-def held_out(
+def split_by_run(
     population: Population, share: float, seed: int
 ) -> tuple[Population, Population]:
     """Training and validation networks, split by run at random."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from catalog.dtypes import Array
-from generators.flow.rows import Rows
+from generators.flow.rows import FlowRows
 
 COLLINEAR = 1e-5
 """Of the largest: smaller variances of features are rounding."""
@@ -44,7 +44,7 @@ class Effect(nn.Module):
         self.register_buffer("column", torch.zeros(features, dtype=torch.int64))
 
     @torch.no_grad()
-    def begin(self, rows: Rows) -> None:
+    def begin(self, rows: FlowRows) -> None:
         """Set all from networks with features."""
         assert rows.features is not None
         features = rows.features.double()

@@ -11,7 +11,7 @@ import torch
 from catalog.dtypes import Array
 from generators.flow.flow import Flow, start_of
 from generators.flow.networks.learnt_steps import LearntSteps
-from generators.flow.rows import Rows
+from generators.flow.rows import FlowRows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver
 from generators.flow.training import learn
@@ -19,9 +19,9 @@ from generators.flow.velocity import Velocity
 
 
 def fitted_flow(
-    rows: Rows,
+    rows: FlowRows,
     deviation: Array,
-    validation: Rows | None,
+    validation: FlowRows | None,
     schedule: Schedule,
     *,
     network: str,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from catalog.dtypes import Array
-from generators.flow.gate import Curve
+from generators.flow.gate import TrainingHistory
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.noise import Noise
@@ -63,7 +63,7 @@ class Flow:
     spread: Array | None
     state: Mapping[str, Array]
     solver: Solver
-    curve: Curve
+    curve: TrainingHistory
 
     @property
     def _spread(self) -> torch.Tensor | None:

@@ -12,7 +12,7 @@ from catalog import CatalogError
 from generators.flow.coupling import coupled
 from generators.flow.noise import Noise
 from generators.flow.path import interpolate
-from generators.flow.rows import Rows
+from generators.flow.rows import FlowRows
 from generators.flow.schedule import Schedule
 from generators.flow.velocity import Velocity
 
@@ -23,7 +23,7 @@ BATCH = 64
 
 
 @dataclass
-class Curve:
+class TrainingHistory:
     """What training saw.
 
     Attributes
@@ -61,14 +61,14 @@ class Gate:
     """
 
     def __init__(
-        self, velocity: Velocity, validation: Rows | None, schedule: Schedule, seed: int
+        self, velocity: Velocity, validation: FlowRows | None, schedule: Schedule, seed: int
     ) -> None:
         self._velocity, self._schedule = velocity, schedule
         self._average = MovingAverage(velocity, schedule.decay)
         self._fixed = (
             None if validation is None else _fixed(velocity, validation, schedule, seed)
         )
-        self.curve = Curve()
+        self.curve = TrainingHistory()
         self._best, self._since = math.inf, 0
         self._kept: dict[str, Tensor] | None = None
         self._losses: list[float] = []
@@ -135,7 +135,7 @@ class _Fixed:
     target: Tensor
 
 
-def _fixed(velocity: Velocity, rows: Rows, schedule: Schedule, seed: int) -> _Fixed:
+def _fixed(velocity: Velocity, rows: FlowRows, schedule: Schedule, seed: int) -> _Fixed:
     """Noise coupled as in training, and times spread evenly over [0, 1]."""
     draw = torch.Generator().manual_seed(seed + 1)
     n, k = rows.codes.shape

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Rows:
+class FlowRows:
     """Networks as a flow sees them.
 
     Attributes

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from catalog.console.progress import Progress
 from generators.flow.coupling import coupled
-from generators.flow.gate import Curve, Gate
+from generators.flow.gate import Gate, TrainingHistory
 from generators.flow.noise import Noise
 from generators.flow.path import interpolate
-from generators.flow.rows import Rows
+from generators.flow.rows import FlowRows
 from generators.flow.schedule import Schedule
 from generators.flow.velocity import Velocity
 
@@ -20,13 +20,13 @@ from generators.flow.velocity import Velocity
 @torch.enable_grad()
 def learn(
     velocity: Velocity,
-    rows: Rows,
-    validation: Rows | None,
+    rows: FlowRows,
+    validation: FlowRows | None,
     schedule: Schedule,
     *,
     seed: int = 0,
     label: str | None = None,
-) -> Curve:
+) -> TrainingHistory:
     """Learn a velocity; the weights that are kept are left in it.
 
     Parameters

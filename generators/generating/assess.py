@@ -20,7 +20,7 @@ from generators.judging.control import control
 from generators.judging.judged import Judged
 from generators.judging.reference import Reference
 from generators.nulls.retrieval import Retrieval
-from generators.nulls.suite import suite
+from generators.nulls.suite import fitted_nulls
 from generators.nulls.train import Train
 
 RETRIEVAL = "retrieval"
@@ -58,7 +58,7 @@ def reference_of(
     return Reference.of(base, population, heldout, exam), raw
 
 
-def assessed(
+def assess_samples(
     request: Request,
     generator: Generator,
     samples: Population,
@@ -72,7 +72,7 @@ def assessed(
     """
     of = request.sampling.best_of
     reference, raw = reference_of(generator, sides["train"], sides["test"], exam)
-    sets = {chosen(request.generator.name, of): (samples, raw)}
+    sets = {best_of_label(request.generator.name, of): (samples, raw)}
     answer = None
     if request.conditions[0]:
         answer = retrieved(
@@ -80,7 +80,7 @@ def assessed(
             request.conditions, request.counts, request.seed, of, score,
         )  # fmt: skip
         if not isinstance(generator, Retrieval):
-            sets[chosen(RETRIEVAL, of)] = (answer, True)
+            sets[best_of_label(RETRIEVAL, of)] = (answer, True)
     calibrations = [None, *request.calibrations]
     found = assess(
         reference,
@@ -96,7 +96,7 @@ def assessed(
     return Assessed(found, answer)
 
 
-def chosen(label: str, of: int) -> str:
+def best_of_label(label: str, of: int) -> str:
     """Label of networks that are the best of several."""
     return label if of == 1 else f"{label}, best of {of}"
 
@@ -133,7 +133,9 @@ def _chosen_nulls(
 ) -> dict[str | None, list[Judged]]:
     """The best of several of every null, by calibration."""
     of, seed = request.sampling.best_of, request.seed
-    entries = list(suite(reference.population, reference.training, reference.canonicaliser))
+    entries = list(
+        fitted_nulls(reference.population, reference.training, reference.canonicaliser)
+    )
     found: dict[str | None, list[Judged]] = {None: []}
     found |= {calibration: [] for calibration in request.calibrations}
     progress = Progress(len(entries), "sets", f"nulls, best of {of}")
@@ -142,7 +144,7 @@ def _chosen_nulls(
         before = None
         for calibration, own in found.items():
             one = reference.judge(
-                made, label=chosen(entry.label, of), calibration=calibration,
+                made, label=best_of_label(entry.label, of), calibration=calibration,
                 raw=entry.null.canonicaliser_ is None, before=before, seed=seed,
             )  # fmt: skip
             before = one if calibration is None else before

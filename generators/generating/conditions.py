@@ -19,7 +19,7 @@ from generators.nulls.retrieval import Retrieval
 def conditions_of(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
     """Conditions from ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``: all combinations.
 
-    Values are text, see `typed`.
+    Values are text, see `typed_conditions`.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def conditions_of(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
     )
 
 
-def typed(
+def typed_conditions(
     conditions: Sequence[Mapping[str, str]], table: pa.Table
 ) -> tuple[Condition, ...]:
     """Values as their columns have them: a name may be written as a number.
@@ -81,7 +81,7 @@ def columns_read(generator: Generator, conditions: Sequence[Condition]) -> list[
     return list(found)
 
 
-def check_asked(
+def check_conditions(
     generator: Generator,
     conditions: Sequence[Condition],
     tables: Mapping[str, pa.Table],

@@ -46,7 +46,7 @@ def is_fitted(path: Path, request: Request) -> bool:
     raise CatalogError(f"{path} holds another generator: {'; '.join(other)}. {advice}")
 
 
-def fitted(
+def load_or_fit(
     request: Request,
     path: Path,
     sides: Mapping[str, Population],
@@ -75,7 +75,7 @@ def fitted(
     return found
 
 
-def place_of(request: Request, places: Sequence[Path]) -> Path | None:
+def fitted_path(request: Request, places: Sequence[Path]) -> Path | None:
     """The first file that holds the fit that is asked for."""
     for place in places:
         if place.exists() and generator_about(place).get("fit") == request.fit_provenance:

@@ -17,15 +17,20 @@ from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
 from generators.exam import Exam
 from generators.file import INSTEAD
-from generators.generating.assess import assessed, controls
-from generators.generating.fitted_file import copy_fitted, fitted, is_fitted, place_of
+from generators.generating.assess import assess_samples, controls
+from generators.generating.fitted_file import (
+    copy_fitted,
+    fitted_path,
+    is_fitted,
+    load_or_fit,
+)
 from generators.generating.plan import Request
 from generators.generating.report import (
     as_report,
     points_of,
     read_report,
     redraw,
-    write_report,
+    save_report,
 )
 from generators.generating.sampling import Sampling, samples_of
 from generators.generating.store import store
@@ -145,7 +150,7 @@ def generate(
         with as_report(report):
             kept = [] if known["file"] is None else [Path(known["file"])]
             places = [path, own, *kept] if to is not None else [own, *kept]
-            place = place_of(request, places)
+            place = fitted_path(request, places)
             if place is None:
                 announce(
                     f"The generator is not there any more: {path}. --again fits it anew."
@@ -171,7 +176,7 @@ def generate(
     folder_inside(catalog.root, FOLDER)
     if to is not None:
         folder_of(path, instead=INSTEAD)
-    generator = fitted(request, path, sides, announce)
+    generator = load_or_fit(request, path, sides, announce)
 
     def score(population: Population) -> Array:
         return exam.answers(population.weights, "validation").accuracy
@@ -179,7 +184,7 @@ def generate(
     samples = samples_of(
         generator, request.conditions, request.counts, request.seed, request.sampling, score
     )
-    found = assessed(request, generator, samples, sides, exam, score)
+    found = assess_samples(request, generator, samples, sides, exam, score)
     full = replace(exam, test_samples=None)
     answers = {split: full.answers(samples.weights, split) for split in SPLITS}
     columns = store(
@@ -218,7 +223,7 @@ def generate(
         "plot": None if plot is None else str(plot),
         "provenance": request.provenance,
     }
-    write_report(report, result)
+    save_report(report, result)
     return {**result, "known": False}
 
 

@@ -26,11 +26,11 @@ from catalog.storage.splits import SPLITS
 from generators.calibration import CALIBRATIONS
 from generators.file import settings as constructed_with
 from generators.generating.conditions import (
-    check_asked,
+    check_conditions,
     columns_read,
     conditions_of,
     of_test_data,
-    typed,
+    typed_conditions,
 )
 from generators.generating.sampling import Sampling, seed_of, takes
 from generators.generator import Condition, Generator
@@ -138,8 +138,8 @@ class Request:
         tables = {
             side: catalog.select(keys[side]).table for side in ("train", "validation")
         }
-        asked = typed(texts, tables["train"])
-        check_asked(
+        asked = typed_conditions(texts, tables["train"])
+        check_conditions(
             generator,
             asked,
             tables,

@@ -25,7 +25,7 @@ FORMAT = 2
 """Of reports; others are not read."""
 
 
-def write_report(path: Path, result: Mapping[str, Any]) -> None:
+def save_report(path: Path, result: Mapping[str, Any]) -> None:
     """Put it there."""
     text = json.dumps(_finite({"format": FORMAT, **result}), indent=1)
     with whole_file(path) as file:

@@ -54,7 +54,7 @@ def store(
     answers : mapping of str to Answers
         By split: become columns of checkpoints.
     judged : sequence of Judged
-        As they are, and calibrated: become columns of `models`, see `columns_of`.
+        As they are, and calibrated: become columns of `models`, see `judgement_columns`.
     generator : Generator
         Fitted: what all its training networks share goes into the configurations, and
         networks that gave tensors to a sample are its parents.
@@ -103,7 +103,7 @@ def store(
     for split, own_answers in answers.items():
         checkpoints[f"{split}_loss"] = pa.array(own_answers.loss, from_pandas=True)
         checkpoints[f"{split}_accuracy"] = own_answers.accuracy
-    measures: dict[str, Any] = dict(columns_of(judged))
+    measures: dict[str, Any] = dict(judgement_columns(judged))
     if "extrapolated" in table.column_names:
         measures[f"{PREFIX}extrapolated"] = table["extrapolated"]
     with catalog.writer() as writer:
@@ -117,7 +117,7 @@ def store(
     return list(measures)
 
 
-def columns_of(judged: Sequence[Judged]) -> dict[str, Array]:
+def judgement_columns(judged: Sequence[Judged]) -> dict[str, Array]:
     """What the judge said of each sample, as columns: novelty beside every accuracy."""
     found: dict[str, Array] = {}
     for one in judged:

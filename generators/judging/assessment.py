@@ -13,7 +13,7 @@ from catalog.console.progress import Progress
 from generators.judging.frontier import Frontier
 from generators.judging.judged import Judged
 from generators.judging.reference import Reference
-from generators.nulls.suite import suite
+from generators.nulls.suite import fitted_nulls
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def assess(
     entries = []
     if null_count:
         sides = (reference.population, reference.training, reference.canonicaliser)
-        entries = list(suite(*sides))
+        entries = list(fitted_nulls(*sides))
     total = len(sets) + len(entries)
     progress = None if label is None else Progress(total, "sets", label)
 

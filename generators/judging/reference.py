@@ -12,7 +12,7 @@ import numpy as np
 from catalog import Canonicaliser, Population
 from catalog.dtypes import Array
 from generators.calibration.head import Head
-from generators.codes.canonical import in_canonical_units, last_checkpoints
+from generators.codes.canonical import in_canonical_units, last_rows
 from generators.exam import Exam
 from generators.generator import Generator
 from generators.judging.comparable import check_samples, check_sides, places
@@ -99,7 +99,7 @@ class Reference:
     ) -> None:
         check_sides(population, heldout)
         # Earlier checkpoints of held-out runs would lower the bar.
-        heldout = heldout.select(last_checkpoints(heldout)[0])
+        heldout = heldout.select(last_rows(heldout)[0])
         known = population
         if training is not None:
             known = population.select(places(training, population))

@@ -17,19 +17,19 @@ from catalog.dtypes import Array
 from generators.codes.canonical import (
     fitted_canonicaliser,
     in_canonical_units,
-    last_checkpoints,
+    last_rows,
 )
 from generators.codes.codes import Codes
 from generators.codes.predictor import Predictor
 from generators.codes.rest import rest_of
 from generators.codes.standardised import Standardised
-from generators.codes.training_set import check_training, held_out, one_population
+from generators.codes.training_set import check_training, one_population, split_by_run
 from generators.file import load_generator, save_generator
 from generators.flow.conditions import Conditions, Numeric
 from generators.flow.fitting import fitted_flow
 from generators.flow.flow import Flow
 from generators.flow.restart import ASKED_GUIDANCE, ASKED_TIMES, Restart
-from generators.flow.rows import Rows
+from generators.flow.rows import FlowRows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
 from generators.flow.toward import pulls_toward
@@ -40,7 +40,7 @@ from generators.methods.choices import (
     chosen_network,
     usual_schedule,
 )
-from generators.samples import sampled
+from generators.samples import sample_runs
 
 HELD_OUT = 0.1
 """Share of runs that decide when to stop, where no validation networks are given."""
@@ -283,7 +283,7 @@ class DeepWeightFlow(Generator):
             if not isinstance(column, Numeric):
                 raise CatalogError(f"Column {name!r} holds no numbers to predict.")
         if validation is None and schedule.keep == "validation":
-            population, validation = held_out(population, HELD_OUT, self.seed)
+            population, validation = split_by_run(population, HELD_OUT, self.seed)
         self.conditions_ = conditions
         self.canonicaliser_ = None
         if self.strategy is not None:
@@ -297,7 +297,7 @@ class DeepWeightFlow(Generator):
             )
         self.training_ = in_canonical_units(self.canonicaliser_, population)
         weights = self.training_.weights
-        layout, runs = self.training_.layout, last_checkpoints(self.training_)[1]
+        layout, runs = self.training_.layout, last_rows(self.training_)[1]
         units = None
         if network == "learnt_steps":
             own = Standardised.fit(weights, layout, shrinkage=self.shrinkage, runs=runs)
@@ -437,7 +437,7 @@ class DeepWeightFlow(Generator):
             "restarts": restart.times if restart else 0,
             "best_of": best_of,
         }
-        found = sampled(
+        found = sample_runs(
             weights,
             self.training_,
             generator=self.name,
@@ -533,12 +533,12 @@ class DeepWeightFlow(Generator):
         """The generator that `save` wrote."""
         return load_generator(path, cls)
 
-    def _rows(self, codes: Array, population: Population) -> Rows:
+    def _rows(self, codes: Array, population: Population) -> FlowRows:
         features = None
         if self.conditions_.columns:
             features = torch.from_numpy(self.conditions_.encode(population.table))
         spans = tuple(self.conditions_.spans.values())
-        return Rows(torch.from_numpy(codes), features, spans)
+        return FlowRows(torch.from_numpy(codes), features, spans)
 
     def _asked(
         self,

@@ -19,7 +19,7 @@ from generators.codes.canonical import fitted_canonicaliser, in_canonical_units
 from generators.codes.training_set import check_training, one_population
 from generators.file import load_generator, save_generator, settings
 from generators.generator import Condition, Generator
-from generators.samples import sampled
+from generators.samples import sample_runs
 
 MOST_PARENTS = 64
 """Training networks up to which a sample names what it is made of."""
@@ -111,7 +111,7 @@ class Null(Generator):
         weights, parents = self._make(n, rng, condition)
         about = {**settings(self), "condition": dict(condition or {})}
         columns = {"parents": pa.array(self._named(n, parents), PARENTS)}
-        return sampled(
+        return sample_runs(
             weights,
             self.training_,
             generator=self.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from catalog import Canonicaliser, Population
-from generators.codes.canonical import last_checkpoints
+from generators.codes.canonical import last_rows
 from generators.file import settings
 from generators.nulls.diagonal_gaussian import DiagonalGaussian
 from generators.nulls.disguised import Disguised
@@ -35,7 +35,7 @@ AGAIN = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class FittedNull:
     """A fitted null with the name under which it is reported.
 
     Attributes
@@ -48,9 +48,9 @@ class Entry:
     null: Null
 
 
-def suite(
+def fitted_nulls(
     population: Population, training: Population, canonicaliser: Canonicaliser | None
-) -> Iterator[Entry]:
+) -> Iterator[FittedNull]:
     """Fitted nulls: first those of networks as they were, then those of aligned ones.
 
     They are made of the last checkpoints of runs: earlier ones would be worse nulls. Where
@@ -67,8 +67,7 @@ def suite(
         What took them there; None if they are the same.
     """
     population, training = (
-        networks.select(last_checkpoints(networks)[0])
-        for networks in (population, training)
+        networks.select(last_rows(networks)[0]) for networks in (population, training)
     )
     sides: list[tuple[bool, Population, Canonicaliser | None]] = [(False, population, None)]
     if canonicaliser is not None:
@@ -77,41 +76,41 @@ def suite(
         word = ", aligned" if aligned else ""
         disguise = Disguised(aligned).fit_to(networks, own)
         if not aligned:
-            yield Entry("train", Train(aligned).fit_to(networks, own))
+            yield FittedNull("train", Train(aligned).fit_to(networks, own))
         if aligned or canonicaliser is None:
-            yield Entry("train, disguised", disguise)
+            yield FittedNull("train, disguised", disguise)
         for entry in _strengths(aligned, networks, own):
-            yield Entry(f"{entry.label}{word}", entry.null)
+            yield FittedNull(f"{entry.label}{word}", entry.null)
             if aligned and settings(entry.null) in [settings(null) for null in AGAIN]:
                 again = disguise.of(entry.null)
-                yield Entry(f"{entry.label}, disguised", again)
+                yield FittedNull(f"{entry.label}, disguised", again)
 
 
 def _strengths(
     aligned: bool, networks: Population, own: Canonicaliser | None
-) -> Iterator[Entry]:
+) -> Iterator[FittedNull]:
     """One is fitted of each kind; the others differ in strength alone."""
     runs = len(set(networks["run_id"]))
     rank = min(len(networks) - 1, networks.layout.d)
     noisy = TrainNoise(aligned).fit_to(networks, own)
     for sigma in NOISES:
-        yield Entry(f"train + {sigma:g} sd", _with(noisy, sigma=sigma))
+        yield FittedNull(f"train + {sigma:g} sd", _with(noisy, sigma=sigma))
     if runs > 1:
         between = Interpolation(aligned).fit_to(networks, own)
         for share in SHARES:
-            yield Entry(f"interpolation {share:g}", _with(between, share=share))
+            yield FittedNull(f"interpolation {share:g}", _with(between, share=share))
     mean = Soup(aligned).fit_to(networks, own)
     for size in (s for s in SIZES if s <= runs):
-        yield Entry(f"soup of {size}", _with(mean, size=size))
-    yield Entry("diagonal Gaussian", DiagonalGaussian(aligned).fit_to(networks, own))
+        yield FittedNull(f"soup of {size}", _with(mean, size=size))
+    yield FittedNull("diagonal Gaussian", DiagonalGaussian(aligned).fit_to(networks, own))
     if rank < 1:
         return
     joint = PCAGaussian(aligned).fit_to(networks, own)
     for sigma in SIGMAS:
-        yield Entry(f"PCA-Gaussian {sigma:g}", _with(joint, sigma=sigma))
+        yield FittedNull(f"PCA-Gaussian {sigma:g}", _with(joint, sigma=sigma))
     whole = len(joint.components_.basis)
     for count in (c for c in RANKS if c < whole):
-        yield Entry(f"PCA-Gaussian, rank {count}", _truncated(joint, count))
+        yield FittedNull(f"PCA-Gaussian, rank {count}", _truncated(joint, count))
 
 
 def _with(null: Null, **changes: object) -> Null:

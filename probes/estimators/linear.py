@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from catalog.dtypes import Array
-from probes.exact.calibration import calibrate, probabilities
+from probes.exact.calibration import probabilities, score_calibration
 from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
-from probes.exact.ridge import best, check_alphas, held_out, path
+from probes.exact.ridge import best, check_alphas, held_out_errors, path
 from probes.exact.spectrum import spectrum_of
 from probes.probe import Probe
 
@@ -125,7 +125,7 @@ class LinearProbe(Probe):
         self.held_out_ = y.copy()
         for alpha in np.unique(each):
             same = each == alpha
-            self.held_out_[:, same] -= held_out(spectrum, y[:, same], groups, alpha)
+            self.held_out_[:, same] -= held_out_errors(spectrum, y[:, same], groups, alpha)
         if self.calibrated:
             self._calibrate(y)
         held = self.targets_.decide(self._judged(self.held_out_), self._cut)
@@ -150,7 +150,9 @@ class LinearProbe(Probe):
         if self.task != "classification":
             raise ValueError("Only a classification is calibrated: calibrated=False.")
         exclusive = self.targets_.kind == "multiclass"
-        self.factor_, self.offset_ = calibrate(self.held_out_, y, exclusive=exclusive)
+        self.factor_, self.offset_ = score_calibration(
+            self.held_out_, y, exclusive=exclusive
+        )
 
     def _judged(self, values: Array) -> Array:
         return self.factor_ * values + self.offset_ if self.calibrated else values

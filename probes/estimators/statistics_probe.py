@@ -13,8 +13,8 @@ from sklearn.utils import Tags
 from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.ridge import Spectrum, best, check_alphas, path
-from probes.layers import chosen
-from probes.probe import Probe, fitted
+from probes.layers import chosen_layers
+from probes.probe import Probe, fitted_attributes
 from probes.statistics.boosting import Boosting
 from probes.statistics.shaping import Shape, Shaping
 from probes.statistics.smooth import Smooth
@@ -107,10 +107,10 @@ class StatisticsProbe(Probe):
         """The same fit to statistics, as a probe that reads weights of one layout."""
         probe: StatisticsProbe = clone(self)
         probe.set_params(described=False, layout=layout, aggregate=aggregate)
-        for key, value in fitted(self).items():
+        for key, value in fitted_attributes(self).items():
             setattr(probe, key, value)
         probe.n_features_in_ = layout.d
-        probe.layers_ = chosen(layout, self.layer, layout.d)
+        probe.layers_ = chosen_layers(layout, self.layer, layout.d)
         return probe
 
     def check(self) -> None:

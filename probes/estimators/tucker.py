@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from catalog.dtypes import Array
 from probes.exact.centring import Root, Scale
 from probes.exact.expert import Expert
-from probes.exact.features import check_folds, deal, explained, fitted, unseen
+from probes.exact.features import check_folds, coefficients, deal, explained, unseen
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, own_bases, shared_bases
@@ -147,7 +147,9 @@ class TuckerProbe(TransformerMixin, Probe):
         self.coef_ = np.empty((y.shape[1], Z.shape[2]))
         self.intercept_ = np.empty(y.shape[1])
         for features, targets in self._views(Z, y):
-            coef, self.intercept_[targets] = fitted(features, y[:, targets], self.alpha_)
+            coef, self.intercept_[targets] = coefficients(
+                features, y[:, targets], self.alpha_
+            )
             self.coef_[targets] = coef.T
 
     def _scores(self, X: Array) -> Array:

@@ -16,7 +16,7 @@ from catalog.dtypes import Array
 _PRIOR = 1e-3
 
 
-def calibrate(scores: Array, y: Array, *, exclusive: bool) -> tuple[Array, Array]:
+def score_calibration(scores: Array, y: Array, *, exclusive: bool) -> tuple[Array, Array]:
     """Factors and offsets (width,) such that ``factor * score + offset`` are logits.
 
     Parameters
@@ -50,7 +50,7 @@ def calibrate(scores: Array, y: Array, *, exclusive: bool) -> tuple[Array, Array
 
 
 def probabilities(logits: Array, *, exclusive: bool) -> Array:
-    """Of each column (n, width), from the logits of `calibrate`."""
+    """Of each column (n, width), from the logits of `score_calibration`."""
     found: Array = softmax(logits, axis=1) if exclusive else expit(logits)
     return found
 

@@ -73,7 +73,7 @@ class Centring:
         LayoutMismatch
             If the root has another length than a network.
         """
-        check(root, scale, X.shape[1])
+        check_centring(root, scale, X.shape[1])
         squares = np.zeros(len(X))
         found = None if root is None else np.empty(size(layer), X.dtype)
         for _, block in removed(X, layer, root, found):
@@ -114,7 +114,7 @@ class Centring:
         """What each network (n,) is divided by once the root is gone."""
         squares = np.zeros(len(X))
         if self.each:
-            for columns, block in blocks(X, self.layer):
+            for columns, block in column_blocks(X, self.layer):
                 if self.root is not None:
                     block -= self.root.reshape(-1)[columns]
                 squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
@@ -136,7 +136,7 @@ def _rounding(root: Array | None) -> float:
     return ROUNDING * float(np.finfo(root.dtype).eps) * own
 
 
-def check(root: Any, scale: str | None, d: int) -> None:
+def check_centring(root: Any, scale: str | None, d: int) -> None:
     """Refuse what `Centring.of` does not know; d is the length of a network.
 
     Raises
@@ -168,7 +168,7 @@ def size(layer: Layer) -> int:
     return layer.shape[0] * layer.shape[1]
 
 
-def blocks(
+def column_blocks(
     X: Array, layer: Layer, networks: int | None = None
 ) -> Iterator[tuple[slice, Array]]:
     """Column blocks (n, c) of the flattened matrices, each a copy, and where they lie.
@@ -195,11 +195,11 @@ def blocks(
 def removed(
     X: Array, layer: Layer, root: Any, found: Array | None
 ) -> Iterator[tuple[slice, Array]]:
-    """`blocks` without their root, which is written to ``found`` (dH * dW,) on the way."""
+    """Yield `column_blocks` without their root, written to ``found`` (dH * dW,)."""
     given = None
     if root is not None and not isinstance(root, str):
         given = layer.of(np.asarray(root, X.dtype)[None]).reshape(-1)
-    for columns, block in blocks(X, layer):
+    for columns, block in column_blocks(X, layer):
         if found is not None:
             # First the first network: what all share is gone before sums round.
             found[columns] = block[0] if given is None else given[columns]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.exact.centring import BLOCK, Centring, blocks, size
+from probes.exact.centring import BLOCK, Centring, column_blocks, size
 from probes.exact.gram import against, lengths, products
-from probes.layers import LowRank, alone, columns
+from probes.layers import LowRank, alone, layer_matrix
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Expert:
         scaled = dual / centring.divisors(X)[:, None]
         layer = centring.layer
         if isinstance(layer, LowRank):
-            return cls(centring, None, columns(X, layer), scaled)
+            return cls(centring, None, layer_matrix(X, layer), scaled)
         matrices = np.empty((dual.shape[1], size(layer)), X.dtype)
         weights = scaled.T.astype(X.dtype)
-        for at, block in blocks(X, layer):
+        for at, block in column_blocks(X, layer):
             if centring.root is not None:
                 block -= centring.root.reshape(-1)[at]
             matrices[:, at] = weights @ block
@@ -56,7 +56,7 @@ class Expert:
         assert self.matrices is not None
         found = np.zeros((len(X), len(self.matrices)))
         flat = self.matrices.reshape(len(self.matrices), -1)
-        for at, block in blocks(X, layer):
+        for at, block in column_blocks(X, layer):
             if centring.root is not None:
                 block -= centring.root.reshape(-1)[at]
             if centring.each:
@@ -67,7 +67,7 @@ class Expert:
     def _of_factors(self, X: Array, layer: LowRank) -> Array:
         assert self.factors is not None
         assert self.dual is not None
-        mine, theirs = columns(X, layer), self.factors.astype(X.dtype, copy=False)
+        mine, theirs = layer_matrix(X, layer), self.factors.astype(X.dtype, copy=False)
         layer, root = _alone(layer), self.centring.root
         inner = products(mine, theirs, layer)
         squares = lengths(mine, layer) if self.centring.each else np.zeros(len(X))

@@ -12,7 +12,7 @@ from probes.exact.ridge import Spectrum
 from probes.layers import Dense
 
 
-def fitted(Z: Array, y: Array, alpha: float) -> tuple[Array, Array]:
+def coefficients(Z: Array, y: Array, alpha: float) -> tuple[Array, Array]:
     """Coefficients (q, width) and intercept (width,) from features (n, q).
 
     ``alpha`` is in units of the mean squared norm of centred features.

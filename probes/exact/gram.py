@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.exact.centring import BLOCK, Centring, blocks, check, removed, size
+from probes.exact.centring import (
+    BLOCK,
+    Centring,
+    check_centring,
+    column_blocks,
+    removed,
+    size,
+)
 from probes.layers import Layer, LowRank
 
 
@@ -39,7 +46,7 @@ def gram(
     >>> gram(np.eye(3), Dense("", 0, (1, 3)), root=None, scale=None)[0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    check(root, scale, X.shape[1])
+    check_centring(root, scale, X.shape[1])
     if isinstance(layer, LowRank) and factored(layer):
         K, found = _of_factors(X, layer, root)
     else:
@@ -84,7 +91,7 @@ def products(X: Array, Y: Array, layer: LowRank) -> Array:
         return found
     found = np.zeros((len(X), len(Y)))
     most = max(len(X), len(Y))
-    both = zip(blocks(X, layer, most), blocks(Y, layer, most), strict=True)
+    both = zip(column_blocks(X, layer, most), column_blocks(Y, layer, most), strict=True)
     for (_, block), (_, other) in both:
         found += block @ other.T
     return found

@@ -100,7 +100,7 @@ def centre(K: Array, eps: float = EPS) -> float:
     return 0.0
 
 
-def held_out(spectrum: Spectrum, y: Array, groups: Array, alpha: float) -> Array:
+def held_out_errors(spectrum: Spectrum, y: Array, groups: Array, alpha: float) -> Array:
     """Errors (n, width) on rows whose group had no part in the fit: y minus prediction.
 
     Exact, with the intercept fitted anew; for infinite ``alpha`` those of the mean.

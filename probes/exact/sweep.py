@@ -13,10 +13,18 @@ from catalog import NotFound, Population, Selection
 from catalog.dtypes import Array, widen
 from catalog.errors import closest
 from catalog.quoting import identifier
-from probes.exact.centring import check
-from probes.exact.ridge import Spectrum, best, check_alphas, held_out, path
+from probes.exact.centring import check_centring
+from probes.exact.ridge import Spectrum, best, check_alphas, held_out_errors, path
 from probes.exact.spectrum import spectrum_of
-from probes.layers import Dense, Layer, alone, chosen, columns, finite, layers_of
+from probes.layers import (
+    Dense,
+    Layer,
+    alone,
+    chosen_layers,
+    finite,
+    layer_matrix,
+    layers_of,
+)
 from probes.targets import Targets
 
 
@@ -138,20 +146,20 @@ def sweep(
     cut = 0.5
     truth = targets.decide(encoded, cut)
     nothing = Spectrum(np.empty((len(encoded), 0)), np.empty(0), 0.0)
-    null = held_out(nothing, encoded, rows, np.inf)
+    null = held_out_errors(nothing, encoded, rows, np.inf)
     baseline = targets.score(truth, targets.decide(encoded - null, cut))
     layout = networks.layout
     if layers is None and vectors:
         wanted = layers_of(layout, vectors=True)
     else:
-        wanted = chosen(layout, layers, layout.d)
+        wanted = chosen_layers(layout, layers, layout.d)
     found = []
     for X, layer, origin in _read(networks, wanted, root):
         finite(X)
         spectrum, _, _ = spectrum_of(X, (layer,), origin, scale)
         scores = path(spectrum, encoded, rows, penalties)
         alpha = best(penalties, scores.mean(1))
-        errors = held_out(spectrum, encoded, rows, alpha)
+        errors = held_out_errors(spectrum, encoded, rows, alpha)
         r2 = scores[penalties.index(alpha)]
         score = targets.score(truth, targets.decide(encoded - errors, cut))
         found.append((alpha, r2, _error(errors, null, r2, rows), score))
@@ -171,13 +179,13 @@ def _read(
     networks: Population | Selection, layers: Sequence[Layer], root: Any
 ) -> Iterator[tuple[Array, Layer, Any]]:
     """Weights of one layer after the other, where they lie in them, and the root."""
-    check(root, None, networks.layout.d)
+    check_centring(root, None, networks.layout.d)
     for layer in layers:
         origin = root
         if root is not None and not isinstance(root, str):
-            origin = columns(np.asarray(root)[None], layer)[0]
+            origin = layer_matrix(np.asarray(root)[None], layer)[0]
         if isinstance(networks, Population):
-            yield columns(networks.weights, layer), alone(layer), origin
+            yield layer_matrix(networks.weights, layer), alone(layer), origin
             continue
         parts = (layer,) if isinstance(layer, Dense) else (layer.up, layer.down)
         read = [_tensor(networks, part.name) for part in parts]

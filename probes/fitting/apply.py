@@ -17,11 +17,11 @@ from catalog.dtypes import Array
 from catalog.quoting import literal
 from probes import file as probe_file
 from probes.fitting import predictions
-from probes.fitting.inputs import Material, blocks, statistics
+from probes.fitting.inputs import ProbeInputs, weight_chunks, weight_statistics
 from probes.fitting.plan import among_themselves
 from probes.fitting.selection import layouts, rows
 from probes.fitting.target_columns import TargetValues
-from probes.fitting.training_set import LearntFrom, Standing
+from probes.fitting.training_set import Standing, TrainingSet
 from probes.judging.judge import Estimate, judged_as_is
 from probes.probe import Probe
 from probes.statistics.within import numbered
@@ -48,7 +48,7 @@ def apply_probe(
     path : str or Path
         The file of the probe.
     where, steps
-        See `probes.fitting.selection.Question.of`.
+        See `probes.fitting.selection.TargetSelection.of`.
     announce : callable
         Is told what to mind, and whose predictions were replaced.
 
@@ -77,7 +77,7 @@ def apply_probe(
             "--target COLUMN', or use probes.load(...).predict(weights)."
         )
     with probe_file.as_probe(path):
-        learnt = LearntFrom.read(about, path)
+        learnt = TrainingSet.read(about, path)
     probe = probe_file.load(path)
     table, left_out = rows(catalog, where, steps)
     with probe_file.as_probe(path):
@@ -86,8 +86,10 @@ def apply_probe(
         split = np.where(standing.kin, "kin", "new").astype(object)
         split[np.isin(table["run_id"].to_pylist(), about["test"])] = "test"
         split[standing.same] = "train"
-        columns = predictions.columns_of(probe.name, about["target"], about["labels"])
-        applied = judged(catalog, table, probe, scores, cut, about, standing)
+        columns = predictions.prediction_columns(
+            probe.name, about["target"], about["labels"]
+        )
+        applied = judge_new(catalog, table, probe, scores, cut, about, standing)
         predicted = probe.targets_.decide(scores, cut)
         told = predictions.prediction_table(table, columns, predicted, split.tolist())
         provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
@@ -106,11 +108,11 @@ def _decided(
     """Scores (n, width), and the one from which a label holds."""
     if probe.layout is not None:
         _check_layout(catalog, table, probe.layout, path)
-        own = blocks(catalog, table, probe.layout)
+        own = weight_chunks(catalog, table, probe.layout)
         parts = [probe._decided(block) for block in own]
         return np.concatenate([scores for scores, _ in parts]), parts[0][1]
     params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
-    X = _ordered(statistics(catalog, table, params), about, path)
+    X = _ordered(weight_statistics(catalog, table, params), about, path)
     if about["relative"] is not None:
         zoos, learnt = table["zoo"].to_pylist(), about["learnt_from"]["zoos"]
         if unseen := sorted(set(zoos) - set(learnt)):
@@ -138,7 +140,7 @@ def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path)
                 )
 
 
-def _ordered(material: Material, about: dict[str, Any], path: Path) -> Array:
+def _ordered(material: ProbeInputs, about: dict[str, Any], path: Path) -> Array:
     names = about["statistics"]
     place = {name: i for i, name in enumerate(material.statistics)}
     lacking = [name for name in names if name not in place]
@@ -185,7 +187,7 @@ class Applied:
     note: str = ""
 
 
-def judged(
+def judge_new(
     catalog: Catalog,
     table: pa.Table,
     probe: Probe,

@@ -20,10 +20,10 @@ from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.exact.sweep import sweep
 from probes.fitting import predictions
-from probes.fitting.inputs import Material, selected, statistics, weights
+from probes.fitting.inputs import ProbeInputs, selected_networks, weight_statistics, weights
 from probes.fitting.plan import Plan
-from probes.fitting.predictions import Shown
-from probes.fitting.training_set import LearntFrom
+from probes.fitting.predictions import StoredPredictions
+from probes.fitting.training_set import TrainingSet
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
 from probes.judging.notes import notes
@@ -67,7 +67,7 @@ def fit_probe(
     name : str
         Of a probe, see `probes.estimators.PROBES`.
     targets, where, steps, task
-        See `probes.fitting.selection.Question.of`.
+        See `probes.fitting.selection.TargetSelection.of`.
     by, deal
         See `probes.judging.folds.Folds.of`.
     layer : sequence of str
@@ -138,7 +138,9 @@ def fit_probe(
             kept.fit(material.X, y, plan.folds[0].groups)
     except ValueError as error:  # how estimators refuse parameters, targets and weights
         raise CatalogError(f"The probe {name!r} refuses: {error}") from error
-    columns = predictions.columns_of(name, plan.question.name, plan.question.values.labels)
+    columns = predictions.prediction_columns(
+        name, plan.question.name, plan.question.values.labels
+    )
     result = {**_result(plan, judgement), "layer": kept.layer, "columns": columns}
     told = predictions.prediction_table(
         plan.question.table, columns, *_predicted(plan, material, judgement, kept)
@@ -152,13 +154,13 @@ def fit_probe(
     return {**result, "file": str(path), "known": False}
 
 
-def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> Material:
+def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> ProbeInputs:
     """What the probe of a plan reads; of weights no more than the chosen layers."""
     table = plan.question.table
     if not plan.by_statistics:
         return weights(catalog, table, list(layers) or plan.probe.layer)
     params = plan.probe.get_params(deep=False)
-    found = statistics(catalog, table, params)
+    found = weight_statistics(catalog, table, params)
     if plan.relative is None:
         return found
     return replace(found, X=numbered(found.X, table["zoo"].to_pylist(), plan.zoos))
@@ -177,7 +179,7 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         return None
     with probe_file.as_probe(path):
         result: dict[str, Any] = kept["result"]
-        shown = Shown(catalog.refreshed(), result["columns"])
+        shown = StoredPredictions(catalog.refreshed(), result["columns"])
         told = shown.written(plan.measure_id)
     return result if told is not None and len(told) == len(plan.question) else None
 
@@ -186,7 +188,7 @@ def _show(
     catalog: Catalog, plan: Plan, columns: list[str], announce: Callable[[str], None]
 ) -> None:
     """Write again what a fit said, if `models` shows something else in its columns."""
-    shown = Shown(catalog.refreshed(), columns)
+    shown = StoredPredictions(catalog.refreshed(), columns)
     told = shown.written(plan.measure_id)
     assert told is not None
     if shown.others(told, plan.measure_id)[0]:
@@ -195,7 +197,7 @@ def _show(
 
 
 def _predicted(
-    plan: Plan, material: Material, judgement: Judgement, probe: Probe
+    plan: Plan, material: ProbeInputs, judgement: Judgement, probe: Probe
 ) -> tuple[Array, list[str]]:
     """Predictions of all rows that were asked about, and their sides."""
     if not plan.fixed:
@@ -237,13 +239,13 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
 def _keep(
     catalog: Catalog,
     plan: Plan,
-    material: Material,
+    material: ProbeInputs,
     probe: Probe,
     path: Path,
     result: dict[str, Any],
 ) -> None:
     table, rows = plan.question.table, plan.rows("train")
-    learnt = LearntFrom.of(catalog, table.take(pa.array(rows)), plan.folds[0].by)
+    learnt = TrainingSet.of(catalog, table.take(pa.array(rows)), plan.folds[0].by)
     tested = table["run_id"].take(pa.array(plan.rows("test"))).to_pylist()
     about = {
         "measure_id": plan.measure_id,
@@ -283,6 +285,6 @@ def layer_by_fold(catalog: Catalog, plan: Plan) -> dict[int, str]:
 
 def best_layer(catalog: Catalog, plan: Plan, rows: Array, groups: Array) -> str:
     """The best layer for some rows of a plan, see `layer_by_fold`."""
-    networks = selected(catalog, plan.question.table.take(rows))
+    networks = selected_networks(catalog, plan.question.table.take(rows))
     values = plan.question.values
     return sweep(networks, values.y[rows], task=values.task, groups=groups).best

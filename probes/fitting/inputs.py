@@ -13,7 +13,7 @@ from catalog import Layout, LayoutMismatch, Selection
 from catalog.catalog import Catalog
 from catalog.dtypes import Array, round_to_float32, widen
 from probes.fitting.selection import layouts
-from probes.layers import LowRank, chosen, layers_of
+from probes.layers import LowRank, chosen_layers, layers_of
 from probes.statistics.weight_statistics import WeightStatistics
 
 _BYTES = 256 << 20
@@ -21,7 +21,7 @@ _BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Material:
+class ProbeInputs:
     """What is known of n networks before any target is.
 
     Attributes
@@ -44,7 +44,7 @@ class Material:
 
 def weights(
     catalog: Catalog, table: pa.Table, layer: str | Sequence[str] | None = None
-) -> Material:
+) -> ProbeInputs:
     """Read the weights (n, d) of rows of one layout, or only some tensors of them.
 
     Parameters
@@ -57,16 +57,16 @@ def weights(
     LayoutMismatch
         If the rows have several layouts.
     """
-    selection = selected(catalog, table)
+    selection = selected_networks(catalog, table)
     layout = part_of(selection.layout, layer)
     (found,) = _blocks(selection, layout, len(table))
-    return Material(found, layout)
+    return ProbeInputs(found, layout)
 
 
-def blocks(catalog: Catalog, table: pa.Table, layout: Layout) -> Iterator[Array]:
+def weight_chunks(catalog: Catalog, table: pa.Table, layout: Layout) -> Iterator[Array]:
     """Weights of rows of any layouts that have these tensors, 256 MB at a time."""
     step = max(_BYTES // max(4 * layout.d, 1), 1)
-    yield from _blocks(selected(catalog, table), layout, step)
+    yield from _blocks(selected_networks(catalog, table), layout, step)
 
 
 def part_of(layout: Layout, layer: str | Sequence[str] | None) -> Layout:
@@ -74,17 +74,17 @@ def part_of(layout: Layout, layer: str | Sequence[str] | None) -> Layout:
     if layer is None:
         return layout
     names: list[str] = []
-    for found in chosen(layout, layer, layout.d):
+    for found in chosen_layers(layout, layer, layout.d):
         parts = (found.up, found.down) if isinstance(found, LowRank) else (found,)
         names += [part.name for part in parts]
     return Layout(tuple(param for param in layout if param.name in names))
 
 
-def statistics(
+def weight_statistics(
     catalog: Catalog,
     table: pa.Table,
     params: Mapping[str, Any],
-) -> Material:
+) -> ProbeInputs:
     """Read statistics (n, p) of rows of any layouts, 256 MB of weights at a time.
 
     Where layouts have the same tensors, in any size, these are the statistics of each;
@@ -106,7 +106,9 @@ def statistics(
             known[arch], params["layer"], params["spectrum"], aggregate
         )
         own = table.take(pa.array(rows))
-        read = [reader.fit(w).transform(w) for w in blocks(catalog, own, known[arch])]
+        read = [
+            reader.fit(w).transform(w) for w in weight_chunks(catalog, own, known[arch])
+        ]
         parts[arch] = np.concatenate(read), reader.get_feature_names_out()
     shared = _shared([names for _, names in parts.values()])
     X = np.empty((len(table), len(shared)))
@@ -115,7 +117,7 @@ def statistics(
         X[found[arch]] = values[:, [place[name] for name in shared]]
     ids = {layout.id for layout in known.values()}
     one = next(iter(known.values())) if len(ids) == 1 else None
-    return Material(X, one, tuple(shared), aggregate)
+    return ProbeInputs(X, one, tuple(shared), aggregate)
 
 
 def _blocks(selection: Selection, layout: Layout, step: int) -> Iterator[Array]:
@@ -131,7 +133,7 @@ def _blocks(selection: Selection, layout: Layout, step: int) -> Iterator[Array]:
         yield found
 
 
-def selected(catalog: Catalog, table: pa.Table) -> Selection:
+def selected_networks(catalog: Catalog, table: pa.Table) -> Selection:
     """The checkpoints of some rows, in their order."""
     return catalog.select(table.select(["run_id", "step"]))
 

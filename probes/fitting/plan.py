@@ -19,11 +19,11 @@ from catalog.names import slug
 from catalog.plugins.settings import Settings
 from catalog.quoting import literal
 from probes.fitting.predictions import measure_id_of
-from probes.fitting.selection import Question, layouts
+from probes.fitting.selection import TargetSelection, layouts
 from probes.fitting.settings import probe_named
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in
-from probes.layers import chosen
+from probes.layers import chosen_layers
 from probes.probe import Probe
 from probes.statistics.shaping import SHAPES
 
@@ -54,7 +54,7 @@ class Plan:
     """
 
     probe: Probe
-    question: Question
+    question: TargetSelection
     folds: tuple[Folds, ...]
     deal: int | None
     choose_layer: bool
@@ -89,7 +89,7 @@ class Plan:
         if seeds < 1:
             raise CatalogError(f"--seeds must be at least 1. Got {seeds}.")
         probe = probe_named(name, settings)
-        question = Question.of(catalog, targets, where=where, steps=steps, task=task)
+        question = TargetSelection.of(catalog, targets, where=where, steps=steps, task=task)
         choose = tuple(layer) == (AUTO,)
         probe.set_params(
             task=question.values.task, layer=list(layer) if layer and not choose else None
@@ -227,7 +227,7 @@ class Plan:
         found = layouts(self.question.table)
         kinds = {(layout := catalog.layout(arch)).id: layout for arch in found}
         for layout in kinds.values():
-            chosen(layout, self.probe.layer, layout.d)
+            chosen_layers(layout, self.probe.layer, layout.d)
         if len(kinds) > 1 and (not self.by_statistics or self.choose_layer):
             largest = max(found, key=lambda arch: len(found[arch]))
             what = (

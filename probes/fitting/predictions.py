@@ -20,7 +20,7 @@ from catalog.rows import rows_of
 from catalog.storage.metadata import metadata_source
 
 
-def columns_of(probe: str, name: str, labels: Sequence[str]) -> list[str]:
+def prediction_columns(probe: str, name: str, labels: Sequence[str]) -> list[str]:
     """Columns that `write` fills: one for each label, and one for the split.
 
     Examples
@@ -41,7 +41,7 @@ def prediction_table(
     table : pyarrow.Table
         n rows with ``run_id`` and ``step``.
     columns : sequence of str
-        As `columns_of` names them.
+        As `prediction_columns` names them.
     predicted : ndarray of shape (n,) or (n, k)
     split : sequence of str
         Of each row: "train" or "test" when the probe was fitted, "mixed" if it was
@@ -66,7 +66,7 @@ def write(
 ) -> None:
     """Commit the measures, and tell whose predictions are in the columns no longer."""
     columns = [column for column in table.column_names if column not in ("run_id", "step")]
-    lines = Shown(catalog.refreshed(), columns).told(table, name, provenance)
+    lines = StoredPredictions(catalog.refreshed(), columns).told(table, name, provenance)
     with catalog.writer() as writer:
         writer.commit_measures(table, name, provenance)
     for line in lines:
@@ -90,14 +90,14 @@ def measure_id_of(name: str, provenance: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Shown:
+class StoredPredictions:
     """Measures that fill some columns of `models`.
 
     Attributes
     ----------
     catalog : Catalog
     columns : sequence of str
-        As `probes.fitting.predictions.columns_of` names them.
+        As `probes.fitting.predictions.prediction_columns` names them.
     """
 
     catalog: Catalog

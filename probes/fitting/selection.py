@@ -21,7 +21,7 @@ _TARGET = "pz_target_"
 
 
 @dataclass(frozen=True)
-class Question:
+class TargetSelection:
     """Networks with their targets.
 
     Attributes
@@ -57,7 +57,7 @@ class Question:
         where: str = "true",
         steps: str = "last",
         task: str = "auto",
-    ) -> Question:
+    ) -> TargetSelection:
         """Ask about the checkpoints of a catalogue.
 
         Parameters

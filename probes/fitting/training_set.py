@@ -40,7 +40,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class LearntFrom:
+class TrainingSet:
     """The training side of a fit.
 
     Attributes

@@ -18,7 +18,7 @@ DRAWS = 1000
 """Resamples of single samples."""
 
 
-def draws(sizes: Sequence[int], replicates: int, rng: np.random.Generator) -> Array:
+def group_draws(sizes: Sequence[int], replicates: int, rng: np.random.Generator) -> Array:
     """How often each group counts in each replicate.
 
     Parameters
@@ -42,7 +42,7 @@ def left_out(sizes: Sequence[int]) -> Array:
     return np.ones((total, total)) - np.eye(total)
 
 
-def interval(point: float, replicates: Array, jackknife: Array) -> tuple[float, float]:
+def bca_interval(point: float, replicates: Array, jackknife: Array) -> tuple[float, float]:
     """95 % interval, corrected for bias and skewness (BCa [1]_).
 
     Parameters

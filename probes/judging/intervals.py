@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.judging.bootstrap import draws, interval, left_out, without_errors
+from probes.judging.bootstrap import bca_interval, group_draws, left_out, without_errors
 from probes.judging.scores import Weighted
 
 REPLICATES = 1000
@@ -63,7 +63,7 @@ class Averaged:
         return bool(counted.any() and (np.array(self.sizes)[counted] > 1).all())
 
 
-def doubt(
+def confidence_intervals(
     value: Callable[[Array], Array], of: Sequence[Averaged], target: int | None = None
 ) -> tuple[float, float, float]:
     """Point and 95 % interval.
@@ -88,11 +88,11 @@ def doubt(
     if not of[0].resampled(target):
         return point, np.nan, np.nan
     rng = np.random.default_rng(0)
-    resampled = value(draws(sizes, REPLICATES, rng))
+    resampled = value(group_draws(sizes, REPLICATES, rng))
     # Seeds are drawn anew as well: whoever fits again has another one.
     chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), REPLICATES) / seeds
     replicates = (resampled * chosen.T).sum(0)
-    return point, *interval(point, replicates, value(left_out(sizes)).mean(0))
+    return point, *bca_interval(point, replicates, value(left_out(sizes)).mean(0))
 
 
 def mean_share(shares: Array) -> tuple[float, float, float]:
@@ -101,7 +101,7 @@ def mean_share(shares: Array) -> tuple[float, float, float]:
         [len(shares)],
         [lambda weights: (weights @ shares / weights.sum(1))[:, None]],
     )
-    point, low, high = doubt(lambda weights: mean(weights).T, [mean])
+    point, low, high = confidence_intervals(lambda weights: mean(weights).T, [mean])
     if len(shares) > 1 and point in (0, 1):
         bound = without_errors(len(shares))
         return (point, bound, 1.0) if point else (point, 0.0, 1 - bound)

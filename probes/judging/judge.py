@@ -12,8 +12,8 @@ from sklearn.base import clone
 
 from catalog.dtypes import Array
 from probes.judging.folds import Fold, Folds
-from probes.judging.intervals import Averaged, doubt, over
-from probes.judging.scores import Score, Weighted, scores_of
+from probes.judging.intervals import Averaged, confidence_intervals, over
+from probes.judging.scores import ProbeScore, Weighted, scores_of
 from probes.probe import Probe
 from probes.targets import Targets
 
@@ -47,7 +47,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Answers:
+class FoldPredictions:
     """What a probe, and the trivial answer, said about the rows of one fold.
 
     Attributes
@@ -85,7 +85,7 @@ class Judgement:
     y: Array
     targets: Targets
     folds: tuple[Folds, ...]
-    answers: tuple[tuple[Answers, ...], ...]
+    answers: tuple[tuple[FoldPredictions, ...], ...]
     probe: Probe
 
     def predictions(self) -> Array:
@@ -121,7 +121,7 @@ class Judgement:
         (found,) = (s for s in scores_of(self.targets.kind) if s.name == score)
         return self._estimate(found, None)
 
-    def weighted(self, score: Score, *, trivial: bool = False) -> list[Averaged]:
+    def weighted(self, score: ProbeScore, *, trivial: bool = False) -> list[Averaged]:
         """The score of each seed under weightings of the groups of all strata."""
         return [
             Averaged.of(self.sizes, [self._scored(score, a, trivial) for a in seed])
@@ -134,7 +134,7 @@ class Judgement:
         return [int(self._group_of(a.rows).max()) + 1 for a in self._strata[0]]
 
     @cached_property
-    def _strata(self) -> list[list[Answers]]:
+    def _strata(self) -> list[list[FoldPredictions]]:
         if self.folds[0].strata:
             return [list(seed) for seed in self.answers]
         return [[_together(seed)] for seed in self.answers]
@@ -143,7 +143,9 @@ class Judgement:
         group: Array = np.unique(self.folds[0].clusters[rows], return_inverse=True)[1]
         return group
 
-    def _scored(self, score: Score, answers: Answers, trivial: bool) -> Weighted:
+    def _scored(
+        self, score: ProbeScore, answers: FoldPredictions, trivial: bool
+    ) -> Weighted:
         said = (
             (answers.trivial, answers.trivial_scores)
             if trivial
@@ -151,12 +153,12 @@ class Judgement:
         )
         return score.of(self.y[answers.rows], *said, self._group_of(answers.rows))
 
-    def _estimate(self, score: Score, target: int | None) -> Estimate:
+    def _estimate(self, score: ProbeScore, target: int | None) -> Estimate:
         def value(of: Sequence[Averaged]) -> Callable[[Array], Array]:
             return lambda weights: np.stack([over(w(weights), target) for w in of])
 
         own = self.weighted(score)
-        point, low, high = doubt(value(own), own, target)
+        point, low, high = confidence_intervals(value(own), own, target)
         if own[0].resampled(target):
             low, high = self._widened(score, own[0], target, (point, low, high))
         if (baseline := score.blind) is None:
@@ -166,7 +168,7 @@ class Judgement:
 
     def _widened(
         self,
-        score: Score,
+        score: ProbeScore,
         averaged: Averaged,
         target: int | None,
         found: tuple[float, float, float],
@@ -272,7 +274,7 @@ def judged_as_is(
     return Judgement(_plain(targets, y), targets, (folds,), ((told,),), probe)
 
 
-def difference(
+def score_difference(
     first: Judgement, second: Judgement, score: str
 ) -> tuple[float, float, float]:
     """How much better the first is than the second, on the same rows; with its interval.
@@ -306,7 +308,7 @@ def difference(
         pairs = zip(a, b, strict=True)
         return np.stack([over(x(weights), None) - over(z(weights), None) for x, z in pairs])
 
-    return doubt(value, a)
+    return confidence_intervals(value, a)
 
 
 def seeded(probe: Probe, seed: int) -> Probe:
@@ -325,12 +327,12 @@ def _rows(X: Array, rows: Array) -> Array:
     return X[rows[0] : rows[-1] + 1] if together else X[rows]
 
 
-def _together(answers: Sequence[Answers]) -> Answers:
+def _together(answers: Sequence[FoldPredictions]) -> FoldPredictions:
     fields = (
         np.concatenate([getattr(one, name) for one in answers])
         for name in ("rows", "predicted", "scores", "trivial", "trivial_scores")
     )
-    return Answers(*fields)
+    return FoldPredictions(*fields)
 
 
 def _plain(targets: Targets, y: Array) -> Array:
@@ -343,18 +345,18 @@ def _plain(targets: Targets, y: Array) -> Array:
 
 def _answers(
     probe: Probe, X: Array, y: Array, rows: Array, train: Array, targets: Targets
-) -> Answers:
+) -> FoldPredictions:
     scores, cut = probe._decided(_rows(X, rows))
     return _told(probe, scores, cut, rows, targets, targets.encode(y[train]).mean(0))
 
 
 def _told(
     probe: Probe, scores: Array, cut: float, rows: Array, targets: Targets, prior: Array
-) -> Answers:
+) -> FoldPredictions:
     predicted = _plain(targets, probe.targets_.decide(scores, cut))
     own, trivial = _wide(probe, targets, scores), _trivial(targets, prior)
     blind = np.tile(trivial, (len(rows), 1)), np.tile(prior, (len(rows), 1))
-    return Answers(rows, predicted, own, *blind)
+    return FoldPredictions(rows, predicted, own, *blind)
 
 
 def _wide(probe: Probe, targets: Targets, scores: Array) -> Array:

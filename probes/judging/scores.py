@@ -24,7 +24,7 @@ _BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Score:
+class ProbeScore:
     """One number that judges predictions.
 
     Attributes
@@ -141,8 +141,8 @@ def _auc(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
 
 _CLASSES = ("binary", "multiclass", "multilabel")
 SCORES = (
-    Score("r2", "coefficient of determination", ("regression",), _r2, (-np.inf, 1)),
-    Score(
+    ProbeScore("r2", "coefficient of determination", ("regression",), _r2, (-np.inf, 1)),
+    ProbeScore(
         "tau",
         "Kendall's tau-b; 0 of constant predictions",
         ("regression",),
@@ -151,14 +151,14 @@ SCORES = (
         exact_bounds.of_orders,
         blind=0.0,
     ),
-    Score(
+    ProbeScore(
         "mae",
         "mean absolute error, in units of the target",
         ("regression",),
         _mae,
         (np.inf, 0),
     ),
-    Score(
+    ProbeScore(
         "accuracy",
         "share of right answers, over all labels",
         _CLASSES,
@@ -166,7 +166,7 @@ SCORES = (
         (0, 1),
         exact_bounds.of_groups,
     ),
-    Score(
+    ProbeScore(
         "balanced_accuracy",
         "mean over the classes there of the share that is found",
         _CLASSES,
@@ -174,7 +174,7 @@ SCORES = (
         (0, 1),
         exact_bounds.of_classes,
     ),
-    Score(
+    ProbeScore(
         "auc",
         "area under the ROC curve",
         ("binary", "multilabel"),
@@ -186,7 +186,7 @@ SCORES = (
 )
 
 
-def scores_of(kind: str) -> tuple[Score, ...]:
+def scores_of(kind: str) -> tuple[ProbeScore, ...]:
     """The scores that judge a kind of `Targets`."""
     return tuple(score for score in SCORES if kind in score.kinds)
 

@@ -57,7 +57,7 @@ class Descent:
         return (epoch - 1) % self.evaluate_every == 0 or epoch == self.epochs
 
 
-def descend(
+def fit_by_descent(
     network: nn.Module,
     loss: Callable[[Tensor], Tensor],
     score: Callable[[], tuple[float, float]],

@@ -95,7 +95,7 @@ class MVProbeEncoder(nn.Module):
         return self.encoder(torch.cat(seen, 1))
 
 
-class Network(nn.Module):
+class EncoderNetwork(nn.Module):
     """Encoders of the layers, the sum of their embeddings, and a head.
 
     Parameters
@@ -140,7 +140,7 @@ class Network(nn.Module):
                 nn.init.zeros_(layer.bias)
 
 
-class TextNetwork(Network):
+class TextNetwork(EncoderNetwork):
     """A network whose outputs are cosines with texts: the head maps these.
 
     Parameters

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from probes.learning.encoders import Shape
-    from probes.learning.resident import Batches
+    from probes.learning.resident import ResidentBatches
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS = get_args(Precision)
@@ -111,7 +111,7 @@ class LearntProbe(Probe):
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         import torch
 
-        from probes.learning.descent import descend
+        from probes.learning.descent import fit_by_descent
 
         train, held = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
@@ -132,7 +132,7 @@ class LearntProbe(Probe):
             lost = criterion(torch.from_numpy(outputs), encoded[rows].double())
             return self._validation_score(outputs, y[held]), float(lost)
 
-        found = descend(
+        found = fit_by_descent(
             network, loss, score, torch.from_numpy(train), self._descent(len(held)),
             resume=self.resume, fingerprint=self._fingerprint(X, y, train),
             label=self.name if self.verbose else None,
@@ -213,13 +213,13 @@ class LearntProbe(Probe):
             return float((outputs.argmax(1) == y.argmax(1)).mean())
         return float(((outputs > 0) == y).mean())
 
-    def _batches(self, X: Array) -> Batches:
+    def _batches(self, X: Array) -> ResidentBatches:
         import torch
 
-        from probes.learning.resident import Batches, Resident
+        from probes.learning.resident import Resident, ResidentBatches
 
         dtype = getattr(torch, self.precision)
-        return Batches(
+        return ResidentBatches(
             [Resident.of(X, s, dtype, second_order=self.second_order) for s in self.seen_]
         )
 
@@ -231,9 +231,11 @@ class LearntProbe(Probe):
             return self._build(width)
 
     def _build(self, width: int) -> nn.Module:
-        from probes.learning.encoders import Network
+        from probes.learning.encoders import EncoderNetwork
 
-        network = Network(self._encoder(), self._shapes(), self.n_representation, width)
+        network = EncoderNetwork(
+            self._encoder(), self._shapes(), self.n_representation, width
+        )
         if self.targets_.kind == "regression":
             network.start_at_zero()
         return network
@@ -255,7 +257,7 @@ class LearntProbe(Probe):
         low = self.precision == "bfloat16"
         return torch.autocast("cpu", torch.bfloat16, enabled=low)
 
-    def _outputs(self, call: Any, batches: Batches, rows: torch.Tensor) -> Array:
+    def _outputs(self, call: Any, batches: ResidentBatches, rows: torch.Tensor) -> Array:
         """What a network gives for rows of batches."""
         import torch
 

@@ -115,7 +115,7 @@ class Resident:
         return found
 
 
-class Batches:
+class ResidentBatches:
     """Batches of several layers, each in memory that is used again.
 
     Parameters

@@ -51,14 +51,19 @@ def lineage(
 
     Of every run the last checkpoint counts. Recorded parents are only compared with.
     """
-    from probes.lineage.survey import agreement, groups_of, lineage_of, recorded_parents
+    from probes.lineage.survey import (
+        lineage_of,
+        parent_agreement,
+        populations_of,
+        recorded_parents,
+    )
 
-    populations = list(groups_of(open_catalog(catalog_path), where))
+    populations = list(populations_of(open_catalog(catalog_path), where))
     if not populations:
         raise NotFound(f"No network with weights fits the condition {where!r}.")
     found = lineage_of(populations, direction=direction, apart=apart, permuted=permuted)
     recorded = recorded_parents(populations)
-    counts = asdict(agreement(found, recorded))
+    counts = asdict(parent_agreement(found, recorded))
     if as_json:
         rows = [{**asdict(one), "recorded": recorded[one.run_id]} for one in found]
         print_json({"networks": rows, "recorded_parents": counts})

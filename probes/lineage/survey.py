@@ -63,7 +63,7 @@ class Agreement:
     roots: int = 0
 
 
-def groups_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
+def populations_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
     """Last checkpoints that fit a condition on `models`, one population for each layout.
 
     Networks with weights that are not finite are left out.
@@ -131,7 +131,9 @@ def lineage_of(
     return [found[run] for population in populations for run in _ids(population)]
 
 
-def agreement(found: Sequence[Found], recorded: Mapping[str, Sequence[str]]) -> Agreement:
+def parent_agreement(
+    found: Sequence[Found], recorded: Mapping[str, Sequence[str]]
+) -> Agreement:
     """Compare with recorded parents, by run_id.
 
     Of recorded parents only those count that were among the networks.

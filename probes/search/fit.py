@@ -17,7 +17,7 @@ from catalog.storage.contained import check_inside, folder_inside
 from probes import file as probe_file
 from probes.fitting.fit import FOLDER
 from probes.fitting.inputs import weights
-from probes.fitting.selection import Question, layouts
+from probes.fitting.selection import TargetSelection, layouts
 from probes.judging.intervals import mean_share
 from probes.judging.kinship import joined
 from probes.text.aligned import FEWEST
@@ -66,7 +66,7 @@ def text_probe(
     ModuleNotFoundError
         If the encoder is not installed.
     """
-    question = Question.of(catalog, [target], where=where)
+    question = TargetSelection.of(catalog, [target], where=where)
     y = question.values.y
     if y.ndim > 1 or y.dtype.kind not in "US":
         raise CatalogError(
@@ -133,7 +133,7 @@ def _score(probe: TextBilinear) -> str:
     )
 
 
-def _file(question: Question, encoder: str) -> str:
+def _file(question: TargetSelection, encoder: str) -> str:
     """Name of the file: equal questions have equal ones."""
     digest = hashlib.sha256()
     for name in ("run_id", "step"):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog import Layout
 from catalog.dtypes import Array
-from probes.layers import Layer, LowRank, chosen, layers_of
+from probes.layers import Layer, LowRank, chosen_layers, layers_of
 from probes.statistics.moments import MOMENTS, moments
 from probes.statistics.spectrum import SPECTRAL, low_rank_moments, spectral, squares
 
@@ -119,8 +119,8 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
 
     def _chosen(self, d: int) -> tuple[Layer, ...]:
         if self.layout is None or self.layer is not None:
-            return chosen(self.layout, self.layer, d)
-        chosen(self.layout, None, d)  # refuses what does not fit
+            return chosen_layers(self.layout, self.layer, d)
+        chosen_layers(self.layout, None, d)  # refuses what does not fit
         layers = layers_of(self.layout, vectors=True)
         return tuple(x for x in layers if not self.aggregate or self._kind(x) != "vector")
 

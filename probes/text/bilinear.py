@@ -11,7 +11,7 @@ from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.expert import Expert
 from probes.exact.gram import gram
-from probes.exact.ridge import Spectrum, centre, check_alphas, held_out
+from probes.exact.ridge import Spectrum, centre, check_alphas, held_out_errors
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATES, Encoder
 from probes.text.encoders import unit
@@ -201,5 +201,5 @@ def _left_out(
     sums = np.zeros((len(rows), targets.shape[1]))
     np.add.at(sums, groups, targets)
     level = ((targets.sum(0) - sums) / (len(targets) - rows)[:, None])[groups]
-    errors = held_out(spectrum, targets, groups, alpha)
+    errors = held_out_errors(spectrum, targets, groups, alpha)
     return unit(targets - errors - level).astype(np.float32)

@@ -11,7 +11,7 @@ from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
-from probes.exact.features import deal, fitted, unseen, unseen_by
+from probes.exact.features import coefficients, deal, unseen, unseen_by
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, check_alphas
 from probes.learning.bases import Bases, ridge_bases
@@ -167,7 +167,7 @@ class TextRidge(TextAligned):
     ) -> None:
         if K is None:
             self.bases_ = self._bases(X, codes, number, np.arange(len(X)))
-            found = fitted(_features(X, self.bases_), codes, self.alpha_)
+            found = coefficients(_features(X, self.bases_), codes, self.alpha_)
             self.coef_, self.intercept_ = found
             return
         mean = K.mean(0)

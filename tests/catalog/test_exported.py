@@ -17,7 +17,7 @@ from catalog import Catalog, CatalogError, Layout, Param, Population, import_sou
 from catalog.formats import FORMATS, find_format
 from catalog.formats.columns import SET_HERE
 from catalog.formats.export import NPZ_KEYS, export
-from catalog.formats.exported_rows import Rows
+from catalog.formats.exported_rows import ExportedRows
 from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 
 KINDS = ("x.npz", "x.arrow", "x.safetensors", "x")
@@ -164,9 +164,9 @@ def test_equal_source_names_of_two_zoos_stay_two_runs() -> None:
     rows = [
         (Path("f"), {"run_id": run, "source_name": "0", "step": 0}) for run in ("a", "b")
     ]
-    both = Rows(rows)
+    both = ExportedRows(rows)
     assert [both.network(i, {}).run_name for i in (0, 1)] == ["a", "b"]
-    assert Rows(rows[:1]).network(0, {}).run_name == "0"
+    assert ExportedRows(rows[:1]).network(0, {}).run_name == "0"
 
 
 def test_only_exports_are_recognised(steps: Catalog, tmp_path: Path) -> None:

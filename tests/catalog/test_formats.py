@@ -19,7 +19,7 @@ from catalog.formats import FORMATS, find_format
 from catalog.formats.export import export
 from catalog.formats.format import Network
 from catalog.formats.npz import Archive
-from catalog.formats.trajectory import place_of
+from catalog.formats.trajectory import run_and_step_of
 from catalog.upkeep.verify import verify
 
 HERE = sorted(n for n, f in FORMATS.items() if type(f).__module__.startswith("catalog."))
@@ -374,7 +374,7 @@ def test_unknown_formats_and_sources_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_that_counts_is_a_step_of_a_run(name: str, place: tuple[Any, ...]) -> None:
-    assert tuple(place_of(Path("/x/zoo"), name).values()) == place
+    assert tuple(run_and_step_of(Path("/x/zoo"), name).values()) == place
 
 
 def test_safetensors_of_a_trajectory_are_one_run(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def stored(zoo: Catalog, monkeypatch: Any) -> list[dict[str, Any]]:
     with monkeypatch.context() as patch:
         patch.setattr(in_place, "STORED_CHECKPOINTS", 1 << 40)
         connection = cache.duckdb.connect()
-        cache.build(connection, zoo.root, zoo.refreshed().snapshot.manifests)
+        cache.build_index(connection, zoo.root, zoo.refreshed().snapshot.manifests)
     query = "FROM models ORDER BY run_id, step"
     found: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
     return found
@@ -40,7 +40,7 @@ def views(new_zoo: Any, metrics: Any, monkeypatch: Any) -> Catalog:
 def extends(zoo: Catalog, monkeypatch: Any) -> bool:
     """Whether the next index of a catalogue is an extended one."""
     built = []
-    real = cache.build
+    real = cache.build_index
 
     def build(connection: Any, root: Any, manifests: Any, **options: Any) -> None:
         built.append(len(manifests))
@@ -166,7 +166,7 @@ def test_models_are_the_same_in_batches_of_any_size(
     for batch in (1, 5, 1 << 20):
         monkeypatch.setattr(tables, "BATCH", batch)
         connection = cache.duckdb.connect()
-        cache.build(connection, zoo.root, manifests)
+        cache.build_index(connection, zoo.root, manifests)
         assert len(tables._batches(connection, manifests)) == {1: 5, 5: 3}.get(batch, 1)
         found.append(connection.sql("FROM models").to_arrow_table().to_pylist())
     assert found[0] == found[1] == found[2]

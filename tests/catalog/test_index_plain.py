@@ -125,7 +125,7 @@ def test_what_others_put_into_an_index_never_runs(
 
 
 def test_an_index_of_ours_is_extended_and_stays(zoo: Catalog, monkeypatch: Any) -> None:
-    monkeypatch.delattr("catalog.index.cache.build")  # fails where it would be called
+    monkeypatch.delattr("catalog.index.cache.build_index")  # fails where it would be called
     assert rows(zoo.root) == 3
     path = index_of(zoo.root)
     before = path.stat()

@@ -55,7 +55,7 @@ def models(zoo: Catalog) -> list[dict[str, Any]]:
 def rebuilt(zoo: Catalog) -> tuple[list[dict[str, Any]], list[Any]]:
     """The same, from an index built from nothing."""
     connection = cache.duckdb.connect()
-    cache.build(connection, zoo.root, zoo.refreshed().snapshot.manifests)
+    cache.build_index(connection, zoo.root, zoo.refreshed().snapshot.manifests)
     types = connection.sql("DESCRIBE models").fetchall()
     return connection.sql("FROM models").to_arrow_table().to_pylist(), types
 
@@ -219,7 +219,7 @@ def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
     zoo: Catalog, monkeypatch: Any
 ) -> None:
     built = []
-    real = cache.build
+    real = cache.build_index
 
     def build(connection: Any, root: Any, manifests: Any, **how: Any) -> None:
         built.append(len(manifests))

@@ -8,7 +8,7 @@ import pytest
 from catalog import Catalog
 from catalog.index import cache, extend, in_place, tables
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS
-from catalog.show.dictionary import columns
+from catalog.show.dictionary import all_columns
 
 NAMES = [column.name for column in MEASURES]
 TYPES = ["VARCHAR" if column.type == pa.string() else "DOUBLE" for column in MEASURES]
@@ -113,7 +113,7 @@ def test_an_index_that_has_labels_is_extended_by_more_of_them(
 
     def build(connection: Any, root: Any, manifests: Any, **how: Any) -> None:
         built.append(len(manifests))
-        tables.build(connection, root, manifests, **how)
+        tables.build_index(connection, root, manifests, **how)
 
     for module in (cache, extend):
         monkeypatch.setattr(module, "build", build)
@@ -128,7 +128,7 @@ def test_an_index_that_has_labels_is_extended_by_more_of_them(
 def test_the_schema_documents_them_once(new_zoo: Any, metrics: Any) -> None:
     zoo = new_zoo()
     metrics(zoo, "a")
-    for found in (columns(None), columns(zoo.refreshed())):
+    for found in (all_columns(None), all_columns(zoo.refreshed())):
         rows = {row["column"]: row for row in found if row["column"] in NAMES}
         assert list(rows) == NAMES
         assert [row["column"] for row in found if row["column"] in NAMES] == NAMES

@@ -11,7 +11,7 @@ import pytest
 import catalog
 from catalog import Catalog, CatalogError
 from catalog.index import in_place, tables
-from catalog.query.check import checked
+from catalog.query.check import checked_query
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,7 +161,7 @@ def asked(
 def plain(asked: Catalog) -> duckdb.DuckDBPyConnection:
     """The same tables in a database of its own, without any check or lock."""
     connection = duckdb.connect()
-    tables.build(connection, asked.root, asked.snapshot.manifests)
+    tables.build_index(connection, asked.root, asked.snapshot.manifests)
     for view in ("tensor_stats", "measures"):
         paths = [str(path) for path in sorted((asked.root / view).glob("*"))]
         connection.execute(f"CREATE VIEW {view} AS FROM read_parquet({paths})")
@@ -225,7 +225,7 @@ def test_documented_queries_pass(asked: Catalog) -> None:
     queries += re.findall(r'\.sql\("([^"]+)"\)', text)
     assert len(queries) > 8
     connection = duckdb.connect()
-    assert [checked(connection, query) for query in queries] == queries
+    assert [checked_query(connection, query) for query in queries] == queries
 
 
 def test_a_chain_of_operators_may_be_long_but_not_endless(asked: Catalog) -> None:

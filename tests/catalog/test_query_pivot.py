@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from catalog import CatalogError
-from catalog.query.check import checked
+from catalog.query.check import checked_query
 from catalog.query.kinds import check_kinds
 from catalog.query.pivot import with_values
 
@@ -96,7 +96,7 @@ def test_the_answer_is_that_of_duckdb(
 ) -> None:
     expected = answer(connection, query)
     own = connection.cursor()
-    assert answer(own, checked(own, query)) == expected
+    assert answer(own, checked_query(own, query)) == expected
 
 
 @pytest.mark.parametrize(("query", "values"), OF_OTHERS)
@@ -104,7 +104,7 @@ def test_the_answer_is_that_with_the_values_written(
     connection: duckdb.DuckDBPyConnection, query: str, values: list[str]
 ) -> None:
     own = connection.cursor()
-    without = checked(own, query.format(*[""] * len(values)))
+    without = checked_query(own, query.format(*[""] * len(values)))
     assert answer(own, without) == answer(connection, query.format(*values))
 
 
@@ -117,7 +117,7 @@ def test_values_are_looked_up_by_a_checked_query(
         ("WITH d AS (DELETE FROM models) PIVOT models ON a", "Refused: DELETE"),
     ):
         with pytest.raises(CatalogError, match=reason):
-            checked(connection, query)
+            checked_query(connection, query)
     assert connection.sql("SELECT count(*) FROM models").fetchall() == [(5,)]
 
 
@@ -125,6 +125,6 @@ def test_what_is_wrong_with_the_column_is_said(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     with pytest.raises(CatalogError, match=r"SQL error\..*no_such"):
-        checked(connection, "PIVOT models ON no_such USING sum(n)")
+        checked_query(connection, "PIVOT models ON no_such USING sum(n)")
     with pytest.raises(CatalogError, match=r"Say its values: PIVOT \.\.\. ON COLUMN IN"):
         with_values(connection, "SET threads = 1", check_kinds)

@@ -16,7 +16,7 @@ from catalog.report.downstream import (
     GAINS,
     downstream_table,
     gain_bars,
-    interval,
+    mean_and_half_width,
     phase_gains,
 )
 from catalog.report.page import write_report
@@ -76,7 +76,7 @@ def test_means_and_intervals_are_over_cells(zoo: Catalog) -> None:
 
 
 def test_one_cell_has_no_interval() -> None:
-    mean, half, count = interval(np.array([0.5]))
+    mean, half, count = mean_and_half_width(np.array([0.5]))
     assert (mean, count) == (0.5, 1)
     assert np.isnan(half)
 

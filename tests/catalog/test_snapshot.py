@@ -16,7 +16,7 @@ from catalog import Catalog, CatalogError, ShardCorrupt
 from catalog.index import cache
 from catalog.index.tables import Connection
 from catalog.query import database
-from catalog.storage.snapshot import read_head, refresh
+from catalog.storage.snapshot import newest_snapshot, read_head
 
 
 def versions(zoo: Catalog) -> list[int]:
@@ -159,7 +159,7 @@ def test_refreshing_without_publishing_sees_news_and_writes_nothing(
     metrics(zoo, "x")
     (zoo.root / "HEAD").unlink()
     before = files(zoo.root)
-    assert len(refresh(zoo._folder, publish=False).manifests) == 2
+    assert len(newest_snapshot(zoo._folder, publish=False).manifests) == 2
     assert files(zoo.root) == before
     assert read_head(zoo._folder).version == 0
 
@@ -315,7 +315,7 @@ def test_duckdb_running_out_of_disk_while_indexing_is_no_error(
     def connect(path: str = ":memory:", **kwargs: Any) -> Any:
         return (real if path == ":memory:" else refuse)(path, **kwargs)
 
-    monkeypatch.setattr("catalog.index.cache.build", refuse)
+    monkeypatch.setattr("catalog.index.cache.build_index", refuse)
     monkeypatch.setattr(duckdb, "connect", connect)
     assert counted(zoo) == 5
     assert len(full) == 2  # neither in the cache nor in a temporary folder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError
-from catalog.storage.temporaries import TEMPORARY, abandoned, sweep
+from catalog.storage.temporaries import TEMPORARY, abandoned, delete_abandoned
 from catalog.storage.whole_file import folder_of, whole_file
 from catalog.storage.whole_folder import whole_folder
 
@@ -169,7 +169,7 @@ def test_only_what_nobody_writes_is_swept(tmp_path: Path) -> None:
         (living,) = (p for p in tmp_path.iterdir() if ".b." in p.name)
         assert TEMPORARY.fullmatch(living.name)
         assert not abandoned(living)
-        assert not sweep(living)
+        assert not delete_abandoned(living)
         write(tmp_path / "b", "other")  # somebody else, at the same time
         file.write(b"last")
     assert (tmp_path / "b").read_text() == "last"

@@ -443,7 +443,7 @@ def test_a_version_that_cannot_be_written_is_a_warning_after_a_commit(
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("catalog.writer.refresh", full)
+    monkeypatch.setattr("catalog.writer.newest_snapshot", full)
     writer = zoo.writer()
     runs = runs_of(population.table["run_id"].to_pylist())
     writer.commit(runs, population.table, population)

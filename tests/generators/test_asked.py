@@ -9,7 +9,12 @@ import pytest
 
 from catalog import CatalogError, Layout, NotFound, Param, Population
 from catalog.names import canonical_json
-from generators.generating.conditions import check_asked, conditions_of, of_test_data, typed
+from generators.generating.conditions import (
+    check_conditions,
+    conditions_of,
+    of_test_data,
+    typed_conditions,
+)
 from generators.generating.plan import Request
 from generators.generating.sampling import Sampling, best_of, retrieved, seed_of
 from generators.methods import DeepWeightFlow
@@ -22,8 +27,8 @@ TABLE = pa.table({"lr": [0.1, 0.2, 0.4], "optimizer": ["sgd", "adam", "sgd"]})
 def check(generator, texts, **options):
     options = {"extrapolate": False, "can_extrapolate": True, **options}
     tables = {"train": TABLE, "validation": TABLE}
-    asked = typed(conditions_of(texts), TABLE)
-    check_asked(generator, asked, tables, **options)
+    asked = typed_conditions(conditions_of(texts), TABLE)
+    check_conditions(generator, asked, tables, **options)
 
 
 def test_conditions_are_all_combinations():
@@ -37,14 +42,16 @@ def test_values_are_of_the_type_of_their_column():
     names = pa.array(["1", "1.0", "1e5"]).dictionary_encode()
     table = pa.table({"lr": [0.1, 0.2, 0.4], "name": names, "on": [True, False, True]})
     one = {"lr": "1e-1", "name": "1", "on": "true"}
-    assert typed([one], table) == ({"lr": 0.1, "name": "1", "on": "True"},)
+    assert typed_conditions([one], table) == ({"lr": 0.1, "name": "1", "on": "True"},)
     retrieval = Retrieval(aligned=False)
     for text, on in (("1", "true"), ("1.0", "False"), ("1e5", "True")):
-        (asked,) = typed([{"name": text, "on": on}], table)
+        (asked,) = typed_conditions([{"name": text, "on": on}], table)
         tables = {"train": table, "validation": table}
-        check_asked(retrieval, [asked], tables, extrapolate=False, can_extrapolate=False)
+        check_conditions(
+            retrieval, [asked], tables, extrapolate=False, can_extrapolate=False
+        )
     with pytest.raises(CatalogError, match=r"lr is a number\. Got 'high'"):
-        typed([{"lr": "high"}], table)
+        typed_conditions([{"lr": "high"}], table)
 
 
 def test_conditions_outside_of_the_networks_are_refused():
@@ -119,7 +126,7 @@ def test_the_best_of_several_is_kept():
 
 def test_retrieval_answers_what_is_outside_with_the_nearest():
     retrieval = Retrieval(aligned=False).fit_to(networks())
-    asked = typed(conditions_of(["lr=0.5,7"]), networks().table)
+    asked = typed_conditions(conditions_of(["lr=0.5,7"]), networks().table)
     found = retrieved(retrieval, asked, [1, 2], 0, 1, lambda p: p.weights[:, 0])
     assert found.weights[:, 0].tolist() == [5, 11, 10]
 

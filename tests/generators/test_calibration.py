@@ -15,7 +15,7 @@ from generators.exam import Exam
 from zoo.architectures import ResNet18, ViT
 from zoo.engine.evaluate import Evaluation
 from zoo.engine.stack_weights import StackWeights
-from zoo.merging.repair import statistics
+from zoo.merging.repair import unit_statistics
 from zoo.networks import Networks
 from zoo.run import Run
 from zoo.samples import view
@@ -174,7 +174,7 @@ def test_repair_gives_units_the_mean_statistics_of_training_networks(judge):
     calibration = Repair()
     goals = calibration.learn(judge.exam, training)
     found = calibration.apply(judge.exam, own, goals)
-    reached = statistics(judge.exam.networks, [[0]] * 3, list(found[:, None]))
+    reached = unit_statistics(judge.exam.networks, [[0]] * 3, list(found[:, None]))
     assert set(reached) == {"layer0", "layer1"}
     for name, pair in reached.items():
         for values, goal in zip(pair, goals[name], strict=True):

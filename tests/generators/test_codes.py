@@ -7,7 +7,7 @@ from sklearn.covariance import ledoit_wolf
 
 from catalog import Canonicaliser, CatalogError, Layout, NotFound, Param, Population
 from catalog.alignment.permutation import permute
-from generators.codes.canonical import in_canonical_units, last_checkpoints
+from generators.codes.canonical import in_canonical_units, last_rows
 from generators.codes.chosen import Chosen
 from generators.codes.codes import Codes
 from generators.codes.components import Components
@@ -119,7 +119,7 @@ def test_all_checkpoints_of_a_run_get_the_order_of_its_last():
     early = end + 2 * rng.standard_normal(end.shape).astype(np.float32)
     table = pa.table({"run_id": [f"r{i}" for i in range(5)] * 2, "step": [9] * 5 + [1] * 5})
     both = Population(np.concatenate([end, early]), layout, table)
-    last, run = last_checkpoints(both)
+    last, run = last_rows(both)
     assert last.tolist() == [0, 1, 2, 3, 4]
     assert run.tolist() == [0, 1, 2, 3, 4] * 2
     units = Canonicaliser().fit(both.select(last))

@@ -6,9 +6,10 @@ import pytest
 
 import probes
 from catalog import Canonicaliser, CatalogError, ShardCorrupt
-from generators.file import generator_about, generator_name, save_generator
+from catalog.formats.format import Tensor
+from generators.file import _GENERATOR, generator_about, generator_name, save_generator
 from generators.generating.fitted_file import copy_fitted
-from generators.nulls import Train
+from generators.nulls import Interpolation, Train
 from generators.registry import open_generator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fitted"
@@ -53,3 +54,23 @@ def test_each_kind_is_refused_in_the_place_of_another(kept, tmp_path):
         probes.load(kept)
     with pytest.raises(CatalogError, match="no canonicaliser but is of kind 'generator'"):
         Canonicaliser.load(kept)
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        ({"share": [[0.5]]}, r"share of the generator 'interpolation' must be .*Got \[\["),
+        ({"share": "much"}, "share of the generator 'interpolation' must be"),
+        ({"shore": 0.5}, "has no parameter 'shore'"),
+    ],
+)
+def test_settings_that_nobody_can_pass_are_refused_by_name(tmp_path, forged, message):
+    path = tmp_path / "x.safetensors"
+    source = Train.load(GOLDEN / "generator.safetensors")
+    save_generator(Interpolation().fit(source.training_), path)
+    body, tensors = _GENERATOR.read(path)
+    values = {name: Tensor(v, str(v.dtype)) for name, v in tensors.items()}
+    settings = {"dict": {**body["settings"]["dict"], **forged}}
+    _GENERATOR.write(path, {**body, "settings": settings}, values)
+    with pytest.raises(ShardCorrupt, match=rf"x\.safetensors holds settings .*{message}"):
+        open_generator(path)

@@ -14,7 +14,7 @@ from generators.flow.effect import Effect, linear_effect
 from generators.flow.guidance import Pull, conditional, pulled
 from generators.flow.likelihood import log_density
 from generators.flow.path import GaussianStart, NoStart, interpolate
-from generators.flow.rows import Rows
+from generators.flow.rows import FlowRows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Solver, accurate_solver
 from generators.flow.training import learn
@@ -126,7 +126,7 @@ def trained(codes, features=None, spans=(), start=None, iterations=600, **settin
     schedule = Schedule(iterations=iterations, lr=3e-3, **{"patience": 99, **settings})
     cut = len(codes) // 10
     parts = [
-        Rows(codes[rows], None if features is None else features[rows], spans)
+        FlowRows(codes[rows], None if features is None else features[rows], spans)
         for rows in (slice(cut, None), slice(cut))
     ]
     return found, learn(found, parts[0], parts[1], schedule)
@@ -277,7 +277,7 @@ def test_a_network_that_begins_badly_may_get_better_but_the_gaussian_is_kept():
     velocity.network.outward.bias.data.fill_(1.0)
     settings = {"every": 10, "patience": 2, "decay": 0.0, "coupling": "independent"}
     schedule = Schedule(iterations=50, lr=1e-3, **settings)
-    rows, held = Rows(normal(300, 3, seed=5)), Rows(normal(300, 3, seed=6))
+    rows, held = FlowRows(normal(300, 3, seed=5)), FlowRows(normal(300, 3, seed=6))
     curve = learn(velocity, rows, held, schedule)
     losses = curve.validation_loss
     assert len(losses) == 6  # patience counts from the untrained network
@@ -316,7 +316,7 @@ def test_the_linear_effect_keeps_what_is_there_and_not_chance():
 
 
 def begun(codes, features, *spans):
-    rows = Rows(
+    rows = FlowRows(
         *(torch.as_tensor(a, dtype=torch.float32) for a in (codes, features)), spans
     )
     found = Effect(features.shape[1], codes.shape[1])
@@ -368,7 +368,7 @@ def test_rows_with_other_columns_asked_for_have_their_own_effects():
     features = torch.tensor(rng.standard_normal((50, 3)), dtype=torch.float32)
     codes = features @ torch.randn(3, 4) + 1
     effect = Effect(3, 4)
-    effect.begin(Rows(codes, features, (slice(1), slice(1, 2), slice(2, 3))))
+    effect.begin(FlowRows(codes, features, (slice(1), slice(1, 2), slice(2, 3))))
     asked = features * torch.tensor(rng.random((50, 3)) < 0.5)
     one_by_one = torch.cat([effect(row[None]) for row in asked])
     torch.testing.assert_close(effect(asked), one_by_one)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from probes.judging.bootstrap import draws, interval, left_out, without_errors
+from probes.judging.bootstrap import bca_interval, group_draws, left_out, without_errors
 from probes.judging.scores import SCORES
 
 SCORE = {score.name: score for score in SCORES}
 
 
 def test_each_stratum_draws_as_many_groups_as_it_has():
-    found = draws([3, 5], 200, np.random.default_rng(0))
+    found = group_draws([3, 5], 200, np.random.default_rng(0))
     assert found.shape == (200, 8)
     assert (found[:, :3].sum(1) == 3).all()
     assert (found[:, 3:].sum(1) == 5).all()
@@ -27,10 +27,10 @@ def covered(score, truth, population, trials=150, groups=30, rows=4):
             own = np.arange(n) if group is None else group
             size = own.max() + 1
             weighted = SCORE[score].of(y[:, None], predicted[:, None], y[:, None], own)
-            replicates = weighted(draws([size], 400, rng))[:, 0]
+            replicates = weighted(group_draws([size], 400, rng))[:, 0]
             jackknife = weighted(left_out([size]))[:, 0]
             point = weighted(np.ones((1, size)))[0, 0]
-            low, high = interval(point, replicates, jackknife)
+            low, high = bca_interval(point, replicates, jackknife)
             inside = low <= truth <= high
             hits += inside and each == "group"
             naive += inside and each == "row"
@@ -61,9 +61,9 @@ def test_intervals_of_accuracy_hold_the_truth():
 
 def test_what_cannot_have_an_interval_has_none():
     replicates = np.random.default_rng(0).standard_normal(100)
-    assert np.isnan(interval(0.0, replicates, np.zeros(1))).all()
-    assert np.isnan(interval(np.nan, replicates, np.zeros(5))).all()
+    assert np.isnan(bca_interval(0.0, replicates, np.zeros(1))).all()
+    assert np.isnan(bca_interval(np.nan, replicates, np.zeros(5))).all()
     broken = np.where(np.arange(100) < 20, np.nan, replicates)
-    assert np.isnan(interval(0.0, broken, np.zeros(5))).all()
-    assert interval(1.0, np.ones(100), np.ones(5)) == (1.0, 1.0)
+    assert np.isnan(bca_interval(0.0, broken, np.zeros(5))).all()
+    assert bca_interval(1.0, np.ones(100), np.ones(5)) == (1.0, 1.0)
     assert without_errors(10) == pytest.approx(1 - 0.3085, abs=1e-4)  # tables: 10 of 10

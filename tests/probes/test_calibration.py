@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from probes import load, save
 from probes.estimators.linear import LinearProbe
-from probes.exact.calibration import calibrate, probabilities
+from probes.exact.calibration import probabilities, score_calibration
 
 
 @parametrize_with_checks([LinearProbe("classification", calibrated=True)])
@@ -19,7 +19,7 @@ def test_factor_and_offset_are_those_of_logistic_regression():
     rng = np.random.default_rng(0)
     s = 0.4 + 0.1 * rng.normal(size=(4000, 2))
     y = (rng.random((4000, 2)) < expit(30 * (s - 0.35))).astype(float)
-    factor, offset = calibrate(s, y, exclusive=False)
+    factor, offset = score_calibration(s, y, exclusive=False)
     for j in range(2):
         plain = LogisticRegression(C=1e6).fit((s[:, j : j + 1] - 0.4) * 10, y[:, j])
         assert factor[j] == pytest.approx(plain.coef_[0, 0] * 10, rel=0.02)
@@ -29,7 +29,7 @@ def test_factor_and_offset_are_those_of_logistic_regression():
 def test_what_says_nothing_or_the_opposite_has_the_base_rate():
     y = np.repeat([1.0, 0.0, 0.0, 0.0], 100)[:, None]
     for scores in (np.zeros((400, 1)), -y):
-        factor, offset = calibrate(scores, y, exclusive=False)
+        factor, offset = score_calibration(scores, y, exclusive=False)
         found = probabilities(factor * scores + offset, exclusive=False)
         np.testing.assert_allclose(found, 0.25, atol=0.01)
 

@@ -5,7 +5,7 @@ from sklearn.metrics import r2_score
 from probes import Probe
 from probes.estimators.linear import LinearProbe
 from probes.judging.folds import Fold, Folds
-from probes.judging.judge import difference, judge
+from probes.judging.judge import judge, score_difference
 from probes.judging.notes import notes
 
 NONE = np.zeros(0, np.int64)
@@ -196,13 +196,13 @@ def test_a_better_probe_is_better_by_an_interval_that_is_narrower_than_both():
     y = X[:, 0] + 0.5 * y
     folds = fixed(200)
     good, weak = judge(LinearProbe(), X, y, folds), judge(Memory(), X, y, folds)
-    value, low, _ = difference(good, weak, "r2")
+    value, low, _ = score_difference(good, weak, "r2")
     apart = good.estimate("r2"), weak.estimate("r2")
     assert value == pytest.approx(apart[0].value - apart[1].value)
     assert low > 0
-    assert difference(good, good, "r2") == (0, 0, 0)
+    assert score_difference(good, good, "r2") == (0, 0, 0)
     with pytest.raises(ValueError, match="same networks"):
-        difference(good, judge(Memory(), X, y, fixed(200, seed=1)), "r2")
+        score_difference(good, judge(Memory(), X, y, fixed(200, seed=1)), "r2")
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from catalog import Layout, LayoutMismatch, NotFound, Param
-from probes.layers import LowRank, chosen, layers_of
+from probes.layers import LowRank, chosen_layers, layers_of
 
 ADAPTER = Layout(
     (
@@ -28,14 +28,14 @@ def test_factors_pair_up_and_a_filter_is_a_row():
 
 
 def test_vectors_are_layers_when_asked_for():
-    assert [layer.name for layer in chosen(ADAPTER, "bias", ADAPTER.d)] == ["bias"]
+    assert [layer.name for layer in chosen_layers(ADAPTER, "bias", ADAPTER.d)] == ["bias"]
     assert [layer.name for layer in layers_of(ADAPTER)] == ["q.weight", "conv"]
 
 
 def test_unknown_layers_and_wrong_layouts_are_refused():
     with pytest.raises(NotFound, match="conv"):
-        chosen(ADAPTER, "conf", ADAPTER.d)
+        chosen_layers(ADAPTER, "conf", ADAPTER.d)
     with pytest.raises(LayoutMismatch, match=r"layout=population\.layout"):
-        chosen(ADAPTER, None, 7)
+        chosen_layers(ADAPTER, None, 7)
     with pytest.raises(LayoutMismatch, match="nothing says where"):
-        chosen(None, "conv", 7)
+        chosen_layers(None, "conv", 7)

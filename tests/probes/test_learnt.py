@@ -11,7 +11,7 @@ from probes.estimators.probex import ProbeX
 from probes.exact.centring import Centring
 from probes.layers import Dense, layers_of
 from probes.learning.bases import Bases
-from probes.learning.encoders import MVProbeEncoder, Network, ProbeXEncoder
+from probes.learning.encoders import EncoderNetwork, MVProbeEncoder, ProbeXEncoder
 from probes.learning.matrices import DenseMatrices, LowRankMatrices
 from probes.learning.resident import Resident
 
@@ -77,7 +77,7 @@ def test_mvprobe_is_the_formula_of_its_paper():
 def test_sizes_are_those_of_the_papers():
     def count(encoder, rep):
         with torch.device("meta"):
-            network = Network(encoder, [(768, 768)], rep, 100)
+            network = EncoderNetwork(encoder, [(768, 768)], rep, 100)
         return sum(p.numel() for p in network.parameters())
 
     assert count(lambda s: ProbeXEncoder(s, 128, 128, 128), 128) == 2_306_788

@@ -27,7 +27,7 @@ from probes.lineage import (
 )
 from probes.lineage.inheritance import precision
 from probes.lineage.reuse import placements
-from probes.lineage.survey import Found, agreement
+from probes.lineage.survey import Found, parent_agreement
 from probes.lineage.tree import rooted, spanning_tree, voted_root
 
 MODULE = Layout(
@@ -414,7 +414,9 @@ def test_a_survey_finds_embedded_and_tuned_networks_together():
             assert one == Found(f"h{i}")
     assert all(by_id[f"t{i}"].parent == "m0" for i in range(6))
     assert all(by_id[f"m{i}"].parent is None for i in range(4))
-    counts = agreement(found, {"t0": ["m0"], "t1": ["m1"], "m1": ["m2"], "m2": ["gone"]})
+    counts = parent_agreement(
+        found, {"t0": ["m0"], "t1": ["m1"], "m1": ["m2"], "m2": ["gone"]}
+    )
     assert (counts.right, counts.wrong, counts.missed) == (1, 1, 1)
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 import catalog
 from catalog.names import content_id
-from probes.fitting.predictions import Shown
+from probes.fitting.predictions import StoredPredictions
 
 COLUMN = "q\"u'o'te; DROP TABLE runs; -- :x {0} $y$"
 
@@ -18,7 +18,7 @@ def test_columns_with_quotes_are_read_as_they_are_called(tmp_path):
     with zoo.writer() as writer:
         writer.commit(runs, keys)
         writer.commit_measures(measured, "m' OR true; --", {COLUMN: 1})
-    shown = Shown(zoo.refreshed(), [COLUMN])
+    shown = StoredPredictions(zoo.refreshed(), [COLUMN])
     own = content_id(["m' OR true; --", {COLUMN: 1}], 16)
     assert shown.written(own)[COLUMN].to_pylist() == [1.5, 2.5]
     assert shown.written("x' OR true; --") is None

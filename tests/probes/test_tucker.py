@@ -7,7 +7,7 @@ from catalog import Layout, Param
 from probes.estimators.linear import LinearProbe
 from probes.estimators.tucker import TuckerProbe
 from probes.exact.centring import Centring
-from probes.exact.features import deal, fitted, unseen
+from probes.exact.features import coefficients, deal, unseen
 from probes.exact.ridge import Spectrum, path
 from probes.exact.subspace import cores, own_bases, shared_bases
 from probes.layers import layers_of
@@ -103,7 +103,7 @@ def test_errors_on_unseen_rows_are_those_in_closed_form_for_one_group_left_out(q
     squares = 0
     for train, rest in LeaveOneGroupOut().split(Z, y, groups):
         (error,) = unseen(Z, y, train, rest, [0.5])
-        coef, intercept = fitted(Z[train], y[train], 0.5)
+        coef, intercept = coefficients(Z[train], y[train], 0.5)
         np.testing.assert_allclose(error, y[rest] - Z[rest] @ coef - intercept)
         squares += np.square(error).sum(0)
     assert squares.shape == (2,)

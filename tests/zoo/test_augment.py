@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from catalog import NotFound
-from zoo.options.augment import AUGMENTATIONS, augmented, check_augmentation, draws
+from zoo.options.augment import (
+    AUGMENTATIONS,
+    augmentation_draws,
+    augmented,
+    check_augmentation,
+)
 from zoo.randomness import stream
 from zoo.samples import Batches, view
 from zoo.task import load_task
@@ -51,7 +56,7 @@ def test_what_is_turned_in_from_outside_is_black():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_draws_have_the_stated_range(name):
-    kind, drawn = AUGMENTATIONS[name], draws(name, stream(0, "x"), 20_000)
+    kind, drawn = AUGMENTATIONS[name], augmentation_draws(name, stream(0, "x"), 20_000)
     assert drawn[:, :2].min() == -kind.padding
     assert drawn[:, :2].max() == kind.padding
     assert drawn[:, 2].mean() == pytest.approx(0.5 * kind.flip, abs=0.02)

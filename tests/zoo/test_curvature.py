@@ -14,10 +14,10 @@ from zoo.landscape.curvature import Curvature, graph_bytes
 from zoo.networks import Networks
 from zoo.randomness import stream
 from zoo.stacked import (
+    affine,
     conv2d,
     conv2d_max_pool2d,
     cross_entropy,
-    linear,
     max_pool2d,
     relu,
 )
@@ -150,8 +150,8 @@ def normal(*shapes: tuple[int, ...]) -> list[Tensor]:
 
 LABELS = torch.arange(48).view(3, 16) % 5
 LAYERS = {
-    "linear": (linear, [(3, 16, 9), (3, 5, 9), (3, 5)]),
-    "wide linear": (linear, [(3, 7, 9), (3, 16, 9), (3, 16)]),
+    "linear": (affine, [(3, 16, 9), (3, 5, 9), (3, 5)]),
+    "wide linear": (affine, [(3, 7, 9), (3, 16, 9), (3, 16)]),
     "conv2d": (conv2d, [(3, 16, 2, 7, 7), (3, 5, 2, 3, 3), (3, 5)]),
     "conv2d of 1x1": (conv2d, [(3, 16, 2, 4, 4), (3, 5, 2, 1, 1), (3, 5)]),
     "conv2d with stride": (

@@ -14,7 +14,7 @@ from catalog import LayoutMismatch, NotFound
 from catalog.storage.splits import split
 from catalog.upkeep.verify import verify
 from zoo.cli import downstream as verb
-from zoo.measuring.downstream import downstream, suite
+from zoo.measuring.downstream import downstream, suite_parts
 from zoo.measuring.measure import measure
 
 PARTS = ["average_seeds", "average_steps", "ensemble", "pruning", "noise"]
@@ -185,12 +185,12 @@ def test_two_layouts_are_not_averaged(tiny_zoo):
 
 
 def test_parts_are_known_by_their_beginning():
-    assert suite(["average"]) == ["average_seeds", "average_steps"]
-    assert suite(["noise", "noise"]) == ["noise"]
-    assert set(suite()) >= {*PARTS, "barrier", "transfer"}
-    assert not set(suite()) & {"hessian", "scores"}
+    assert suite_parts(["average"]) == ["average_seeds", "average_steps"]
+    assert suite_parts(["noise", "noise"]) == ["noise"]
+    assert set(suite_parts()) >= {*PARTS, "barrier", "transfer"}
+    assert not set(suite_parts()) & {"hessian", "scores"}
     with pytest.raises(NotFound, match="Closest: ensemble"):
-        suite(["ensembel"])
+        suite_parts(["ensembel"])
     assert zoo.downstream is downstream
 
 

@@ -14,7 +14,7 @@ from zoo.engine.evaluate import Evaluation
 from zoo.engine.stack import Stack
 from zoo.engine.train_stack import train_stack
 from zoo.merging.alignment import align_groups, balanced
-from zoo.merging.made_weights import Judged, judge_weights
+from zoo.merging.made_weights import SampleErrors, judge_weights
 from zoo.merging.soup import greedy_soups
 from zoo.metrics import (
     average_seeds,
@@ -75,7 +75,7 @@ def test_gains_are_differences_on_the_same_samples():
     wrong = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 1, 0]], np.float32)
     counted = np.ones((3, 4), bool)
     counted[:, 3] = False
-    judged = Judged(wrong, wrong, counted)
+    judged = SampleErrors(wrong, wrong, counted)
     found = judged.gain([[0, 1]], [2])
     less = np.array([1, 0.5, 0.5]) - np.array([0, 0, 1])
     assert found.values[0] == pytest.approx(less.mean())

@@ -13,7 +13,7 @@ import zoo
 from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.version import __version__
 from zoo.measuring.measure import measure
-from zoo.measuring.plan import jobs_of, selected
+from zoo.measuring.plan import jobs_of, selected_rows
 from zoo.metrics import METRICS, metrics, scores
 from zoo.metrics.settings import with_settings
 from zoo.networks import ALL_PAIRS
@@ -139,11 +139,11 @@ def test_what_is_wrong_is_said(root, arguments, message):
 def test_the_condition_picks_models_of_which_those_of_the_zoo_are_measured(root):
     store = catalog.open(root)
     last = "step = steps -- AND false"
-    assert {row["step"] for row in selected(store, "tiny", last, "all")} == {
-        row["steps"] for row in selected(store, "tiny", "true", "all")
+    assert {row["step"] for row in selected_rows(store, "tiny", last, "all")} == {
+        row["steps"] for row in selected_rows(store, "tiny", "true", "all")
     }
-    chosen = selected(store, "tiny", "true ORDER BY step DESC, run_id LIMIT 2", "all")
-    every = selected(store, "tiny", "true", "all")
+    chosen = selected_rows(store, "tiny", "true ORDER BY step DESC, run_id LIMIT 2", "all")
+    every = selected_rows(store, "tiny", "true", "all")
     wanted = sorted(every, key=lambda row: (-row["step"], row["run_id"]))[:2]
     assert [row["run_id"] for row in chosen] == [row["run_id"] for row in wanted]
 
@@ -164,7 +164,7 @@ def test_settings_are_checked():
 
 
 def test_jobs_are_whole_cells_of_one_architecture(root):
-    rows = selected(catalog.open(root), "tiny", "true", "all")
+    rows = selected_rows(catalog.open(root), "tiny", "true", "all")
     of_key = {(row["run_id"], row["step"]): row for row in rows}
     for paired in (False, True):
         metric = next(m for m in metrics("landscape").values() if m.paired == paired)

@@ -12,9 +12,9 @@ from catalog import CatalogError
 from zoo.phases import (
     PHASES,
     agreement,
-    average,
-    calibrate,
+    cell_means,
     contiguity,
+    find_cutoffs,
     label_cells,
 )
 
@@ -119,8 +119,8 @@ def test_a_lower_train_loss_never_under_fits_more(cell, factor):
 
 
 def test_a_dead_neighbour_changes_no_bit():
-    cells = average(table(PLANTED.values()))
-    calibration = calibrate(cells, chance_loss=TEN)
+    cells = cell_means(table(PLANTED.values()))
+    calibration = find_cutoffs(cells, chance_loss=TEN)
     networks = table(PLANTED.values())
     clean = label_cells(networks, calibration=calibration)
     for row in range(3):
@@ -157,9 +157,9 @@ def test_what_is_unmeasured_says_why(rows, values, reason):
 
 def test_a_network_counts_until_it_diverges():
     networks = changed(table([PLANTED["I"]]), 0, status="diverged", diverged_step=11)
-    assert average(networks).seeds.tolist() == [3]
+    assert cell_means(networks).seeds.tolist() == [3]
     networks = changed(networks, 0, diverged_step=10)
-    assert average(networks).seeds.tolist() == [2]
+    assert cell_means(networks).seeds.tolist() == [2]
 
 
 def test_where_loss_or_barrier_decide_cka_is_not_needed():
@@ -175,19 +175,19 @@ def test_where_loss_or_barrier_decide_cka_is_not_needed():
 def test_the_error_is_between_seeds_for_the_loss_and_the_stated_one_for_pairs():
     spread = {"mode_connectivity": [-0.1, -0.2, -0.3], "train_loss": [0.1, 0.2, 0.3]}
     networks = table([PLANTED["I"]], **{k: pa.array(v) for k, v in spread.items()})
-    cells = average(networks)
+    cells = cell_means(networks)
     np.testing.assert_allclose(cells.mean["mode_connectivity"], -0.2)
     np.testing.assert_allclose(cells.error["mode_connectivity"], 0.002)
     np.testing.assert_allclose(cells.error["logit_cka"], 0.01)
     np.testing.assert_allclose(cells.error["train_loss"], 0.1 / np.sqrt(3))
-    unsaid = average(networks.drop_columns("mode_connectivity_se"))
+    unsaid = cell_means(networks.drop_columns("mode_connectivity_se"))
     assert np.isnan(unsaid.error["mode_connectivity"]).all()
-    repeated = average(table([PLANTED["I"], (0.0, 0.0, 0.9)], spread=0))
+    repeated = cell_means(table([PLANTED["I"], (0.0, 0.0, 0.9)], spread=0))
     np.testing.assert_array_equal(repeated.error["train_loss"], [np.nan, 0])
 
 
 def test_cutoffs_lie_at_their_anchors():
-    cutoffs = calibrate(average(table(PLANTED.values())), chance_loss=TEN).cutoffs
+    cutoffs = find_cutoffs(cell_means(table(PLANTED.values())), chance_loss=TEN).cutoffs
     loss, joined, alike = cutoffs.train_loss, cutoffs.mode_connectivity, cutoffs.logit_cka
     assert loss.value**2 == pytest.approx(TEN * 0.01 * np.log(2))
     assert joined.value == -0.02
@@ -196,11 +196,11 @@ def test_cutoffs_lie_at_their_anchors():
         "same network": 1,
     }
     assert 0.3 < alike.value < 1
-    given_ = calibrate(
-        average(table(PLANTED.values())), chance_loss=TEN, cka_reference=0.81
+    given_ = find_cutoffs(
+        cell_means(table(PLANTED.values())), chance_loss=TEN, cka_reference=0.81
     )
     assert given_.cutoffs.logit_cka.value == pytest.approx(0.95**2)
-    more = calibrate(average(table(PLANTED.values())), chance_loss=np.log(100))
+    more = find_cutoffs(cell_means(table(PLANTED.values())), chance_loss=np.log(100))
     assert more.cutoffs.train_loss.value > loss.value
 
 
@@ -216,7 +216,7 @@ def test_a_noisy_connectivity_needs_a_greater_barrier():
 def test_cutoffs_do_not_move_as_the_best_cells_train_on():
     trained = [PLANTED["I"], (1e-9, 0.0, 0.9)]
     for cells in ([PLANTED["I"], PLANTED["IV-B"]], trained):
-        cutoff = calibrate(average(table(cells)), chance_loss=TEN).cutoffs.train_loss
+        cutoff = find_cutoffs(cell_means(table(cells)), chance_loss=TEN).cutoffs.train_loss
         assert cutoff.value == pytest.approx(0.1263, abs=1e-4)
 
 
@@ -248,19 +248,21 @@ def test_a_narrow_zoo_in_which_nothing_converges_has_no_phase_four():
 
 def test_a_hessian_that_contradicts_the_loss_is_noted():
     networks = table(PLANTED.values())
-    right = calibrate(average(networks), chance_loss=TEN).notes
+    right = find_cutoffs(cell_means(networks), chance_loss=TEN).notes
     assert "in 100% of pairs." in right[-1]
     upside = networks.set_column(
         networks.column_names.index("hessian_trace"),
         "hessian_trace",
         pa.array(1 / networks["hessian_trace"].to_numpy()),
     )
-    assert "contradicts" in calibrate(average(upside), chance_loss=TEN).notes[-1]
+    assert "contradicts" in find_cutoffs(cell_means(upside), chance_loss=TEN).notes[-1]
 
 
 def test_a_debiased_reference_below_zero_counts_as_zero():
-    cells = average(table(PLANTED.values()))
-    below, zero = (calibrate(cells, chance_loss=TEN, cka_reference=x) for x in (-1e-3, 0.0))
+    cells = cell_means(table(PLANTED.values()))
+    below, zero = (
+        find_cutoffs(cells, chance_loss=TEN, cka_reference=x) for x in (-1e-3, 0.0)
+    )
     assert below == zero
     assert below.cutoffs.logit_cka.anchors["measured reference"] == 0
 
@@ -330,9 +332,9 @@ def test_anchors_out_of_range_are_refused(anchors, message):
 def test_a_table_without_cells_or_without_any_metric_is_refused():
     networks = table([PLANTED["I"]])
     with pytest.raises(CatalogError, match="needs a 'cell'"):
-        average(networks.drop_columns("cell"))
+        cell_means(networks.drop_columns("cell"))
     with pytest.raises(CatalogError, match="table of metrics is empty"):
-        average(networks.slice(0, 0))
+        cell_means(networks.slice(0, 0))
     with pytest.raises(
         CatalogError, match="No cell can be labelled: no finite mode_connectivity"
     ):
@@ -346,8 +348,8 @@ def test_a_loss_of_zero_is_fitted():
 
 
 def test_a_cutoff_by_hand_replaces_that_one_alone():
-    cells = average(table(PLANTED.values()))
-    own = calibrate(cells, chance_loss=TEN).cutoffs
-    other = calibrate(cells, chance_loss=TEN, logit_cka=0.2).cutoffs
+    cells = cell_means(table(PLANTED.values()))
+    own = find_cutoffs(cells, chance_loss=TEN).cutoffs
+    other = find_cutoffs(cells, chance_loss=TEN, logit_cka=0.2).cutoffs
     assert replace(other, logit_cka=own.logit_cka) == own
     assert (other.logit_cka.value, other.logit_cka.origin) == (0.2, "by hand")

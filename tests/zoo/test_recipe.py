@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
 from zoo.architectures import ARCHITECTURES
-from zoo.recipe import Axis, Draw, Recipe, spread
+from zoo.recipe import Axis, Draw, Recipe, spread_runs
 from zoo.recipes import RECIPES, recipe_from
 from zoo.run import Run
 from zoo.tasks import TASKS
@@ -244,19 +244,19 @@ def test_a_limit_fills_seed_after_seed_and_keeps_what_a_smaller_one_took(
     seeds, cells, limit
 ):
     runs = numbered(seeds, cells)
-    chosen = [(run.seed, run.cell) for run in spread(runs, limit)]
+    chosen = [(run.seed, run.cell) for run in spread_runs(runs, limit)]
     assert len(set(chosen)) == len(chosen) == min(limit, len(runs))
     whole, rest = divmod(len(chosen), cells)
     expected = {seed: cells for seed in range(whole)} | ({whole: rest} if rest else {})
     assert Counter(seed for seed, _ in chosen) == expected
-    fewer = {(run.seed, run.cell) for run in spread(runs, max(1, limit // 2))}
+    fewer = {(run.seed, run.cell) for run in spread_runs(runs, max(1, limit // 2))}
     assert fewer <= set(chosen)
 
 
 @pytest.mark.parametrize("limit", [6, 12, 24, 36])
 def test_a_limit_favours_no_row_or_column_of_the_grid(digits, limit):
     grid = RECIPES["digits_mlp_phases"]
-    chosen = spread(grid.runs(digits), limit)
+    chosen = spread_runs(grid.runs(digits), limit)
     for axis in (grid.load, grid.temperature):
         counts = Counter(getattr(run, axis.name) for run in chosen)
         share = limit / len(axis.values)
@@ -264,13 +264,13 @@ def test_a_limit_favours_no_row_or_column_of_the_grid(digits, limit):
 
 
 def test_no_limit_takes_all():
-    assert spread(numbered(2, 3), None) == numbered(2, 3)
+    assert spread_runs(numbered(2, 3), None) == numbered(2, 3)
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(limit):
     with pytest.raises(CatalogError, match=f"--limit must be at least 1. Got {limit}"):
-        spread(numbered(2, 3), limit)
+        spread_runs(numbered(2, 3), limit)
 
 
 def test_identities_are_the_same_for_ever(digits):

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoo.stacked import (
+    affine,
     conv2d,
     conv2d_max_pool2d,
     cross_entropy,
-    linear,
     max_pool2d,
     relu,
 )
@@ -68,7 +68,7 @@ def normal(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
 @given(NETS, BATCH, st.integers(1, 20), st.integers(1, 20), MEMORY, SEED)
 def test_linear_is_functional_linear_per_net(n, b, i, o, memory, seed):
     x, w, bias = normal(seed, (n, b, i), (n, o, i), (n, o))
-    check(linear, functional.linear, in_memory(x, memory), w, bias)
+    check(affine, functional.linear, in_memory(x, memory), w, bias)
 
 
 @given(
@@ -147,7 +147,7 @@ def test_cross_entropy_is_functional_cross_entropy_per_net(n, b, c, size, seed):
 def test_relu_is_functional_relu(n, b, width, memory, seed):
     x, w, bias = normal(seed, (n, b, 3), (n, width, 3), (n, width))
     check(
-        lambda *args: relu(linear(*args)),
+        lambda *args: relu(affine(*args)),
         lambda *args: functional.relu(functional.linear(*args)),
         in_memory(x, memory), w, bias,
     )  # fmt: skip
@@ -160,7 +160,7 @@ def test_cross_entropy_of_a_hopeless_logit_is_exact():
 
 
 LAYERS = {
-    "linear": (linear, [(3, 16, 9), (3, 5, 9), (3, 5)]),
+    "linear": (affine, [(3, 16, 9), (3, 5, 9), (3, 5)]),
     "conv2d": (conv2d, [(3, 16, 2, 7, 7), (3, 5, 2, 3, 3), (3, 5)]),
     "conv2d_max_pool2d": (
         conv2d_max_pool2d,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError, NotFound
-from zoo.task import Hub, Raw, Task, describe, load_task, prepare, read_hub
+from zoo.task import Hub, Raw, Task, describe_task, load_task, prepare, read_hub
 from zoo.tasks import TASKS
 
 TASK = Task("tiny", "Tiny", (1, 4, 5), 3, validation=4)
@@ -81,7 +81,7 @@ def test_inputs_are_normalised_by_the_training_split_per_channel():
     np.testing.assert_allclose(train.mean((0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(train.std((0, 2, 3)), 1, rtol=1e-5)
     assert abs(data.x["test"].mean((0, 2, 3))).max() > 1e-3
-    assert describe(data) == {
+    assert describe_task(data) == {
         "scale": 1 / 255,
         "mean": data.mean.ravel().tolist(),
         "std": data.std.ravel().tolist(),

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
-from zoo.stacked import conv2d, conv2d_max_pool2d, linear, max_pool2d
+from zoo.stacked import affine, conv2d, conv2d_max_pool2d, max_pool2d
 from zoo.stacked.activation import activation, activation_module
 
 
@@ -135,9 +135,9 @@ class CNNSmall(Architecture):
             x = seen[name] = act(y)
         y = conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"])
         x = seen["conv3"] = act(edited("conv3", y))
-        y = linear(x.flatten(2), tensors["fc1.weight"], tensors["fc1.bias"])
+        y = affine(x.flatten(2), tensors["fc1.weight"], tensors["fc1.bias"])
         x = seen["fc1"] = act(edited("fc1", y))
-        return edited("fc2", linear(x, tensors["fc2.weight"], tensors["fc2.bias"]))
+        return edited("fc2", affine(x, tensors["fc2.weight"], tensors["fc2.bias"]))
 
     @property
     def affine(self) -> tuple[str, ...]:

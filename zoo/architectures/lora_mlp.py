@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.architecture import Architecture, Taps, fan_in_bounds
-from zoo.stacked import linear
+from zoo.stacked import affine
 from zoo.stacked.activation import activation, activation_module
 from zoo.stacked.linear import bmm
 
@@ -122,11 +122,11 @@ class LoRAMLP(Architecture):
             base = f"layer{k}.base_layer"
             update = bmm(x, tensors[f"layer{k}.lora_A.weight"].mT)
             update = bmm(update, tensors[f"layer{k}.lora_B.weight"].mT)
-            y = linear(x, tensors[f"{base}.weight"], tensors[f"{base}.bias"])
+            y = affine(x, tensors[f"{base}.weight"], tensors[f"{base}.bias"])
             x = act(y + self.scale * update)
             if taps is not None:
                 taps[f"layer{k}"] = x
-        return linear(x, tensors[f"layer{last}.weight"], tensors[f"layer{last}.bias"])
+        return affine(x, tensors[f"layer{last}.weight"], tensors[f"layer{last}.bias"])
 
     def module(self) -> nn.Module:
         """An ``nn.Sequential`` with the layout's names."""

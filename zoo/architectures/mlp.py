@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
-from zoo.stacked import linear
+from zoo.stacked import affine
 from zoo.stacked.activation import activation, activation_module
 
 
@@ -86,7 +86,7 @@ class MLP(Architecture):
         x = x.flatten(2)
         act, last = activation(self.activation), len(self.sizes) - 2
         for k in range(last + 1):
-            x = linear(x, tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"])
+            x = affine(x, tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"])
             x = x if edit is None else edit(f"layer{k}", x)
             x = act(x) if k < last else x
             if taps is not None and k < last:

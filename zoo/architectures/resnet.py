@@ -27,7 +27,7 @@ from catalog import Layout, Param
 from catalog.dtypes import Array
 from zoo.architecture import Architecture, Taps, fan_in_bounds
 from zoo.architectures.resnet_module import Block, ResNetModule
-from zoo.stacked import batch_norm, grouped_conv2d, linear, relu
+from zoo.stacked import affine, batch_norm, grouped_conv2d, relu
 
 FC_BIAS = 0.01
 """Where the classifier's biases start."""
@@ -167,7 +167,7 @@ class ResNet(Architecture):
                     down = f"{name}.downsample"
                     x = convolved(x, f"{down}.0", f"{down}.1", block.stride)
                 x = seen[name] = relu(x + y)
-        return linear(x.mean((3, 4)), tensors["fc.weight"], tensors["fc.bias"])
+        return affine(x.mean((3, 4)), tensors["fc.weight"], tensors["fc.bias"])
 
     def module(self) -> nn.Module:
         """A `ResNetModule` with the layout's names."""

@@ -36,7 +36,7 @@ class Block:
     projected: bool
 
 
-class BatchNorm(nn.Module):
+class UncountedBatchNorm(nn.Module):
     """`torch.nn.BatchNorm2d` without its counter of batches.
 
     The counter is an integer that is read only if there is no momentum.
@@ -77,12 +77,12 @@ class ResidualBlock(nn.Module):
         for k, (inputs, outputs, side, stride) in enumerate(block.kernels, 1):
             conv = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False)
             self.add_module(f"conv{k}", conv)
-            self.add_module(f"bn{k}", BatchNorm(outputs))
+            self.add_module(f"bn{k}", UncountedBatchNorm(outputs))
         self.relu = nn.ReLU()
         if block.projected:
             self.downsample = nn.Sequential(
                 nn.Conv2d(block.inputs, block.outputs, 1, block.stride, bias=False),
-                BatchNorm(block.outputs),
+                UncountedBatchNorm(block.outputs),
             )
         else:
             self.downsample = nn.Sequential()
@@ -105,7 +105,7 @@ class ResNetModule(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.bn1 = BatchNorm(width)
+        self.bn1 = UncountedBatchNorm(width)
         self.relu = nn.ReLU()
         for k, blocks in enumerate(stages, 1):
             self.add_module(f"layer{k}", nn.Sequential(*map(ResidualBlock, blocks)))

@@ -38,7 +38,7 @@ from zoo.architectures.transformer import (
     norm_centre,
     norm_params,
 )
-from zoo.stacked import layer_norm, linear, linear_columns
+from zoo.stacked import affine, layer_norm, linear_columns
 
 POSITION = 0.02
 """Standard deviation of initial positions."""
@@ -145,7 +145,7 @@ class ViT(Architecture):
                 taps[f"blocks.{k}"] = features(x, tokens)
         x = layer_norm(x, tensors["norm.weight"], tensors["norm.bias"])
         x = x.unflatten(2, (b, tokens)).mean(3).mT
-        return linear(x, tensors["head.weight"], tensors["head.bias"])
+        return affine(x, tensors["head.weight"], tensors["head.bias"])
 
     def module(self) -> nn.Module:
         """A `ViTModule` with the layout's names."""

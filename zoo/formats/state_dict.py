@@ -19,7 +19,7 @@ from catalog.formats.columns import Row, published
 from catalog.formats.format import Network, Scalar
 from catalog.formats.sharded import is_part
 from catalog.formats.source import bare, files_of, network, rows_beside
-from catalog.formats.trajectory import place_of, placed
+from catalog.formats.trajectory import placed, run_and_step_of
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin")
@@ -58,7 +58,7 @@ class StateDict:
             )
         root = source.parent if source.is_file() else source
         names = [path.relative_to(root).as_posix() for path in files]
-        places = {name: place_of(source, bare(name)) for name in names}
+        places = {name: run_and_step_of(source, bare(name)) for name in names}
         runs = {name: str(place.get("run_name", name)) for name, place in places.items()}
         rows, later = rows_beside(source, metadata, names, runs)
         for name, path in zip(names, files, strict=True):

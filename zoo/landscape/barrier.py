@@ -23,7 +23,7 @@ from catalog.dtypes import Array
 from zoo.engine.evaluate import Evaluation
 from zoo.engine.stack_weights import StackWeights
 from zoo.landscape.softmax_temperature import inverse_temperature
-from zoo.merging.joint_view import joint_views, sampled
+from zoo.merging.joint_view import joint_views, subsample
 from zoo.merging.made_weights import Group, refresh_weights, stacked_rows
 from zoo.networks import Networks, Progress
 from zoo.objective import LogitObjective
@@ -139,7 +139,7 @@ def along_lines(
     views = {split: joint_views(networks, groups, split) for split in needed}
     if samples is not None:
         views = {
-            split: [sampled(v, samples, f"judged on {split}", seed) for v in own]
+            split: [subsample(v, samples, f"judged on {split}", seed) for v in own]
             for split, own in views.items()
         }
     lengths = sum(max((len(v.index) for v in own), default=0) for own in views.values())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.metric import Metric
 
 
-def suite(only: Sequence[str] = ()) -> list[str]:
+def suite_parts(only: Sequence[str] = ()) -> list[str]:
     """Names of the parts of the suite.
 
     Parameters
@@ -88,5 +88,5 @@ def downstream(
             avg(ensemble_gain) AS ensemble, avg(prune_cliff) AS cliff
         FROM models WHERE phase IS NOT NULL AND step = steps GROUP BY phase ORDER BY phase
     """
-    parts = suite() if metrics is None else metrics
+    parts = suite_parts() if metrics is None else metrics
     return measure(catalog, zoo, parts, steps=steps, **options)

@@ -17,7 +17,7 @@ from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.console.progress import Progress, clock
 from catalog.plugins.settings import Settings, parse
-from zoo.workers.pool import Crew, Message
+from zoo.workers.pool import Message, WorkerPool
 
 if TYPE_CHECKING:
     from zoo.metric import Metric
@@ -137,7 +137,7 @@ def measure(
         "again": again,
     }
     account = _Account(zoo)
-    crew = Crew("zoo.measuring.worker", account.committed, account.take)
+    crew = WorkerPool("zoo.measuring.worker", account.committed, account.take)
     try:
         crew.start(count, setup)
         plan = crew.expect("plan")

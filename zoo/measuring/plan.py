@@ -41,7 +41,7 @@ MOST_BYTES = 64 << 20
 Row = dict[str, Any]
 
 
-def selected(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
+def selected_rows(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
     """Rows of ``models`` with weights, in an order that does not depend on ``where``.
 
     Raises
@@ -77,7 +77,7 @@ def known_keys(metric: Metric, rows: Sequence[Row], own: str) -> set[Any]:
     return {(row["run_id"], row["step"]) for row in rows if row.get(column) == own}
 
 
-def groups_of(metric: Metric, rows: Sequence[Row]) -> dict[str, list[list[Row]]]:
+def measuring_groups(metric: Metric, rows: Sequence[Row]) -> dict[str, list[list[Row]]]:
     """By architecture, what belongs together: cells, or parts of large ones."""
     groups: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
@@ -104,7 +104,7 @@ def jobs_of(
 ) -> list[Any]:
     """Lists of keys that are measured together: of one architecture, in whole cells."""
     jobs = []
-    for cells in groups_of(metric, rows).values():
+    for cells in measuring_groups(metric, rows).values():
         left = [
             cell
             for cell in cells

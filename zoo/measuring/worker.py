@@ -24,7 +24,7 @@ from zoo.engine.descent import Stopped
 from zoo.measuring.plan import (
     plan_measures,
     provenance_of,
-    selected,
+    selected_rows,
     settings_column,
     settings_id,
 )
@@ -79,7 +79,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     tune_process(setup["threads"])
     store = open_catalog(setup["catalog"])
     known = chosen_metrics(setup["metrics"])
-    rows = selected(store, setup["zoo"], setup["where"], setup["steps"])
+    rows = selected_rows(store, setup["zoo"], setup["where"], setup["steps"])
     tasks = {run_of(row, setup["task"], setup["architecture"]).task for row in rows}
     if len(tasks) > 1:
         raise CatalogError(
@@ -89,7 +89,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     directory = None if setup["data"] is None else Path(setup["data"])
     data = load_task(TASKS[tasks.pop()], directory)
     if setup["leads"]:
-        every = selected(store, setup["zoo"], "true", "all")
+        every = selected_rows(store, setup["zoo"], "true", "all")
         plan = plan_measures(rows, every, list(known.values()), data, setup, device)
         line.send(plan=plan)
     line.send(ready=True)

@@ -82,7 +82,7 @@ def outputs_of(networks: Networks, seed: int = 0) -> Callable[[Array], Array]:
     return outputs
 
 
-def check(networks: Networks, *, scales: bool = False) -> None:
+def check_alignment(networks: Networks, *, scales: bool = False) -> None:
     """Check on living networks that the symmetries used here keep what they compute.
 
     Parameters

@@ -16,7 +16,7 @@ from catalog.alignment.average import AVERAGES, INHERITED, inherited
 from catalog.dtypes import Array
 from catalog.names import canonical_json, content_id
 from catalog.schema import PARENTS, RUNS
-from zoo.merging.made_weights import Group, Judged
+from zoo.merging.made_weights import Group, SampleErrors
 from zoo.networks import Networks, sample_key
 from zoo.run import Run
 
@@ -61,7 +61,7 @@ def derived_shard(
     settings: Mapping[str, Any],
     groups: Sequence[Group],
     weights: Array,
-    judged: Mapping[str, Judged],
+    judged: Mapping[str, SampleErrors],
     measures: Mapping[str, Array],
     *,
     seed: int,

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.merging.made_weights import Group, Judged
+from zoo.merging.made_weights import Group, SampleErrors
 
 OVER_MEAN, OVER_BEST = "gain_over_mean_parent", "gain_over_best_parent"
 """Columns of the made networks themselves."""
@@ -44,7 +44,10 @@ def gain_columns(name: str, what: str, of: str = "parents") -> tuple[Column, ...
 
 
 def gains(
-    parents: Judged, made: Judged, groups: Sequence[Group], best: Sequence[int] | Array
+    parents: SampleErrors,
+    made: SampleErrors,
+    groups: Sequence[Group],
+    best: Sequence[int] | Array,
 ) -> dict[str, Array]:
     """Values (k,) of `gain_columns` without their name, of k made networks.
 
@@ -57,7 +60,7 @@ def gains(
     best : sequence of k int
         Row of the best parent of each.
     """
-    n, both = len(parents.errors), Judged.concat([parents, made])
+    n, both = len(parents.errors), SampleErrors.concat([parents, made])
     rows = np.arange(len(groups)) + n
     mean = both.gain(groups, rows)
     top = both.gain([[int(i)] for i in best], rows)

@@ -50,7 +50,7 @@ def _joined(views: list[View]) -> View:
     )
 
 
-def sampled(seen: View, count: int, purpose: str, seed: int) -> View:
+def subsample(seen: View, count: int, purpose: str, seed: int) -> View:
     """A fixed random sample of at most ``count``; equal views give equal samples."""
     if count >= len(seen.index):
         return seen

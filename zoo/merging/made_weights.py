@@ -15,7 +15,7 @@ from catalog.dtypes import Array
 from zoo.engine.evaluate import Evaluation
 from zoo.engine.refresh import refresh
 from zoo.engine.stack_weights import StackWeights, parameter_columns
-from zoo.merging.joint_view import Inputs, joint_views, sampled
+from zoo.merging.joint_view import Inputs, joint_views, subsample
 from zoo.networks import Networks
 from zoo.samples import View
 
@@ -31,7 +31,7 @@ Group = Sequence[int] | Array
 
 
 @dataclass(frozen=True)
-class Judged:
+class SampleErrors:
     """Losses and errors of n networks on every sample of one split.
 
     Attributes
@@ -57,7 +57,7 @@ class Judged:
         return self._mean(self.errors)
 
     @staticmethod
-    def concat(parts: Sequence[Judged]) -> Judged:
+    def concat(parts: Sequence[SampleErrors]) -> SampleErrors:
         """Networks of several one behind the other; what is narrower has lost samples."""
         wide = max(part.errors.shape[1] for part in parts)
 
@@ -67,12 +67,12 @@ class Judged:
                 [np.pad(v, ((0, 0), (0, wide - v.shape[1]))) for v in own]
             )
 
-        return Judged(stacked("losses"), stacked("errors"), stacked("counted"))
+        return SampleErrors(stacked("losses"), stacked("errors"), stacked("counted"))
 
-    def take(self, rows: Sequence[int] | Array) -> Judged:
+    def take(self, rows: Sequence[int] | Array) -> SampleErrors:
         """Some of the networks, in that order."""
         index = np.asarray(rows, np.int64)
-        return Judged(self.losses[index], self.errors[index], self.counted[index])
+        return SampleErrors(self.losses[index], self.errors[index], self.counted[index])
 
     def gain(
         self, before: Sequence[Group] | Array, rows: Sequence[int] | Array
@@ -126,7 +126,7 @@ def judge_weights(
     *,
     samples: int | None = None,
     seed: int = 0,
-) -> dict[str, Judged]:
+) -> dict[str, SampleErrors]:
     """Judge networks on whole splits.
 
     Parameters
@@ -148,7 +148,7 @@ def judge_weights(
     for split in splits:
         views = joint_views(networks, groups, split)
         if samples is not None:
-            cut = {id(v): sampled(v, samples, f"judged on {split}", seed) for v in views}
+            cut = {id(v): subsample(v, samples, f"judged on {split}", seed) for v in views}
             views = [cut[id(v)] for v in views]
         length = max((len(v.index) for v in views), default=0)
         shape = (len(weights), length)
@@ -165,7 +165,7 @@ def judge_weights(
             accurate = networks.objective.judges == "accuracy"
             errors[part, :wide] = 1 - judged if accurate else judged
             counted[part, :wide] = own.counted.cpu().numpy()
-        found[split] = Judged(losses, errors, counted)
+        found[split] = SampleErrors(losses, errors, counted)
     return found
 
 
@@ -228,7 +228,7 @@ def stacks_with_inputs(
     """
     views = joint_views(networks, groups, "train")
     cut: dict[int, View] = {
-        id(v): sampled(v, samples, "statistics of training inputs", seed) for v in views
+        id(v): subsample(v, samples, "statistics of training inputs", seed) for v in views
     }
     lengths = np.array([len(cut[id(v)].index) for v in views])
     layout = networks.architecture.layout

@@ -73,7 +73,7 @@ def repair(
     architecture = networks.architecture
     if not isinstance(architecture, Editable):
         return refresh_weights(networks, weights, groups, samples=samples, seed=seed)
-    goals = statistics(networks, groups, parents, samples=samples, seed=seed)
+    goals = unit_statistics(networks, groups, parents, samples=samples, seed=seed)
     return with_statistics(networks, weights, groups, goals, samples=samples, seed=seed)
 
 
@@ -134,7 +134,7 @@ def with_statistics(
     return out
 
 
-def statistics(
+def unit_statistics(
     networks: Networks,
     groups: Sequence[Group],
     parents: Sequence[Array],

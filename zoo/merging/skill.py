@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from catalog.dtypes import Array
-from zoo.merging.made_weights import Judged
+from zoo.merging.made_weights import SampleErrors
 from zoo.networks import Networks
 
 LEAST = 0.1
 """Share of chance's error that a network must be rid of."""
 
 
-def skilled(networks: Networks, judged: Judged) -> Array:
+def skilled(networks: Networks, judged: SampleErrors) -> Array:
     """Mask (n,) of the networks whose error is clearly below that of guessing.
 
     A network with one answer for all loses nothing by pruning or noise; its robustness

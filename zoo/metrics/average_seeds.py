@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.schema import Column
-from zoo.merging.alignment import ROUNDS, align_groups, balanced, check
+from zoo.merging.alignment import ROUNDS, align_groups, balanced, check_alignment
 from zoo.merging.derived import Shard, derived_shard
 from zoo.merging.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
-from zoo.merging.made_weights import Judged, judge_weights
+from zoo.merging.made_weights import SampleErrors, judge_weights
 from zoo.merging.repair import repair, repairable
 from zoo.merging.soup import greedy_soups
 from zoo.metric import Maker, check_least
@@ -88,7 +88,7 @@ class AverageSeeds(Maker):
         groups = sound(networks, networks.groups(), before["validation"])
         if not groups:
             return out, []
-        check(networks, scales=self.balance)
+        check_alignment(networks, scales=self.balance)
         chosen = before["validation"].error
         groups = [g[np.argsort(chosen[g], kind="stable")] for g in groups]
         best = [int(g[0]) for g in groups]
@@ -130,7 +130,7 @@ class AverageSeeds(Maker):
         kind: str,
         weights: Array,
         of: tuple[list[Array], list[Array], list[int]],
-        before: Judged,
+        before: SampleErrors,
         seed: int,
         out: dict[str, Array],
     ) -> list[Shard]:
@@ -158,7 +158,7 @@ class AverageSeeds(Maker):
         return networks * (6 * samples + train_samples) / 3
 
 
-def sound(networks: Networks, groups: list[Array], judged: Judged) -> list[Array]:
+def sound(networks: Networks, groups: list[Array], judged: SampleErrors) -> list[Array]:
     """Rows of each group with a finite loss, by identity; groups of two or more.
 
     Weights that are finite but diverged may overflow in a forward pass; in a mean they

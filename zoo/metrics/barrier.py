@@ -16,7 +16,7 @@ from zoo.landscape.barrier import JUDGED, along_lines, barrier_height
 from zoo.landscape.curve import check_same_task
 from zoo.landscape.pair_means import pair_means
 from zoo.landscape.singular_alignment import singular_alignment
-from zoo.merging.alignment import balanced, by_weights, check
+from zoo.merging.alignment import balanced, by_weights, check_alignment
 from zoo.merging.made_weights import stacked_rows
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
@@ -119,7 +119,7 @@ class Barrier(Metric):
             if networks.names[j] < networks.names[i]:
                 pairs[k] = j, i
         if len(pairs):
-            check(networks, scales=self.balance)
+            check_alignment(networks, scales=self.balance)
             for part in stacked_rows(len(pairs), COPIES * 4 * layout.d):
 
                 def tell(share: float, part: slice = part) -> None:

@@ -17,7 +17,7 @@ from zoo.engine.evaluate import Evaluation
 from zoo.engine.stack_weights import StackWeights
 from zoo.merging.gains import gain_columns, gains, spread_out
 from zoo.merging.joint_view import joint_views
-from zoo.merging.made_weights import STACK_BYTES, Judged, judge_weights
+from zoo.merging.made_weights import STACK_BYTES, SampleErrors, judge_weights
 from zoo.metric import Metric
 from zoo.metrics.average_seeds import sound
 from zoo.networks import Networks, Progress, sample_key
@@ -115,14 +115,14 @@ def _alike(networks: Networks, group: Array) -> bool:
     return len({sample_key(networks.runs[i], "test") for i in group}) == 1
 
 
-def _judged(found: list[tuple[Tensor, Tensor, Tensor]], width: int) -> Judged:
+def _judged(found: list[tuple[Tensor, Tensor, Tensor]], width: int) -> SampleErrors:
     losses, errors = np.full((2, len(found), width), np.nan, np.float32)
     counted = np.zeros((len(found), width), bool)
     for k, (loss, value, mask) in enumerate(found):
         own = slice(0, loss.shape[1])
         losses[k, own], errors[k, own] = loss[0].cpu().numpy(), 1 - value[0].cpu().numpy()
         counted[k, own] = mask[0].cpu().numpy()
-    return Judged(losses, errors, counted)
+    return SampleErrors(losses, errors, counted)
 
 
 ensemble = Ensemble()

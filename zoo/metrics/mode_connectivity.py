@@ -16,7 +16,7 @@ from zoo.engine.refresh import refresh
 from zoo.engine.stack import best_size, network_bytes
 from zoo.landscape.curve import Curves
 from zoo.landscape.pair_means import pair_means
-from zoo.merging.joint_view import Inputs, joint_views, sampled
+from zoo.merging.joint_view import Inputs, joint_views, subsample
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 from zoo.options.optimizer import check_optimizer
@@ -213,13 +213,18 @@ class ModeConnectivity(Metric):
                 networks.data,
                 split,
                 curves.runs,
-                [sampled(each, self.samples, f"judged on {split}", seed) for each in views],
+                [
+                    subsample(each, self.samples, f"judged on {split}", seed)
+                    for each in views
+                ],
                 networks.device,
             )
             for split, views in seen.items()
         }
         batch, steps = self._lengths(len(seen["train"][0].index))
-        views = [sampled(each, self.refreshed, "refreshed", seed) for each in seen["train"]]
+        views = [
+            subsample(each, self.refreshed, "refreshed", seed) for each in seen["train"]
+        ]
         statistics = Inputs(networks, curves.runs, views, batch)
         # A point costs about the forward passes of its samples, a third of a gradient.
         point = (min(self.samples, len(seen["train"][0].index)) + len(views[0].index)) / 3

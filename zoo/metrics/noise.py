@@ -14,8 +14,8 @@ from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.engine.evaluate import Evaluation
 from zoo.engine.stack_weights import StackWeights
-from zoo.merging.joint_view import joint_views, sampled
-from zoo.merging.made_weights import Judged, judge_weights, stacked_rows
+from zoo.merging.joint_view import joint_views, subsample
+from zoo.merging.made_weights import SampleErrors, judge_weights, stacked_rows
 from zoo.merging.skill import skilled
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
@@ -27,7 +27,7 @@ SIGMAS = (0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
-class Noise(Metric):
+class InputNoise(Metric):
     """Test error with Gaussian noise on the inputs.
 
     All networks see the same noise, drawn from the seed. Tokens and the points of an
@@ -80,7 +80,7 @@ class Noise(Metric):
         if not scored or images.dtype.kind not in "fu" or images.ndim != 4:
             return out
         views = [
-            sampled(v, self.samples, "noisy", seed)
+            subsample(v, self.samples, "noisy", seed)
             for v in joint_views(networks, alive[:, None], "test")
         ]
         length = max((len(v.index) for v in views), default=0)
@@ -112,9 +112,11 @@ class Noise(Metric):
         self, out: dict[str, Array], rows: Array, errors: Array, counted: Array
     ) -> None:
         """Values of some networks from the errors (sizes, networks, samples)."""
-        curve = [Judged(own, own, counted).error for own in errors]
+        curve = [SampleErrors(own, own, counted).error for own in errors]
         noisy = errors[1:].mean(0)
-        both = Judged(*(np.concatenate([errors[0], noisy]),) * 2, np.tile(counted, (2, 1)))
+        both = SampleErrors(
+            *(np.concatenate([errors[0], noisy]),) * 2, np.tile(counted, (2, 1))
+        )
         first = np.arange(len(rows))
         rise = both.gain((first + len(rows))[:, None], first)
         out["noise_error"][rows] = np.mean(curve[1:], 0)
@@ -130,4 +132,4 @@ class Noise(Metric):
         return networks * (noisy + train_samples / 5) / 3
 
 
-noise = Noise()
+noise = InputNoise()

@@ -16,7 +16,7 @@ from catalog.schema import Column
 from zoo.engine.stack import Stack, best_size
 from zoo.engine.train_stack import Trained, train_stack
 from zoo.merging.derived import Shard
-from zoo.merging.made_weights import Judged, judge_weights
+from zoo.merging.made_weights import SampleErrors, judge_weights
 from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
 from zoo.objective import LogitObjective
@@ -146,11 +146,11 @@ class Transfer(Maker):
         parents = self._parents(networks, rows)
         rates = (self.lr / self.apart, self.lr, self.lr * self.apart)
         every = [[i] for i in range(len(rows))]
-        found: list[Judged] = []
+        found: list[SampleErrors] = []
         shards: list[Shard] = []
         for kind in (runs, [replace(run, init_from=None) for run in runs]):
             held: list[Array] = []
-            tested: list[Judged] = []
+            tested: list[SampleErrors] = []
             for rate in rates:
                 stored = shards if kind is runs and networks.table is not None else None
                 told = len(found) * len(rates) + len(held)
@@ -168,7 +168,7 @@ class Transfer(Maker):
             found.append(_chosen(tested, best))
         there = replace(networks.take(rows), data=data, runs=tuple(runs))
         before = judge_weights(there, networks.weights[rows], every, ["test"])["test"]
-        self._fill(out, rows, Judged.concat([*found, before]))
+        self._fill(out, rows, SampleErrors.concat([*found, before]))
         return out, shards
 
     def _trained(
@@ -198,7 +198,7 @@ class Transfer(Maker):
                 shards.append(_shard(trained, data, networks, parents))
         return weights
 
-    def _fill(self, out: dict[str, Array], rows: Array, judged: Judged) -> None:
+    def _fill(self, out: dict[str, Array], rows: Array, judged: SampleErrors) -> None:
         """Columns from fine-tuned, new and old networks, one after the other."""
         count = len(rows)
         error = judged.error.reshape(3, count)
@@ -263,10 +263,10 @@ class Transfer(Maker):
         return networks * (6 * self.steps * self.batch_size + train_samples)
 
 
-def _chosen(judged: list[Judged], which: Array) -> Judged:
+def _chosen(judged: list[SampleErrors], which: Array) -> SampleErrors:
     """Network i as it was judged in place ``which[i]``."""
     n = len(which)
-    return Judged.concat(judged).take(which * n + np.arange(n))
+    return SampleErrors.concat(judged).take(which * n + np.arange(n))
 
 
 def _shard(

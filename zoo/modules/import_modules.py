@@ -13,7 +13,7 @@ from catalog.formats.columns import divided, published
 from catalog.formats.format import Network, Scalar, Tensor
 from catalog.importing import ImportSummary, import_networks
 from catalog.importing.axes import AxesRule
-from catalog.importing.cells import Cells
+from catalog.importing.cells import CellColumns
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,7 +76,7 @@ def import_modules(
         license=license,
         rename=rename,
         percent=percent,
-        cells=Cells.of(load, temperature),
+        cells=CellColumns.of(load, temperature),
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         axes=axes,

@@ -35,14 +35,14 @@ class Classification(LogitObjective):
 
     def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and whether the label is right; NaN where a logit is NaN."""
-        return judged(logits, labels)
+        return cross_entropy_and_hits(logits, labels)
 
     def chance(self, data: Data, run: Run) -> float:
         """Entropy of the run's training labels."""
         return entropy(view(run, data, "train").labels)
 
 
-def judged(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy_and_hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy and hits (n, b) of logits (n, b, classes)."""
     # Classes first: a softmax over a short last axis does not vectorise.
     logits = logits.permute(2, 0, 1).contiguous()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoo.architecture import Architecture
 from zoo.objective import Batch, LogitObjective
-from zoo.objectives.classification import entropy, judged
+from zoo.objectives.classification import cross_entropy_and_hits, entropy
 from zoo.run import Run
 from zoo.stacked import cross_entropy
 from zoo.task import Data
@@ -33,7 +33,7 @@ class Language(LogitObjective):
 
     def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean over the tokens of each sample."""
-        loss, hits = judged(logits.flatten(1, 2), labels.flatten(1))
+        loss, hits = cross_entropy_and_hits(logits.flatten(1, 2), labels.flatten(1))
         return loss.view(labels.shape).mean(2), hits.view(labels.shape).mean(2)
 
     def chance(self, data: Data, run: Run) -> float:

@@ -54,7 +54,7 @@ def check_augmentation(name: str) -> None:
         raise NotFound(f"No augmentation {name!r}. {closest(name, AUGMENTATIONS)}")
 
 
-def draws(name: str, generator: np.random.Generator, count: int) -> Array:
+def augmentation_draws(name: str, generator: np.random.Generator, count: int) -> Array:
     """Random numbers (count, 4) of an augmentation: down, right, mirrored, angle.
 
     Pixels, pixels, 0 or 1, radians.

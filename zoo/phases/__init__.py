@@ -4,10 +4,10 @@ A phase belongs to a (cell, step), not to a network: the seeds of a cell are ave
 """
 
 from zoo.phases.agreement import agreement as agreement
-from zoo.phases.calibration import Calibration as Calibration
-from zoo.phases.calibration import calibrate as calibrate
+from zoo.phases.calibration import PhaseCalibration as PhaseCalibration
+from zoo.phases.calibration import find_cutoffs as find_cutoffs
 from zoo.phases.cells import Cells as Cells
-from zoo.phases.cells import average as average
+from zoo.phases.cells import cell_means as cell_means
 from zoo.phases.contiguity import contiguity as contiguity
 from zoo.phases.label import Labels as Labels
 from zoo.phases.label import label_cells as label_cells

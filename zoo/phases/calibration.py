@@ -68,7 +68,7 @@ SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Calibration:
+class PhaseCalibration:
     """Cutoffs of a zoo and what it lacks.
 
     Attributes
@@ -93,7 +93,7 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(
+def find_cutoffs(
     cells: Cells,
     *,
     chance_loss: float | None = None,
@@ -102,7 +102,7 @@ def calibrate(
     train_loss: float | None = None,
     mode_connectivity: float | None = None,
     logit_cka: float | None = None,
-) -> Calibration:
+) -> PhaseCalibration:
     """Find the cutoffs of a zoo.
 
     Parameters
@@ -160,7 +160,9 @@ def calibrate(
     cutoffs = Cutoffs(loss, joined, cka)
     lacks = _lacks(cells, measured, cutoffs)
     notes = (*(assumed if train_loss is None else ()), *notes)
-    return Calibration(cutoffs, best, lacks, (*notes, *_sharpness(cells, measured, above)))
+    return PhaseCalibration(
+        cutoffs, best, lacks, (*notes, *_sharpness(cells, measured, above))
+    )
 
 
 def _best_anchor(

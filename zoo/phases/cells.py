@@ -68,7 +68,7 @@ class Cells:
         return len(self.cell)
 
 
-def average(table: pa.Table) -> Cells:
+def cell_means(table: pa.Table) -> Cells:
     """Average the networks of each (cell, step).
 
     Parameters

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.dtypes import Array
-from zoo.phases.calibration import Calibration, calibrate
-from zoo.phases.cells import METRICS, Cells, average
-from zoo.phases.rule import PHASES, UNMEASURED, nearest, positions, scores
+from zoo.phases.calibration import PhaseCalibration, find_cutoffs
+from zoo.phases.cells import METRICS, Cells, cell_means
+from zoo.phases.rule import PHASES, UNMEASURED, nearest_boundary, positions, scores
 from zoo.phases.rule import labels as labels_of
 from zoo.phases.sensitivity import sensitivity
 from zoo.phases.stability import stability
@@ -47,7 +47,7 @@ class Labels:
     """
 
     cells: Cells
-    calibration: Calibration | None
+    calibration: PhaseCalibration | None
     phase: Array
     reason: Array
     scores: Array
@@ -67,7 +67,7 @@ def label_cells(
     *,
     seed: int = 0,
     draws: int = 200,
-    calibration: Calibration | None = None,
+    calibration: PhaseCalibration | None = None,
     **anchors: float | None,
 ) -> Labels:
     """Label every (cell, step) of a table of networks.
@@ -75,28 +75,28 @@ def label_cells(
     Parameters
     ----------
     table : pyarrow.Table
-        Of `zoo.phases.average`: one row per network and step.
+        Of `zoo.phases.cell_means`: one row per network and step.
     seed : int, default=0
         Of the draws.
     draws : int, default=200
         Draws of the metrics of each cell.
     calibration : Calibration, optional
-        Cutoffs; default those that `zoo.phases.calibrate` finds in the table.
+        Cutoffs; default those that `zoo.phases.find_cutoffs` finds in the table.
     **anchors : float or None
         ``chance_loss``, ``interpolation_loss``, ``cka_reference``, ``train_loss``,
-        ``mode_connectivity``, ``logit_cka`` for `zoo.phases.calibrate`.
+        ``mode_connectivity``, ``logit_cka`` for `zoo.phases.find_cutoffs`.
 
     Raises
     ------
     CatalogError
         If the table lacks a metric that is needed, or what calibration needs.
     """
-    cells = average(table)
+    cells = cell_means(table)
     if calibration is None:
         there = set(METRICS) <= set(table.column_names)
         if there and not (cells.reason == "").any():
             return _unlabelled(cells)
-        calibration = calibrate(cells, **anchors)
+        calibration = find_cutoffs(cells, **anchors)
     cutoffs = calibration.cutoffs
     distance = positions(cells.mean, cells.error, cutoffs)
     found = labels_of(distance, cells.reason)
@@ -104,7 +104,7 @@ def label_cells(
     reason[(found == UNMEASURED) & (reason == "")] = "no finite logit_cka"
     soft = np.where(found == UNMEASURED, np.nan, scores(distance))
     own = np.array([PHASES.index(name) if name in PHASES else 0 for name in found])
-    signed, boundary = nearest(distance, found)
+    signed, boundary = nearest_boundary(distance, found)
     return Labels(
         cells, calibration, found, reason, soft,
         np.take_along_axis(soft, own[None], 0)[0], signed, boundary,

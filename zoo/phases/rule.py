@@ -159,7 +159,7 @@ def scores(distance: Array) -> Array:
     )
 
 
-def nearest(distance: Array, found: Array) -> tuple[Array, Array]:
+def nearest_boundary(distance: Array, found: Array) -> tuple[Array, Array]:
     """Signed distance to the nearest boundary of the cell's phase, and whose it is.
 
     The CKA cutoff is a boundary of phase IV only. Near a cutoff the distance is near 0;

@@ -18,8 +18,8 @@ from catalog.json_column import json_object
 from catalog.quoting import literal
 from catalog.rows import rows_of
 from catalog.schema import MEASURES
-from zoo.phases.calibration import calibrate
-from zoo.phases.cells import METRICS, SHARPNESS, average, numbers
+from zoo.phases.calibration import find_cutoffs
+from zoo.phases.cells import METRICS, SHARPNESS, cell_means, numbers
 from zoo.phases.label import Labels, label_cells
 from zoo.phases.provenance import EVALUATED, check_measured, one_setting, with_train_loss
 from zoo.phases.rule import PHASES, UNMEASURED
@@ -75,7 +75,7 @@ def label_zoo(
     seed : int, default=0
         Of the draws behind ``phase_stability``.
     cka_reference, train_loss, mode_connectivity, logit_cka : float, optional
-        See `zoo.phases.calibrate`. The default reference is the mean CKA with freshly
+        See `zoo.phases.find_cutoffs`. The default reference is the mean CKA with freshly
         initialised networks, where that is measured.
 
     Returns
@@ -105,7 +105,7 @@ def label_zoo(
             used.append("logit_cka_random")
             cka_reference = float(known.mean())
     measured = one_setting(catalog, zoo, used)
-    cells = average(table)
+    cells = cell_means(table)
     some = bool((cells.reason == "").any())
     if some and classes is None and train_loss is None and chance is None:
         classes = _classes(catalog, zoo)
@@ -120,7 +120,7 @@ def label_zoo(
         "logit_cka": logit_cka,
     }
     chosen = _at(table, zoo, step)
-    calibration = calibrate(cells, **anchors) if some else None
+    calibration = find_cutoffs(cells, **anchors) if some else None
     if calibration is not None:
         which = ", ".join(f"{name} of {n} checkpoints" for name, n in losses.items())
         notes = (*calibration.notes, f"Train loss: {which}.")

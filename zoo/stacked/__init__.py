@@ -16,7 +16,7 @@ from zoo.stacked.convolution import conv2d as conv2d
 from zoo.stacked.embedding import embedding as embedding
 from zoo.stacked.grouped_convolution import grouped_conv2d as grouped_conv2d
 from zoo.stacked.layer_norm import layer_norm as layer_norm
-from zoo.stacked.linear import linear as linear
+from zoo.stacked.linear import affine as affine
 from zoo.stacked.loss import cross_entropy as cross_entropy
 from zoo.stacked.pooling import max_pool2d as max_pool2d
 from zoo.stacked.product import product as product

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoo.stacked.grouped_convolution import apart, side_by_side
+from zoo.stacked.grouped_convolution import apart, channels_side_by_side
 
 MOMENTUM = 0.1
 """Share of the batch in the running statistics after a step."""
@@ -58,7 +58,7 @@ def batch_norm(
         for s in (running_mean, running_var)
     )
     out = functional.batch_norm(
-        side_by_side(x),
+        channels_side_by_side(x),
         mean,
         var,
         weight.flatten(),

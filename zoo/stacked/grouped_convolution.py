@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def side_by_side(x: Tensor) -> Tensor:
+def channels_side_by_side(x: Tensor) -> Tensor:
     """``(n, b, c, h, w)`` in any memory as channels-last ``(b, n * c, h, w)``."""
     x = x.transpose(0, 1).flatten(1, 2)
     return x.contiguous(memory_format=torch.channels_last)
@@ -47,6 +47,6 @@ def grouped_conv2d(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> T
         # channels-last writes beyond its memory (torch 2.13, 2 to 4 channels, 48 pixels).
         x, stride = x[..., ::stride, ::stride], 1
     out = functional.conv2d(
-        side_by_side(x), w.flatten(0, 1), None, stride, padding, groups=n
+        channels_side_by_side(x), w.flatten(0, 1), None, stride, padding, groups=n
     )
     return apart(out, n)

@@ -114,7 +114,7 @@ class _LinearGradient(Function):
         return back, into, over, None
 
 
-def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+def affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """Affine map of every network.
 
     Parameters

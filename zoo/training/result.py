@@ -15,7 +15,7 @@ from catalog.storage.splits import SPLITS
 from catalog.storage.splits import split as fixed_split
 from zoo.engine.train_stack import Trained
 from zoo.run import Run
-from zoo.task import Data, describe
+from zoo.task import Data, describe_task
 from zoo.training.parents import SPLIT_COLUMNS, Parents
 
 
@@ -112,7 +112,7 @@ def _task(run: Run, data: Data) -> dict[str, object]:
         "classes": run.classes,
         "label_map": run.label_map,
         "transform": run.transform,
-        **describe(data),
+        **describe_task(data),
     }
     if run.one_vs_rest is not None:
         value["one_vs_rest"] = run.one_vs_rest

@@ -18,7 +18,7 @@ from catalog.console.extras import require
 from catalog.console.progress import Progress
 from catalog.storage.folder import Folder
 from zoo.training.memory import default_memory
-from zoo.workers.pool import Crew, Message
+from zoo.workers.pool import Message, WorkerPool
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
@@ -111,7 +111,7 @@ def train(
         "threads": max(1, (os.cpu_count() or 1) // count),
     }
     account = _Account()
-    crew = Crew("zoo.training.worker", account.committed, account.take)
+    crew = WorkerPool("zoo.training.worker", account.committed, account.take)
     try:
         crew.start(count, setup)
         accepted = crew.expect("accepted")

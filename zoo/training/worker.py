@@ -21,7 +21,7 @@ from catalog import Population, Writer
 from catalog import open as open_catalog
 from zoo.engine.stack import Stack, fitting_batch, plan
 from zoo.engine.train_stack import Stopped, train_stack
-from zoo.recipe import Recipe, spread
+from zoo.recipe import Recipe, spread_runs
 from zoo.recipes import recipe_from
 from zoo.run import Run
 from zoo.task import Data, load_task
@@ -116,7 +116,7 @@ def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[st
         # Its own runs may fit the condition too: they are children, never parents.
         rows = store.select(recipe.init_from).table.to_pylist()
         parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
-    runs = spread(recipe.runs(data, parents), setup["limit"])
+    runs = spread_runs(recipe.runs(data, parents), setup["limit"])
     known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
     todo = [run for run in runs if run.run_id(data.fingerprint) not in known]
     nets, workers = setup["nets"], setup["workers"]

@@ -77,7 +77,7 @@ class _Worker:
         inbox.put((self, None))
 
 
-class Crew:
+class WorkerPool:
     """All workers of one command, and what they report.
 
     A worker says ``ready`` when it can take its first job and ``done`` after each, or
