@@ -93,7 +93,8 @@ class Kind:
             digest.update(block)
         told = {"digest": digest.hexdigest(), **told}
         with whole_file(path, instead=self.instead) as file:
-            file.writelines(file_blocks(tensors, told))
+            for block in file_blocks(tensors, told):
+                file.write(block)
 
     def read(self, path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
         """Give the JSON values and the arrays of a file.

@@ -32,9 +32,9 @@ def run_and_step_of(source: Path, name: str) -> dict[str, Scalar]:
 
     Examples
     --------
-    >>> place_of(Path("zoo"), "resnet/seed3_step_500")
+    >>> run_and_step_of(Path("zoo"), "resnet/seed3_step_500")
     {'run_name': 'resnet/seed3', 'step': 500}
-    >>> place_of(Path("zoo"), "resnet/epoch_5/model")
+    >>> run_and_step_of(Path("zoo"), "resnet/epoch_5/model")
     {'run_name': 'resnet', 'step': 5, 'epoch': 5.0, 'step_unit': 'epochs'}
     """
     found = _END.fullmatch(name) or _END.fullmatch(name.rpartition("/")[0])

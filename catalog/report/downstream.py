@@ -100,7 +100,7 @@ def mean_and_half_width(values: Array) -> Interval:
 
     Examples
     --------
-    >>> mean, half, count = interval(np.array([1.0, 2.0, 3.0]))
+    >>> mean, half, count = mean_and_half_width(np.array([1.0, 2.0, 3.0]))
     >>> round(mean, 2), round(half, 2), count
     (2.0, 2.48, 3)
     """

@@ -32,7 +32,7 @@ def last_rows(population: Population) -> tuple[Array, Array]:
     >>> from catalog import Layout, Param
     >>> table = pa.table({"run_id": ["a", "b", "a"], "step": [1, 5, 9]})
     >>> some = Population(np.eye(3, dtype=np.float32), Layout((Param("w", (3,)),)), table)
-    >>> last_checkpoints(some)
+    >>> last_rows(some)
     (array([2, 1]), array([0, 1, 0]))
     """
     runs, steps = population["run_id"], population["step"]

@@ -25,7 +25,7 @@ def prediction_columns(probe: str, name: str, labels: Sequence[str]) -> list[str
 
     Examples
     --------
-    >>> columns_of("linear", "test_accuracy", ["test_accuracy"])
+    >>> prediction_columns("linear", "test_accuracy", ["test_accuracy"])
     ['linear_test_accuracy', 'linear_test_accuracy_split']
     """
     return [*(f"{probe}_{label}" for label in labels), f"{probe}_{name}_split"]

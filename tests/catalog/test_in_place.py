@@ -47,7 +47,7 @@ def extends(zoo: Catalog, monkeypatch: Any) -> bool:
         real(connection, root, manifests, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "build", build)
+        patch.setattr(cache, "build_index", build)
         new = zoo.refreshed()
         rows(new)
     return all(count < len(new.snapshot.manifests) for count in built)

@@ -226,7 +226,7 @@ def test_a_new_measure_extends_the_index_and_a_changed_type_rebuilds_it(
         real(connection, root, manifests, **how)
 
     for module in (cache, extend):
-        monkeypatch.setattr(module, "build", build)
+        monkeypatch.setattr(module, "build_index", build)
     models(zoo)
     assert built == [1]
     add(zoo, pa.table({"run_id": ["run-0"], "step": [0], "x": [1]}))

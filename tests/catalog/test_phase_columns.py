@@ -116,7 +116,7 @@ def test_an_index_that_has_labels_is_extended_by_more_of_them(
         tables.build_index(connection, root, manifests, **how)
 
     for module in (cache, extend):
-        monkeypatch.setattr(module, "build", build)
+        monkeypatch.setattr(module, "build_index", build)
     zoo = new_zoo()
     metrics(zoo, "a")
     described(zoo.refreshed())

@@ -147,7 +147,7 @@ def test_families_have_a_last_layer_with_its_features(architecture, digits_data)
     ((part, stack, features),) = layer.parts(exam, weights, x)
     assert part == slice(0, 3)
     logits = architecture.forward(stack, x.expand(3, *x.shape)).detach()
-    weight, bias = stack[layer.weight], stack.tensors[layer.bias]
+    weight, bias = stack[layer.weight], stack[layer.bias]
     own = (features @ weight.mT + bias[:, None]).detach()
     torch.testing.assert_close(own, logits, rtol=1e-4, atol=1e-4)
 
