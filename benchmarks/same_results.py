@@ -38,7 +38,7 @@ GENERATORS = ("pca_gaussian", "train_noise", "deepweightflow")
 
 COMMANDS = (
     "train digits_mlp_phases --limit 48 --workers 1",
-    "train digits_mlp_seeds --limit 150 --workers 1",
+    "train digits_mlp_seeds --limit 240 --workers 1",
     "train pinn_mini --limit 2 --workers 1",
     "measure digits_mlp_phases --steps last --workers 1",
     "phases digits_mlp_phases --step last --plot {out}/phases.svg",
@@ -47,7 +47,7 @@ COMMANDS = (
         f"probe {name} --target test_accuracy --where {{seeds}} --to {{out}}/{name}.probe"
         for name in PROBES
     ),
-    "probe statistics --target phase --where {grid}",
+    "probe statistics --target test_loss --where {grid}",
     *(
         f"generate {name} -n 8 --nulls 8 --images 100 --where {{seeds}} --calibrate head"
         for name in GENERATORS

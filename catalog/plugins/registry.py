@@ -38,7 +38,7 @@ class Registry(Mapping[str, Thing]):
     """
 
     def __init__(self, what: str, kind: type, package: str | None = None) -> None:
-        self.what, self.group = what, f"phasezoo.{what}s"
+        self.what, self.group = what, f"phasezoo.{what.replace(' ', '_')}s"
         self._kind, self._package = kind, package
 
     def __getitem__(self, name: str) -> Thing:

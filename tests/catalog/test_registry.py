@@ -1,7 +1,9 @@
 """One registry for all kinds: exports of ours, entry points of others."""
 
+import re
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -131,4 +133,8 @@ def test_things_are_called_as_they_say(kind: Registry[Any]) -> None:
 
 
 def test_each_kind_has_a_group_of_its_own() -> None:
-    assert len({kind.group for kind in ALL}) == len(ALL)
+    groups = {kind.group for kind in ALL}
+    assert len(groups) == len(ALL)
+    assert all(re.fullmatch(r"\w+(\.\w+)*", group) for group in groups)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert all(f".{group.split('.')[1]}`" in readme for group in groups)
