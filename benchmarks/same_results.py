@@ -9,9 +9,9 @@ catalogue, with the code that is installed beside this Python:
 
 Compared are run ids, the hash of every tensor, all columns of `models`, `runs` and
 `tensors` but those that tell when and by what they were made, what each verb prints as
-JSON, the contents of probes and generators, and the bytes of exports and pictures. On one machine all of it
-is equal; another one rounds otherwise. Built twice by one version it says what is not
-determined by the seed (nothing).
+JSON, the contents of probes and generators, and the bytes of exports and pictures. On one
+machine all of it is equal; another one rounds otherwise. Built twice by one version it says
+what is not determined by the seed (nothing).
 """
 
 from __future__ import annotations
