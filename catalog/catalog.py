@@ -14,7 +14,6 @@ import pyarrow as pa
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
-from catalog.json_column import json_object
 from catalog.layout import Layout
 from catalog.population import Population
 from catalog.query.allowed import allowed_folders
@@ -26,6 +25,7 @@ from catalog.query.refusal import sql_error
 from catalog.quoting import literal
 from catalog.selection import Selection
 from catalog.storage.folder import Folder
+from catalog.storage.json_column import json_object
 from catalog.storage.metadata import metadata_source
 from catalog.storage.reader import ShardReader
 from catalog.storage.shard import Chunk

@@ -18,9 +18,9 @@ from torch import Tensor
 from catalog import CatalogError, LayoutMismatch, Population
 from catalog.console.pasting import word
 from catalog.dtypes import Array
-from catalog.json_column import json_object
 from catalog.names import canonical_json
 from catalog.quoting import literal
+from catalog.storage.json_column import json_object
 from zoo.architecture import Architecture
 from zoo.engine.evaluate import CHUNK_FLOATS, FEWEST, networks_in_cache
 from zoo.engine.stack import build_architecture

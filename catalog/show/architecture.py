@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.json_column import json_object
 from catalog.rows import rows_of
+from catalog.storage.json_column import json_object
 
 _TENSORS = """
 SELECT tensor, column_name, shape, axes, dtype, role, size FROM tensors

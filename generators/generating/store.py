@@ -15,9 +15,9 @@ from catalog import Population
 from catalog.alignment.average import INHERITED
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.json_column import json_object
 from catalog.names import canonical_json
 from catalog.schema import PARENTS, RUNS
+from catalog.storage.json_column import json_object
 from generators.exam import Answers, Exam
 from generators.generator import Generator
 from generators.judging.judged import Judged

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
 from catalog.dtypes import Array
-from catalog.json_column import json_object
 from catalog.names import content_id
 from catalog.quoting import identifier, literal
 from catalog.rows import rows_of
+from catalog.storage.json_column import json_object
 from catalog.storage.metadata import metadata_source
 
 

@@ -18,7 +18,7 @@ from catalog import (
 )
 from catalog.fitted.as_written import as_written
 from catalog.formats.safetensors_file import read_header, read_tensors, write_file
-from catalog.json_column import json_object
+from catalog.storage.json_column import json_object
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Contract of every format: what was planted comes back bit for bit."""
+"""The public contract of formats, for every one of the catalogue, and what they read."""
 
 import csv
 import gzip
@@ -17,10 +17,9 @@ from catalog import CatalogError, NotFound, import_source
 from catalog.console.program import main
 from catalog.formats import FORMATS, find_format
 from catalog.formats.export import export
-from catalog.formats.format import Network
 from catalog.formats.npz import Archive
 from catalog.formats.trajectory import run_and_step_of
-from catalog.upkeep.verify import verify
+from catalog.testing import FormatContract, Planted
 
 HERE = sorted(n for n, f in FORMATS.items() if type(f).__module__.startswith("catalog."))
 MLP = {"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}
@@ -34,9 +33,6 @@ TF = [
     ("sequential/dense/bias:0", (10,)),
     ("sequential/dense/kernel:0", (16, 10)),
 ]
-
-Planted = dict[tuple[str, int], dict[str, np.ndarray]]
-"""Tensors by (source_name, step)."""
 
 
 def draw(seed: int, shapes: Mapping[str, tuple[int, ...]] = MLP) -> dict[str, np.ndarray]:
@@ -183,75 +179,18 @@ PLANTS = {
     "lora": plant_lora,
     "exported": plant_exported,
 }
-each = pytest.mark.parametrize("name", HERE)
 
 
 def test_every_format_of_the_catalogue_is_tested() -> None:
     assert sorted(PLANTS) == HERE
 
 
-@each
-def test_a_format_is_named_and_summarised(name: str) -> None:
-    reader = FORMATS[name]
-    assert reader.name == name
-    assert 20 < len(reader.summary) < 90
-
-
-@each
-@pytest.mark.parametrize("how", ["auto", "named"])
-def test_planted_networks_come_back(name: str, how: str, tmp_path: Path) -> None:
-    (tmp_path / "source").mkdir()
-    source, planted = PLANTS[name](tmp_path / "source")
-    if how == "auto":
-        assert find_format("auto", source).name == name
-    summary = import_source(
-        tmp_path / "zoo", source, zoo="z", format="auto" if how == "auto" else name
+for name in PLANTS:
+    globals()[f"Test_{name}"] = type(
+        f"Test_{name}",
+        (FormatContract,),
+        {"name": name, "plant": lambda self, folder: PLANTS[self.name](folder)},
     )
-    assert (summary.format, summary.networks) == (name, len(planted))
-    assert (summary.imported, summary.known) == (len(planted), 0)
-    store = catalog.open(tmp_path / "zoo")
-    rows = store.sql("SELECT source_name, step, run_id FROM models").fetchall()
-    assert {row[:2] for row in rows} == planted.keys()
-    assert len(rows) == len(planted)
-    assert summary.runs == len({row[2] for row in rows})
-    assert store.sql("SELECT DISTINCT source, zoo FROM runs").fetchall() == [
-        ("imported", "z")
-    ]
-    assert store.sql("SELECT count(lr) FROM models").fetchall() == [(len(planted),)]
-    for (run, step), tensors in planted.items():
-        if not tensors:
-            continue
-        state = store.select(f"source_name = '{run}' AND step = {step}")[0]
-        assert state.keys() == tensors.keys()
-        for key, value in tensors.items():
-            native = value.astype(value.dtype.newbyteorder("="))
-            assert state[key].dtype == native.dtype
-            assert state[key].shape == native.shape
-            assert state[key].tobytes() == native.tobytes()
-    assert not verify(tmp_path / "zoo").problems
-
-
-@each
-def test_importing_again_changes_no_byte(name: str, tmp_path: Path, files: Any) -> None:
-    (tmp_path / "source").mkdir()
-    source, planted = PLANTS[name](tmp_path / "source")
-    import_source(tmp_path / "zoo", source)
-    before = files(tmp_path / "zoo")
-    again = import_source(tmp_path / "zoo", source)
-    assert (again.imported, again.known, again.shards) == (0, len(planted), [])
-    assert files(tmp_path / "zoo") == before
-
-
-@each
-def test_networks_are_read_one_at_a_time_and_in_a_fixed_order(
-    name: str, tmp_path: Path
-) -> None:
-    source, planted = PLANTS[name](tmp_path)
-    reader = FORMATS[name]
-    first, second = (list(reader.read(source, None)) for _ in range(2))
-    assert [(n.run_name, n.step) for n in first] == [(n.run_name, n.step) for n in second]
-    assert len(first) == len(planted)
-    assert all(isinstance(network, Network) for network in first)
 
 
 def test_rows_of_a_stack_follow_its_index(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from catalog import Catalog, CatalogError
 from catalog.console.pasting import word
-from catalog.json_column import json_object
 from catalog.rows import Rows, rows_of
+from catalog.storage.json_column import json_object
 from catalog.storage.measures import origin_sql
 from catalog.storage.metadata import metadata_source
 from zoo.phases.cells import METRICS, has_diverged

@@ -14,10 +14,10 @@ from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import closest
 from catalog.fitted.as_written import as_written
-from catalog.json_column import json_object
 from catalog.quoting import literal
 from catalog.rows import rows_of
 from catalog.schema import MEASURES
+from catalog.storage.json_column import json_object
 from zoo.phases.calibration import find_cutoffs
 from zoo.phases.cells import METRICS, SHARPNESS, cell_means, numbers
 from zoo.phases.label import Labels, label_cells
