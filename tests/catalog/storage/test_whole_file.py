@@ -23,7 +23,7 @@ def write(path: Path, text: str = "new", **options: str) -> None:
 
 
 def test_ended_at_any_step_the_old_or_the_new_is_there(tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "trials" / "whole_file_trials.py"
+    script = Path(__file__).parents[2] / "trials" / "whole_file_trials.py"
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)],
         capture_output=True,
@@ -220,7 +220,7 @@ def by_hand(node: ast.Call) -> bool:
 
 def test_nothing_else_writes_files_by_hand() -> None:
     """Whoever adds a file that users keep is led to `whole_file`."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     found = set()
     for path in sorted(p for package in PACKAGES for p in (root / package).rglob("*.py")):
         name = path.relative_to(root).as_posix()

@@ -13,7 +13,7 @@ from catalog import Catalog, CatalogError
 from catalog.index import in_place, tables
 from catalog.query.check import checked_query
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 LEGAL = [
     "SELECT 1",

@@ -11,7 +11,7 @@ import catalog
 from catalog import Catalog, import_source
 from catalog.upkeep.verify import verify
 
-DATA = Path(os.environ.get("PHASEZOO_DATA") or Path(__file__).parents[2] / "../shared/data")
+DATA = Path(os.environ.get("PHASEZOO_DATA") or Path(__file__).parents[3] / "../shared/data")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import catalog
 from catalog import import_source
 from zoo.phases import PHASES, agreement, contiguity, label_cells
 
-DATA = Path(os.environ.get("PHASEZOO_DATA") or Path(__file__).parents[2] / "../shared/data")
+DATA = Path(os.environ.get("PHASEZOO_DATA") or Path(__file__).parents[3] / "../shared/data")
 ZOO = "zoo_metrics_loss_landscape_taxonomy"
 CHANCE = float(np.log(10))
 COLUMNS = (

@@ -136,5 +136,5 @@ def test_each_kind_has_a_group_of_its_own() -> None:
     groups = {kind.group for kind in ALL}
     assert len(groups) == len(ALL)
     assert all(re.fullmatch(r"\w+(\.\w+)*", group) for group in groups)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
     assert all(f".{group.split('.')[1]}`" in readme for group in groups)

@@ -40,7 +40,7 @@ from probes.judging.bootstrap import (
 
 SPREADS = (0.25, 0.5, 0.9)
 COPYING = -5.0
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 compare = runpy.run_path(str(BENCHMARKS / "paired_difference.py"))["compare"]
 
 
