@@ -16,7 +16,7 @@ from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
 from catalog.layout import Layout
 from catalog.population import Population
-from catalog.query.allowed import allowed_folders
+from catalog.query.allowed_folders import allowed_folders
 from catalog.query.answer import Answer
 from catalog.query.check import checked_query
 from catalog.query.condition import condition, expression

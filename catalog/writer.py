@@ -30,8 +30,8 @@ from catalog.layout import Layout
 from catalog.names import canonical_json, content_id, slug
 from catalog.population import Population
 from catalog.storage.card import write_card
-from catalog.storage.contained import check_inside
 from catalog.storage.folder import Folder
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import File, Manifest, read_manifest
 from catalog.storage.measures import measure_table
 from catalog.storage.run_tables import checked_tables, filled

@@ -12,7 +12,7 @@ import torch
 
 from catalog import CatalogError, LayoutMismatch, Population
 from catalog.catalog import Catalog
-from catalog.fitted.as_written import as_written
+from catalog.fitted.unexpected_content import as_written
 from catalog.storage.json_column import json_object
 from zoo.architecture import Architecture
 from zoo.engine.stack import build_architecture

@@ -18,8 +18,8 @@ from typing import Any
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, ShardCorrupt
-from catalog.fitted.as_written import as_written
-from catalog.fitted.earlier import earlier_digests
+from catalog.fitted.earlier_digests import earlier_digests
+from catalog.fitted.unexpected_content import as_written
 from catalog.formats.format import Tensor
 from catalog.formats.safetensors_file import file_blocks, read_header, read_tensors
 from catalog.storage.whole_file import whole_file

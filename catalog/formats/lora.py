@@ -24,7 +24,7 @@ from catalog.formats.header_table import header_table
 from catalog.formats.json_columns import flatten, read_settings
 from catalog.formats.safetensors_file import Header, read_header, read_tensors
 from catalog.formats.source import files_of, rows_beside
-from catalog.storage.contained import check_beside
+from catalog.storage.inside_folder import check_beside
 
 _PAIRS = (("lora_A", "lora_B"), ("lora.down", "lora.up"), ("lora_down", "lora_up"))
 _SPLITS = ("train", "val", "validation", "test", "val_holdout", "test_holdout")

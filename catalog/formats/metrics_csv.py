@@ -24,7 +24,7 @@ from catalog.formats.columns import divided
 from catalog.formats.csv_table import CsvTable, csv_header, read_csv
 from catalog.formats.format import Network, Scalar
 from catalog.formats.source import files_of
-from catalog.storage.contained import check_beside
+from catalog.storage.inside_folder import check_beside
 
 _KEYS = ("id", "name", "run_name")
 _TAXONOMY = frozenset(

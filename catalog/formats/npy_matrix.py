@@ -30,7 +30,7 @@ from catalog.errors import CatalogError
 from catalog.formats.csv_table import read_csv
 from catalog.formats.format import Network, Scalar, Tensor
 from catalog.formats.source import files_of
-from catalog.storage.contained import check_beside
+from catalog.storage.inside_folder import check_beside
 
 _OURS = {
     "learning_rate": "lr",

@@ -12,7 +12,7 @@ from catalog.formats.format import Tensor
 from catalog.formats.json_columns import read_settings
 from catalog.formats.safetensors_file import read_header, read_tensors
 from catalog.formats.source import files_of, network_name
-from catalog.storage.contained import check_beside
+from catalog.storage.inside_folder import check_beside
 
 _INDEX = ".safetensors.index.json"
 _PART = re.compile(r".*-[0-9]{5}-of-[0-9]{5}", re.DOTALL)

@@ -11,7 +11,7 @@ from catalog.errors import CatalogError
 from catalog.formats.columns import divided
 from catalog.formats.csv_table import CsvTable, read_csv
 from catalog.formats.format import Network, Scalar, Tensor
-from catalog.storage.contained import check_beside
+from catalog.storage.inside_folder import check_beside
 
 _TABLES = ("networks.csv", "metadata.csv", "metrics.csv")
 _KEYS = (

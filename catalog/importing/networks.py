@@ -23,7 +23,7 @@ from catalog.importing.grouping import grouped
 from catalog.importing.intake import Intake
 from catalog.importing.parts import ImportedShards
 from catalog.importing.symbols import Symbols
-from catalog.storage.contained import check_source
+from catalog.storage.inside_folder import check_source
 
 SHARD_BYTES = 256 << 20
 """Weights that wait in memory: a shard is staged when there are more."""

@@ -24,8 +24,8 @@ from catalog.index.in_place import too_large
 from catalog.index.plain import only_tables
 from catalog.index.tables import Connection, build_index, connect, filling, tables_of
 from catalog.quoting import literal
-from catalog.storage.contained import check_inside
 from catalog.storage.folder import Folder
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import Snapshot
 from catalog.storage.temporaries import sweep_before, temporary_folder

@@ -19,8 +19,8 @@ import pyarrow as pa
 from catalog.console.outlet import say
 from catalog.errors import CatalogError
 from catalog.printable import printable_lines
+from catalog.query.allowed_nodes import check_kinds
 from catalog.query.exact import Reader, as_arrow, as_text
-from catalog.query.kinds import check_kinds
 from catalog.query.refusal import sql_error
 from catalog.query.tree import trees
 

@@ -7,8 +7,8 @@ import re
 import duckdb
 
 from catalog.errors import CatalogError
+from catalog.query.allowed_nodes import check_kinds
 from catalog.query.explain import split_explain
-from catalog.query.kinds import check_kinds
 from catalog.query.pivot import with_values
 from catalog.query.refusal import READS, refusal, sql_error
 from catalog.query.tokens import tokens

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from catalog.errors import CatalogError
-from catalog.query.kinds import check_kinds
+from catalog.query.allowed_nodes import check_kinds
 from catalog.query.refusal import sql_error
 from catalog.query.tree import Tree, trees, without_places
 

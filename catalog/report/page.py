@@ -11,7 +11,7 @@ from typing import Any
 from catalog.catalog import Catalog
 from catalog.console.table import cell
 from catalog.errors import CatalogError
-from catalog.fitted.as_written import as_written
+from catalog.fitted.unexpected_content import as_written
 from catalog.printable import printable
 from catalog.report.downstream import FIGURES as DOWNSTREAM
 from catalog.report.downstream import downstream_table

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from catalog.errors import ShardCorrupt
 from catalog.printable import yaml_text
 from catalog.schema import PARENTS, TABLES
-from catalog.storage.contained import check_inside
 from catalog.storage.folder import KINDS, Folder
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import Snapshot
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from catalog.errors import CannotRead, CannotWrite, CatalogError, DiskFull, ShardCorrupt
 from catalog.names import is_unicode
-from catalog.storage.contained import check_inside
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.reserve import free_bytes, give_up, is_full, keep_reserve
 
 Result = TypeVar("Result")

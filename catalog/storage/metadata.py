@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog.errors import ShardCorrupt, missing
 from catalog.quoting import file_pattern, literal
-from catalog.storage.contained import check_inside
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import File, Manifest
 
 _SHARD_COLUMN = {

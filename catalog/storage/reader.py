@@ -20,8 +20,8 @@ import numpy as np
 from catalog.dtypes import Array, dtype
 from catalog.errors import ShardCorrupt, missing
 from catalog.layout import Layout, Param
-from catalog.storage.contained import check_inside
 from catalog.storage.copying import run_parallel
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import Manifest
 from catalog.storage.shard import RUN_ID, STEP, Chunk, footer_digest, stored_params
 from catalog.storage.untrusted import check_rewritten, read_columns, read_tensor

@@ -18,8 +18,8 @@ import duckdb
 
 from catalog.errors import ShardCorrupt
 from catalog.quoting import literal
-from catalog.storage.contained import folder_inside
 from catalog.storage.folder import Folder
+from catalog.storage.inside_folder import folder_inside
 from catalog.storage.manifest import CONTENTS, Manifest
 from catalog.storage.metadata import metadata_source
 from catalog.storage.shard import read_footer

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from catalog.storage.contained import check_inside
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import Manifest
 
 _READ = 4 << 20

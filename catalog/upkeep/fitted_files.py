@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catalog.errors import CatalogError
 from catalog.fitted.file import check
-from catalog.storage.contained import check_inside
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.leftovers import FITTED
 from catalog.storage.temporaries import TEMPORARY
 

@@ -20,8 +20,8 @@ from catalog.catalog import Catalog
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.index.tables import connect
 from catalog.storage.card import write_card
-from catalog.storage.contained import check_inside
 from catalog.storage.folder import Folder
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.leftovers import delete, find_leftovers
 from catalog.storage.manifest import Manifest, read_manifest
 from catalog.storage.metadata import check_hash, metadata_source

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from catalog.storage.contained import check_inside
 from catalog.storage.folder import Folder
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.leftovers import delete, find_leftovers
 from catalog.storage.manifest import File, Manifest, parse_json, read_manifest
 from catalog.storage.snapshot import Snapshot, read_head, read_unnamed

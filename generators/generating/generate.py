@@ -12,7 +12,7 @@ from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.plugins.settings import Settings
-from catalog.storage.contained import check_inside, folder_inside
+from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
 from generators.exam import Exam

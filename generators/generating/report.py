@@ -14,7 +14,7 @@ import numpy as np
 
 from catalog import CatalogError
 from catalog.catalog import Catalog
-from catalog.fitted.as_written import as_written
+from catalog.fitted.unexpected_content import as_written
 from catalog.quoting import literal
 from catalog.storage.whole_file import whole_file
 from generators.judging.assessment import Assessment

@@ -16,11 +16,11 @@ from generators.codes.canonical import in_canonical_units, last_rows
 from generators.exam import Exam
 from generators.generator import Generator
 from generators.judging.comparable import check_samples, check_sides, places
-from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import largest_overlap
 from generators.judging.judged import Judged
 from generators.judging.matched import MATCHED, Matcher
+from generators.judging.memorisation import copying_score
 from generators.judging.space import Near, Space
 from generators.judging.two_sample import TwoSample, two_sample
 from generators.judging.yardstick import (

@@ -20,8 +20,8 @@ from generators.codes.canonical import (
     last_rows,
 )
 from generators.codes.codes import Codes
+from generators.codes.other_tensors import rest_of
 from generators.codes.predictor import Predictor
-from generators.codes.rest import rest_of
 from generators.codes.standardised import Standardised
 from generators.codes.training_set import check_training, one_population, split_by_run
 from generators.file import load_generator, save_generator
@@ -32,7 +32,7 @@ from generators.flow.restart import ASKED_GUIDANCE, ASKED_TIMES, Restart
 from generators.flow.rows import FlowRows
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
-from generators.flow.toward import pulls_toward
+from generators.flow.targeted_sampling import pulls_toward
 from generators.generator import Condition, Generator
 from generators.methods.choices import (
     check_choices,

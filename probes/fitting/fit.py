@@ -14,7 +14,7 @@ from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.plugins.settings import Settings
-from catalog.storage.contained import check_inside, folder_inside
+from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe

@@ -13,7 +13,7 @@ from catalog.catalog import Catalog
 from catalog.console.pasting import word
 from catalog.names import content_id, slug
 from catalog.quoting import literal
-from catalog.storage.contained import check_inside, folder_inside
+from catalog.storage.inside_folder import check_inside, folder_inside
 from probes import file as probe_file
 from probes.fitting.fit import FOLDER
 from probes.fitting.inputs import weights

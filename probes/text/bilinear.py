@@ -15,7 +15,7 @@ from probes.exact.ridge import Spectrum, centre, check_alphas, held_out_errors
 from probes.text.aligned import TextAligned
 from probes.text.encoder import TEMPLATES, Encoder
 from probes.text.encoders import unit
-from probes.text.left_out import ClassesLeftOut, coefficients, onehot
+from probes.text.left_out_classes import ClassesLeftOut, coefficients, onehot
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Penalties of the weights tried by default."""

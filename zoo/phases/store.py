@@ -13,7 +13,7 @@ from catalog.catalog import arrow_table
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import closest
-from catalog.fitted.as_written import as_written
+from catalog.fitted.unexpected_content import as_written
 from catalog.quoting import literal
 from catalog.rows import rows_of
 from catalog.schema import MEASURES

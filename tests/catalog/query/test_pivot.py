@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from catalog import CatalogError
+from catalog.query.allowed_nodes import check_kinds
 from catalog.query.check import checked_query
-from catalog.query.kinds import check_kinds
 from catalog.query.pivot import with_values
 
 TABLE = """CREATE TABLE models AS SELECT * FROM (VALUES

@@ -21,11 +21,11 @@ from generators.codes.canonical import in_canonical_units
 from generators.exam import Exam
 from generators.judging.assessment import assess
 from generators.judging.control import control
-from generators.judging.copying import copying_score
 from generators.judging.ensemble import ensemble_gain
 from generators.judging.errors import error_overlap, largest_overlap
 from generators.judging.frontier import Frontier
 from generators.judging.matched import _matched
+from generators.judging.memorisation import copying_score
 from generators.judging.nearest import nearest
 from generators.judging.plot import accuracy_novelty, check_plot, save_plot
 from generators.judging.reference import Reference

@@ -25,7 +25,7 @@ from probes.text import (
     search,
 )
 from probes.text.encoders import ENCODERS, embedded
-from probes.text.left_out import ClassesLeftOut
+from probes.text.left_out_classes import ClassesLeftOut
 
 NAMES = ("cat", "dog", "truck", "ship", "horse", "car", "cats", "trucks", "horses")
 UNSEEN = ("cats", "trucks", "horses")

@@ -16,7 +16,7 @@ from catalog import (
     Population,
     ShardCorrupt,
 )
-from catalog.fitted.as_written import as_written
+from catalog.fitted.unexpected_content import as_written
 from catalog.formats.safetensors_file import read_header, read_tensors, write_file
 from catalog.storage.json_column import json_object
 
