@@ -293,3 +293,39 @@ def cut_short(folder: Folder) -> set[str]:
     news = folder.manifest_names() - head.shards.keys() - head.dropped
     found = [read_manifest(folder, shard) for shard in news]
     return {manifest.shard for manifest in found if not manifest.whole(groups)}
+
+
+def parse_head(text: bytes, where: str) -> tuple[int, str]:
+    """Read the version and the sha256 of its snapshot from the text of a HEAD.
+
+    Parameters
+    ----------
+    where : str
+        Name of the file in errors.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the text is no HEAD.
+    """
+    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
+    if match is None:
+        raise ShardCorrupt(
+            f"{where} must hold a version number and the sha256 of its snapshot. "
+            f"Got {text[:80]!r}."
+        )
+    return int(match[1]), match[2].decode() if match[2] else ""
+
+
+def parse_snapshot(data: bytes, version: int, where: str) -> Snapshot:
+    """Read a snapshot from its text, every value checked.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is damaged or is another version.
+    CatalogError
+        If a newer major version of the format wrote it.
+    """
+    path = Path(where)
+    return _checked(loads(path, data), version, path)
