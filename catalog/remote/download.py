@@ -1,6 +1,7 @@
 """Downloads that resume, run side by side, and are proven before they count.
 
-A file arrives in a folder of the cache under its sha256, where the next attempt goes on.
+A file arrives in a folder of the cache under a hash of its path and content, where the
+next attempt goes on.
 It gets its name only when its size and digest are those of the commit record.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
+from catalog.names import content_id
 from catalog.remote.store import BLOCK, Store, TransferInterrupted
 from catalog.storage.manifest import File
 
@@ -69,7 +71,7 @@ def download(
     files : sequence of File
         Each with its size and digest.
     incoming : Path
-        Folder of files under their digests; files that are there already are proven again
+        Folder of what has arrived; what is there from an earlier attempt is proven again
         and not downloaded.
     verify : bool, default=True
         Compare digests. Sizes are always compared.
@@ -115,7 +117,7 @@ def _fetched(
     moved: Callable[[int], None],
     stop: threading.Event,
 ) -> Path:
-    path = incoming / file.sha256
+    path = incoming / content_id([file.path, file.sha256], 64)
     with _locked(path, stop) as opened:
         for _ in range(REFETCHES):
             digest = _complete(store, file, opened, verify, moved, stop)

@@ -166,9 +166,9 @@ class Fetch:
                 folder.publish(source, target)
             else:
                 source.unlink(missing_ok=True)
-        self._check(local)
         absent = set(self.plan.removed)
         new = _wanted(remote, local, absent)
+        self._check(local, new)
         top = [m for m in (*local.manifests, *new) if not m.pack]
         dropped = local.dropped - {m.shard for m in new}
         dropped |= absent | set(self.plan.withdrawn)
@@ -180,12 +180,11 @@ class Fetch:
         record_shards(folder, self.address, self._known | remote.shards.keys())
         return joined
 
-    def _check(self, local: Snapshot) -> None:
-        remote = self._remote.snapshot
-        new = frozenset(remote.shards.keys() - local.shards.keys())
+    def _check(self, local: Snapshot, new: list[Manifest]) -> None:
+        root = self._folder.root
         check_agreement(
-            Side(self._folder.root, local.manifests, frozenset(local.shards)),
-            Side(self._folder.root, remote.manifests, new),
+            Side(root, local.manifests, frozenset(local.shards)),
+            Side(root, new, frozenset(manifest.shard for manifest in new)),
             str(self.address),
         )
 
