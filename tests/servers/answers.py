@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tests.servers.faults import OF_BODIES, Fault, Request, Traffic
+from .faults import OF_BODIES, Fault, Request
+from .server import Server
 
 CHUNK = 1 << 20
 
@@ -28,54 +28,6 @@ class Answer:
     status: int = 200
     body: bytes | Path = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Server(ThreadingHTTPServer):
-    """A server whose threads end with it."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, handler: type[Handler], traffic: Traffic, owner: Any = None) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        self.traffic = traffic
-        self.owner = owner
-        self.closing = False
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self.connections: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember a connection, as clients keep them open."""
-        self.connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget a connection."""
-        self.connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Raise nothing when a client goes; other errors are printed with their cause."""
-        import sys
-
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Answer until the end of the block, and then close every connection."""
-        thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self.closing = True
-            self.shutdown()
-            thread.join()
-            for connection in list(self.connections):
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-            self.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -168,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
             length = size + (at or 0 if kind == "length" else 0)
             self.send_header("Content-Length", str(max(length, 0)))
         self.end_headers()
-        if self.command == "HEAD" or size == 0 and kind != "length":
+        if self.command == "HEAD" or (size == 0 and kind != "length"):
             return None
         if kind == "":
             return self._send_part(answer.body, first, size)
@@ -182,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
                 content[at or 0] ^= 0xFF
                 return self._send_part(bytes(content), 0, size)
             while not self.server.closing:
-                self.wfile.write(b"%x\r\n%b\r\n" % (size, content))
+                self.wfile.write(b"%x\r\n%b\r\n" % (size, bytes(content)))
                 self.server.traffic.count(self.asked.path, sent=size)
         return self._hang_up()
 

@@ -115,7 +115,8 @@ class Traffic:
             return [
                 request
                 for request in self.requests
-                if fnmatchcase(request.path, pattern) and fnmatchcase(request.method, method)
+                if fnmatchcase(request.path, pattern)
+                and fnmatchcase(request.method, method)
             ]
 
     def clear(self) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.answers import Answer, Handler, Server
-from tests.servers.faults import Traffic
+from .answers import Answer, Handler
+from .faults import Traffic
+from .server import Server
 
 
 class _Files(Handler):
@@ -27,9 +28,7 @@ class _Files(Handler):
             return Answer(404, b"not found\n", {"Content-Type": "text/plain"})
         status = path.stat()
         tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        return Answer(
-            200, path, {"ETag": tag, "Content-Type": "application/octet-stream"}
-        )
+        return Answer(200, path, {"ETag": tag, "Content-Type": "application/octet-stream"})
 
 
 @contextmanager
