@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, quote
 
+from . import accounts, listings, transfers
 from .answers import Answer, Handler
 from .call import Call, User
 from .faults import Traffic
@@ -133,14 +134,10 @@ class _HubHandler(Handler):
         hub: Hub = self.server.owner
         path = self.path.partition("?")[0]
         try:
-            for method, pattern, route in ROUTES:
-                match = pattern.fullmatch(path)
-                if match and self.command in method.split():
-                    groups = match.groupdict().items()
-                    named = {
-                        name: unquote(text) for name, text in groups if text is not None
-                    }
-                    return route(self._call(hub, named))
+            for router in (accounts.router, listings.router, transfers.router):
+                if found := router.find(self.command, path):
+                    route, named = found
+                    return route(self._call(hub, path, named))
             raise HubError(404, f"{self.command} {path} is not served here")
         except HubError as error:
             text = json.dumps({"error": error.message}).encode()
