@@ -161,11 +161,11 @@ class Fetch:
             target = folder.root / path
             folder.make(target.parent)
             check_inside(folder.root, target)
-            if not target.exists():
+            if target.exists():  # another fetch was quicker
+                source.unlink(missing_ok=True)
+            else:
                 _sync(source)
                 folder.publish(source, target)
-            else:
-                source.unlink(missing_ok=True)
         absent = set(self.plan.removed)
         new = _wanted(remote, local, absent)
         self._check(local, new)

@@ -169,9 +169,12 @@ class HubStore:
                 private=self._private or None,
                 exist_ok=True,
             )
-            parent = replaces.token or str(
-                self._api.dataset_info(self._repository, revision=self._revision).sha
-            )
+            parent = replaces.token
+            if not parent:  # the repository is newer than the reading of HEAD
+                info = self._api.dataset_info(self._repository, revision=self._revision)
+                parent = str(info.sha)
+                if self._at(parent).head().text is not None:
+                    raise HeadMoved(f"{self.address} was created meanwhile.")
             try:
                 self._api.create_commit(
                     self._repository,

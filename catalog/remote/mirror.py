@@ -62,7 +62,11 @@ def mirror_metadata(
     for path, arrived in found.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(arrived, target)
+        try:
+            os.replace(arrived, target)
+        except FileNotFoundError:
+            if not target.exists():  # else another process was quicker
+                raise
     return root
 
 

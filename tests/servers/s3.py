@@ -60,7 +60,8 @@ class Faulty:
         if fault := self.traffic.take(request, "unavailable"):
             environ["wsgi.input"].read(length)
             start(f"{fault.status} Service Unavailable", [("Content-Type", "text/xml")])
-            return [b"<Error><Code>SlowDown</Code><Message>slow down</Message></Error>"]
+            code = b"AccessDenied" if fault.status == 403 else b"SlowDown"
+            return [b"<Error><Code>%s</Code><Message>no</Message></Error>" % code]
         if {"if-match", "if-none-match"} & headers.keys() and request.method != "GET":
             with self.turn:
                 answer, status, given = self._ask(environ)

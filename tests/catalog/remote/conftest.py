@@ -1,0 +1,71 @@
+"""Places that catalogues are published to: a folder, S3 and the Hub, served here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from catalog import Catalog
+from tests.servers.faults import Traffic
+from tests.servers.files import serve_files
+
+
+@dataclass
+class Place:
+    """Where a test publishes, where it fetches from, and what happens on the way."""
+
+    kind: str
+    destination: str
+    source: str
+    traffic: Traffic
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's cache of its own."""
+    monkeypatch.setenv("PHASEZOO_CACHE", str(tmp_path / "users cache"))
+    return tmp_path / "users cache"
+
+
+@pytest.fixture(params=["web", "s3", "hub"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    """One place of each kind that is reached through a network."""
+    traffic = Traffic()
+    if request.param == "web":
+        (tmp_path / "served").mkdir()
+        with serve_files(tmp_path / "served", traffic) as url:
+            yield Place("web", str(tmp_path / "served"), url, traffic)
+    elif request.param == "s3":
+        pytest.importorskip("boto3")
+        from tests.servers.s3 import serve_s3
+
+        with serve_s3("zoos", traffic):
+            yield Place("s3", "s3://zoos/mine/zoo", "s3://zoos/mine/zoo", traffic)
+    else:
+        constants = pytest.importorskip("huggingface_hub.constants")
+        from tests.servers.hub import Hub
+
+        with Hub(traffic) as hub:
+            monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+            monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+            monkeypatch.setenv("HF_TOKEN", hub.token)
+            address = "hf://datasets/tester/zoo"
+            yield Place("hub", address, address, traffic)
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Catalog], dict[tuple[str, int], bytes]]:
+    """Weights by checkpoint."""
+
+    def read(zoo: Catalog) -> dict[tuple[str, int], bytes]:
+        population = zoo.load("true ORDER BY run_id, step", lossy=True)
+        keys = population.table.select(["run_id", "step"]).to_pylist()
+        return {
+            (row["run_id"], row["step"]): vector.tobytes()
+            for row, vector in zip(keys, population.weights, strict=True)
+        }
+
+    return read
