@@ -179,7 +179,7 @@ class ResNet(Architecture):
         return ResNetModule(self.shape[0], self.width, self.stages, self.classes)
 
     def init_bounds(self) -> Array:
-        """Return half-widths (d,): Kaiming's for kernels and ``fc.weight``, 0 for vectors."""
+        """Return half-widths (d,): Kaiming's for kernels and ``fc.weight``, else 0."""
         bounds = fan_in_bounds(self.layout) * np.float32(math.sqrt(6))
         for name, columns in self.layout.slices.items():
             if len(self.layout[name].shape) == 1:
