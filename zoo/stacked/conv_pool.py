@@ -1,10 +1,10 @@
-"""A convolution and the 2x2 max-pool after it, in one go.
+"""Convolution and 2x2 max-pool in one operation.
 
-The image is cut into cells of 2x2 pixels, each cell's pixels becoming channels; each 2x2
-block of outputs becomes four output channels, and a k x k kernel a kernel on cells with
-zeros in it. For k = 5 that costs 1.44 times the arithmetic, needs 2.8 times less memory
-for patches, gives the products four times the rows (wide enough to be fast), and the
-pool is the maximum of four contiguous slabs. Measured: twice as fast.
+The image is cut into cells of 2x2 pixels whose four pixels become channels. Each 2x2
+block of outputs becomes four output channels, and a k x k kernel becomes a kernel on
+cells, padded with zeros. For k = 5 this takes 1.44 times the arithmetic and 2.8 times
+less memory for patches, it gives the products four times the rows (enough to be fast),
+and the pool is the maximum of four contiguous slabs. Measured: twice as fast.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from zoo.stacked.linear import LANES
 
 
 class _Cells(Function):
-    """``(n, b, c, h, w)`` in any memory as ``(n, 4c, H, W, b)``: cells of 2x2."""
+    """Rearrangement of ``(n, b, c, h, w)`` in any layout to cells ``(n, 4c, H, W, b)``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, padding: int, high: int, wide: int) -> Tensor:
         n, b, c, h, w = x.shape
         p = padding
-        # What the pool of an odd size never sees is cut off.
+        # The last row or column of an odd size is cut off: the pool does not use it.
         seen_h, seen_w = min(h, 2 * high - p), min(w, 2 * wide - p)
         ctx.info = p, h, w, seen_h, seen_w
         x = x[:, :, :, :seen_h, :seen_w].permute(0, 2, 3, 4, 1)
@@ -47,11 +47,13 @@ class _Cells(Function):
 
 
 def _from_cells(g: Tensor, p: int, h: int, w: int, seen_h: int, seen_w: int) -> Tensor:
-    """The adjoint of `_Cells`: ``(n, 4c, H, W, b)`` as ``(n, b, c, h, w)``."""
+    """Apply the adjoint of `_Cells`: ``(n, 4c, H, W, b)`` to ``(n, b, c, h, w)``."""
     n, c4, high, wide, b = g.shape
     g = g.reshape(n, c4 // 4, 2, 2, high, wide, b).permute(0, 1, 4, 2, 5, 3, 6)
     out = g.new_empty(g.shape)
-    for column in range(2):  # two copies with long inner loops, not one with short
+    for column in range(
+        2
+    ):  # two copies with long inner loops are faster than one with short
         out[:, :, :, :, :, column] = g[:, :, :, :, :, column]
     g = out.view(n, c4 // 4, 2 * high, 2 * wide, b)
     if (2 * high, 2 * wide) != (h, w):
@@ -62,7 +64,7 @@ def _from_cells(g: Tensor, p: int, h: int, w: int, seen_h: int, seen_w: int) -> 
 
 
 class _FromCells(Function):
-    """`_from_cells`, whose gradient is `_Cells` again."""
+    """Differentiable `_from_cells`: its gradient is `_Cells`."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, p: int, h: int, w: int, *seen: int) -> Tensor:
@@ -76,9 +78,10 @@ class _FromCells(Function):
 
 @cache
 def _placement(high: int, wide: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """0/1 matrix that puts a kernel at each of four offsets in its cells.
+    """Return a 0/1 matrix that puts a kernel at each of four offsets in its cells.
 
-    Shape ``(high * wide, 16 * cells)``, and its transpose with columns padded.
+    The matrix has the shape ``(high * wide, 16 * cells)``. The second result is its
+    transpose with padded columns.
     """
     down, across = high // 2 + 1, wide // 2 + 1
     places = torch.zeros(high, wide, 2, 2, 2 * down, 2 * across)
@@ -93,7 +96,7 @@ def _placement(high: int, wide: int, device: torch.device) -> tuple[Tensor, Tens
 
 
 class _CellKernel(Function):
-    """``(n, o, c, kh, kw)`` as ``(n, 4o, 4c, kh // 2 + 1, kw // 2 + 1)`` on cells."""
+    """Kernels ``(n, o, c, kh, kw)`` on cells: ``(n, 4o, 4c, kh // 2 + 1, kw // 2 + 1)``."""
 
     @staticmethod
     def forward(ctx: Any, w: Tensor) -> Tensor:
@@ -113,9 +116,9 @@ class _CellKernel(Function):
 
 
 class _SlabPool(Function):
-    """``(n, 4o, H, W, b)`` as ``(n, b, o, H, W)``: maximum of four offsets, plus bias.
+    """Maximum of four offsets plus bias: ``(n, 4o, H, W, b)`` to ``(n, b, o, H, W)``.
 
-    The gradient goes to the first maximum, as torch's does. Differences and
+    The gradient goes to the first maximum, as in torch. Differences and
     ``threshold_backward`` route it, because boolean masks are ten times slower.
     """
 
@@ -145,7 +148,7 @@ class _SlabPool(Function):
 
 
 def _route(g: Tensor, below: Tensor, right: Tensor) -> Tensor:
-    """Gradients ``(n, m)`` of maxima as ``(n, 2, 2, m)``: each to where it was."""
+    """Put the gradients ``(n, m)`` of maxima at their places in ``(n, 2, 2, m)``."""
     route = torch.ops.aten.threshold_backward.grad_input
     n, m = g.shape
     half = g.new_empty(n, 2, m)
@@ -158,7 +161,7 @@ def _route(g: Tensor, below: Tensor, right: Tensor) -> Tensor:
 
 
 class _Route(Function):
-    """`_route`; where the maxima are has no derivative."""
+    """Differentiable `_route`; the places of the maxima have no derivative."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, below: Tensor, right: Tensor) -> Tensor:
@@ -174,14 +177,14 @@ class _Route(Function):
 
 
 def _chosen(first: Tensor, second: Tensor, difference: Tensor) -> Tensor:
-    """``second`` where the difference is positive, else ``first``; without a mask."""
+    """Return ``second`` where the difference is positive, else ``first``; uses no mask."""
     route = torch.ops.aten.threshold_backward
     left: Tensor = first - route(first, difference, 0.0)
     return left + route(second, difference, 0.0)
 
 
 def conv2d_max_pool2d(x: Tensor, w: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
-    """Stride-1 convolution, then a 2x2 max-pool, of every network.
+    """Convolve with stride 1, then max-pool by 2x2, in every network.
 
     Parameters
     ----------
@@ -191,6 +194,8 @@ def conv2d_max_pool2d(x: Tensor, w: Tensor, bias: Tensor, padding: int = 0) -> T
         Kernels.
     bias : Tensor of shape (n, o)
         Biases.
+    padding : int, default=0
+        Pixels of zeros on each side.
 
     Returns
     -------
