@@ -182,7 +182,7 @@ class Curves:
         middle_optimizer = make_optimizer(optimizer, self.middle, *columns)
         decay = torch.tensor([[run.weight_decay] for run in runs], device=device)
         has_decay = bool(decay.any())
-        shares = list(zip(*_shares(self._random_t(steps)), strict=True))
+        shares = list(zip(*_shares(self._draws(steps)), strict=True))
         ahead, behind = iter(shares), iter(shares)
         last_report, taken, reported = time.monotonic(), 0, 0
 
@@ -214,7 +214,7 @@ class Curves:
         report(steps)
         return diverged.cpu().numpy()
 
-    def _random_t(self, steps: int) -> Tensor:
+    def _draws(self, steps: int) -> Tensor:
         """Draw t for every step and curve, shape (steps, m, 1)."""
         draws = [
             stream(self._seed, f"t of {name}").random(steps, dtype=np.float32)
