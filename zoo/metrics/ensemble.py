@@ -118,7 +118,7 @@ class Ensemble(Metric):
         return torch.cat(parts), evaluation.labels[:1], evaluation.counted[:1]
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Return the cost: three forward passes on splits of about a fifth of all samples."""
+        """Return the cost: three forward passes on splits of a fifth of the samples."""
         return networks * train_samples / 5
 
 
