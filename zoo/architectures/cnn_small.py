@@ -92,8 +92,8 @@ class CNNSmall(Architecture):
     @property
     def features(self) -> tuple[int, int]:
         """Height and width of the last convolution's output."""
-        high, wide = (((side - 4) // 2 - 4) // 2 - 1 for side in self.shape[1:])
-        return high, wide
+        height, width = (((side - 4) // 2 - 4) // 2 - 1 for side in self.shape[1:])
+        return height, width
 
     @cached_property
     def layout(self) -> Layout:
@@ -178,7 +178,7 @@ class CNNSmall(Architecture):
 
         They are the inputs, the outputs of the convolutions and the pooled maps.
         """
-        (c1, c2, _), (_, high, wide) = self.channels, self.shape
-        first = c1 * (high - 4) * (wide - 4)
-        second = c2 * ((high - 4) // 2 - 4) * ((wide - 4) // 2 - 4)
+        (c1, c2, _), (_, height, width) = self.channels, self.shape
+        first = c1 * (height - 4) * (width - 4)
+        second = c2 * ((height - 4) // 2 - 4) * ((width - 4) // 2 - 4)
         return math.prod(self.shape) + 2 * (first + second) + 4 * self.hidden

@@ -207,14 +207,14 @@ class ResNet(Architecture):
         They are the inputs, and the output of each convolution before and after the layer
         that follows it.
         """
-        _, high, wide = self.shape
-        total = math.prod(self.shape) + 2 * self.width * high * wide
+        _, height, width = self.shape
+        total = math.prod(self.shape) + 2 * self.width * height * width
         for blocks in self.stages:
             for block in blocks:
                 for _, outputs, _, stride in block.kernels:
-                    high, wide = (-(-side // stride) for side in (high, wide))
-                    total += 2 * outputs * high * wide
-                total += (1 + block.projected) * block.outputs * high * wide
+                    height, width = (-(-side // stride) for side in (height, width))
+                    total += 2 * outputs * height * width
+                total += (1 + block.projected) * block.outputs * height * width
         return total
 
 

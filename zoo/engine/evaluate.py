@@ -57,7 +57,7 @@ class Score:
 
 
 class Evaluation:
-    """One split of a stack, ready to be scored at any step.
+    """Evaluation of a stack on one split, at any step.
 
     Parameters
     ----------

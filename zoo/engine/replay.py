@@ -156,8 +156,8 @@ def _out_overload(func: Any) -> tuple[Callable[..., Any] | None, list[str]]:
         candidate = getattr(packet, overload)
         arguments = candidate._schema.arguments
         names = [a.name for a in arguments if a.is_out]
-        others = [(a.name, str(a.type)) for a in arguments if not a.is_out]
-        if len(names) == len(func._schema.returns) and others == inputs:
+        candidate_inputs = [(a.name, str(a.type)) for a in arguments if not a.is_out]
+        if len(names) == len(func._schema.returns) and candidate_inputs == inputs:
             return candidate._op, names
     return None, []
 
@@ -202,26 +202,26 @@ def _pack(recorder: _Recorder, result: Tensor) -> None:
     }
     offset: dict[int, int] = {}
     for key in sorted(first, key=lambda key: first[key]):
-        taken = sorted(
+        occupied = sorted(
             (offset[o], offset[o] + size[o]) for o in offset if last[o] >= first[key]
         )
-        at = 0
-        for low, high in taken:
-            if at + size[key] <= low:
+        free = 0
+        for low, high in occupied:
+            if free + size[key] <= low:
                 break
-            at = max(at, high)
-        offset[key] = at
+            free = max(free, high)
+        offset[key] = free
     total = max((offset[key] + size[key] for key in offset), default=0)
     arena = torch.empty(total + _ALIGN, dtype=torch.uint8)
     shift = -arena.data_ptr() % _ALIGN
     tensors = {id(tensor): tensor for tensor in [*recorder.tensors, result]}.values()
     moves = [(t, offset[_storage(t)]) for t in tensors if _storage(t) in offset]
     with torch.no_grad():
-        for tensor, at in moves:
-            start = (at + shift) // tensor.element_size() + tensor.storage_offset()
-            moved = torch.empty(0, dtype=tensor.dtype)
-            moved.set_(arena.untyped_storage(), start, tensor.shape, tensor.stride())
-            tensor.data = moved
+        for tensor, place in moves:
+            start = (place + shift) // tensor.element_size() + tensor.storage_offset()
+            view = torch.empty(0, dtype=tensor.dtype)
+            view.set_(arena.untyped_storage(), start, tensor.shape, tensor.stride())
+            tensor.data = view
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -160,8 +160,8 @@ def plan(
         architecture = build_architecture(dict(group[0].architecture))
         bytes_per_network = network_bytes(group[0], architecture, samples)
         group.sort(key=lambda run: run.transform)
-        most = nets or best_size(group[0], architecture)
-        size = int(np.clip(memory // bytes_per_network, 1, most))
+        largest = nets or best_size(group[0], architecture)
+        size = int(np.clip(memory // bytes_per_network, 1, largest))
         parts = max(-(-len(group) // size), min(len(group), -(-workers // len(groups))))
         for indices in np.array_split(np.arange(len(group)), parts):
             for piece in _cut_by_transforms([group[i] for i in indices], data, memory):
@@ -183,11 +183,11 @@ def _cut_to_share(stacks: list[Stack], workers: int) -> list[Stack]:
 def _cut_by_transforms(runs: list[Run], data: Data, memory: int) -> list[list[Run]]:
     """Cut runs so that the copies of the images, one per transform, fit the memory."""
     size = sum(array.nbytes for array in data.x.values())
-    most = max(1, memory // max(size, 1))
+    largest = max(1, memory // max(size, 1))
     pieces: list[list[Run]] = [[]]
     for run in runs:
         names = {r.transform for r in pieces[-1]} | {run.transform}
-        if len(names) > most:
+        if len(names) > largest:
             pieces.append([])
         pieces[-1].append(run)
     return [piece for piece in pieces if piece]

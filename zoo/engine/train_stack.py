@@ -108,13 +108,13 @@ def train_stack(
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
     evaluated = [
-        evaluated_part(seen, run.train_evaluated)
-        for seen, run in zip(views, runs, strict=True)
+        evaluated_part(run_view, run.train_evaluated)
+        for run_view, run in zip(views, runs, strict=True)
     ]
     evaluations = {"train": Evaluation(data, "train", runs, evaluated, device)}
     for split in SPLITS[1:]:
-        seen = [view(run, data, split) for run in runs]
-        evaluations[split] = Evaluation(data, split, runs, seen, device)
+        split_views = [view(run, data, split) for run in runs]
+        evaluations[split] = Evaluation(data, split, runs, split_views, device)
 
     weights = StackWeights(architecture.layout, initial_weights(stack, start or {}), device)
     optimizer = make_optimizer(
@@ -152,8 +152,8 @@ def train_stack(
         stack,
         checkpoints,
         first_bad,
-        [len(seen.index) for seen in views],
-        [len(seen.index) for seen in evaluated],
+        [len(run_view.index) for run_view in views],
+        [len(run_view.index) for run_view in evaluated],
     )
 
 

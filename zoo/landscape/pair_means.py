@@ -41,8 +41,8 @@ def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array
     ----------
     .. [1] Arvesen 1969, Jackknifing U-statistics.
     """
-    known = np.isfinite(values)
-    known_pairs, known_values = pairs[known], values[known].astype(np.float64)
+    finite = np.isfinite(values)
+    known_pairs, known_values = pairs[finite], values[finite].astype(np.float64)
     rows, ends = known_pairs.reshape(-1), np.repeat(known_values, 2)
     count = np.bincount(rows, minlength=networks)
     mean = _ratio(np.bincount(rows, ends, networks), count)

@@ -33,9 +33,9 @@ COPIES = 10
 
 def _columns() -> Iterator[Column]:
     error = "standard error of the cell's mean {}: jackknife over 3 seeds or more"
-    for start, how in STARTS.items():
+    for start, alignment in STARTS.items():
         for split in JUDGED:
-            for what, unit, meaning in (
+            for measure, unit, meaning in (
                 ("loss", "of the loss", f"{split} loss"),
                 ("error", "fraction", f"{split} error"),
                 (
@@ -45,17 +45,18 @@ def _columns() -> Iterator[Column]:
                     "validation split",
                 ),
             ):
-                name = f"{start}_{split}_{what}"
+                name = f"{start}_{split}_{measure}"
                 text = (
-                    f"largest {meaning} on the straight line between two seeds{how}, minus "
-                    "the mean of its ends; mean over the cell's other seeds"
+                    f"largest {meaning} on the straight line between two seeds{alignment}, "
+                    "minus the mean of its ends; mean over the cell's other seeds"
                 )
                 yield Column(name, pa.float64(), unit, text)
                 yield Column(f"{name}_se", pa.float64(), unit, error.format(name))
         name = SINGULAR[start]
         text = (
             "agreement of the large singular vectors of two seeds"
-            f"{how}, see zoo.landscape.singular_alignment; mean over the cell's other seeds"
+            f"{alignment}, see zoo.landscape.singular_alignment; "
+            "mean over the cell's other seeds"
         )
         yield Column(name, pa.float64(), "-1 to 1", text)
         yield Column(f"{name}_se", pa.float64(), "-1 to 1", error.format(name))
@@ -157,13 +158,13 @@ class Barrier(Metric):
                 refreshed=self.refreshed, calibrate=self.calibrate, seed=seed,
                 progress=report,
             )  # fmt: skip
-            for what, values in (
+            for measure, values in (
                 ("loss", lines.loss),
                 ("error", lines.error),
                 ("calibrated", lines.calibrated),
             ):
                 for split, line_values in values.items():
-                    result[f"{start}_{split}_{what}"] = barrier_height(line_values)
+                    result[f"{start}_{split}_{measure}"] = barrier_height(line_values)
             agreement, _ = singular_alignment(a, b, layout, threshold=self.threshold)
             result[SINGULAR[start]] = agreement
         return result

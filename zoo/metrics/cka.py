@@ -160,11 +160,11 @@ class CKA(Metric):
             selection = run.classes, run.one_vs_rest
             inputs = repr((*selection, run.label_map, run.transform))
             cells.setdefault((inputs, cell), []).append(i)
-        most = FEATURE_FLOATS // (self.samples * networks.architecture.activations)
+        largest = FEATURE_FLOATS // (self.samples * networks.architecture.activations)
         rows: list[int] = []
         last_inputs = ""
         for (inputs, _), group in sorted(cells.items(), key=lambda item: item[0][0]):
-            if rows and (inputs != last_inputs or len(rows) + len(group) > most):
+            if rows and (inputs != last_inputs or len(rows) + len(group) > largest):
                 yield np.array(rows)
                 rows = []
             last_inputs = inputs
@@ -199,10 +199,10 @@ class CKA(Metric):
     ) -> dict[str, Features]:
         """Return the features of some layers, the logits last."""
         activations = networks.architecture.activations
-        most = max(1, FEATURE_FLOATS // (self.samples * activations))
+        largest = max(1, FEATURE_FLOATS // (self.samples * activations))
         parts: dict[str, list[Features]] = {}
-        for start in range(0, len(networks), most):
-            chunk = networks.take(range(start, min(start + most, len(networks))))
+        for start in range(0, len(networks), largest):
+            chunk = networks.take(range(start, min(start + largest, len(networks))))
             samples = chunk.samples(self.split, self.samples, seed)
             inputs = _inputs(chunk, samples)
             tokens = _Tokens(len(samples), seed)
@@ -329,8 +329,8 @@ def _json(means: dict[str, Array], i: int) -> str | None:
         name: round(float(column[i]), 6) if np.isfinite(column[i]) else None
         for name, column in means.items()
     }
-    known = any(value is not None for value in values.values())
-    return json.dumps(values) if known else None
+    has_values = any(value is not None for value in values.values())
+    return json.dumps(values) if has_values else None
 
 
 cka = CKA()

@@ -165,8 +165,8 @@ class Hessian(Metric):
             return Curvature(some, some.samples(self.split, count, seed)).product
 
         # A random start: from the gradient, 2% of the networks got a lower eigenvalue.
-        draw = stream(seed, "hessian start").standard_normal(p, np.float32)
-        start = torch.from_numpy(draw).to(networks.device).expand(n, p)
+        vector = stream(seed, "hessian start").standard_normal(p, np.float32)
+        start = torch.from_numpy(vector).to(networks.device).expand(n, p)
         extremes = lanczos(
             curvature.product, start, self.iterations, self.tolerance, narrow=narrow
         )

@@ -123,11 +123,11 @@ class InputNoise(Metric):
         """Fill the values of some networks from errors (sizes, networks, samples)."""
         curve = [SampleErrors(size, size, counted).error for size in errors]
         noisy = errors[1:].mean(0)
-        both = SampleErrors(
+        errors_by_row = SampleErrors(
             *(np.concatenate([errors[0], noisy]),) * 2, np.tile(counted, (2, 1))
         )
         first = np.arange(len(rows))
-        rise = both.gain((first + len(rows))[:, None], first)
+        rise = errors_by_row.gain((first + len(rows))[:, None], first)
         out["noise_error"][rows] = np.mean(curve[1:], 0)
         out["noise_rise"][rows], out["noise_rise_se"][rows] = rise.values, rise.errors
         for k, i in enumerate(rows):

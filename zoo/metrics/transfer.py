@@ -123,11 +123,11 @@ class Transfer(Maker):
                     "transform: --set transfer.transform=rot180"
                 )
             return
-        other = TASKS[self.task]
-        if (task.shape, task.classes) != (other.shape, other.classes):
+        other_task = TASKS[self.task]
+        if (task.shape, task.classes) != (other_task.shape, other_task.classes):
             raise CatalogError(
-                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
-                f"classes, but the networks were made for {task.shape} and {task.classes}. "
+                f"{other_task.name} has inputs of shape {other_task.shape} and "
+                f"{other_task.classes} classes, but the networks were made for {task.shape} and {task.classes}. "
                 "Choose a task of the same shape: --set transfer.task=NAME"
             )
 

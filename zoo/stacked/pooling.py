@@ -13,9 +13,9 @@ from zoo.stacked.convolution import batch_last, batch_second
 
 def _cells(x: Tensor) -> Tensor:
     """View the 2x2 cells of ``(n, c, h, w, b)`` as ``(n, c, H, 2, W, 2, b)``."""
-    high, wide = x.shape[2] // 2, x.shape[3] // 2
-    x = x[:, :, : 2 * high, : 2 * wide]
-    return x.unflatten(3, (wide, 2)).unflatten(2, (high, 2))
+    height, width = x.shape[2] // 2, x.shape[3] // 2
+    x = x[:, :, : 2 * height, : 2 * width]
+    return x.unflatten(3, (width, 2)).unflatten(2, (height, 2))
 
 
 class _MaxPool(Function):

@@ -49,8 +49,8 @@ def _load(task: Task, directory: Path | None) -> Data:
     for number, source in enumerate(sources):
         raw = read_raw(source, directory)
         picks = [
-            _sample(y, most, f"jungle {source.name} {most}")
-            for y, most in ((raw.y, TRAIN), (raw.y_test, TEST))
+            _sample(y, count, f"jungle {source.name} {count}")
+            for y, count in ((raw.y, TRAIN), (raw.y_test, TEST))
         ]
         x, x_test = (
             _small(images[rows] * np.float32(raw.scale))
@@ -62,11 +62,11 @@ def _load(task: Task, directory: Path | None) -> Data:
     return prepare(task, Raw(x, y, x_test, y_test, 1 / 255))
 
 
-def _sample(labels: Array, most: int, purpose: str) -> Array:
-    """Return the sorted positions of at most ``most`` random images of each class."""
+def _sample(labels: Array, count: int, purpose: str) -> Array:
+    """Return the sorted positions of at most ``count`` random images of each class."""
     generator = stream(0, purpose)
     picks = [
-        generator.permutation(np.flatnonzero(labels == label))[:most]
+        generator.permutation(np.flatnonzero(labels == label))[:count]
         for label in np.unique(labels)
     ]
     return np.sort(np.concatenate(picks))

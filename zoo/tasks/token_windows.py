@@ -56,8 +56,8 @@ def _find(task: Task, path: Path) -> Path | None:
         return path
     if not path.is_dir():
         raise NotFound(f"There is no text in {path}: no such file or folder.")
-    others = ("text_small",) if task.name == "text" else ()
-    for name in (task.name, *others):
+    alternatives = ("text_small",) if task.name == "text" else ()
+    for name in (task.name, *alternatives):
         for folder in (path / name, path):
             for suffix in (".txt", ".parquet"):
                 if (folder / f"{name}{suffix}").is_file():
