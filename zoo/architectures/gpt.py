@@ -104,7 +104,7 @@ class GPT(Architecture):
     def layout(self) -> Layout:
         """Layout in which the residual stream, the heads and the hidden units permute.
 
-        The stream permutes alike in all blocks.
+        The stream has the same permutation in all blocks.
         """
         params = [
             Param("wte.weight", (self.classes, self.width), (None, STREAM)),

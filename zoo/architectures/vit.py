@@ -112,7 +112,7 @@ class ViT(Architecture):
     def layout(self) -> Layout:
         """Layout in which the residual stream, the heads and the hidden units permute.
 
-        The stream permutes alike in all blocks.
+        The stream has the same permutation in all blocks.
         """
         d, p = self.width, self.patch
         params = [

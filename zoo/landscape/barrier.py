@@ -280,10 +280,8 @@ def layer_barriers(
     parts = layers(layout) if parts is None else parts
     m = len(first)
     options = {"samples": samples, "refreshed": refreshed, "seed": seed}
-    end_lines = along_lines(
-        networks, first, last, groups, points=2, splits=(split,), **options
-    )  # type: ignore[arg-type]
-    end_loss = end_lines.loss[split].mean(1)
+    ends = along_lines(networks, first, last, groups, points=2, splits=(split,), **options)  # type: ignore[arg-type]
+    end_loss = ends.loss[split].mean(1)
     barriers = {}
     for name, tensors in parts.items():
         interpolated = np.zeros(layout.d, bool)

@@ -91,7 +91,7 @@ class Barrier(Metric):
     """
 
     name: ClassVar[str] = "barrier"
-    summary: ClassVar[str] = "barriers on lines between seeds, as they are and aligned"
+    summary: ClassVar[str] = "barriers on lines between seeds, raw and aligned"
     columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
     paired: ClassVar[bool] = True
     version: ClassVar[int] = 2

@@ -16,7 +16,7 @@ from zoo.metrics import METRICS
 def with_settings(
     metrics: Sequence[Metric | str], settings: Settings = (), option: str = "--metric"
 ) -> list[Metric]:
-    """Return metrics, by name or as they are, with settings such as ``hessian.samples``.
+    """Return metrics with settings such as ``hessian.samples``.
 
     Parameters
     ----------

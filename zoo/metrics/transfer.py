@@ -127,7 +127,8 @@ class Transfer(Maker):
         if (task.shape, task.classes) != (other_task.shape, other_task.classes):
             raise CatalogError(
                 f"{other_task.name} has inputs of shape {other_task.shape} and "
-                f"{other_task.classes} classes, but the networks were made for {task.shape} and {task.classes}. "
+                f"{other_task.classes} classes, but the networks were made for "
+                f"{task.shape} and {task.classes}. "
                 "Choose a task of the same shape: --set transfer.task=NAME"
             )
 
