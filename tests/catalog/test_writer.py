@@ -47,7 +47,7 @@ def population(ids: list[str] = IDS, steps: list[int] | None = None) -> Populati
         ({}, {"step": [0, None]}, None, "1 of 2 rows of checkpoints have no 'step'"),
         ({}, {"test_accuracy": ["high", "low"]}, None, "must be double. Got string"),
         ({}, {"run_id": ["a", "a"]}, None, "1 stand in one only, e.g. 'b'"),
-        ({"run_id": ["a", "a"]}, {}, None, "Two rows of runs have one run_id"),
+        ({"run_id": ["a", "a"]}, {}, None, "Two rows of runs have the same run_id"),
         ({}, {"run_id": ["a", "c"]}, None, "2 stand in one only, e.g. 'b'"),
         ({}, {"run_id": ["a", "b", "a"], "step": [0, 0, 0]}, None, r"one \(run_id, step\)"),
         (
@@ -74,7 +74,7 @@ def population(ids: list[str] = IDS, steps: list[int] | None = None) -> Populati
             {},
             {},
             Population(np.zeros((2, 0), np.float32), Layout(()), pa.table(POINTS)),
-            "no tensors. Commit its metrics alone",
+            "no tensors. To commit metrics alone",
         ),
     ],
 )

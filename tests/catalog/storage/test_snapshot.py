@@ -87,7 +87,7 @@ def test_a_deleted_head_is_rebuilt_from_the_manifests(
 def test_a_damaged_head_is_refused_with_the_way_out(zoo: Catalog, text: bytes) -> None:
     (zoo.root / "HEAD").write_bytes(text)
     with pytest.raises(
-        ShardCorrupt, match=r"HEAD must hold a version .*Delete it: it is rebuilt"
+        ShardCorrupt, match=r"HEAD must hold a version .*Delete it; it will be rebuilt"
     ):
         catalog.open(zoo.root)
     (zoo.root / "HEAD").unlink()
