@@ -51,7 +51,7 @@ def check_rewritten(path: Path, file: File, layout: Layout) -> None:
     if footer.num_rows != file.rows or missing or stated not in (None, expected):
         raise ShardCorrupt(
             f"{path} is not the shard that was committed: {size:,} bytes and "
-            f"{footer.num_rows} rows; expected {file.bytes:,} and {file.rows}. Run "
+            f"{footer.num_rows} rows, expected {file.bytes:,} and {file.rows}. Run "
             "'phasezoo verify', then fetch or train it again."
         )
 
@@ -70,21 +70,21 @@ def read_tensor(path: Path, param: Param, rows: int) -> Array:
     storage = dtype(param.dtype).storage
     if len(column) != rows:  # the row count in the footer may differ
         raise ShardCorrupt(
-            f"{path}: tensor {param.name!r} has {len(column)} rows; expected {rows}. Run "
+            f"{path}: tensor {param.name!r} has {len(column)} rows, expected {rows}. Run "
             "'phasezoo verify', then fetch or train the shard again."
         )
     try:
         flat = _flat(column, storage)
     except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         raise ShardCorrupt(
-            f"{path}: tensor {param.name!r} is stored as {column.type}; expected "
+            f"{path}: tensor {param.name!r} is stored as {column.type}, expected "
             f"{dtype(param.dtype).arrow_type(param.size)} ({error}). Run 'phasezoo "
             "verify', then fetch or train the shard again."
         ) from error
     if flat.size != len(column) * param.size:
         raise LayoutMismatch(
             f"{path}: tensor {param.name!r} has {flat.size} values in "
-            f"{len(column)} rows; expected {param.size} per row."
+            f"{len(column)} rows, expected {param.size} per row."
         )
     return flat.reshape(len(column), *param.shape)
 

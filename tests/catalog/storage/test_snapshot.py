@@ -98,7 +98,9 @@ def test_a_head_that_names_another_snapshot_is_refused(zoo: Catalog, metrics: An
     metrics(zoo, "x")
     head = zoo.root / "HEAD"
     head.write_text("1" + head.read_text()[1:])
-    with pytest.raises(ShardCorrupt, match=r"1.json is not what HEAD names .*Delete HEAD"):
+    with pytest.raises(
+        ShardCorrupt, match=r"1.json is not the file that HEAD names .*Delete HEAD"
+    ):
         catalog.open(zoo.root)
     head.write_text("7" + head.read_text()[1:])
     with pytest.raises(ShardCorrupt, match=r"7.json is missing"):

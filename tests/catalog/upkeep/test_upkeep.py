@@ -362,7 +362,7 @@ def test_a_name_that_is_unknown_or_ambiguous_adds_nothing(
         ("run,step,x\na,0,1\n", "no column 'run_id'"),
         ("run_id,step,x\nzz,0,1\n", "1 of 1 rows .* name no checkpoint"),
         ("run_id,step,x\na,7,1\n", "name no checkpoint .* 'step': 7"),
-        ("run_id,step,x\na,zero,1\n", "do not fit"),
+        ("run_id,step,x\na,zero,1\n", "must hold whole numbers"),
         ("run_id,step,x\na,0,1\na,0,2\n", "Two rows"),
         ("run_id,step,test_loss\na,0,1\n", "cannot be called 'test_loss'"),
         ("run_id,step\na,0\n", "no result"),
