@@ -215,7 +215,7 @@ def _details(
     size, digest = content
     intact = (size, digest) == (file.bytes, file.sha256)
     if size != file.bytes:
-        yield f"has {size:,} bytes, expected {file.bytes:,}"
+        yield f"{size:,} bytes, expected {file.bytes:,}"
     elif not intact:
         yield f"sha256 is {digest[:12]}..., expected {file.sha256[:12]}..."
     yield from tensors or []

@@ -477,7 +477,7 @@ def test_text_is_no_value_of_a_column_of_numbers(
     table.write_text("run_id,step,mine\na,0,1.5\n")
     annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,2\nb,0,n/a\n")
-    with pytest.raises(CatalogError, match="'mine' holds numbers in models, and 'n/a' in"):
+    with pytest.raises(CatalogError, match="'mine' holds numbers in models, but 'n/a' in"):
         annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,007\n")
     with pytest.raises(CatalogError, match="'mine' holds numbers in models, and '007' in"):
