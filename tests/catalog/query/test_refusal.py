@@ -424,7 +424,7 @@ def test_a_comparison_is_no_function(zoo: Catalog, query: str) -> None:
     "SELECT '" + "x" * 2_000_000 + "'",
 ])  # fmt: skip
 def test_what_takes_the_parser_minutes_is_refused(zoo: Catalog, query: str) -> None:
-    with pytest.raises(CatalogError, match="at most 1,000,000, 300 and 1,000 are read"):
+    with pytest.raises(CatalogError, match="at most 1,000,000, 300 and 1,000 are allowed"):
         zoo.sql(query)
 
 
