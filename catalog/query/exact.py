@@ -50,7 +50,11 @@ def as_text(
     """
     relation = relation.limit(_ALL)
     kinds = dict(zip(relation.columns, relation.types, strict=True))
-    readers = {name: found for name, kind in kinds.items() if (found := _reader(kind))}
+    readers = {
+        name: column_reader
+        for name, kind in kinds.items()
+        if (column_reader := _reader(kind))
+    }
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         return row | {name: reader(row[name]) for name, reader in readers.items()}
@@ -78,9 +82,9 @@ def _cast(
     columns, changed = [], False
     for name, kind in zip(map(identifier, names), kinds, strict=True):
         wanted = target(kind)
-        same = wanted == str(kind)
-        changed |= not same
-        columns.append(name if same else f"CAST({name} AS {wanted}) AS {name}")
+        unchanged = wanted == str(kind)
+        changed |= not unchanged
+        columns.append(name if unchanged else f"CAST({name} AS {wanted}) AS {name}")
     return ", ".join(columns) if changed else ""
 
 

@@ -185,10 +185,10 @@ class _Checked:
             self.contents -= set(_SINCE_FORMAT_2)
         self.value = self.expect(isinstance(value, dict), value, "an object", value)
 
-    def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
+    def expect(self, ok: bool, value: Any, expectation: str, shown: Any) -> Any:
         if not ok:
             raise ShardCorrupt(
-                f"{self.where} is not a valid manifest: expected {what}. Got "
+                f"{self.where} is not a valid manifest: expected {expectation}. Got "
                 f"{_shown(shown)}. Run 'phasezoo verify --repair'. If that does not repair "
                 "it, fetch or train the shard again."
             )
@@ -199,9 +199,9 @@ class _Checked:
         ok = isinstance(value, str) and re.fullmatch(pattern, value) is not None
         return str(self.expect(ok, value, f"{key!r} to match {pattern}", value))
 
-    def number(self, value: Any, what: str) -> int:
+    def number(self, value: Any, name: str) -> int:
         ok = isinstance(value, int) and not isinstance(value, bool)
-        self.expect(ok and 0 <= value < _LIMIT, value, f"{what} in [0, 2^50)", value)
+        self.expect(ok and 0 <= value < _LIMIT, value, f"{name} in [0, 2^50)", value)
         return int(value)
 
     def manifest(self) -> Manifest:

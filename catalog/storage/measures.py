@@ -39,22 +39,22 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
         column; or if a result column has the name of a column of runs or checkpoints, or
         a type other than float64, int64, bool and string.
     """
-    what = f"the measure {name!r}"
+    label = f"the measure {name!r}"
     if not name.strip() or not is_unicode(name):
         raise CatalogError(
             f"{name!r} is not a name for a measure. Expected text that is not blank."
         )
-    check_columns(table.column_names, what, {"run_id", "step"})
+    check_columns(table.column_names, label, {"run_id", "step"})
     for key in ("run_id", "step"):
         if key not in table.column_names or table[key].null_count:
-            raise CatalogError(f"Every row of {what} needs a {key!r}.")
+            raise CatalogError(f"Every row of {label} needs a {key!r}.")
     keys = [column for column in CHECKPOINTS if column.name in ("run_id", "step")]
-    fields = {key.name: cast(table[key.name], key, what) for key in keys}
+    fields = {key.name: cast(table[key.name], key, label) for key in keys}
     if len(pa.table(fields).group_by(list(fields)).aggregate([])) != len(table):
-        raise CatalogError(f"Two rows of {what} have the same (run_id, step).")
+        raise CatalogError(f"Two rows of {label} have the same (run_id, step).")
     if len(table.column_names) == len(fields):
         raise CatalogError(
-            f"There is no result column in {what}. Add a column for every result."
+            f"There is no result column in {label}. Add a column for every result."
         )
     reserved = {column.name for column in (*RUNS, *CHECKPOINTS)}
     reserved |= {"measure_id", "measure", "provenance", "shard"}
@@ -71,7 +71,7 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
             raise CatalogError(
                 f"Measure {column!r} is {table[column].type}; it must be one of {kinds}."
             )
-        fields[column] = _documented(column, table[column], what)
+        fields[column] = _documented(column, table[column], label)
     rows = len(table)
     measure_id = content_id([name, provenance], 16)
     fields["measure"] = pa.array([name] * rows, pa.string())
@@ -80,16 +80,16 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
     return pa.table(fields)
 
 
-def _documented(name: str, values: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
+def _documented(name: str, values: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
     """Return values of a measure in the type that the schema documents, if any."""
     kind = _DOCUMENTED.get(name, values.type)
-    empty, whole = values.null_count == len(values), pa.types.is_integer(values.type)
+    all_null, integer = values.null_count == len(values), pa.types.is_integer(values.type)
     if values.type == kind:
         return values
-    if empty or (whole and pa.types.is_floating(kind)):
+    if all_null or (integer and pa.types.is_floating(kind)):
         return values.cast(kind)
     raise CatalogError(
-        f"Measure {name!r} is {values.type} in {what}, but 'phasezoo schema' documents it "
+        f"Measure {name!r} is {values.type} in {label}, but 'phasezoo schema' documents it "
         f"as {kind}. Convert the column, or rename it."
     )
 

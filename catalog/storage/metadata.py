@@ -59,7 +59,7 @@ def metadata_source(
         If a file is missing or is not the one that was committed.
     """
     real_root = os.path.realpath(root)  # paths in queries must not contain ..
-    whole: list[str] = []
+    complete: list[str] = []
     parts: list[str] = []
     for manifest in manifests:
         if kind not in manifest.own:
@@ -69,15 +69,15 @@ def metadata_source(
         path = os.path.join(real_root, file.path)
         column = _SHARD_COLUMN.get(kind)
         if column is None or not manifest.superseded:
-            whole.append(path)
+            complete.append(path)
             continue
         listed = ", ".join(literal(shard) for shard in sorted(manifest.superseded))
         source = _parquet([path], origin)
         parts.append(f"FROM {source} WHERE {column} NOT IN ({listed})")
     if not parts:
-        return _parquet(whole, origin) if whole else ""
-    if whole:
-        parts.insert(0, f"FROM {_parquet(whole, origin)}")
+        return _parquet(complete, origin) if complete else ""
+    if complete:
+        parts.insert(0, f"FROM {_parquet(complete, origin)}")
     return f"({' UNION ALL BY NAME '.join(parts)})"
 
 

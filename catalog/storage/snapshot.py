@@ -124,7 +124,7 @@ def read_head(folder: Folder) -> Snapshot:
             return _read_head(folder, text)
         except ShardCorrupt:
             previous, text = text, _head_text(folder)
-            if text == previous:  # not a version that was deleted after HEAD moved on
+            if text == previous:  # HEAD has not moved on, so the damage is real
                 raise
 
 

@@ -53,7 +53,7 @@ def abandoned(path: Path) -> bool:
 def sweep_before(target: Path) -> None:
     """Delete temporary files that killed writers of a target left beside it."""
     start = f".{target.name[:_NAMED]}."
-    with contextlib.suppress(OSError):  # a folder that is not there, or may not be listed
+    with contextlib.suppress(OSError):  # the folder is missing or may not be listed
         for name in os.listdir(target.parent):
             if name.startswith(start):
                 delete_abandoned(target.with_name(name))

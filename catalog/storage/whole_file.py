@@ -85,7 +85,7 @@ def whole_file(
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                file.close()  # may try once more to write what did not fit
+                file.close()  # may try to write the rest again
             temporary.unlink(missing_ok=True)
             raise
         file.close()

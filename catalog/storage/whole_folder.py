@@ -56,9 +56,8 @@ def whole_folder(
             _sync_all(temporary)
             _put(temporary, target)
         finally:
-            shutil.rmtree(
-                temporary, ignore_errors=True
-            )  # after an exchange: the old folder
+            # After an exchange, the temporary path holds the old folder.
+            shutil.rmtree(temporary, ignore_errors=True)
             os.close(descriptor)
         sync(target.parent)
 

@@ -122,15 +122,15 @@ def collect(
         if any(manifest.superseded for manifest in snapshot.manifests) and not rehearse:
             pack(folder)
             snapshot = newest_snapshot(folder)
-        kept = _kept_versions(folder, snapshot, keep, grace)
+        snapshots = _kept_versions(folder, snapshot, keep, grace)
         garbage = Garbage(sorted(dead - rewritten), sorted(rewritten))
-        garbage.versions = sorted(kept)
-        unneeded = _unneeded_files(folder, kept)
-        _check_packs(folder, kept[max(kept)], {path.stem for path in unneeded})
+        garbage.versions = sorted(snapshots)
+        unneeded = _unneeded_files(folder, snapshots)
+        _check_packs(folder, snapshots[max(snapshots)], {path.stem for path in unneeded})
         _delete(folder, unneeded, garbage, rehearse)
         with folder.lock():  # so that no writer starts in between
-            left = find_leftovers(folder, extended(folder, read_head(folder)).shards)
-            _delete(folder, left, garbage, rehearse)
+            leftovers = find_leftovers(folder, extended(folder, read_head(folder)).shards)
+            _delete(folder, leftovers, garbage, rehearse)
         if not rehearse:
             keep_reserve(root)
     return garbage
@@ -225,9 +225,7 @@ def _give_up(folder: Folder, dead: set[str]) -> Snapshot:
         present = folder.manifest_names()
         packs = {m.shard for m in top if m.content == "pack"} | snapshot.dropped
         for shard in present & packs:
-            with contextlib.suppress(
-                ShardCorrupt
-            ):  # unreadable, so it brings back no member
+            with contextlib.suppress(ShardCorrupt):  # brings back no member
                 present |= {*names(read_manifest(folder, shard))}
         present |= {s for s in snapshot.dropped - present if folder.holds_files(s)}
         snapshot = replace(snapshot, dropped=snapshot.dropped & present)
@@ -251,13 +249,13 @@ def _kept_versions(
     return {v: read_snapshot(folder, v) for v in kept_versions} | {head.version: head}
 
 
-def _unneeded_files(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
+def _unneeded_files(folder: Folder, kept_snapshots: dict[int, Snapshot]) -> list[Path]:
     """Return the files that no kept version needs, in the order of deletion."""
-    head = kept[max(kept)]
+    head = kept_snapshots[max(kept_snapshots)]
     needed: set[str] = set()
     records: set[str] = set()
     revivable = False
-    for snapshot in kept.values():
+    for snapshot in kept_snapshots.values():
         for manifest in snapshot.manifests:
             needed |= {file.path for file in manifest.own.values()}
             if not manifest.pack:
@@ -268,7 +266,7 @@ def _unneeded_files(folder: Folder, kept: dict[int, Snapshot]) -> list[Path]:
                 needed |= {file.path for file in member.own.values()}
             revivable |= bool(manifest.superseded)
     packed = {m.shard for m in head.manifests if m.pack}
-    old = {v for v in folder.versions() if v < head.version} - kept.keys()
+    old = {v for v in folder.versions() if v < head.version} - kept_snapshots.keys()
     snapshots = [folder.snapshot(v) for v in sorted(old)]
     first: list[Path] = []
     last: list[Path] = []

@@ -57,8 +57,8 @@ def wasteful(
     for manifest in manifests:
         file = manifest.files.get("checkpoints")
         rows = file.rows if file and manifest.content != "pack" else 0
-        left = living.get(manifest.shard, 0)
-        if 0 < left < rows and rows - left >= waste * rows:
+        remaining = living.get(manifest.shard, 0)
+        if 0 < remaining < rows and rows - remaining >= waste * rows:
             shards.append(manifest)
     return shards
 
@@ -79,12 +79,14 @@ def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
 
 def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
     holder = catalog.snapshot.shards[manifest.pack or manifest.shard]
-    kept = catalog.select(f"shard = {literal(manifest.shard)} ORDER BY row, run_id, step")
-    keys = kept.table.select(["run_id", "step"])
+    selection = catalog.select(
+        f"shard = {literal(manifest.shard)} ORDER BY row, run_id, step"
+    )
+    keys = selection.table.select(["run_id", "step"])
     runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, keys)
     if "weights" not in manifest.files:
         return Part(runs, checkpoints, sequence=manifest.sequence)
-    weights = _Kept(kept.layout, keys, kept.verified())
+    weights = _Kept(selection.layout, keys, selection.verified())
     footer = read_footer(catalog.root / manifest.files["weights"].path)
     architecture = (footer.metadata or {}).get(b"phasezoo.architecture", b"")
     staged = writer.stage(weights, architecture.decode())
@@ -92,14 +94,14 @@ def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
 
 
 def _metadata(
-    root: Path, shard: str, holder: Manifest, kept: pa.Table
+    root: Path, shard: str, holder: Manifest, keys: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
     """Return the committed rows of `runs` and `checkpoints` of the kept checkpoints."""
     runs = metadata_source(root, [holder], "runs", origin=True)
     checkpoints = metadata_source(root, [holder], "checkpoints")
     shard_literal = literal(shard)
     with connect() as connection:
-        connection.register("kept", kept)
+        connection.register("kept", keys)
         tables = (
             connection.sql(
                 f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = {shard_literal} "
@@ -110,9 +112,9 @@ def _metadata(
                 "(SELECT (run_id, step) FROM kept) ORDER BY row, run_id, step"
             ),
         )
-        found = [arrow_table(table) for table in tables]
-    return _without_foreign_columns(found[0], "runs"), _without_foreign_columns(
-        found[1], "checkpoints"
+        results = [arrow_table(table) for table in tables]
+    return _without_foreign_columns(results[0], "runs"), _without_foreign_columns(
+        results[1], "checkpoints"
     )
 
 

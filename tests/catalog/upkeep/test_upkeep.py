@@ -480,7 +480,7 @@ def test_text_is_no_value_of_a_column_of_numbers(
     with pytest.raises(CatalogError, match="'mine' holds numbers in models, but 'n/a' in"):
         annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,007\n")
-    with pytest.raises(CatalogError, match="'mine' holds numbers in models, and '007' in"):
+    with pytest.raises(CatalogError, match="'mine' holds numbers in models, but '007' in"):
         annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,2\nb,0,\n")
     annotate(zoo.refreshed(), table, "mine")
