@@ -44,9 +44,7 @@ def check_inside(root: Path, path: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise ShardCorrupt(
-            f"{os.path.dirname(current)} is a file; expected a folder."
-        ) from error
+        raise ShardCorrupt(f"{os.path.dirname(current)} is not a folder.") from error
     except OSError as error:
         if isinstance(error, CatalogError):
             raise
