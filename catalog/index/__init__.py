@@ -1,1 +1,1 @@
-"""The DuckDB index: tables and views over the metadata files, kept as a cache."""
+"""DuckDB index: cached tables and views over the metadata files."""

@@ -1,10 +1,11 @@
-"""The DuckDB index: a cache built from a snapshot, never written in place.
+"""Cache of DuckDB indexes, each built from a snapshot and never written in place.
 
-An open writer of a DuckDB file locks every reader out, and the other way round. So an
-index is built under a temporary name, closed, and renamed to a name derived from its
-snapshot; readers open it read-only. `models` (runs x checkpoints x newest measures) is
-materialised, because the join on the fly costs 6-200 times as much; in a catalogue that
-is too large for that (`catalog.index.in_place`), both big tables are views over Parquet.
+An open writer of a DuckDB file locks out every reader, and a reader locks out writers.
+Therefore an index is built under a temporary name, closed, and renamed to a name derived
+from its snapshot; readers open it read-only. `models` (runs x checkpoints x newest
+measures) is materialised, because joining for every query costs 6-200 times as much. In a
+catalogue that is too large for that (`catalog.index.in_place`), `checkpoints` and `models`
+are views over Parquet.
 """
 
 from __future__ import annotations
@@ -31,34 +32,48 @@ from catalog.storage.snapshot import Snapshot
 from catalog.storage.temporaries import sweep_before, temporary_folder
 
 VERSION = 6
-"""Version of the index's own tables: another one is rebuilt."""
+"""Version of the tables of an index; indexes of other versions are rebuilt."""
 
 INDEX = "zoo_index"
-"""Name of an index that is attached."""
+"""Name under which an index is attached."""
 
 _sound: set[tuple[int, ...]] = set()
-"""Files that hold only tables: this process has checked or built them."""
+"""Identities of index files that this process has built, or checked for tables only."""
 
 _COPY = "pz_copy"
 _NAME = re.compile(rf"index-v{VERSION}-[0-9a-f]{{16}}\.duckdb")
 
 
 def index_path(folder: Folder, snapshot: Snapshot) -> Path:
-    """Where the index of a snapshot stands."""
+    """Return the path of the index of a snapshot."""
     return folder.cache / f"index-v{VERSION}-{snapshot.id}.duckdb"
 
 
 def ensure_index(
     folder: Folder, snapshot: Snapshot, connection: Connection, *, newest: bool = True
 ) -> Path | None:
-    """Build the index of a snapshot unless it is there; None if it cannot be stored.
+    """Build the index of a snapshot unless it exists, and return its path.
 
-    It is built through a connection in memory, which may be of no use afterwards if what
-    was extended is damaged: see `usable`.
+    If an index of an earlier state exists and only new runs or measures were committed
+    since, that index is copied and extended.
 
-    If an index of an earlier state exists and only new runs or measures came, it is
-    copied and extended. The index of an old version (``newest`` false) stays until a
-    newer one is built.
+    Parameters
+    ----------
+    folder : Folder
+        Folder of the catalogue.
+    snapshot : Snapshot
+        Version to index.
+    connection : duckdb.DuckDBPyConnection
+        Connection in memory, through which the index is built. If the index to extend is
+        damaged, the connection may not be usable afterwards; see `usable`.
+    newest : bool, default=True
+        Whether the snapshot is the newest. If so, older indexes are deleted. The index of
+        an old version stays until a newer one is built.
+
+    Returns
+    -------
+    Path, optional
+        None if the index cannot be stored.
     """
     path = index_path(folder, snapshot)
     check_inside(folder.root, path)
@@ -67,17 +82,17 @@ def ensure_index(
     try:
         folder.cache.mkdir(exist_ok=True)
         sweep_before(path)
-        with temporary_folder(path) as beside:
-            temporary = beside / path.name
-            old, known = _latest(folder)
+        with temporary_folder(path) as temporary_parent:
+            temporary = temporary_parent / path.name
+            old, known_shards = _latest(folder)
             if old is None or not _extended(
-                temporary, old, known, folder, snapshot, connection
+                temporary, old, known_shards, folder, snapshot, connection
             ):
                 temporary.unlink(missing_ok=True)
-                sound = connection if usable(connection) else connect()
-                with filling(sound, temporary, "pz_building") as own:
+                builder = connection if usable(connection) else connect()
+                with filling(builder, temporary, "pz_building") as target:
                     large = too_large(snapshot.manifests)
-                    build_index(own, folder.root, snapshot.manifests, in_place=large)
+                    build_index(target, folder.root, snapshot.manifests, in_place=large)
             os.replace(temporary, path)
         _sound.add(_identity(path))
         if not newest:
@@ -88,24 +103,25 @@ def ensure_index(
     except CatalogError:
         raise
     except (OSError, duckdb.Error):
-        return None  # a cache that cannot be written, or was deleted just now
+        return None  # the cache cannot be written, or was just deleted
     return path
 
 
 def attach(connection: Connection, path: Path, name: str = INDEX) -> bool:
-    """Open an index read-only; False if it is gone or damaged, which deletes it.
+    """Attach an index read-only, and return whether that succeeded.
 
-    One that holds more than tables is damaged too: others may have made it, and what else
-    it holds would run when it is read. Another process forgets an index when it has built
-    a newer one.
+    An index may be missing, because another process has built a newer one and deleted it.
+    A damaged index is deleted. An index that holds anything but tables counts as damaged:
+    others may have written it, and its views or macros would run when it is read.
     """
-    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
-    where = literal(str(path.absolute()))
-    beside = list(path.parent.glob(path.name + ".*"))  # a log, which ours never leave
+    # Absolute, as DuckDB reads text before a colon as the kind of database.
+    address = literal(str(path.absolute()))
+    # Write-ahead logs, which our own indexes never have.
+    logs = list(path.parent.glob(path.name + ".*"))
     try:
-        if not beside:
+        if not logs:
             identity = _identity(path)
-            connection.execute(f"ATTACH {where} AS {name} (READ_ONLY, TYPE duckdb)")
+            connection.execute(f"ATTACH {address} AS {name} (READ_ONLY, TYPE duckdb)")
             if identity in _sound or only_tables(connection, name):
                 _sound.add(identity)
                 return True
@@ -113,20 +129,20 @@ def attach(connection: Connection, path: Path, name: str = INDEX) -> bool:
     except (OSError, duckdb.Error):
         with contextlib.suppress(duckdb.Error):
             connection.execute(f"DETACH DATABASE IF EXISTS {name}")
-    for one in (path, *beside):
+    for file in (path, *logs):
         with contextlib.suppress(OSError):
-            one.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
     return False
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """Return what no file has that was written or replaced since."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    """Return an identity of a file that changes when it is written or replaced."""
+    info = os.stat(path)
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 def usable(connection: Connection) -> bool:
-    """Whether a connection answers: an inner error of DuckDB ends a whole instance."""
+    """Return whether a connection works; an internal error of DuckDB ends an instance."""
     try:
         connection.execute("SELECT 1").fetchall()
     except duckdb.Error:
@@ -142,10 +158,10 @@ def _extended(
     snapshot: Snapshot,
     connection: Connection,
 ) -> bool:
-    """Copy an index and add to it; False if it has to be built from nothing.
+    """Copy an index and add new shards; return False if it must be built from scratch.
 
-    That is so if it has other shards than are said of it or ones that the snapshot has
-    not, is gone, or is damaged.
+    An index must be built from scratch if the old one is missing or damaged, or has other
+    shards than ``known`` or shards that are not in the snapshot.
     """
     if not known <= snapshot.shards.keys():
         return False
@@ -159,20 +175,20 @@ def _extended(
             old.unlink(missing_ok=True)
             return False
         connection.execute(f"DETACH {_COPY}")
-        with filling(connection, temporary, "pz_building") as own:
+        with filling(connection, temporary, "pz_building") as target:
             if {
-                row[0] for row in own.execute("SELECT shard FROM shards").fetchall()
+                row[0] for row in target.execute("SELECT shard FROM shards").fetchall()
             } != known:
                 return False
-            if too_large(snapshot.manifests) == ("models" in tables_of(own)):
+            if too_large(snapshot.manifests) == ("models" in tables_of(target)):
                 return False
-            return extend(own, folder, added)
+            return extend(target, folder, added)
     except (FileNotFoundError, duckdb.Error):
         return False
 
 
 def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
-    """The index built last and the shards in it: a hint, ignored if unreadable."""
+    """Return the last built index and its shards; a hint that is ignored if unreadable."""
     try:
         value = parse_json(folder, folder.cache / "latest.json")
         if not _NAME.fullmatch(value["index"]):
@@ -186,7 +202,7 @@ def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
 
 
 def _forget(folder: Folder, keep: set[Path | None]) -> None:
-    """Delete superseded indexes; readers that have one open keep it."""
+    """Delete superseded indexes; readers that have an index open can still use it."""
     for path in folder.cache.glob("index-*.duckdb"):
         if path not in keep:
             with contextlib.suppress(OSError):

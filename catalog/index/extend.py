@@ -1,4 +1,4 @@
-"""Adding shards to an index that exists, where that gives what building it would."""
+"""Extension of an existing index by new shards, with the same result as a rebuild."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ from catalog.storage.measures import newest_sql, shown_sql
 
 
 def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) -> bool:
-    """Add shards to an existing index; False if only a rebuild gives the right answer.
+    """Add shards to an existing index; return False if a rebuild is needed instead.
 
-    A rebuild is needed when a new shard removes or packs others, repeats a known run
-    (the first commit wins),
-    brings columns or types that the tables do not have, holds a checkpoint that was
-    measured before it came, or was committed before one that is already in; and always
-    when some shard has a column in runs that another has in checkpoints, as ``models``
-    then renames one of them.
+    A rebuild is needed if a new shard removes or packs others, repeats a known run (the
+    first commit wins), has columns or types that the tables lack, holds a checkpoint that
+    was measured before it was committed, or was committed before a shard of the index. A
+    rebuild is also needed if one shard has a column in runs that another has in
+    checkpoints, as ``models`` then renames one of them.
     """
     newest = connection.execute("SELECT coalesce(max(sequence), -1) FROM shards")
     last = newest.fetchall()[0][0]
@@ -53,34 +52,36 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
             continue
         if not _types(connection, f"_{table}").items() <= _types(connection, table).items():
             return False
-    points = "checkpoints" if "checkpoints" in tables else "_checkpoints"
+    checkpoints = "checkpoints" if "checkpoints" in tables else "_checkpoints"
 
     def names_of(table: str) -> set[bytes]:
         return {*map(spelling, _types(connection, table))}
 
-    if names_of("runs") & names_of(points) != {b"run_id"}:
+    if names_of("runs") & names_of(checkpoints) != {b"run_id"}:
         return False
     if "models" not in tables:
-        # The view would have two columns of one name, as it has no table to compare.
-        came = {*names_of("_runs"), *names_of("_checkpoints")} - {b"run_id", b"step"}
-        if came & names_of("pz_newest"):
+        # The view `models` would have two columns of the same name.
+        new_columns = {*names_of("_runs"), *names_of("_checkpoints")} - {b"run_id", b"step"}
+        if new_columns & names_of("pz_newest"):
             return False
-    for known in (
+    for overlap in (
         "_runs JOIN runs USING (run_id)",
         "_checkpoints JOIN pz_waiting USING (run_id, step)",
     ):
-        if connection.execute(f"SELECT count(*) FROM {known}").fetchall()[0][0]:
+        if connection.execute(f"SELECT count(*) FROM {overlap}").fetchall()[0][0]:
             return False
     connection.execute("BEGIN")
     shards_table(connection, added, "INSERT INTO shards")
     for table in STORED:
-        new = (
+        filter_sql = (
             ""
             if table != "tensors"
             else " WHERE arch_id NOT IN (SELECT arch_id FROM tensors)"
         )
         if table in tables:
-            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{new}")
+            connection.execute(
+                f"INSERT INTO {table} BY NAME SELECT * FROM _{table}{filter_sql}"
+            )
     if "models" in tables:
         connection.execute(
             "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
@@ -98,17 +99,22 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
 def _update_models(
     connection: Connection, root: Path, measures: Sequence[Manifest]
 ) -> bool:
+    """Write new measures into `models` or `pz_newest`; return False if types differ."""
     columns = measure_columns(measures)
     measure_rows(connection, root, measures)
     if "models" not in tables_of(connection):
         quotes = list(map(identifier, columns))
         return merge_newest(connection, newest_sql("measure_rows", columns), quotes)
     types, known = _types(connection, "measure_rows"), _types(connection, "models")
-    own = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
-    spelled = {spelling(name): name for name in known}
+    fixed = {**_types(connection, "runs"), **_types(connection, "checkpoints")}
+    by_spelling = {spelling(name): name for name in known}
     for column in columns:
-        same = spelled.get(spelling(column), column)
-        if same != column or same in own or known.get(same, types[same]) != types[same]:
+        known_name = by_spelling.get(spelling(column), column)
+        if (
+            known_name != column
+            or known_name in fixed
+            or known.get(known_name, types[known_name]) != types[known_name]
+        ):
             return False
     for column in columns:
         if column not in known:
@@ -130,5 +136,6 @@ def _update_models(
 
 
 def _types(connection: Connection, table: str) -> dict[str, str]:
+    """Return the columns of a table with their SQL types."""
     described = connection.execute(f"DESCRIBE {table}").fetchall()
     return {name: kind for name, kind, *_ in described}

@@ -1,8 +1,8 @@
-"""The check that an index holds tables and nothing else, as one of our own does.
+"""Check that an index holds the expected tables and no other object.
 
-A cache comes with a catalogue that was copied or downloaded, so others may have made it. A
-macro called ``max``, or a view in place of a table, would run whatever it says within our
-statements; numbers in a table are only read.
+A catalogue that was copied or downloaded comes with its cache, so others may have written
+the index. A macro called ``max``, or a view in place of a table, would run its code within
+our statements, whereas numbers in a table are only read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _STORED = frozenset((
 ))  # fmt: skip
 _IN_PLACE = _STORED - {"checkpoints", "models"} | {"pz_repeats", "pz_newest"}
 
-_NONE = (
+_FORBIDDEN = (
     "functions", "views", "sequences", "indexes", "constraints", "triggers",
     "coordinate_systems",
 )  # fmt: skip
-"""Kinds of objects of which an index has none."""
+"""Kinds of objects that an index must not have."""
 
-_TYPES = (
+_TYPES_QUERY = (
     "SELECT schema_name, type_name, logical_type, type_category, internal "
     "FROM system.main.duckdb_types() WHERE database_name = "
 )
@@ -31,51 +31,53 @@ _EMPTY = "pz_empty"
 
 
 def only_tables(connection: duckdb.DuckDBPyConnection, database: str) -> bool:
-    """Tell if an attached database has the tables of an index, and no other object.
+    """Return whether an attached database has the tables of an index and nothing else.
 
     Parameters
     ----------
+    connection : duckdb.DuckDBPyConnection
+        Connection that the database is attached to.
     database : str
-        A name that is not in the search path of the connection, as what is called here
-        would else be looked for in it.
+        Name of the database. It must not be in the search path of the connection, or the
+        functions called here would be looked up in it.
 
     Raises
     ------
     duckdb.Error
-        If it cannot be read.
+        If the database cannot be read.
     """
-    of = f"WHERE database_name = {literal(database)}"
+    where = f"WHERE database_name = {literal(database)}"
     counts = ", ".join(
-        f"(SELECT count(*) FROM system.main.duckdb_{kind}() {of})" for kind in _NONE
+        f"(SELECT count(*) FROM system.main.duckdb_{kind}() {where})" for kind in _FORBIDDEN
     )
     if any(connection.execute(f"SELECT {counts}").fetchall()[0]):
         return False
-    listed = f"SELECT schema_name, table_name FROM system.main.duckdb_tables() {of}"
+    listed = f"SELECT schema_name, table_name FROM system.main.duckdb_tables() {where}"
     tables = connection.execute(listed).fetchall()
     if {table for _, table in tables} not in (_STORED, _IN_PLACE):
         return False
     schemas = connection.execute(
-        f"SELECT schema_name FROM system.main.duckdb_schemas() {of}"
+        f"SELECT schema_name FROM system.main.duckdb_schemas() {where}"
     ).fetchall()
     if {*schemas, *((schema,) for schema, _ in tables)} != {("main",)}:
         return False
-    # Columns come last: to list those of a view runs a part of it.
-    computed = connection.execute(
-        f"SELECT count(*) FROM system.main.duckdb_columns() {of} AND (is_generated "
+    # Columns come last, because listing the columns of a view runs a part of it.
+    special_columns = connection.execute(
+        f"SELECT count(*) FROM system.main.duckdb_columns() {where} AND (is_generated "
         "OR generation_expression IS NOT NULL OR column_default IS NOT NULL "
         "OR NOT is_nullable)"
     ).fetchall()[0][0]
-    return not computed and _types(connection, database)
+    return not special_columns and _has_default_types(connection, database)
 
 
-def _types(connection: duckdb.DuckDBPyConnection, database: str) -> bool:
-    """Tell if a database has the types that every one has."""
+def _has_default_types(connection: duckdb.DuckDBPyConnection, database: str) -> bool:
+    """Return whether a database has the types of an empty database and no others."""
     connection.execute(f"ATTACH ':memory:' AS {_EMPTY}")
     try:
-        known, found = (
-            sorted(map(repr, connection.execute(_TYPES + literal(name)).fetchall()))
+        expected, actual = (
+            sorted(map(repr, connection.execute(_TYPES_QUERY + literal(name)).fetchall()))
             for name in (_EMPTY, database)
         )
     finally:
         connection.execute(f"DETACH {_EMPTY}")
-    return known == found
+    return expected == actual

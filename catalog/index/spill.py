@@ -1,6 +1,6 @@
-"""Folders for what does not fit into memory: private, and gone when the process ends.
+"""Private spill folders for DuckDB, which are deleted when the process ends.
 
-DuckDB's own choice is ``.tmp`` below the current folder, which may be anybody's.
+By default DuckDB spills to ``.tmp`` below the current folder, which others may share.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _numbers = itertools.count()
 
 
 def spill_folder() -> str:
-    """Return the name of a new folder, which DuckDB makes when it needs it.
+    """Return the path of a new folder, which DuckDB creates when it needs it.
 
-    It is below the folder for temporary files of the system; ``TMPDIR`` names another. If
-    nothing can be written there the name is empty, and everything has to fit into memory.
+    The folder is below the system's folder for temporary files, or below ``TMPDIR``. If
+    nothing can be written there, the path is empty and all data must fit into memory.
     """
     try:
         name = os.path.join(_own_folder(os.getpid()), str(next(_numbers)))
@@ -34,24 +34,25 @@ def spill_folder() -> str:
 
 @functools.cache
 def _own_folder(process: int) -> str:
-    """Make the folder of a process, which a forked one does not share.
+    """Create the folder of a process; a forked process gets another one.
 
-    Folders of processes that were killed are deleted first.
+    Folders of killed processes are deleted first.
     """
-    place = Path(tempfile.gettempdir(), f"phasezoo-{os.getuid()}")
-    sweep_before(place)
-    folder, descriptor = claimed(place, _private_folder)
+    target = Path(tempfile.gettempdir(), f"phasezoo-{os.getuid()}")
+    sweep_before(target)
+    folder, descriptor = claimed(target, _private_folder)
     atexit.register(_remove, folder, descriptor, process)
     return str(folder)
 
 
 def _private_folder(path: Path) -> int:
-    """Make a folder that other users cannot read; its descriptor."""
+    """Create a folder that other users cannot read, and return its descriptor."""
     path.mkdir(0o700)
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _remove(folder: Path, descriptor: int, process: int) -> None:
+    """Delete the folder at exit of the process that created it."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)

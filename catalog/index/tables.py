@@ -1,4 +1,4 @@
-"""The tables of the index, filled from the metadata files of a snapshot."""
+"""Tables of the index, filled from the metadata files of a snapshot."""
 
 from __future__ import annotations
 
@@ -18,26 +18,32 @@ from catalog.storage.measures import newest_sql, shown_sql
 from catalog.storage.metadata import metadata_source
 
 _MAIN = ("weights", "checkpoints", "measures", "tombstones", "tensors")
-"""The main file of a shard is the first of these kinds that it has."""
+"""Kinds of files by priority; the first that a shard has is its main file."""
 
 STORED = ("runs", "checkpoints", "tensors", "chunks")
-"""Metadata that is copied into the index; the rest stays in Parquet."""
+"""Metadata tables that are copied into the index; the others stay in Parquet."""
 
 BATCH = 2_000_000
-"""Rows of `models` that are joined and sorted at a time, to bound memory."""
+"""Rows of `models` to join and sort at a time, which bounds memory."""
 
 Connection = duckdb.DuckDBPyConnection
 
 
 def connect(path: str | Path = ":memory:") -> Connection:
-    """A connection that writes to no stdout and current folder, and fetches nothing.
+    """Open a connection without DuckDB's progress bar, ``.tmp`` folder and downloads.
 
-    DuckDB draws its own progress bar when a query takes seconds, into the midst of what a
-    command prints, and downloads extensions that a file seems to need.
+    By default DuckDB draws a progress bar into the output of a command when a query takes
+    seconds, spills to the current folder, and downloads extensions that a file seems to
+    need.
+
+    Parameters
+    ----------
+    path : str or Path, default=":memory:"
+        Database file, or a database in memory.
     """
-    # Absolute, as DuckDB takes what stands before a colon for the kind of database.
-    where = str(path) if path == ":memory:" else str(Path(path).absolute())
-    connection = duckdb.connect(where)
+    # Absolute, as DuckDB reads text before a colon as the kind of database.
+    address = str(path) if path == ":memory:" else str(Path(path).absolute())
+    connection = duckdb.connect(address)
     for statement in (
         "SET enable_progress_bar_print = false",
         f"SET temp_directory = {literal(spill_folder())}",
@@ -50,20 +56,34 @@ def connect(path: str | Path = ":memory:") -> Connection:
 
 @contextlib.contextmanager
 def filling(connection: Connection, path: str | Path, name: str) -> Iterator[Connection]:
-    """Attach a database of a name, for statements that change it; detach it afterwards.
+    """Attach a database for statements that change it, and detach it after the block.
 
-    A fifth of the time of opening it with a connection of its own.
+    This takes a fifth of the time of opening the database with a new connection.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Connection to attach the database to.
+    path : str or Path
+        Database file, or ":memory:".
+    name : str
+        Name of the attached database.
+
+    Yields
+    ------
+    duckdb.DuckDBPyConnection
+        Cursor that uses the database by default.
     """
-    where = str(path) if path == ":memory:" else str(Path(path).absolute())
-    own = connection.cursor()
-    own.execute(f"ATTACH {literal(where)} AS {name} (TYPE duckdb)")
+    address = str(path) if path == ":memory:" else str(Path(path).absolute())
+    attached = connection.cursor()
+    attached.execute(f"ATTACH {literal(address)} AS {name} (TYPE duckdb)")
     try:
-        own.execute(f"USE {name}")
-        yield own
+        attached.execute(f"USE {name}")
+        yield attached
     finally:
         with contextlib.suppress(duckdb.Error):
-            own.execute("ROLLBACK")  # what was given up
-        own.close()
+            attached.execute("ROLLBACK")  # an unfinished transaction
+        attached.close()
         connection.execute(f"DETACH {name}")
 
 
@@ -76,14 +96,24 @@ def build_index(
 ) -> None:
     """Fill an empty database from the metadata files of the manifests.
 
-    With ``in_place`` it gets no ``checkpoints`` and ``models``: `views_in_place` has them.
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        The empty database.
+    root : Path
+        The catalogue's folder.
+    manifests : sequence of Manifest
+        Manifests of a snapshot.
+    in_place : bool, default=False
+        Whether to leave out the tables ``checkpoints`` and ``models``, for which
+        `views_in_place` returns views.
 
     Raises
     ------
     ShardCorrupt
         If a metadata file is missing or is not the one that was committed.
     duckdb.Error
-        If what was committed does not fit together.
+        If the committed tables do not fit together.
     """
     shards_table(connection, manifests, "CREATE TABLE shards AS")
     for table in STORED:
@@ -117,14 +147,14 @@ def build_index(
 def views_in_place(
     connection: Connection, root: Path, manifests: Sequence[Manifest]
 ) -> dict[str, str]:
-    """Queries of the views that stand for the big tables, which such an index lacks.
+    """Return queries for views in place of the big tables of an index without them.
 
     Raises
     ------
     ShardCorrupt
-        If a file of checkpoints is missing or has another length than committed.
+        If a file of checkpoints is missing or has another size than committed.
     """
-    # Their hashes were checked when the index was built.
+    # The hashes of the files were checked when the index was built.
     source = metadata_source(root, manifests, "checkpoints", hashed=False)
     return view_queries(connection, source)
 
@@ -132,28 +162,29 @@ def views_in_place(
 def _with_documented(
     connection: Connection, newest: str, columns: Sequence[str], checkpoints: str
 ) -> str:
-    """The newest measures, after the documented ones, which are null if never measured.
+    """Return a query for the newest measures, with all documented columns first.
 
-    Documented columns come first, so that one that is measured later keeps its place. A
-    zoo's own column of that name stays as it is: ``models`` has no second one.
+    A documented column that was never measured is null, so that it keeps its position when
+    it is measured later. It is left out if runs or checkpoints have a column of that name,
+    because ``models`` already has that column.
     """
-    own = {
+    taken = {
         spelling(row[0])
         for table in ("runs", checkpoints)
         for row in connection.execute(f"DESCRIBE FROM {table}").fetchall()
     }
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {newest}").fetchall()}
     measured = {}
-    for own_name in columns:
-        value = identifier(own_name)
-        shown = shown_sql(own_name, value, kinds[own_name])
-        measured[spelling(own_name)] = f"{shown} AS {value}"
+    for result_column in columns:
+        value = identifier(result_column)
+        shown_value = shown_sql(result_column, value, kinds[result_column])
+        measured[spelling(result_column)] = f"{shown_value} AS {value}"
     listed = []
     for column in MEASURES:
         name = spelling(column.name)
         if name in measured:
             listed.append(measured.pop(name))
-        elif name not in own:
+        elif name not in taken:
             kind = "VARCHAR" if column.type == pa.string() else "DOUBLE"
             listed.append(f"NULL::{kind} AS {column.name}")
     listed += measured.values()
@@ -161,7 +192,7 @@ def _with_documented(
 
 
 def _fill_models(connection: Connection, manifests: Sequence[Manifest]) -> None:
-    """Make ``models``, a batch of whole shards at a time: one sort would not fit."""
+    """Create ``models`` in batches of whole shards, as one sort would not fit in memory."""
     batch = "SELECT * FROM checkpoints WHERE rowid >= {} AND rowid < {}"
     ids = f"run_id IN (SELECT run_id FROM ({batch}))"
     select = f"""SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
@@ -178,12 +209,12 @@ def _fill_models(connection: Connection, manifests: Sequence[Manifest]) -> None:
 def _batches(
     connection: Connection, manifests: Sequence[Manifest]
 ) -> list[tuple[int, int]]:
-    """Ranges of rows of ``checkpoints`` that may be sorted one after the other."""
+    """Return ranges of rows of ``checkpoints`` that may be sorted one after the other."""
     kind = "checkpoints"
     rows = [(m.sequence, m.own[kind].rows) for m in manifests if kind in m.own]
     total = connection.execute("SELECT count(*) FROM checkpoints").fetchall()[0][0]
     if sum(count for _, count in rows) != total:
-        return [(0, total)]  # some came twice: the table is in another order
+        return [(0, total)]  # repeated rows were dropped, so the order differs
     ranges, first, last = [], 0, 0
     for i, (sequence, count) in enumerate(rows):
         if last - first >= BATCH and sequence != rows[i - 1][0]:
@@ -196,6 +227,7 @@ def _batches(
 def _copy(
     connection: Connection, root: Path, manifests: Sequence[Manifest], table: str
 ) -> None:
+    """Copy one kind of metadata into a table of the index."""
     source = metadata_source(root, manifests, table, origin=table == "runs")
     if not source:
         connection.register("_empty", empty(table))
@@ -208,10 +240,10 @@ def _copy(
 def _remove_tombstoned(
     connection: Connection, root: Path, manifests: Sequence[Manifest], checkpoints: str
 ) -> None:
-    """Drop what was removed after it was committed, and runs that have nothing left.
+    """Drop checkpoints that were removed after their commit, and runs left without any.
 
-    A removed checkpoint that is committed again, exists again. Rows that stay in
-    Parquet are listed in ``pz_removed``, those of a table are deleted.
+    A removed checkpoint that is committed again exists again. Removed rows of a table are
+    deleted; removed rows that stay in Parquet are listed in ``pz_removed``.
     """
     connection.execute(
         "CREATE TABLE pz_removed (shard VARCHAR, run_id VARCHAR, step BIGINT)"
@@ -227,18 +259,18 @@ def _remove_tombstoned(
             GROUP BY ALL) r USING (run_id, step)
         WHERE s.sequence < r.sequence"""
     )
-    left = f"{checkpoints} ANTI JOIN pz_removed USING (shard, run_id, step)"
+    remaining = f"{checkpoints} ANTI JOIN pz_removed USING (shard, run_id, step)"
     connection.execute(
         f"""DELETE FROM runs WHERE run_id IN (SELECT run_id FROM pz_removed) AND
-        (pz_shard, run_id) NOT IN (SELECT (shard, run_id) FROM {left})"""
+        (pz_shard, run_id) NOT IN (SELECT (shard, run_id) FROM {remaining})"""
     )
     if checkpoints == "checkpoints":
-        connection.execute(f"CREATE OR REPLACE TABLE checkpoints AS FROM {left}")
+        connection.execute(f"CREATE OR REPLACE TABLE checkpoints AS FROM {remaining}")
         connection.execute("DELETE FROM pz_removed")
 
 
 def _keep_first_commits(connection: Connection, in_place: bool) -> None:
-    """Of equal runs, checkpoints and tensors committed twice, keep the first."""
+    """Keep the first commit of runs, checkpoints and tensors that were committed twice."""
     for table, key, shard in (
         ("runs", "run_id", "pz_shard"),
         ("checkpoints", "run_id, step", "shard"),
@@ -248,7 +280,7 @@ def _keep_first_commits(connection: Connection, in_place: bool) -> None:
         if in_place and table == "checkpoints":
             continue
         exclude = " EXCLUDE (pz_shard)" if table == "runs" else ""
-        # Equal hashes of unequal keys only cost the query that then looks for repeats.
+        # A collision of hashes only costs the query below, which then finds no repeats.
         total, distinct = connection.execute(
             f"SELECT count(*), count(DISTINCT hash({key})) FROM {table}"
         ).fetchall()[0]
@@ -268,7 +300,7 @@ def _keep_first_commits(connection: Connection, in_place: bool) -> None:
 
 
 def shards_table(connection: Connection, manifests: Sequence[Manifest], verb: str) -> None:
-    """Put a row for every shard into ``shards``; the verb makes it or inserts."""
+    """Create ``shards`` or insert into it, as the SQL verb says, one row per shard."""
     rows = []
     for manifest in manifests:
         kind = next(k for k in _MAIN if k in manifest.files)
@@ -295,7 +327,7 @@ def shards_table(connection: Connection, manifests: Sequence[Manifest], verb: st
 
 
 def measure_rows(connection: Connection, root: Path, manifests: Sequence[Manifest]) -> None:
-    """Measures with the rank of their commit, as table ``measure_rows``."""
+    """Create the table ``measure_rows``: measures with the rank of their commit."""
     source = metadata_source(root, manifests, "measures", origin=True)
     ordered = sorted(manifests, key=lambda m: m.order)
     ranks = pa.table(
@@ -314,7 +346,7 @@ def measure_rows(connection: Connection, root: Path, manifests: Sequence[Manifes
 
 
 def keep_waiting(connection: Connection) -> None:
-    """Remember which checkpoints of ``measure_rows`` have not come yet."""
+    """Store the checkpoints of ``measure_rows`` that are not committed yet."""
     connection.execute(
         "INSERT INTO pz_waiting SELECT run_id, step FROM measure_rows "
         "ANTI JOIN checkpoints USING (run_id, step)"
@@ -322,21 +354,24 @@ def keep_waiting(connection: Connection) -> None:
 
 
 def measure_columns(measures: Sequence[Manifest]) -> list[str]:
-    """Result columns in the spelling of their first commit, as SQL ignores case."""
-    spelled: dict[bytes, str] = {}
+    """Return the result columns, each in the spelling of its first commit.
+
+    SQL ignores case, so columns that differ in case alone are one column.
+    """
+    by_spelling: dict[bytes, str] = {}
     for manifest in measures:
         for column in manifest.measure_columns:
-            spelled.setdefault(spelling(column), column)
-    return list(spelled.values())
+            by_spelling.setdefault(spelling(column), column)
+    return list(by_spelling.values())
 
 
 def spelling(column: str) -> bytes:
-    """What SQL compares: the name with the case of ASCII letters ignored."""
+    """Return the key by which SQL compares names, with ASCII letters in lower case."""
     return column.encode().lower()
 
 
 def tables_of(connection: Connection) -> set[str]:
-    """Tables that a database has: an index in place lacks the big ones."""
+    """Return the tables of a database; an index in place lacks the big tables."""
     query = (
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
     )

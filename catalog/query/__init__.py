@@ -1,1 +1,1 @@
-"""Queries of users: read as a tree, checked, and run where nothing else can be reached."""
+"""Queries of users: parsed to a tree, checked, and run on a locked connection."""

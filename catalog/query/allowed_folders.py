@@ -1,4 +1,4 @@
-"""Folders beside the catalogue that a user lets queries read."""
+"""Folders outside the catalogue that a user allows queries to read."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from catalog.errors import NotFound
 
 
 def allowed_folders(allow: str | Path | Sequence[str | Path]) -> list[str]:
-    """Return the absolute names of folders, with links followed and as they are.
+    """Return the absolute paths of folders, both as given and with links followed.
 
     Raises
     ------
     NotFound
-        If one is not there, or is no folder.
+        If a path does not exist or is not a folder.
     """
-    found = []
+    paths = []
     for folder in [allow] if isinstance(allow, str | Path) else allow:
         if not os.path.isdir(folder):
-            what = "is no folder" if os.path.exists(folder) else "is not there"
-            raise NotFound(f"{folder} {what}; allow the folder that holds the files.")
-        found += [os.path.abspath(folder), os.path.realpath(folder)]
-    return list(dict.fromkeys(found))
+            problem = "is not a folder" if os.path.exists(folder) else "does not exist"
+            raise NotFound(f"{folder} {problem}. Allow the folder that holds the files.")
+        paths += [os.path.abspath(folder), os.path.realpath(folder)]
+    return list(dict.fromkeys(paths))

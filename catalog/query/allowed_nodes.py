@@ -1,6 +1,7 @@
-"""Kinds of nodes that a tree may have: all that reads, and nothing else.
+"""Kinds of syntax tree nodes that a query may have: only nodes that read.
 
-They are listed, so that what a later DuckDB adds is refused until it was looked at.
+The allowed kinds are listed, so that kinds that a later DuckDB adds are refused until they
+have been reviewed.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ _TYPES = (
 )  # fmt: skip
 
 _NEVER = ("duckdb_logs", "duckdb_secrets")
-"""Views over functions that are refused."""
+"""Views that are refused, because the functions they read are."""
 
 OTHERS = frozenset((*_QUERIES, *_SOURCES, *_MODIFIERS, *_ORDERS, *_TYPES))
 
 
 def check_kinds(tree: Tree) -> None:
-    """Refuse a tree with a node of another kind, or a call of another function.
+    """Check that a tree has only allowed nodes, functions, views and paths.
 
     Raises
     ------
     CatalogError
-        If there is one; the error names it.
+        If something else is in the tree; the error names it.
     """
     for node in nodes(tree):
         kind, allowed = node.get("class"), EXPRESSIONS
@@ -54,19 +55,19 @@ def check_kinds(tree: Tree) -> None:
             raise refusal(_word(kind))
         if str(node.get("table_name")).lower() in _NEVER and kind == "BASE_TABLE":
             raise CatalogError(
-                f"A query cannot read {node['table_name']}: it tells of other connections."
+                f"A query cannot read {node['table_name']}, as it shows other connections."
             )
         name = node.get("function_name")
         check_paths(node)
         if isinstance(name, str) and name.lower() not in FUNCTIONS:
             raise CatalogError(
-                f"A query cannot call {name}(): only functions that read are known. "
+                f"A query cannot call {name}(): only functions that read are allowed. "
                 f"{closest(name.lower(), FUNCTIONS)}"
             )
 
 
 def _word(kind: str) -> str:
-    """The SQL word for a kind of node: COPY of ``COPY_QUERY_NODE``."""
+    """Return the SQL word for a kind of node, such as COPY for ``COPY_QUERY_NODE``."""
     if kind == "PARAMETER":
-        return "a parameter without its value"
+        return "a parameter without a value"
     return kind.split("_")[0]

@@ -1,10 +1,10 @@
-"""The rows that a query picks: to read and to narrow down, and nothing else.
+"""Answers to queries, which can be read and narrowed down but do nothing else.
 
-A relation of DuckDB also runs further statements, makes tables and writes files, and that
-on a connection which may read files of the catalogue. An `Answer` has the methods of a
-relation that read. They are listed, so that what a later DuckDB adds is refused until it
-was looked at. Methods that narrow an answer down take SQL themselves, so the query that
-they lead to passes the check of every query.
+A relation of DuckDB can also run further statements, create tables and write files, on a
+connection that may read files of the catalogue. An `Answer` has only the methods of a
+relation that read. They are listed, so that methods that a later DuckDB adds are refused
+until they have been reviewed. Methods that narrow an answer down take SQL themselves, so
+the resulting query is checked like every query.
 """
 
 from __future__ import annotations
@@ -49,16 +49,20 @@ THROUGH_ARROW = frozenset(_ARROW.split())
 
 
 class Answer:
-    """The answer to a query, read when it is asked for.
+    """Answer to a query, which is read on demand.
 
     Parameters
     ----------
     relation : duckdb.DuckDBPyRelation
+        Relation of the query.
+    connection : duckdb.DuckDBPyConnection
+        Connection on which narrowed queries are checked.
 
     Notes
     -----
-    Methods are those of DuckDB's relation, ``filter``, ``order``, ``df``, ``pl``,
-    ``to_arrow_reader`` and so on, without those that write, name or run anything else.
+    An answer has the methods of DuckDB's relation, such as ``filter``, ``order``, ``df``,
+    ``pl`` and ``to_arrow_reader``, except methods that write files, create objects or run
+    other statements.
     """
 
     __slots__ = ("_connection", "_relation")
@@ -84,7 +88,7 @@ class Answer:
             return as_arrow(self._relation).to_arrow_table()
 
     def as_text(self) -> tuple[Answer, Reader]:
-        """Return the answer in types that JSON has or as text, and what reads its rows.
+        """Return the answer in JSON types or text, with a function that reads its rows.
 
         See `catalog.query.exact.as_text`.
         """
@@ -93,7 +97,7 @@ class Answer:
         return Answer(relation, self._connection), read
 
     def limit(self, rows: int, offset: int = 0) -> Answer:
-        """Return the answer without the rows before ``offset`` and after ``rows`` more."""
+        """Return at most ``rows`` rows of the answer, beginning at row ``offset``."""
         with _sql_errors():
             return Answer(self._relation.limit(rows, offset), self._connection)
 
@@ -117,19 +121,21 @@ class Answer:
     def __getattr__(self, name: str) -> Any:
         if name not in READS | NARROWS:
             raise AttributeError(
-                f"An answer has no {name!r}: it only reads. Keep it with .to_arrow_table() "
-                "or .df(), or in a file: phasezoo sql QUERY --to FILE; for another query "
-                "call .sql() of the catalogue."
+                f"An answer has no attribute {name!r}, as it can only be read. Keep it "
+                "with .to_arrow_table() or .df(), or write a file: phasezoo sql QUERY --to "
+                "FILE. For another query, call .sql() of the catalogue."
             )
         through_arrow = name in THROUGH_ARROW
-        found = getattr(as_arrow(self._relation) if through_arrow else self._relation, name)
-        if not callable(found):
-            return found
+        attribute = getattr(
+            as_arrow(self._relation) if through_arrow else self._relation, name
+        )
+        if not callable(attribute):
+            return attribute
 
         def call(*arguments: Any, **options: Any) -> Any:
-            given = [a._relation if isinstance(a, Answer) else a for a in arguments]
+            values = [a._relation if isinstance(a, Answer) else a for a in arguments]
             with _sql_errors():
-                answer = found(*given, **options)
+                answer = attribute(*values, **options)
                 if isinstance(answer, duckdb.DuckDBPyRelation):
                     return self._checked(answer)
             return answer
@@ -137,7 +143,7 @@ class Answer:
         return call
 
     def _checked(self, relation: duckdb.DuckDBPyRelation) -> Answer:
-        """Return the answer of a narrowed relation whose whole query reads."""
+        """Return the answer of a narrowed relation after a check of its whole query."""
         with self._connection.cursor() as connection:
             for tree in trees(connection, relation.sql_query()) or [{"class": "unknown"}]:
                 check_kinds(tree)
@@ -146,13 +152,13 @@ class Answer:
 
 @contextlib.contextmanager
 def _sql_errors() -> Iterator[None]:
-    """Turn what DuckDB raises, and values that Python has not, into errors with advice."""
+    """Turn errors of DuckDB, and values that Python lacks, into errors with advice."""
     try:
         yield
     except duckdb.Error as error:
         raise sql_error(error) from error
     except OverflowError as error:
         raise CatalogError(
-            f"Python has no value for a part of the answer: {error}. Turn the column into "
+            f"Python cannot represent a value of the answer: {error}. Turn the column into "
             "text: CAST(column AS VARCHAR)."
         ) from error

@@ -1,4 +1,4 @@
-"""The check that every query of a user passes before it is run."""
+"""Check of every query of a user before it is run."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from catalog.query.tokens import tokens
 from catalog.query.tree import trees
 
 LONGEST, DEEPEST, MOST_JOINED = 1_000_000, 300, 1_000
-"""Characters of a query, brackets within brackets, and set operations."""
+"""Limits of a query: characters, depth of brackets, and number of set operations."""
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*")
 _SET_OPERATIONS = re.compile(r"\b(?:union|intersect|except)\b", re.IGNORECASE)
 
 
 def checked_query(connection: duckdb.DuckDBPyConnection, text: str) -> str:
-    """Return the statement to run for a query: one, of which every node reads.
+    """Check a query, and return the statement to run for it.
 
-    It is the text itself but for EXPLAIN, whose options are written anew, and for PIVOT,
-    whose values are named; these then belong to the connection.
+    The statement is the text itself, with two exceptions: the options of EXPLAIN are
+    normalised, and the values of PIVOT are named by types that are created on the
+    connection.
 
     Raises
     ------
     CatalogError
-        If it is no SQL, or does anything else than read.
+        If the text is not SQL, is not a single statement, or does anything but read.
     """
     _check_size(text)
     try:
-        found = trees(connection, text)
-        kinds = [] if found is not None else _kinds(connection, text)
+        roots = trees(connection, text)
+        kinds = [] if roots is not None else _kinds(connection, text)
     except duckdb.Error as error:
         raise sql_error(error) from error
-    count = len(kinds if found is None else found)
+    count = len(kinds if roots is None else roots)
     if count == 0:
         raise CatalogError(f"The query is empty. {READS}")
     if count != 1:
         raise refusal(f"{count} statements")
-    if found is not None:
-        check_kinds(found[0])
+    if roots is not None:
+        check_kinds(roots[0])
         return text
     if tokens(text)[0].word == "EXPLAIN":
         prefix, query = split_explain(text)
@@ -55,24 +56,24 @@ def checked_query(connection: duckdb.DuckDBPyConnection, text: str) -> str:
 
 
 def _check_size(text: str) -> None:
-    """Refuse what takes the parser minutes."""
+    """Refuse queries that would take the parser minutes."""
     deepest = depth = 0
-    bare = _QUOTED.sub("", text)
-    for character in bare:
+    unquoted = _QUOTED.sub("", text)
+    for character in unquoted:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
-    joined = len(_SET_OPERATIONS.findall(bare))
-    if len(text) > LONGEST or deepest > DEEPEST or joined > MOST_JOINED:
+    operations = len(_SET_OPERATIONS.findall(unquoted))
+    if len(text) > LONGEST or deepest > DEEPEST or operations > MOST_JOINED:
         raise CatalogError(
-            f"The query has {len(text):,} characters, brackets {deepest} deep and {joined} "
-            f"set operations; at most {LONGEST:,}, {DEEPEST} and {MOST_JOINED:,} are read. "
-            "Put long lists into a file, and read it with --allow DIR (in Python "
-            "allow=[DIR])."
+            f"The query has {len(text):,} characters, brackets {deepest} deep and "
+            f"{operations} set operations; at most {LONGEST:,}, {DEEPEST} and "
+            f"{MOST_JOINED:,} are allowed. Put long lists into a file, and read it with "
+            "--allow DIR (in Python allow=[DIR])."
         )
 
 
 def _kinds(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
-    """The kind of each statement, as DuckDB calls it; of some it has no name."""
+    """Return DuckDB's name for the kind of each statement; empty if it has none."""
     kinds = []
     for statement in connection.extract_statements(text):
         try:

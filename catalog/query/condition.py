@@ -1,7 +1,7 @@
-"""Conditions and expressions of users and of files: text that becomes a part of a query.
+"""Conditions and expressions from users and files, which become a part of a query.
 
-It is put between brackets that it must not leave: the statement is parsed, and its tree
-compared with that of a harmless text in the same place.
+The text is put between brackets that it must not leave. To check this, the statement is
+parsed, and its tree is compared with the tree of a harmless text in the same place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MODIFIERS = ("ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER")
 
 
 def condition(connection: duckdb.DuckDBPyConnection, where: str) -> str:
-    """Return the query for the rows of `models` that a condition picks.
+    """Return the query for the rows of `models` that match a condition.
 
     Parameters
     ----------
@@ -29,64 +29,66 @@ def condition(connection: duckdb.DuckDBPyConnection, where: str) -> str:
     Raises
     ------
     CatalogError
-        If it is anything else.
+        If ``where`` is anything else.
     """
     query = f"SELECT * FROM models WHERE {where}\n"
-    found, known = (
+    tree, template = (
         _tree(connection, f"FROM (SELECT * FROM models WHERE {text}\n) AS pz")
         for text in (where, "true")
     )
-    inner = _at(found, "from_table", "subquery", "node")
-    plain = _at(known, "from_table", "subquery", "node")
-    if inner is not None and inner.get("where_clause") is not None:
-        kinds = [modifier["type"] for modifier in inner["modifiers"]]
+    select = _at(tree, "from_table", "subquery", "node")
+    template_select = _at(template, "from_table", "subquery", "node")
+    if select is not None and select.get("where_clause") is not None:
+        kinds = [modifier["type"] for modifier in select["modifiers"]]
         if all(kind in _MODIFIERS for kind in kinds):
-            plain |= {key: inner[key] for key in ("where_clause", "modifiers")}
-    if found != known:
+            template_select |= {key: select[key] for key in ("where_clause", "modifiers")}
+    if tree != template:
         raise CatalogError(
-            f"{where!r} is no condition. Expected one expression over columns of models, "
-            'such as "width = 32 AND test_accuracy > 0.9"; ORDER BY, LIMIT and OFFSET may '
-            "follow, nothing else."
+            f"{where!r} is not a condition. Expected one expression over columns of "
+            'models, such as "width = 32 AND test_accuracy > 0.9"; ORDER BY, LIMIT and '
+            "OFFSET may follow."
         )
-    check_kinds(found)
+    check_kinds(tree)
     return query
 
 
 def expression(connection: duckdb.DuckDBPyConnection, text: str) -> str:
-    """Return an expression over columns of `models`, between brackets that it cannot leave.
+    """Return an expression over columns of `models`, in brackets that it cannot leave.
 
     Raises
     ------
     CatalogError
-        If it is anything else.
+        If the text is anything else.
     """
-    found, known = (
-        _tree(connection, f"SELECT ({one}\n) AS pz FROM models") for one in (text, "true")
+    tree, template = (
+        _tree(connection, f"SELECT ({value}\n) AS pz FROM models")
+        for value in (text, "true")
     )
-    if found and len(found.get("select_list", ())) == 1:
-        own = found["select_list"][0]
-        if own.get("alias") == "pz" and own.get("class") != "STAR":
-            known = {**known, "select_list": [own]}
-    if found != known:
+    if tree and len(tree.get("select_list", ())) == 1:
+        column = tree["select_list"][0]
+        if column.get("alias") == "pz" and column.get("class") != "STAR":
+            template = {**template, "select_list": [column]}
+    if tree != template:
         raise CatalogError(
-            f"{text!r} is no expression. Expected one value per checkpoint over columns of "
-            'models, such as "test_accuracy" or "width > 16", and nothing else.'
+            f"{text!r} is not an expression. Expected one value per checkpoint over "
+            'columns of models, such as "test_accuracy" or "width > 16", and nothing else.'
         )
-    check_kinds(found)
+    check_kinds(tree)
     return f"({text}\n)"
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Tree:
+    """Return the tree of a single statement without positions, or an empty one."""
     try:
-        found = trees(connection, text)
+        roots = trees(connection, text)
     except duckdb.Error as error:
         raise sql_error(error) from error
-    node: Tree = without_places(found[0]) if found and len(found) == 1 else {}
+    node: Tree = without_places(roots[0]) if roots and len(roots) == 1 else {}
     return node
 
 
 def _at(tree: Any, *keys: str) -> Any:
-    """What stands at a path of keys; None if there is nothing."""
+    """Return the value at a path of keys; None if there is none."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree

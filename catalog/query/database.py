@@ -1,8 +1,8 @@
-"""The index as queries see it: attached read-only, and nothing else within reach.
+"""Database for queries: the index attached read-only, and nothing else within reach.
 
-Every query has a connection of its own, so that no temporary object, setting or seed of one
-is there for the next. What a query reads beside the index are the Parquet files of views
-that are not copied into it, and folders that the user allows.
+Every query gets a new connection, so that it leaves no temporary object, setting or seed
+for the next one. Besides the index, a query can read the Parquet files of views that are
+not copied into the index, and folders that the user allows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _READS_ALL = re.compile(
     r"\b(models|checkpoints|tables|views|columns|sqlite_master|(duckdb|pg|pragma)_\w+)\b",
     re.IGNORECASE,
 )
-"""Queries that name the big views of a large catalogue, or may list all views."""
+"""Pattern of queries that name a big view of a large catalogue or may list views."""
 
 _NO_MEASURES = (
     "(SELECT ''::VARCHAR AS run_id, 0::BIGINT AS step, ''::VARCHAR AS measure, "
@@ -43,24 +43,25 @@ _NO_MEASURES = (
 
 
 class Database:
-    """The index of a snapshot, opened for queries.
+    """Index of a snapshot, opened for queries.
 
     Parameters
     ----------
     folder : Folder
+        Folder of the catalogue.
     snapshot : Snapshot
+        Version that queries read.
     newest : bool
-        Whether it is the newest, whose index supersedes older ones.
+        Whether the snapshot is the newest, whose index supersedes older ones.
     allow : sequence of str
-        Folders that queries may read too, as `allowed_folders` gives them.
+        Folders that queries may read too, as `allowed_folders` returns them.
     cached : bool
-        Whether an index in ``cache/`` is used and left there.
+        Whether to use an index in ``cache/`` and to store a new one there.
 
     Notes
     -----
-    It is opened when it is first asked for a connection, which raises `ShardCorrupt` if the
-    metadata of the catalogue cannot be indexed. Naming thousands of files takes its time,
-    so the index is opened alone until a query needs Parquet.
+    The database is opened when a connection is first requested. Listing thousands of files
+    takes time, so the index is opened alone until a query needs Parquet.
     """
 
     def __init__(
@@ -81,14 +82,20 @@ class Database:
         self._in_place: dict[str, str] = {}
 
     def connection(self, query: str) -> Connection:
-        """Open a connection for a query, with the views over Parquet that it names."""
-        named = {v for v in _ON_DEMAND if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
+        """Open a connection for a query, with the views over Parquet that it names.
+
+        Raises
+        ------
+        ShardCorrupt
+            If the metadata of the catalogue cannot be indexed.
+        """
+        views = {v for v in _ON_DEMAND if re.search(rf"\b{v}\b", query, re.IGNORECASE)}
         try:
-            connection = self._cursor(parquet=bool(named) or self._large)
+            connection = self._cursor(parquet=bool(views) or self._large)
             if _READS_ALL.search(query):
-                named |= self._in_place.keys()
+                views |= self._in_place.keys()
             for view in (*_ON_DEMAND, *self._in_place):
-                if view in named:
+                if view in views:
                     source = self._in_place.get(view) or self._source(view)
                     connection.execute(f"CREATE TEMP VIEW {view} AS {source}")
         except duckdb.Error as error:
@@ -99,7 +106,7 @@ class Database:
         return connection
 
     def _cursor(self, *, parquet: bool) -> Connection:
-        """A new connection; an inner error of DuckDB may have ended the one before."""
+        """Return a new connection, and reopen if an internal error ended the last one."""
         if not usable(self._open(parquet=parquet)):
             self._opened.clear()
         connection = self._open(parquet=parquet).cursor()
@@ -107,11 +114,11 @@ class Database:
         return connection
 
     def _open(self, *, parquet: bool) -> Connection:
-        """The index alone, or with the files of views over Parquet."""
+        """Open the index, with or without access to the files of views over Parquet."""
         if parquet in self._opened:
             return self._opened[parquet]
         connection, stored = connect(), False
-        for _ in range(2 if self._cached else 0):  # once more after a damaged one
+        for _ in range(2 if self._cached else 0):  # again if the first index was damaged
             path = ensure_index(
                 self._folder, self._snapshot, connection, newest=self._newest
             )
@@ -127,7 +134,7 @@ class Database:
         connection.execute(f"USE {INDEX}")
         if self._large:
             self._in_place = views_in_place(connection, self._root, self._manifests)
-        # What could not be stored is built once, for queries of both kinds.
+        # An index that could not be stored is built once, for both kinds of queries.
         self._lock(connection, _ON_DEMAND if parquet or not stored else ())
         self._opened |= (
             {parquet: connection} if stored else dict.fromkeys((True, False), connection)
@@ -135,7 +142,7 @@ class Database:
         return connection
 
     def _attach_unstored(self, connection: Connection) -> None:
-        """Build the index in a file that is deleted once it is open, else in memory."""
+        """Build the index in a file that is deleted once open, or else in memory."""
         with contextlib.suppress(OSError, duckdb.Error):
             folder = Path(spill_folder())
             folder.mkdir()
@@ -151,10 +158,10 @@ class Database:
         build_index(connection, self._root, self._manifests, in_place=self._large)
 
     def _lock(self, connection: Connection, kinds: Sequence[str]) -> None:
-        """Put everything else out of reach; after that no setting can be changed."""
-        home = os.path.realpath(self._root)
+        """Deny access to all other files, and lock the settings."""
+        real_root = os.path.realpath(self._root)
         paths = [
-            os.path.join(home, manifest.own[kind].path)
+            os.path.join(real_root, manifest.own[kind].path)
             for manifest in self._manifests
             for kind in (*kinds, *self._in_place)
             if kind in manifest.own
@@ -165,7 +172,7 @@ class Database:
             f"SET allowed_paths = [{', '.join(map(literal, paths))}]",
             f"SET allowed_directories = [{', '.join(map(literal, self._allow))}]",
             "SET python_enable_replacements = false",
-            # Footers of a thousand files would be read again for every query.
+            # Without it, footers of a thousand files are read again for every query.
             f"SET parquet_metadata_cache = {str(self._large).lower()}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
@@ -173,17 +180,17 @@ class Database:
             connection.execute(statement)
 
     def _source(self, view: str) -> str:
-        """The query of a view that is made on demand."""
+        """Return the query of a view that is created on demand."""
         if view not in self._sources:
             source = metadata_source(self._root, self._manifests, view)
             if not source:
-                source = self._none(view) if view in TABLES else _NO_MEASURES
-            shown = "COLUMNS(lambda c: c <> 'pz_shard')"
-            self._sources[view] = f"SELECT {shown} FROM {source}"
+                source = self._without_rows(view) if view in TABLES else _NO_MEASURES
+            columns = "COLUMNS(lambda c: c <> 'pz_shard')"
+            self._sources[view] = f"SELECT {columns} FROM {source}"
         return self._sources[view]
 
-    def _none(self, view: str) -> str:
-        """SQL for the columns of a view without rows."""
+    def _without_rows(self, view: str) -> str:
+        """Return SQL for the columns of a view without rows."""
         connection = self._cursor(parquet=True)
         connection.register("none", empty(view))
         described = connection.execute("DESCRIBE FROM none").fetchall()

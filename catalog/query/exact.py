@@ -1,9 +1,9 @@
-"""Answers in types that their outlet holds exactly.
+"""Casts of answers to types that their destination represents exactly.
 
-Arrow, Python and JSON lack types of DuckDB, or hold a part of their values: dates before
-year 1 and infinite ones, 24:00, offsets of times, bits, integers of 128 bits. For people
-and JSON such a column becomes DuckDB's own text in the query itself, integers stay numbers;
-for Arrow and Parquet a value that does not fit is an error.
+Arrow, Python and JSON lack some types of DuckDB or some of their values: dates before year
+1, infinite dates, 24:00, times with offsets, bits, and integers of 128 bits. For people and
+JSON the query itself casts such a column to DuckDB's text, except integers, which stay
+numbers. For Arrow and Parquet a value that does not fit is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _EXACT = frozenset((
     "uinteger", "ubigint", "float", "double", "varchar", "decimal", "uuid", "enum", "blob",
     "null",
 ))  # fmt: skip
-"""Types whose values Python has."""
+"""Types whose values Python represents exactly."""
 
 _OPAQUE = frozenset(("time with time zone", "bit", "bignum", "variant"))
-"""Types that Arrow has not, or in a form that nothing else reads."""
+"""Types that Arrow lacks, or has in a form that no other tool reads."""
 
 _INTEGERS = ("hugeint", "uhugeint")
 _ALL = 1 << 60
-"""A limit that only renames columns that have one name."""
+"""Limit above any number of rows; it makes DuckDB rename duplicate columns."""
 
 _LISTS, _STRUCTS = ("list", "array"), ("struct", "tuple", "union")
 
@@ -38,19 +38,23 @@ _LISTS, _STRUCTS = ("list", "array"), ("struct", "tuple", "union")
 def as_text(
     relation: duckdb.DuckDBPyRelation,
 ) -> tuple[duckdb.DuckDBPyRelation, Reader]:
-    """Return a relation in types that JSON has or as text, and what reads its rows.
+    """Cast a relation to JSON types or text, and return it with a reader of its rows.
 
     Returns
     -------
     relation : duckdb.DuckDBPyRelation
-        Its Arrow tables have only types whose values Python has.
+        Relation whose Arrow tables have only types that Python represents exactly.
     read : callable
-        Takes a row of such a table as a dictionary; numbers that were sent as text are
-        integers again, and a map is a dictionary with texts for keys.
+        Function that converts a row of such a table, given as a dictionary. Integers that
+        were cast to text are integers again, and maps are dictionaries with text keys.
     """
     relation = relation.limit(_ALL)
     kinds = dict(zip(relation.columns, relation.types, strict=True))
-    readers = {name: found for name, kind in kinds.items() if (found := _reader(kind))}
+    readers = {
+        name: column_reader
+        for name, kind in kinds.items()
+        if (column_reader := _reader(kind))
+    }
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         return row | {name: reader(row[name]) for name, reader in readers.items()}
@@ -60,9 +64,10 @@ def as_text(
 
 
 def as_arrow(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Return a relation of which Arrow holds every value, or reading it is an error.
+    """Cast a relation to types that Arrow has.
 
-    Integers of 128 bits are decimals of 38 digits; what Arrow has not at all is text.
+    Integers of 128 bits become decimals of 38 digits, and types that Arrow lacks become
+    text. Reading the relation fails if a value does not fit its type.
     """
     if not _cast(relation.columns, relation.types, _arrow_type):
         return relation
@@ -73,28 +78,30 @@ def as_arrow(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
 def _cast(
     names: list[str], kinds: list[DuckDBPyType], target: Callable[[DuckDBPyType], str]
 ) -> str:
-    """SQL for columns in the types that they should have; empty if they have them."""
+    """Return SQL that casts columns to their target types; empty if none changes."""
     columns, changed = [], False
     for name, kind in zip(map(identifier, names), kinds, strict=True):
         wanted = target(kind)
-        same = wanted == str(kind)
-        changed |= not same
-        columns.append(name if same else f"CAST({name} AS {wanted}) AS {name}")
+        unchanged = wanted == str(kind)
+        changed |= not unchanged
+        columns.append(name if unchanged else f"CAST({name} AS {wanted}) AS {name}")
     return ", ".join(columns) if changed else ""
 
 
 def _text_type(kind: DuckDBPyType) -> str:
-    """SQL for the type in which values go to Python; keys of maps are texts, as in JSON."""
-    return _target(kind, lambda one: str(one) if one.id in _EXACT else "VARCHAR", "VARCHAR")
+    """Return the SQL type for values in Python; keys of maps are text, as in JSON."""
+    return _target(
+        kind, lambda part: str(part) if part.id in _EXACT else "VARCHAR", "VARCHAR"
+    )
 
 
 def _arrow_type(kind: DuckDBPyType) -> str:
-    """SQL for the type in which values go to Arrow."""
+    """Return the SQL type for values in Arrow."""
 
-    def leaf(one: DuckDBPyType) -> str:
-        if one.id in _INTEGERS:
+    def leaf(part: DuckDBPyType) -> str:
+        if part.id in _INTEGERS:
             return "DECIMAL(38,0)"
-        return "VARCHAR" if one.id in _OPAQUE else str(one)
+        return "VARCHAR" if part.id in _OPAQUE else str(part)
 
     return _target(kind, leaf)
 
@@ -102,7 +109,7 @@ def _arrow_type(kind: DuckDBPyType) -> str:
 def _target(
     kind: DuckDBPyType, leaf: Callable[[DuckDBPyType], str], key: str | None = None
 ) -> str:
-    """SQL for a type whose parts are replaced by what ``leaf`` says, keys by ``key``."""
+    """Return SQL for a type with parts mapped by ``leaf``, and keys of maps as ``key``."""
     children = dict(_parts(kind)) if kind.id in (*_LISTS, "map") else {}
     if kind.id in _LISTS:
         size = children.get("size", "")
@@ -112,7 +119,7 @@ def _target(
         return f"MAP({key or _target(children['key'], leaf)}, {value})"
     if kind.id not in _STRUCTS:
         return leaf(kind)
-    parts = [(name, _target(one, leaf, key)) for name, one in _parts(kind)]
+    parts = [(name, _target(part_kind, leaf, key)) for name, part_kind in _parts(kind)]
     if kind.id == "tuple":
         return f"TUPLE({', '.join(part for _, part in parts)})"
     if kind.id == "union":
@@ -121,24 +128,24 @@ def _target(
 
 
 def _reader(kind: DuckDBPyType) -> Reader | None:
-    """What turns a value that Python got into what it stands for; None if it is that."""
+    """Return a function that restores values cast to text; None if no part was cast."""
     if kind.id in _INTEGERS:
         return lambda value: None if value is None else int(value)
     if kind.id in _LISTS:
         inner = _reader(dict(_parts(kind))["child"])
-        return inner and (lambda value: value and [inner(one) for one in value])
+        return inner and (lambda value: value and [inner(item) for item in value])
     if kind.id == "map":
-        of = _reader(dict(_parts(kind))["value"]) or (lambda value: value)
-        return lambda value: None if value is None else {k: of(v) for k, v in value}
+        read_value = _reader(dict(_parts(kind))["value"]) or (lambda value: value)
+        return lambda value: None if value is None else {k: read_value(v) for k, v in value}
     if kind.id in ("struct", "tuple"):
-        readers = [_reader(one) for _, one in _parts(kind)]
+        readers = [_reader(item) for _, item in _parts(kind)]
         if not any(readers):
             return None
 
         def read(value: Any) -> Any:
             return value and {
-                name: reader(one) if reader else one
-                for (name, one), reader in zip(value.items(), readers, strict=True)
+                name: reader(item) if reader else item
+                for (name, item), reader in zip(value.items(), readers, strict=True)
             }
 
         return read
@@ -146,6 +153,6 @@ def _reader(kind: DuckDBPyType) -> Reader | None:
 
 
 def _parts(kind: DuckDBPyType) -> list[tuple[str, Any]]:
-    """Names and types of what a nested type is made of; of an array also its size."""
+    """Return names and types of the parts of a nested type, and the size of an array."""
     parts: list[tuple[str, Any]] = kind.children
     return parts

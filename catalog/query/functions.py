@@ -1,16 +1,16 @@
-"""Functions that a query may call: none changes anything, or what is answered later.
+"""Functions that a query may call; they change neither data nor later answers.
 
-Absent on purpose, of DuckDB's own: those that change something (``nextval``, ``setseed``,
-``write_log``, ``checkpoint``, ``enable_logging``), run SQL that is hidden in a text
-(``query``, ``json_execute_serialized_sql``), read memory (``arrow_scan``), wait
-(``sleep_ms``), or tell of credentials and other connections (``duckdb_secrets``,
-``duckdb_logs``). A name that is not here is refused.
+Functions of DuckDB that are left out on purpose change something (``nextval``,
+``setseed``, ``write_log``, ``checkpoint``, ``enable_logging``), run SQL that is hidden in a
+text (``query``, ``json_execute_serialized_sql``), read memory (``arrow_scan``), wait
+(``sleep_ms``), or show credentials and other connections (``duckdb_secrets``,
+``duckdb_logs``). A function that is not listed here is refused.
 """
 
 from __future__ import annotations
 
-# No comparisons: called as functions, "="(a, b), they skip the casts that the infix ones
-# have, and end the process for some types.
+# Comparisons are left out: called as functions, such as "="(a, b), they skip the casts of
+# the infix operators and crash the process for some types.
 _OPERATORS = """
 !__postfix !~~ !~~* % & && * ** + - -> ->> / // <-> << <=> <@ >> @ @> ^ ^@ |
 || ~ ~~ ~~* ~~~ ilike_escape like_escape not_ilike_escape not_like_escape
@@ -139,8 +139,8 @@ read_json read_json_auto read_json_objects read_json_objects_auto read_ndjson
 read_ndjson_auto read_ndjson_objects read_ndjson_objects_auto read_parquet read_text
 sniff_csv
 """
-"""They read what the connection lets them, see `catalog.query.database`, at paths that
-`catalog.query.paths` has looked at."""
+"""Functions that read files, within the limits of `catalog.query.database`, at paths that
+`catalog.query.paths` has checked."""
 
 FUNCTIONS = frozenset(
     " ".join(
@@ -150,7 +150,7 @@ FUNCTIONS = frozenset(
         )
     ).split()
 )  # fmt: skip
-"""Names in lower case."""
+"""Names of the allowed functions, in lower case."""
 
 OF_FILES = frozenset(_FILES.split())
-"""Those whose arguments without a name are paths."""
+"""Functions whose arguments without a name are paths."""

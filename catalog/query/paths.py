@@ -1,7 +1,8 @@
-"""Paths in queries: written out, and without a way back up that leads astray.
+"""Checks of paths in queries: constant, and without a misleading ``..``.
 
-DuckDB reads below allowed folders only, and looks where links lead; but it takes ``..`` for
-the end of the name before, which after a link is another folder than the system reads.
+DuckDB reads below allowed folders only, and follows links to check that. But it removes
+``..`` together with the name before, which after a link is another folder than the
+operating system reads.
 """
 
 from __future__ import annotations
@@ -17,36 +18,38 @@ from catalog.query.tree import Tree
 
 
 def check_paths(node: Tree) -> None:
-    """Refuse the paths of a node that are computed, or go up after a link.
+    """Check that the paths of a node are constants and contain no misleading ``..``.
 
     Raises
     ------
     CatalogError
-        If there is one.
+        If a path is computed, or has a ``..`` that comes after a link or a pattern, or is
+        encoded.
     """
     for path in _paths(node):
-        if _goes_astray(path):
+        if _is_misleading(path):
             raise CatalogError(
                 f"A query cannot read {path}: its '..' comes after a link or a pattern, or "
-                "is encoded. Write where the file is, without a way back up."
+                "is encoded. Write the path of the file without '..'."
             )
 
 
-def _goes_astray(path: str) -> bool:
-    """Report if a path may lead elsewhere than its text says."""
+def _is_misleading(path: str) -> bool:
+    """Return whether a path may lead elsewhere than its text says."""
     parts = re.split(r"[/\\]", path)
     if ".." not in parts:
         return ".." in re.split(r"[/\\]", unquote(path))
     if "\\" in path or "://" in path or path.startswith("~"):
         return True
     last = len(parts) - parts[::-1].index("..")
-    way = "/".join(parts[:last])
-    if re.search(r"[*?\[]", way):
+    prefix = "/".join(parts[:last])
+    if re.search(r"[*?\[]", prefix):
         return True
-    return os.path.realpath(way) != os.path.realpath(os.path.normpath(way))
+    return os.path.realpath(prefix) != os.path.realpath(os.path.normpath(prefix))
 
 
 def _paths(node: Tree) -> Iterator[str]:
+    """Yield the paths that a node reads, and the names of tables, which may be paths."""
     if node.get("type") == "BASE_TABLE":
         yield str(node.get("table_name", ""))
     name = node.get("function_name")
@@ -59,7 +62,7 @@ def _paths(node: Tree) -> Iterator[str]:
 
 
 def _texts(value: Tree, name: str) -> Iterator[str]:
-    """The texts of a constant, or of a list of constants."""
+    """Yield the texts of a constant, or of a list of constants."""
     if value.get("function_name") == "list_value":
         for argument in value["arguments"]:
             yield from _texts(argument["expression"], name)
@@ -67,6 +70,6 @@ def _texts(value: Tree, name: str) -> Iterator[str]:
         yield str(value["literal"]["text"])
     else:
         raise CatalogError(
-            f"A query gives {name}() a path that it computes. Expected the path itself, "
-            "or a list of paths: it is looked at before anything is read."
+            f"A query cannot compute the path of {name}(). Write the path itself or a list "
+            "of paths, as paths are checked before the query is run."
         )

@@ -1,8 +1,8 @@
-"""PIVOT without a list of values: the values are looked up first, by a checked query.
+"""Support of PIVOT without a list of values, which a checked query looks up first.
 
-DuckDB makes several statements of such a PIVOT, and shows the tree of none. With the values
-named it is a SELECT like any other. They become a type of the connection, as DuckDB itself
-does it, so that the columns are the same.
+DuckDB splits such a PIVOT into several statements, and shows the tree of none of them. With
+its values named, the statement is a SELECT like any other. The values become a type of the
+connection, as in DuckDB itself, so that the columns are the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from catalog.query.tree import Tree, trees
 from catalog.quoting import identifier, literal
 
 _END = ("GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "INTERSECT", "EXCEPT", ";")
-"""What may follow the columns and sums of a PIVOT."""
+"""Words that may follow the columns and aggregates of a PIVOT."""
 
 _VALUES = (
     "SELECT DISTINCT CAST(pz_value AS VARCHAR) FROM pz_source "
@@ -31,19 +31,26 @@ _VALUES = (
 def with_values(
     connection: duckdb.DuckDBPyConnection, text: str, check: Callable[[Tree], None]
 ) -> str:
-    """Return a statement whose every PIVOT names its values.
+    """Name the values of every PIVOT of a statement, and return the new statement.
 
     Parameters
     ----------
+    connection : duckdb.DuckDBPyConnection
+        Connection on which the types with the values are created.
     text : str
-        A statement of which DuckDB shows no tree.
+        Statement for which DuckDB shows no tree.
     check : callable
-        Raises if a tree does more than read.
+        Function that raises an error if a tree does more than read.
+
+    Returns
+    -------
+    str
+        Statement in which every PIVOT has its values.
 
     Raises
     ------
     CatalogError
-        If it is refused, or a PIVOT cannot be found in it.
+        If the statement is refused, or a PIVOT cannot be found in it.
     """
     names: list[str] = []
     raw, shift = text.encode(), 0
@@ -54,16 +61,16 @@ def with_values(
         raw = raw[: first + shift] + named + raw[last + shift :]
         shift += len(named) - len(column)
     try:
-        found = trees(connection, raw.decode()) if names else None
+        roots = trees(connection, raw.decode()) if names else None
     except duckdb.Error:
-        found = None  # the text is SQL, so what was put into it is wrong
-    pivots = dict(_pivots(found, [])) if found and len(found) == 1 else {}
-    if not found or not set(names) <= set(pivots):
+        roots = None  # the text is valid SQL, so an insertion is wrong
+    pivots = dict(_pivots(roots, [])) if roots and len(roots) == 1 else {}
+    if not roots or not set(names) <= set(pivots):
         raise CatalogError(
-            "This PIVOT cannot be checked. Say its values: PIVOT ... ON COLUMN IN (VALUE, "
-            "...) USING ...; or count with GROUP BY."
+            "This PIVOT cannot be checked. List its values: PIVOT ... ON COLUMN IN (VALUE, "
+            "...) USING ...; or use GROUP BY instead."
         )
-    check(found[0])
+    check(roots[0])
     for name in names:
         query = _values_query(connection, *pivots[name])
         try:
@@ -74,42 +81,45 @@ def with_values(
 
 
 def _without_values(words: list[Token]) -> Iterator[tuple[int, int]]:
-    """Where the columns stand, in bytes, after ON of a PIVOT, that have no IN."""
+    """Yield the byte ranges of the columns after ON of a PIVOT that have no IN."""
     for i, word in enumerate(words):
         if word.word not in ("PIVOT", "PIVOT_WIDER"):
             continue
-        inside = []
-        for other in words[i + 1 :]:
-            outside = other.depth < word.depth
-            if outside or (other.depth == word.depth and other.word in _END):
+        clause = []
+        for following in words[i + 1 :]:
+            outside = following.depth < word.depth
+            if outside or (following.depth == word.depth and following.word in _END):
                 break
-            if other.depth == word.depth:
-                inside.append(other)
-        # A join may have its own ON and USING before: the last ON is that of the PIVOT.
-        on = [k for k, other in enumerate(inside) if other.word == "ON"]
+            if following.depth == word.depth:
+                clause.append(following)
+        # A join before may also have ON and USING, so the last ON belongs to the PIVOT.
+        on_positions = [k for k, following in enumerate(clause) if following.word == "ON"]
         columns: list[list[Token]] = [[]]
-        for other in inside[on[-1] + 1 :] if on else []:
-            if other.word == "USING":
+        for following in clause[on_positions[-1] + 1 :] if on_positions else []:
+            if following.word == "USING":
                 break
-            if other.word == ",":
+            if following.word == ",":
                 columns.append([])
             else:
-                columns[-1].append(other)
+                columns[-1].append(following)
         for column in columns:
             if column and not _has_values(column):
                 yield column[0].start, column[-1].end
 
 
 def _has_values(column: list[Token]) -> bool:
-    """Whether a column ends with IN and a list, or a name."""
-    at = [k for k, one in enumerate(column) if one.word == "IN"]
-    if not at or (at[-1] and column[at[-1] - 1].word == "NOT"):
+    """Return whether a column ends with IN and a list or name."""
+    in_positions = [k for k, token in enumerate(column) if token.word == "IN"]
+    if not in_positions or (
+        in_positions[-1] and column[in_positions[-1] - 1].word == "NOT"
+    ):
         return False
-    after = column[at[-1] + 1 :]
-    return [one.word for one in after] == ["(", ")"] or len(after) == 1
+    after = column[in_positions[-1] + 1 :]
+    return [token.word for token in after] == ["(", ")"] or len(after) == 1
 
 
 def _new_name(text: str, number: int) -> str:
+    """Return the name of a type that does not occur in the text."""
     name = f"pz_pivot_{number}"
     while name in text.lower():
         name += "_"
@@ -117,20 +127,20 @@ def _new_name(text: str, number: int) -> str:
 
 
 def _pivots(tree: Any, ctes: list[Any]) -> Iterator[tuple[str, tuple[Tree, Tree, Any]]]:
-    """What a PIVOT reads, its column, and the CTEs it sees, by the name of its values."""
+    """Yield for every PIVOT the name of its values, and its source, column and CTEs."""
     if isinstance(tree, list):
-        for one in tree:
-            yield from _pivots(one, ctes)
+        for item in tree:
+            yield from _pivots(item, ctes)
     if not isinstance(tree, dict):
         return
-    own = (tree.get("cte_map") or {}).get("map") or []
-    for i, entry in enumerate(own):
-        yield from _pivots(entry["value"], ctes + own[:i])
-    ctes = ctes + own
+    own_ctes = (tree.get("cte_map") or {}).get("map") or []
+    for i, entry in enumerate(own_ctes):
+        yield from _pivots(entry["value"], ctes + own_ctes[:i])
+    ctes = ctes + own_ctes
     for pivot in tree.get("pivots") or ():
         if pivot.get("pivot_enum") and len(pivot["pivot_expressions"]) == 1:
-            place = tree["source"], pivot["pivot_expressions"][0], ctes
-            yield pivot["pivot_enum"], place
+            parts = tree["source"], pivot["pivot_expressions"][0], ctes
+            yield pivot["pivot_enum"], parts
     for key, value in tree.items():
         if key != "cte_map":
             yield from _pivots(value, ctes)
@@ -139,22 +149,22 @@ def _pivots(tree: Any, ctes: list[Any]) -> Iterator[tuple[str, tuple[Tree, Tree,
 def _values_query(
     connection: duckdb.DuckDBPyConnection, source: Tree, column: Tree, ctes: list[Any]
 ) -> str:
-    """SQL for the values of a column, as texts in order."""
-    known = trees(connection, _VALUES)
-    assert known is not None
-    node = _replaced(known[0], source, column)
-    # Of two with one name the inner one counts.
+    """Return SQL for the distinct values of a column as text, in order."""
+    templates = trees(connection, _VALUES)
+    assert templates is not None
+    node = _replaced(templates[0], source, column)
+    # Of two CTEs with the same name, the inner one counts.
     node["cte_map"]["map"] = list({entry["key"]: entry for entry in ctes}.values())
-    whole = json.dumps({"error": False, "statements": [{"node": node}]})
-    query = f"SELECT json_deserialize_sql({literal(whole)}::JSON)"
+    statement = json.dumps({"error": False, "statements": [{"node": node}]})
+    query = f"SELECT json_deserialize_sql({literal(statement)}::JSON)"
     text: str = connection.execute(query).fetchall()[0][0]
     return text
 
 
 def _replaced(tree: Any, source: Tree, column: Tree) -> Any:
-    """The template with what it stands for."""
+    """Return a template tree with its placeholders replaced by source and column."""
     if isinstance(tree, list):
-        return [_replaced(one, source, column) for one in tree]
+        return [_replaced(item, source, column) for item in tree]
     if not isinstance(tree, dict):
         return tree
     if tree.get("table_name") == "pz_source":

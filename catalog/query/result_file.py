@@ -1,4 +1,4 @@
-"""Answers as files: csv, parquet or json, written from Arrow, whole or not at all."""
+"""Atomic writing of answers to csv, parquet or json files through Arrow."""
 
 from __future__ import annotations
 
@@ -20,31 +20,45 @@ from catalog.quoting import identifier
 from catalog.storage.whole_file import check_free, folder_of, whole_file
 
 BATCH = 100_000
-"""Rows in memory at a time."""
+"""Number of rows in memory at a time."""
 
 _INSTEAD = "name another file with --to FILE"
 _IN_CSV = (
     "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
     "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "VARCHAR",
 )  # fmt: skip
-"""Types that pyarrow writes as DuckDB does; others become DuckDB's text."""
+"""Types that pyarrow writes like DuckDB; other types are cast to DuckDB's text."""
 
 Write = Callable[[Answer, BinaryIO], int]
 
 
 def result_path(path: str | Path, *, force: bool = False) -> Path:
-    """Return where an answer can be written; known before it is asked for.
+    """Check that an answer can be written to a path, before the query is run.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write, with the ending .csv, .parquet or .json.
+    force : bool, default=False
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The path.
 
     Raises
     ------
+    NotFound
+        If the ending is none of these.
     CatalogError
-        If the ending is none that can be written, or the file is there and ``force`` false.
+        If the file exists and may not be replaced, or is a folder or part of a catalogue.
     """
     path = Path(path)
     if path.suffix.lower() not in _WRITERS:
         endings = ", ".join(_WRITERS)
         raise NotFound(
-            f"Cannot tell what {path} should be. Expected a name that ends in {endings}. "
+            f"{path} has no known file type. Expected a name that ends in {endings}. "
             f"{closest(path.suffix.lower(), _WRITERS)}"
         )
     check_free(path, force=force)
@@ -52,25 +66,25 @@ def result_path(path: str | Path, *, force: bool = False) -> Path:
 
 
 def write_result(relation: Answer, path: Path) -> int:
-    """Write an answer to a file that `result_path` found; the number of its rows.
+    """Write an answer to a file that `result_path` has checked, and return its row count.
 
     Raises
     ------
     CatalogError
-        If a value makes the query fail, or cannot be written.
+        If the query fails, or a value or the file cannot be written.
     """
     write = _WRITERS[path.suffix.lower()]
     try:
         folder_of(path, instead=_INSTEAD)
         with whole_file(path, instead=_INSTEAD) as file:
-            # A limit renames columns that have one name.
+            # The limit makes DuckDB rename duplicate columns.
             return write(relation.limit(1 << 60), file)
     except duckdb.Error as error:
         raise sql_error(error) from error
     except pa.ArrowException as error:
         raise CatalogError(
-            f"{path} cannot hold this answer: {error}. Turn the column into text, "
-            "CAST(column AS VARCHAR), or write .json."
+            f"{path} cannot hold this answer: {error}. Turn the column into text with "
+            "CAST(column AS VARCHAR), or write a .json file."
         ) from error
 
 
@@ -116,7 +130,7 @@ def _write_json(relation: Answer, file: BinaryIO) -> int:
 def _read(
     relation: Answer,
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Run a query; what fails on the way is no fault of the file."""
+    """Run a query, and report its errors as SQL errors, not as errors of the file."""
     reader = relation.to_arrow_reader(BATCH)
 
     def batches() -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""Words of a statement and their places, as DuckDB's tokenizer sees them."""
+"""Tokens of a statement and their positions, from DuckDB's tokenizer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 
 @dataclass(frozen=True)
 class Token:
-    """A word, number, text or operator; comments are none.
+    """Word, number, text or operator of a statement; comments are not tokens.
 
     Attributes
     ----------
     start, end : int
-        Bytes of the statement in UTF-8.
+        Byte positions in the statement in UTF-8.
     word : str
-        In capitals; quotes are part of it.
+        Text of the token in capitals, with its quotes.
     depth : int
-        Brackets that are open around it; those of a bracket itself do not count.
+        Number of open brackets around the token; a bracket does not count itself.
     """
 
     start: int
@@ -30,17 +30,17 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of a text, in order."""
+    """Return the tokens of a text in order."""
     raw = text.encode()
-    places = duckdb.tokenize(text)
-    ends = [start for start, _ in places[1:]] + [len(raw)]
-    found, depth = [], 0
-    for (start, kind), end in zip(places, ends, strict=True):
+    starts = duckdb.tokenize(text)
+    ends = [start for start, _ in starts[1:]] + [len(raw)]
+    result, depth = [], 0
+    for (start, kind), end in zip(starts, ends, strict=True):
         word = raw[start:end].decode(errors="replace").rstrip()
         if kind == duckdb.token_type.comment or not word:
             continue
         depth -= word in _CLOSING
         end = start + len(word.encode())
-        found.append(Token(start, end, word.upper(), depth))
+        result.append(Token(start, end, word.upper(), depth))
         depth += word in _OPENING
-    return found
+    return result

@@ -1,4 +1,4 @@
-"""Statements as trees of plain values: what DuckDB's own parser makes of a text."""
+"""Syntax trees of statements as plain values, from DuckDB's own parser."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ Tree = dict[str, Any]
 
 
 def trees(connection: duckdb.DuckDBPyConnection, text: str) -> list[Tree] | None:
-    """Parse a text, without running anything.
+    """Parse a text without running it.
 
     Returns
     -------
     list of dict, optional
-        The root node of every statement; None if DuckDB shows no tree, as of all that
-        are no SELECT, of EXPLAIN, and of PIVOT without its values.
+        Root node of every statement; None if DuckDB shows no tree. It shows none for
+        statements other than SELECT, for EXPLAIN, and for PIVOT without its values.
 
     Raises
     ------
     duckdb.Error
-        If the text is no SQL.
+        If the text is not SQL.
     CatalogError
-        If it nests too deeply.
+        If the text nests too deeply.
     """
     query = "SELECT json_serialize_sql(?::VARCHAR)"
-    found = connection.execute(query, [text]).fetchall()[0][0]
+    serialized = connection.execute(query, [text]).fetchall()[0][0]
     try:
-        value = json.loads(found)
+        value = json.loads(serialized)
     except RecursionError as error:
         raise CatalogError(
-            "The SQL nests too deeply: some 300 operators in one chain are the most. "
-            "Split it up with WITH, or give values as a list: IN (...)."
+            "The SQL nests too deeply; one chain may have about 300 operators. Split it "
+            "with WITH, or write values as a list: IN (...)."
         ) from error
     if value["error"]:
         connection.extract_statements(text)  # raises with DuckDB's own explanation
@@ -45,23 +45,23 @@ def trees(connection: duckdb.DuckDBPyConnection, text: str) -> list[Tree] | None
 
 
 def nodes(tree: Any) -> Iterator[Tree]:
-    """Every node of a tree, its root included, in no particular order."""
-    left = [tree]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            yield one
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
+    """Yield every node of a tree, with its root, in no particular order."""
+    pending = [tree]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            yield item
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
 
 
 def without_places(tree: Any) -> Any:
-    """The tree without what says where in the text its nodes stand."""
+    """Return a tree without the positions of its nodes in the text."""
     if isinstance(tree, dict):
         return {
             key: without_places(value)
             for key, value in tree.items()
             if not key.startswith("query_location")
         }
-    return [without_places(one) for one in tree] if isinstance(tree, list) else tree
+    return [without_places(item) for item in tree] if isinstance(tree, list) else tree

@@ -1,5 +1,5 @@
-"""Bytes on disk: commit records, versions, shards, and files that appear whole.
+"""Storage on disk: commit records, versions, shards and atomic writing of files.
 
-SQL over what is stored is `catalog.index` and `catalog.query`; foreign files are
+SQL over the stored data is in `catalog.index` and `catalog.query`; foreign files are in
 `catalog.formats`.
 """

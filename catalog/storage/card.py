@@ -1,10 +1,10 @@
-"""README.md of a catalogue: which files `datasets` and the Hub's viewer read together.
+"""README.md of a catalogue, with configurations for `datasets` and the Hub's viewer.
 
-Without named configurations two architectures in one folder raise a CastError, and
-files are sorted into splits by words in their paths. So every configuration lists its
-files. Shards may add columns to `runs` and `checkpoints`, which `datasets` takes from
-the first file alone; so those two also list their columns, and a shard that lacks one
-has nulls there.
+Without named configurations, two architectures in one folder raise a CastError, and
+files are sorted into splits by words in their paths. Therefore every configuration lists
+its files. Shards may add columns to `runs` and `checkpoints`, but `datasets` takes the
+columns from the first file alone. Therefore the configurations of these two tables also
+list their columns, and a shard that lacks a column has nulls there.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import Snapshot
 
 _PLAIN = {*KINDS, "bool", "double", "float", "float64", "int64", "string"}
-"""Words that YAML takes for text, of those that stand here again and again."""
+"""Frequent words that YAML reads as text without quotes."""
 
 _METADATA = ("checkpoints", "runs", "tensors", "tensor_stats", "chunks")
 _WIDENING = ("checkpoints", "runs")
 
 Free = dict[str, dict[str, str]]
-"""Undocumented columns and their types, by file."""
+"""Types of undocumented columns, by file and then by column name."""
 
 
 def write_card(folder: Folder, snapshot: Snapshot) -> None:
-    """Write README.md for a snapshot; a README that someone else wrote is kept."""
+    """Write README.md for a snapshot, unless somebody else wrote the existing one."""
     path = folder.root / "README.md"
     if path.exists() and (
         not path.is_file() or _MARK not in path.read_text(errors="replace")
@@ -66,7 +66,18 @@ def is_our_card(text: str) -> bool:
 
 
 def card(snapshot: Snapshot, free: Free | None = None) -> str:
-    """Text of the card: metadata is the default, one configuration per architecture."""
+    """Return the text of the card.
+
+    Every kind of metadata is a configuration, `checkpoints` is the default, and the
+    weights of every architecture are a configuration of their own.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Version whose files are listed.
+    free : dict, optional
+        Types of undocumented columns, by file and then by column name.
+    """
     configs: dict[str, list[str]] = {kind: [] for kind in _METADATA}
     for manifest in snapshot.manifests:
         for kind, file in manifest.own.items():
@@ -96,7 +107,7 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
 
 
 def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
-    """Columns of a configuration: the documented ones, then what any shard adds."""
+    """Return YAML lines for documented columns, then for columns that any shard adds."""
     added: dict[str, str] = {}
     for columns in shards:
         for name, type_ in columns.items():
@@ -116,7 +127,7 @@ def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
 
 
 def _scalar(text: str) -> str:
-    """Text as YAML, quoted unless it can be nothing but text."""
+    """Return text as a YAML scalar, quoted unless YAML reads it as text anyway."""
     plain = re.fullmatch(r"[a-z][a-z0-9_]*([./-][a-z0-9_-]+)+", text)
     return text if plain or text in _PLAIN else yaml_text(text)
 
@@ -125,44 +136,48 @@ def _type(type_: pa.DataType) -> str:
     return {"double": "float64"}.get(str(type_), str(type_))
 
 
-def _common(one: str, other: str) -> str:
-    if one == other:
-        return one
-    return "float64" if {one, other} == {"int64", "float64"} else "string"
+def _common(first: str, second: str) -> str:
+    """Return a type that holds the values of both types."""
+    if first == second:
+        return first
+    return "float64" if {first, second} == {"int64", "float64"} else "string"
 
 
 def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
-    """Read from the files that are new since the last card; shards never change."""
+    """Return the undocumented columns of every file, read from new files alone.
+
+    Shards never change, so the columns of the other files come from the cache.
+    """
     path = folder.cache / "columns.json"
-    known: Free = {}
+    cached: Free = {}
     if path.exists():
-        with contextlib.suppress(ShardCorrupt):  # it is rebuilt
-            known = _known(parse_json(folder, path))
-    found: Free = {}
+        with contextlib.suppress(ShardCorrupt):  # the cache is rebuilt below
+            cached = _valid_columns(parse_json(folder, path))
+    columns_by_file: Free = {}
     for manifest in snapshot.manifests:
         for kind in _WIDENING:
             if kind not in manifest.own:
                 continue
             file = manifest.own[kind].path
-            columns = known.get(file)
+            columns = cached.get(file)
             if columns is None:
                 try:
                     check_inside(folder.root, folder.root / file)
                     schema = pq.read_schema((folder.root / file).absolute())
                 except (OSError, pa.ArrowException, UnicodeError):
-                    continue  # `verify` reports it; a commit elsewhere must not fail
+                    continue  # `verify` reports it; other commits must not fail
                 documented = {column.name for column in TABLES[kind]}
                 columns = {
                     f.name: _type(f.type) for f in schema if f.name not in documented
                 }
-            found[file] = columns
-    if found != known:
-        folder.remember(path, json.dumps(found).encode())
-    return found
+            columns_by_file[file] = columns
+    if columns_by_file != cached:
+        folder.remember(path, json.dumps(columns_by_file).encode())
+    return columns_by_file
 
 
-def _known(value: Any) -> Free:
-    """What a file of the cache says of files, where it can be that."""
+def _valid_columns(value: Any) -> Free:
+    """Return the entries of a cached JSON value that have the right form."""
     files = value.items() if isinstance(value, dict) else ()
     return {
         file: columns

@@ -1,4 +1,4 @@
-"""Copies of large arrays at the speed of the memory: aligned, and on all cores."""
+"""Copying of large arrays at memory speed, with aligned buffers and on all cores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
 
 
 def _renew_pool() -> None:
-    """A forked process has the pool but none of its threads: it would wait for ever."""
+    """Replace the pool in a forked process, which would wait for threads it lacks."""
     global _POOL
     _POOL = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "phasezoo-read")
 
@@ -26,13 +26,17 @@ os.register_at_fork(after_in_child=_renew_pool)
 
 
 def run_parallel(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs that copy memory on all cores; the first error is raised."""
+    """Run jobs that copy memory on all cores, and raise the first error."""
     for _ in _POOL.map(lambda job: job(), jobs):
         pass
 
 
 def empty_aligned(shape: tuple[int, ...], storage: np.dtype[Any]) -> Array:
-    """`numpy.empty` that starts on a huge page, which the kernel fills a sixth faster."""
+    """Return an uninitialised array that starts on a huge page, like `numpy.empty`.
+
+    The kernel fills an array that starts on a huge page a sixth faster. Arrays smaller
+    than two huge pages (4 MiB) are not aligned.
+    """
     size = math.prod(shape) * storage.itemsize
     if size < 2 * _HUGE_PAGE:
         return np.empty(shape, storage)

@@ -1,9 +1,10 @@
-"""The catalogue's folder: where files stand, and writing that survives a kill.
+"""Folder of a catalogue: paths of its files, and writing that survives a kill.
 
-A file appears under its name complete or not at all: temporary file, fsync, rename,
-fsync of the folder. A writer holds a lock on its own file in ``writers/`` while it
-lives; the operating system frees the lock when the process ends, however it ends, so
-what a dead writer left behind can be told from what a living one is about to commit.
+A file appears under its name complete or not at all: it is written to a temporary file,
+synced and renamed, and then its folder is synced. A live writer holds a lock on its own
+file in ``writers/``. The operating system frees the lock when the process ends, however
+it ends, so the files that a dead writer left can be distinguished from the files that a
+live writer is about to commit.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ KINDS = (
 )
 """Folders of small metadata files."""
 
-_OWN = ("weights", *KINDS, "manifests", "snapshots", "writers")
+_FOLDERS = ("weights", *KINDS, "manifests", "snapshots", "writers")
 _SHARD = r"[0-9a-f]{12}-[0-9]{6}"
 SHARD_NAME = re.compile(_SHARD)
 DATA_PATH = re.compile(
     rf"(?:weights/[a-z0-9]+(?:-[a-z0-9]+)*|{'|'.join(KINDS)})/({_SHARD})\.parquet"
 )
-"""The only paths that a manifest may name; group 1 is the shard."""
+"""Paths that a manifest may name, and no others; group 1 is the shard."""
 
 UNCLAIMED = 86_400.0
-"""Seconds for which a file that no commit record and no writer claims is left alone."""
+"""Seconds before a file that no commit record and no writer claims is a leftover."""
 
 LARGEST_RECORD = 1 << 30
-"""Bytes of a manifest or snapshot above which it is not parsed."""
+"""Size in bytes above which a manifest or snapshot is not parsed."""
 
 
 class Folder:
@@ -61,17 +62,18 @@ class Folder:
     root : Path
         The catalogue's folder.
     spare : bool, default=False
-        On a full disk give up ``cache/`` and then the reserve, and try again: for what
-        frees space in the end.
+        Whether to delete ``cache/`` and then the reserve if the disk is full, and to try
+        again. Meant for operations that free space in the end.
     strict : bool, default=False
-        Take nothing for damaged that the operating system refuses to read.
+        Whether to raise `CannotRead` instead of `ShardCorrupt` for a file that the
+        operating system refuses to read.
     """
 
     def __init__(self, root: Path, *, spare: bool = False, strict: bool = False) -> None:
         if not is_unicode(str(root.absolute())):
             raise CatalogError(
-                f"The path {str(root.absolute())!r} is not UTF-8, and DuckDB cannot open "
-                "it. Rename the folder, or name a link to it that has another name."
+                f"The path {str(root.absolute())!r} is not UTF-8, so DuckDB cannot open "
+                "it. Rename the folder, or name a link to it whose path is UTF-8."
             )
         self.root = root
         self.spare = spare
@@ -80,63 +82,65 @@ class Folder:
 
     @property
     def head(self) -> Path:
-        """File that names the newest snapshot."""
+        """Path of the file that names the newest snapshot."""
         return self.root / "HEAD"
 
     @property
     def cache(self) -> Path:
-        """Folder of everything that can be rebuilt."""
+        """Path of the folder whose files can all be rebuilt."""
         return self.root / "cache"
 
     def snapshot(self, version: int) -> Path:
-        """File of one snapshot."""
+        """Return the path of one snapshot."""
         return self.root / "snapshots" / f"{version}.json"
 
     def versions(self) -> set[int]:
-        """Versions that have a file, whether or not HEAD names one."""
+        """Return all versions that have a file, whether or not HEAD names them."""
         names = [path.name for path in (self.root / "snapshots").glob("*.json")]
-        found = [re.fullmatch(r"([0-9]{1,12})\.json", name) for name in names]
-        return {int(match[1]) for match in found if match}
+        matches = [re.fullmatch(r"([0-9]{1,12})\.json", name) for name in names]
+        return {int(match[1]) for match in matches if match}
 
     def manifest(self, shard: str) -> Path:
-        """Commit record of one shard."""
+        """Return the path of the commit record of one shard."""
         return self.root / "manifests" / f"{shard}.json"
 
     def manifest_names(self) -> set[str]:
-        """Shards that have a commit record."""
+        """Return the names of the shards that have a commit record."""
         check_inside(self.root, self.root / "manifests")
         return {path.stem for path in (self.root / "manifests").glob("*.json")}
 
     def group(self, name: str) -> Path:
-        """Empty file that completes the commit of several shards."""
+        """Return the path of the empty file that completes a commit of several shards."""
         return self.root / "manifests" / f"{name}.group"
 
     def group_names(self) -> set[str]:
-        """Commits of several shards that are complete.
+        """Return the names of the complete commits of several shards.
 
-        Ask before `manifest_names`: then all shards of these commits are among them.
+        Call it before `manifest_names`, which then returns all shards of these commits.
         """
         check_inside(self.root, self.root / "manifests")
         return {path.stem for path in (self.root / "manifests").glob("*.group")}
 
     def read(self, path: Path) -> bytes:
-        """Content of HEAD, a snapshot or a manifest.
+        """Return the content of HEAD, a snapshot or a manifest.
 
         Raises
         ------
         FileNotFoundError
-            If there is none.
+            If there is no such file.
         ShardCorrupt
-            If it cannot be read, is too large, or leads outside.
+            If the file cannot be read, is too large, or is a link that leads outside.
         CannotRead
-            Instead, if the operating system refuses and the folder is ``strict``.
+            If the operating system refuses to read the file and the folder is ``strict``.
         """
         check_inside(self.root, path)
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > LARGEST_RECORD:
-                    raise ShardCorrupt(f"{path} has {size:,} bytes: no commit record.")
+                    raise ShardCorrupt(
+                        f"{path} has {size:,} bytes and is too large for a commit record."
+                    )
                 return file.read(size)
         except FileNotFoundError:
             raise
@@ -145,13 +149,13 @@ class Folder:
                 raise
             if self.strict:
                 raise CannotRead(
-                    f"{path} cannot be read: {error.strerror}. Nothing more was done: mend "
-                    "the disk or the permissions first."
+                    f"{path} cannot be read: {error.strerror}. Repair the disk or the "
+                    "permissions first; nothing more was done."
                 ) from error
             raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
 
     def create(self) -> None:
-        """Make the folder, or raise if it cannot be written.
+        """Create the folder and check that it can be written.
 
         Raises
         ------
@@ -163,9 +167,14 @@ class Folder:
             self.check_writable()
 
     def check_writable(self) -> None:
-        """Raise the system's refusal, as an `OSError`, if nothing can be written.
+        """Check that files can be written, and create subfolders that are missing.
 
-        Folders of an older or a foreign catalogue that are missing are made.
+        Subfolders may be missing in an older or a foreign catalogue.
+
+        Raises
+        ------
+        OSError
+            If the operating system refuses to write.
         """
         for name in ("manifests", "snapshots", "writers"):
             self.make(self.root / name)
@@ -181,46 +190,47 @@ class Folder:
         keep_reserve(self.root)
 
     def pin(self) -> None:
-        """Remember which folder this is: later writes refuse another one in its place."""
+        """Remember the folder, so that later writes refuse another one in its place."""
         self._pinned = self._identity()
 
     def make(self, folder: Path) -> None:
-        """Make a folder below the root; a root that is gone does not come back."""
+        """Create a folder below the root, but not a root that was deleted."""
         check_inside(self.root, folder)
         self.check_same()
-        at = self.root
+        current = self.root
         for part in folder.relative_to(self.root).parts:
-            at = at / part
-            if not at.is_dir():
-                self.with_room(partial(_mkdir, at))
+            current = current / part
+            if not current.is_dir():
+                self.with_room(partial(_mkdir, current))
 
     def check_same(self) -> None:
-        """Raise if the folder was renamed, deleted or replaced since it was opened.
+        """Check that the folder is still the one that `pin` remembered.
 
         Raises
         ------
         CatalogError
-            If it was.
+            If the folder was renamed, deleted or replaced.
         """
         if self._pinned not in (None, self._identity()):
             raise CatalogError(
                 f"{self.root} was renamed, deleted or replaced while it was written to. "
-                "What was committed before is in the folder that it was; nothing more "
-                "is written. Open the catalogue where it is now: --catalog DIR"
+                "Earlier commits are in the original folder; nothing more is written. Open "
+                "the catalogue where it is now: --catalog DIR"
             )
 
     def _identity(self) -> tuple[int, int] | None:
+        """Return device and inode of the root, or None if there is no root."""
         try:
-            found = os.stat(self.root)
+            status = os.stat(self.root)
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def with_room(self, write: Callable[[], Result]) -> Result:
-        """Call a function that leaves nothing behind when it fails.
+        """Call a function, again after freeing space if the disk is full.
 
-        On a full disk a folder with ``spare`` gives up what can be rebuilt, and the call
-        is made again.
+        Only a folder with ``spare`` frees space, by deleting the cache and the reserve.
+        The function must leave nothing behind when it fails.
         """
         while True:
             try:
@@ -231,7 +241,17 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn the operating system's refusals into an error that says what to do."""
+        """Turn errors of the operating system into errors that say what to do.
+
+        Raises
+        ------
+        DiskFull
+            If the disk is full.
+        CannotWrite
+            If the operating system refuses for another reason.
+        CatalogError
+            If the folder was renamed, deleted or replaced.
+        """
         try:
             yield
         except CatalogError:
@@ -249,39 +269,46 @@ class Folder:
                 ) from error
             raise CannotWrite(
                 f"Cannot write to {self.root}: {reason}. Committed shards are "
-                "untouched. Mend the disk or the permissions, or write elsewhere with "
+                "untouched. Repair the disk or the permissions, or write elsewhere with "
                 "--catalog DIR."
             ) from error
 
     def write(self, path: Path, data: bytes) -> None:
-        """Put a file in place, whole or not at all."""
+        """Write one file atomically."""
         self.write_all({path: data})
 
     def write_all(self, files: Mapping[Path, bytes]) -> None:
-        """Put files in place, the renames in their order; all or none unless killed.
+        """Write several files atomically, and rename them in the given order.
+
+        After an error none of the new files exists; after a kill some may.
 
         Raises
         ------
         CatalogError
-            If a file is larger than what `read` takes.
+            If a file is larger than `read` accepts.
         """
         for path, data in files.items():
             if len(data) > LARGEST_RECORD:
                 raise CatalogError(
-                    f"{path} would have {len(data):,} bytes; no reader takes more than "
+                    f"{path} would have {len(data):,} bytes, but readers accept at most "
                     f"{LARGEST_RECORD:,}. Nothing was written. Run 'phasezoo gc'."
                 )
         self.with_room(partial(self._write_all, files))
 
     def remember(self, path: Path, data: bytes) -> None:
-        """Put a file into ``cache/`` if that can be done.
+        """Write a file into ``cache/``, and ignore errors of the operating system.
 
-        The cache is rebuilt, and may be deleted at any moment or stand on a full disk.
+        The cache can be rebuilt. It may be deleted at any moment, or the disk may be full.
+
+        Raises
+        ------
+        CatalogError
+            If a link leads outside, or the folder was renamed, deleted or replaced.
         """
         try:
             self._write_all({path: data})
         except CatalogError:
-            raise  # a link that leads outside
+            raise  # for example a link that leads outside
         except OSError:
             pass
 
@@ -305,7 +332,7 @@ class Folder:
             raise
 
     def publish(self, temporary: Path, path: Path) -> None:
-        """Rename a finished, synced file to its name and sync the folder."""
+        """Rename a synced temporary file to its final name, and sync its folder."""
         temporary.rename(path)
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
@@ -315,7 +342,7 @@ class Folder:
 
     @contextlib.contextmanager
     def lock(self, name: str = "commit") -> Iterator[None]:
-        """Hold the named lock; short critical sections only."""
+        """Hold the named lock during the block, which should be short."""
         path = self.root / "writers" / f"{name}.lock"
         check_inside(self.root, path)
         self.make(path.parent)
@@ -324,11 +351,11 @@ class Folder:
             yield
 
     def living_writers(self) -> set[str]:
-        """Names of the writers whose process still runs."""
+        """Return the names of the writers whose process still runs."""
         living = set()
         for path in (self.root / "writers").glob("*.writer"):
             if path.exists() and not _regular(path):
-                continue  # no writer makes a link or a pipe
+                continue  # writers create neither links nor pipes
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -342,68 +369,80 @@ class Folder:
         cut: Collection[str] = (),
         dropped: Collection[str] = (),
     ) -> list[Path]:
-        """Files that no manifest names and no living writer owns.
+        """Return the files that no manifest names and no live writer owns.
 
-        Those of commits that were ``cut`` short are among them, manifests too. Call it
-        under the commit lock. Files are listed before writers are looked at:
-        a writer that starts in between has none of the listed files.
+        Call it under the commit lock. Files are listed before writers, so a writer that
+        starts in between owns none of the listed files.
 
-        A file may be on its way in, copied by a program that holds no lock: without the
-        mark of a writer, and unless its shard was ``dropped``, it is none before a day has
-        passed, and not at all where there is no commit record.
+        A file of an unclaimed shard may be in the middle of a copy by a program that
+        holds no lock. If no writer marks the file and its shard was not dropped, it
+        counts as a leftover only after `UNCLAIMED` seconds (a day), and never in a
+        catalogue without commit records.
+
+        Parameters
+        ----------
+        committed : set of str
+            Shards that exist.
+        cut : collection of str
+            Shards of incomplete commits; their files and manifests are leftovers too.
+        dropped : collection of str
+            Shards that were given up.
         """
         records = {self.manifest(shard) for shard in cut}
-        lost = set(cut) - committed  # of the others, packs hold all but the record
+        lost = set(cut) - committed  # packs hold the data of the other cut shards
         files = [
             path
             for path in self._files()
             if _regular(path) and (self._swept(path) or path in records)
         ]
-        known = {path.stem for path in (self.root / "writers").glob("*.writer")}
+        marked = {path.stem for path in (self.root / "writers").glob("*.writer")}
         living = self.living_writers()
         recorded = any(True for _ in (self.root / "manifests").glob("*.json"))
-        found = []
+        orphans = []
         for path in files:
             writer = re.search(r"([0-9a-f]{12})(?:-[0-9]{6})?\.", path.name)
             owner = writer[1] if writer else None
             if owner in living or not path.exists():
                 continue
-            shard = SHARD_NAME.match(path.name)  # of a temporary file: none
-            named = shard and (shard[0] in committed or self.manifest(shard[0]).exists())
-            if shard and named and shard[0] not in lost and path not in records:
+            shard = SHARD_NAME.match(path.name)  # None for temporary files
+            has_record = shard and (
+                shard[0] in committed or self.manifest(shard[0]).exists()
+            )
+            if shard and has_record and shard[0] not in lost and path not in records:
                 continue
-            claimed = owner in known or path in records or (shard and shard[0] in dropped)
+            claimed = owner in marked or path in records or (shard and shard[0] in dropped)
             if shard and not claimed and (not recorded or self._age(path) < UNCLAIMED):
                 continue
-            found.append(path)
-        return sorted(found)
+            orphans.append(path)
+        return sorted(orphans)
 
     def holds_files(self, shard: str) -> bool:
-        """Tell if there is any file of a shard beside its commit record."""
+        """Return whether a shard has any file besides its commit record."""
         names = [self.root / kind / f"{shard}.parquet" for kind in KINDS]
         weights = (self.root / "weights").glob(f"*/{shard}.parquet")
         return any(map(_regular, names)) or any(True for _ in weights)
 
     def _age(self, path: Path) -> float:
-        """Seconds since a file was written or got its name; 0 if it is gone."""
+        """Return the seconds since a file was written or renamed; 0 if it is gone."""
         try:
             return time.time() - path.stat().st_ctime
         except FileNotFoundError:
             return 0.0
 
     def _files(self) -> Iterator[Path]:
-        """All files; a folder that goes while they are listed has none."""
+        """Yield all files; a folder that is deleted during the listing yields none."""
         for folder, _, names in os.walk(self.root):
             yield from (Path(folder, name) for name in names)
 
     def _swept(self, path: Path) -> bool:
-        inside = path.relative_to(self.root).parts
+        """Return whether a file is of a kind that may be swept, judged by its path."""
+        relative = path.relative_to(self.root).parts
         if path.name.startswith(".") and path.suffix == ".tmp":
-            return len(inside) == 1 or inside[0] in _OWN
+            return len(relative) == 1 or relative[0] in _FOLDERS
         if path.suffix == ".writer":
-            return inside[0] == "writers"
-        ours = SHARD_NAME.fullmatch(path.stem) and path.suffix == ".parquet"
-        return bool(ours) and inside[0] in ("weights", *KINDS)
+            return relative[0] == "writers"
+        is_shard = SHARD_NAME.fullmatch(path.stem) and path.suffix == ".parquet"
+        return bool(is_shard) and relative[0] in ("weights", *KINDS)
 
 
 def _mkdir(folder: Path) -> None:
@@ -412,5 +451,5 @@ def _mkdir(folder: Path) -> None:
 
 
 def _regular(path: Path) -> bool:
-    """Whether it is a file and no link: links are not ours to delete."""
+    """Return whether a path is a file and not a link; links are never deleted."""
     return path.is_file() and not path.is_symlink()

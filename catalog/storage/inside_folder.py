@@ -1,7 +1,8 @@
-"""Nothing of a catalogue or of a source is read, written or deleted outside of it.
+"""Checks that the paths of a catalogue or an import source stay inside its folder.
 
-A folder from a stranger may hold links that lead elsewhere, and pipes that never end.
-The folder itself may be a link, and links within it may lead to each other.
+Nothing outside of the folder is read, written or deleted. A folder from a stranger may
+hold links that lead elsewhere, and pipes that never end. The folder itself may be a link,
+and links inside it may lead to each other.
 """
 
 from __future__ import annotations
@@ -16,25 +17,26 @@ from catalog.storage.whole_file import refusals
 
 
 def check_inside(root: Path, path: Path) -> None:
-    """Refuse a path below a catalogue that leads outside, or to no file or folder.
+    """Check that a path below a catalogue stays inside and is a file or folder.
 
-    What is missing is left to whoever opens it.
+    A missing path passes; opening it later raises an error.
 
     Raises
     ------
     ShardCorrupt
-        If it does; the error names the link and what it leads to.
+        If the path leads outside (the error names the link and its target), is a pipe or
+        a device, or cannot be read.
     """
-    at, mode = str(root), stat.S_IFDIR
+    current, mode = str(root), stat.S_IFDIR
     try:
         for part in path.relative_to(root).parts:
-            at = os.path.join(at, part)
-            mode = os.lstat(at).st_mode
+            current = os.path.join(current, part)
+            mode = os.lstat(current).st_mode
             if stat.S_ISLNK(mode):
                 if leads_outside(root, path):
                     raise ShardCorrupt(
-                        f"{at} is a link that leads out of the catalogue, to "
-                        f"{os.path.realpath(at)}. Only files inside it are read and "
+                        f"{current} is a link that leads out of the catalogue, to "
+                        f"{os.path.realpath(current)}. Only files inside it are read and "
                         f"written. If you trust them, copy them: cp -rL {word(root)} NEW"
                     )
                 mode = os.stat(path).st_mode
@@ -42,26 +44,24 @@ def check_inside(root: Path, path: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise ShardCorrupt(
-            f"{os.path.dirname(at)} is no folder; a folder was expected."
-        ) from error
+        raise ShardCorrupt(f"{os.path.dirname(current)} is not a folder.") from error
     except OSError as error:
         if isinstance(error, CatalogError):
             raise
         raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ShardCorrupt(f"{path} is a pipe or a device; a file was expected.")
+        raise ShardCorrupt(f"{path} is a pipe or a device; expected a file.")
 
 
 def folder_inside(root: Path, name: str) -> Path:
-    """Make a folder of a catalogue, unless the catalogue itself is gone.
+    """Create a folder of a catalogue, but not the catalogue itself, and return its path.
 
     Raises
     ------
     ShardCorrupt
-        If it is a link that leads outside, or no folder.
+        If the folder is a link that leads outside, or is not a folder.
     CatalogError
-        If it cannot be made.
+        If the folder cannot be created.
     """
     path = root / name
     check_inside(root, path)
@@ -71,18 +71,18 @@ def folder_inside(root: Path, name: str) -> Path:
 
 
 def leads_outside(folder: Path, path: Path) -> bool:
-    """Whether a path below a folder leads out of it, with all links followed."""
+    """Return whether a path below a folder leads out of it, with all links followed."""
     home, target = os.path.realpath(folder), os.path.realpath(path)
     return os.path.commonpath([home, target]) != home
 
 
 def check_source(source: Path) -> None:
-    """Refuse a foreign folder with links that lead out of it, or with pipes.
+    """Check that a foreign folder has no links that lead out of it, and no pipes.
 
     Raises
     ------
     CatalogError
-        With the first of them by name.
+        If it has some; the error names the first one.
     """
     if not source.is_dir():
         return
@@ -92,12 +92,14 @@ def check_source(source: Path) -> None:
 
 
 def check_beside(folder: Path, path: Path) -> None:
-    """Refuse a file of a foreign folder that is a link out of it, or a pipe.
+    """Check that a file of a foreign folder is not a link out of it, nor a pipe.
+
+    A missing file passes; opening it later raises an error.
 
     Raises
     ------
     CatalogError
-        If it is; what is missing is left to whoever opens it.
+        If the file is such a link, a pipe or a device, or cannot be read.
     """
     try:
         mode = path.lstat().st_mode

@@ -1,4 +1,4 @@
-"""JSON objects that stand as text in a column: configurations, tasks, provenance."""
+"""JSON objects stored as text in a column: configurations, tasks, provenance."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def json_object(text: Any, where: str) -> dict[str, Any]:
     Parameters
     ----------
     text
-        The cell.
+        Content of the cell.
     where : str
-        Column and row, for the error: "config of run 'a'".
+        Column and row that the error names, such as "config of run 'a'".
 
     Raises
     ------
     ShardCorrupt
-        If it is anything else.
+        If the cell holds anything else.
 
     Examples
     --------
@@ -31,14 +31,14 @@ def json_object(text: Any, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _odd(where, text) from error
+        raise _not_an_object(where, text) from error
     if not isinstance(value, dict):
-        raise _odd(where, text)
+        raise _not_an_object(where, text)
     return value
 
 
-def _odd(where: str, text: Any) -> ShardCorrupt:
+def _not_an_object(where: str, text: Any) -> ShardCorrupt:
     return ShardCorrupt(
-        f"{where} is no JSON object: {str(text)[:120]!r}. Somebody else wrote or changed "
-        "it: train, measure or import those runs again."
+        f"{where} is not a JSON object: {str(text)[:120]!r}. phasezoo did not write this "
+        "text. Train, measure or import those runs again."
     )

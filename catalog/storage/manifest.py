@@ -1,7 +1,7 @@
-"""The commit record of one shard: what no manifest names does not exist.
+"""Manifests: the commit records of shards. A file that no manifest names does not exist.
 
-Every value is checked on reading: a manifest may come from a stranger, and may only
-name files inside the catalogue.
+Every value is checked on reading, because a manifest may come from a stranger. It may
+only name files inside the catalogue.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from catalog.errors import CatalogError, ShardCorrupt
 from catalog.storage.folder import DATA_PATH, SHARD_NAME, Folder
 
 FORMAT = (2, 0)
-"""Version of the on-disk format: readers refuse a greater major number. A file states
-the lowest version that describes it, so that older readers read what they can."""
+"""Version of the on-disk format; readers refuse a greater major number.
+
+A file states the lowest version that describes it, so that older readers can read it."""
 
 FIRST_FORMAT = (1, 0)
 
@@ -30,7 +31,7 @@ CONTENTS = {
     "tombstones": {"tombstones"},
     "pack": {"runs", "checkpoints", "tensors", "tensor_stats", "chunks", "measures"},
 }
-"""What a shard may hold, and the kinds of files that it then has (a pack: some)."""
+"""Kinds of files by content of a shard; a pack has some of the listed kinds."""
 
 _SINCE_FORMAT_2 = ("tombstones", "pack")
 
@@ -45,13 +46,13 @@ class File:
     Attributes
     ----------
     path : str
-        Relative to the catalogue's root.
+        Path relative to the catalogue's root.
     bytes : int
         Size of the file.
     sha256 : str
         Hexadecimal digest of the whole file.
     rows : int
-        Rows of the Parquet file.
+        Number of rows of the Parquet file.
     """
 
     path: str
@@ -69,36 +70,37 @@ class Manifest:
     shard : str
         Name, ``<writer>-<number>``.
     content : {"weights", "metrics", "measures", "tombstones", "pack"}
-        Networks; rows without weights; later results about known checkpoints; names of
-        checkpoints that were removed; the metadata of other shards in one file each.
+        Content of the shard, respectively: networks; rows without weights; later results
+        about known checkpoints; keys of removed checkpoints; metadata of other shards,
+        joined into one file of each kind.
     sequence : int
-        Order of commits. The newest measure wins by (sequence, sha256).
+        Position in the order of commits. The newest measure wins by (sequence, sha256).
     created : str
         UTC time, ISO 8601.
     writer : str
-        Version of the code that wrote it.
-    arch_id, layout_id : str
-        Empty unless ``content`` is weights.
+        Version of the code that wrote the shard.
     files : mapping of str to File
-        By kind: ``weights`` and the metadata kinds.
+        Files by kind: ``weights`` and the metadata kinds.
+    arch_id, layout_id : str
+        Identifiers of architecture and layout; empty unless ``content`` is weights.
     footer_sha256 : str
-        Digest of the weight file's last ``footer_bytes``: equal means that the
-        offsets in ``chunks`` may be used.
+        Digest of the last ``footer_bytes`` of the weight file. The offsets in ``chunks``
+        may be used while it matches.
     footer_bytes : int
         Length of the Parquet footer with its length field and magic.
     measure_columns : tuple of str
         Result columns, if ``content`` is measures.
     members : tuple of Manifest
-        If ``content`` is pack: the shards whose metadata it holds, as they were
-        committed. Their weights stay where they are.
+        Manifests of the shards whose metadata a pack holds, as they were committed. Their
+        weights stay where they are.
     group : str
-        Name of the commit that it shares with other shards, or empty. It exists from the
-        moment when ``manifests/<group>.group`` does.
+        Name of the commit that the shard shares with other shards, or empty. The shard
+        exists as soon as ``manifests/<group>.group`` does.
     pack : str
-        Of a member: the pack that holds its metadata. Not written; `from_json` of the
-        pack sets it.
+        Name of the pack that holds the metadata of a member. Not written; `from_json` of
+        the pack sets it.
     superseded : frozenset of str
-        Of a pack: members whose rows in its files no longer count, because a newer pack
+        Members of a pack whose rows in its files no longer count, because a newer pack
         holds them or they were given up. Not written; `Snapshot.of` sets it.
     """
 
@@ -120,13 +122,13 @@ class Manifest:
 
     @property
     def own(self) -> Mapping[str, File]:
-        """The files that the shard still has: of a pack's member, its weights alone."""
+        """Files that belong to the shard; a member of a pack has only its weights."""
         if not self.pack:
             return self.files
         return {kind: file for kind, file in self.files.items() if kind == "weights"}
 
     def whole(self, groups: Collection[str]) -> bool:
-        """Whether its commit is complete, given those of several shards that are."""
+        """Return whether the commit is complete, given the names of complete groups."""
         return not self.group or self.group in groups
 
     @property
@@ -141,7 +143,7 @@ class Manifest:
         return self.sequence, min(file.sha256 for file in self.files.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the manifest as plain values for JSON."""
         value: dict[str, Any] = vars(self).copy()
         del value["members"], value["pack"], value["superseded"]
         value["files"] = {kind: vars(file).copy() for kind, file in self.files.items()}
@@ -155,25 +157,27 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Manifest:
-        """Manifest from parsed JSON, every field checked.
+        """Create a manifest from parsed JSON, and check every field.
 
         Parameters
         ----------
+        value
+            Parsed JSON of the manifest.
         where : str
-            What the errors name.
+            Name of the file for error messages.
 
         Raises
         ------
         ShardCorrupt
             If a field is missing, has the wrong type or leads outside.
         CatalogError
-            If a newer major format version wrote it.
+            If the manifest has a newer major version of the format.
         """
         return _Checked(value, where).manifest()
 
 
 class _Checked:
-    """Typed access to untrusted JSON."""
+    """Typed access to the untrusted JSON of a manifest."""
 
     def __init__(self, value: Any, where: str, *, of_pack: bool = False) -> None:
         self.where, self.contents = where, set(CONTENTS)
@@ -181,12 +185,12 @@ class _Checked:
             self.contents -= set(_SINCE_FORMAT_2)
         self.value = self.expect(isinstance(value, dict), value, "an object", value)
 
-    def expect(self, ok: bool, value: Any, what: str, shown: Any) -> Any:
+    def expect(self, ok: bool, value: Any, expectation: str, shown: Any) -> Any:
         if not ok:
             raise ShardCorrupt(
-                f"{self.where} is not a valid manifest: expected {what}. Got "
-                f"{_shown(shown)}. Run 'phasezoo verify --repair'; what it cannot mend, "
-                "fetch or train again."
+                f"{self.where} is not a valid manifest: expected {expectation}. Got "
+                f"{_shown(shown)}. Run 'phasezoo verify --repair'. If that does not repair "
+                "it, fetch or train the shard again."
             )
         return value
 
@@ -195,9 +199,9 @@ class _Checked:
         ok = isinstance(value, str) and re.fullmatch(pattern, value) is not None
         return str(self.expect(ok, value, f"{key!r} to match {pattern}", value))
 
-    def number(self, value: Any, what: str) -> int:
+    def number(self, value: Any, name: str) -> int:
         ok = isinstance(value, int) and not isinstance(value, bool)
-        self.expect(ok and 0 <= value < _LIMIT, value, f"{what} in [0, 2^50)", value)
+        self.expect(ok and 0 <= value < _LIMIT, value, f"{name} in [0, 2^50)", value)
         return int(value)
 
     def manifest(self) -> Manifest:
@@ -256,11 +260,11 @@ class _Checked:
 
 
 def _shown(value: Any) -> str:
-    """A value for an error, however long or deep it is."""
+    """Return a short text of a value for an error, however long or deep the value is."""
     try:
         text = repr(value)
     except RecursionError:
-        text = f"a {type(value).__name__} of many levels"
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) < 120 else text[:117] + "..."
 
 
@@ -269,12 +273,14 @@ def _is_column(name: Any) -> bool:
 
 
 def check_format(version: Any, where: str) -> None:
-    """Refuse what a newer major version of the format wrote.
+    """Check that this code can read a version of the format.
 
     Raises
     ------
+    ShardCorrupt
+        If the value is not a version.
     CatalogError
-        If the version is newer, or is not a version.
+        If its major number is greater than that of `FORMAT`.
     """
     ok = (
         isinstance(version, list)
@@ -282,7 +288,10 @@ def check_format(version: Any, where: str) -> None:
         and all(isinstance(v, int) and not isinstance(v, bool) for v in version)
     )
     if not ok:
-        raise ShardCorrupt(f"{where} states no format version. Got {_shown(version)}.")
+        raise ShardCorrupt(
+            f"{where} has no valid format version. Expected [major, minor], got "
+            f"{_shown(version)}."
+        )
     if version[0] > FORMAT[0]:
         raise CatalogError(
             f"{where} has format {version[0]}.{version[1]}; this phasezoo reads up to "
@@ -296,21 +305,21 @@ def parse_json(folder: Folder, path: Path, sha256: str = "") -> Any:
     Raises
     ------
     ShardCorrupt
-        If it is missing, not JSON, or has another digest than the one given.
+        If the file is missing, is not JSON, or does not have the digest ``sha256``.
     """
     return loads(path, read_bytes(folder, path, sha256))
 
 
 def read_bytes(folder: Folder, path: Path, sha256: str = "") -> bytes:
-    """Read a JSON file, and compare its digest if one is given; see `parse_json`."""
+    """Read the bytes of a JSON file, and check its digest if given; see `parse_json`."""
     try:
         data = folder.read(path)
     except FileNotFoundError as error:
         raise ShardCorrupt(f"{path} is missing. Run 'phasezoo verify'.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise ShardCorrupt(
-            f"{path} is not what HEAD names (its sha256 differs). Delete HEAD: it is "
-            "rebuilt from manifests/."
+            f"{path} is not the file that HEAD names (its sha256 differs). Delete HEAD; it "
+            "will be rebuilt from manifests/."
         )
     return data
 

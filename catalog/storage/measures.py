@@ -1,7 +1,7 @@
-"""Later results about known checkpoints, as wide typed tables.
+"""Measures: later results about known checkpoints, as wide typed tables.
 
-Several files may hold one column: the newest commit wins where it has a value, and a
-null never overwrites.
+Several files may hold the same column. The value of the newest commit wins, and a null
+never overwrites a value.
 """
 
 from __future__ import annotations
@@ -21,34 +21,47 @@ _NULLED = {column.name for column in MEASURES if column.type == pa.float64()}
 
 
 def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.Table:
-    """A table of results with the identity and provenance of what computed it.
+    """Return a checked table of results with columns for its measure and provenance.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns ``run_id`` and ``step``, and one column per result.
+    name : str
+        Name of the measure.
+    provenance : dict
+        JSON object that says how the results were computed.
 
     Raises
     ------
     CatalogError
-        If keys are missing, null, double or of another type, or there is no result
-        column, or one has the name of a run's or checkpoint's own column or a type
-        that is none of float64, int64, bool and string.
+        If keys are missing, null, duplicate or of another type; if there is no result
+        column; or if a result column has the name of a column of runs or checkpoints, or
+        a type other than float64, int64, bool and string.
     """
-    what = f"the measure {name!r}"
+    label = f"the measure {name!r}"
     if not name.strip() or not is_unicode(name):
-        raise CatalogError(f"{name!r} is no name for a measure; expected some text.")
-    check_columns(table.column_names, what, {"run_id", "step"})
+        raise CatalogError(
+            f"{name!r} is not a name for a measure. Expected text that is not blank."
+        )
+    check_columns(table.column_names, label, {"run_id", "step"})
     for key in ("run_id", "step"):
         if key not in table.column_names or table[key].null_count:
-            raise CatalogError(f"Every row of {what} needs a {key!r}.")
+            raise CatalogError(f"Every row of {label} needs a {key!r}.")
     keys = [column for column in CHECKPOINTS if column.name in ("run_id", "step")]
-    fields = {key.name: cast(table[key.name], key, what) for key in keys}
+    fields = {key.name: cast(table[key.name], key, label) for key in keys}
     if len(pa.table(fields).group_by(list(fields)).aggregate([])) != len(table):
-        raise CatalogError(f"Two rows of {what} have one (run_id, step).")
+        raise CatalogError(f"Two rows of {label} have the same (run_id, step).")
     if len(table.column_names) == len(fields):
-        raise CatalogError(f"There is no result in {what}; add a column for each.")
-    own = {column.name for column in (*RUNS, *CHECKPOINTS)}
-    own |= {"measure_id", "measure", "provenance", "shard"}
+        raise CatalogError(
+            f"There is no result column in {label}. Add a column for every result."
+        )
+    reserved = {column.name for column in (*RUNS, *CHECKPOINTS)}
+    reserved |= {"measure_id", "measure", "provenance", "shard"}
     for column in table.column_names:
         if column in ("run_id", "step"):
             continue
-        if column.lower() in own:
+        if column.lower() in reserved:
             raise CatalogError(
                 f"A measure cannot be called {column!r}: runs and checkpoints have a "
                 f"column of that name. Call it '{name}_{column}'."
@@ -58,54 +71,57 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
             raise CatalogError(
                 f"Measure {column!r} is {table[column].type}; it must be one of {kinds}."
             )
-        fields[column] = _documented(column, table[column], what)
-    n = len(table)
+        fields[column] = _documented(column, table[column], label)
+    rows = len(table)
     measure_id = content_id([name, provenance], 16)
-    fields["measure"] = pa.array([name] * n, pa.string())
-    fields["measure_id"] = pa.array([measure_id] * n, pa.string())
-    fields["provenance"] = pa.array([canonical_json(provenance)] * n, pa.string())
+    fields["measure"] = pa.array([name] * rows, pa.string())
+    fields["measure_id"] = pa.array([measure_id] * rows, pa.string())
+    fields["provenance"] = pa.array([canonical_json(provenance)] * rows, pa.string())
     return pa.table(fields)
 
 
-def _documented(name: str, values: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
-    """Values of a measure in the type that the schema documents, if it does."""
+def _documented(name: str, values: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
+    """Return values of a measure in the type that the schema documents, if any."""
     kind = _DOCUMENTED.get(name, values.type)
-    empty, whole = values.null_count == len(values), pa.types.is_integer(values.type)
+    all_null, integer = values.null_count == len(values), pa.types.is_integer(values.type)
     if values.type == kind:
         return values
-    if empty or (whole and pa.types.is_floating(kind)):
+    if all_null or (integer and pa.types.is_floating(kind)):
         return values.cast(kind)
     raise CatalogError(
-        f"Measure {name!r} is {values.type} in {what}; 'phasezoo schema' documents it as "
-        f"{kind}. Convert it, or call it otherwise."
+        f"Measure {name!r} is {values.type} in {label}, but 'phasezoo schema' documents it "
+        f"as {kind}. Convert the column, or rename it."
     )
 
 
 def newest_sql(source: str, columns: list[str]) -> str:
-    """Query for the newest value of each column per checkpoint.
+    """Return a query for the newest value of each column per checkpoint.
 
     Parameters
     ----------
     source : str
         Relation with ``run_id``, ``step``, an integer ``pz_rank`` (greater is newer)
         and ``columns``.
+    columns : list of str
+        Result columns.
     """
     newest = ", ".join(f"arg_max({c}, pz_rank) AS {c}" for c in map(identifier, columns))
     return f"SELECT run_id, step, {newest} FROM {source} GROUP BY run_id, step"
 
 
 def shown_sql(column: str, value: str, kind: str) -> str:
-    """The value of a column as `models` shows it: NaN of a documented measure is null.
+    """Return SQL for a value as `models` shows it: NaN of a documented measure is null.
 
-    NaN is how a result is taken back, as a null never overwrites; but SQL takes it for
-    greater than every number. Other columns may mean it.
+    A null never overwrites, so a result is withdrawn by writing NaN over it; but SQL sorts
+    NaN after every number. Columns that are not documented keep NaN, as it may be a
+    result there.
 
     Parameters
     ----------
     column, kind : str
-        Its name and SQL type.
+        Name and SQL type of the column.
     value : str
-        An SQL expression.
+        SQL expression of the value.
     """
     if column in _NULLED and kind == "DOUBLE":
         return f"nullif({value}, 'nan'::DOUBLE)"
@@ -113,14 +129,14 @@ def shown_sql(column: str, value: str, kind: str) -> str:
 
 
 def origin_sql(source: str, column: str) -> str:
-    """Query for what the newest value of a column came from, per checkpoint.
+    """Return a query for measure and provenance of a column's newest value per checkpoint.
 
     Parameters
     ----------
     source : str
         Relation of all measures, with the shard of each row as ``pz_shard``.
     column : str
-        One of its columns.
+        Result column of ``source``.
     """
     ranks = "SELECT shard, row_number() OVER (ORDER BY sequence, sha256) AS pz_rank"
     return (

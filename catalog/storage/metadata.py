@@ -1,4 +1,4 @@
-"""The small Parquet files of metadata: proven to be what was committed, and read by SQL."""
+"""Small Parquet files of metadata: checks against commit records, and SQL to read them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARD_COLUMN = {
     "tensor_stats": "shard",
     "chunks": "shard",
 }
-"""By kind: the column of a pack that says which member a row belongs to."""
+"""Column of a pack that names the member a row belongs to, by kind."""
 
 
 def metadata_source(
@@ -30,64 +30,68 @@ def metadata_source(
     origin: bool = False,
     hashed: bool = True,
 ) -> str:
-    """Return SQL for the rows of one kind of metadata that count, united by name.
+    """Return SQL for the valid rows of one kind of metadata, united by name.
 
-    Rows that a pack has of members which newer packs hold, or which were given up, do
-    not count. Layouts (``tensors``) are the same in every file that has them.
+    Rows of a pack are not valid if a newer pack holds their member, or if the member was
+    given up. Layouts (``tensors``) are the same in every file that has them.
 
     Parameters
     ----------
+    root : Path
+        Folder of the catalogue.
     manifests : iterable of Manifest
-        Manifests of a `Snapshot`: only there packs know what supersedes them.
+        Manifests of a `Snapshot`; elsewhere ``superseded`` of packs is not set.
+    kind : str
+        Kind of metadata, such as ``runs``.
     origin : bool, default=False
-        Add ``pz_shard``, the shard of each row, where files lack it.
+        Whether to add ``pz_shard``, the shard of each row, where files lack it.
     hashed : bool, default=True
-        Compare the files with their hashes, not only with their sizes.
+        Whether to compare the files with their hashes, not only with their sizes.
 
     Returns
     -------
     str
-        A relation for FROM; empty if no manifest has such a file.
+        Relation for FROM; empty if no manifest has such a file.
 
     Raises
     ------
     ShardCorrupt
-        If a file is absent or is not the one that was committed.
+        If a file is missing or is not the one that was committed.
     """
-    home = os.path.realpath(root)  # a query's paths cannot have .. in them
-    whole: list[str] = []
+    real_root = os.path.realpath(root)  # paths in queries must not contain ..
+    complete: list[str] = []
     parts: list[str] = []
     for manifest in manifests:
         if kind not in manifest.own:
             continue
         file = manifest.own[kind]
         check_hash(root, file) if hashed else check_size(root, file)
-        path = os.path.join(home, file.path)
+        path = os.path.join(real_root, file.path)
         column = _SHARD_COLUMN.get(kind)
         if column is None or not manifest.superseded:
-            whole.append(path)
+            complete.append(path)
             continue
         listed = ", ".join(literal(shard) for shard in sorted(manifest.superseded))
         source = _parquet([path], origin)
         parts.append(f"FROM {source} WHERE {column} NOT IN ({listed})")
     if not parts:
-        return _parquet(whole, origin) if whole else ""
-    if whole:
-        parts.insert(0, f"FROM {_parquet(whole, origin)}")
+        return _parquet(complete, origin) if complete else ""
+    if complete:
+        parts.insert(0, f"FROM {_parquet(complete, origin)}")
     return f"({' UNION ALL BY NAME '.join(parts)})"
 
 
 def check_hash(root: Path, file: File) -> Path:
-    """Path of a file that is proven to be the committed one.
+    """Return the path of a file after a check of its size and hash.
 
     Raises
     ------
     ShardCorrupt
-        If it is absent or is not the one that was committed.
+        If the file is missing or is not the one that was committed.
     """
     path = check_size(root, file)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != file.sha256:
         raise ShardCorrupt(
             f"{path} is not the file that was committed (its sha256 differs). Run "
@@ -97,7 +101,13 @@ def check_hash(root: Path, file: File) -> Path:
 
 
 def check_size(root: Path, file: File) -> Path:
-    """Path of a file; `ShardCorrupt` unless it is inside, with the size it should have."""
+    """Return the path of a file after a check of its location and size.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the file is missing, leads outside, or has another size than committed.
+    """
     path, expected = root / file.path, file.bytes
     check_inside(root, path)
     try:
@@ -108,18 +118,18 @@ def check_size(root: Path, file: File) -> Path:
         raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
     if size != expected:
         raise ShardCorrupt(
-            f"{path} has {size:,} bytes, its manifest says {expected:,}: it is "
+            f"{path} has {size:,} bytes, but its manifest says {expected:,}: it is "
             "truncated or altered. Run 'phasezoo verify', then fetch or train it again."
         )
     return path
 
 
 def _parquet(paths: Sequence[str], origin: bool) -> str:
-    """SQL for the union by name of Parquet files.
+    """Return SQL for the union by name of Parquet files.
 
-    Their paths are absolute: DuckDB takes ~ for the home folder and x: for where else a
-    file is. With ``origin`` every row has ``pz_shard``: a pack has that column, and the
-    files of one shard are called as it is.
+    The paths must be absolute, because DuckDB reads ~ as the home folder and x: as the
+    kind of a remote address. With ``origin`` every row has ``pz_shard``: packs have this
+    column, and the other files are named after their shard.
     """
     listed = ", ".join(literal(file_pattern(path)) for path in paths)
     options = "union_by_name=true, hive_partitioning=false"

@@ -1,4 +1,4 @@
-"""Refusal to write over what a catalogue is made of."""
+"""Protection of the files of a catalogue from being overwritten."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 
 from catalog.errors import CatalogError
 
-_OWN = frozenset((
+_NAMES = frozenset((
     "HEAD", "README.md", "cache", "checkpoints", "chunks", "manifests", "measures", "runs",
     "snapshots", "tensor_stats", "tensors", "tombstones", "weights", "writers",
 ))  # fmt: skip
-"""Names in the folder of a catalogue that it alone writes."""
+"""Names in the folder of a catalogue that only the catalogue writes."""
 
 
 def check_foreign(path: Path) -> None:
-    """Refuse a path where a catalogue keeps its own files, or that is a catalogue.
+    """Check that a path is neither a catalogue nor one of the files of a catalogue.
 
     Raises
     ------
     CatalogError
-        If it is one.
+        If writing to the path would replace files of a catalogue.
     """
-    place = Path(os.path.realpath(path))
-    inner = place
-    for folder in (place, *place.parents):
-        catalogue = (folder / "manifests").is_dir() and (folder / "snapshots").is_dir()
-        if catalogue and (folder == place or inner.name in _OWN):
+    real_path = Path(os.path.realpath(path))
+    child = real_path
+    for folder in (real_path, *real_path.parents):
+        is_catalogue = (folder / "manifests").is_dir() and (folder / "snapshots").is_dir()
+        if is_catalogue and (folder == real_path or child.name in _NAMES):
             raise CatalogError(
-                f"{path} would replace files of the catalogue {folder}, which could not be "
-                "read any more. Name a place outside of it."
+                f"Writing {path} would replace files of the catalogue {folder} and make "
+                "it unreadable. Name a place outside of the catalogue."
             )
-        inner = folder
+        child = folder

@@ -1,8 +1,8 @@
-"""Reading tensors of a shard at known offsets, or through pyarrow where none hold.
+"""Reading of tensors of a shard, at recorded offsets or else through pyarrow.
 
-Offsets are trusted only while the file's size and footer are those of the manifest. A
-file that somebody rewrote (a copy through another tool, a conversion on a hub) is read
-by pyarrow and gives the same numbers, slower.
+Offsets are trusted only while the size and footer of the file match the manifest. A file
+that another tool has rewritten (a copy, or a conversion on a hub) is read by pyarrow,
+which gives the same numbers more slowly.
 """
 
 from __future__ import annotations
@@ -37,11 +37,16 @@ class ShardReader:
     path : Path
         The weight file.
     manifest : Manifest
-        Its commit record.
+        Commit record of the shard.
     layout : Layout
-        Its tensors.
+        Tensors of the shard.
     chunks : mapping of str to list of Chunk
         Offsets by tensor, in order of rows.
+
+    Attributes
+    ----------
+    trusted : bool
+        Whether the size and footer of the file match the manifest, so that offsets hold.
 
     Raises
     ------
@@ -83,7 +88,7 @@ class ShardReader:
         return ShardReader, (path, self._manifest, self.layout, self._chunks)
 
     def reopened(self) -> ShardReader:
-        """The same shard, with a file descriptor of its own."""
+        """Return a new reader of the same shard with a separate file descriptor."""
         return ShardReader(self.path, self._manifest, self.layout, self._chunks)
 
     def read(self, tensor: str, rows: Array, out: Array) -> None:
@@ -91,10 +96,12 @@ class ShardReader:
 
         Parameters
         ----------
+        tensor : str
+            Name of the tensor.
         rows : ndarray of int64
             Rows of the shard, in any order.
         out : ndarray
-            C-contiguous along all but the first axis, in the storage dtype.
+            Destination in the storage dtype, C-contiguous along all but the first axis.
         """
         param = self.layout[tensor]
         if not len(rows):
@@ -114,13 +121,13 @@ class ShardReader:
             ):
                 inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
                 if inside.any():
-                    at = np.flatnonzero(inside)
-                    out[at] = values[rows[at] - chunk.first_row]
+                    positions = np.flatnonzero(inside)
+                    out[positions] = values[rows[positions] - chunk.first_row]
 
     def pieces(self, tensor: str, rows: Array) -> Iterator[tuple[slice | Array, Array]]:
-        """Stored values of one tensor, and which of the given rows they are.
+        """Yield stored values of one tensor with their positions among the given rows.
 
-        Views of the mapped file where rows follow one another, so that what converts
+        Values of consecutive rows are views of the mapped file, so a caller that converts
         or scatters them copies once.
         """
         param = self.layout[tensor]
@@ -132,29 +139,29 @@ class ShardReader:
             return
         self._check_size()
         first, last = int(rows[0]), int(rows[0]) + len(rows)
-        together = bool((np.diff(rows) == 1).all())
+        consecutive = bool((np.diff(rows) == 1).all())
         for chunk, values in zip(self._chunks[tensor], self._views[tensor], strict=True):
             start = max(first, chunk.first_row)
             stop = min(last, chunk.first_row + chunk.rows)
             inside = (rows >= chunk.first_row) & (rows < chunk.first_row + chunk.rows)
-            if together and start < stop:
+            if consecutive and start < stop:
                 skipped, count = start - chunk.first_row, stop - start
                 if tensor not in self._announced:
                     offset = chunk.offset + skipped * chunk.row_bytes
                     self._announce(offset, count * chunk.row_bytes)
                 yield slice(start - first, stop - first), values[skipped : skipped + count]
-            elif not together and inside.any():
-                at = np.flatnonzero(inside)
-                yield at, values[rows[at] - chunk.first_row]
-        if together:
+            elif not consecutive and inside.any():
+                positions = np.flatnonzero(inside)
+                yield positions, values[rows[positions] - chunk.first_row]
+        if consecutive:
             self._announced.add(tensor)
 
     def read_row(self, row: int) -> dict[str, Array]:
-        """All tensors of one row, each a copy in its storage dtype."""
+        """Return copies of all tensors of one row, in their storage dtypes."""
         self._check_rows(row, row)
         if not self.trusted:
             rows = np.array([row])
-            return {p.name: self._one(p, rows) for p in self.layout}
+            return {p.name: self._tensor_of_row(p, rows) for p in self.layout}
         self._check_size()
         group, within = divmod(row, self._group)
         return {
@@ -162,23 +169,25 @@ class ShardReader:
             for name, (views, empty) in self._rows.items()
         }
 
-    def _one(self, param: Param, rows: Array) -> Array:
+    def _tensor_of_row(self, param: Param, rows: Array) -> Array:
         out = np.empty((1, *param.shape), dtype(param.dtype).storage)
         self.read(param.name, rows, out)
         return out[0, ...]
 
     @cached_property
     def _group(self) -> int:
+        """Number of rows per row group."""
         return next(iter(self._chunks.values()))[0].rows if self._chunks else 1
 
     @cached_property
     def _bytes(self) -> Array:
-        """The file, mapped: what was read once is copied again without the kernel."""
+        """Memory map of the file, which copies pages read before without system calls."""
         mapped = mmap.mmap(self._descriptor, self._size, access=mmap.ACCESS_READ)
         return np.frombuffer(mapped, np.uint8)
 
     @cached_property
     def _views(self) -> dict[str, list[Array]]:
+        """Views of the mapped file by tensor, one per row group."""
         views: dict[str, list[Array]] = {}
         for name, chunks in self._chunks.items():
             param = self.layout[name]
@@ -191,6 +200,7 @@ class ShardReader:
 
     @cached_property
     def _rows(self) -> dict[str, tuple[list[Array], Array]]:
+        """Views of every tensor, and an empty array for tensors of size 0."""
         return {
             p.name: (
                 self._views.get(p.name, []),
@@ -200,7 +210,7 @@ class ShardReader:
         }
 
     def _contiguous(self, param: Param, first: int, out: Array) -> None:
-        """Consecutive rows: a few large copies, announced to the disk beforehand."""
+        """Copy consecutive rows in large pieces, after announcing them to the kernel."""
         last = first + len(out)
         jobs = []
         target = out.reshape(-1).view(np.uint8)
@@ -210,15 +220,15 @@ class ShardReader:
             if start >= stop:
                 continue
             offset = chunk.offset + (start - chunk.first_row) * chunk.row_bytes
-            to = target[
+            destination = target[
                 (start - first) * chunk.row_bytes : (stop - first) * chunk.row_bytes
             ]
             if param.name not in self._announced:
-                self._announce(offset, len(to))
-            values = self._bytes[offset : offset + len(to)]
-            for piece in range(0, len(to), _PIECE):
-                part = slice(piece, piece + _PIECE)
-                jobs.append((to[part], values[part]))
+                self._announce(offset, len(destination))
+            values = self._bytes[offset : offset + len(destination)]
+            for start_byte in range(0, len(destination), _PIECE):
+                part = slice(start_byte, start_byte + _PIECE)
+                jobs.append((destination[part], values[part]))
         self._announced.add(param.name)
         if len(jobs) == 1:
             np.copyto(*jobs[0])
@@ -226,25 +236,27 @@ class ShardReader:
             run_parallel([partial(np.copyto, *job) for job in jobs])
 
     def _announce(self, offset: int, length: int) -> None:
-        """Have a cold file read ahead in large pieces rather than page by page.
+        """Let the kernel read a cold file ahead in large pieces rather than page by page.
 
-        Once per tensor: the kernel looks at every page, which costs a tenth of a copy.
+        Callers do this once per tensor, because the kernel looks at every page, which
+        costs a tenth of a copy.
         """
         if hasattr(os, "posix_fadvise"):
             willneed = os.POSIX_FADV_WILLNEED
             os.posix_fadvise(self._descriptor, offset, length, willneed)
 
     def _check_size(self) -> None:
-        """Raise before the pages of a file that was cut are touched."""
+        """Check that the file was not truncated, before its pages are touched."""
         if os.fstat(self._descriptor).st_size != self._size:
-            raise ShardCorrupt(f"{self.path} ended while it was read.")
+            raise ShardCorrupt(f"{self.path} was truncated or altered while it was read.")
 
     def check_keys(self, checkpoints: Sequence[tuple[int, str, int]]) -> None:
-        """Prove that rows of the file hold the checkpoints that they should.
+        """Check that rows of the file hold the expected checkpoints.
 
         Parameters
         ----------
         checkpoints : sequence of (row, run_id, step)
+            Expected checkpoints.
 
         Raises
         ------
@@ -255,16 +267,16 @@ class ShardReader:
         run_ids, steps = table[RUN_ID].to_pylist(), table[STEP].to_pylist()
         if len(table) != self._manifest.files["weights"].rows:
             raise ShardCorrupt(
-                f"{self.path} has {len(table)} rows, its manifest says "
+                f"{self.path} has {len(table)} rows, but its manifest says "
                 f"{self._manifest.files['weights'].rows}. Fetch or train the shard again."
             )
         for row, run_id, step in checkpoints:
             self._check_rows(row, row)
             if (run_ids[row], steps[row]) != (run_id, step):
                 raise ShardCorrupt(
-                    f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}, "
-                    f"run {run_id} at step {step} was expected: the file was rewritten "
-                    "with its rows in another order, or checkpoints/ was. Fetch or "
+                    f"{self.path}: row {row} is run {run_ids[row]} at step {steps[row]}; "
+                    f"expected run {run_id} at step {step}. The file or its table in "
+                    "checkpoints/ was rewritten with rows in another order. Fetch or "
                     "train the shard again."
                 )
 
@@ -272,7 +284,7 @@ class ShardReader:
         return read_tensor(self.path, param, self._manifest.files["weights"].rows)
 
     def _check_rows(self, first: int, last: int) -> None:
-        """Row numbers come from a file too."""
+        """Check row numbers, which come from a file that may be damaged."""
         count = self._manifest.files["weights"].rows
         if not 0 <= first <= last < count:
             raise ShardCorrupt(
@@ -282,16 +294,16 @@ class ShardReader:
             )
 
     def _check_chunks(self, size: int) -> None:
-        """Offsets come from a file: they must lead to every row, and inside."""
+        """Check that offsets, which come from a file, reach every row and stay inside."""
         for param in stored_params(self.layout):
             rows, chunks = 0, self._chunks.get(param.name, [])
             for chunk in chunks:
-                even = chunk.rows == self._group or chunk is chunks[-1]
+                full = chunk.rows == self._group or chunk is chunks[-1]
                 end = chunk.offset + chunk.rows * chunk.row_bytes
-                known = (chunk.first_row, chunk.row_bytes) == (rows, param.nbytes)
+                in_order = (chunk.first_row, chunk.row_bytes) == (rows, param.nbytes)
                 if (
-                    not known
-                    or not even
+                    not in_order
+                    or not full
                     or chunk.rows < 1
                     or not 0 < chunk.offset <= end <= size
                 ):
@@ -300,7 +312,7 @@ class ShardReader:
             if rows != self._manifest.files["weights"].rows:
                 raise ShardCorrupt(
                     f"{self.path}: the offsets of tensor {param.name!r} do not lead to "
-                    f"its {self._manifest.files['weights'].rows} rows. Delete cache/, "
-                    "whose index repeats them and is rebuilt. If it stays, run 'phasezoo "
-                    "verify', then fetch or train the shard again."
+                    f"its {self._manifest.files['weights'].rows} rows. Delete cache/: its "
+                    "index holds a copy of the offsets and will be rebuilt. If the error "
+                    "stays, run 'phasezoo verify', then fetch or train the shard again."
                 )

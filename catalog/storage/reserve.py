@@ -1,8 +1,8 @@
-"""Space that removing things may use up on a full disk.
+"""Reserve of disk space that `rm` and `gc` may use on a full disk.
 
-Deleting needs a few kilobytes for the record of what was deleted. On a full disk `rm`
-and `gc` give up ``cache/`` first, which is rebuilt at any time, and then a reserve that
-lies in ``writers/`` for this purpose.
+Deleting needs a few kilobytes to record what was deleted. On a full disk `rm` and `gc`
+first delete ``cache/``, which can be rebuilt at any time, and then the reserve, a file in
+``writers/`` for this purpose.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 from catalog.errors import DiskFull
 
 BYTES = 1 << 20
-"""Size of the reserve."""
+"""Size of the reserve in bytes."""
 
 _NAME = "reserve"
 _ROOM = 64
-"""Reserves that must fit on the disk before one is laid by."""
+"""Number of reserves that must fit on the disk before one is created."""
 
 
 def keep_reserve(root: Path) -> None:
-    """Lay the reserve by, unless it is there or the disk is nearly full."""
+    """Create the reserve, unless it exists or the disk is nearly full."""
     path = root / "writers" / _NAME
     if path.exists() or free_bytes(root) < _ROOM * BYTES:
         return
@@ -34,7 +34,7 @@ def keep_reserve(root: Path) -> None:
         with temporary.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, BYTES)
         temporary.rename(path)
-    except OSError:  # a catalogue is as good without
+    except OSError:  # a catalogue works without a reserve
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
@@ -45,7 +45,7 @@ def give_up(root: Path) -> bool:
     Returns
     -------
     bool
-        False if neither was there: nothing more can be given up.
+        Whether something was deleted. If not, no more space can be freed.
     """
     cache, reserve = root / "cache", root / "writers" / _NAME
     for path in (cache, reserve):
@@ -61,29 +61,42 @@ def give_up(root: Path) -> bool:
 
 
 def is_full(error: OSError) -> bool:
-    """Report if an operation failed because the disk, or the user's share, is full."""
+    """Return whether an operation failed because the disk or the user's quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def version_bytes(root: Path) -> int:
-    """Size of the largest version of a catalogue: about what the next one takes."""
+    """Return the size of the largest snapshot, which estimates that of the next one."""
     sizes = [path.stat().st_size for path in (root / "snapshots").glob("*.json")]
     return max(sizes, default=0)
 
 
 def free_bytes(root: Path) -> int:
-    """Bytes that the user may still write to the disk of a folder."""
+    """Return the bytes that the user may still write to the disk of a folder."""
     disk = os.statvfs(root)
     return disk.f_bavail * disk.f_frsize
 
 
 @contextlib.contextmanager
 def needing(count: Callable[[], int], advice: str = "") -> Iterator[None]:
-    """Add to the error about a full disk how many bytes the work needs."""
+    """Add the number of bytes that the work needs to errors about a full disk.
+
+    Parameters
+    ----------
+    count : callable
+        Returns the number of bytes.
+    advice : str, default=""
+        Sentence to put at the end of the error.
+
+    Raises
+    ------
+    DiskFull
+        If the block raises it.
+    """
     try:
         yield
     except DiskFull as error:
         raise DiskFull(
             f"{error} This needs about {count():,} bytes; cache/ and the reserve were "
-            f"given up already. {advice}".rstrip()
+            f"already deleted. {advice}".rstrip()
         ) from error

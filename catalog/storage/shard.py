@@ -1,9 +1,9 @@
-"""One weight shard: networks of one layout as one Parquet file with known byte offsets.
+"""Weight shards: networks of one layout as one Parquet file with known byte offsets.
 
-One row per checkpoint, one REQUIRED column per tensor. Uncompressed, PLAIN, one page
-per column chunk: the values of (row group, tensor) are then the last bytes of the
-chunk, contiguous, and can be read without a Parquet library. The same file is typed
-for DuckDB, pyarrow and `datasets`. FORMAT.md is the contract.
+A shard has one row per checkpoint and one REQUIRED column per tensor. It is uncompressed
+and PLAIN, with one page per column chunk. The values of (row group, tensor) are then the
+last bytes of the chunk, contiguous, and can be read without a Parquet library. DuckDB,
+pyarrow and `datasets` read the same file with its types. FORMAT.md is the contract.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ RUN_ID, STEP = RESERVED + "run_id", RESERVED + "step"
 
 
 class ShardSource(Protocol):
-    """What a shard is written from: a `Population`, or tensors stored elsewhere."""
+    """Source of the rows of a shard: a `Population`, or tensors stored elsewhere."""
 
     @property
     def layout(self) -> Layout:
-        """The tensors of every row."""
+        """Layout of the tensors of every row."""
         ...
 
     @property
     def table(self) -> pa.Table:
-        """At least ``run_id`` and ``step`` of every row."""
+        """Table with at least ``run_id`` and ``step`` of every row."""
         ...
 
     def __len__(self) -> int: ...
 
     def stored(self, name: str, rows: slice = ...) -> Array:
-        """One tensor ``(rows, *shape)`` in its storage dtype."""
+        """Return one tensor ``(rows, *shape)`` in its storage dtype."""
         ...
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where the values of one tensor in one row group stand in the file.
+    """Position in the file of the values of one tensor in one row group.
 
     Attributes
     ----------
     tensor : str
         Name of the tensor.
     first_row, rows : int
-        Rows of the shard that the row group holds.
+        First row of the shard in the row group, and number of rows.
     offset : int
         Byte offset in the file of the first value of ``first_row``.
     row_bytes : int
-        Bytes per row; row r starts at ``offset + (r - first_row) * row_bytes``.
+        Bytes per row. Row r starts at ``offset + (r - first_row) * row_bytes``.
     """
 
     tensor: str
@@ -74,17 +74,17 @@ class Chunk:
 
 
 def row_group_rows(layout: Layout) -> int:
-    """Rows per row group: at most 1000, at most 128 MiB, at least 1."""
+    """Return the rows per row group: at most 1000, at most 128 MiB, at least one row."""
     return int(np.clip(ROW_GROUP_BYTES // max(layout.nbytes, 1), 1, ROW_GROUP_ROWS))
 
 
 def stored_params(layout: Layout) -> list[Param]:
-    """The tensors that have a column; those of size 0 live in the layout alone."""
+    """Return the tensors that have a column; tensors of size 0 are in the layout alone."""
     return [param for param in layout if param.size]
 
 
 def shard_schema(layout: Layout, architecture: str) -> pa.Schema:
-    """Arrow schema of a shard, with the layout in its metadata."""
+    """Return the Arrow schema of a shard, with the layout in its metadata."""
     fields = [
         pa.field(RUN_ID, pa.string(), nullable=False),
         pa.field(STEP, pa.int64(), nullable=False),
@@ -101,35 +101,36 @@ def shard_schema(layout: Layout, architecture: str) -> pa.Schema:
 
 
 def write_shard(path: Path, population: ShardSource, architecture: str) -> list[Chunk]:
-    """Write a shard, synced, and prove that its offsets lead to its values.
+    """Write and sync a shard, and check that its offsets lead to its values.
 
-    Peak memory beyond the population: at most five times one row group, however large
-    the shard; so under 700 MB, or five times one network of more than 128 MiB.
+    Peak memory beyond the population is at most five times one row group, however large
+    the shard: under 700 MB, or five times one network of more than 128 MiB.
 
     Parameters
     ----------
     path : Path
-        A temporary name; the caller renames it.
-    population : Rows
-        What is written.
+        Temporary path, which the caller renames.
+    population : ShardSource
+        Rows to write.
     architecture : str
         JSON text from which `zoo.modules.build` makes the network; empty if unknown.
 
     Returns
     -------
     list of Chunk
+        Offsets of every tensor, row group by row group.
 
     Raises
     ------
     ShardCorrupt
-        If what is read back through the offsets is not what was written.
+        If the values read back through the offsets are not the values written.
     """
     layout = population.layout
     schema = shard_schema(layout, architecture)
     group = row_group_rows(layout)
     digests: list[bytes] = []
     with pq.ParquetWriter(
-        path.absolute(),  # else a folder called x:y would be the address of a server
+        path.absolute(),  # pyarrow would take a relative x:y for a remote address
         schema,
         compression="none",
         use_dictionary=False,
@@ -160,7 +161,7 @@ def write_shard(path: Path, population: ShardSource, architecture: str) -> list[
 def _write_group(
     writer: pq.ParquetWriter, population: ShardSource, rows: slice
 ) -> list[bytes]:
-    """Write one row group; a hash of the values of each tensor."""
+    """Write one row group, and return a hash of the values of each tensor."""
     digests = []
     columns = [
         population.table["run_id"][rows].cast(pa.string()).combine_chunks(),
@@ -176,18 +177,18 @@ def _write_group(
 
 
 def _digest(file: BinaryIO, chunk: Chunk) -> bytes:
-    """Hash of what stands at the offset of a chunk."""
+    """Return the hash of the bytes at the offset of a chunk."""
     digest = blake3()
-    left = chunk.rows * chunk.row_bytes
+    remaining = chunk.rows * chunk.row_bytes
     file.seek(chunk.offset)
-    while left and (piece := file.read(min(left, 1 << 20))):
+    while remaining and (piece := file.read(min(remaining, 1 << 20))):
         digest.update(piece)
-        left -= len(piece)
+        remaining -= len(piece)
     return digest.digest()
 
 
 def find_chunks(path: Path, layout: Layout) -> list[Chunk]:
-    """Offsets of every tensor from the footer, row group by row group.
+    """Read the offsets of every tensor from the footer, row group by row group.
 
     Raises
     ------
@@ -203,7 +204,7 @@ def _walk_footer(path: Path, layout: Layout) -> Iterator[Chunk]:
     first = 0
     for g in range(footer.num_row_groups):
         group = footer.row_group(g)
-        # By position: the paths of x and of a raw x.list.element are the same text.
+        # By position: a list column x and a binary x.list.element have the same path.
         for c, param in enumerate(stored_params(layout), start=2):
             column = group.column(c) if c < group.num_columns else None
             inner = ".list.element" if dtype(param.dtype).typed else ""
@@ -221,7 +222,7 @@ def _walk_footer(path: Path, layout: Layout) -> Iterator[Chunk]:
             ):
                 raise ShardCorrupt(
                     f"{path}: column {escape(param.name)!r} is not one uncompressed "
-                    "PLAIN page; the file was rewritten and has no offsets."
+                    "PLAIN page. The file was rewritten, so it has no offsets."
                 )
             offset = column.data_page_offset + column.total_compressed_size - payload
             yield Chunk(param.name, first, group.num_rows, offset, param.nbytes)
@@ -229,7 +230,7 @@ def _walk_footer(path: Path, layout: Layout) -> Iterator[Chunk]:
 
 
 def footer_digest(path: Path) -> tuple[str, int]:
-    """Digest and length of a Parquet footer, its length field and magic included."""
+    """Return digest and length of a Parquet footer with its length field and magic."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 8, 0))
@@ -239,7 +240,7 @@ def footer_digest(path: Path) -> tuple[str, int]:
 
 
 def read_footer(path: Path) -> Any:
-    """Parquet metadata of a file.
+    """Read the Parquet metadata of a file.
 
     Raises
     ------
@@ -256,7 +257,7 @@ def read_footer(path: Path) -> Any:
 
 
 def arrow_column(values: Array, param: Param) -> pa.Array:
-    """Column of one tensor of n networks ``(n, *shape)``, sharing its memory."""
+    """Return the column of a tensor of n networks ``(n, *shape)``, sharing its memory."""
     kind = dtype(param.dtype)
     arrow_type = kind.arrow_type(param.size)
     if not kind.typed:

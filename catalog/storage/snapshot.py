@@ -1,4 +1,4 @@
-"""Versions of a catalogue: immutable lists of shards, and the HEAD that names one."""
+"""Snapshots: immutable versions of the list of shards, and HEAD, which names one."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from catalog.storage.manifest import (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All shards of one version, in order of commit.
+    """Shards of one version, in order of commit.
 
     Attributes
     ----------
     version : int
-        0 is the empty catalogue.
+        Number of the version; 0 is the empty catalogue.
     manifests : tuple of Manifest
-        Sorted by `Manifest.order`; the members of packs included.
+        Manifests sorted by `Manifest.order`, with the members of packs.
     dropped : frozenset of str
-        Shards that `gc` gave up and packs that newer ones supersede: they do not
+        Shards that `gc` gave up, and packs that newer packs supersede. They do not
         exist, whether or not their manifest still does.
     """
 
@@ -46,7 +46,7 @@ class Snapshot:
 
     @cached_property
     def id(self) -> str:
-        """Identifier derived from the content, whatever the version is called."""
+        """Identifier derived from the content, independent of the version's number."""
         return content_id([[m.shard + m.pack, *m.order] for m in self.manifests], 16)
 
     @cached_property
@@ -58,26 +58,36 @@ class Snapshot:
     def of(
         cls, version: int, manifests: Iterable[Manifest], dropped: Iterable[str] = ()
     ) -> Snapshot:
-        """A snapshot from commit records: packs supersede what they hold.
+        """Create a snapshot from commit records, with the members of packs.
 
-        A shard that several packs hold belongs to the newest of them; a pack whose
-        members all belong to newer ones is superseded itself.
+        A pack supersedes the metadata of its members. A shard that several packs hold
+        belongs to the newest of them. A pack whose members all belong to newer packs is
+        superseded itself.
+
+        Parameters
+        ----------
+        version : int
+            Number of the version.
+        manifests : iterable of Manifest
+            Commit records that are not in packs; others are ignored.
+        dropped : iterable of str, default=()
+            Shards that do not exist.
         """
-        gone = frozenset(dropped)
-        known = {m.shard: m for m in manifests if m.shard not in gone and not m.pack}
+        given_up = frozenset(dropped)
+        known = {m.shard: m for m in manifests if m.shard not in given_up and not m.pack}
         packs = [m for m in known.values() if m.content == "pack"]
-        held: dict[str, Manifest] = {}
+        packed: dict[str, Manifest] = {}
         for pack in sorted(packs, key=lambda m: m.order):
-            held |= {m.shard: m for m in pack.members if m.shard not in gone}
-        living = {member.pack for member in held.values()}
-        idle = frozenset(pack.shard for pack in packs) - living
-        loose = [m for m in known.values() if m.shard not in held.keys() | idle]
-        loose = [_less_superseded(m, held) if m.members else m for m in loose]
-        ordered = sorted([*loose, *held.values()], key=lambda m: m.order)
-        return cls(version, tuple(ordered), gone | idle)
+            packed |= {m.shard: m for m in pack.members if m.shard not in given_up}
+        packs_in_use = {member.pack for member in packed.values()}
+        superseded = frozenset(pack.shard for pack in packs) - packs_in_use
+        loose = [m for m in known.values() if m.shard not in packed.keys() | superseded]
+        loose = [_with_superseded(m, packed) if m.members else m for m in loose]
+        ordered = sorted([*loose, *packed.values()], key=lambda m: m.order)
+        return cls(version, tuple(ordered), given_up | superseded)
 
     def to_json(self, parent: int) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the snapshot as plain values for JSON, with the version before it."""
         top = [manifest for manifest in self.manifests if not manifest.pack]
         formats = [m.format for m in top] + [FORMAT if self.dropped else FIRST_FORMAT]
         value = {
@@ -89,30 +99,32 @@ class Snapshot:
         return value | ({"dropped": sorted(self.dropped)} if self.dropped else {})
 
 
-def _less_superseded(pack: Manifest, held: Mapping[str, Manifest]) -> Manifest:
-    """A pack that knows which of its members it does not stand for any more."""
+def _with_superseded(pack: Manifest, packed: Mapping[str, Manifest]) -> Manifest:
+    """Return a pack with its superseded members filled in."""
     names = [member.shard for member in pack.members]
-    gone = {name for name in names if name not in held or held[name].pack != pack.shard}
-    return replace(pack, superseded=frozenset(gone))
+    old_members = {
+        name for name in names if name not in packed or packed[name].pack != pack.shard
+    }
+    return replace(pack, superseded=frozenset(old_members))
 
 
 def read_head(folder: Folder) -> Snapshot:
-    """The snapshot that HEAD names; version 0 if there is none yet.
+    """Read the snapshot that HEAD names; version 0 if there is no HEAD yet.
 
     Raises
     ------
     ShardCorrupt
         If HEAD or its snapshot is damaged.
     CatalogError
-        If a newer major version of the format wrote it.
+        If the snapshot has a newer major version of the format.
     """
     text = _head_text(folder)
     while True:
         try:
             return _read_head(folder, text)
         except ShardCorrupt:
-            before, text = text, _head_text(folder)
-            if text == before:  # HEAD did not move while its version was deleted
+            previous, text = text, _head_text(folder)
+            if text == previous:  # HEAD has not moved on, so the damage is real
                 raise
 
 
@@ -126,45 +138,42 @@ def _head_text(folder: Folder) -> bytes | None:
 def _read_head(folder: Folder, text: bytes | None) -> Snapshot:
     if text is None:
         return Snapshot(0, ())
-    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
-    if match is None:
-        raise ShardCorrupt(
-            f"{folder.head} must hold a version number and the sha256 of its snapshot. "
-            f"Got {text[:80]!r}. Delete it: it is rebuilt from manifests/."
-        )
-    return _read(folder, int(match[1]), match[2].decode() if match[2] else "")
+    version, digest = parse_head(
+        text, str(folder.head), "Delete it; it will be rebuilt from manifests/."
+    )
+    return _read(folder, version, digest)
 
 
 def read_snapshot(folder: Folder, version: int) -> Snapshot:
-    """One version, also an old one.
+    """Read any version that still has a file.
 
     Raises
     ------
     NotFound
         If there is no such version, or `gc` has deleted it.
     ShardCorrupt
-        If it is damaged.
+        If the version is damaged.
     """
     head = read_head(folder)
     if version == head.version:
         return head
     known = sorted(folder.versions())
     if version not in known or version > head.version:
-        shown = ", ".join(str(v) for v in known if v <= head.version)
+        listed = ", ".join(str(v) for v in known if v <= head.version)
         raise NotFound(
-            f"{folder.root} has no version {version}. It has: {shown or 'none'}. "
-            "'phasezoo gc' deletes old ones."
+            f"{folder.root} has no version {version}. It has: {listed or 'none'}. "
+            "'phasezoo gc' deletes old versions."
         )
     return _read(folder, version, "")
 
 
 def read_unnamed(folder: Folder, version: int) -> tuple[bytes, Snapshot]:
-    """Read a version that HEAD does not vouch for, with the bytes of its file.
+    """Read a version without a digest from HEAD; return the file's bytes and snapshot.
 
     Raises
     ------
     ShardCorrupt
-        If it is missing or damaged.
+        If the version is missing or damaged.
     """
     path = folder.snapshot(version)
     data = read_bytes(folder, path)
@@ -172,7 +181,7 @@ def read_unnamed(folder: Folder, version: int) -> tuple[bytes, Snapshot]:
 
 
 def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
-    """Read and check a version; what has the same bytes is parsed once a process."""
+    """Read and check a version, and parse equal bytes only once per process."""
     path = folder.snapshot(version)
     data = read_bytes(folder, path, sha256)
     digest = sha256 or hashlib.sha256(data).hexdigest()
@@ -182,13 +191,13 @@ def _read(folder: Folder, version: int, sha256: str) -> Snapshot:
 def _parse(data: bytes, digest: str, version: int, path: Path) -> Snapshot:
     if digest not in _parsed:
         value = loads(path, data)
-        while len(_parsed) >= _KEPT:
+        while len(_parsed) >= _MAX_PARSED:
             _parsed.pop(next(iter(_parsed)), None)
         _parsed[digest] = _checked(value, version, path)
     return _parsed[digest]
 
 
-_KEPT = 4
+_MAX_PARSED = 4
 _parsed: dict[str, Snapshot] = {}
 
 
@@ -197,23 +206,27 @@ def _checked(value: Any, version: int, path: Path) -> Snapshot:
         raise ShardCorrupt(f"{path} is not a snapshot. Run 'phasezoo verify'.")
     check_format(value.get("format"), str(path))
     if value.get("version", version) != version:
-        raise ShardCorrupt(f"{path} is another version. Run 'phasezoo verify'.")
+        raise ShardCorrupt(f"{path} states another version number. Run 'phasezoo verify'.")
     dropped = value.get("dropped", [])
-    names = isinstance(dropped, list) and all(isinstance(d, str) for d in dropped)
-    if not names or not all(SHARD_NAME.fullmatch(d) for d in dropped):
-        raise ShardCorrupt(f"{path}: 'dropped' is no list of shards.")
+    valid = isinstance(dropped, list) and all(isinstance(d, str) for d in dropped)
+    if not valid or not all(SHARD_NAME.fullmatch(d) for d in dropped):
+        raise ShardCorrupt(
+            f"{path}: 'dropped' is not a list of shards. Run 'phasezoo verify'."
+        )
     manifests = [Manifest.from_json(m, str(path)) for m in value["shards"]]
     return Snapshot.of(version, manifests, dropped)
 
 
 def newest_snapshot(folder: Folder, *, publish: bool = True) -> Snapshot:
-    """The newest state: HEAD plus every manifest committed since.
+    """Return the newest state: HEAD and every shard committed since.
 
     Parameters
     ----------
+    folder : Folder
+        Folder of the catalogue.
     publish : bool, default=True
-        Write a new snapshot and move HEAD if there are new shards. A folder that
-        cannot be written is read without.
+        Whether to write a new snapshot and move HEAD if there are new shards. Pass False
+        for a folder that cannot be written.
     """
     head = read_head(folder)
     snapshot = extended(folder, head)
@@ -228,23 +241,23 @@ def newest_snapshot(folder: Folder, *, publish: bool = True) -> Snapshot:
 
 
 def publish_snapshot(folder: Folder, snapshot: Snapshot, parent: int) -> None:
-    """Write a snapshot and move HEAD to it; call it under the commit lock.
+    """Write a snapshot and move HEAD to it. Call it under the commit lock.
 
     Raises
     ------
     ShardCorrupt
-        If a reader would refuse it: HEAD stays where it is.
+        If readers would refuse the snapshot; HEAD does not move then.
     """
     data = canonical_json(snapshot.to_json(parent)).encode()
     digest = hashlib.sha256(data).hexdigest()
     path = folder.snapshot(snapshot.version)
-    _parse(data, digest, snapshot.version, path)  # kept, so that no one parses it again
+    _parse(data, digest, snapshot.version, path)  # also stores the result for later reads
     folder.write(path, data)
     folder.write(folder.head, f"{snapshot.version} {digest}\n".encode())
 
 
 def next_version(folder: Folder, head: Snapshot) -> int:
-    """Number of the snapshot after HEAD."""
+    """Return the number of the next snapshot."""
     version = 1 + max(head.version, *folder.versions(), 0)
     if version >= 10**12:
         raise CatalogError(f"{folder.head}: version {version} is out of range.")
@@ -252,67 +265,70 @@ def next_version(folder: Folder, head: Snapshot) -> int:
 
 
 def extended(folder: Folder, head: Snapshot) -> Snapshot:
-    """HEAD plus every shard committed since, under the next version's number.
+    """Return HEAD with every shard committed since, under the next version number.
 
-    HEAD itself if there is none. Shards that were superseded or given up do not count,
-    nor does a commit of several that was cut short, nor a record without any of its files:
-    a backup brought it back after `gc`. What a version after HEAD gave up, is given up:
-    HEAD came from a copy that had fewer versions.
+    The result is HEAD itself if there are no such shards. Shards that were superseded or
+    given up do not count, nor do shards of incomplete commits. A record without any of its
+    files does not count either: a backup restored it after `gc`. Shards that a version
+    after HEAD gave up stay given up: HEAD came from a copy that had fewer versions.
     """
     groups = folder.group_names()
     dropped = head.dropped | _given_up_later(folder, head)
-    news = folder.manifest_names() - head.shards.keys() - dropped
-    found = [read_manifest(folder, shard) for shard in news]
-    found = [m for m in found if m.whole(groups) and has_files(folder, m)]
-    if not found and not dropped & head.shards.keys():
+    new_shards = folder.manifest_names() - head.shards.keys() - dropped
+    new_manifests = [read_manifest(folder, shard) for shard in new_shards]
+    new_manifests = [m for m in new_manifests if m.whole(groups) and has_files(folder, m)]
+    if not new_manifests and not dropped & head.shards.keys():
         return head
     known = [m for m in head.manifests if not m.pack]
-    return Snapshot.of(next_version(folder, head), [*known, *found], dropped)
+    return Snapshot.of(next_version(folder, head), [*known, *new_manifests], dropped)
 
 
 def has_files(folder: Folder, manifest: Manifest) -> bool:
-    """Report if any file that a shard should have is there."""
+    """Return whether a shard has any of its files."""
     return any((folder.root / file.path).exists() for file in manifest.own.values())
 
 
 def _given_up_later(folder: Folder, head: Snapshot) -> frozenset[str]:
-    found: set[str] = set()
+    """Return the shards that versions after HEAD gave up."""
+    given_up: set[str] = set()
     for version in folder.versions():
         if version > head.version:
-            with contextlib.suppress(ShardCorrupt):  # it never was HEAD's
-                found |= read_unnamed(folder, version)[1].dropped
-    return frozenset(found)
+            with contextlib.suppress(ShardCorrupt):  # HEAD never named this version
+                given_up |= read_unnamed(folder, version)[1].dropped
+    return frozenset(given_up)
 
 
 def cut_short(folder: Folder) -> set[str]:
-    """Shards with a commit record that do not exist: the last of their commit is missing.
+    """Return the shards that have a commit record but belong to an incomplete commit.
 
-    Under the commit lock these are what a killed writer left behind.
+    Under the commit lock, these are leftovers of a killed writer.
     """
     groups, head = folder.group_names(), read_head(folder)
-    news = folder.manifest_names() - head.shards.keys() - head.dropped
-    found = [read_manifest(folder, shard) for shard in news]
-    return {manifest.shard for manifest in found if not manifest.whole(groups)}
+    new_shards = folder.manifest_names() - head.shards.keys() - head.dropped
+    manifests = [read_manifest(folder, shard) for shard in new_shards]
+    return {manifest.shard for manifest in manifests if not manifest.whole(groups)}
 
 
-def parse_head(text: bytes, where: str) -> tuple[int, str]:
+def parse_head(text: bytes, where: str, advice: str = "") -> tuple[int, str]:
     """Read the version and the sha256 of its snapshot from the text of a HEAD.
 
     Parameters
     ----------
     where : str
         Name of the file in errors.
+    advice : str, default=""
+        Sentence that ends the error.
 
     Raises
     ------
     ShardCorrupt
-        If the text is no HEAD.
+        If the text is not that of a HEAD.
     """
     match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
     if match is None:
         raise ShardCorrupt(
             f"{where} must hold a version number and the sha256 of its snapshot. "
-            f"Got {text[:80]!r}."
+            f"Got {text[:80]!r}. {advice}".rstrip()
         )
     return int(match[1]), match[2].decode() if match[2] else ""
 

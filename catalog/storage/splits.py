@@ -1,4 +1,4 @@
-"""Fixed splits of runs, so that two people's probe scores compare."""
+"""Fixed splits of runs, which make the probe scores of different people comparable."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import hashlib
 SHARES = (("train", 0.70), ("validation", 0.15), ("test", 0.15))
 
 SPLITS = tuple(name for name, _ in SHARES)
-"""Names of the splits of runs; those of data are called the same."""
+"""Names of the splits of runs; splits of data sets have the same names."""
 
 
 def split(key: str) -> str:
-    """The split of a run, a cell or a zoo: a hash of its name, the same for ever.
+    """Return the split of a run, a cell or a zoo, derived from a hash of its name.
+
+    The split of a name never changes.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Temporary files and folders beside what they will become, and what is left of them.
+"""Temporary files and folders beside their targets, and deletion of abandoned ones.
 
-They are called ``.NAME.<8 hex digits>.tmp``. Who writes one holds a lock on it, which the
-operating system frees when the process ends, however it ends: so what a killed process left
-can be told from what is being written, and deleted.
+Their names are ``.NAME.<8 hex digits>.tmp``. The writer of a temporary file holds a lock on
+it, which the operating system frees when the process ends, however it ends. So files that a
+killed process left can be distinguished from files that are being written, and deleted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp", re.DOTALL)
 """Names of temporary files and folders."""
 
 _NAMED = 48
-"""Characters of a name that its temporary name keeps: file systems allow 255 bytes."""
+"""Characters of the target's name to keep, as file systems allow names of 255 bytes."""
 
 
 def delete_abandoned(path: Path) -> bool:
@@ -30,12 +30,13 @@ def delete_abandoned(path: Path) -> bool:
     Parameters
     ----------
     path : Path
-        Anything; what is no temporary file or folder, or is being written, stays.
+        Any path. Nothing happens unless it is a temporary file or folder that no process
+        is writing.
 
     Returns
     -------
     bool
-        Whether it was deleted.
+        Whether the path was deleted.
     """
     with _unowned(path) as unowned:
         if unowned:
@@ -44,15 +45,15 @@ def delete_abandoned(path: Path) -> bool:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether a path is a temporary file or folder that nobody is writing."""
+    """Return whether a path is a temporary file or folder that no process is writing."""
     with _unowned(path) as unowned:
         return unowned
 
 
 def sweep_before(target: Path) -> None:
-    """Delete what killed writers of the same name left beside it."""
+    """Delete temporary files that killed writers of a target left beside it."""
     start = f".{target.name[:_NAMED]}."
-    with contextlib.suppress(OSError):  # a folder that is not there, or may not be listed
+    with contextlib.suppress(OSError):  # the folder is missing or may not be listed
         for name in os.listdir(target.parent):
             if name.startswith(start):
                 delete_abandoned(target.with_name(name))
@@ -60,12 +61,12 @@ def sweep_before(target: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """A folder beside a target that is gone when the block ends.
+    """Create a temporary folder beside a target, and delete it when the block ends.
 
     Raises
     ------
     OSError
-        If it cannot be made.
+        If the folder cannot be created.
     """
     path, descriptor = claimed(target, new_folder)
     try:
@@ -76,13 +77,28 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def new_folder(path: Path) -> int:
-    """Make a folder; its descriptor."""
+    """Create a folder and return its descriptor."""
     path.mkdir()
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def claimed(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """A temporary path beside a target and its descriptor, which holds its lock."""
+    """Create and lock a temporary file or folder beside a target.
+
+    Parameters
+    ----------
+    target : Path
+        Path that the temporary one will replace.
+    make : callable
+        Creates a path and returns a descriptor of it.
+
+    Returns
+    -------
+    path : Path
+        The temporary path.
+    descriptor : int
+        Descriptor that holds the lock; the caller closes it.
+    """
     while True:
         name = f".{target.name[:_NAMED]}.{secrets.token_hex(4)}.tmp"
         temporary = target.with_name(name)
@@ -91,15 +107,15 @@ def claimed(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if temporary.exists():
             return temporary, descriptor
-        os.close(descriptor)  # swept before it had its lock
+        os.close(descriptor)  # another process deleted it before it was locked
 
 
 @contextlib.contextmanager
 def _unowned(path: Path) -> Iterator[bool]:
-    """Whether it is a temporary path whose writer has ended; it stays so in the block."""
+    """Yield whether a path is abandoned, and keep others from claiming it in the block."""
     descriptor = None
     if TEMPORARY.fullmatch(path.name):
-        with contextlib.suppress(OSError):  # a link, gone, or not ours to read
+        with contextlib.suppress(OSError):  # a link, deleted, or not readable
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(path, flags)
     if descriptor is None:

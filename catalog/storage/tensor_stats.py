@@ -1,4 +1,4 @@
-"""Fingerprint and moments of every tensor of every checkpoint."""
+"""Hashes and moments of every tensor of every checkpoint."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from catalog.dtypes import Array, dtype, widen
 from catalog.storage.shard import ShardSource, stored_params
 
 STATS_BYTES = 2 << 20
-"""Bytes of a tensor at a time, so that float64 copies stay in the processor's cache."""
+"""Bytes to process at a time, so that float64 copies stay in the processor's cache."""
 
 
 def tensor_stats(population: ShardSource, shard: str) -> pa.Table:
-    """One row per checkpoint and tensor.
+    """Compute hash and moments of every tensor, one row per checkpoint and tensor.
 
     Returns
     -------
     pyarrow.Table
         Columns ``shard, row, tensor, blake3, l2, mean, std, min, max, nonfinite``.
-        ``blake3`` is over the tensor's bytes as stored. Moments are in float64 and
-        not finite where the tensor is not; they are null for complex tensors.
+        ``blake3`` is the hash of the tensor's bytes as stored. Moments are computed in
+        float64; they are not finite where the tensor is not, and null for complex tensors.
     """
     parts = []
     for param in stored_params(population.layout):
@@ -38,7 +38,7 @@ def tensor_stats(population: ShardSource, shard: str) -> pa.Table:
 
 
 def row_hashes(stored: Array) -> list[bytes]:
-    """Blake3 of each row's bytes."""
+    """Return the blake3 hash of each row's bytes."""
     data = stored.reshape(-1).view(np.uint8).data
     size = len(data) // max(len(stored), 1)
     return [blake3(data[i : i + size]).digest() for i in range(0, len(data), size)]

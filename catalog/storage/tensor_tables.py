@@ -1,4 +1,4 @@
-"""What a shard's metadata says about its tensors: names and shapes, offsets and hashes."""
+"""Metadata tables of a shard's tensors: names and shapes, and offsets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from catalog.storage.shard import Chunk
 
 
 def tensors_table(layout: Layout, arch_id: str) -> pa.Table:
-    """Rows of `tensors`: one per tensor of an architecture."""
+    """Return the rows of `tensors`: one per tensor of an architecture."""
     rows = [
         {
             "arch_id": arch_id,
@@ -32,6 +32,6 @@ def tensors_table(layout: Layout, arch_id: str) -> pa.Table:
 
 
 def chunks_table(chunks: Sequence[Chunk], shard: str) -> pa.Table:
-    """Rows of `chunks`: one per tensor and row group of a shard."""
+    """Return the rows of `chunks`: one per tensor and row group of a shard."""
     rows = [{"shard": shard, **vars(chunk)} for chunk in chunks]
     return pa.Table.from_pylist(rows, schema=schema.empty("chunks").schema)

@@ -1,6 +1,7 @@
-"""Weight files that another tool wrote anew: read by pyarrow, with the same numbers.
+"""Reading of weight files that another tool has rewritten, through pyarrow.
 
-No offset is known to hold there; names, types and counts are checked instead.
+Recorded offsets do not hold in these files, so names, types and counts are checked
+instead.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from catalog.storage.shard import RUN_ID, STEP, read_footer
 
 
 def check_rewritten(path: Path, file: File, layout: Layout) -> None:
-    """A file with another footer must still be the same table to be read.
+    """Check that a file with another footer still holds the committed table.
 
     Parameters
     ----------
+    path : Path
+        The weight file.
     file : File
-        What the manifest says of it.
+        Record of the file in the manifest.
+    layout : Layout
+        Tensors of the shard.
 
     Raises
     ------
     ShardCorrupt
-        If it has other rows, lacks a column, or states another layout.
+        If the file has another number of rows, lacks a column, or states another layout.
     """
     footer, size = read_footer(path), path.stat().st_size
     metadata = footer.metadata or {}
@@ -52,18 +57,18 @@ def check_rewritten(path: Path, file: File, layout: Layout) -> None:
 
 
 def read_tensor(path: Path, param: Param, rows: int) -> Array:
-    """All rows of one tensor, (rows, *shape) in its storage dtype.
+    """Read all rows of one tensor, ``(rows, *shape)`` in its storage dtype.
 
     Raises
     ------
     ShardCorrupt
         If the column is damaged, of another type, or has another number of rows.
     LayoutMismatch
-        If its rows have another size.
+        If the tensor has another number of values per row.
     """
     column = read_columns(path, [escape(param.name)]).column(0).combine_chunks()
     storage = dtype(param.dtype).storage
-    if len(column) != rows:  # the footer's own count of rows may be another
+    if len(column) != rows:  # the row count in the footer may differ
         raise ShardCorrupt(
             f"{path}: tensor {param.name!r} has {len(column)} rows, expected {rows}. Run "
             "'phasezoo verify', then fetch or train the shard again."
@@ -79,21 +84,21 @@ def read_tensor(path: Path, param: Param, rows: int) -> Array:
     if flat.size != len(column) * param.size:
         raise LayoutMismatch(
             f"{path}: tensor {param.name!r} has {flat.size} values in "
-            f"{len(column)} rows, expected {param.size} in each."
+            f"{len(column)} rows, expected {param.size} per row."
         )
     return flat.reshape(len(column), *param.shape)
 
 
 def read_columns(path: Path, columns: list[str]) -> pa.Table:
-    """Columns of a weight file, its checksums proven.
+    """Read columns of a weight file, and check the checksums of its pages.
 
     Raises
     ------
     ShardCorrupt
-        If they cannot be read.
+        If the columns cannot be read.
     """
     try:
-        # `read_table` makes nulls of all other columns, as wide as the footer says.
+        # `read_table` allocates nulls for all other columns, as wide as the footer says.
         with pq.ParquetFile(path.absolute(), page_checksum_verification=True) as file:
             return file.read(columns=columns).select(columns)
     except (OSError, pa.ArrowException, KeyError, UnicodeError) as error:
@@ -104,7 +109,7 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
 
 
 def _flat(column: pa.Array, storage: np.dtype[Any]) -> Array:
-    """Values of a column row after row; null is no value."""
+    """Return the values of a column row after row; raise `ValueError` for nulls."""
     if column.null_count:
         raise ValueError(f"{column.null_count} rows are null")
     if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
@@ -113,6 +118,6 @@ def _flat(column: pa.Array, storage: np.dtype[Any]) -> Array:
     if values.null_count or not (
         pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
     ):
-        raise ValueError("its values are no numbers, or some are null")
+        raise ValueError("its values are not numbers, or some are null")
     flat: Array = values.to_numpy(zero_copy_only=False).astype(storage)
     return flat

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, and never destroy the one before.
+"""Atomic writing of whole files.
 
-What is written goes to a temporary file in the same folder, which is synced and then takes
-the place of the file. However a process ends before that, the file before stands as it
-was; `catalog.storage.temporaries` says what becomes of what a killed process leaves.
+Data goes to a temporary file in the same folder, which is synced and then replaces the
+target. If the process ends before that, however it ends, the existing file stays as it
+was; `catalog.storage.temporaries` deletes the temporary files of killed processes.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def whole_file(
     path: str | Path, *, instead: str = "name another file"
 ) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its place when the block ends without an error.
+    """Open a temporary file that replaces a file when the block succeeds.
 
-    A link is followed: the file that it leads to is replaced. Owner and permissions of a
-    file that is replaced are kept, a new one has what the umask leaves. To a pipe or a
-    device everything is written at the end of the block.
+    Links are followed, so the file that a link leads to is replaced. A replaced file keeps
+    its owner and permissions; the permissions of a new file follow the umask. Data for a
+    pipe or a device is written at the end of the block.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        File to write or replace.
     instead : str, default="name another file"
-        What a user may do if it cannot be written; the end of a sentence.
+        Advice for the case that the file cannot be written; the end of a sentence.
 
     Yields
     ------
     BinaryIO
-        Empty, to be written.
+        Empty file to write to.
 
     Raises
     ------
     CatalogError
-        If it cannot be written.
+        If the file cannot be written.
 
     Examples
     --------
@@ -67,8 +67,8 @@ def whole_file(
         if (stream := _stream(path)) is not None:
             buffer = io.BytesIO()
             yield buffer
-            with stream() as opened:
-                opened.write(buffer.getvalue())
+            with stream() as output:
+                output.write(buffer.getvalue())
             return
         target, mode = replaced(path)
         if stat.S_ISDIR(mode):
@@ -85,7 +85,7 @@ def whole_file(
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                file.close()  # may try once more to write what did not fit
+                file.close()  # may try to write the rest again
             temporary.unlink(missing_ok=True)
             raise
         file.close()
@@ -93,41 +93,51 @@ def whole_file(
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Refuse a file that is there, unless it may be replaced, and what is no file.
+    """Check that a file can be written at a path.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    force : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
     CatalogError
-        If the path is taken.
+        If the path is a folder, a part of a catalogue, or an existing file that may not
+        be replaced.
     """
     if path.is_dir():
-        raise CatalogError(f"{path} is a folder, a file was to be written.")
+        raise CatalogError(f"{path} is a folder; name a file to write.")
     check_foreign(path)
     if os.path.lexists(path) and not force:
-        raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
+        raise CatalogError(f"{path} exists. Replace it with --force, or name another file.")
 
 
 def folder_of(path: str | Path, *, instead: str = "name another file") -> None:
-    """Make the folder of a file that is to be written.
+    """Create the folder of a file that is to be written.
 
     Raises
     ------
     CatalogError
-        If it cannot be made.
+        If the folder cannot be created.
     """
     with refusals(Path(path), instead):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
 
 
 def replaced(path: Path) -> tuple[Path, int]:
-    """What will be replaced, links followed, and its mode; 0 if there is nothing yet.
+    """Return the path that a write will replace, with links followed, and its mode.
+
+    The mode is 0 if the path does not exist yet.
 
     Raises
     ------
     CatalogError
-        If it is a part of a catalogue.
+        If the path is a part of a catalogue.
     OSError
-        If it cannot be replaced.
+        If the path cannot be replaced.
     """
     check_foreign(path)
     target = Path(os.path.realpath(path))
@@ -143,19 +153,19 @@ def replaced(path: Path) -> tuple[Path, int]:
 
 
 def keep_rights(target: Path, descriptor: int) -> None:
-    """Give what will replace a file or folder its owner, where allowed, and permissions."""
-    before = target.stat()
+    """Copy the permissions, and if allowed the owner, of a target to its replacement."""
+    status = target.stat()
     with contextlib.suppress(OSError):
-        os.fchown(descriptor, before.st_uid, before.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & 0o777)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def sync(folder: Path) -> None:
-    """Make renames in a folder last, where the file system can."""
+    """Sync a folder, so that renames in it last, if the file system supports that."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:
-        return  # may be written but not listed
+        return  # the folder may be written but not listed
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -167,7 +177,7 @@ def sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def refusals(path: Path, instead: str) -> Iterator[None]:
-    """Turn the operating system's refusals into an error that says what to do."""
+    """Turn errors of the operating system into a `CatalogError` that says what to do."""
     try:
         yield
     except (CatalogError, BrokenPipeError):
@@ -177,7 +187,7 @@ def refusals(path: Path, instead: str) -> Iterator[None]:
         if error.errno in _FULL:
             advice = f"Free some space, or {instead}."
         elif isinstance(error, FileNotFoundError):
-            advice = f"Make its folder, or {instead}."
+            advice = f"Create its folder, or {instead}."
         reason = error.strerror or str(error)
         raise CatalogError(f"Cannot write {path}: {reason}. {advice}") from error
 
@@ -187,14 +197,14 @@ def _new_file(path: Path) -> int:
 
 
 def _stream(path: Path) -> Callable[[], BinaryIO] | None:
-    """How to open what is neither a file nor a folder; None if it is one of them.
+    """Return a function that opens a pipe, device or descriptor; None for other paths.
 
-    A descriptor of this process is written to as it is: what it leads to may be a file to
-    which a shell appends.
+    A descriptor of this process is written to directly, because it may lead to a file that
+    a shell appends to.
     """
-    given = _DESCRIPTOR.fullmatch(str(path))
-    if given:
-        number = {"stdout": 1, "stderr": 2}.get(given[1]) or int(given[2] or given[3])
+    match = _DESCRIPTOR.fullmatch(str(path))
+    if match:
+        number = {"stdout": 1, "stderr": 2}.get(match[1]) or int(match[2] or match[3])
         return lambda: os.fdopen(os.dup(number), "wb")
     if path.exists() and not (path.is_file() or path.is_dir()):
         return lambda: path.open("wb")

@@ -1,7 +1,4 @@
-"""Folders of files that appear whole or not at all, and never destroy the one before.
-
-As `catalog.storage.whole_file`, for what is several files.
-"""
+"""Atomic writing of whole folders, like `catalog.storage.whole_file` for files."""
 
 from __future__ import annotations
 
@@ -23,25 +20,25 @@ from catalog.storage.whole_file import keep_rights, refusals, replaced, sync
 def whole_folder(
     path: str | Path, *, instead: str = "name another folder"
 ) -> Iterator[Path]:
-    """A new folder that takes its place when the block ends without an error.
+    """Create a temporary folder that replaces a folder when the block succeeds.
 
     Parameters
     ----------
     path : str or Path
-        The folder; what it holds is replaced. A link is followed. The folder around it is
-        made if it is not there.
+        Folder to write or replace, with all it holds. Links are followed. The parent
+        folder is created if it is missing.
     instead : str, default="name another folder"
-        What a user may do if it cannot be written; the end of a sentence.
+        Advice for the case that the folder cannot be written; the end of a sentence.
 
     Yields
     ------
     Path
-        Empty, to be filled.
+        Empty folder to fill.
 
     Raises
     ------
     CatalogError
-        If it cannot be written.
+        If the folder cannot be written.
     """
     path = Path(path)
     with refusals(path, instead):
@@ -59,20 +56,29 @@ def whole_folder(
             _sync_all(temporary)
             _put(temporary, target)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)  # or what it was exchanged for
+            # After an exchange, the temporary path holds the old folder.
+            shutil.rmtree(temporary, ignore_errors=True)
             os.close(descriptor)
         sync(target.parent)
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Give two paths each other's name in one step; False where the system cannot."""
+    """Exchange two paths atomically; return False if the system does not support it.
+
+    Raises
+    ------
+    OSError
+        If the exchange fails for another reason.
+    """
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):  # Linux alone has it
+    if not hasattr(libc, "renameat2"):  # only Linux has it
         return False
-    here, exchanged = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    if not libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchanged):
+    current_folder, flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if not libc.renameat2(
+        current_folder, os.fsencode(one), current_folder, os.fsencode(other), flag
+    ):
         return True
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
@@ -81,9 +87,9 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def _put(temporary: Path, target: Path) -> None:
-    """Give a finished folder its name; what had it is under the temporary one then."""
+    """Move a finished folder to its target; an existing one is deleted or swapped."""
     if not target.exists() or not any(target.iterdir()):
-        temporary.rename(target)  # in place of an empty one, too
+        temporary.rename(target)  # also replaces an empty folder
         return
     if exchange(temporary, target):
         return
@@ -98,7 +104,7 @@ def _put(temporary: Path, target: Path) -> None:
 
 
 def _put_back(target: Path) -> None:
-    """Finish what was killed between these two renames."""
+    """Finish or undo a replacement that was killed between the renames of `_put`."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.before")
     for before in target.parent.iterdir():
         if pattern.fullmatch(before.name) and before.is_dir():
@@ -106,8 +112,8 @@ def _put_back(target: Path) -> None:
 
 
 def _sync_all(folder: Path) -> None:
-    for at, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
-            with open(os.path.join(at, name), "rb") as file:
+            with open(os.path.join(parent, name), "rb") as file:
                 os.fsync(file.fileno())
-        sync(Path(at))
+        sync(Path(parent))

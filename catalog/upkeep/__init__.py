@@ -1,1 +1,1 @@
-"""What changes a catalogue after it was written: columns, removal, joining, clearing."""
+"""Maintenance of a catalogue: added columns, removal, compaction, collection, repair."""

@@ -1,4 +1,4 @@
-"""Columns from a table that somebody made, for checkpoints that are in the catalogue."""
+"""Annotation of checkpoints in a catalogue with the columns of a table."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from catalog.quoting import identifier
 
 @dataclass(frozen=True)
 class Annotation:
-    """What `annotate` committed.
+    """Result of `annotate`.
 
     Attributes
     ----------
     columns : list of str
-        New columns of `models`.
+        Result columns of the table.
     checkpoints : int
-        Checkpoints that have a row.
+        Number of checkpoints that got values.
     shard : str
-        The measures shard.
+        Name of the measures shard.
     """
 
     columns: list[str]
@@ -42,13 +42,16 @@ def annotate(catalog: Catalog, path: Path, name: str) -> Annotation:
 
     Parameters
     ----------
+    catalog : Catalog
+        Catalogue to add the columns to.
     path : Path
-        ``run_id``, ``step`` and result columns. Without ``step``, a row is for every
-        checkpoint of its run. In place of ``run_id``: ``source_name``, the name in what
-        was imported, and ``zoo`` where several zoos have it. Cells of a csv are typed as
-        in an import: ``007`` and dates stay text.
+        Table with ``run_id``, ``step`` and result columns. Without ``step``, a row is for
+        every checkpoint of its run. In place of ``run_id`` the table may have
+        ``source_name``, the name in the import source, and ``zoo`` if several zoos have
+        that name. Cells of a csv are typed as in an import: ``007`` and dates stay text.
     name : str
-        What computed the columns; kept with the file's sha256 as provenance.
+        Name of the method that computed the columns. It is stored, with the file's name
+        and sha256 as provenance.
 
     Raises
     ------
@@ -73,78 +76,81 @@ def annotate(catalog: Catalog, path: Path, name: str) -> Annotation:
 
 
 def _keys(path: Path, table: pa.Table) -> list[str]:
-    """Columns of a table that name checkpoints."""
+    """Return the columns of a table that name checkpoints."""
     names = table.column_names
     if "run_id" in names:
         return [name for name in ("run_id", "step") if name in names]
     if "source_name" in names:
         return [name for name in ("source_name", "zoo", "step") if name in names]
     raise CatalogError(
-        f"{path} has no column 'run_id', nor 'source_name'. It has: {', '.join(names)}."
+        f"{path} has no column 'run_id' or 'source_name'. Its columns: {', '.join(names)}."
     )
 
 
 def _resolved(catalog: Catalog, path: Path, keys: pa.Table) -> pa.Table:
-    """Row of the table (``at``), run_id and step of every checkpoint that it names."""
+    """Return the row number (``at``), run_id and step of every checkpoint named."""
     names = keys.column_names
     listed = ", ".join(map(identifier, dict.fromkeys(["run_id", "step", *names])))
     known = arrow_table(catalog.sql(f"SELECT {listed} FROM models"))
-    given = keys.append_column("at", pa.array(range(len(keys)), pa.int64()))
-    same = " AND ".join(f"g.{name} = k.{name}" for name in map(identifier, names))
+    numbered_keys = keys.append_column("at", pa.array(range(len(keys)), pa.int64()))
+    condition = " AND ".join(f"g.{name} = k.{name}" for name in map(identifier, names))
     with connect() as connection:
         connection.register("known", known)
-        connection.register("given", given)
-        found = connection.sql(
+        connection.register("given", numbered_keys)
+        matches = connection.sql(
             "SELECT g.at, k.run_id, k.step FROM given g "
-            f"LEFT JOIN known k ON {same} ORDER BY g.at, k.run_id, k.step"
+            f"LEFT JOIN known k ON {condition} ORDER BY g.at, k.run_id, k.step"
         ).to_arrow_table()
-    unknown = found.filter(pc.is_null(found["run_id"]))["at"]
+    unknown = matches.filter(pc.is_null(matches["run_id"]))["at"]
     if len(unknown):
         first = keys.slice(unknown[0].as_py(), 1).to_pylist()[0]
         raise NotFound(
             f"{len(unknown)} of {len(keys)} rows of {path} name no checkpoint of this "
             f"catalogue, e.g. {first}. Nothing was added."
         )
-    runs = found.group_by("at").aggregate([("run_id", "count_distinct")])
-    several = runs.filter(pc.greater(runs["run_id_count_distinct"], 1))
-    if len(several):
-        first = keys.slice(pc.min(several["at"]).as_py(), 1).to_pylist()[0]
-        more = "run_id" if "zoo" in names else "zoo or run_id"
+    runs = matches.group_by("at").aggregate([("run_id", "count_distinct")])
+    ambiguous = runs.filter(pc.greater(runs["run_id_count_distinct"], 1))
+    if len(ambiguous):
+        first = keys.slice(pc.min(ambiguous["at"]).as_py(), 1).to_pylist()[0]
+        needed = "run_id" if "zoo" in names else "zoo or run_id"
         raise CatalogError(
-            f"{len(several)} of {len(keys)} rows of {path} name several runs, e.g. "
-            f"{first}. Add a column {more} that says which. Nothing was added."
+            f"{len(ambiguous)} of {len(keys)} rows of {path} name several runs, e.g. "
+            f"{first}. Add a column {needed} that tells them apart. Nothing was added."
         )
-    return found
+    return matches
 
 
 def _check_types(catalog: Catalog, path: Path, table: pa.Table) -> None:
-    """Refuse text for what holds numbers so far: it would become text for all.
+    """Check that no column mixes numbers and text with `models`, where all would be text.
 
     Raises
     ------
     CatalogError
-        If there is such a column, with the first text that is no number.
+        If there is such a column; the error shows an offending value.
     """
     known = catalog.sql("FROM models").limit(0).to_arrow_table().schema
-    kinds = {field.name.lower(): field.type for field in known}
+    models_types = {field.name.lower(): field.type for field in known}
     for name in table.column_names:
-        kind, given = kinds.get(name.lower()), table[name].type
-        if kind is None or _is_empty(table[name]) or is_number(kind) == is_number(given):
+        models_type, table_type = models_types.get(name.lower()), table[name].type
+        if (
+            models_type is None
+            or _is_empty(table[name])
+            or is_number(models_type) == is_number(table_type)
+        ):
             continue
         first = next(value for value in table[name].to_pylist() if value is not None)
-        if pa.types.is_string(given):
+        if pa.types.is_string(table_type):
             texts = (v for v in table[name].to_pylist() if v and not _numeric(v))
-            first = next(texts, first)  # 007 is text, too
-        holds = "numbers" if is_number(kind) else "text"
+            first = next(texts, first)  # 007 is text too, but a poor example
+        holds = "numbers" if is_number(models_type) else "text"
         raise CatalogError(
-            f"{name!r} holds {holds} in models, and {first!r} in {path}. Nothing was "
-            "added. Leave a cell empty where there is no value, or call the column "
-            "otherwise."
+            f"{name!r} holds {holds} in models, but {first!r} in {path}. Nothing was "
+            "added. Leave cells without a value empty, or rename the column."
         )
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Tell if values of a type are numbers, or true and false."""
+    """Return whether a type is numeric or boolean."""
     return bool(
         pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
     )
@@ -159,7 +165,7 @@ def _numeric(text: str) -> bool:
 
 
 def _measured(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """An empty column has no type of its own; a measure needs one."""
+    """Return values with a type: an empty column has none, but a measure needs one."""
     return pa.nulls(len(values), pa.float64()) if _is_empty(values) else values
 
 
@@ -169,23 +175,25 @@ def _is_empty(values: pa.ChunkedArray) -> bool:
 
 
 def _read(path: Path) -> pa.Table:
-    """A table whose keys are text and whose steps are whole numbers."""
+    """Read a table with keys as text and steps as whole numbers."""
     try:
         if path.suffix == ".parquet":
             table = pq.read_table(path.absolute(), partitioning=None)
             texts = table
         else:
             table = read_csv(path).table
-            # Names of digits alone came as numbers: 12e4 would lose what it was.
-            texts = _texts(path, [name for name in _TEXTS if name in table.column_names])
-        for name in _TEXTS:
+            # Keys such as 12e4 were parsed as numbers, which loses their spelling.
+            texts = _texts(
+                path, [name for name in _KEYS_AS_TEXT if name in table.column_names]
+            )
+        for name in _KEYS_AS_TEXT:
             if name in table.column_names:
                 table = _with(table, name, texts[name].cast(pa.string()))
     except (OSError, pa.ArrowException, UnicodeError) as error:
         if isinstance(error, CatalogError):
             raise
         raise CatalogError(
-            f"{path} is no readable csv or Parquet table: {error}"
+            f"{path} is not a readable csv or Parquet table: {error}"
         ) from error
     if "step" not in table.column_names:
         return table
@@ -193,20 +201,21 @@ def _read(path: Path) -> pa.Table:
         steps = table["step"].cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise CatalogError(
-            f"{path}: its steps do not fit; they must be whole numbers: {error}"
+            f"{path}: column 'step' must hold whole numbers: {error}"
         ) from error
     if steps.null_count:
         raise CatalogError(
-            f"{path}: {steps.null_count} of {len(steps)} rows have no step. Fill them, or "
-            "leave the column out: a row is then for every checkpoint of its run."
+            f"{path}: {steps.null_count} of {len(steps)} rows have no step. Fill in all "
+            "steps, or leave the column out: a row is then for every checkpoint of its run."
         )
     return _with(table, "step", steps)
 
 
-_TEXTS = ("run_id", "source_name", "zoo")
+_KEYS_AS_TEXT = ("run_id", "source_name", "zoo")
 
 
 def _texts(path: Path, names: list[str]) -> pa.Table:
+    """Read columns of a csv file as text, without surrounding white space."""
     if not names:
         return pa.table({})
     table = pyarrow.csv.read_csv(

@@ -1,4 +1,4 @@
-"""Verbs that change a catalogue: annotate, rm, gc, compact; and versions, its history."""
+"""Commands that change a catalogue (annotate, rm, gc, compact) or list its versions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from catalog.upkeep.annotation import annotate as commit_annotation
 
 @click.command(epilog="Example: phasezoo rm \"zoo = 'digits_mlp_seeds'\" --yes")
 @click.argument("where")
-@click.option("--yes", is_flag=True, help="Remove; without, only say what would go.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Remove the checkpoints. Without --yes, only report what would be removed.",
+)
 @catalog_option
 @json_option
 def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
-    """Remove the checkpoints that the SQL condition WHERE on `models` picks.
+    """Remove the checkpoints that match the SQL condition WHERE on `models`.
 
-    Older versions still have them: read them with --at VERSION until `phasezoo gc` frees
-    the disk. Nothing undoes it but to import or train them again.
+    Older versions still have the checkpoints: read them with --at VERSION until
+    `phasezoo gc` frees the disk. The only way to undo a removal is to import or train the
+    checkpoints again.
     """
     from catalog.upkeep.removal import find_removal, remove
 
@@ -32,7 +37,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
         counts = {"runs": removal.runs, "checkpoints": removal.checkpoints}
         print_json(counts | {"removed": yes})
         return
-    word = "removed" if yes else "would go; add --yes to remove them"
+    word = "removed" if yes else "would be removed; add --yes to remove them"
     say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
 
 
@@ -42,7 +47,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Newest versions that stay readable with --at.",
+    help="Number of newest versions to keep readable with --at.",
 )
 @click.option(
     "--grace",
@@ -50,7 +55,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     show_default=True,
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="What was superseded later than that stays: somebody may be reading it.",
+    help="Keep versions superseded less than SECONDS ago, as they may be in use.",
 )
 @click.option(
     "--waste",
@@ -58,9 +63,11 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     show_default=True,
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="A shard that lost this share of its checkpoints is written again; 0: any.",
+    help="Rewrite shards that lost at least this SHARE of their checkpoints; 0: any loss.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what could go now.")
+@click.option(
+    "--dry-run", is_flag=True, help="Report what could be deleted now, without deleting it."
+)
 @catalog_option
 @json_option
 def gc(
@@ -71,7 +78,7 @@ def gc(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Delete what no kept version needs: removed shards, superseded metadata."""
+    """Delete files that no kept version needs: removed shards and superseded metadata."""
     from catalog.upkeep.garbage import collect
 
     root = open_catalog(catalog_path).root
@@ -82,7 +89,7 @@ def gc(
     verb = "could be deleted" if dry_run else "deleted"
     say(
         f"{len(garbage.shards)} shards given up, {len(garbage.rewritten)} "
-        f"{'to write' if dry_run else 'written'} again; {len(garbage.files)} files, "
+        f"{'to rewrite' if dry_run else 'rewritten'}; {len(garbage.files)} files, "
         f"{garbage.bytes / 1e6:,.1f} MB {verb}; readable versions: "
         f"{', '.join(map(str, garbage.versions))}"
     )
@@ -92,16 +99,16 @@ def gc(
 @catalog_option
 @json_option
 def compact(catalog_path: str, as_json: bool) -> None:
-    """Join the small metadata files of many shards; weights stay where they are."""
+    """Join the small metadata files of many shards, without moving weights."""
     from catalog.upkeep.compaction import compact as join
 
-    done = join(open_catalog(catalog_path).root)
+    result = join(open_catalog(catalog_path).root)
     if as_json:
-        print_json(asdict(done))
-    elif done.shards:
+        print_json(asdict(result))
+    elif result.shards:
         say(
-            f"{done.shards:,} shards: {done.files_before:,} metadata files joined into "
-            f"{done.files_after}; 'phasezoo gc' deletes the old ones"
+            f"{result.shards:,} shards: {result.files_before:,} metadata files joined into "
+            f"{result.files_after}; 'phasezoo gc' deletes the old files"
         )
     else:
         say("Nothing to join.")
@@ -123,19 +130,20 @@ def versions(catalog_path: str, as_json: bool) -> None:
 
 @click.command(epilog="Example: phasezoo annotate sharpness.csv --name sharpness")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", required=True, help="What computed the columns.")
+@click.option("--name", required=True, help="Name of the method that computed the columns.")
 @catalog_option
 @json_option
 def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
-    """Add the columns of TABLE (csv or Parquet) to checkpoints that are there.
+    """Add the columns of TABLE (csv or Parquet) to checkpoints of the catalogue.
 
-    TABLE has run_id, or source_name and maybe zoo, and step; without step, its values go
-    to every checkpoint of the run. The newest value of a column wins; an empty cell never
-    overwrites. A column of numbers takes no text, nor a column of text numbers.
+    TABLE names checkpoints by run_id, or by source_name and optionally zoo, and by step.
+    Without step, its values are added to every checkpoint of the run. The newest value of
+    a column wins, but an empty cell never overwrites a value. A column of numbers accepts
+    no text, and a column of text accepts no numbers.
     """
-    done = commit_annotation(open_catalog(catalog_path), table, name)
+    result = commit_annotation(open_catalog(catalog_path), table, name)
     if as_json:
-        print_json(asdict(done))
+        print_json(asdict(result))
     else:
-        columns = ", ".join(done.columns)
-        say(f"{done.checkpoints:,} checkpoints have {columns}")
+        columns = ", ".join(result.columns)
+        say(f"{result.checkpoints:,} checkpoints have {columns}")

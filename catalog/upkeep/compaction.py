@@ -1,8 +1,8 @@
-"""Compaction: the small metadata files of many shards become one file of each kind.
+"""Compaction of the small metadata files of many shards into one file of each kind.
 
 Weights stay where they are. Every shard keeps its name, its place in the order of
-commits and its hashes: the pack carries the commit records of its members. What the
-pack supersedes is deleted by `gc`.
+commits and its hashes, because the pack holds the commit records of its members. `gc`
+deletes the files that the pack supersedes.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from catalog.storage.temporaries import temporary_folder
 from catalog.writer import Writer
 
 LARGEST = 256 << 20
-"""Bytes of metadata above which a pack is left as it is."""
+"""Size in bytes from which a pack is not joined with others."""
 
 MEMORY = "1GB"
-"""What DuckDB may use while it joins files; more is spilled to cache/."""
+"""Memory limit of DuckDB while it joins files; it spills the rest to cache/."""
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What `compact` did.
+    """Result of `compact`.
 
     Attributes
     ----------
     shards : int
-        Shards whose metadata is in the new pack; 0 if there was nothing to do.
+        Number of shards whose metadata is in the new pack; 0 if there was nothing to do.
     files_before, files_after : int
-        Metadata files of those shards.
+        Number of metadata files of these shards before and after.
     pack : str
         Name of the new pack, or empty.
     """
@@ -55,12 +55,12 @@ class Compaction:
 
 
 def compact(root: Path) -> Compaction:
-    """Pack the metadata of all shards that are not in a large pack yet.
+    """Join the metadata of all shards that are not in a large pack yet.
 
     Raises
     ------
     ShardCorrupt
-        If a metadata file is not what was committed; nothing changes.
+        If a metadata file is not the one that was committed; nothing changes then.
     CatalogError
         If the folder cannot be written.
     """
@@ -71,7 +71,7 @@ def compact(root: Path) -> Compaction:
 
 
 def pack(folder: Folder) -> Compaction:
-    """`compact` for a caller that holds the lock called compact."""
+    """Do the work of `compact` for a caller that holds the lock named "compact"."""
     snapshot = newest_snapshot(folder)
     sources = [m for m in snapshot.manifests if not m.pack and _joinable(m)]
     joined = {source.shard for source in sources}
@@ -109,11 +109,12 @@ def write_pack(
 
 
 def names(pack: Manifest) -> list[str]:
-    """Shards whose metadata a pack holds."""
+    """Return the names of the shards whose metadata a pack holds."""
     return [member.shard for member in pack.members]
 
 
 def _joinable(manifest: Manifest) -> bool:
+    """Return whether a shard, or a small or partly superseded pack, may be joined."""
     if manifest.content != "pack":
         return manifest.content != "tombstones"
     small = sum(file.bytes for file in manifest.files.values()) < LARGEST
@@ -121,7 +122,7 @@ def _joinable(manifest: Manifest) -> bool:
 
 
 def _source(root: Path, sources: Sequence[Manifest], kind: str) -> str:
-    """SQL for the rows of one kind that the new pack holds."""
+    """Return SQL for the rows of one kind that the new pack holds."""
     origin = kind in ("runs", "measures")
     source = metadata_source(root, sources, kind, origin=origin)
     if kind == "tensors" and source:
@@ -130,7 +131,7 @@ def _source(root: Path, sources: Sequence[Manifest], kind: str) -> str:
 
 
 def _write(root: Path, query: str, kind: str, target: Path) -> int:
-    """Write one kind of metadata; the number of its rows."""
+    """Write one kind of metadata, and return its number of rows."""
     while True:
         with temporary_folder(folder_inside(root, "cache") / "join") as spill:
             try:
@@ -138,7 +139,7 @@ def _write(root: Path, query: str, kind: str, target: Path) -> int:
                 break
             except duckdb.Error as error:
                 if not spill.exists():
-                    continue  # somebody deleted cache/, which is allowed
+                    continue  # cache/ was deleted, which is allowed at any time
                 for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     if os.strerror(code) in str(error):
                         raise OSError(code, os.strerror(code)) from error

@@ -1,7 +1,7 @@
-"""Which tensors of a weight file are not what was committed.
+"""Detection of the damaged tensors of a weight file.
 
-Every tensor has a blake3 of its own in `tensor_stats`; the values of one tensor in a row
-group are contiguous, so a file is hashed in large reads, row by row.
+`tensor_stats` holds a blake3 hash of every tensor of every row. The values of one tensor
+in a row group are contiguous, so a file is read in large blocks and hashed row by row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import Manifest
 
 _READ = 4 << 20
-"""Bytes of one read, or one row if that is longer: they stay in the cache."""
+"""Bytes to read at a time (at least one row), which fit the processor's cache."""
 
 _COLUMNS = {
     "chunks": ["tensor", "first_row", "rows", "offset", "row_bytes"],
@@ -28,25 +28,25 @@ _COLUMNS = {
 _HASH = 32
 
 _NAMED = 20
-"""Tensors that are named; of the rest, the number."""
+"""Number of damaged tensors to name; the rest are counted."""
 
 
 def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]:
-    """Say which tensors of a shard are not what was committed, by row and name.
+    """List the tensors of a shard that differ from what was committed, by row and name.
 
     Parameters
     ----------
     root : Path
         The catalogue's folder.
     manifest : Manifest
-        A shard with weights.
+        Manifest of a shard with weights.
     holder : Manifest
-        The shard itself, or the pack that holds its metadata.
+        Manifest of the shard itself, or of the pack that holds its metadata.
 
     Returns
     -------
     list of str
-        Empty if every tensor is in place.
+        One sentence per damaged tensor; empty if every tensor is intact.
 
     Raises
     ------
@@ -55,41 +55,46 @@ def wrong_tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str]
     """
     weights = manifest.files["weights"]
     path = root / weights.path
-    check_inside(root, path)  # a pipe would be waited for without end
+    check_inside(root, path)  # opening a pipe would block for ever
     try:
         chunks = _metadata(root, manifest, holder, "chunks").to_pylist()
         recorded = _recorded(_metadata(root, manifest, holder, "tensor_stats"))
     except (OSError, pa.ArrowException, LookupError, UnicodeError) as error:
-        return [f"rows cannot be told: the shard's metadata cannot be read ({error})"]
-    least, most = (0, 0, 0, 1), (weights.rows, weights.rows, weights.bytes, weights.bytes)
+        return [f"damaged rows are unknown: the shard's metadata cannot be read ({error})"]
+    lowest, highest = (
+        (0, 0, 0, 1),
+        (weights.rows, weights.rows, weights.bytes, weights.bytes),
+    )
     wrong: list[str] = []
     with path.open("rb", buffering=0) as file:
         for chunk in chunks:
             numbers = [chunk[key] for key in ("first_row", "rows", "offset", "row_bytes")]
             if not all(
                 isinstance(n, int) and low <= n <= high
-                for n, low, high in zip(numbers, least, most, strict=True)
+                for n, low, high in zip(numbers, lowest, highest, strict=True)
             ):
                 name = chunk["tensor"]
-                return [f"rows cannot be told: chunks/ says {numbers} for {name!r}"]
+                return [f"damaged rows are unknown: chunks/ has {numbers} for {name!r}"]
             first, rows, offset, length = numbers
             expected = recorded.get(chunk["tensor"], b"")
-            each = max(1, _READ // length)
-            for start in range(0, rows, each):
-                count = min(each, rows - start)
+            rows_per_read = max(1, _READ // length)
+            for start in range(0, rows, rows_per_read):
+                count = min(rows_per_read, rows - start)
                 file.seek(offset + start * length)
-                found = _hashes(file.read(count * length), count, length)
-                at = _HASH * (first + start)
-                right = expected[at : at + _HASH * count]
-                if found != right:
-                    wrong += _differing(found, right, first + start, chunk["tensor"])
+                hashes = _hashes(file.read(count * length), count, length)
+                position = _HASH * (first + start)
+                expected_hashes = expected[position : position + _HASH * count]
+                if hashes != expected_hashes:
+                    wrong += _differing(
+                        hashes, expected_hashes, first + start, chunk["tensor"]
+                    )
     if len(wrong) > _NAMED:
         return [*wrong[:_NAMED], f"and {len(wrong) - _NAMED:,} more tensors"]
     return wrong
 
 
 def _metadata(root: Path, manifest: Manifest, holder: Manifest, kind: str) -> pa.Table:
-    """The rows that a shard has in one kind of metadata."""
+    """Return the rows of a shard in one kind of metadata."""
     path = root / holder.files[kind].path
     check_inside(root, path)
     with pq.ParquetFile(path.absolute()) as file:
@@ -97,13 +102,13 @@ def _metadata(root: Path, manifest: Manifest, holder: Manifest, kind: str) -> pa
     table.validate(full=True)
     if set(table.column_names) != {"shard", *_COLUMNS[kind]}:
         raise KeyError(f"columns {table.column_names}")
-    if holder is not manifest:  # else every row is the shard's own
+    if holder is not manifest:  # otherwise all rows belong to the shard
         table = table.filter(pc.equal(table["shard"], manifest.shard))
     return table
 
 
 def _recorded(stats: pa.Table) -> dict[str, bytes]:
-    """Recorded hashes of each tensor, in order of rows."""
+    """Return the recorded hashes of each tensor, joined in order of rows."""
     rows = _integers(stats["row"].cast(pa.int64()).combine_chunks(), np.int64)
     tensors = stats["tensor"].combine_chunks().dictionary_encode()
     codes = _integers(tensors.indices, np.int32)
@@ -121,22 +126,22 @@ def _recorded(stats: pa.Table) -> dict[str, bytes]:
 
 
 def _integers(values: pa.Array, kind: type[np.generic]) -> np.ndarray[Any, np.dtype[Any]]:
-    """`to_numpy`, which would import pandas."""
+    """Return integers as an array; unlike `to_numpy`, without importing pandas."""
     buffer = values.buffers()[1]
     return np.frombuffer(buffer or b"", kind, len(values), values.offset * kind(0).nbytes)
 
 
 def _hashes(data: bytes, count: int, length: int) -> bytes:
-    """Hashes of the rows of some bytes; a short read gives the hash of what is there."""
+    """Return the hashes of the rows in a block; a truncated row is hashed as it is."""
     view = memoryview(data)
     return b"".join(
         [blake3(view[i : i + length]).digest() for i in range(0, count * length, length)]
     )
 
 
-def _differing(found: bytes, right: bytes, first: int, tensor: str) -> list[str]:
+def _differing(hashes: bytes, expected: bytes, first: int, tensor: str) -> list[str]:
     return [
-        f"row {first + at // _HASH}, tensor {tensor!r}: not what was committed"
-        for at in range(0, len(found), _HASH)
-        if found[at : at + _HASH] != right[at : at + _HASH]
+        f"row {first + offset // _HASH}, tensor {tensor!r}: not what was committed"
+        for offset in range(0, len(hashes), _HASH)
+        if hashes[offset : offset + _HASH] != expected[offset : offset + _HASH]
     ]

@@ -1,4 +1,4 @@
-"""Files of fitted things below a catalogue: found, and compared with their digests."""
+"""Files of fitted objects below a catalogue, and checks of their digests."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from catalog.storage.temporaries import TEMPORARY
 
 _SUFFIX = ".safetensors"
 _BEGIN = b'{"__metadata__":{'
-"""How files that we write begin after the length of their header, whatever their name."""
+"""First bytes, after the length of the header, of the files that phasezoo writes."""
 
 Wrong = Callable[[Path, str], None]
-"""Is told which path is wrong, and what is."""
+"""Function that is called with a path and what is wrong with it."""
 
 
 def fitted_files(root: Path, wrong: Wrong) -> Iterator[tuple[Path, int]]:
-    """Give the files of fitted things and their bytes; reports and plots are none.
+    """Yield the files of fitted objects with their sizes, without reports and plots.
 
     Parameters
     ----------
     root : Path
         The catalogue's folder.
     wrong : callable
-        Is told of what cannot be listed, leads outside, or is no file.
+        Called for every path that cannot be listed or read, leads outside, or is not a
+        file.
     """
     for name in FITTED:
         if not _inside(root, root / name, wrong):
             continue
 
-        def refused(error: OSError) -> None:
+        def report_unlisted(error: OSError) -> None:
             if not isinstance(error, FileNotFoundError):
                 wrong(Path(error.filename), f"cannot be listed: {error.strerror}")
 
-        for folder, folders, files in os.walk(root / name, onerror=refused):
-            for own in sorted([*folders, *files]):
-                path = Path(folder, own)
-                if TEMPORARY.fullmatch(own) or not _inside(root, path, wrong):
+        for folder, folders, files in os.walk(root / name, onerror=report_unlisted):
+            for entry in sorted([*folders, *files]):
+                path = Path(folder, entry)
+                if TEMPORARY.fullmatch(entry) or not _inside(root, path, wrong):
                     continue
                 try:
                     if path.is_file() and _fitted(path):
@@ -53,16 +54,25 @@ def fitted_files(root: Path, wrong: Wrong) -> Iterator[tuple[Path, int]]:
 
 
 def is_whole(path: Path, wrong: Wrong) -> bool:
-    """Tell if a file has a digest to be compared with; ``wrong`` is told if it differs."""
+    """Check the digest of a file, and return whether there is one.
+
+    Parameters
+    ----------
+    path : Path
+        File of a fitted object.
+    wrong : callable
+        Called if the digest differs.
+    """
     try:
         return check(path)
     except CatalogError as error:
-        if path.exists():  # else deleted meanwhile
+        if path.exists():  # otherwise deleted meanwhile
             wrong(path, str(error))
         return True
 
 
 def _inside(root: Path, path: Path, wrong: Wrong) -> bool:
+    """Return whether a path stays inside a catalogue, and report it if not."""
     try:
         check_inside(root, path)
     except CatalogError as error:
@@ -72,6 +82,7 @@ def _inside(root: Path, path: Path, wrong: Wrong) -> bool:
 
 
 def _fitted(path: Path) -> bool:
+    """Return whether a file holds a fitted object, by its suffix or first bytes."""
     if path.suffix == _SUFFIX:
         return True
     with path.open("rb") as file:

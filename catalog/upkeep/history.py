@@ -1,4 +1,4 @@
-"""The versions of a catalogue that can still be read."""
+"""History of a catalogue: the versions that can still be read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from catalog.storage.snapshot import read_head, read_snapshot
 
 
 def history(root: Path) -> list[dict[str, Any]]:
-    """One row per version, the newest first: when, how many shards, what came.
+    """Return one row per version, newest first, with its date and numbers of shards.
 
     Raises
     ------

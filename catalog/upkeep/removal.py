@@ -1,4 +1,4 @@
-"""Removing checkpoints: a tombstone now, their bytes when `gc` runs."""
+"""Removal of checkpoints by tombstones; `gc` deletes their bytes later."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from catalog.storage.reserve import needing, version_bytes
 
 @dataclass(frozen=True)
 class Removal:
-    """What a condition removes.
+    """Checkpoints that a condition removes.
 
     Attributes
     ----------
     runs : int
-        Runs that lose all of their checkpoints.
+        Number of runs that lose all of their checkpoints.
     checkpoints : int
-        Checkpoints that are removed.
+        Number of checkpoints that are removed.
     keys : pyarrow.Table
-        Their ``run_id`` and ``step``.
+        Columns ``run_id`` and ``step`` of the checkpoints.
     """
 
     runs: int
@@ -31,50 +31,54 @@ class Removal:
 
 
 def find_removal(catalog: Catalog, where: str) -> Removal:
-    """What a condition on `models` would remove.
+    """Find the checkpoints that a condition on `models` would remove.
 
     Raises
     ------
     NotFound
-        If nothing matches.
+        If no checkpoint matches.
     CatalogError
         If the condition is not valid SQL.
     """
-    chosen = f"SELECT run_id, step FROM ({catalog.matching(where)})"
-    keys = arrow_table(catalog.sql(chosen))
+    query = f"SELECT run_id, step FROM ({catalog.matching(where)})"
+    keys = arrow_table(catalog.sql(query))
     if not len(keys):
         raise NotFound(f"No checkpoint matches {where!r}; nothing to remove.")
-    left = arrow_table(
+    counts = arrow_table(
         catalog.sql(
             "SELECT count(*) AS runs FROM (SELECT run_id, count(*) AS n FROM "
-            f"({chosen}) GROUP BY run_id) r JOIN "
+            f"({query}) GROUP BY run_id) r JOIN "
             "(SELECT run_id, count(*) AS n FROM models GROUP BY run_id) a "
             "USING (run_id, n)"
         )
     )
-    return Removal(left["runs"][0].as_py(), len(keys), keys)
+    return Removal(counts["runs"][0].as_py(), len(keys), keys)
 
 
 def remove(catalog: Catalog, where: str) -> Removal:
-    """Remove the checkpoints that a condition on `models` picks.
+    """Remove the checkpoints that match a condition on `models`.
 
-    They are gone from the next version on; older versions still have them until `gc`
-    deletes those. Committing or training them again brings them back.
+    The checkpoints do not exist from the next version on. Older versions still have them
+    until `gc` deletes these versions. Committing or training the checkpoints again brings
+    them back.
 
     Raises
     ------
     NotFound
-        If nothing matches.
+        If no checkpoint matches.
     CatalogError
         If the condition is not valid SQL, or the folder cannot be written.
     """
     removal = find_removal(catalog, where)
-    with needing(lambda: _bytes(catalog, removal)), catalog.writer(spare=True) as writer:
+    with (
+        needing(lambda: _needed_bytes(catalog, removal)),
+        catalog.writer(spare=True) as writer,
+    ):
         writer.commit_tombstones(removal.keys)
     return removal
 
 
-def _bytes(catalog: Catalog, removal: Removal) -> int:
-    """An upper estimate of what a removal writes: its keys, and a version."""
+def _needed_bytes(catalog: Catalog, removal: Removal) -> int:
+    """Return an upper estimate of the bytes that a removal writes: keys and a version."""
     keys: int = removal.keys.nbytes
     return keys + 2 * version_bytes(catalog.root) + (64 << 10)

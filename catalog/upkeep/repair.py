@@ -1,8 +1,8 @@
-"""Mending what other records of the catalogue prove: `verify --repair`.
+"""Repair of a catalogue from its own records, for `verify --repair`.
 
-Nothing is invented. A record is written again only from a version that HEAD vouches for,
-and deleted only if everything it stands for stands elsewhere. Files are never touched:
-what no record names any more is a leftover, and `verify` deletes it.
+Nothing is invented. A record is rewritten only from a version that HEAD vouches for, and
+deleted only if other records hold everything that it describes. Files of shards are not
+repaired; files that no record names any more are leftovers, which `verify` deletes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _DATA = ("weights", *KINDS)
 
 @dataclass
 class RepairReport:
-    """What `repair` did.
+    """Result of `repair`.
 
     Attributes
     ----------
     mended : list of str
-        A sentence about each thing that was mended.
+        One sentence per repair.
     left : list of str
-        A sentence about each thing that only a backup, or the user's word, can mend.
+        One sentence per problem that only a backup or a decision of the user can solve.
     """
 
     mended: list[str] = field(default_factory=list)
@@ -50,9 +50,9 @@ class RepairReport:
 
 
 def repair(root: Path) -> RepairReport:
-    """Mend HEAD, versions, commit records and packs, as far as other records allow.
+    """Repair HEAD, versions, commit records and packs, as far as other records allow.
 
-    `verify` tells what is left.
+    `verify` reports the problems that remain.
 
     Raises
     ------
@@ -61,27 +61,27 @@ def repair(root: Path) -> RepairReport:
     """
     folder = Folder(root, spare=True, strict=True)
     folder.pin()
-    done = RepairReport()
+    report = RepairReport()
     with folder.writing(), folder.lock("compact"):
         with folder.lock():
-            done.mended += _mend_records(folder)
-            _mend_head(folder, done)
-            done.mended += _mend_records(folder)
-            done.mended += _drop_idle_records(folder)
-            done.mended += _drop_refused_packs(folder)
-            done.mended += _drop_empty_records(folder)
+            report.mended += _mend_records(folder)
+            _mend_head(folder, report)
+            report.mended += _mend_records(folder)
+            report.mended += _drop_idle_records(folder)
+            report.mended += _drop_unreadable_packs(folder)
+            report.mended += _drop_empty_records(folder)
         try:
             snapshot = newest_snapshot(folder)
         except ShardCorrupt:
-            return done  # what cannot be mended; `verify` names it
-        done.mended += _drop_versions(folder, snapshot)
-        done.mended += _give_up_damaged_packs(folder, snapshot)
-        done.mended += _join_doubled(folder, newest_snapshot(folder))
-    return done
+            return report  # not repairable; `verify` reports the file
+        report.mended += _drop_versions(folder, snapshot)
+        report.mended += _give_up_damaged_packs(folder, snapshot)
+        report.mended += _join_overlapping(folder, newest_snapshot(folder))
+    return report
 
 
 def _mend_records(folder: Folder) -> Iterator[str]:
-    """Write the commit records again that differ from the version HEAD names."""
+    """Rewrite the commit records that differ from the version that HEAD names."""
     try:
         head = read_head(folder)
     except ShardCorrupt:
@@ -93,23 +93,23 @@ def _mend_records(folder: Folder) -> Iterator[str]:
         if _record(folder, manifest.shard) != manifest.to_json():
             word = "was damaged" if path.exists() else "was missing"
             folder.write(path, canonical_json(manifest.to_json()).encode())
-            yield f"manifests/{path.name} {word}; it is what HEAD's version says of it."
+            yield f"manifests/{path.name} {word}; it was rewritten from HEAD's version."
 
 
-def _mend_head(folder: Folder, done: RepairReport) -> None:
-    """Let HEAD name the newest version that can be read and was not collected."""
+def _mend_head(folder: Folder, report: RepairReport) -> None:
+    """Let HEAD name the newest readable version whose shards still exist."""
     orphans: set[str] = set()
     try:
         head = read_head(folder)
-        gone = [m.shard for m in head.manifests if not m.pack and not _stands(folder, m)]
+        lost = [m.shard for m in head.manifests if not m.pack and not _exists(folder, m)]
         missing = not folder.head.exists() and folder.versions()
-        if not gone and not missing:
+        if not lost and not missing:
             return
         reason = "it was missing"
-        if gone:
+        if lost:
             reason = (
-                f"it named shards without a record or a file, such as {gone[0]}: it is "
-                "older than what 'phasezoo gc' deleted"
+                f"it named shards without a record or a file, such as {lost[0]}; it is "
+                "older than the last run of 'phasezoo gc'"
             )
     except ShardCorrupt as error:
         reason, orphans = str(error), _orphans(folder)
@@ -119,38 +119,44 @@ def _mend_head(folder: Folder, done: RepairReport) -> None:
         if data is not None:
             digest = hashlib.sha256(data).hexdigest()
             folder.write(folder.head, f"{version} {digest}\n".encode())
-            done.mended.append(f"HEAD names version {version} again. ({reason})")
+            report.mended.append(f"HEAD names version {version} again. ({reason})")
             return
     if orphans:
-        done.left.append(
+        report.left.append(
             f"HEAD's version is lost, and {len(orphans)} shards have files but no commit "
             f"record, such as {min(orphans)}. Restore manifests/ from a backup and try "
-            "again. To give them up, delete HEAD: then 'phasezoo verify' deletes their "
-            "files."
+            "again. To give up these shards, delete HEAD; 'phasezoo verify' then deletes "
+            "their files."
         )
         return
     folder.head.unlink(missing_ok=True)
-    done.mended.append(f"HEAD is rebuilt from {len(records)} commit records. ({reason})")
+    report.mended.append(
+        f"HEAD was deleted and will be rebuilt from {len(records)} commit records. "
+        f"({reason})"
+    )
 
 
-def _stands(folder: Folder, manifest: Manifest) -> bool:
+def _exists(folder: Folder, manifest: Manifest) -> bool:
+    """Return whether a shard has a commit record or a file."""
     return folder.manifest(manifest.shard).exists() or has_files(folder, manifest)
 
 
 def _orphans(folder: Folder) -> set[str]:
-    """Shards that have files but no record, of writers that have ended."""
-    named = folder.manifest_names()
+    """Return the shards of ended writers that have files but no record."""
+    recorded = folder.manifest_names()
     for shard in folder.manifest_names():
-        named |= _member_names(folder, shard)
-    found = {
+        recorded |= _member_names(folder, shard)
+    with_files = {
         path.stem for kind in _DATA for path in (folder.root / kind).rglob("*.parquet")
     }
     living = folder.living_writers()
-    return {s for s in found - named if SHARD_NAME.fullmatch(s) and s[:12] not in living}
+    return {
+        s for s in with_files - recorded if SHARD_NAME.fullmatch(s) and s[:12] not in living
+    }
 
 
 def _readable(folder: Folder, version: int, records: dict[str, Any]) -> bytes | None:
-    """The bytes of a version that agrees with all commit records that can be read."""
+    """Return the bytes of a version if it agrees with all readable commit records."""
     try:
         data, snapshot = read_unnamed(folder, version)
     except (FileNotFoundError, CatalogError):
@@ -158,39 +164,39 @@ def _readable(folder: Folder, version: int, records: dict[str, Any]) -> bytes | 
     for manifest in snapshot.manifests:
         if manifest.pack:
             continue
-        if not _stands(folder, manifest):
-            return None  # deleted since, with its files
+        if not _exists(folder, manifest):
+            return None  # the shard was deleted meanwhile, with its files
         if records.get(manifest.shard) not in (None, manifest.to_json()):
             return None
     return data
 
 
-def _drop_refused_packs(folder: Folder) -> Iterator[str]:
-    """Delete records of packs that no reader takes, if all members stand elsewhere."""
-    refused: dict[str, str] = {}
-    held: set[str] = set()
+def _drop_unreadable_packs(folder: Folder) -> Iterator[str]:
+    """Delete unreadable records of packs if other records have all of their members."""
+    unreadable: dict[str, str] = {}
+    recorded: set[str] = set()
     for shard in sorted(folder.manifest_names()):
         try:
             manifest = read_manifest(folder, shard)
         except ShardCorrupt as error:
-            refused[shard] = str(error)
+            unreadable[shard] = str(error)
             continue
-        held |= {shard, *(member.shard for member in manifest.members)}
-    for shard, reason in refused.items():
+        recorded |= {shard, *(member.shard for member in manifest.members)}
+    for shard, reason in unreadable.items():
         members = _member_names(folder, shard)
-        if members and members <= held:
+        if members and members <= recorded:
             folder.manifest(shard).unlink(missing_ok=True)
-            for kind in KINDS:  # without a record nobody claims them
+            for kind in KINDS:  # files that no record claims any more
                 (folder.root / kind / f"{shard}.parquet").unlink(missing_ok=True)
             yield (
-                f"manifests/{shard}.json was a pack that no reader takes; its "
-                f"{len(members)} shards stand in other records, so it was deleted. "
+                f"manifests/{shard}.json, the record of a pack, could not be read. It was "
+                f"deleted, as other records have all of its {len(members)} shards. "
                 f"({reason})"
             )
 
 
 def _drop_idle_records(folder: Folder) -> Iterator[str]:
-    """Delete refused records of shards that were given up, or that a pack holds."""
+    """Delete unreadable records of shards that were given up or are in a pack."""
     try:
         head = read_head(folder)
     except ShardCorrupt:
@@ -202,7 +208,10 @@ def _drop_idle_records(folder: Folder) -> Iterator[str]:
         except ShardCorrupt as error:
             folder.manifest(shard).unlink(missing_ok=True)
             word = "is in a pack" if shard in packed else "was given up"
-            yield f"manifests/{shard}.json was damaged; its shard {word}. ({error})"
+            yield (
+                f"manifests/{shard}.json was damaged. It was deleted, as its shard {word}. "
+                f"({error})"
+            )
 
 
 def _drop_empty_records(folder: Folder) -> Iterator[str]:
@@ -219,13 +228,13 @@ def _drop_empty_records(folder: Folder) -> Iterator[str]:
         if not has_files(folder, manifest):
             folder.manifest(shard).unlink(missing_ok=True)
             yield (
-                f"manifests/{shard}.json had none of its files, and HEAD's version does "
-                "not name it: the shard was given up, so the record was deleted."
+                f"manifests/{shard}.json was deleted: the shard was given up, as it has no "
+                "files and HEAD's version does not name it."
             )
 
 
 def _drop_versions(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
-    """Delete older versions that cannot be read any more."""
+    """Delete older versions that cannot be read."""
     for version in sorted(folder.versions()):
         if version >= snapshot.version:
             continue
@@ -233,16 +242,16 @@ def _drop_versions(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
             read_unnamed(folder, version)
         except ShardCorrupt as error:
             folder.snapshot(version).unlink(missing_ok=True)
-            yield f"Version {version} could not be read any more and was deleted. ({error})"
+            yield f"Version {version} could not be read and was deleted. ({error})"
 
 
 def _give_up_damaged_packs(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
-    """Give up packs with a damaged file whose members stand whole by themselves."""
-    for pack_ in [m for m in snapshot.manifests if m.content == "pack"]:
-        if _is_whole(folder, pack_):
+    """Give up damaged packs whose members have intact records and files of their own."""
+    for damaged in [m for m in snapshot.manifests if m.content == "pack"]:
+        if _is_intact(folder, damaged):
             continue
-        held = [m.shard for m in snapshot.manifests if m.pack == pack_.shard]
-        records = [_whole_record(folder, shard) for shard in held]
+        members = [m.shard for m in snapshot.manifests if m.pack == damaged.shard]
+        records = [_intact_record(folder, shard) for shard in members]
         if None in records:
             continue
         with folder.lock():
@@ -250,24 +259,24 @@ def _give_up_damaged_packs(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
             top = [m for m in head.manifests if not m.pack]
             top += [record for record in records if record is not None]
             version = next_version(folder, head)
-            without = Snapshot.of(version, top, head.dropped | {pack_.shard})
+            without = Snapshot.of(version, top, head.dropped | {damaged.shard})
             publish_snapshot(folder, without, head.version)
         yield (
-            f"The pack {pack_.shard} has a damaged file; its {len(held)} shards stand in "
-            "records and files of their own, which are read again."
+            f"The pack {damaged.shard} has a damaged file and was given up. Its "
+            f"{len(members)} shards are read from their own records and files again."
         )
 
 
-def _whole_record(folder: Folder, shard: str) -> Manifest | None:
-    """The record of a shard all of whose files are what was committed."""
+def _intact_record(folder: Folder, shard: str) -> Manifest | None:
+    """Return the record of a shard if all of its files are intact, otherwise None."""
     try:
         manifest = read_manifest(folder, shard)
     except ShardCorrupt:
         return None
-    return manifest if _is_whole(folder, manifest) else None
+    return manifest if _is_intact(folder, manifest) else None
 
 
-def _is_whole(folder: Folder, manifest: Manifest) -> bool:
+def _is_intact(folder: Folder, manifest: Manifest) -> bool:
     try:
         for file in manifest.files.values():
             _check_readable(folder.root / file.path)
@@ -287,37 +296,37 @@ def _check_readable(path: Path) -> None:
         return
     except OSError as error:
         raise CannotRead(
-            f"{path} cannot be read: {error.strerror}. Nothing more was done: mend the "
-            "disk or the permissions first."
+            f"{path} cannot be read: {error.strerror}. Repair the disk or the permissions "
+            "first; nothing more was done."
         ) from error
 
 
 def _member_names(folder: Folder, shard: str) -> set[str]:
-    """Members of a pack whose record is refused; empty if they cannot be told."""
+    """Return the members of a pack with a damaged record; empty if they are unknown."""
     try:
         value = parse_json(folder, folder.manifest(shard))
         names = {member["shard"] for member in value["members"]}
         is_pack = value["content"] == "pack"
     except (ShardCorrupt, KeyError, TypeError):
         return set()
-    proper = all(isinstance(n, str) and SHARD_NAME.fullmatch(n) for n in names)
-    return names if proper and is_pack else set()
+    valid = all(isinstance(n, str) and SHARD_NAME.fullmatch(n) for n in names)
+    return names if valid and is_pack else set()
 
 
-def _join_doubled(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
-    """Write packs again of which others hold a part, or whose shards were given up."""
-    doubled = [manifest.shard for manifest in snapshot.manifests if manifest.superseded]
-    if doubled:
-        done = pack(folder)
+def _join_overlapping(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
+    """Rewrite packs with members that other packs hold or that were given up."""
+    overlapping = [manifest.shard for manifest in snapshot.manifests if manifest.superseded]
+    if overlapping:
+        compaction = pack(folder)
         yield (
-            f"Packs {', '.join(doubled)} held rows of shards that stand elsewhere or were "
-            f"given up; {done.shards} shards are in the pack {done.pack} now. "
-            "'phasezoo gc' deletes the old ones."
+            f"Packs {', '.join(overlapping)} held rows of shards that other packs hold or "
+            f"that were given up; {compaction.shards} shards are in the pack "
+            f"{compaction.pack} now. 'phasezoo gc' deletes the old packs."
         )
 
 
 def _record(folder: Folder, shard: str) -> dict[str, Any] | None:
-    """A commit record as JSON values; None if it is missing or refused."""
+    """Return a commit record as JSON values; None if it is missing or damaged."""
     try:
         manifest: Manifest = read_manifest(folder, shard)
     except ShardCorrupt:

@@ -1,7 +1,7 @@
-"""Shards of which a good part was removed, or stands elsewhere, are written again.
+"""Rewriting of shards that lost many checkpoints to removal or to earlier commits.
 
-The new shard takes the old one's place in the order of commits, so that what is removed
-or committed meanwhile counts as if nothing had happened. Weights are compared with their
+The new shard takes the place of the old one in the order of commits, so that concurrent
+removals and commits have the same effect as without it. Weights are checked against their
 hashes before they are copied.
 """
 
@@ -25,13 +25,12 @@ from catalog.storage.shard import read_footer
 from catalog.writer import Part, Writer
 
 WASTE = 0.25
-"""Share of a shard's checkpoints that must be removed before it is written again, unless
-asked otherwise."""
+"""Default share of its checkpoints that a shard must have lost to be rewritten."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Rows of a shard that stay, as `write_shard` takes them."""
+    """Kept rows of a shard, as a `ShardSource` for `write_shard`."""
 
     layout: Layout
     table: pa.Table
@@ -47,29 +46,31 @@ class _Kept:
 def wasteful(
     catalog: Catalog, manifests: Sequence[Manifest], waste: float = WASTE
 ) -> list[Manifest]:
-    """Shards that have living checkpoints, but lost at least the share ``waste``.
+    """Return the shards that kept some checkpoints but lost at least the share ``waste``.
 
-    With 0: that lost any. A checkpoint that was committed before is lost too.
+    With 0, shards that lost any checkpoint are returned. A checkpoint counts as lost if it
+    was removed, or if an earlier commit holds it.
     """
     counts = catalog.sql("SELECT shard, count(*) FROM checkpoints GROUP BY shard")
     living = dict(counts.fetchall())
-    found = []
+    shards = []
     for manifest in manifests:
         file = manifest.files.get("checkpoints")
         rows = file.rows if file and manifest.content != "pack" else 0
-        left = living.get(manifest.shard, 0)
-        if 0 < left < rows and rows - left >= waste * rows:
-            found.append(manifest)
-    return found
+        remaining = living.get(manifest.shard, 0)
+        if 0 < remaining < rows and rows - remaining >= waste * rows:
+            shards.append(manifest)
+    return shards
 
 
 def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
-    """Commit the living checkpoints of shards again; the shards themselves stay.
+    """Commit the remaining checkpoints of shards again, without deleting these shards.
 
     Raises
     ------
     ShardCorrupt
-        If a weight or a row of metadata is not what was committed: nothing is written.
+        If a weight or a row of metadata is not what was committed. The shard is not
+        rewritten then.
     """
     with Writer(catalog.root, spare=True) as writer:
         for manifest in manifests:
@@ -78,12 +79,14 @@ def rewrite(catalog: Catalog, manifests: Sequence[Manifest]) -> None:
 
 def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
     holder = catalog.snapshot.shards[manifest.pack or manifest.shard]
-    kept = catalog.select(f"shard = {literal(manifest.shard)} ORDER BY row, run_id, step")
-    keys = kept.table.select(["run_id", "step"])
+    selection = catalog.select(
+        f"shard = {literal(manifest.shard)} ORDER BY row, run_id, step"
+    )
+    keys = selection.table.select(["run_id", "step"])
     runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, keys)
     if "weights" not in manifest.files:
         return Part(runs, checkpoints, sequence=manifest.sequence)
-    weights = _Kept(kept.layout, keys, kept.verified())
+    weights = _Kept(selection.layout, keys, selection.verified())
     footer = read_footer(catalog.root / manifest.files["weights"].path)
     architecture = (footer.metadata or {}).get(b"phasezoo.architecture", b"")
     staged = writer.stage(weights, architecture.decode())
@@ -91,30 +94,32 @@ def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
 
 
 def _metadata(
-    root: Path, shard: str, holder: Manifest, kept: pa.Table
+    root: Path, shard: str, holder: Manifest, keys: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
-    """Rows of `runs` and `checkpoints` of the kept checkpoints, as they were committed."""
+    """Return the committed rows of `runs` and `checkpoints` of the kept checkpoints."""
     runs = metadata_source(root, [holder], "runs", origin=True)
     checkpoints = metadata_source(root, [holder], "checkpoints")
-    own = literal(shard)
+    shard_literal = literal(shard)
     with connect() as connection:
-        connection.register("kept", kept)
+        connection.register("kept", keys)
         tables = (
             connection.sql(
-                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = {own} "
+                f"SELECT * EXCLUDE (pz_shard) FROM {runs} WHERE pz_shard = {shard_literal} "
                 "AND run_id IN (SELECT run_id FROM kept) ORDER BY run_id"
             ),
             connection.sql(
-                f"FROM {checkpoints} WHERE shard = {own} AND (run_id, step) IN "
+                f"FROM {checkpoints} WHERE shard = {shard_literal} AND (run_id, step) IN "
                 "(SELECT (run_id, step) FROM kept) ORDER BY row, run_id, step"
             ),
         )
-        found = [arrow_table(table) for table in tables]
-    return _without_strangers(found[0], "runs"), _without_strangers(found[1], "checkpoints")
+        results = [arrow_table(table) for table in tables]
+    return _without_foreign_columns(results[0], "runs"), _without_foreign_columns(
+        results[1], "checkpoints"
+    )
 
 
-def _without_strangers(table: pa.Table, name: str) -> pa.Table:
-    """Without the columns that only other shards of a pack have."""
-    ours = {column.name for column in TABLES[name]}
+def _without_foreign_columns(table: pa.Table, name: str) -> pa.Table:
+    """Drop empty columns that only other shards of a pack have."""
+    documented = {column.name for column in TABLES[name]}
     empty = [c for c in table.column_names if table[c].null_count == len(table)]
-    return table.drop_columns([c for c in empty if c not in ours])
+    return table.drop_columns([c for c in empty if c not in documented])

@@ -1,4 +1,4 @@
-"""Finding every flipped bit, and sweeping what dead writers left behind."""
+"""Verification of all committed bytes, and deletion of leftovers of dead writers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from catalog.upkeep.damage import wrong_tensors
 from catalog.upkeep.fitted_files import fitted_files, is_whole
 
 _BLOCK = 16 << 20
-"""Bytes hashed at a time: between two blocks a thread waits for the interpreter."""
+"""Bytes to hash at a time; between blocks a thread waits for the interpreter lock."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """Problem that `verify` found.
 
     Attributes
     ----------
     path : str
-        File, relative to the catalogue.
+        Path of the file relative to the catalogue.
     shard : str
-        Shard, if the file belongs to one.
+        Name of the shard that the file belongs to, or empty.
     detail : str
-        What is wrong, and where in the file: row and tensor for weights.
+        Description of the problem, with row and tensor for weights.
     """
 
     path: str
@@ -43,20 +43,20 @@ class Problem:
 
 @dataclass
 class Verification:
-    """What `verify` found.
+    """Result of `verify`.
 
     Attributes
     ----------
     shards, files, bytes : int
-        What was checked.
+        Number of shards, files and bytes that were checked.
     problems : list of Problem
-        Empty if every committed byte is in place, and every byte of fitted things.
+        Problems; empty if all committed files and fitted objects are intact.
     leftovers : list of str
-        Files of dead writers; no reader ever saw them.
+        Files of dead writers, which no reader ever saw.
     swept : bool
         Whether the leftovers were deleted.
     unchecked : list of str
-        Files of fitted things without a digest: earlier versions wrote them, or others.
+        Files of fitted objects without a digest, written by earlier versions or by others.
     """
 
     shards: int = 0
@@ -74,17 +74,17 @@ def verify(
     sweep: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Check every committed file against its recorded hash, fitted things by their digest.
+    """Check every committed file and every fitted object against its hash.
 
     Parameters
     ----------
     root : Path
         The catalogue's folder.
     sweep : bool, default=True
-        Delete leftovers of writers that no longer run. Files of living writers are
-        left alone; so is everything while HEAD, its snapshot or a manifest is damaged.
+        Whether to delete leftovers of writers that no longer run. Files of live writers
+        are never deleted, and nothing is while HEAD, a snapshot or a manifest is damaged.
     progress : callable, optional
-        Called with bytes done and bytes in total.
+        Function that is called with the bytes checked so far and the total.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def verify(
     folder.pin()
     result = Verification()
     manifests = _manifests(folder, result)
-    doubtful = bool(result.problems)  # what is committed is not certain: delete nothing
+    doubtful = bool(result.problems)  # records are damaged, so delete nothing
     jobs = [(m, file) for m in manifests for file in m.own.values()]
 
     def wrong(path: Path, detail: str) -> None:
@@ -106,7 +106,7 @@ def verify(
     with ThreadPoolExecutor(2, "phasezoo-verify") as pool:
         checks = []
         for manifest, file in jobs:
-            # Side by side, so that a file is read from disk once for both hashes.
+            # Run both hashes at the same time, so that a file is read from disk once.
             sha256 = pool.submit(_sha256, root, root / file.path)
             tensors = None
             if file is manifest.own.get("weights"):
@@ -133,6 +133,8 @@ def verify(
 
 
 def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
+    """Return the manifests of all shards, and report damaged records."""
+
     def wrong(path: Path, shard: str, detail: str) -> None:
         inside = str(path.relative_to(folder.root))
         result.problems.append(Problem(inside, shard, detail))
@@ -146,12 +148,12 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
         try:
             read_unnamed(folder, older)
         except CatalogError as error:
-            wrong(folder.snapshot(older), "", f"{error} --repair deletes it.")
+            wrong(folder.snapshot(older), "", f"{error} --repair deletes this version.")
     listed = []
     if head.version:
         listed = parse_json(folder, folder.snapshot(head.version))["shards"]
     recorded = {value["shard"]: value for value in listed}
-    found: dict[str, Manifest] = {}
+    records: dict[str, Manifest] = {}
     try:
         groups, names = folder.group_names(), sorted(folder.manifest_names())
     except CatalogError as error:
@@ -161,26 +163,26 @@ def _manifests(folder: Folder, result: Verification) -> list[Manifest]:
         try:
             manifest = read_manifest(folder, shard)
             if shard in head.shards or manifest.whole(groups):
-                found[shard] = manifest
+                records[shard] = manifest
         except CatalogError as error:
             wrong(folder.manifest(shard), shard, str(error))
     for manifest in head.manifests:
         shard, path = manifest.shard, folder.manifest(manifest.shard)
         if manifest.pack:
             continue
-        if shard not in found:
+        if shard not in records:
             if not path.exists():
                 version = f"snapshot {head.version}"
                 wrong(path, shard, f"manifest is missing; {version} still names it")
-            found[shard] = manifest
+            records[shard] = manifest
         elif parse_json(folder, path) != recorded[shard]:
             detail = f"manifest differs from the one in snapshot {head.version}"
             wrong(path, shard, detail)
-    return list(Snapshot.of(head.version, found.values(), head.dropped).manifests)
+    return list(Snapshot.of(head.version, records.values(), head.dropped).manifests)
 
 
 def _sha256(root: Path, path: Path) -> tuple[int, str] | str:
-    """Size and digest of a file, or why it cannot be read."""
+    """Return size and digest of a file, or the reason why it cannot be read."""
     try:
         check_inside(root, path)
         with path.open("rb", buffering=0) as file:
@@ -197,7 +199,7 @@ def _sha256(root: Path, path: Path) -> tuple[int, str] | str:
 
 
 def _tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str] | None:
-    """What is wrong with single tensors; None if the file cannot be read."""
+    """Return the problems of single tensors; None if the file cannot be read."""
     try:
         return wrong_tensors(root, manifest, holder)
     except OSError:
@@ -205,19 +207,19 @@ def _tensors(root: Path, manifest: Manifest, holder: Manifest) -> list[str] | No
 
 
 def _details(
-    file: File, found: tuple[int, str] | str, tensors: list[str] | None
+    file: File, content: tuple[int, str] | str, tensors: list[str] | None
 ) -> Iterator[str]:
-    if isinstance(found, str):
-        yield found
+    if isinstance(content, str):
+        yield content
         return
-    size, digest = found
-    whole = (size, digest) == (file.bytes, file.sha256)
+    size, digest = content
+    intact = (size, digest) == (file.bytes, file.sha256)
     if size != file.bytes:
         yield f"{size:,} bytes, expected {file.bytes:,}"
-    elif not whole:
+    elif not intact:
         yield f"sha256 is {digest[:12]}..., expected {file.sha256[:12]}..."
     yield from tensors or []
-    if tensors == [] and not whole:
+    if tensors == [] and not intact:
         yield "every tensor is intact: the damage is in the footer or a page header"
 
 
@@ -230,14 +232,14 @@ def _sweep(
 ) -> None:
     committed = {m.shard for m in manifests}
     if doubtful or not sweep:
-        found = find_leftovers(folder, committed, doubtful=doubtful)
-        result.leftovers = [str(p.relative_to(folder.root)) for p in found]
+        paths = find_leftovers(folder, committed, doubtful=doubtful)
+        result.leftovers = [str(p.relative_to(folder.root)) for p in paths]
         return
     try:
         with folder.lock():
-            found = find_leftovers(folder, committed)
-            result.leftovers = [str(p.relative_to(folder.root)) for p in found]
-            for path in found:
+            paths = find_leftovers(folder, committed)
+            result.leftovers = [str(p.relative_to(folder.root)) for p in paths]
+            for path in paths:
                 delete(folder, path)
             result.swept = True
     except OSError as error:

@@ -145,7 +145,7 @@ def test_a_pipe_in_place_of_metadata_is_not_waited_for_by_a_commit(
 def test_a_cache_that_is_no_folder_is_told(zoo: Catalog) -> None:
     shutil.rmtree(zoo.root / "cache", ignore_errors=True)
     (zoo.root / "cache").write_text("mine")
-    with pytest.raises(CatalogError, match="cache is no folder"):
+    with pytest.raises(CatalogError, match="cache is not a folder"):
         catalog.open(zoo.root).load()
 
 

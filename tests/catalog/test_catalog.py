@@ -92,7 +92,9 @@ def test_a_rewritten_shard_is_recognised_and_a_fresh_one_trusted(zoo: Catalog) -
 def test_rows_that_somebody_reordered_are_never_taken_for_others(zoo: Catalog) -> None:
     path = weight_file(zoo)
     pq.write_table(pq.read_table(path, partitioning=None).take([1, 0, 2, 3, 4]), path)
-    with pytest.raises(ShardCorrupt, match="row 0 is run run-1 at step 10, run run-0"):
+    with pytest.raises(
+        ShardCorrupt, match="row 0 is run run-1 at step 10; expected run run-0"
+    ):
         zoo.refreshed().load()
 
 

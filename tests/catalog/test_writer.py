@@ -46,10 +46,15 @@ def population(ids: list[str] = IDS, steps: list[int] | None = None) -> Populati
         ({"zoo": [None, "z"]}, {}, None, "1 of 2 rows of runs have no 'zoo'"),
         ({}, {"step": [0, None]}, None, "1 of 2 rows of checkpoints have no 'step'"),
         ({}, {"test_accuracy": ["high", "low"]}, None, "must be double. Got string"),
-        ({}, {"run_id": ["a", "a"]}, None, "1 stand in one only, e.g. 'b'"),
-        ({"run_id": ["a", "a"]}, {}, None, "Two rows of runs have one run_id"),
-        ({}, {"run_id": ["a", "c"]}, None, "2 stand in one only, e.g. 'b'"),
-        ({}, {"run_id": ["a", "b", "a"], "step": [0, 0, 0]}, None, r"one \(run_id, step\)"),
+        ({}, {"run_id": ["a", "a"]}, None, "1 are in one of the tables only, e.g. 'b'"),
+        ({"run_id": ["a", "a"]}, {}, None, "Two rows of runs have the same run_id"),
+        ({}, {"run_id": ["a", "c"]}, None, "2 are in one of the tables only, e.g. 'b'"),
+        (
+            {},
+            {"run_id": ["a", "b", "a"], "step": [0, 0, 0]},
+            None,
+            r"same \(run_id, step\)",
+        ),
         (
             {"dropout": [1, 2]},
             {"dropout": [1, 2]},
@@ -74,7 +79,7 @@ def population(ids: list[str] = IDS, steps: list[int] | None = None) -> Populati
             {},
             {},
             Population(np.zeros((2, 0), np.float32), Layout(()), pa.table(POINTS)),
-            "no tensors. Commit its metrics alone",
+            "no tensors. To commit metrics alone",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Network families: one file each, one line here."""
+"""Network families: one module and one import line per family."""
 
 from catalog.plugins.registry import Registry
 from zoo.architecture import Architecture

@@ -1,12 +1,13 @@
-"""The small convolutional network of the classic model zoos, width-scalable.
+"""The small convolutional network of the classic model zoos, scalable in width.
 
-At width 8 on one 28x28 channel it has the 2,464 parameters of [1]_: convolutions 8 of
-5x5, 6 of 5x5 and 4 of 2x2, max-pooling by two after the first two, 20 hidden units.
+At width 8 on one 28x28 channel the network has the 2,464 parameters of [1]_: three
+convolutions (8 channels of 5x5, 6 of 5x5 and 4 of 2x2), max-pooling by two after the
+first two, and 20 hidden units.
 
 References
 ----------
-.. [1] Schürholt et al., 2022, arXiv:2209.14764. Differs: torch's default
-   initialisation unless scaled, no dropout, any width.
+.. [1] Schürholt et al., 2022, arXiv:2209.14764. Our network differs: it has torch's
+   default initialisation unless scaled, no dropout, and any width.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ class CNNSmall(Architecture):
     Parameters
     ----------
     width : int
-        Channels of the first convolution; the others have 3/4 and 1/2 of it, and
-        5/2 of it hidden units (rounded, at least 1).
+        Number of channels of the first convolution. The other convolutions have 3/4 and
+        1/2 as many channels, and there are 5/2 as many hidden units (rounded, at least
+        1).
     shape : tuple of int
         Channels, height and width of an input; at least 20 pixels a side.
     classes : int, default=10
-        Outputs.
+        Number of outputs.
     activation : str, default="relu"
-        Name in `zoo.stacked.activation`.
+        Name of an activation in `zoo.stacked.activation`.
 
     Examples
     --------
@@ -73,32 +75,35 @@ class CNNSmall(Architecture):
     def scaled(
         cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
     ) -> Self:
-        """The network of that width."""
+        """Return the network of a given width."""
         return cls(width, tuple(shape), classes, **options)
 
     @property
     def channels(self) -> tuple[int, int, int]:
-        """Channels of the three convolutions."""
+        """Number of channels of each of the three convolutions."""
         w = self.width
         return w, max(1, round(3 * w / 4)), max(1, round(w / 2))
 
     @property
     def hidden(self) -> int:
-        """Units between the two linear layers."""
+        """Number of hidden units between the two linear layers."""
         return max(1, round(5 * self.width / 2))
 
     @property
     def features(self) -> tuple[int, int]:
         """Height and width of the last convolution's output."""
-        high, wide = (((side - 4) // 2 - 4) // 2 - 1 for side in self.shape[1:])
-        return high, wide
+        height, width = (((side - 4) // 2 - 4) // 2 - 1 for side in self.shape[1:])
+        return height, width
 
     @cached_property
     def layout(self) -> Layout:
-        """Channels and hidden units permute, flattened channels in blocks."""
+        """Layout in which channels and hidden units permute.
+
+        The flattened channels of the last convolution permute as blocks.
+        """
         c1, c2, c3 = self.channels
         positions = math.prod(self.features)
-        conv = [
+        layers = [
             ("conv1", (c1, self.shape[0], 5, 5), ("c1", None, None, None)),
             ("conv2", (c2, c1, 5, 5), ("c2", "c1", None, None)),
             ("conv3", (c3, c2, 2, 2), ("c3", "c2", None, None)),
@@ -106,7 +111,7 @@ class CNNSmall(Architecture):
             ("fc2", (self.classes, self.hidden), (None, "hidden")),
         ]
         params = []
-        for name, shape, axes in conv:
+        for name, shape, axes in layers:
             params.append(Param(f"{name}.weight", shape, axes))
             params.append(Param(f"{name}.bias", shape[:1], axes[:1]))
         return Layout(tuple(params))
@@ -120,8 +125,8 @@ class CNNSmall(Architecture):
         taps: Taps | None = None,
         edit: Edit | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward` and `Editable`."""
-        act, seen = activation(self.activation), {} if taps is None else taps
+        """Compute the logits of n networks; see `Architecture.forward` and `Editable`."""
+        act, features_by_layer = activation(self.activation), {} if taps is None else taps
 
         def edited(name: str, x: Tensor) -> Tensor:
             return x if edit is None else edit(name, x)
@@ -132,20 +137,20 @@ class CNNSmall(Architecture):
                 y = conv2d_max_pool2d(x, weight, bias)
             else:
                 y = max_pool2d(edit(name, conv2d(x, weight, bias)))
-            x = seen[name] = act(y)
+            x = features_by_layer[name] = act(y)
         y = conv2d(x, tensors["conv3.weight"], tensors["conv3.bias"])
-        x = seen["conv3"] = act(edited("conv3", y))
+        x = features_by_layer["conv3"] = act(edited("conv3", y))
         y = affine(x.flatten(2), tensors["fc1.weight"], tensors["fc1.bias"])
-        x = seen["fc1"] = act(edited("fc1", y))
+        x = features_by_layer["fc1"] = act(edited("fc1", y))
         return edited("fc2", affine(x, tensors["fc2.weight"], tensors["fc2.bias"]))
 
     @property
     def affine(self) -> tuple[str, ...]:
-        """All layers."""
+        """Names of the layers: all are affine."""
         return "conv1", "conv2", "conv3", "fc1", "fc2"
 
     def module(self) -> nn.Module:
-        """An ``nn.Sequential`` with the layout's names."""
+        """Return an ``nn.Sequential`` whose tensors have the names of the layout."""
         c1, c2, c3 = self.channels
         layers: list[tuple[str, nn.Module]] = [
             ("conv1", nn.Conv2d(self.shape[0], c1, 5)),
@@ -164,13 +169,16 @@ class CNNSmall(Architecture):
         return nn.Sequential(OrderedDict(layers))
 
     def init_bounds(self) -> Array:
-        """Torch's default."""
+        """Return the half-widths (d,) of torch's default initialisation."""
         return fan_in_bounds(self.layout)
 
     @property
     def activations(self) -> int:
-        """Inputs, convolutions' outputs and pooled maps."""
-        (c1, c2, _), (_, high, wide) = self.channels, self.shape
-        first = c1 * (high - 4) * (wide - 4)
-        second = c2 * ((high - 4) // 2 - 4) * ((wide - 4) // 2 - 4)
+        """Floats that one sample keeps alive in training.
+
+        They are the inputs, the outputs of the convolutions and the pooled maps.
+        """
+        (c1, c2, _), (_, height, width) = self.channels, self.shape
+        first = c1 * (height - 4) * (width - 4)
+        second = c2 * ((height - 4) // 2 - 4) * ((width - 4) // 2 - 4)
         return math.prod(self.shape) + 2 * (first + second) + 4 * self.hidden

@@ -1,15 +1,16 @@
 """Language model in the style of GPT-2, scaled by its model dimension.
 
-Pre-norm decoder blocks, learned positions, four hidden units per feature, the token
-table used again as output layer, and the initialisation of [1]_: normal with deviation
-0.02, on the way into the residual stream divided by sqrt(2 * depth).
+The network has pre-norm decoder blocks, learned positions and four hidden units per
+feature, and its token table is the output layer too. Weights are initialised as in [1]_:
+normal with standard deviation 0.02, divided by sqrt(2 * depth) in the matrices that write
+into the residual stream.
 
 References
 ----------
 .. [1] Radford et al., 2019, Language Models are Unsupervised Multitask Learners.
-   Differs: any vocabulary, such as bytes; no dropout; the exact GELU, here faster than
-   its tanh form; keys have no bias, which the softmax would ignore; queries, keys and
-   values are three matrices, (out, in).
+   Our network differs: it takes any vocabulary, such as bytes; it has no dropout; it
+   uses the exact GELU, here faster than the tanh form; keys have no bias, which the
+   softmax would ignore; queries, keys and values are three matrices, (out, in).
 """
 
 from __future__ import annotations
@@ -45,25 +46,25 @@ DEVIATION = 0.02
 """Standard deviation of initial weights."""
 
 MLP_RATIO = 4
-"""Hidden units of a block per feature."""
+"""Number of hidden units of a block per feature."""
 
 
 @dataclass(frozen=True)
 class GPT(Architecture):
-    """A decoder over tokens, each predicted from those before it.
+    """A decoder that predicts each token from the tokens before it.
 
     Parameters
     ----------
     width : int
         Model dimension; at least 2.
     shape : tuple of int
-        Tokens of an input, such as ``(64,)``; shorter inputs may be given too.
+        Number of tokens of an input, such as ``(64,)``; shorter inputs are accepted too.
     classes : int, default=256
-        Vocabulary.
+        Size of the vocabulary.
     depth : int, default=4
-        Blocks.
+        Number of blocks.
     heads : int, default=1
-        Divides the width.
+        Number of attention heads; must divide the width.
     tied : bool, default=True
         Whether the token table is the output layer too.
 
@@ -95,13 +96,16 @@ class GPT(Architecture):
     def scaled(
         cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
     ) -> Self:
-        """The network of that width, with as many of 4 heads as divide it."""
+        """Return the network of a given width, by default with gcd(width, 4) heads."""
         options.setdefault("heads", math.gcd(width, 4))
         return cls(width, tuple(shape), classes, **options)
 
     @cached_property
     def layout(self) -> Layout:
-        """The stream permutes through all blocks; so do heads and hidden units."""
+        """Layout in which the residual stream, the heads and the hidden units permute.
+
+        The stream has the same permutation in all blocks.
+        """
         params = [
             Param("wte.weight", (self.classes, self.width), (None, STREAM)),
             Param("wpe.weight", (self.shape[0], self.width), (None, STREAM)),
@@ -121,11 +125,11 @@ class GPT(Architecture):
         training: bool = False,
         taps: Taps | None = None,
     ) -> Tensor:
-        """Logits (n, b, tokens, classes) of tokens (n, b, tokens), int64."""
+        """Compute the logits (n, b, tokens, classes) of tokens (n, b, tokens), int64."""
         b, tokens = x.shape[1:]
         x = embedding(x.flatten(1), tensors["wte.weight"])
-        places = tensors["wpe.weight"][:, :tokens].mT
-        x = (x.unflatten(2, (b, tokens)) + places.unsqueeze(2)).flatten(2)
+        positions = tensors["wpe.weight"][:, :tokens].mT
+        x = (x.unflatten(2, (b, tokens)) + positions.unsqueeze(2)).flatten(2)
         for k in range(self.depth):
             x = block_forward(tensors, k, x, tokens, self.heads, causal=True)
             if taps is not None:
@@ -135,16 +139,16 @@ class GPT(Architecture):
         return features(torch.bmm(table, x), tokens)
 
     def module(self) -> nn.Module:
-        """A `GPTModule` with the layout's names."""
+        """Return a `GPTModule` whose tensors have the names of the layout."""
         return GPTModule(self)
 
     def init(self, generator: np.random.Generator) -> Array:
-        """Initial weights of one network, shape (d,): normal around `init_centre`."""
+        """Draw the weights (d,) of one network from a normal around `init_centre`."""
         normal = generator.standard_normal(self.layout.d, dtype=np.float32)
         return self.init_centre() + normal * self.init_bounds() / np.float32(np.sqrt(3))
 
     def init_bounds(self) -> Array:
-        """Half-widths (d,) of uniform distributions with the deviations of `init`."""
+        """Return half-widths (d,) of uniforms with the standard deviations of `init`."""
         bounds = np.zeros(self.layout.d, np.float32)
         for name, columns in self.layout.slices.items():
             if len(self.layout[name].shape) > 1:
@@ -154,19 +158,22 @@ class GPT(Architecture):
         return bounds
 
     def init_centre(self) -> Array:
-        """1 for the scales of normalisation layers."""
+        """Return means (d,): 1 for the scales of normalisation layers, else 0."""
         return norm_centre(self.layout)
 
     @property
     def activations(self) -> int:
-        """Embedded tokens, blocks, and logits with their softmax."""
+        """Floats that one sample keeps alive in training.
+
+        They are the embedded tokens, the blocks, and the logits with their softmax.
+        """
         (tokens,) = self.shape
         block = block_activations(self.width, tokens, self.heads, MLP_RATIO)
         return tokens * (4 * self.width + 2 * self.classes) + self.depth * block
 
 
 class GPTModule(nn.Module):
-    """One language model."""
+    """One language model as an ordinary torch module."""
 
     def __init__(self, sizes: GPT) -> None:
         super().__init__()
@@ -182,8 +189,8 @@ class GPTModule(nn.Module):
         self.tied = sizes.tied
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (b, tokens, classes) of tokens (b, tokens)."""
-        places = torch.arange(x.shape[1], device=x.device)
-        x = self.norm(self.blocks(self.wte(x) + self.wpe(places)))
+        """Compute the logits (b, tokens, classes) of tokens (b, tokens)."""
+        positions = torch.arange(x.shape[1], device=x.device)
+        x = self.norm(self.blocks(self.wte(x) + self.wpe(positions)))
         table = self.wte if self.tied else self.head
         return nn.functional.linear(x, table.weight)

@@ -1,11 +1,12 @@
-"""A multi-layer perceptron whose hidden layers are frozen and adapted by low-rank updates.
+"""Multi-layer perceptron with frozen hidden layers that low-rank updates adapt.
 
-Every hidden layer computes ``(W + scale B A) x + b`` with W and b of the network it starts
-from. A starts random and B at zero, as in [1]_, so that training begins at the root; the
-output layer is new, starts at zero and is trained whole. Names are those of peft.
+Every hidden layer computes ``(W + scale B A) x + b`` with W and b of the root, the network
+that training starts from. A starts random and B at zero, as in [1]_, so training begins at
+the function of the root. The output layer is new, starts at zero and is trained in full.
+Tensors have the names that peft gives them.
 
-W and b are buffers: no optimiser touches them, and a stored network is complete, at the
-price of a copy of the root in each.
+W and b are buffers, so no optimiser changes them. Every stored network is complete: it
+contains a copy of the root.
 
 References
 ----------
@@ -34,17 +35,18 @@ from zoo.stacked.linear import bmm
 
 @dataclass(frozen=True)
 class LoRAMLP(Architecture):
-    """Adapted hidden layers and a new output layer.
+    """Multi-layer perceptron with adapted hidden layers and a new output layer.
 
     Parameters
     ----------
     sizes : tuple of int
-        Units of every layer, inputs first and classes last.
+        Number of units of every layer, inputs first and classes last.
     rank : int, default=8
+        Rank of the updates.
     scale : float, default=2.0
-        What updates are multiplied by: alpha / rank of [1]_.
+        Factor of the updates: alpha / rank in the notation of [1]_.
     activation : str, default="relu"
-        Name in `zoo.stacked.activation`.
+        Name of an activation in `zoo.stacked.activation`.
 
     Examples
     --------
@@ -75,12 +77,15 @@ class LoRAMLP(Architecture):
         depth: int = 2,
         **options: Any,
     ) -> Self:
-        """``depth`` hidden layers of ``width`` units each."""
+        """Return the network with ``depth`` hidden layers of ``width`` units each."""
         return cls((math.prod(shape), *[width] * depth, classes), **options)
 
     @cached_property
     def layout(self) -> Layout:
-        """Factors, then the frozen layer; hidden units permute, and ranks of a pair."""
+        """Layout with two low-rank factors, then the frozen layer, for every hidden layer.
+
+        Hidden units permute, and so do the ranks of each pair of factors.
+        """
         params = []
         last = len(self.sizes) - 2
         for k in range(last):
@@ -100,7 +105,7 @@ class LoRAMLP(Architecture):
 
     @property
     def inherits(self) -> Mapping[str, str]:
-        """The frozen layers, from an MLP with hidden layers of these sizes."""
+        """Names of the frozen layers in an MLP with hidden layers of the same sizes."""
         return {
             param.name: param.name.replace(".base_layer", "")
             for param in self.layout
@@ -115,7 +120,7 @@ class LoRAMLP(Architecture):
         training: bool = False,
         taps: Taps | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward`."""
+        """Compute the logits of n networks; see `Architecture.forward`."""
         x = x.flatten(2)
         act, last = activation(self.activation), len(self.sizes) - 2
         for k in range(last):
@@ -129,7 +134,7 @@ class LoRAMLP(Architecture):
         return affine(x, tensors[f"layer{last}.weight"], tensors[f"layer{last}.bias"])
 
     def module(self) -> nn.Module:
-        """An ``nn.Sequential`` with the layout's names."""
+        """Return an ``nn.Sequential`` whose tensors have the names of the layout."""
         layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
         last = len(self.sizes) - 2
         for k in range(last):
@@ -140,7 +145,10 @@ class LoRAMLP(Architecture):
         return nn.Sequential(OrderedDict(layers))
 
     def init_bounds(self) -> Array:
-        """Torch's default for A and, without a root, for frozen layers; 0 for the rest."""
+        """Return half-widths (d,): torch's default for A and frozen layers, else 0.
+
+        The frozen layers are drawn only in a run without a root.
+        """
         bounds = fan_in_bounds(self.layout)
         last = len(self.sizes) - 2
         for name, columns in self.layout.slices.items():
@@ -150,12 +158,18 @@ class LoRAMLP(Architecture):
 
     @property
     def activations(self) -> int:
-        """Inputs, pre-activations, activations and what is between the factors."""
+        """Floats that one sample keeps alive in training.
+
+        They are the inputs, pre-activations, activations and the values between the two
+        factors.
+        """
         hidden = 4 * sum(self.sizes[1:-1]) + self.rank * (len(self.sizes) - 2)
         return self.sizes[0] + hidden + self.sizes[-1]
 
 
 class _Frozen(nn.Module):
+    """A linear layer whose weight and bias are buffers."""
+
     weight: Tensor
     bias: Tensor
 
@@ -171,6 +185,8 @@ class _Frozen(nn.Module):
 
 
 class _Adapted(nn.Module):
+    """A frozen linear layer plus a scaled low-rank update."""
+
     def __init__(self, inputs: int, outputs: int, rank: int, scale: float) -> None:
         super().__init__()
         self.lora_A = nn.Linear(inputs, rank, bias=False)

@@ -20,14 +20,14 @@ from zoo.stacked.activation import activation, activation_module
 
 @dataclass(frozen=True)
 class MLP(Architecture):
-    """Fully connected layers with one activation between them.
+    """Fully connected layers with the same activation between them.
 
     Parameters
     ----------
     sizes : tuple of int
-        Units of every layer, inputs first and classes last.
+        Number of units of every layer, inputs first and classes last.
     activation : str, default="relu"
-        Name in `zoo.stacked.activation`.
+        Name of an activation in `zoo.stacked.activation`.
 
     Examples
     --------
@@ -56,12 +56,15 @@ class MLP(Architecture):
         depth: int = 2,
         **options: Any,
     ) -> Self:
-        """``depth`` hidden layers of ``width`` units each."""
+        """Return the network with ``depth`` hidden layers of ``width`` units each."""
         return cls((math.prod(shape), *[width] * depth, classes), **options)
 
     @cached_property
     def layout(self) -> Layout:
-        """Weights ``layer<k>.weight`` (out, in) and biases; hidden units permute."""
+        """Layout in which hidden units permute.
+
+        Tensors are the weights ``layer<k>.weight`` (out, in) and the biases.
+        """
         params = []
         last = len(self.sizes) - 2
         for k, (inputs, outputs) in enumerate(
@@ -82,7 +85,7 @@ class MLP(Architecture):
         taps: Taps | None = None,
         edit: Edit | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward` and `Editable`."""
+        """Compute the logits of n networks; see `Architecture.forward` and `Editable`."""
         x = x.flatten(2)
         act, last = activation(self.activation), len(self.sizes) - 2
         for k in range(last + 1):
@@ -95,11 +98,11 @@ class MLP(Architecture):
 
     @property
     def affine(self) -> tuple[str, ...]:
-        """All layers."""
+        """Names of the layers: all are affine."""
         return tuple(f"layer{k}" for k in range(len(self.sizes) - 1))
 
     def module(self) -> nn.Module:
-        """An ``nn.Sequential`` with the layout's names."""
+        """Return an ``nn.Sequential`` whose tensors have the names of the layout."""
         layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
         last = len(self.sizes) - 2
         for k in range(last + 1):
@@ -109,10 +112,13 @@ class MLP(Architecture):
         return nn.Sequential(OrderedDict(layers))
 
     def init_bounds(self) -> Array:
-        """Torch's default."""
+        """Return the half-widths (d,) of torch's default initialisation."""
         return fan_in_bounds(self.layout)
 
     @property
     def activations(self) -> int:
-        """Inputs, pre-activations and activations."""
+        """Floats that one sample keeps alive in training.
+
+        They are the inputs, pre-activations and activations.
+        """
         return self.sizes[0] + 2 * sum(self.sizes[1:])

@@ -1,14 +1,14 @@
-"""Residual networks for small images, width-scalable: the ResNet-18 and -50 of [1]_.
+"""Residual networks for small images, scalable in width: the ResNet-18 and -50 of [1]_.
 
-The networks of [2]_ with a stem for small images (a 3x3 convolution of stride 1, no
-pool), scaled by the channels of the stem, as [1]_ trained them; tensor names are those
-of torchvision. Kernels and classifier start as Kaiming's uniform, the classifier's
-biases as 0.01.
+They are the networks of [2]_ with a stem for small images (a 3x3 convolution of stride 1,
+no pool), scaled by the number of channels of the stem, as [1]_ trained them. Tensors have
+the names that torchvision gives them. Kernels and the classifier's weights are initialised
+by Kaiming's uniform, the classifier's biases by 0.01.
 
 References
 ----------
-.. [1] Schürholt et al., 2025, arXiv:2504.18072. Differs: no counters
-   ``num_batches_tracked``, which nothing reads where normalisation has a momentum.
+.. [1] Schürholt et al., 2025, arXiv:2504.18072. Our networks differ: they have no
+   counters ``num_batches_tracked``, which are not read if normalisation has a momentum.
 .. [2] He et al., 2016, arXiv:1512.03385.
 """
 
@@ -30,10 +30,10 @@ from zoo.architectures.resnet_module import Block, ResNetModule
 from zoo.stacked import affine, batch_norm, grouped_conv2d, relu
 
 FC_BIAS = 0.01
-"""Where the classifier's biases start."""
+"""Initial value of the classifier's biases."""
 
 SMALLEST = 8
-"""Pixels a side, so that the last stage has one pixel."""
+"""Smallest number of pixels a side: the last stage then has one pixel."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ class ResNet(Architecture):
     Parameters
     ----------
     width : int
-        Channels of the stem (w). Stages have w, 2w, 4w and 8w, times the expansion.
+        Number of channels of the stem (w). The stages have w, 2w, 4w and 8w channels,
+        times the expansion.
     shape : tuple of int
         Channels, height and width of an input; at least 8 pixels a side.
     classes : int, default=10
-        Outputs.
+        Number of outputs.
     """
 
     width: int
@@ -74,12 +75,12 @@ class ResNet(Architecture):
     def scaled(
         cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
     ) -> Self:
-        """The network of that width."""
+        """Return the network of a given width."""
         return cls(width, tuple(shape), classes, **options)
 
     @cached_property
     def stages(self) -> tuple[tuple[Block, ...], ...]:
-        """Sizes of all blocks."""
+        """Sizes of all blocks, by stage."""
         inputs, stages = self.width, []
         for stage, depth in enumerate(self.depths):
             inner = self.width << stage
@@ -105,7 +106,11 @@ class ResNet(Architecture):
 
     @cached_property
     def layout(self) -> Layout:
-        """What a stage's blocks add up permutes together, channels in between alone."""
+        """Layout in which channels permute.
+
+        The outputs of all blocks of a stage are added, so they permute together. The
+        channels between the convolutions of a block permute by themselves.
+        """
         stem = "stage1" if not self.stages[0][0].projected else "stem"
         params = _normalized(
             "conv1", "bn1", (self.width, self.shape[0], 3, 3), (stem, None)
@@ -145,18 +150,18 @@ class ResNet(Architecture):
         training: bool = False,
         taps: Taps | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward`."""
+        """Compute the logits of n networks; see `Architecture.forward`."""
 
         def convolved(x: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
             kernel = tensors[f"{conv}.weight"]
             y = grouped_conv2d(x, kernel, stride, kernel.shape[3] // 2)
-            parts = ("weight", "bias", "running_mean", "running_var")
+            names = ("weight", "bias", "running_mean", "running_var")
             return batch_norm(
-                y, *(tensors[f"{norm}.{p}"] for p in parts), training=training
+                y, *(tensors[f"{norm}.{p}"] for p in names), training=training
             )
 
-        seen = {} if taps is None else taps
-        x = seen["bn1"] = relu(convolved(x, "conv1", "bn1"))
+        features_by_layer = {} if taps is None else taps
+        x = features_by_layer["bn1"] = relu(convolved(x, "conv1", "bn1"))
         for blocks in self.stages:
             for block in blocks:
                 name, y = block.name, x
@@ -164,17 +169,17 @@ class ResNet(Architecture):
                     y = convolved(y, f"{name}.conv{k}", f"{name}.bn{k}", stride)
                     y = relu(y) if k < len(block.kernels) else y
                 if block.projected:
-                    down = f"{name}.downsample"
-                    x = convolved(x, f"{down}.0", f"{down}.1", block.stride)
-                x = seen[name] = relu(x + y)
+                    shortcut = f"{name}.downsample"
+                    x = convolved(x, f"{shortcut}.0", f"{shortcut}.1", block.stride)
+                x = features_by_layer[name] = relu(x + y)
         return affine(x.mean((3, 4)), tensors["fc.weight"], tensors["fc.bias"])
 
     def module(self) -> nn.Module:
-        """A `ResNetModule` with the layout's names."""
+        """Return a `ResNetModule` whose tensors have the names of the layout."""
         return ResNetModule(self.shape[0], self.width, self.stages, self.classes)
 
     def init_bounds(self) -> Array:
-        """Kaiming's uniform for kernels and classifier; all vectors are constants."""
+        """Return half-widths (d,): Kaiming's for kernels and ``fc.weight``, else 0."""
         bounds = fan_in_bounds(self.layout) * np.float32(math.sqrt(6))
         for name, columns in self.layout.slices.items():
             if len(self.layout[name].shape) == 1:
@@ -182,31 +187,39 @@ class ResNet(Architecture):
         return bounds
 
     def init_centre(self) -> Array:
-        """1 for scales and running variances, 0.01 for the classifier's biases."""
+        """Return means (d,) of the initial weights.
+
+        They are 1 for scales and running variances, 0.01 for the classifier's biases, and
+        0 elsewhere.
+        """
         centre = np.zeros(self.layout.d, np.float32)
         for name, columns in self.layout.slices.items():
-            scale = name.endswith(".weight") and len(self.layout[name].shape) == 1
-            if scale or name.endswith(".running_var"):
+            is_scale = name.endswith(".weight") and len(self.layout[name].shape) == 1
+            if is_scale or name.endswith(".running_var"):
                 centre[columns] = 1
         centre[self.layout.slices["fc.bias"]] = FC_BIAS
         return centre
 
     @property
     def activations(self) -> int:
-        """Inputs, and each convolution's output before and after what follows it."""
-        _, high, wide = self.shape
-        total = math.prod(self.shape) + 2 * self.width * high * wide
+        """Floats that one sample keeps alive in training.
+
+        They are the inputs, and the output of each convolution before and after the layer
+        that follows it.
+        """
+        _, height, width = self.shape
+        total = math.prod(self.shape) + 2 * self.width * height * width
         for blocks in self.stages:
             for block in blocks:
                 for _, outputs, _, stride in block.kernels:
-                    high, wide = (-(-side // stride) for side in (high, wide))
-                    total += 2 * outputs * high * wide
-                total += (1 + block.projected) * block.outputs * high * wide
+                    height, width = (-(-side // stride) for side in (height, width))
+                    total += 2 * outputs * height * width
+                total += (1 + block.projected) * block.outputs * height * width
         return total
 
 
 class ResNet18(ResNet):
-    """Stages of 2, 2, 2 and 2 blocks with two 3x3 convolutions each.
+    """Residual network with 2, 2, 2 and 2 blocks of two 3x3 convolutions each.
 
     Examples
     --------
@@ -221,7 +234,9 @@ class ResNet18(ResNet):
 
 
 class ResNet50(ResNet):
-    """Stages of 3, 4, 6 and 3 bottlenecks, which have four times the stage's channels.
+    """Residual network with 3, 4, 6 and 3 bottlenecks.
+
+    A bottleneck gives four times as many channels as its inner convolutions have.
 
     Examples
     --------
@@ -238,7 +253,7 @@ class ResNet50(ResNet):
 def _normalized(
     conv: str, norm: str, shape: tuple[int, ...], axes: tuple[str | None, str | None]
 ) -> list[Param]:
-    """Tensors of a convolution and the normalisation behind it."""
+    """Return the tensors of a convolution and of the normalisation after it."""
     size, symbol = shape[:1], axes[:1]
     return [
         Param(f"{conv}.weight", shape, (*axes, None, None)),

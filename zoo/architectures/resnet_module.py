@@ -19,11 +19,12 @@ class Block:
     Attributes
     ----------
     name : str
-        Such as ``layer1.0``.
+        Name in the layout, such as ``layer1.0``.
     kernels : tuple of (int, int, int, int)
-        Inputs, outputs, kernel side and stride of each convolution on the branch.
+        Input channels, output channels, kernel side and stride of each convolution on
+        the branch.
     inputs, outputs, stride : int
-        Of the whole block.
+        Input channels, output channels and stride of the whole block.
     projected : bool
         Whether the shortcut is a 1x1 convolution.
     """
@@ -39,7 +40,7 @@ class Block:
 class UncountedBatchNorm(nn.Module):
     """`torch.nn.BatchNorm2d` without its counter of batches.
 
-    The counter is an integer that is read only if there is no momentum.
+    The counter is an integer that torch reads only if there is no momentum.
     """
 
     weight: Tensor
@@ -55,7 +56,7 @@ class UncountedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised by the batch in training, else by the running statistics."""
+        """Normalise by the batch in training, else by the running statistics."""
         return functional.batch_norm(
             x,
             self.running_mean,
@@ -88,7 +89,7 @@ class ResidualBlock(nn.Module):
             self.downsample = nn.Sequential()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features after the block."""
+        """Compute the features after the block."""
         y = x
         for k in range(1, self.depth + 1):
             y = self.get_submodule(f"bn{k}")(self.get_submodule(f"conv{k}")(y))
@@ -113,7 +114,7 @@ class ResNetModule(nn.Module):
         self.fc = nn.Linear(stages[-1][-1].outputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (b, classes) of images (b, channels, height, width)."""
+        """Compute the logits (b, classes) of images (b, channels, height, width)."""
         x = self.relu(self.bn1(self.conv1(x)))
         for k in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{k}")(x)

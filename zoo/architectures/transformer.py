@@ -1,7 +1,8 @@
-"""Pre-norm transformer blocks: what the vision and the language transformer share.
+"""Pre-norm transformer blocks that the vision and the language transformer share.
 
-Keys have no bias. It would add the same to all scores of a query, so the softmax never
-sees it; it would only be a direction in weight space along which nothing changes.
+Keys have no bias. A bias would add the same constant to all scores of a query, which the
+softmax ignores, so it would only be a direction in weight space along which the function
+does not change.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ STREAM = "stream"
 def check_transformer(
     family: str, width: int, heads: int, depth: int, mlp_ratio: int, classes: int
 ) -> None:
-    """Refuse sizes that make no transformer.
+    """Check that sizes make a transformer.
 
     Raises
     ------
     ValueError
-        If one is out of range, or if heads do not divide the width.
+        If a size is out of range, or if the number of heads does not divide the width.
     """
     if width < 2:
         raise ValueError(
-            f"width of {family} must be at least 2: layer normalisation of a single "
-            f"feature leaves nothing of it. Got {width}."
+            f"width of {family} must be at least 2: layer normalisation maps a single "
+            f"feature to zero. Got {width}."
         )
     counts = {"heads": heads, "depth": depth, "mlp_ratio": mlp_ratio, "classes": classes}
     for name, value in counts.items():
@@ -49,28 +50,29 @@ def check_transformer(
 
 
 def norm_params(name: str, width: int) -> list[Param]:
-    """A layer normalisation of the stream."""
+    """Return the tensors of a layer normalisation of the stream."""
     return [Param(f"{name}.{part}", (width,), (STREAM,)) for part in ("weight", "bias")]
 
 
 def block_params(k: int, width: int, heads: int, mlp_ratio: int) -> list[Param]:
-    """Tensors of block k; heads permute as blocks of rows, hidden units alone.
+    """Return the tensors of block k.
 
-    Within a head, scores stay if queries and keys permute together, and what is read out
-    if values and the projection do.
+    Heads permute as blocks of rows, hidden units one by one. Within a head, the scores do
+    not change if queries and keys permute together, nor the output if values and the
+    output projection permute together.
     """
-    name, each = f"blocks.{k}", f"head{k}*{width // heads}"
-    scores, values = f"{each}:qk{k}", f"{each}:value{k}"
+    name, head = f"blocks.{k}", f"head{k}*{width // heads}"
+    scores, values = f"{head}:qk{k}", f"{head}:value{k}"
     hidden, units = f"hidden{k}", mlp_ratio * width
-    wide = (width, width)
+    square = (width, width)
     return [
         *norm_params(f"{name}.norm1", width),
-        Param(f"{name}.attention.q.weight", wide, (scores, STREAM)),
+        Param(f"{name}.attention.q.weight", square, (scores, STREAM)),
         Param(f"{name}.attention.q.bias", (width,), (scores,)),
-        Param(f"{name}.attention.k.weight", wide, (scores, STREAM)),
-        Param(f"{name}.attention.v.weight", wide, (values, STREAM)),
+        Param(f"{name}.attention.k.weight", square, (scores, STREAM)),
+        Param(f"{name}.attention.v.weight", square, (values, STREAM)),
         Param(f"{name}.attention.v.bias", (width,), (values,)),
-        Param(f"{name}.attention.out.weight", wide, (STREAM, values)),
+        Param(f"{name}.attention.out.weight", square, (STREAM, values)),
         Param(f"{name}.attention.out.bias", (width,), (STREAM,)),
         *norm_params(f"{name}.norm2", width),
         Param(f"{name}.fc1.weight", (units, width), (hidden, STREAM)),
@@ -89,7 +91,7 @@ def block_forward(
     *,
     causal: bool = False,
 ) -> Tensor:
-    """Features (n, width, b * tokens) after block k."""
+    """Compute the features (n, width, b * tokens) after block k."""
 
     def part(name: str) -> Tensor:
         return tensors[f"blocks.{k}.{name}"]
@@ -109,17 +111,17 @@ def block_forward(
 
 
 def block_activations(width: int, tokens: int, heads: int, mlp_ratio: int) -> int:
-    """Floats that one sample keeps alive in a block."""
+    """Count the floats that one sample keeps alive in a block."""
     return tokens * ((12 + 2 * mlp_ratio) * width + 2 * heads * tokens)
 
 
 def features(x: Tensor, tokens: int) -> Tensor:
-    """The ``(n, b, tokens, width)`` view of ``(n, width, b * tokens)``."""
+    """View features ``(n, width, b * tokens)`` as ``(n, b, tokens, width)``."""
     return x.unflatten(2, (-1, tokens)).permute(0, 2, 3, 1)
 
 
 def norm_centre(layout: Layout) -> Array:
-    """Initial means (d,): 1 for the scales of normalisation layers, else 0."""
+    """Return initial means (d,): 1 for the scales of normalisation layers, else 0."""
     centre = np.zeros(layout.d, np.float32)
     for name, columns in layout.slices.items():
         if name.endswith(".weight") and len(layout[name].shape) == 1:
@@ -139,7 +141,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mixed tokens (b, tokens, width)."""
+        """Mix tokens (b, tokens, width) by attention."""
         q, k, v = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer in (self.q, self.k, self.v)
@@ -150,7 +152,10 @@ class Attention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a two-layer perceptron, each behind a normalisation and added."""
+    """Attention, then a two-layer perceptron.
+
+    Each has a layer normalisation before it, and adds its output to the stream.
+    """
 
     def __init__(self, width: int, heads: int, mlp_ratio: int, causal: bool) -> None:
         super().__init__()
@@ -162,12 +167,12 @@ class TransformerBlock(nn.Module):
         self.fc2 = nn.Linear(mlp_ratio * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (b, tokens, width) after the block."""
+        """Compute the tokens (b, tokens, width) after the block."""
         x = x + self.attention(self.norm1(x))
         out: Tensor = x + self.fc2(self.gelu(self.fc1(self.norm2(x))))
         return out
 
 
 def embedding_module(rows: int, width: int, deviation: float) -> nn.Embedding:
-    """A table with normal entries, much smaller than torch's default."""
+    """Return a table with normal entries, much smaller than torch's default."""
     return nn.Embedding(rows, width, _weight=deviation * torch.randn(rows, width))

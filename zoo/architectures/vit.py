@@ -1,15 +1,15 @@
 """Vision transformer for small images, scaled by its embedding dimension.
 
-The network of [1]_ with the mean over patches in place of a class token, as in [2]_:
-as good for small networks, and the number of tokens stays that of the grid. [3]_ scales
-the embedding dimension from 6 to 192.
+It is the network of [1]_ with the mean over patches in place of a class token, as in
+[2]_. The mean is as good for small networks, and the number of tokens remains that of the
+grid. [3]_ scales the embedding dimension from 6 to 192.
 
 References
 ----------
 .. [1] Dosovitskiy et al., 2021, arXiv:2010.11929.
-.. [2] Beyer et al., 2022, arXiv:2205.01580. Differs: learned positions.
-.. [3] Schürholt et al., 2025, arXiv:2504.18072. Patch, depth, heads and hidden units
-   are not published: ours are guesses.
+.. [2] Beyer et al., 2022, arXiv:2205.01580. Our network differs: positions are learned.
+.. [3] Schürholt et al., 2025, arXiv:2504.18072. The paper does not give patch, depth,
+   heads and hidden units: ours are guesses.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ POSITION = 0.02
 
 @dataclass(frozen=True)
 class ViT(Architecture):
-    """Patches, pre-norm blocks, and a linear classifier of their mean.
+    """Embedding of patches, pre-norm blocks, and a linear classifier of their mean.
 
     Parameters
     ----------
     width : int
         Embedding dimension; at least 2.
     shape : tuple of int
-        Channels, height and width of an input, in whole patches.
+        Channels, height and width of an input; the patch must divide height and width.
     classes : int, default=10
-        Outputs.
+        Number of outputs.
     patch : int, default=4
         Pixels a side of a patch.
     depth : int, default=4
-        Blocks.
+        Number of blocks.
     heads : int, default=1
-        Divides the width.
+        Number of attention heads; must divide the width.
     mlp_ratio : int, default=2
-        Hidden units of a block per feature.
+        Number of hidden units of a block per feature.
 
     Examples
     --------
@@ -91,26 +91,29 @@ class ViT(Architecture):
         if len(self.shape) != 3 or min(sides) < 1 or any(s % self.patch for s in sides):
             raise ValueError(
                 "The shape parameter of ViT must be (channels, height, width) in whole "
-                f"patches of {self.patch} pixels a side. Got {self.shape}; give another "
-                "patch."
+                f"patches of {self.patch} pixels a side. Got {self.shape}; give a patch "
+                "that divides height and width."
             )
 
     @classmethod
     def scaled(
         cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
     ) -> Self:
-        """The network of that width, with as many of 4 heads as divide it."""
+        """Return the network of a given width, by default with gcd(width, 4) heads."""
         options.setdefault("heads", math.gcd(width, 4))
         return cls(width, tuple(shape), classes, **options)
 
     @property
     def tokens(self) -> int:
-        """Patches of an image."""
+        """Number of patches of an image."""
         return math.prod(self.shape[1:]) // self.patch**2
 
     @cached_property
     def layout(self) -> Layout:
-        """The stream permutes through all blocks; so do heads and hidden units."""
+        """Layout in which the residual stream, the heads and the hidden units permute.
+
+        The stream has the same permutation in all blocks.
+        """
         d, p = self.width, self.patch
         params = [
             Param("position", (self.tokens, d), (None, STREAM)),
@@ -132,7 +135,7 @@ class ViT(Architecture):
         training: bool = False,
         taps: Taps | None = None,
     ) -> Tensor:
-        """Logits of n networks; see `Architecture.forward`."""
+        """Compute the logits of n networks; see `Architecture.forward`."""
         n, b, p, tokens = *x.shape[:2], self.patch, self.tokens
         x = x.unflatten(4, (-1, p)).unflatten(3, (-1, p)).permute(0, 2, 4, 6, 1, 3, 5)
         x = x.reshape(n, -1, b * tokens)
@@ -148,11 +151,14 @@ class ViT(Architecture):
         return affine(x, tensors["head.weight"], tensors["head.bias"])
 
     def module(self) -> nn.Module:
-        """A `ViTModule` with the layout's names."""
+        """Return a `ViTModule` whose tensors have the names of the layout."""
         return ViTModule(self)
 
     def init_bounds(self) -> Array:
-        """Torch's default for linear layers; positions with deviation 0.02."""
+        """Return half-widths (d,) of the uniform distributions of initial weights.
+
+        Linear layers have torch's default, positions a standard deviation of 0.02.
+        """
         bounds = fan_in_bounds(self.layout)
         for name, columns in self.layout.slices.items():
             if "norm" in name:
@@ -161,18 +167,21 @@ class ViT(Architecture):
         return bounds
 
     def init_centre(self) -> Array:
-        """1 for the scales of normalisation layers."""
+        """Return means (d,): 1 for the scales of normalisation layers, else 0."""
         return norm_centre(self.layout)
 
     @property
     def activations(self) -> int:
-        """Inputs, embedded patches and blocks."""
+        """Floats that one sample keeps alive in training.
+
+        They are the inputs, the embedded patches and the blocks.
+        """
         block = block_activations(self.width, self.tokens, self.heads, self.mlp_ratio)
         return math.prod(self.shape) + 4 * self.width * self.tokens + self.depth * block
 
 
 class ViTModule(nn.Module):
-    """One vision transformer."""
+    """One vision transformer as an ordinary torch module."""
 
     def __init__(self, sizes: ViT) -> None:
         super().__init__()
@@ -189,7 +198,7 @@ class ViTModule(nn.Module):
         self.head = nn.Linear(d, sizes.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (b, classes) of images (b, channels, height, width)."""
+        """Compute the logits (b, classes) of images (b, channels, height, width)."""
         x = self.patches(x).flatten(2).mT + self.position
         out: Tensor = self.head(self.norm(self.blocks(x)).mean(1))
         return out

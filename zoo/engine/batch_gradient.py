@@ -1,4 +1,4 @@
-"""The gradient of a stack's loss on the batch in memory, recorded once and replayed."""
+"""Gradient of a stack's loss on one batch, recorded once and replayed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.engine.stack_weights import StackWeights
 from zoo.objective import Batch, Objective
 
 RECORD_FROM = 32
-"""Fewer steps are not worth the recording."""
+"""Fewest steps of training that are worth a recording."""
 
 
 class BatchGradient:
@@ -22,13 +22,13 @@ class BatchGradient:
     Parameters
     ----------
     weights : StackWeights
-        Read at every call.
+        Weights of the stack, read at every call.
     batch : Batch
         Memory that the caller fills before every call.
     micro_batch : int, optional
-        Samples per pass, if the whole batch does not fit the memory. Parts are weighed
-        by their share, so the result is the mean over the batch all the same; only
-        batch normalisation sees the parts.
+        Number of samples per pass, if the whole batch does not fit the memory. Each part
+        is weighted by its share of the batch, so the result is still the mean over the
+        batch; only batch normalisation depends on the parts.
 
     Attributes
     ----------
@@ -53,49 +53,53 @@ class BatchGradient:
         self._call: Callable[[], Tensor] = self._eager
 
     def __call__(self) -> Tensor:
-        """Fill `values`; losses (n,) before the step."""
+        """Fill `values` and return the losses (n,) before the step."""
         return self._call()
 
     def record(self, classes: int) -> None:
-        """Replay recorded kernels from now on, if they prove equal on random batches.
+        """Replay recorded kernels from now on, if they give equal bits on random batches.
+
+        Only gradients on a CPU are recorded.
 
         Parameters
         ----------
         classes : int
-            Labels and tokens are drawn below it.
+            Upper bound (exclusive) of the labels and tokens of the random batches.
         """
         if self.values.device.type != "cpu":
             return
-        draw = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         x, y = self._batch.x, self._batch.y
 
         def refill() -> None:
             for values in (x, y):
                 if values.is_floating_point():
-                    values.normal_(generator=draw)
+                    values.normal_(generator=generator)
                 else:
-                    values.random_(0, classes, generator=draw)
+                    values.random_(0, classes, generator=generator)
 
-        kept = self._weights.buffers.clone()
+        buffers = self._weights.buffers.clone()
         self._call = replayed(self._eager, [self.values], refill)
-        self._weights.buffers.copy_(kept)
+        self._weights.buffers.copy_(buffers)
 
     def _eager(self) -> Tensor:
+        """Compute the gradient, in parts if a micro-batch is set."""
         x, y = self._batch.x, self._batch.y
         if self._micro == x.shape[1]:
             return self._part(self._batch, self.values)
         total = torch.zeros_like(self._ones)
         self.values.zero_()
-        part = torch.empty_like(self.values)
+        part_gradient = torch.empty_like(self.values)
         for start in range(0, x.shape[1], self._micro):
             rows = slice(start, start + self._micro)
-            piece = Batch(x[:, rows], y[:, rows], self._batch.constants)
-            share = piece.x.shape[1] / x.shape[1]
-            total += share * self._part(piece, part)
-            self.values.add_(part, alpha=share)
+            part_batch = Batch(x[:, rows], y[:, rows], self._batch.constants)
+            share = part_batch.x.shape[1] / x.shape[1]
+            total += share * self._part(part_batch, part_gradient)
+            self.values.add_(part_gradient, alpha=share)
         return total
 
     def _part(self, batch: Batch, out: Tensor) -> Tensor:
+        """Write the mean gradient of a batch to ``out`` and return its losses."""
         weights, n = self._weights, len(self.values)
         losses = self._objective.loss(
             self._architecture, weights.tensors, batch, training=True

@@ -1,4 +1,4 @@
-"""The one loop that moves weights: batches, gradients, optimiser, schedule."""
+"""Loop of gradient descent: batches, gradients, optimiser, schedule."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zoo.options.optimizer import Optimizer
 from zoo.samples import Batches
 
 PROGRESS_EVERY = 64
-"""Steps between two calls of ``progress`` and two looks for diverged networks."""
+"""Number of steps between two calls of ``progress`` and two checks for divergence."""
 
 
 class Stopped(Exception):
-    """Training was asked to stop; the stack in progress is dropped."""
+    """Request to stop training; the stack in progress is dropped."""
 
 
 def descend(
@@ -40,12 +40,12 @@ def descend(
     batch : Batch
         Memory of the gradient, filled from ``batches`` at every step.
     factor : callable
-        Schedule: of step and steps.
+        Schedule: the factor of the learning rate, given the step and the number of steps.
     at_step : callable, optional
         Called with 0 before the first step, then with the number of steps taken.
     before, after : callable, optional
-        Called before and after each gradient; a curve moves its point in the one and
-        scales the gradient in the other.
+        Called before and after each gradient. `zoo.landscape.curve` moves the point on
+        the curve in ``before`` and scales the gradient in ``after``.
     progress : callable, optional
         Called with the number of steps taken since the last call; may raise
         `Stopped`.
@@ -53,31 +53,31 @@ def descend(
     Returns
     -------
     Tensor of shape (n,)
-        First step with a non-finite loss, -1 for networks that have none.
+        First step with a non-finite loss, -1 for networks without such a step.
     """
     n, device = len(gradient.values), gradient.values.device
     history = torch.empty(PROGRESS_EVERY, n, device=device)
     diverged = torch.full((n,), -1, device=device)
-    since = 0
+    unreported = 0
     for step in range(steps):
         at_step(step)
         batches.fill(batch.x, batch.y)
         before()
-        history[since] = gradient()
+        history[unreported] = gradient()
         after()
         optimizer.step(gradient.values, factor(step, steps))
-        since += 1
-        if since == PROGRESS_EVERY or step + 1 == steps:
-            _mark_diverged(diverged, history[:since], step + 1 - since)
-            progress(since)
-            since = 0
+        unreported += 1
+        if unreported == PROGRESS_EVERY or step + 1 == steps:
+            _mark_diverged(diverged, history[:unreported], step + 1 - unreported)
+            progress(unreported)
+            unreported = 0
     at_step(steps)
     return diverged
 
 
 def _mark_diverged(diverged: Tensor, losses: Tensor, start: int) -> None:
-    """Note the first non-finite loss of networks that had none before ``start``."""
-    bad = ~losses.isfinite()
-    news = bad.any(0) & (diverged < 0)
-    if news.any():
-        diverged[news] = start + bad[:, news].int().argmax(0)
+    """Record the first non-finite loss of networks that had none before ``start``."""
+    non_finite = ~losses.isfinite()
+    newly_diverged = non_finite.any(0) & (diverged < 0)
+    if newly_diverged.any():
+        diverged[newly_diverged] = start + non_finite[:, newly_diverged].int().argmax(0)

@@ -18,13 +18,16 @@ from zoo.samples import Images, View
 from zoo.task import Data
 
 CHUNK_FLOATS = 1 << 21
-"""Activations per forward pass: they stay in the cache."""
+"""Number of activations per forward pass that stay in the cache."""
 FEWEST = 16
-"""Samples per forward pass, at least."""
+"""Smallest number of samples per forward pass."""
 
 
 def networks_in_cache(architecture: Architecture) -> int:
-    """Networks whose activations on the fewest samples stay in the cache, at least 1."""
+    """Return how many networks stay in the cache with their activations, at least 1.
+
+    The activations are those of one forward pass on the smallest number of samples.
+    """
     return max(1, CHUNK_FLOATS // (FEWEST * architecture.activations))
 
 
@@ -37,9 +40,10 @@ class Score:
     loss : ndarray of shape (n,)
         Mean loss; cross-entropy in nats.
     value : ndarray of shape (n,)
-        What ``judged_by`` names. Accuracy is NaN where a logit is NaN.
+        Value of the measure that ``judged_by`` names. Accuracy is NaN where a logit is
+        NaN.
     judged_by : {"accuracy", "relative_error"}
-        See `zoo.objective.Objective`.
+        Name of the measure; see `zoo.objective.Objective`.
     """
 
     loss: Array
@@ -48,17 +52,17 @@ class Score:
 
     @property
     def error(self) -> Array:
-        """What is wrong, shape (n,): 1 - accuracy, or the relative error."""
+        """Error (n,): 1 - accuracy, or the relative error."""
         return 1 - self.value if self.judged_by == "accuracy" else self.value
 
 
 class Evaluation:
-    """One split of a stack, ready to be scored at any step.
+    """Evaluation of a stack on one split, at any step.
 
     Parameters
     ----------
     views : sequence of View
-        What each run sees of the split; every run may see other samples.
+        Samples and labels of the split for each run; runs may have different samples.
     """
 
     def __init__(
@@ -72,14 +76,14 @@ class Evaluation:
         self._images = Images(data, split, runs, device)
         self._objective = OBJECTIVES[data.task.objective]
         self._constants = self._objective.constants(runs, device)
-        length = max(len(seen.index) for seen in views)
+        length = max(len(split_view.index) for split_view in views)
         index = np.zeros((len(views), length), np.int64)
         labels = np.zeros((*index.shape, *views[0].labels.shape[1:]), np.int64)
         counted = np.zeros(index.shape, bool)
-        for i, seen in enumerate(views):
-            size = len(seen.index)
-            index[i, :size] = seen.index + self._images.start[i]
-            labels[i, :size], counted[i, :size] = seen.labels, True
+        for i, split_view in enumerate(views):
+            size = len(split_view.index)
+            index[i, :size] = split_view.index + self._images.start[i]
+            labels[i, :size], counted[i, :size] = split_view.labels, True
         self._shared = bool((index == index[:1]).all() and counted.all())
         self._index = torch.from_numpy(index[:1] if self._shared else index).to(device)
         self._labels = torch.from_numpy(labels).to(device)
@@ -87,7 +91,7 @@ class Evaluation:
 
     @property
     def labels(self) -> Tensor:
-        """Labels (n, length, ...); 0 where a network has fewer samples than others."""
+        """Labels (n, length, ...), padded by 0 where a network has fewer samples."""
         return self._labels
 
     @property
@@ -96,7 +100,7 @@ class Evaluation:
         return self._counted
 
     def batches(self, architecture: Architecture) -> Iterator[tuple[slice, Batch]]:
-        """Parts of the samples that stay in the cache, and where they are."""
+        """Yield batches that stay in the cache, each with the slice of its samples."""
         n, length = self._counted.shape
         size = max(FEWEST, CHUNK_FLOATS // (n * architecture.activations))
         for start in range(0, length, size):
@@ -109,22 +113,25 @@ class Evaluation:
 
     @torch.no_grad()
     def score(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Score:
-        """Evaluate n networks."""
+        """Return the scores of n networks."""
         n = len(self._counted)
         loss = torch.zeros(n, dtype=torch.float64, device=self._labels.device)
         value = torch.zeros_like(loss)
         for columns, batch in self.batches(architecture):
-            each, judged = self._objective.judge(architecture, tensors, batch)
+            sample_loss, sample_value = self._objective.judge(architecture, tensors, batch)
             counted = self._counted[:, columns]
-            loss += torch.where(counted, each, 0.0).sum(1, dtype=torch.float64)
-            value += torch.where(counted, judged, 0.0).sum(1, dtype=torch.float64)
+            loss += torch.where(counted, sample_loss, 0.0).sum(1, dtype=torch.float64)
+            value += torch.where(counted, sample_value, 0.0).sum(1, dtype=torch.float64)
         return self._score(loss, value)
 
     @torch.no_grad()
     def each(
         self, architecture: Architecture, tensors: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Loss and judgement (n, length) of every sample; see `counted`."""
+        """Return the loss and the value (n, length) of every sample.
+
+        Entries outside the mask `counted` have no meaning.
+        """
         parts = [
             self._objective.judge(architecture, tensors, batch)
             for _, batch in self.batches(architecture)
@@ -133,7 +140,7 @@ class Evaluation:
 
     @torch.no_grad()
     def logits(self, architecture: Architecture, tensors: Mapping[str, Tensor]) -> Tensor:
-        """What n networks answer, shape (n, length, ..., classes)."""
+        """Return the logits of n networks, shape (n, length, ..., classes)."""
         parts = [
             architecture.forward(tensors, batch.x)
             for _, batch in self.batches(architecture)
@@ -142,24 +149,25 @@ class Evaluation:
 
     @torch.no_grad()
     def score_logits(self, logits: Tensor) -> Score:
-        """Score of logits (n, length, ..., classes) in the order of the samples.
+        """Return the score of logits (n, length, ..., classes) in the order of the samples.
 
         Raises
         ------
         ValueError
-            If networks of this task do not give logits.
+            If the objective of the task does not use logits.
         """
         if not isinstance(self._objective, LogitObjective):
             raise ValueError(f"Networks of {self._objective.name} have no logits to score.")
         loss, value = self._objective.judge_logits(logits, self._labels)
         return self._score(
             *(
-                torch.where(self._counted, each, 0.0).sum(1, dtype=torch.float64)
-                for each in (loss, value)
+                torch.where(self._counted, by_sample, 0.0).sum(1, dtype=torch.float64)
+                for by_sample in (loss, value)
             )
         )
 
     def _score(self, loss: Tensor, value: Tensor) -> Score:
+        """Return the score from sums (n,) over the counted samples."""
         total = self._counted.sum(1)
         return Score(
             (loss / total).cpu().numpy(),

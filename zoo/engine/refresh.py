@@ -15,18 +15,18 @@ from zoo.engine.stack_weights import StackWeights
 def refresh(
     architecture: Architecture, weights: StackWeights, batches: Iterable[Tensor]
 ) -> None:
-    """Replace running statistics by the mean of those of some batches, in place.
+    """Replace running statistics by the mean statistics of some batches, in place.
 
-    What ``torch.optim.swa_utils.update_bn`` does for one module: weights that were
-    averaged or interpolated need statistics of their own. Buffers that a forward pass
-    in training does not move are kept, and a stack without buffers costs nothing.
+    Weights that were averaged or interpolated need new statistics. The result is that of
+    ``torch.optim.swa_utils.update_bn`` for one module. Buffers that a forward pass in
+    training does not change are kept, and a stack without buffers costs nothing.
 
     Parameters
     ----------
     weights : StackWeights
-        Its buffers are written.
+        Weights of the stack; their buffers are overwritten.
     batches : iterable of Tensor of shape (n, b, *input shape)
-        Each counts as much as any other: give them one size, above 1.
+        Batches with equal weights, so all must have the same size b > 1.
 
     Raises
     ------
@@ -37,21 +37,22 @@ def refresh(
     if not buffers.numel():
         return
     before, total, count = buffers.clone(), torch.zeros_like(buffers), 0
-    rate = moved = torch.empty(0)
+    rate = is_updated = torch.empty(0)
     for x in batches:
-        # A step is r <- (1 - a) r + a s. From zero it leaves a s, whatever a is.
+        # A step is r <- (1 - a) r + a s. From r = 0 it gives a s, for any a.
         buffers.zero_()
         architecture.forward(weights.tensors, x, training=True)
         part = buffers.clone()
         if not count:
-            # Once more from a s, where that is not zero: (2 - a) a s. Else from one.
+            # A second step from a s gives (2 - a) a s, hence a. Where a s is zero, the
+            # second step starts from one.
             start = torch.where(part == 0, 1.0, part)
             buffers.copy_(start)
             architecture.forward(weights.tensors, x, training=True)
             rate = torch.where(part == 0, 1 - buffers, 2 - buffers / start)
-            moved = (part != 0) | (buffers != start)
+            is_updated = (part != 0) | (buffers != start)
         total += part
         count += 1
     if not count:
-        raise ValueError("refresh needs at least one batch. Got none.")
-    buffers.copy_(torch.where(moved, total / (rate * count), before))
+        raise ValueError("refresh needs at least one batch, but batches is empty.")
+    buffers.copy_(torch.where(is_updated, total / (rate * count), before))

@@ -1,4 +1,4 @@
-"""Grouping runs into stacks that train as one program."""
+"""Grouping of runs into stacks that train as one program."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from zoo.run import Run
 from zoo.task import Data
 
 CACHED_BYTES = 2 << 20
-"""Activations of a stack's batch that a core keeps in its caches: deeper stacks are
-slower on a CPU. Measured best: 32 digits MLPs at batch 64, 96 at batch 8; 2 and 8 small
-CNNs at batch 32 and 8."""
+"""Bytes of a stack's activations on a batch that fit the caches of one core. Larger stacks
+are slower on a CPU. The fastest sizes measured: 32 digits MLPs at batch 64, 96 at batch 8;
+2 and 8 small CNNs at batch 32 and 8."""
 
 MOST = 96
-"""Upper bound of that rule, and `Architecture.fewest` the lower; on an accelerator only
-memory bounds a stack."""
+"""Largest number of networks that `best_size` gives a stack; `Architecture.fewest` is the
+smallest. On an accelerator only memory bounds a stack."""
 
 SLACK = 0.25
-"""By how much of a worker's share a stack may exceed it before it is cut."""
+"""Fraction of a worker's share by which a stack may exceed the share without a cut."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Runs with one compute shape.
+    """Runs of the same compute shape.
 
     Attributes
     ----------
     runs : tuple of Run
-        They share architecture, batch size, steps, checkpoints, optimiser and schedule.
+        Runs with the same architecture, task, batch size, steps, checkpoints, optimiser
+        and schedule.
     """
 
     runs: tuple[Run, ...]
@@ -51,25 +52,25 @@ class Stack:
 
     @property
     def work(self) -> float:
-        """Estimate of the time: weights and activations touched in training."""
+        """Estimate of the training time: number of weights and activations computed."""
         run, architecture = self.runs[0], self.architecture
         per_step = run.batch_size * (architecture.layout.d + architecture.activations)
         return float(len(self.runs) * max(run.steps, 1) * per_step)
 
 
 def build_architecture(config: dict[str, object]) -> Architecture:
-    """Architecture from its stored configuration.
+    """Build an architecture from its stored configuration.
 
     Raises
     ------
     NotFound
-        If the family is unknown to this version.
+        If this version has no such family.
     """
     return ARCHITECTURES[str(config.get("name"))].from_config(config)
 
 
 def shape_key(run: Run) -> str:
-    """Equal for runs that may share a stack."""
+    """Return a key that is equal for runs that may share a stack."""
     return canonical_json(
         [
             dict(run.architecture),
@@ -84,11 +85,12 @@ def shape_key(run: Run) -> str:
 
 
 def network_bytes(run: Run, architecture: Architecture, samples: int = 0) -> int:
-    """Peak bytes that one network adds to a stack in training.
+    """Estimate the peak bytes that one network adds to a stack in training.
 
-    Weights, gradient, optimiser buffers and stored checkpoints, the activations of a
-    batch kept for the backward pass (with im2col copies: eight times over), and the
-    planned data order, and positions and labels of its ``samples`` in all splits.
+    The bytes are those of weights, gradient, optimiser buffers and stored checkpoints; of
+    the activations of a batch that the backward pass needs (times eight, for the im2col
+    copies); of the planned data order; and of the positions and labels of the network's
+    ``samples`` in all splits.
     """
     d, batch = architecture.layout.d, run.batch_size
     buffers = 4 + getattr(OPTIMIZERS[run.optimizer], "buffers", 2)
@@ -98,35 +100,35 @@ def network_bytes(run: Run, architecture: Architecture, samples: int = 0) -> int
 
 
 def fitting_batch(run: Run, architecture: Architecture, memory: int) -> int | None:
-    """Samples per pass for a network whose batch alone does not fit the memory.
+    """Return the number of samples per pass if one network's batch exceeds the memory.
 
-    None if it fits, as it nearly always does.
+    Return None if the batch fits, as it nearly always does.
 
     Raises
     ------
     CatalogError
         If the network has buffers: batch normalisation over parts of a batch would train
-        another network under the same identity.
+        a different network under the same run id.
     """
-    each = network_bytes(run, architecture)
-    if each <= memory or run.batch_size == 1:
+    needed = network_bytes(run, architecture)
+    if needed <= memory or run.batch_size == 1:
         return None
     if any(param.role == "buffer" for param in architecture.layout):
         raise CatalogError(
             f"A batch of {run.batch_size} of {architecture.name} (cell {run.cell!r}) takes "
-            f"about {each >> 20:,} MB, and {memory >> 20:,} MB are there. Its batch "
-            "normalisation needs the batch in one piece: give more --memory, or fewer "
-            "--workers."
+            f"about {needed >> 20:,} MB, but a worker has {memory >> 20:,} MB. The batch "
+            "cannot be split because the network has batch normalisation. Raise --memory "
+            "or lower --workers."
         )
     activations = 4 * 8 * architecture.activations
-    spare = memory - (each - activations * run.batch_size)
-    return int(np.clip(spare // activations, 1, run.batch_size))
+    available = memory - (needed - activations * run.batch_size)
+    return int(np.clip(available // activations, 1, run.batch_size))
 
 
 def best_size(run: Run, architecture: Architecture) -> int:
-    """Networks per stack that train fastest on one core."""
-    batch = 4 * run.batch_size * architecture.activations
-    return int(np.clip(CACHED_BYTES // batch, architecture.fewest, MOST))
+    """Return the number of networks per stack that trains fastest on one core."""
+    batch_bytes = 4 * run.batch_size * architecture.activations
+    return int(np.clip(CACHED_BYTES // batch_bytes, architecture.fewest, MOST))
 
 
 def plan(
@@ -137,16 +139,17 @@ def plan(
     nets: int | None = None,
     workers: int = 1,
 ) -> list[Stack]:
-    """Stacks of all runs, the longest first.
+    """Group runs into stacks, sorted by decreasing work.
 
     Parameters
     ----------
     memory : int
         Bytes that one worker may use for a stack beyond the data.
     nets : int, optional
-        Most networks in a stack; default what is best on a CPU.
+        Largest number of networks in a stack; by default `best_size`, the fastest on a
+        CPU.
     workers : int, default=1
-        At least so many stacks are made, if there are so many runs.
+        Number of workers. There are at least as many stacks, if there are as many runs.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -155,36 +158,36 @@ def plan(
     samples = sum(data.samples(split) for split in data.y)
     for group in groups.values():
         architecture = build_architecture(dict(group[0].architecture))
-        each = network_bytes(group[0], architecture, samples)
+        bytes_per_network = network_bytes(group[0], architecture, samples)
         group.sort(key=lambda run: run.transform)
-        most = nets or best_size(group[0], architecture)
-        size = int(np.clip(memory // each, 1, most))
+        largest = nets or best_size(group[0], architecture)
+        size = int(np.clip(memory // bytes_per_network, 1, largest))
         parts = max(-(-len(group) // size), min(len(group), -(-workers // len(groups))))
-        for part in np.array_split(np.arange(len(group)), parts):
-            for piece in _few_transforms([group[i] for i in part], data, memory):
+        for indices in np.array_split(np.arange(len(group)), parts):
+            for piece in _cut_by_transforms([group[i] for i in indices], data, memory):
                 stacks.append(Stack(tuple(piece)))
-    return sorted(_shared_out(stacks, workers), key=lambda stack: -stack.work)
+    return sorted(_cut_to_share(stacks, workers), key=lambda stack: -stack.work)
 
 
-def _shared_out(stacks: list[Stack], workers: int) -> list[Stack]:
-    """Cut stacks that take longer than a worker's share: others would wait for them."""
+def _cut_to_share(stacks: list[Stack], workers: int) -> list[Stack]:
+    """Cut stacks that take longer than a worker's share, so that no worker waits."""
     share = sum(stack.work for stack in stacks) / workers
-    found = []
+    cut_stacks = []
     for stack in stacks:
         parts = min(len(stack), max(1, ceil(stack.work / share - SLACK)))
-        for part in np.array_split(np.arange(len(stack)), parts):
-            found.append(Stack(tuple(stack.runs[i] for i in part)))
-    return found
+        for indices in np.array_split(np.arange(len(stack)), parts):
+            cut_stacks.append(Stack(tuple(stack.runs[i] for i in indices)))
+    return cut_stacks
 
 
-def _few_transforms(runs: list[Run], data: Data, memory: int) -> list[list[Run]]:
-    """Cut runs so that copies of the images, one per transform, fit the memory."""
+def _cut_by_transforms(runs: list[Run], data: Data, memory: int) -> list[list[Run]]:
+    """Cut runs so that the copies of the images, one per transform, fit the memory."""
     size = sum(array.nbytes for array in data.x.values())
-    most = max(1, memory // max(size, 1))
+    largest = max(1, memory // max(size, 1))
     pieces: list[list[Run]] = [[]]
     for run in runs:
         names = {r.transform for r in pieces[-1]} | {run.transform}
-        if len(names) > most:
+        if len(names) > largest:
             pieces.append([])
         pieces[-1].append(run)
     return [piece for piece in pieces if piece]

@@ -16,19 +16,21 @@ class StackWeights:
     Parameters
     ----------
     layout : Layout
-        Of one network.
+        Layout of one network.
     weights : ndarray of shape (n, d)
-        Copied.
+        Weights, which are copied.
     device : torch.device
+        Device of the copies.
 
     Attributes
     ----------
     parameters : Tensor of shape (n, p)
-        What is trained, in the order of the layout.
+        Trained weights, in the order of the layout.
     buffers : Tensor of shape (n, d - p)
-        What is not, such as the running statistics of batch normalisation.
+        Weights that are not trained, such as the running statistics of batch
+        normalisation.
     tensors : dict of str to Tensor of shape (n, *shape)
-        Views; those of parameters require a gradient.
+        Views of the two matrices by name; views of parameters require a gradient.
     """
 
     def __init__(self, layout: Layout, weights: Array, device: torch.device) -> None:
@@ -51,7 +53,7 @@ class StackWeights:
         ]
 
     def matrix(self) -> Array:
-        """A copy of all weights, shape (n, d), in the order of the layout."""
+        """Copy all weights, shape (n, d), in the order of the layout."""
         out = np.empty((self._n, len(self._trained)), np.float32)
         out[:, self._trained] = self.parameters.detach().cpu().numpy()
         out[:, ~self._trained] = self.buffers.detach().cpu().numpy()
@@ -59,7 +61,7 @@ class StackWeights:
 
 
 def parameter_columns(layout: Layout) -> Array:
-    """Mask (d,) of the columns that are parameters."""
+    """Return a mask (d,) of the columns that are parameters."""
     mask = np.zeros(layout.d, bool)
     for name, columns in layout.slices.items():
         mask[columns] = layout[name].role == "parameter"

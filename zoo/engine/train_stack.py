@@ -1,8 +1,8 @@
-"""The one training loop: a stack of runs as one program.
+"""Training of a stack of runs as one program.
 
-Every operation works row by row on the net axis, so what a run becomes does not depend
-on its neighbours: alone or in any stack it gets the same weights within float
-tolerance, and a neighbour that diverges changes nothing.
+Every operation works row by row on the net axis, so the result of a run does not depend
+on the other runs of the stack: alone or in any stack the run gets the same weights within
+float tolerance, and another run that diverges changes nothing.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Checkpoint:
     Attributes
     ----------
     step : int
-        Steps taken.
+        Number of steps taken.
     weights : ndarray of shape (n, d)
-        Copies.
+        Copy of the weights.
     scores : mapping of str to Score
-        By split.
+        Scores by split.
     """
 
     step: int
@@ -54,20 +54,20 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stack.
+    """Result of training a stack.
 
     Attributes
     ----------
     stack : Stack
-        Its runs.
+        Trained runs.
     checkpoints : list of Checkpoint
-        In order of steps.
+        Checkpoints in order of steps.
     diverged : ndarray of shape (n,)
-        First step with a non-finite loss, -1 for runs that have none.
+        First step with a non-finite loss, -1 for runs without such a step.
     samples : list of int
-        Training samples that each run saw.
+        Number of training samples of each run.
     evaluated : list of int
-        Training samples on which each run was evaluated.
+        Number of training samples on which each run was evaluated.
     """
 
     stack: Stack
@@ -91,13 +91,13 @@ def train_stack(
     Parameters
     ----------
     start : mapping of (run_id, step) to ndarray of shape (d,), optional
-        Weights for runs with ``init_from``.
+        Weights of the checkpoints that runs with ``init_from`` start from.
     progress : callable, optional
         Called with the number of steps taken since the last call; may raise
         `Stopped`.
     micro_batch : int, optional
-        Samples per pass, if a batch does not fit the memory; batch size, steps and loss
-        stay those of the whole batch.
+        Number of samples per pass, if a batch does not fit the memory. Batch size, steps
+        and loss remain those of the whole batch.
 
     Returns
     -------
@@ -108,13 +108,13 @@ def train_stack(
     views = [view(run, data, "train") for run in runs]
     batches = Batches(data, runs, views, device)
     evaluated = [
-        evaluated_part(seen, run.train_evaluated)
-        for seen, run in zip(views, runs, strict=True)
+        evaluated_part(run_view, run.train_evaluated)
+        for run_view, run in zip(views, runs, strict=True)
     ]
     evaluations = {"train": Evaluation(data, "train", runs, evaluated, device)}
     for split in SPLITS[1:]:
-        seen = [view(run, data, split) for run in runs]
-        evaluations[split] = Evaluation(data, split, runs, seen, device)
+        split_views = [view(run, data, split) for run in runs]
+        evaluations[split] = Evaluation(data, split, runs, split_views, device)
 
     weights = StackWeights(architecture.layout, initial_weights(stack, start or {}), device)
     optimizer = make_optimizer(
@@ -126,14 +126,14 @@ def train_stack(
     gradient = BatchGradient(architecture, objective, weights, batch, micro_batch)
     if runs[0].steps >= RECORD_FROM:
         gradient.record(batches.labels)
-    found: list[Checkpoint] = []
+    checkpoints: list[Checkpoint] = []
 
-    def keep(step: int) -> None:
+    def evaluate_at(step: int) -> None:
         if step in runs[0].checkpoints:
             scores = {
                 s: e.score(architecture, weights.tensors) for s, e in evaluations.items()
             }
-            found.append(Checkpoint(step, weights.matrix(), scores))
+            checkpoints.append(Checkpoint(step, weights.matrix(), scores))
 
     diverged = descend(
         gradient,
@@ -142,23 +142,23 @@ def train_stack(
         optimizer,
         schedule(runs[0].schedule),
         runs[0].steps,
-        at_step=keep,
+        at_step=evaluate_at,
         progress=progress,
     )
     first_bad = diverged.cpu().numpy()
-    lost = ~np.isfinite(found[-1].scores["train"].loss) & (first_bad < 0)
-    first_bad[lost] = found[-1].step
+    late = ~np.isfinite(checkpoints[-1].scores["train"].loss) & (first_bad < 0)
+    first_bad[late] = checkpoints[-1].step
     return Trained(
         stack,
-        found,
+        checkpoints,
         first_bad,
-        [len(seen.index) for seen in views],
-        [len(seen.index) for seen in evaluated],
+        [len(run_view.index) for run_view in views],
+        [len(run_view.index) for run_view in evaluated],
     )
 
 
 def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Array:
-    """Weights (n, d) before the first step.
+    """Return the weights (n, d) before the first step.
 
     Raises
     ------
@@ -167,18 +167,18 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
     """
     architecture = stack.architecture
     weights = np.empty((len(stack), architecture.layout.d), np.float32)
-    kept = np.zeros(architecture.layout.d, bool)
+    inherited = np.zeros(architecture.layout.d, bool)
     for name in architecture.inherits:
-        kept[architecture.layout.slices[name]] = True
+        inherited[architecture.layout.slices[name]] = True
     for i, run in enumerate(stack.runs):
-        if run.init_from is None or not kept.all():
-            # Cells that shared an initialisation would leak it across splits by cell.
+        if run.init_from is None or not inherited.all():
+            # An initialisation shared by cells would leak it across splits by cell.
             shared = run.init_seed is not None or not run.cell
-            own = "init" if shared else f"init of {run.cell}"
-            draw = stream(run.seed_for("init"), own)
+            purpose = "init" if shared else f"init of {run.cell}"
+            generator = stream(run.seed_for("init"), purpose)
             centre = architecture.init_centre()
-            drawn = architecture.init(draw) - centre
-            weights[i] = centre + drawn * np.float32(run.init_scale)
+            offset = architecture.init(generator) - centre
+            weights[i] = centre + offset * np.float32(run.init_scale)
         if run.init_from is None:
             continue
         parent = start[run.init_from]
@@ -187,12 +187,15 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
                 f"Run {run.cell!r} starts from {run.init_from[0]} with {len(parent)} "
                 f"weights, but {architecture.name} of the recipe has {weights.shape[1]}."
             )
-        weights[i, kept] = parent[kept] * np.float32(run.init_scale)
+        weights[i, inherited] = parent[inherited] * np.float32(run.init_scale)
     return weights
 
 
 def evaluated_part(seen: View, count: int) -> View:
-    """A fixed random sample of a run's view; files may be sorted by class."""
+    """Return a fixed random sample of ``count`` samples of a run's view.
+
+    The sample is random because files may be sorted by class.
+    """
     if count >= len(seen.index):
         return seen
     picks = np.sort(stream(0, "evaluated").permutation(len(seen.index))[:count])
@@ -200,5 +203,6 @@ def evaluated_part(seen: View, count: int) -> View:
 
 
 def _column(runs: tuple[Run, ...], name: str, device: torch.device) -> Tensor:
+    """Return the values of an option, one row per run."""
     values = [[float(getattr(run, name))] for run in runs]
     return torch.tensor(values, dtype=torch.float32, device=device)

@@ -1,8 +1,8 @@
-"""How loss and error change along the straight line between networks.
+"""Loss and error along the straight line between two networks.
 
-The barrier is the largest value on the line minus the mean of its two ends [1]_. The line
-is judged on training and test samples; statistics of batch normalisation are estimated
-anew at every point, the ends included.
+The barrier is the largest value on the line minus the mean of the values at the two ends
+[1]_. The line is evaluated on training and test samples. The statistics of batch
+normalisation are estimated anew at every point, the ends included.
 
 References
 ----------
@@ -33,19 +33,19 @@ JUDGED = ("train", "test")
 
 @dataclass(frozen=True)
 class Lines:
-    """What networks on m straight lines are like.
+    """Loss and error of the networks on m straight lines.
 
     Attributes
     ----------
     t : ndarray of shape (points,)
-        0 is the first end, 1 the last.
+        Positions on the line: 0 is the first end, 1 the last.
     loss, error : dict of str to ndarray of shape (m, points)
-        By split. Error: 1 - accuracy, or the relative error.
+        Loss and error by split. The error is 1 - accuracy, or the relative error.
     calibrated : dict of str to ndarray of shape (m, points)
-        Loss at the temperature of each point; empty if that was not asked for or the
-        networks give no logits.
+        Loss at the softmax temperature of each point, by split; empty without
+        ``calibrate`` or if the networks have no logits.
     inverse_temperature : ndarray of shape (m, points)
-        Factor of the logits; NaN likewise.
+        Factor of the logits; NaN without ``calibrate`` or if the networks have no logits.
     """
 
     t: Array
@@ -56,19 +56,20 @@ class Lines:
 
 
 def barrier_height(values: Array, ends: Array | None = None) -> Array:
-    """Largest value along each line minus the mean of the two ends.
+    """Return the largest value on each line minus the mean of the two ends.
 
     Parameters
     ----------
     values : ndarray of shape (m, points)
+        Values along each line.
     ends : ndarray of shape (m,), optional
-        What to subtract; default the mean of first and last value.
+        Values to subtract; by default the means of the first and last values.
 
     Returns
     -------
     ndarray of shape (m,)
-        NaN where a value is not finite. At least half the distance of unequal ends, which
-        are points of the line too.
+        Barriers; NaN where a value is not finite. As the ends are points of the line, a
+        barrier is at least half the difference of the two end values.
 
     Examples
     --------
@@ -76,9 +77,9 @@ def barrier_height(values: Array, ends: Array | None = None) -> Array:
     array([2.5])
     """
     finite = np.logical_and.reduce(np.isfinite(values), axis=1)
-    kept = np.where(finite[:, None], values, 0.0)
-    level = (kept[:, 0] + kept[:, -1]) / 2 if ends is None else ends
-    return np.where(finite, kept.max(1) - level, np.nan)
+    finite_values = np.where(finite[:, None], values, 0.0)
+    level = (finite_values[:, 0] + finite_values[:, -1]) / 2 if ends is None else ends
+    return np.where(finite, finite_values.max(1) - level, np.nan)
 
 
 def along_lines(
@@ -95,106 +96,132 @@ def along_lines(
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> Lines:
-    """Judge m lines at evenly spaced points, all points of all lines side by side.
+    """Evaluate m lines at evenly spaced points, all points of all lines at once.
 
     Parameters
     ----------
     networks : Networks
-        Where the ends come from.
+        Networks that the lines belong to.
     first, last : ndarray of shape (m, d)
-        Ends; those of a network that was aligned to another, say.
+        Weights of the ends, which may be those of a network aligned to another.
     groups : sequence of m rows
-        Networks that a line belongs to: it is judged on what these see.
+        Rows of ``networks`` that each line belongs to: the line is evaluated on the
+        samples of these networks.
     points : int, default=11
-        At least 2; published are 11 and 25.
-    samples, refreshed : int
-        Samples of each split (default all), and training inputs for statistics.
+        Number of points per line, at least 2. Published barriers use 11 and 25.
+    splits : sequence of str, default=JUDGED
+        Splits to evaluate on.
+    samples : int, optional
+        Number of samples of each split; by default all.
+    refreshed : int, default=2048
+        Number of training inputs for the statistics of batch normalisation.
     calibrate : str, optional
-        Split on whose samples each point's softmax temperature is chosen. Permutations
-        may matter less than the temperature of interpolated networks [1]_, so a barrier
-        without it says too much. Never the test split.
+        Split on whose samples each point's softmax temperature is chosen, but not the
+        test split. Permutations may matter less than the temperature of interpolated
+        networks [1]_, so a barrier without calibration may be exaggerated.
+    seed : int, default=0
+        Seed of the random samples.
+    progress : callable, optional
+        Called with the share of points that are done.
+
+    Returns
+    -------
+    Lines
 
     Raises
     ------
     ValueError
-        If there are fewer than 2 points, or the temperature would be chosen on the test
-        split.
+        If there are fewer than 2 points, or ``calibrate`` is the test split.
 
     References
     ----------
     .. [1] Theus et al. 2025, arXiv:2510.08023.
     """
     if points < 2:
-        raise ValueError(f"A line needs at least 2 points. Got {points}.")
+        raise ValueError(f"The points parameter must be at least 2. Got {points}.")
     if calibrate == "test":
         raise ValueError(
-            "The temperature would be chosen on the test split, which is for the result "
-            "alone. Choose it on 'train' or 'validation'."
+            "The calibrate parameter must not be 'test': the test split is reserved "
+            "for the result. Use 'train' or 'validation'."
         )
-    scored = isinstance(networks.objective, LogitObjective)
-    calibrate = calibrate if scored else None
-    m, needed = len(first), [*splits]
-    if calibrate is not None and calibrate not in needed:
-        needed.append(calibrate)
-    views = {split: joint_views(networks, groups, split) for split in needed}
+    has_logits = isinstance(networks.objective, LogitObjective)
+    calibrate = calibrate if has_logits else None
+    m, evaluated_splits = len(first), [*splits]
+    if calibrate is not None and calibrate not in evaluated_splits:
+        evaluated_splits.append(calibrate)
+    views = {split: joint_views(networks, groups, split) for split in evaluated_splits}
     if samples is not None:
         views = {
-            split: [subsample(v, samples, f"judged on {split}", seed) for v in own]
-            for split, own in views.items()
+            split: [subsample(v, samples, f"judged on {split}", seed) for v in line_views]
+            for split, line_views in views.items()
         }
-    lengths = sum(max((len(v.index) for v in own), default=0) for own in views.values())
+    lengths = sum(
+        max((len(v.index) for v in line_views), default=0) for line_views in views.values()
+    )
     architecture, layout = networks.architecture, networks.architecture.layout
-    each = 20 * layout.d + lengths * (40 + 8 * (_outputs(networks) if scored else 0))
-    loss, error, calm = ({s: np.full((m, points), np.nan) for s in needed} for _ in "abc")
-    factor, t = np.full((m, points), np.nan), np.linspace(0, 1, points)
-    for part in stacked_rows(m * points, each):
+    row_bytes = 20 * layout.d + lengths * (
+        40 + 8 * (_outputs(networks) if has_logits else 0)
+    )
+    loss, error, calibrated = (
+        {s: np.full((m, points), np.nan) for s in evaluated_splits} for _ in "abc"
+    )
+    inverse_temperatures, t = np.full((m, points), np.nan), np.linspace(0, 1, points)
+    for part in stacked_rows(m * points, row_bytes):
         rows = np.arange(m * points)[part]
-        line, at = np.divmod(rows, points)
-        own = [groups[i] for i in line]
-        weights = between(first[line], last[line], t[at])
-        weights = refresh_weights(networks, weights, own, samples=refreshed, seed=seed)
+        line, point = np.divmod(rows, points)
+        line_groups = [groups[i] for i in line]
+        weights = between(first[line], last[line], t[point])
+        weights = refresh_weights(
+            networks, weights, line_groups, samples=refreshed, seed=seed
+        )
         stack = StackWeights(layout, weights, networks.device)
-        runs = [networks.runs[int(group[0])] for group in own]
+        runs = [networks.runs[int(group[0])] for group in line_groups]
         judges = {
             split: Evaluation(
-                networks.data, split, runs, [found[i] for i in line], networks.device
+                networks.data, split, runs, [line_views[i] for i in line], networks.device
             )
-            for split, found in views.items()
+            for split, line_views in views.items()
         }
         if calibrate is None:
             for split, judge in judges.items():
                 score = judge.score(architecture, stack.tensors)
-                loss[split][line, at], error[split][line, at] = score.loss, score.error
+                loss[split][line, point], error[split][line, point] = (
+                    score.loss,
+                    score.error,
+                )
         else:
             logits = {s: j.logits(architecture, stack.tensors) for s, j in judges.items()}
             judge = judges[calibrate]
             beta = inverse_temperature(logits[calibrate], judge.labels, judge.counted)
-            factor[line, at] = beta.cpu().numpy()
+            inverse_temperatures[line, point] = beta.cpu().numpy()
             shape = (-1, *[1] * (logits[calibrate].dim() - 1))
             for split, judge in judges.items():
                 score = judge.score_logits(logits[split])
-                loss[split][line, at], error[split][line, at] = score.loss, score.error
+                loss[split][line, point], error[split][line, point] = (
+                    score.loss,
+                    score.error,
+                )
                 scaled = judge.score_logits(logits[split] * beta.view(shape))
-                calm[split][line, at] = scaled.loss
+                calibrated[split][line, point] = scaled.loss
         progress((rows[-1] + 1) / (m * points))
     return Lines(
         t,
         {s: loss[s] for s in splits},
         {s: error[s] for s in splits},
-        {s: calm[s] for s in splits} if calibrate is not None else {},
-        factor,
+        {s: calibrated[s] for s in splits} if calibrate is not None else {},
+        inverse_temperatures,
     )
 
 
 def between(first: Array, last: Array, t: Array) -> Array:
-    """Points (k, d) of lines at t (k,); exactly the ends at 0 and 1."""
+    """Return the points (k, d) of lines at t (k,), equal to the ends at t = 0 and 1."""
     ends = (torch.from_numpy(np.ascontiguousarray(w)) for w in (first, last))
     share = torch.from_numpy(np.asarray(t, np.float32))[:, None]
     return torch.lerp(*ends, share).numpy()  # type: ignore[call-overload]
 
 
 def layers(layout: Layout) -> dict[str, list[str]]:
-    """Tensors by layer: by what stands before the last dot of their names.
+    """Group the names of tensors by layer, the part of a name before its last dot.
 
     Examples
     --------
@@ -202,13 +229,13 @@ def layers(layout: Layout) -> dict[str, list[str]]:
     >>> layers(Layout((Param("fc.weight", (2, 2)), Param("fc.bias", (2,)))))
     {'fc': ['fc.weight', 'fc.bias']}
     """
-    found: dict[str, list[str]] = {}
+    names_by_layer: dict[str, list[str]] = {}
     for param in layout:
         if param.in_vector:
-            found.setdefault(param.name.rpartition(".")[0] or param.name, []).append(
-                param.name
-            )
-    return found
+            names_by_layer.setdefault(
+                param.name.rpartition(".")[0] or param.name, []
+            ).append(param.name)
+    return names_by_layer
 
 
 def layer_barriers(
@@ -224,19 +251,26 @@ def layer_barriers(
     refreshed: int = 2048,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Barriers of the loss where one layer is interpolated and the rest stays [1]_.
+    """Return barriers of the loss when only one layer is interpolated [1]_.
 
-    Once in the first network towards the last and once the other way round; the mean of
-    both. What counts is the loss above the mean of the two whole networks.
+    A layer is interpolated once in the first network towards the last and once in the
+    last network towards the first, and the two barriers are averaged. A barrier is the
+    largest loss minus the mean loss of the two original networks.
 
     Parameters
     ----------
+    networks, first, last, groups, points, samples, refreshed, seed
+        As in `along_lines`.
     parts : mapping of str to sequence of str, optional
-        Names of tensors that move together; default `layers`.
+        Names of the tensors that are interpolated together, by layer; by default
+        `layers`.
+    split : str, default="train"
+        Split to evaluate on.
 
     Returns
     -------
     dict of str to ndarray of shape (m,)
+        Barriers by layer.
 
     References
     ----------
@@ -246,26 +280,26 @@ def layer_barriers(
     parts = layers(layout) if parts is None else parts
     m = len(first)
     options = {"samples": samples, "refreshed": refreshed, "seed": seed}
-    whole = along_lines(networks, first, last, groups, points=2, splits=(split,), **options)  # type: ignore[arg-type]
-    level = whole.loss[split].mean(1)
-    found = {}
+    ends = along_lines(networks, first, last, groups, points=2, splits=(split,), **options)  # type: ignore[arg-type]
+    end_loss = ends.loss[split].mean(1)
+    barriers = {}
     for name, tensors in parts.items():
-        moved = np.zeros(layout.d, bool)
+        interpolated = np.zeros(layout.d, bool)
         for tensor in tensors:
-            moved[layout.slices[tensor]] = True
+            interpolated[layout.slices[tensor]] = True
         starts = np.concatenate([first, last])
-        stops = np.where(moved, np.concatenate([last, first]), starts)
+        stops = np.where(interpolated, np.concatenate([last, first]), starts)
         lines = along_lines(
             networks, starts, stops, [*groups, *groups], points=points,
             splits=(split,), **options,  # type: ignore[arg-type]
         )  # fmt: skip
-        heights = barrier_height(lines.loss[split], np.concatenate([level, level]))
-        found[name] = heights.reshape(2, m).mean(0)
-    return found
+        heights = barrier_height(lines.loss[split], np.concatenate([end_loss, end_loss]))
+        barriers[name] = heights.reshape(2, m).mean(0)
+    return barriers
 
 
 def _outputs(networks: Networks) -> int:
-    """Logits of a sample: rows of the last matrix, for each of its labels."""
+    """Count the logits of a sample: rows of the last matrix times labels of a sample."""
     layout, labels = networks.architecture.layout, networks.data.y["train"]
     rows = next((p.shape[0] for p in reversed(layout.params) if len(p.shape) > 1), 1)
     return rows * math.prod(labels.shape[1:])

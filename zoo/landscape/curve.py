@@ -1,9 +1,9 @@
-"""Quadratic Bezier curves between pairs of networks, fitted side by side.
+"""Quadratic Bezier curves between pairs of networks, fitted together in one stack.
 
-A curve is a network of the stack: at every step its point at a random t takes a gradient
-on a batch of its own, as in Garipov et al. 2018, arXiv:1802.10026. The schedule is that
-of the paper by step instead of by epoch. It is a factor of one fixed learning rate, so
-that it does not compound.
+Each curve is one network of the stack: at every step, the gradient is that of the curve's
+point at a random t on a separate batch, as in Garipov et al. 2018, arXiv:1802.10026. The
+schedule is that of the paper, by step instead of by epoch. The schedule is a factor of one
+fixed learning rate, so that it does not compound.
 """
 
 from __future__ import annotations
@@ -29,43 +29,49 @@ from zoo.run import Run
 from zoo.samples import Batches, View
 
 PROGRESS_SECONDS = 0.25
-"""Between two calls of ``progress``: steps of large networks are slow."""
+"""Seconds between two calls of ``progress``, as steps of large networks are slow."""
 
 
 def annealed(step: int, steps: int) -> float:
-    """One for half of the steps, then down in a line, 0.01 for the last tenth."""
+    """Return the schedule's factor of the learning rate.
+
+    The factor is 1 for the first half of the steps, then falls linearly, and is 0.01 for
+    the last tenth.
+    """
     share = step / steps
     return float(np.interp(share, (0.5, 0.9), (1.0, 0.01)))
 
 
 class Curves:
-    """m curves B(t) = (1 - t)^2 first + 2 t (1 - t) middle + t^2 last.
+    """Stack of m curves B(t) = (1 - t)^2 first + 2 t (1 - t) middle + t^2 last.
 
     Parameters
     ----------
     networks : Networks
-        Their weights are copied and never moved.
+        Networks to connect; their weights are copied and not changed.
     pairs : ndarray of shape (m, 2)
         Rows of the ends. A curve starts at the end with the smaller identity (run_id
         and step), so that it does not depend on the order of the networks.
     seed : int
-        Of batches and of t. Every curve has streams of its own, named after its ends.
+        Seed of the batches and of t. Every curve has separate random streams, named after
+        its ends.
 
     Attributes
     ----------
     first, middle, last : Tensor of shape (m, p)
-        Parameters. Before the fit the middle is that of the ends: a straight line of
-        constant speed.
+        Parameters of the three points. Before the fit the middle is the mean of the ends,
+        so the curve is a straight line of constant speed.
     weights : StackWeights
         The m networks at the point of the last `move`. Buffers are those of the first
         end until they are refreshed.
     runs : tuple of Run
-        What each curve is trained as: its ends' run, with an order of its own.
+        Settings that each curve is trained with: the run of its first end, with another
+        seed of the data order.
 
     Raises
     ------
     ValueError
-        If the ends of a pair are of different tasks.
+        If the ends of a pair have different tasks.
     """
 
     def __init__(self, networks: Networks, pairs: Array, *, seed: int) -> None:
@@ -93,20 +99,21 @@ class Curves:
         return len(self._ends)
 
     def move(self, t: float) -> None:
-        """Put the points at t into `weights`."""
+        """Set `weights` to the points of the curves at t."""
         self._put(*_shares(torch.full_like(self.first[:, :1], t)))
 
     @torch.no_grad()
     def _put(self, first: Tensor, middle: Tensor, last: Tensor) -> None:
-        here = self.weights.parameters
-        torch.mul(self.first, first, out=here)
-        here.addcmul_(self.middle, middle).addcmul_(self.last, last)
+        """Set `weights` to the points with given weights of first, middle and last."""
+        parameters = self.weights.parameters
+        torch.mul(self.first, first, out=parameters)
+        parameters.addcmul_(self.middle, middle).addcmul_(self.last, last)
 
     def views(self, split: str) -> list[View]:
-        """What each curve sees of a split.
+        """Return the samples and labels of each curve in a split.
 
-        Where the ends saw other samples or labels (a subset or label noise by seed), the
-        curve sees those of both, one after the other.
+        If the two ends have different samples or labels (a subset or label noise by seed),
+        the curve has the samples of the first end followed by those of the second.
         """
         return joint_views(self._networks, self._ends, split)
 
@@ -120,22 +127,23 @@ class Curves:
         optimizer: str = "sgd",
         progress: Callable[[int], None] = lambda steps: None,
     ) -> Array:
-        """Move the middles so that the mean loss along each curve falls.
+        """Train the middles to lower the mean loss along each curve.
 
-        The weight decay of the ends' run acts on the point, as part of the loss.
+        The weight decay of the ends' run acts on the point of the curve, as part of the
+        loss.
 
         Parameters
         ----------
         steps : int
-            Batches per curve.
+            Number of batches per curve.
         batch_size : int
-            At most what the curve with the fewest samples sees.
+            Batch size; at most the number of samples of the curve with the fewest.
         lr : float
-            Before the schedule, see `annealed`.
+            Learning rate before the schedule `annealed`.
         momentum : float, default=0.9
-            beta_1 of Adam.
+            Momentum of SGD, or beta_1 of Adam.
         optimizer : str, default="sgd"
-            Name in `zoo.options.optimizer`.
+            Name of an optimiser in `zoo.options.optimizer`.
         progress : callable, optional
             Called with the number of steps taken since the last call, every
             `PROGRESS_SECONDS`; may raise `zoo.engine.descent.Stopped`.
@@ -143,15 +151,20 @@ class Curves:
         Returns
         -------
         ndarray of shape (m,)
-            First step with a non-finite loss, -1 where there is none.
+            First step with a non-finite loss, -1 for curves without such a step.
+
+        Raises
+        ------
+        ValueError
+            If the batch size is below 1 or too large.
         """
         networks, device = self._networks, self._networks.device
         views = self.views("train")
-        fewest = min(len(seen.index) for seen in views)
+        fewest = min(len(split_view.index) for split_view in views)
         if not 1 <= batch_size <= fewest:
             raise ValueError(
                 f"The batch_size parameter of Curves.fit must be from 1 to {fewest}, the "
-                f"samples of a curve. Got {batch_size!r}."
+                f"smallest number of samples of a curve. Got {batch_size!r}."
             )
         runs = [replace(run, batch_size=batch_size) for run in self.runs]
         batches = Batches(networks.data, runs, views, device)
@@ -166,25 +179,25 @@ class Curves:
         columns = (
             torch.full((len(self), 1), v, device=device) for v in (lr, momentum, 0.0)
         )
-        moves = make_optimizer(optimizer, self.middle, *columns)
+        middle_optimizer = make_optimizer(optimizer, self.middle, *columns)
         decay = torch.tensor([[run.weight_decay] for run in runs], device=device)
-        decays = bool(decay.any())
+        has_decay = bool(decay.any())
         shares = list(zip(*_shares(self._draws(steps)), strict=True))
         ahead, behind = iter(shares), iter(shares)
-        told, taken, last = time.monotonic(), 0, 0
+        last_report, taken, reported = time.monotonic(), 0, 0
 
-        def tell(count: int) -> None:
-            nonlocal told, last
-            told = time.monotonic()
-            progress(count - last)
-            last = count
+        def report(count: int) -> None:
+            nonlocal last_report, reported
+            last_report = time.monotonic()
+            progress(count - reported)
+            reported = count
 
         def after() -> None:
             nonlocal taken
             taken += 1
-            if time.monotonic() - told >= PROGRESS_SECONDS:
-                tell(taken)
-            if decays:
+            if time.monotonic() - last_report >= PROGRESS_SECONDS:
+                report(taken)
+            if has_decay:
                 gradient.values.addcmul_(self.weights.parameters, decay)
             gradient.values.mul_(next(behind)[1])
 
@@ -192,17 +205,17 @@ class Curves:
             gradient,
             batches,
             batch,
-            moves,
+            middle_optimizer,
             annealed,
             steps,
             before=lambda: self._put(*next(ahead)),
             after=after,
         )
-        tell(steps)
+        report(steps)
         return diverged.cpu().numpy()
 
     def _draws(self, steps: int) -> Tensor:
-        """Draws of t for every step and curve, shape (steps, m, 1)."""
+        """Draw t for every step and curve, shape (steps, m, 1)."""
         draws = [
             stream(self._seed, f"t of {name}").random(steps, dtype=np.float32)
             for name in self._names
@@ -211,12 +224,12 @@ class Curves:
 
 
 def _shares(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of first, middle and last."""
+    """Return the weights of first, middle and last at t."""
     return (1 - t) ** 2, 2 * t * (1 - t), t**2
 
 
 def check_same_task(one: Run, other: Run) -> None:
-    """Raise `ValueError` unless two runs can be the ends of one curve."""
+    """Check that two runs can be the ends of one curve, else raise `ValueError`."""
     for name in (
         "task",
         "classes",
@@ -225,9 +238,9 @@ def check_same_task(one: Run, other: Run) -> None:
         "transform",
         "weight_decay",
     ):
-        mine, others = getattr(one, name), getattr(other, name)
-        if mine != others:
+        value, other_value = getattr(one, name), getattr(other, name)
+        if value != other_value:
             raise ValueError(
-                f"The ends of a curve must share their {name}. Got {mine!r} and "
-                f"{others!r} in cell {one.cell!r}."
+                f"The two ends of a curve must have the same {name}. Got {value!r} and "
+                f"{other_value!r} in cell {one.cell!r}."
             )

@@ -1,4 +1,4 @@
-"""Which networks are measured side by side."""
+"""Grouping of networks that are measured together."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ from zoo.samples import view
 def groups(
     networks: Networks, split: str, samples: int, size: int, each: int, per_sample: int
 ) -> list[tuple[int, Array]]:
-    """Networks with equally many samples, as many at once as the memory allows.
+    """Group networks with equally many samples, as many as the memory allows.
 
     Parameters
     ----------
+    networks : Networks
+        Networks to group.
     split : str
-        Where the samples are from.
+        Split of the samples.
     samples : int
-        Most samples; networks of a run that sees fewer form groups of their own, so
-        that they decide nothing for the others.
+        Largest number of samples. Networks of a run with fewer samples form separate
+        groups, so that they do not limit the others.
     size : int
-        Bytes that a group may take; one network is always allowed.
+        Largest size of a group in bytes; a group has at least one network.
     each, per_sample : int
         Bytes of a network, and of each of its samples.
 
     Returns
     -------
     list of (int, ndarray)
-        Samples and rows of each group.
+        Number of samples, and rows of the networks, of each group.
     """
-    seen: dict[object, int] = {}
+    available: dict[object, int] = {}
     counts = np.empty(len(networks), np.int64)
     for i, run in enumerate(networks.runs):
         key = run.classes, run.one_vs_rest, run.train_samples
-        if key not in seen:
-            seen[key] = len(view(run, networks.data, split).index)
-        counts[i] = min(samples, seen[key])
-    found = []
+        if key not in available:
+            available[key] = len(view(run, networks.data, split).index)
+        counts[i] = min(samples, available[key])
+    result = []
     for count in np.unique(counts).tolist():
         rows = np.flatnonzero(counts == count)
-        most = max(1, size // (each + count * per_sample))
-        found += [(count, part) for part in np.array_split(rows, -(-len(rows) // most))]
-    return found
+        largest = max(1, size // (each + count * per_sample))
+        result += [
+            (count, group) for group in np.array_split(rows, -(-len(rows) // largest))
+        ]
+    return result

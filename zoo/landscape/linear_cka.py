@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 
 BLOCK_FLOATS = 1 << 22
-"""Values in double precision that a step works on."""
+"""Number of values in double precision that one step works on."""
 
 
 @dataclass(frozen=True)
 class Features:
     """Centred features of k networks on the same inputs, ready to be compared.
 
-    What has fewer features than samples is kept; of the rest, such as maps of a
-    convolution, the Gram matrices of the samples are, which give the same numbers. All
-    is in double precision.
+    If there are at most as many features as samples, the features are kept; otherwise, as
+    for the maps of a convolution, the Gram matrices of the samples are kept, which give
+    the same CKA. All tensors are in double precision.
 
     Attributes
     ----------
     kept : Tensor of shape (k, samples, features) or (k, samples, samples)
         Centred features, or their Gram matrices.
     grams : bool
-        Whether it is Gram matrices.
+        Whether ``kept`` holds Gram matrices.
     squares : Tensor of shape (k, samples)
         Squared norm of the features of each sample.
     """
@@ -36,7 +36,10 @@ class Features:
 
     @classmethod
     def of(cls, values: Tensor) -> Self:
-        """From values (k, samples, features), which are not changed."""
+        """Return the centred features of values (k, samples, features).
+
+        The values are not changed.
+        """
         k, samples, width = values.shape
         if width <= samples:
             kept = _centred(values)
@@ -50,7 +53,7 @@ class Features:
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
-        """The networks of several, one after the other."""
+        """Concatenate the networks of several `Features`."""
         return cls(
             torch.cat([part.kept for part in parts]),
             parts[0].grams,
@@ -58,68 +61,69 @@ class Features:
         )
 
     def cka(self, other: Features, pairs: Tensor, *, debiased: bool = False) -> Tensor:
-        """CKA of pairs of networks.
+        """Compute the CKA of pairs of networks.
 
         Parameters
         ----------
         other : Features
-            Of as many features, on the same inputs.
+            Features of other networks on the same inputs, as many per network.
         pairs : Tensor of shape (m, 2)
-            Network of these, network of the others.
+            Row of a network in these features and row of a network in ``other``.
         debiased : bool, default=False
             Whether the inner products of the kernels are unbiased estimates (Song et
-            al. 2012, and Kornblith et al. 2019). Biased ones grow with features over
-            samples: independent noise of d features in n samples gets about
-            d / (d + n). Unbiased ones get 0, and may be a little below it.
+            al. 2012, and Kornblith et al. 2019). Biased CKA grows with the ratio of
+            features to samples: independent noise of d features in n samples gets about
+            d / (d + n). Unbiased CKA gets about 0, and may be slightly negative.
 
         Returns
         -------
         Tensor of shape (m,)
-            NaN where the features of one do not vary.
+            CKA; NaN where the features of a network do not vary.
 
         Raises
         ------
         ValueError
-            If there are fewer samples than the estimate needs.
+            If there are fewer than 2 samples, or fewer than 4 with ``debiased``.
         """
-        least = 4 if debiased else 2
+        fewest = 4 if debiased else 2
         samples = self.squares.shape[1]
-        if samples < least:
-            raise ValueError(
-                f"CKA needs at least {least} samples. Got {samples}: give more."
-            )
+        if samples < fewest:
+            raise ValueError(f"CKA needs at least {fewest} samples. Got {samples}.")
         rows, columns = pairs[:, 0], pairs[:, 1]
-        between = _inner(self, rows, other, columns, debiased)
-        mine, others = (_norms(features, debiased) for features in (self, other))
-        square = mine[rows] * others[columns]
-        varies = (mine[rows] > 0) & (others[columns] > 0)
-        return torch.where(varies, between / square.sqrt(), torch.nan)
+        inner = _inner(self, rows, other, columns, debiased)
+        norms, other_norms = (_norms(features, debiased) for features in (self, other))
+        square = norms[rows] * other_norms[columns]
+        varies = (norms[rows] > 0) & (other_norms[columns] > 0)
+        return torch.where(varies, inner / square.sqrt(), torch.nan)
 
 
 def _centred(values: Tensor) -> Tensor:
+    """Subtract the mean over the samples, in double precision."""
     # The mean of equal float32 values is exact in double precision: a constant gets 0.
     values = values.double()
     return values - values.mean(1, keepdim=True)
 
 
 def _norms(features: Features, debiased: bool) -> Tensor:
-    """Squared norms (k,) of the centred kernels."""
-    every = torch.arange(len(features.kept), device=features.kept.device)
-    return _inner(features, every, features, every, debiased)
+    """Return the squared norms (k,) of the centred kernels."""
+    rows = torch.arange(len(features.kept), device=features.kept.device)
+    return _inner(features, rows, features, rows, debiased)
 
 
-def _inner(one: Features, i: Tensor, two: Features, j: Tensor, debiased: bool) -> Tensor:
-    """Inner products (m,) of the centred kernels of networks i and j."""
-    n, found = one.squares.shape[1], [one.kept.new_empty(0)]
-    size = max(1, BLOCK_FLOATS // one.kept[:1].numel())
+def _inner(
+    first: Features, i: Tensor, second: Features, j: Tensor, debiased: bool
+) -> Tensor:
+    """Return the inner products (m,) of the centred kernels of networks i and j."""
+    n, products = first.squares.shape[1], [first.kept.new_empty(0)]
+    size = max(1, BLOCK_FLOATS // first.kept[:1].numel())
     for a, b in zip(i.split(size), j.split(size), strict=True):
-        if one.grams:
-            product = (one.kept[a] * two.kept[b]).sum((1, 2))
+        if first.grams:
+            product = (first.kept[a] * second.kept[b]).sum((1, 2))
         else:
-            product = torch.bmm(one.kept[a].mT, two.kept[b]).square().sum((1, 2))
+            product = torch.bmm(first.kept[a].mT, second.kept[b]).square().sum((1, 2))
         if debiased:
-            p, q = one.squares[a], two.squares[b]
+            p, q = first.squares[a], second.squares[b]
             product = product - n / (n - 2) * (p * q).sum(1)
             product += p.sum(1) * q.sum(1) / ((n - 1) * (n - 2))
-        found.append(product)
-    return torch.cat(found)
+        products.append(product)
+    return torch.cat(products)

@@ -1,4 +1,4 @@
-"""From values of pairs to values of the networks that are in them."""
+"""Means over pairs of networks, by network, and their standard errors."""
 
 from __future__ import annotations
 
@@ -8,59 +8,62 @@ from catalog.dtypes import Array
 
 
 def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array]:
-    """Mean over the pairs that each network is in, and the standard error of its cell.
+    """Return the mean over the pairs of each network, and the standard error of its cell.
 
-    Pairs with a value that is not finite are left out. While there are none, and each
-    network has as many pairs, the mean over the networks of a cell is that over its pairs.
+    Pairs with a value that is not finite are left out. If there are no such pairs, and
+    each network has equally many pairs, the mean over the networks of a cell equals the
+    mean over its pairs.
 
-    Pairs share seeds, so they are not independent: the standard error is that of the
+    Pairs share seeds, so they are not independent. The standard error is that of the
     cell's mean over pairs, by a jackknife that leaves out one seed with all its pairs [1]_.
-    Where values are sums of effects of seeds, its square is unbiased (in a cell of more
-    than `zoo.networks.ALL_PAIRS` networks it is 1 / `zoo.networks.PARTNERS` too large).
-    The part of the variance that pairs have on their own is stated too large: four times
-    with 3 seeds, twice with many.
+    If values are sums of effects of seeds, the squared standard error is unbiased (in a
+    cell of more than `zoo.networks.ALL_PAIRS` networks it is 1 / `zoo.networks.PARTNERS`
+    too large). The variance that is specific to pairs is overestimated: by a factor of
+    four with 3 seeds, of two with many.
 
     Parameters
     ----------
     pairs : ndarray of shape (m, 2)
-        As `Networks.pairs` gives them. Networks that pairs link are a cell.
+        Pairs as `Networks.pairs` returns them. Networks linked by pairs form a cell.
     values : ndarray of shape (m,)
+        Value of each pair.
     networks : int
+        Number of networks.
 
     Returns
     -------
     mean, standard error : ndarray of shape (networks,)
-        In units of the values; the error is one value for all networks of a cell. NaN
-        without a pair; the error also where fewer than 3 seeds have pairs, or where one
-        seed is in every pair.
+        Mean and standard error in units of the values; the error is the same for all
+        networks of a cell. Both are NaN for networks without a pair. The error is also
+        NaN where fewer than 3 seeds have pairs, or where one seed is in every pair.
 
     References
     ----------
     .. [1] Arvesen 1969, Jackknifing U-statistics.
     """
-    known = np.isfinite(values)
-    own, each = pairs[known], values[known].astype(np.float64)
-    rows, ends = own.reshape(-1), np.repeat(each, 2)
+    finite = np.isfinite(values)
+    known_pairs, known_values = pairs[finite], values[finite].astype(np.float64)
+    rows, ends = known_pairs.reshape(-1), np.repeat(known_values, 2)
     count = np.bincount(rows, minlength=networks)
     mean = _ratio(np.bincount(rows, ends, networks), count)
 
     cell = _cells(pairs, networks)
-    linked = cell[own[:, 0]]
-    number = np.bincount(linked, minlength=networks)  # by cell, as the next ones
-    centre = _ratio(np.bincount(linked, each, networks), number)
-    off = np.bincount(rows, ends - centre[cell[rows]], networks)
-    # Without seed i the mean of its cell's pairs moves by this.
-    moved = _ratio(-off, number[cell] - count)
+    pair_cell = cell[known_pairs[:, 0]]
+    pairs_in_cell = np.bincount(pair_cell, minlength=networks)  # by cell
+    centre = _ratio(np.bincount(pair_cell, known_values, networks), pairs_in_cell)
+    deviation = np.bincount(rows, ends - centre[cell[rows]], networks)
+    # Change of the mean of a cell's pairs when seed i is left out.
+    shift = _ratio(-deviation, pairs_in_cell[cell] - count)
     seeds = np.bincount(cell[count > 0], minlength=networks)
-    left = np.where(count > 0, moved, 0.0)
-    middle = _ratio(np.bincount(cell, left, networks), seeds)
-    squares = np.where(count > 0, (moved - middle[cell]) ** 2, 0.0)
+    shift_or_zero = np.where(count > 0, shift, 0.0)
+    mean_shift = _ratio(np.bincount(cell, shift_or_zero, networks), seeds)
+    squares = np.where(count > 0, (shift - mean_shift[cell]) ** 2, 0.0)
     variance = np.bincount(cell, squares, networks) * _ratio(seeds - 1.0, seeds)
     return mean, np.where(count > 0, np.sqrt(variance[cell]), np.nan)
 
 
 def _cells(pairs: Array, networks: int) -> Array:
-    """For each network the lowest one that chains of pairs link it to."""
+    """Return for each network the lowest network that chains of pairs link it to."""
     lowest = np.arange(networks)
     while True:
         before = lowest.copy()
@@ -72,5 +75,6 @@ def _cells(pairs: Array, networks: int) -> Array:
 
 
 def _ratio(above: Array, below: Array) -> Array:
+    """Divide; NaN where the divisor is not positive."""
     out = np.full(len(above), np.nan)
     return np.divide(above, below, out=out, where=below > 0)

@@ -1,4 +1,4 @@
-"""The softmax temperature at which the loss of given logits is least."""
+"""Softmax temperature that minimises the loss of given logits."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ import torch
 from torch import Tensor
 
 COLDEST, HOTTEST = 2.0**-5, 2.0**5
-"""Bounds of the temperature: logits without a mistake would be divided by ever less."""
+"""Bounds of the temperature: without a wrong prediction the optimum would be 0."""
 
 ROUNDS = 20
-"""Of Newton's method with bisection; the loss is convex in the inverse temperature."""
+"""Number of Newton steps with bisection; the loss is convex in the inverse temperature."""
 
 
 @torch.no_grad()
 def inverse_temperature(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
-    """Factor of the logits that makes the mean cross-entropy least, for every network.
+    """Return the factor of the logits that minimises the mean cross-entropy.
 
     Parameters
     ----------
     logits : Tensor of shape (n, b, ..., classes)
+        Logits of n networks.
     labels : Tensor of shape (n, b, ...)
+        Labels.
     counted : Tensor of shape (n, b)
-        Samples that count.
+        Mask of the samples to use.
 
     Returns
     -------
     Tensor of shape (n,)
-        From 1 / `HOTTEST` to 1 / `COLDEST`; NaN where a logit that counts is not finite.
+        Inverse temperature of every network, from 1 / `HOTTEST` to 1 / `COLDEST`; NaN if
+        a logit of a sample in the mask is not finite.
     """
     n, classes = logits.shape[0], logits.shape[-1]
     inner = logits.shape[2:-1].numel()
     mask = counted.repeat_interleave(inner, 1)
-    # Classes first: reductions over a short last axis do not vectorise.
+    # Classes come first, because reductions over a short last axis do not vectorise.
     z = logits.reshape(n, -1, classes).permute(2, 0, 1).contiguous()
-    own = z.gather(0, labels.reshape(1, n, -1)).squeeze(0)
-    dead = ~(z.isfinite().all(0) | ~mask).all(1)
+    label_logits = z.gather(0, labels.reshape(1, n, -1)).squeeze(0)
+    non_finite = ~(z.isfinite().all(0) | ~mask).all(1)
     low = torch.full((n,), 1 / HOTTEST, device=z.device)
     high = torch.full((n,), 1 / COLDEST, device=z.device)
     beta = torch.ones(n, device=z.device)
@@ -42,13 +45,13 @@ def inverse_temperature(logits: Tensor, labels: Tensor, counted: Tensor) -> Tens
     for _ in range(ROUNDS):
         p = torch.softmax(z * beta[:, None], 0)
         mean = (p * z).sum(0)
-        slopes = torch.where(mask, mean - own, 0.0)
-        bends = torch.where(mask, (p * z.square()).sum(0) - mean.square(), 0.0)
-        slope, bend = slopes.sum(1) / count, bends.sum(1) / count
-        falls = slope <= 0  # 0: of nothing but right answers it is too small to see
+        slopes = torch.where(mask, mean - label_logits, 0.0)
+        curvatures = torch.where(mask, (p * z.square()).sum(0) - mean.square(), 0.0)
+        slope, curvature = slopes.sum(1) / count, curvatures.sum(1) / count
+        falls = slope <= 0  # the slope may underflow to 0 if all predictions are right
         low = torch.where(falls, beta, low)
         high = torch.where(falls, high, beta)
-        step = beta - slope / bend
-        inside = (step > low) & (step < high)
-        beta = torch.where(inside, step, (low * high).sqrt())
-    return torch.where(dead, torch.nan, beta)
+        newton = beta - slope / curvature
+        inside = (newton > low) & (newton < high)
+        beta = torch.where(inside, newton, (low * high).sqrt())
+    return torch.where(non_finite, torch.nan, beta)

@@ -1,8 +1,8 @@
-"""Activation matching: units that vary alike on training inputs belong together.
+"""Activation matching: units are matched by their correlation on training inputs.
 
-A linear assignment per layer on the correlations of hidden features [1]_, [2]_; layers do
-not depend on each other. Unlike weight matching it needs data, and no two layers have to
-agree.
+Each layer is one linear assignment on the correlations of hidden features [1]_, [2]_, and
+layers do not depend on each other. Unlike weight matching, activation matching needs data,
+but no iteration over layers.
 
 References
 ----------
@@ -35,51 +35,58 @@ def match_activations(
     samples: int = 1024,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Orders of the units of k networks in which they vary like those of a reference.
+    """Return orders of the units of k networks that match them to a reference.
 
     Parameters
     ----------
     networks : Networks
-        What the weights come from: architecture and data.
+        Networks that the weights come from, with architecture and data.
     weights, reference : ndarray of shape (k, d)
+        Weights to match, and the reference of each.
     groups : sequence of k rows
-        Networks whose training inputs are used.
+        Rows of ``networks`` whose training inputs are used.
     samples : int, default=1024
-        At most.
+        Largest number of training inputs.
+    seed : int, default=0
+        Seed of the random sample of inputs.
 
     Returns
     -------
     dict of str to ndarray of shape (k, size)
-        By symbol, for `catalog.permute`.
+        Orders by symbol, for `catalog.permute`.
 
     Raises
     ------
     LayoutMismatch
-        If a symbol has no features of its own, as inside residual blocks.
+        If the forward pass gives no features of the units of a symbol, as inside residual
+        blocks.
     """
     layout = networks.architecture.layout
-    seen = _features(networks, weights[:1], [groups[0]], samples, seed) if layout else {}
-    if missing := set(layout.symbols) - set(seen):
+    features = (
+        _features(networks, weights[:1], [groups[0]], samples, seed) if layout else {}
+    )
+    if missing := set(layout.symbols) - set(features):
         raise LayoutMismatch(
-            f"{networks.architecture.name} shows no features of the units of "
-            f"{', '.join(sorted(missing)[:3])}. Match by weights: catalog.alignment.match"
+            f"{networks.architecture.name} gives no features of the units of "
+            f"{', '.join(sorted(missing)[:3])}. Match by weights instead: "
+            "catalog.alignment.match"
         )
-    found = {s: np.empty((len(weights), n), np.int64) for s, n in layout.symbols.items()}
+    orders = {s: np.empty((len(weights), n), np.int64) for s, n in layout.symbols.items()}
     for k in range(len(weights)):
-        two = np.stack([reference[k], weights[k]])
-        both = _features(networks, two, [groups[k]] * 2, samples, seed)
-        for symbol, values in both.items():
-            one, other = (_standardised(v) for v in values)
-            likeness = (one.T @ other).cpu().numpy()
-            _, found[symbol][k] = linear_sum_assignment(likeness, maximize=True)
-    return found
+        pair = np.stack([reference[k], weights[k]])
+        pair_features = _features(networks, pair, [groups[k]] * 2, samples, seed)
+        for symbol, values in pair_features.items():
+            reference_features, unit_features = (_standardised(v) for v in values)
+            correlation = (reference_features.T @ unit_features).cpu().numpy()
+            _, orders[symbol][k] = linear_sum_assignment(correlation, maximize=True)
+    return orders
 
 
 def _features(
     networks: Networks, weights: Array, groups: Sequence[Group], samples: int, seed: int
 ) -> dict[str, Tensor]:
-    """Features (k, values, units) by symbol."""
-    found: dict[str, list[Tensor]] = {}
+    """Return features (k, values, units) by symbol."""
+    parts_by_symbol: dict[str, list[Tensor]] = {}
     layout = networks.architecture.layout
     ((_, stack, inputs),) = stacks_with_inputs(networks, weights, groups, samples, seed)
     with torch.no_grad():
@@ -90,12 +97,14 @@ def _features(
                 symbol = _symbol(layout, tap)
                 if symbol is not None and values.dim() != 4:
                     units = values.flatten(3) if values.dim() > 3 else values[..., None]
-                    found.setdefault(symbol, []).append(units.transpose(2, 3).flatten(1, 2))
-    return {symbol: torch.cat(parts, 1) for symbol, parts in found.items()}
+                    parts_by_symbol.setdefault(symbol, []).append(
+                        units.transpose(2, 3).flatten(1, 2)
+                    )
+    return {symbol: torch.cat(parts, 1) for symbol, parts in parts_by_symbol.items()}
 
 
 def _symbol(layout: Layout, tap: str) -> str | None:
-    """Symbol of the units that a layer writes."""
+    """Return the symbol of the output units of a layer."""
     for part in ("weight", "bias"):
         if (name := f"{tap}.{part}") in layout:
             return layout[name].axes[0]
@@ -103,7 +112,7 @@ def _symbol(layout: Layout, tap: str) -> str | None:
 
 
 def _standardised(values: Tensor) -> Tensor:
-    """Columns of mean 0 and norm 1; those that do not vary are 0."""
+    """Standardise columns to mean 0 and norm 1; constant columns become 0."""
     values = values.double()
     values = values - values.mean(0)
     norm = values.norm(dim=0)

@@ -1,8 +1,7 @@
-"""Networks of a cell with their units in one order, so that they can be averaged.
+"""Alignment of the networks of a cell to one order of units, so that they can be averaged.
 
-The matching is that of `catalog.alignment`. What only a model knows is added here: which
-units are rectified, so that their scales can be balanced, and whether the symbols of the
-layout are right.
+The matching is that of `catalog.alignment`. This module adds what needs a model: the units
+that are rectified, whose scales can be balanced, and a check of the layout's symbols.
 """
 
 from __future__ import annotations
@@ -24,26 +23,27 @@ HOMOGENEOUS = ("relu", "leaky_relu", "identity")
 """Activations with f(s x) = s f(x) for s > 0."""
 
 ROUNDS = 5
-"""Of matching each network of a cell to the mean of the others."""
+"""Largest number of rounds that match each network of a cell to the mean of the others."""
 
 TRIED = 32
-"""Inputs on which symmetries are checked."""
+"""Number of inputs on which symmetries are checked."""
 
 Align = Callable[[Array, Array, Layout], Array]
-"""Of weights (n, d) and a reference (n, d) each: the weights with units reordered."""
+"""Function of weights (n, d) and references (n, d) that returns reordered weights."""
 
 
 def by_weights(weights: Array, reference: Array, layout: Layout) -> Array:
-    """Weight matching: `catalog.alignment.match`."""
+    """Align weights by weight matching, see `catalog.alignment.match`."""
     if not layout.symbols:
         return weights
     return permute(weights, match(weights, reference, layout).permutations, layout)
 
 
 def balanced(networks: Networks) -> Array:
-    """Weights of which rectified units have balanced scales; they compute the same.
+    """Return the weights with balanced scales of rectified units.
 
-    Networks that are not finite are left as they are.
+    The networks compute the same functions as before. Networks with non-finite weights are
+    not changed.
     """
     layout = networks.architecture.layout
     symbols = _rectified(networks)
@@ -55,20 +55,21 @@ def balanced(networks: Networks) -> Array:
 
 
 def _rectified(networks: Networks) -> tuple[str, ...]:
-    """Symbols of units whose scales can be balanced."""
+    """Return the symbols of units whose scales can be balanced."""
     if getattr(networks.architecture, "activation", None) not in HOMOGENEOUS:
         return ()
     return tuple(scalable(networks.architecture.layout))
 
 
 def outputs_of(networks: Networks, seed: int = 0) -> Callable[[Array], Array]:
-    """What networks of these weights answer on a few training inputs.
+    """Return a function that computes the outputs of weights on a few training inputs.
 
-    For ``check=`` of `catalog.Canonicaliser`, and for `catalog.alignment.check_symmetries`.
+    The function is meant for ``check=`` of `catalog.Canonicaliser` and for
+    `catalog.alignment.check_symmetries`.
     """
-    one = networks.take([0])
-    own = replace(one.runs[0], train_samples=None, label_noise=0.0)
-    samples = replace(one, runs=(own,)).samples("train", TRIED, seed)
+    first_network = networks.take([0])
+    run = replace(first_network.runs[0], train_samples=None, label_noise=0.0)
+    samples = replace(first_network, runs=(run,)).samples("train", TRIED, seed)
     (batch,) = samples.batches()
     layout = networks.architecture.layout
 
@@ -76,19 +77,23 @@ def outputs_of(networks: Networks, seed: int = 0) -> Callable[[Array], Array]:
     def outputs(weights: Array) -> Array:
         stack = StackWeights(layout, np.asarray(weights, np.float32), networks.device)
         x = batch.x.expand(len(weights), *batch.x.shape[1:])
-        found = networks.architecture.forward(stack.tensors, x)
-        return found.reshape(len(weights), -1).cpu().numpy()
+        values = networks.architecture.forward(stack.tensors, x)
+        return values.reshape(len(weights), -1).cpu().numpy()
 
     return outputs
 
 
 def check_alignment(networks: Networks, *, scales: bool = False) -> None:
-    """Check on living networks that the symmetries used here keep what they compute.
+    """Check that the symmetries used in alignment do not change what networks compute.
+
+    The check uses networks with finite weights and finite, nonzero outputs.
 
     Parameters
     ----------
+    networks : Networks
+        Networks to check on.
     scales : bool, default=False
-        Also those of rectified units.
+        Whether to check the scales of rectified units too.
 
     Raises
     ------
@@ -101,11 +106,11 @@ def check_alignment(networks: Networks, *, scales: bool = False) -> None:
         return
     outputs = outputs_of(networks)
     largest = np.abs(outputs(networks.weights[alive])).max(1)
-    able = alive[np.isfinite(largest) & (largest > 0)]
-    if len(able):  # with the others nothing can be checked, and nothing is lost
+    usable = alive[np.isfinite(largest) & (largest > 0)]
+    if len(usable):  # other networks tell nothing about the symmetries
         scaled = _rectified(networks) if scales else ()
         check_symmetries(
-            networks.weights[able], layout, outputs, scaled=scaled, tolerance=1e-4
+            networks.weights[usable], layout, outputs, scaled=scaled, tolerance=1e-4
         )
 
 
@@ -117,61 +122,71 @@ def align_groups(
     rounds: int = ROUNDS,
     align: Align = by_weights,
 ) -> list[Array]:
-    """Weights of each group in one order of units.
+    """Align the weights of each group to one order of units.
 
-    All are matched with the first of their group; then, in rounds, each with the mean of
-    the others, one after the other, until nothing moves [1]_. Groups are independent, and
-    go side by side.
+    All networks are matched to the first network of their group. Then, in rounds, each
+    network in turn is matched to the mean of the others, until no order changes [1]_.
+    Groups are independent and are computed together.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
-        Finite where a group has them.
+        Weights; must be finite in the rows of the groups.
+    layout : Layout
+        Layout of one network.
     groups : sequence of rows
-        The first row of each leads.
+        Rows of each group; the first row is the first reference.
     rounds : int, default=5
-        At most; 0 matches with the first alone.
+        Largest number of rounds; 0 matches to the first network only.
+    align : callable, default=by_weights
+        Function that matches weights to references.
 
     Returns
     -------
     list of ndarray of shape (m, d)
+        Aligned weights of each group.
 
     References
     ----------
     .. [1] MergeMany of Ainsworth et al. 2022, arXiv:2209.04836.
     """
-    found = [np.array(weights[np.asarray(group, np.int64)]) for group in groups]
-    sizes = np.array([len(own) for own in found])
-    if not layout.symbols or not len(found):
-        return found
-    others = [(g, j) for g, size in enumerate(sizes) for j in range(1, size)]
-    if others:
-        own = np.stack([found[g][j] for g, j in others])
-        first = np.stack([found[g][0] for g, _ in others])
-        for (g, j), moved in zip(others, align(own, first, layout), strict=True):
-            found[g][j] = moved
-    busy = sizes > 2  # of two, the second was matched with all the others
+    aligned = [np.array(weights[np.asarray(group, np.int64)]) for group in groups]
+    sizes = np.array([len(current) for current in aligned])
+    if not layout.symbols or not len(aligned):
+        return aligned
+    later = [(g, j) for g, size in enumerate(sizes) for j in range(1, size)]
+    if later:
+        current = np.stack([aligned[g][j] for g, j in later])
+        first = np.stack([aligned[g][0] for g, _ in later])
+        for (g, j), matched in zip(later, align(current, first, layout), strict=True):
+            aligned[g][j] = matched
+    unsettled = (
+        sizes > 2
+    )  # in a group of two, the second is already matched to the only other
     for _ in range(rounds):
-        changed = np.zeros(len(found), bool)
+        changed = np.zeros(len(aligned), bool)
         for j in range(max(sizes, default=0)):
-            turn = [g for g in np.flatnonzero(busy).tolist() if j < sizes[g]]
-            if not turn:
+            members = [g for g in np.flatnonzero(unsettled).tolist() if j < sizes[g]]
+            if not members:
                 continue
-            own = np.stack([found[g][j] for g in turn])
-            rest = np.stack([(found[g].sum(0) - found[g][j]) for g in turn])
-            rest /= (sizes[turn] - 1)[:, None]
-            moved = align(own, rest, layout)
-            for g, before, after in zip(turn, own, moved, strict=True):
-                # Only what comes nearer: matching ends in a local optimum.
-                mean = (found[g].sum(0) - before) / (sizes[g] - 1)
-                if _apart(after, mean) < _apart(before, mean) * (1 - 1e-9):
-                    found[g][j] = after
+            current = np.stack([aligned[g][j] for g in members])
+            mean_of_others = np.stack(
+                [(aligned[g].sum(0) - aligned[g][j]) for g in members]
+            )
+            mean_of_others /= (sizes[members] - 1)[:, None]
+            matched = align(current, mean_of_others, layout)
+            for g, before, after in zip(members, current, matched, strict=True):
+                # A match is kept only if it is nearer: matching may find a worse optimum.
+                mean = (aligned[g].sum(0) - before) / (sizes[g] - 1)
+                if _distance(after, mean) < _distance(before, mean) * (1 - 1e-9):
+                    aligned[g][j] = after
                     changed[g] = True
-        busy &= changed
-        if not busy.any():
+        unsettled &= changed
+        if not unsettled.any():
             break
-    return found
+    return aligned
 
 
-def _apart(one: Array, other: Array) -> float:
-    return float(np.square(one.astype(np.float64) - other).sum())
+def _distance(first: Array, second: Array) -> float:
+    """Return the squared Euclidean distance in double precision."""
+    return float(np.square(first.astype(np.float64) - second).sum())

@@ -1,4 +1,4 @@
-"""Networks made from others, as runs that know their parents."""
+"""Storage of networks made from other networks, as runs with their parents."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from zoo.networks import Networks, sample_key
 from zoo.run import Run
 
 _OWN = {"arch_id"}
-"""What the averages of `catalog.average` inherit, and networks that are stored do not."""
+"""Columns that averages of `catalog.average` inherit, but stored networks do not."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Made networks, ready to be stored.
+    """Derived networks, ready to be stored.
 
     Attributes
     ----------
     runs, checkpoints : pyarrow.Table
-        As `catalog.Writer.commit` takes them.
+        Tables for `catalog.Writer.commit`.
     population : Population
+        Weights of the networks.
     architecture : str
-        JSON.
+        Configuration of the architecture as JSON.
     measures : pyarrow.Table or None
-        What is known about them beside their scores.
+        Measures of the networks besides their scores.
     """
 
     runs: pa.Table
@@ -49,7 +50,7 @@ class Shard:
 def store_shard(
     writer: Writer, shard: Shard, name: str, provenance: dict[str, Any]
 ) -> None:
-    """Commit made networks, then what is known about them."""
+    """Commit derived networks, then their measures."""
     writer.commit(shard.runs, shard.checkpoints, shard.population, shard.architecture)
     if shard.measures is not None:
         writer.commit_measures(shard.measures, name, provenance)
@@ -68,35 +69,41 @@ def derived_shard(
     ending: str = AVERAGES,
     among: Sequence[Group] | None = None,
 ) -> list[Shard]:
-    """Networks of one operation as a shard; none where parents are from no catalogue.
+    """Return the networks of one operation as a shard, or none without a catalogue.
 
-    Identity is a hash of operation, settings, parents and seed. What all parents agree on
-    is inherited, their fixed splits too; where they are in several splits it is
-    `catalog.alignment.average.MIXED`: in any of theirs it would leak what it has from
-    another.
+    The run id is a hash of operation, settings, parents and seed. Values that all parents
+    share are inherited, including their fixed splits. If the parents are in several
+    splits, the split is `catalog.alignment.average.MIXED`, because in any of the parents'
+    splits the network would leak information from another.
 
     Parameters
     ----------
     networks : Networks
-        The parents.
+        Networks that contain the parents.
     operation : str
-        Becomes a column, e.g. ``"average_seeds aligned"``.
+        Value of the column ``operation``, e.g. ``"average_seeds aligned"``.
     settings : mapping
-        JSON values that decide the result.
+        JSON values that determine the result.
     groups : sequence of k rows
-        Parents of each.
+        Parents of each derived network.
     weights : ndarray of shape (k, d)
-    judged : dict of str to Judged
-        By split.
+        Weights of the derived networks.
+    judged : dict of str to SampleErrors
+        Losses and errors by split.
     measures : dict of str to ndarray of shape (k,)
         Further columns.
+    seed : int
+        Seed of the operation.
+    ending : str, default=AVERAGES
+        End of the name of the zoo.
     among : sequence of k rows, optional
-        Networks that decide about each without being its parents; part of its identity.
+        Networks that each network was selected from, which are part of its run id
+        without being its parents.
 
     Returns
     -------
     list of Shard
-        One or none.
+        One shard; empty if the parents are from no catalogue or there is no group.
     """
     if networks.table is None or not len(groups):
         return []
@@ -105,16 +112,16 @@ def derived_shard(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for g, group in enumerate(groups):
         parents = [rows[int(i)] for i in group]
-        named = [[p["run_id"], p["step"]] for p in parents]
+        parent_keys = [[p["run_id"], p["step"]] for p in parents]
         config = {
             "operation": operation,
             "settings": dict(settings),
-            "parents": named,
+            "parents": parent_keys,
             "seed": seed,
         }
         if among is not None:
-            others = [rows[int(i)] for i in among[g]]
-            config["among"] = [[o["run_id"], o["step"]] for o in others]
+            candidates = [rows[int(i)] for i in among[g]]
+            config["among"] = [[o["run_id"], o["step"]] for o in candidates]
         run_id = content_id(config)
         step = max(p["step"] for p in parents)
         run = common_run([networks.runs[int(i)] for i in group], step, int(run_id[:8], 16))
@@ -131,7 +138,8 @@ def derived_shard(
                 "created": now,
                 "config": canonical_json({**config, "run": run.config()}),
                 "parents": [
-                    {"run_id": r, "step": s, "role": operation.split()[0]} for r, s in named
+                    {"run_id": r, "step": s, "role": operation.split()[0]}
+                    for r, s in parent_keys
                 ],
                 **{
                     name: inherited(name, [parent.get(name) for parent in parents])
@@ -147,13 +155,13 @@ def derived_shard(
         }
     )
     checkpoints = {**_columns(keys), "finite": np.isfinite(weights).all(1)}
-    for split, own in judged.items():
+    for split, errors in judged.items():
         judges = networks.objective.judges
-        value = 1 - own.error if judges == "accuracy" else own.error
-        for name, values in (("loss", own.loss), (judges, value)):
+        value = 1 - errors.error if judges == "accuracy" else errors.error
+        for name, values in (("loss", errors.loss), (judges, value)):
             column = pa.array(values, pa.float64(), mask=np.isnan(values))
             checkpoints[f"{split}_{name}"] = column
-    known = {
+    columns = {
         name: pa.array(values, pa.float64(), mask=np.isnan(values))
         for name, values in measures.items()
     }
@@ -163,34 +171,36 @@ def derived_shard(
             pa.table(checkpoints),
             Population(np.asarray(weights, np.float32), layout, keys),
             canonical_json(networks.architecture.config()),
-            pa.table({**_columns(keys), **known}) if known else None,
+            pa.table({**_columns(keys), **columns}) if columns else None,
         )
     ]
 
 
 def common_run(runs: Sequence[Run], step: int, seed: int) -> Run:
-    """What a network made from others is measured as.
+    """Return the run as which a network made from others is measured.
 
-    It sees what they see; if they see different training samples or labels, all samples
-    with their right labels.
+    The run has the samples and labels of the others. If their training samples or labels
+    differ, the run has all samples with the true labels.
     """
-    one = runs[0]
-    changes: dict[str, Any] = {"checkpoints": (step,), "steps": max(one.steps, step)}
+    first = runs[0]
+    changes: dict[str, Any] = {"checkpoints": (step,), "steps": max(first.steps, step)}
     if len({run.seed for run in runs}) > 1:
         changes["seed"] = seed
     for purpose in ("subset", "noise"):
-        changes[f"{purpose}_seed"] = one.seed_for(purpose)
+        changes[f"{purpose}_seed"] = first.seed_for(purpose)
     if len({sample_key(run) for run in runs}) > 1:
         changes |= {"train_samples": None, "label_noise": 0.0}
         changes |= {"subset_seed": None, "noise_seed": None}
-    return replace(one, init_from=None, **changes)
+    return replace(first, init_from=None, **changes)
 
 
 def _columns(table: pa.Table) -> dict[str, Any]:
+    """Return the columns of a table by name."""
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _runs(records: list[dict[str, Any]]) -> pa.Table:
+    """Return records as a table of runs."""
     kinds = {column.name: column.type for column in RUNS} | {"parents": PARENTS}
     names = [name for name in records[0] if name != "step"]
     return pa.table(

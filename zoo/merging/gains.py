@@ -1,4 +1,4 @@
-"""What is gained by a network that was made from others, as columns."""
+"""Gains in test error of networks made from others, as columns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from catalog.schema import Column
 from zoo.merging.made_weights import Group, SampleErrors
 
 OVER_MEAN, OVER_BEST = "gain_over_mean_parent", "gain_over_best_parent"
-"""Columns of the made networks themselves."""
+"""Columns of the derived networks."""
 
 
 def gain_columns(name: str, what: str, of: str = "parents") -> tuple[Column, ...]:
-    """Columns of parents: what is made from them, and its gain over the mean of ``of``."""
+    """Return columns of parents: error and gains of the network made from them.
+
+    Parameters
+    ----------
+    name : str
+        Start of the column names.
+    what : str
+        Description of the network made from the parents.
+    of : str, default="parents"
+        Description of the networks whose mean error the gain is measured against.
+    """
     error = "standard error of {} over the test samples"
     return (
         Column(f"{name}_error", pa.float64(), "fraction", f"test error of {what}"),
@@ -49,35 +59,36 @@ def gains(
     groups: Sequence[Group],
     best: Sequence[int] | Array,
 ) -> dict[str, Array]:
-    """Values (k,) of `gain_columns` without their name, of k made networks.
+    """Compute the values (k,) of `gain_columns`, by name without the prefix.
 
     Parameters
     ----------
-    parents, made : Judged
-        On the test split, on the same samples in the same order.
+    parents, made : SampleErrors
+        Errors of the parents and of the k networks made from them, on the same samples
+        of the test split in the same order.
     groups : sequence of k rows
-        Parents of each.
+        Rows of the parents of each network.
     best : sequence of k int
-        Row of the best parent of each.
+        Row of the best parent of each network.
     """
-    n, both = len(parents.errors), SampleErrors.concat([parents, made])
+    n, all_errors = len(parents.errors), SampleErrors.concat([parents, made])
     rows = np.arange(len(groups)) + n
-    mean = both.gain(groups, rows)
-    top = both.gain([[int(i)] for i in best], rows)
+    over_mean = all_errors.gain(groups, rows)
+    over_best = all_errors.gain([[int(i)] for i in best], rows)
     return {
         "error": made.error,
-        "gain": mean.values,
-        "gain_se": mean.errors,
-        "gain_best": top.values,
-        "gain_best_se": top.errors,
+        "gain": over_mean.values,
+        "gain_se": over_mean.errors,
+        "gain_best": over_best.values,
+        "gain_best_se": over_best.errors,
     }
 
 
 def spread_out(
     values: Array | Sequence[int], groups: Sequence[Group], n: int, out: Array | None = None
 ) -> Array:
-    """Values (k,) of groups as values (n,) of their members; NaN elsewhere."""
-    found = np.full(n, np.nan) if out is None else out
+    """Spread values (k,) of groups to values (n,) of their members; NaN elsewhere."""
+    member_values = np.full(n, np.nan) if out is None else out
     for value, group in zip(values, groups, strict=True):
-        found[np.asarray(group, np.int64)] = value
-    return found
+        member_values[np.asarray(group, np.int64)] = value
+    return member_values

@@ -1,4 +1,4 @@
-"""What several networks together see of a split, and its inputs in batches."""
+"""Samples of a split shared by several networks, and their inputs in batches."""
 
 from __future__ import annotations
 
@@ -18,40 +18,45 @@ from zoo.samples import Images, View, view
 def joint_views(
     networks: Networks, groups: Sequence[Sequence[int] | Array] | Array, split: str
 ) -> list[View]:
-    """What the networks of each group see of a split.
+    """Return the samples and labels of a split for each group of networks.
 
-    Where they saw other samples or labels (a subset or label noise by seed), the group
-    sees those of all, one after the other; what is the same is there once.
+    If the networks of a group have different samples or labels (a subset or label noise
+    by seed), the group has those of all networks, one after the other. Networks with the
+    same samples and labels contribute them once.
     """
-    known: dict[str, View] = {}
-    joined: dict[tuple[str, ...], View] = {}
-    found = []
+    view_by_key: dict[str, View] = {}
+    view_by_keys: dict[tuple[str, ...], View] = {}
+    views = []
     for group in groups:
         keys = []
         for i in group:
             run = networks.runs[int(i)]
             key = sample_key(run, split)
-            if key not in known:
-                known[key] = view(run, networks.data, split)
+            if key not in view_by_key:
+                view_by_key[key] = view(run, networks.data, split)
             keys.append(key)
-        own = tuple(dict.fromkeys(keys))
-        if own not in joined:
-            joined[own] = _joined([known[key] for key in own])
-        found.append(joined[own])
-    return found
+        distinct = tuple(dict.fromkeys(keys))
+        if distinct not in view_by_keys:
+            view_by_keys[distinct] = _joined([view_by_key[key] for key in distinct])
+        views.append(view_by_keys[distinct])
+    return views
 
 
 def _joined(views: list[View]) -> View:
+    """Concatenate views."""
     if len(views) == 1:
         return views[0]
     return View(
-        np.concatenate([seen.index for seen in views]),
-        np.concatenate([seen.labels for seen in views]),
+        np.concatenate([part.index for part in views]),
+        np.concatenate([part.labels for part in views]),
     )
 
 
 def subsample(seen: View, count: int, purpose: str, seed: int) -> View:
-    """A fixed random sample of at most ``count``; equal views give equal samples."""
+    """Return a fixed random sample of at most ``count`` samples of a view.
+
+    Equal views give equal samples.
+    """
     if count >= len(seen.index):
         return seen
     order = stream(seed, purpose).permutation(len(seen.index))
@@ -65,11 +70,14 @@ class Inputs:
     Parameters
     ----------
     runs : sequence of Run
-        Their transforms count.
+        One run per network; its transform is applied to the inputs.
     views : sequence of View
-        One per network, equally long.
+        One view per network, all of equal length.
     batch : int
-        Inputs of a batch, or all if there are fewer; what does not fill one is left out.
+        Number of inputs per batch, or all if there are fewer. Inputs that do not fill the
+        last batch are left out.
+    split : str, default="train"
+        Split of the inputs.
     """
 
     def __init__(
@@ -81,7 +89,10 @@ class Inputs:
         split: str = "train",
     ) -> None:
         images = Images(networks.data, split, runs, networks.device)
-        index = np.stack([seen.index for seen in views]) + np.array(images.start)[:, None]
+        index = (
+            np.stack([run_view.index for run_view in views])
+            + np.array(images.start)[:, None]
+        )
         if (index == index[:1]).all():
             index = index[:1]
         self._images, self._networks = images, len(runs)
@@ -89,8 +100,8 @@ class Inputs:
         self._batch = min(batch, index.shape[1])
 
     def batches(self) -> Iterator[Tensor]:
-        """Inputs (n, batch, ...)."""
-        whole = self._index.shape[1] // self._batch * self._batch
-        for index in self._index[:, :whole].split(self._batch, 1):
+        """Yield inputs (n, batch, ...)."""
+        used = self._index.shape[1] // self._batch * self._batch
+        for index in self._index[:, :used].split(self._batch, 1):
             x = self._images.gather(index)
             yield x.expand(self._networks, *x.shape[1:])

@@ -1,14 +1,15 @@
-"""REPAIR: what averaged networks lose in variance is given back [1]_.
+"""REPAIR: correction of the variance that averaged networks lose [1]_.
 
-Where networks are averaged, the features of the mean vary less than theirs. Every affine
-map of the average gets one more scale and shift per unit, such that mean and deviation of
-what it gives on training inputs are the means of those of its parents; both are then
-fused into its weights and biases.
+The features of an averaged network vary less than those of its parents. Every affine map
+of the average gets an additional scale and shift per unit, such that the mean and the
+standard deviation of its output on training inputs equal the averages over its parents.
+Scale and shift are then fused into the weights and biases of the map.
 
 References
 ----------
-.. [1] Jordan et al. 2022, arXiv:2211.08403. Differs: layers are corrected in one pass, each
-   behind the corrected ones before it, as resetting batch normalisation does.
+.. [1] Jordan et al. 2022, arXiv:2211.08403. Our version differs: layers are corrected in
+   one pass, each after the corrected layers before it, as resetting batch normalisation
+   does.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from zoo.merging.made_weights import Group, refresh_weights, stacks_with_inputs
 from zoo.networks import Networks
 
 Statistics = dict[str, tuple[Array, ...]]
-"""By affine map: mean and deviation (k, units) of what it gives on training inputs."""
+"""Mean and standard deviation (k, units) of outputs on training inputs, by affine map."""
 
 EPSILON = 1e-5
-"""Added to variances, as batch normalisation does: dead units stay dead."""
+"""Added to variances, as in batch normalisation, so that dead units stay dead."""
 
 
 def repairable(architecture: Architecture) -> bool:
-    """Whether `repair` does anything for a family.
+    """Return whether `repair` changes networks of an architecture.
 
-    Networks with batch normalisation are repaired by estimating its statistics anew; those
-    with layer normalisation alone are left as they are.
+    Networks with batch normalisation are repaired by new estimates of its statistics.
+    Networks with only layer normalisation are not changed.
     """
     buffers = any(param.role == "buffer" for param in architecture.layout)
     return buffers or isinstance(architecture, Editable)
@@ -50,25 +51,27 @@ def repair(
     samples: int = 1024,
     seed: int = 0,
 ) -> Array:
-    """Averages with the statistics of their parents.
+    """Give averages the feature statistics of their parents.
 
     Parameters
     ----------
     networks : Networks
-        What the averages were made from.
+        Networks that the averages were made from.
     weights : ndarray of shape (k, d)
         Averages.
     groups : sequence of k rows
-        Networks that each was made from: its inputs are theirs.
+        Rows of the networks that each average was made from, whose inputs are used.
     parents : sequence of k ndarray of shape (m, d)
-        The weights of these networks with their units in the order of the average.
+        Weights of these networks with their units in the order of the average.
     samples : int, default=1024
-        Training inputs, at most.
+        Largest number of training inputs.
+    seed : int, default=0
+        Seed of the random sample of inputs.
 
     Returns
     -------
     ndarray of shape (k, d)
-        See `repairable`.
+        Repaired averages; see `repairable` for networks that are not changed.
     """
     architecture = networks.architecture
     if not isinstance(architecture, Editable):
@@ -86,12 +89,19 @@ def with_statistics(
     samples: int = 1024,
     seed: int = 0,
 ) -> Array:
-    """Networks whose affine maps get given statistics, see `repair`.
+    """Give the affine maps of networks the statistics ``goals``, see `repair`.
 
     Parameters
     ----------
+    networks, weights, groups, samples, seed
+        As in `repair`.
     goals : Statistics
-        One row for each network, or one row for all.
+        Statistics to reach: one row for each network, or one row for all.
+
+    Returns
+    -------
+    ndarray of shape (k, d)
+        Weights whose maps have the statistics.
     """
     architecture = networks.architecture
     assert isinstance(architecture, Editable)
@@ -100,12 +110,12 @@ def with_statistics(
         for name, pair in goals.items()
     }
     out = np.array(weights, np.float32)
-    each = 4 * architecture.activations * samples
+    bytes_per_network = 4 * architecture.activations * samples
     with torch.no_grad():
         for rows, stack, inputs in stacks_with_inputs(
-            networks, weights, groups, samples, seed, samples, each
+            networks, weights, groups, samples, seed, samples, bytes_per_network
         ):
-            aim = {
+            stack_goals = {
                 name: tuple(
                     torch.from_numpy(v[rows].copy()).to(networks.device) for v in pair
                 )
@@ -115,18 +125,18 @@ def with_statistics(
             def corrected(
                 name: str,
                 x: Tensor,
-                aim: dict[str, tuple[Tensor, ...]] = aim,
+                stack_goals: dict[str, tuple[Tensor, ...]] = stack_goals,
                 tensors: dict[str, Tensor] = stack.tensors,
             ) -> Tensor:
-                mean, deviation = aim[name]
-                own_mean, own_deviation = _moments(x)
-                scale = deviation / own_deviation
-                shift = mean - scale * own_mean
+                mean, deviation = stack_goals[name]
+                current_mean, current_deviation = _moments(x)
+                scale = deviation / current_deviation
+                shift = mean - scale * current_mean
                 weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
                 weight.mul_(scale.view(*scale.shape, *[1] * (weight.dim() - 2)))
                 bias.mul_(scale).add_(shift)
-                wide = (scale.shape[0], 1, scale.shape[1], *[1] * (x.dim() - 3))
-                return x * scale.view(wide) + shift.view(wide)
+                broadcast = (scale.shape[0], 1, scale.shape[1], *[1] * (x.dim() - 3))
+                return x * scale.view(broadcast) + shift.view(broadcast)
 
             (x,) = inputs.batches()
             architecture.forward(stack.tensors, x, edit=corrected)
@@ -142,41 +152,43 @@ def unit_statistics(
     samples: int = 1024,
     seed: int = 0,
 ) -> Statistics:
-    """What parents give on average, for each of k groups; see `repair`."""
+    """Return the mean statistics of the parents of each of k groups; see `repair`."""
     architecture = networks.architecture
     assert isinstance(architecture, Editable)
-    counts = [len(own) for own in parents]
+    counts = [len(weights) for weights in parents]
     flat = np.concatenate(list(parents))
-    of = [groups[g] for g, count in enumerate(counts) for _ in range(count)]
-    found: dict[str, list[Array]] = {}
-    each = 4 * architecture.activations * samples
+    parent_groups = [groups[g] for g, count in enumerate(counts) for _ in range(count)]
+    statistics: dict[str, list[Array]] = {}
+    bytes_per_network = 4 * architecture.activations * samples
     with torch.no_grad():
         for rows, stack, inputs in stacks_with_inputs(
-            networks, flat, of, samples, seed, samples, each
+            networks, flat, parent_groups, samples, seed, samples, bytes_per_network
         ):
 
-            def seen(name: str, x: Tensor, rows: Array = rows) -> Tensor:
+            def record(name: str, x: Tensor, rows: Array = rows) -> Tensor:
                 moments = torch.stack(_moments(x)).cpu().numpy()
-                if name not in found:
-                    found[name] = [np.empty((len(flat), moments.shape[2])) for _ in "ms"]
-                for kept, values in zip(found[name], moments, strict=True):
-                    kept[rows] = values
+                if name not in statistics:
+                    statistics[name] = [
+                        np.empty((len(flat), moments.shape[2])) for _ in "ms"
+                    ]
+                for stored, values in zip(statistics[name], moments, strict=True):
+                    stored[rows] = values
                 return x
 
             (x,) = inputs.batches()
-            architecture.forward(stack.tensors, x, edit=seen)
+            architecture.forward(stack.tensors, x, edit=record)
     starts = np.cumsum([0, *counts[:-1]])
     share = np.array(counts)[:, None]
     return {
         name: tuple(
             (np.add.reduceat(values, starts) / share).astype(np.float32) for values in pair
         )
-        for name, pair in found.items()
+        for name, pair in statistics.items()
     }
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (n, units) over samples and positions."""
+    """Return mean and standard deviation (n, units) over samples and positions."""
     over = (1, *range(3, x.dim()))
     variance, mean = torch.var_mean(x, over, correction=0)
     return mean, (variance + EPSILON).sqrt()

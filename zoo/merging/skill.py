@@ -1,4 +1,4 @@
-"""Which networks know anything: what is relative to their own error needs some skill."""
+"""Skill of networks: whether their error is clearly below that of guessing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from zoo.merging.made_weights import SampleErrors
 from zoo.networks import Networks
 
 LEAST = 0.1
-"""Share of chance's error that a network must be rid of."""
+"""Share of the error of guessing by which a skilled network's error is lower."""
 
 
 def skilled(networks: Networks, judged: SampleErrors) -> Array:
-    """Mask (n,) of the networks whose error is clearly below that of guessing.
+    """Return a mask (n,) of the networks whose error is clearly below that of guessing.
 
-    A network with one answer for all loses nothing by pruning or noise; its robustness
-    says nothing. Where the error is relative to the size of the answer, guessing is 1.
+    Robustness is measured relative to a network's error, so it is meaningless for a
+    network that gives the same answer to all inputs: pruning or noise do not change its
+    error. The error of guessing is that of a uniform guess, or 1 for the relative error.
 
     Parameters
     ----------
-    judged : Judged
-        Of these networks, on the validation split.
+    networks : Networks
+        Networks to check.
+    judged : SampleErrors
+        Errors of these networks on the validation split.
     """
     if networks.objective.judges == "accuracy":
         task = networks.data.task

@@ -1,7 +1,7 @@
-"""Greedy soups: of each cell the networks whose average is best on the validation split.
+"""Greedy soups: averages of the networks of a cell that do best on the validation split.
 
-After Wortsman et al. 2022, arXiv:2203.05482, with networks in one order of units and
-averages that are repaired, see `zoo.merging.repair`.
+The method is that of Wortsman et al. 2022, arXiv:2203.05482. Here the networks have their
+units in one order, and averages are repaired, see `zoo.merging.repair`.
 """
 
 from __future__ import annotations
@@ -25,45 +25,60 @@ def greedy_soups(
     samples: int = 1024,
     seed: int = 0,
 ) -> tuple[Array, list[Array]]:
-    """Soups of groups side by side.
+    """Compute the greedy soups of several groups at once.
 
-    From the best network on, others are added in the order of their own error, each only
-    if the average is then no worse on the validation split. So a soup is never worse
-    there than the best of its networks.
+    A soup starts with the best network of its group. The other networks are added in the
+    order of their errors, each only if the average is then no worse on the validation
+    split. So a soup is never worse on that split than the best of its networks.
 
     Parameters
     ----------
     networks : Networks
+        Networks to average.
     groups : sequence of k rows
+        Rows of the networks of each group.
     parents : sequence of k ndarray of shape (m, d)
-        Their weights in one order of units.
+        Weights of the networks of each group, with their units in one order.
     errors : ndarray of shape (n,)
         Validation errors of the networks.
     samples : int, default=1024
-        For `repair`.
+        Largest number of training inputs for `repair`.
+    seed : int, default=0
+        Seed of the inputs for `repair`.
 
     Returns
     -------
     weights : ndarray of shape (k, d)
+        Soups.
     members : list of k ndarray of int
-        Rows of the networks in each.
+        Rows of the networks in each soup.
     """
     orders = [np.argsort(errors[np.asarray(g)], kind="stable") for g in groups]
     rows = [np.asarray(g)[order] for g, order in zip(groups, orders, strict=True)]
-    own = [w[order] for w, order in zip(parents, orders, strict=True)]
+    sorted_weights = [w[order] for w, order in zip(parents, orders, strict=True)]
     chosen = [[0] for _ in groups]
-    # A single network is taken as it is: its order of units is no matter.
+    # A single network is taken as it is, because its order of units does not matter.
     soups = np.stack([networks.weights[r[0]] for r in rows])
     best = np.array([errors[r[0]] for r in rows])
     for k in range(1, max(map(len, rows))):
-        turn = [g for g in range(len(rows)) if k < len(rows[g])]
-        tried = [[*chosen[g], k] for g in turn]
-        means = np.stack([own[g][t].mean(0) for g, t in zip(turn, tried, strict=True)])
-        some = [rows[g][t] for g, t in zip(turn, tried, strict=True)]
-        each = [own[g][t] for g, t in zip(turn, tried, strict=True)]
-        means = repair(networks, means, some, each, samples=samples, seed=seed)
-        found = judge_weights(networks, means, some, ["validation"])["validation"].error
-        for g, with_it, weights, error in zip(turn, tried, means, found, strict=True):
+        open_groups = [g for g in range(len(rows)) if k < len(rows[g])]
+        tried = [[*chosen[g], k] for g in open_groups]
+        means = np.stack(
+            [sorted_weights[g][t].mean(0) for g, t in zip(open_groups, tried, strict=True)]
+        )
+        tried_rows = [rows[g][t] for g, t in zip(open_groups, tried, strict=True)]
+        tried_weights = [
+            sorted_weights[g][t] for g, t in zip(open_groups, tried, strict=True)
+        ]
+        means = repair(
+            networks, means, tried_rows, tried_weights, samples=samples, seed=seed
+        )
+        tried_errors = judge_weights(networks, means, tried_rows, ["validation"])[
+            "validation"
+        ].error
+        for g, tried_members, weights, error in zip(
+            open_groups, tried, means, tried_errors, strict=True
+        ):
             if error <= best[g]:
-                chosen[g], soups[g], best[g] = with_it, weights, error
+                chosen[g], soups[g], best[g] = tried_members, weights, error
     return soups, [r[c] for r, c in zip(rows, chosen, strict=True)]

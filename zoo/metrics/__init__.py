@@ -1,4 +1,4 @@
-"""Measured properties: one file each, one line here."""
+"""Metrics of checkpoints: one module and one import line per metric."""
 
 from catalog.plugins.registry import Registry
 from zoo.metric import Metric
@@ -20,5 +20,5 @@ METRICS: Registry[Metric] = Registry("metric", Metric, __name__)
 
 
 def metrics(suite: str | None = None) -> dict[str, Metric]:
-    """All metrics by name, or those of one suite, with their default settings."""
+    """Return all metrics by name, or those of one suite, with their default settings."""
     return {name: m for name, m in METRICS.items() if suite in (None, m.suite)}

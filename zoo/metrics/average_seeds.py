@@ -1,4 +1,4 @@
-"""Averages of a cell's seeds: as they are, aligned, repaired, and greedy soups."""
+"""Averages of a cell's seeds: raw, aligned, repaired, and greedy soups."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
 
 KINDS = {
-    "average_raw": "the mean of a cell's seeds, units as they stand",
+    "average_raw": "the mean of a cell's seeds without alignment",
     "average_aligned": "the mean of a cell's seeds with their units aligned",
-    "average_repaired": "that mean with the statistics of its parents (REPAIR)",
+    "average_repaired": "the aligned mean with the statistics of its parents (REPAIR)",
     "soup": "the greedy soup of aligned seeds, chosen on the validation split",
 }
-"""What is made of a cell."""
+"""Networks made from the seeds of a cell, by kind."""
 
 
 def _columns() -> Iterator[Column]:
     for kind, what in KINDS.items():
         of = "cell's seeds" if kind == "soup" else "parents"
         yield from gain_columns(kind, what, of)
-    yield Column("average_count", pa.int64(), "networks", "sound seeds that are averaged")
-    yield Column("soup_count", pa.int64(), "networks", "seeds that the greedy soup took")
+    yield Column(
+        "average_count", pa.int64(), "networks", "averaged seeds, those with a finite loss"
+    )
+    yield Column("soup_count", pa.int64(), "networks", "seeds in the greedy soup")
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,28 @@ class AverageSeeds(Maker):
     """Averages over the seeds of a cell at one step.
 
     All parameters and buffers are averaged. Networks with batch normalisation are repaired
-    by estimating its statistics anew on training inputs, and those with layer
+    by new estimates of its statistics on training inputs; networks with layer
     normalisation have no ``average_repaired``. Seeds without a finite loss are left out.
-    Cells of more than `zoo.networks.ALL_PAIRS` networks are averaged in parts. What is
-    made is stored, in a zoo of its own, with its parents; soups of one network are that
-    network and are not.
+    Cells of more than `zoo.networks.ALL_PAIRS` networks are averaged in parts. The
+    averages are stored with their parents in a separate zoo, except soups of one network,
+    which equal that network.
 
     Parameters
     ----------
     rounds : int, default=5
-        Of alignment to the mean, see `zoo.merging.alignment.align_groups`.
+        Largest number of rounds of alignment to the mean, see
+        `zoo.merging.alignment.align_groups`.
     samples : int, default=1024
-        Training inputs for statistics, at most.
+        Largest number of training inputs for statistics.
     balance : bool, default=False
-        Balance the scales of rectified units first, see `zoo.metrics.barrier.Barrier`.
+        Whether to balance the scales of rectified units first, see
+        `zoo.metrics.barrier.Barrier`.
 
     References
     ----------
     .. [1] Schürholt et al. 2025, arXiv:2504.18072, averages seeds after alignment, which
-       never helped there. Differs: matched to the mean of the cell, in an order that
-       shuffled units do not change, and repaired.
+       never helped there. Our averages differ: seeds are matched to the mean of the cell,
+       in an order that does not depend on the order of units, and are repaired.
     """
 
     name: ClassVar[str] = "average_seeds"
@@ -80,24 +84,31 @@ class AverageSeeds(Maker):
     def make(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> tuple[dict[str, Array], list[Shard]]:
-        """Values (n,) by column, and the averages; NaN with fewer than two finite seeds."""
+        """Return values (n,) by column, and the averages.
+
+        Values are NaN in cells with fewer than two finite seeds.
+        """
         n = len(networks)
         out = self.blank(n)
-        every = [[i] for i in range(n)]
-        before = judge_weights(networks, networks.weights, every, ["validation", "test"])
-        groups = sound(networks, networks.groups(), before["validation"])
+        single_rows = [[i] for i in range(n)]
+        seed_errors = judge_weights(
+            networks, networks.weights, single_rows, ["validation", "test"]
+        )
+        groups = sound(networks, networks.groups(), seed_errors["validation"])
         if not groups:
             return out, []
         check_alignment(networks, scales=self.balance)
-        chosen = before["validation"].error
-        groups = [g[np.argsort(chosen[g], kind="stable")] for g in groups]
+        validation_error = seed_errors["validation"].error
+        groups = [g[np.argsort(validation_error[g], kind="stable")] for g in groups]
         best = [int(g[0]) for g in groups]
         progress(0.1)
         raw = np.stack([networks.weights[g].mean(0, dtype=np.float64) for g in groups])
         layout = networks.architecture.layout
-        own = balanced(networks) if self.balance else networks.weights
-        aligned = align_groups(own, layout, groups, rounds=self.rounds)
-        means = np.stack([own.mean(0, dtype=np.float64) for own in aligned])
+        weights_to_align = balanced(networks) if self.balance else networks.weights
+        aligned = align_groups(weights_to_align, layout, groups, rounds=self.rounds)
+        means = np.stack(
+            [weights_to_align.mean(0, dtype=np.float64) for weights_to_align in aligned]
+        )
         progress(0.5)
         statistics = {"samples": self.samples, "seed": seed}
         made = {
@@ -110,14 +121,20 @@ class AverageSeeds(Maker):
             )
         progress(0.7)
         made["soup"], members = greedy_soups(
-            networks, groups, aligned, chosen, **statistics
+            networks, groups, aligned, validation_error, **statistics
         )
         progress(0.9)
         shards: list[Shard] = []
         for kind, weights in made.items():
             parents = members if kind == "soup" else groups
             shards += self._store(
-                networks, kind, weights, (groups, parents, best), before["test"], seed, out
+                networks,
+                kind,
+                weights,
+                (groups, parents, best),
+                seed_errors["test"],
+                seed,
+                out,
             )
         out["average_count"] = spread_out([len(g) for g in groups], groups, n)
         out["soup_count"] = spread_out([len(m) for m in members], groups, n)
@@ -129,48 +146,54 @@ class AverageSeeds(Maker):
         networks: Networks,
         kind: str,
         weights: Array,
-        of: tuple[list[Array], list[Array], list[int]],
+        rows: tuple[list[Array], list[Array], list[int]],
         before: SampleErrors,
         seed: int,
         out: dict[str, Array],
     ) -> list[Shard]:
-        """Fill the columns of one kind; its networks, ready to be stored."""
-        groups, parents, best = of
+        """Fill the columns of one kind of average and return its networks to store."""
+        groups, parents, best = rows
         stored = networks.table is not None
         splits = ["train", "validation", "test"] if stored else ["test"]
         judged = judge_weights(networks, weights, groups, splits, samples=None, seed=seed)
-        found = gains(before, judged["test"], groups, best)
-        for name, values in found.items():
+        cell_gains = gains(before, judged["test"], groups, best)
+        for name, values in cell_gains.items():
             spread_out(values, groups, len(networks), out[f"{kind}_{name}"])
-        made = [k for k, own in enumerate(parents) if len(own) > 1]
-        own = gains(before, judged["test"], parents, best)
-        over = {OVER_MEAN: own["gain"][made], OVER_BEST: own["gain_best"][made]}
+        several = [k for k, parent_gains in enumerate(parents) if len(parent_gains) > 1]
+        parent_gains = gains(before, judged["test"], parents, best)
+        over = {
+            OVER_MEAN: parent_gains["gain"][several],
+            OVER_BEST: parent_gains["gain_best"][several],
+        }
         settings = {"version": self.version, **asdict(self)}
         return derived_shard(
-            networks, f"{self.name} {kind}", settings, [parents[k] for k in made],
-            weights[made], {split: j.take(made) for split, j in judged.items()}, over,
-            seed=seed, among=[groups[k] for k in made] if kind == "soup" else None,
+            networks, f"{self.name} {kind}", settings, [parents[k] for k in several],
+            weights[several], {split: j.take(several) for split, j in judged.items()}, over,
+            seed=seed, among=[groups[k] for k in several] if kind == "soup" else None,
         )  # fmt: skip
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Forward passes of statistics, soups and scores; matching takes about as long."""
+        """Return the cost: forward passes of statistics, soups and scores.
+
+        Matching takes about as long again.
+        """
         samples = min(self.samples, train_samples)
         return networks * (6 * samples + train_samples) / 3
 
 
 def sound(networks: Networks, groups: list[Array], judged: SampleErrors) -> list[Array]:
-    """Rows of each group with a finite loss, by identity; groups of two or more.
+    """Return the rows of each group with a finite loss, for groups of two or more.
 
-    Weights that are finite but diverged may overflow in a forward pass; in a mean they
-    would ruin their cell.
+    Rows are sorted by identity (`Networks.names`). Weights that are finite but diverged may
+    overflow in a forward pass and would spoil the mean of their cell.
     """
-    found: list[Array] = []
+    result: list[Array] = []
     for group in groups:
         rows = group[networks.alive[group] & np.isfinite(judged.loss[group])].tolist()
         rows.sort(key=networks.names.__getitem__)
         if len(rows) > 1:
-            found.append(np.array(rows, np.int64))
-    return found
+            result.append(np.array(rows, np.int64))
+    return result
 
 
 average_seeds = AverageSeeds()

@@ -27,25 +27,26 @@ def _columns() -> Iterator[Column]:
     yield Column("average_steps_gain_last", pa.float64(), "fraction", last)
     error = "standard error of average_steps_gain_last over the test samples"
     yield Column("average_steps_gain_last_se", pa.float64(), "fraction", error)
-    count = "checkpoints that average_steps is the mean of"
+    count = "number of averaged checkpoints"
     yield Column("average_steps_count", pa.int64(), "checkpoints", count)
 
 
 @dataclass(frozen=True)
 class AverageSteps(Maker):
-    """The mean of the last checkpoints of every run; a value of its last checkpoint.
+    """Mean of the last checkpoints of every run, as a value of the last checkpoint.
 
     Units need no alignment within a run. Statistics of batch normalisation are estimated
-    anew on training inputs. What is made is stored, in a zoo of its own, with its parents.
+    anew on training inputs. The means are stored with their parents in a separate zoo.
 
     Parameters
     ----------
     count : int, default=5
-        Checkpoints, at most, the last one among them.
+        Largest number of checkpoints, including the last.
     since : float, default=0.25
-        Share of the run from which on they count: early checkpoints lie elsewhere.
+        Share of the run before which checkpoints are left out, because early checkpoints
+        lie far from the last.
     samples : int, default=2048
-        Training inputs for statistics, at most.
+        Largest number of training inputs for statistics.
 
     References
     ----------
@@ -68,12 +69,14 @@ class AverageSteps(Maker):
     def make(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> tuple[dict[str, Array], list[Shard]]:
-        """Values (n,) by column, and the means; NaN but for last checkpoints."""
+        """Return values (n,) by column, and the means; NaN except for last checkpoints."""
         n = len(networks)
         out = self.blank(n)
-        every = [[i] for i in range(n)]
-        before = judge_weights(networks, networks.weights, every, ["validation", "test"])
-        finite = np.isfinite(before["validation"].loss)
+        single_rows = [[i] for i in range(n)]
+        checkpoint_errors = judge_weights(
+            networks, networks.weights, single_rows, ["validation", "test"]
+        )
+        finite = np.isfinite(checkpoint_errors["validation"].loss)
         groups = [g for g in self._groups(networks) if finite[g].all()]
         if not groups:
             return out, []
@@ -85,26 +88,26 @@ class AverageSteps(Maker):
         stored = networks.table is not None
         splits = ["train", "validation", "test"] if stored else ["test"]
         judged = judge_weights(networks, means, groups, splits)
-        error = before["validation"].error
+        error = checkpoint_errors["validation"].error
         best = [int(g[np.argmin(error[g])]) for g in groups]
-        found = gains(before["test"], judged["test"], groups, best)
+        mean_gains = gains(checkpoint_errors["test"], judged["test"], groups, best)
         last = np.array([int(g[-1]) for g in groups])
-        to_last = gains(before["test"], judged["test"], groups, last)
-        for name, values in found.items():
+        gains_over_last = gains(checkpoint_errors["test"], judged["test"], groups, last)
+        for name, values in mean_gains.items():
             out[f"average_steps_{name}"][last] = values
-        out["average_steps_gain_last"][last] = to_last["gain_best"]
-        out["average_steps_gain_last_se"][last] = to_last["gain_best_se"]
+        out["average_steps_gain_last"][last] = gains_over_last["gain_best"]
+        out["average_steps_gain_last_se"][last] = gains_over_last["gain_best_se"]
         out["average_steps_count"][last] = [len(g) for g in groups]
         progress(1.0)
         settings = {"version": self.version, **asdict(self)}
-        over = {OVER_MEAN: found["gain"], OVER_BEST: found["gain_best"]}
+        over = {OVER_MEAN: mean_gains["gain"], OVER_BEST: mean_gains["gain_best"]}
         return out, derived_shard(
             networks, self.name, settings, groups, means, judged, over, seed=seed
         )
 
     def _groups(self, networks: Networks) -> list[Array]:
-        """Checkpoints of each run that are averaged, in order of steps."""
-        # What is no run of a catalogue (in tests, say) is told apart by its configuration.
+        """Return the rows of the averaged checkpoints of each run, in order of steps."""
+        # Networks that are in no catalogue (as in tests) are identified by configuration.
         if networks.table is None:
             names = [name.rpartition("@")[0] for name in networks.names]
         else:
@@ -112,17 +115,17 @@ class AverageSteps(Maker):
         runs: dict[str, list[int]] = {}
         for i, name in enumerate(names):
             runs.setdefault(name, []).append(i)
-        found = []
+        result = []
         for rows in runs.values():
             rows.sort(key=lambda i: networks.steps[i])
             first = self.since * networks.steps[rows[-1]]
-            kept = [i for i in rows if networks.steps[i] >= first][-self.count :]
-            if len(kept) > 1 and networks.alive[kept].all():
-                found.append(np.array(kept, np.int64))
-        return found
+            averaged = [i for i in rows if networks.steps[i] >= first][-self.count :]
+            if len(averaged) > 1 and networks.alive[averaged].all():
+                result.append(np.array(averaged, np.int64))
+        return result
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Forward passes of scores and statistics."""
+        """Return the cost: forward passes of scores and statistics."""
         return networks * (min(self.samples, train_samples) + 2 * train_samples) / 3
 
 

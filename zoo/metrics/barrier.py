@@ -1,4 +1,4 @@
-"""Barriers on the straight lines between the seeds of a cell, aligned or as they are."""
+"""Barriers on the straight lines between the seeds of a cell, raw and aligned."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from zoo.merging.made_weights import stacked_rows
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
 
-STARTS = {"barrier": "", "aligned_barrier": " after the second was aligned to the first"}
-"""What is measured for ends as they are and for aligned ones."""
+STARTS = {"barrier": "", "aligned_barrier": " after alignment of the second to the first"}
+"""Starts of the column names for raw and for aligned ends, and their descriptions."""
 
 SINGULAR = {"barrier": "singular_raw", "aligned_barrier": "singular_aligned"}
-"""Columns of the agreement of singular vectors."""
+"""Names of the columns of the agreement of singular vectors."""
 
 COPIES = 10
-"""Of a network that a pair takes: its ends, aligned and not, and for singular values."""
+"""Copies of a network in memory per pair: raw and aligned ends, and singular vectors."""
 
 
 def _columns() -> Iterator[Column]:
     error = "standard error of the cell's mean {}: jackknife over 3 seeds or more"
-    for start, how in STARTS.items():
+    for start, alignment in STARTS.items():
         for split in JUDGED:
-            for what, unit, meaning in (
+            for measure, unit, meaning in (
                 ("loss", "of the loss", f"{split} loss"),
                 ("error", "fraction", f"{split} error"),
                 (
@@ -45,17 +45,18 @@ def _columns() -> Iterator[Column]:
                     "validation split",
                 ),
             ):
-                name = f"{start}_{split}_{what}"
+                name = f"{start}_{split}_{measure}"
                 text = (
-                    f"largest {meaning} on the straight line between two seeds{how}, minus "
-                    "the mean of its ends; mean over the cell's other seeds"
+                    f"largest {meaning} on the straight line between two seeds{alignment}, "
+                    "minus the mean of its ends; mean over the cell's other seeds"
                 )
                 yield Column(name, pa.float64(), unit, text)
                 yield Column(f"{name}_se", pa.float64(), unit, error.format(name))
         name = SINGULAR[start]
         text = (
             "agreement of the large singular vectors of two seeds"
-            f"{how}, see zoo.landscape.singular_alignment; mean over the cell's other seeds"
+            f"{alignment}, see zoo.landscape.singular_alignment; "
+            "mean over the cell's other seeds"
         )
         yield Column(name, pa.float64(), "-1 to 1", text)
         yield Column(f"{name}_se", pa.float64(), "-1 to 1", error.format(name))
@@ -65,30 +66,32 @@ def _columns() -> Iterator[Column]:
 class Barrier(Metric):
     """Loss and error on the straight line between every two seeds of a cell.
 
-    Whether networks of a cell could be averaged. Statistics of batch normalisation are
-    estimated anew at every point. The second network is matched to the first by weights.
+    The barriers show whether networks of a cell could be averaged. Statistics of batch
+    normalisation are estimated anew at every point. The second network is matched to the
+    first by weights.
 
     Parameters
     ----------
     points : int, default=11
-        Evenly spaced, ends included; published are 11 and 25.
-    samples, refreshed : int
-        Samples of each split, and training inputs for statistics, at most.
+        Number of evenly spaced points, ends included. Published barriers use 11 and 25.
+    samples, refreshed : int, default=2000, 2048
+        Largest number of samples of each split, and of training inputs for statistics.
     threshold : float, default=0.3
         See `zoo.landscape.singular_alignment.singular_alignment`.
     calibrate : {"validation", "train"}, default="validation"
-        Where the temperature of each point is chosen. Networks that know the training
-        samples by heart have their best temperature there near 0, which makes test losses
-        arbitrarily large: on digits MLPs the aligned test barrier at temperatures from
-        training samples was 0.50 nats, without temperature 0.09, from validation 0.09.
+        Split on which the temperature of each point is chosen. Networks that memorised
+        the training samples have an optimal temperature near 0 on them, which makes test
+        losses arbitrarily large. On digits MLPs the aligned test barrier was 0.50 nats at
+        temperatures from training samples, 0.09 without temperature, and 0.09 at
+        temperatures from validation samples.
     balance : bool, default=False
-        Balance the scales of rectified units first. It moves the line itself, and did not
-        help narrow networks on validation data (`benchmarks/barriers.py`); it helps the
-        wide ones of `benchmarks/alignment.py`.
+        Whether to balance the scales of rectified units first. Balancing changes the line.
+        It did not help narrow networks on validation data (`benchmarks/barriers.py`); it
+        helps the wide networks of `benchmarks/alignment.py`.
     """
 
     name: ClassVar[str] = "barrier"
-    summary: ClassVar[str] = "barriers on lines between seeds, as they are and aligned"
+    summary: ClassVar[str] = "barriers on lines between seeds, raw and aligned"
     columns: ClassVar[tuple[Column, ...]] = tuple(_columns())
     paired: ClassVar[bool] = True
     version: ClassVar[int] = 2
@@ -108,12 +111,12 @@ class Barrier(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; NaN where no pair is finite all along."""
+        """Return values (n,) by column; NaN for networks without a finite pair."""
         n, layout = len(networks), networks.architecture.layout
-        every = networks.pairs()
-        found = {c.name: np.full(len(every), np.nan) for c in self.columns[::2]}
-        kept = np.flatnonzero(networks.alive[every].all(1))
-        pairs = every[kept]
+        all_pairs = networks.pairs()
+        pair_values = {c.name: np.full(len(all_pairs), np.nan) for c in self.columns[::2]}
+        finite_pairs = np.flatnonzero(networks.alive[all_pairs].all(1))
+        pairs = all_pairs[finite_pairs]
         for k, (i, j) in enumerate(pairs.tolist()):
             check_same_task(networks.runs[i], networks.runs[j])
             if networks.names[j] < networks.names[i]:
@@ -122,54 +125,59 @@ class Barrier(Metric):
             check_alignment(networks, scales=self.balance)
             for part in stacked_rows(len(pairs), COPIES * 4 * layout.d):
 
-                def tell(share: float, part: slice = part) -> None:
-                    wide = (part.stop - part.start) * share
-                    progress((part.start + wide) / len(pairs))
+                def report(share: float, part: slice = part) -> None:
+                    done = (part.stop - part.start) * share
+                    progress((part.start + done) / len(pairs))
 
-                heights = self._values(networks, pairs[part], seed, tell)
-                for name, each in heights.items():
-                    found[name][kept[part]] = each
+                heights = self._values(networks, pairs[part], seed, report)
+                for name, part_values in heights.items():
+                    pair_values[name][finite_pairs[part]] = part_values
         out: dict[str, Array] = {}
-        for name, values in found.items():
-            out[name], out[f"{name}_se"] = pair_means(every, values, n)
+        for name, values in pair_values.items():
+            out[name], out[f"{name}_se"] = pair_means(all_pairs, values, n)
         return out
 
     def _values(
         self, networks: Networks, pairs: Array, seed: int, progress: Progress
     ) -> dict[str, Array]:
-        """Values (m,) of some pairs."""
-        layout, found = networks.architecture.layout, {}
-        own = balanced(networks) if self.balance else networks.weights
-        first, other = own[pairs[:, 0]], own[pairs[:, 1]]
+        """Return the values (m,) of some pairs, by column."""
+        layout, result = networks.architecture.layout, {}
+        weights = balanced(networks) if self.balance else networks.weights
+        first, second = weights[pairs[:, 0]], weights[pairs[:, 1]]
         ends = {
             "barrier": (networks.weights[pairs[:, 0]], networks.weights[pairs[:, 1]]),
-            "aligned_barrier": (first, by_weights(other, first, layout)),
+            "aligned_barrier": (first, by_weights(second, first, layout)),
         }
         for s, (start, (a, b)) in enumerate(ends.items()):
 
-            def tell(share: float, s: int = s) -> None:
+            def report(share: float, s: int = s) -> None:
                 progress((s + share) / 2)
 
             lines = along_lines(
                 networks, a, b, list(pairs), points=self.points, samples=self.samples,
                 refreshed=self.refreshed, calibrate=self.calibrate, seed=seed,
-                progress=tell,
+                progress=report,
             )  # fmt: skip
-            for what, values in (
+            for measure, values in (
                 ("loss", lines.loss),
                 ("error", lines.error),
                 ("calibrated", lines.calibrated),
             ):
-                for split, each in values.items():
-                    found[f"{start}_{split}_{what}"] = barrier_height(each)
-            alike, _ = singular_alignment(a, b, layout, threshold=self.threshold)
-            found[SINGULAR[start]] = alike
-        return found
+                for split, line_values in values.items():
+                    result[f"{start}_{split}_{measure}"] = barrier_height(line_values)
+            agreement, _ = singular_alignment(a, b, layout, threshold=self.threshold)
+            result[SINGULAR[start]] = agreement
+        return result
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Three splits and the statistics at every point of two lines, forward only."""
-        seen = 3 * min(self.samples, train_samples) + min(self.refreshed, train_samples)
-        return pairs * 2 * self.points * seen / 3
+        """Return the cost: forward passes at every point of two lines.
+
+        They are those of three splits and of the statistics.
+        """
+        samples_per_point = 3 * min(self.samples, train_samples) + min(
+            self.refreshed, train_samples
+        )
+        return pairs * 2 * self.points * samples_per_point / 3
 
 
 barrier = Barrier()

@@ -1,10 +1,10 @@
-"""Gradient noise scale: the batch size at which noise and gradient are equally large.
+"""Gradient noise scale, the batch size at which noise and gradient are equally large.
 
 References
 ----------
 .. [1] McCandlish et al., 2018, An empirical model of large-batch training,
-   arXiv:1812.06162, section 2.2 and appendix A.1. Differs: one fixed set of disjoint
-   batches and a jackknife error where they average over training.
+   arXiv:1812.06162, section 2.2 and appendix A.1. Ours differs: one fixed set of disjoint
+   batches and a jackknife error, where they average over training.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from zoo.objective import Batch
 from zoo.randomness import stream
 
 GROUP_BYTES = 256 << 20
-"""Bytes of a group's batch gradients and activations. Where the batch gradients of one
-network alone are more, they are computed twice instead of kept."""
+"""Largest size in bytes of a group's batch gradients and activations. If the gradients of a
+single network are larger, they are computed twice instead of kept."""
 
 FEW = 5
-"""Gradients in memory beside those that are kept: one, its parts, the sum, products."""
+"""Gradients in memory besides the kept ones: one, its parts, the sum and products."""
 
 FEWEST = 3
-"""Batches: the jackknife leaves one out, and two are left to differ."""
+"""Fewest batches: the jackknife leaves one out, and a variance needs two."""
 
 
 @dataclass(frozen=True)
 class GradientNoise(Metric):
     """Simple noise scale tr(Sigma) / |G|^2 [1]_ of the loss in evaluation.
 
-    From the gradients of k disjoint batches of b samples and of all k b samples come
-    estimates of the gradient's squared norm and of the trace of the covariance of
-    single samples' gradients. Both are unbiased if the samples were drawn independently:
-    G is the gradient over what they were drawn from. Their ratio is not unbiased; it is
-    negative where the squared norm is estimated as negative, which says that noise hides
-    the gradient. A network with non-finite gradients has NaN, and so has one whose run
-    sees fewer than three batches of samples.
+    The squared norm of the gradient and the trace of the covariance of single samples'
+    gradients are estimated from the gradients of k disjoint batches of b samples and of
+    all k b samples. Both estimates are unbiased if the samples were drawn independently;
+    G is the gradient over the distribution that they were drawn from. The ratio of the
+    estimates is not unbiased. It is negative if the estimate of the squared norm is
+    negative, which means that noise hides the gradient. Networks with non-finite gradients
+    have NaN, and so have networks of runs with fewer than three batches of samples.
 
     Parameters
     ----------
     batch_size : int, default=32
-        Samples b of a batch.
+        Number b of samples per batch.
     batches : int, default=32
-        Most batches k, at least 3; a run that sees fewer samples has fewer.
+        Largest number k of batches, at least 3; a run with fewer samples has fewer.
     split : str, default="train"
-        Where they are from.
+        Split of the samples.
 
     References
     ----------
@@ -77,7 +77,12 @@ class GradientNoise(Metric):
             "samples",
             "gradient_variance / gradient_norm_sq",
         ),
-        Column("gradient_noise_scale_se", pa.float64(), "samples", "jackknife, batches"),
+        Column(
+            "gradient_noise_scale_se",
+            pa.float64(),
+            "samples",
+            "standard error: jackknife over batches",
+        ),
         Column(
             "gradient_norm_sq",
             pa.float64(),
@@ -99,12 +104,12 @@ class GradientNoise(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column."""
+        """Return values (n,) by column."""
         n, p = len(networks), networks.weights.shape[1]
         out = self.blank(n)
         inputs = int(np.prod(networks.data.task.shape))
         kept = self.batches if 4 * p * self.batches <= GROUP_BYTES else 0
-        parts = groups(
+        sample_groups = groups(
             networks,
             self.split,
             self.batch_size * self.batches,
@@ -114,22 +119,26 @@ class GradientNoise(Metric):
             4 * inputs,
         )
         done = 0
-        for count, rows in parts:
+        for count, rows in sample_groups:
             if count // self.batch_size >= FEWEST:
-                found = self._group(networks.take(rows), count, seed, keep=kept > 0)
-                for name, values in found.items():
+                group_values = self._group(networks.take(rows), count, seed, keep=kept > 0)
+                for name, values in group_values.items():
                     out[name][rows] = values
             done += len(rows)
             progress(done / n)
         return out
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """One gradient per sample; two, not known here, where they are not kept."""
+        """Return the cost: one gradient per sample.
+
+        The cost is two gradients per sample if they are not kept, which is not known here.
+        """
         return float(networks * min(self.batch_size * self.batches, train_samples))
 
     def _group(
         self, networks: Networks, count: int, seed: int, *, keep: bool
     ) -> dict[str, Array]:
+        """Return the values of networks with ``count`` samples each, by column."""
         samples = networks.samples(self.split, count, seed)
         order = stream(seed, "gradient noise").permutation(count)
         k = count // self.batch_size
@@ -138,11 +147,11 @@ class GradientNoise(Metric):
         total = along.sum(1)
         b = self.batch_size
         norm, variance = _unbiased(single.mean(1), total / k**2, b, k)
-        without = total[:, None] - 2 * along + single
-        others = (single.sum(1)[:, None] - single) / (k - 1)
-        left = _unbiased(others, without / (k - 1) ** 2, b, k - 1)
+        rest_norms = total[:, None] - 2 * along + single
+        rest_singles = (single.sum(1)[:, None] - single) / (k - 1)
+        jackknife = _unbiased(rest_singles, rest_norms / (k - 1) ** 2, b, k - 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale, scales = variance / norm, left[1] / left[0]
+            scale, scales = variance / norm, jackknife[1] / jackknife[0]
             spread = ((scales - scales.mean(1, keepdims=True)) ** 2).sum(1)
         return {
             "gradient_noise_scale": scale,
@@ -153,17 +162,17 @@ class GradientNoise(Metric):
 
 
 def _products(gradients: Callable[[], Iterable[Tensor]], keep: bool) -> tuple[Array, Array]:
-    """Squared norms (n, k) of k batch gradients, and their products with their sum.
+    """Return squared norms (n, k) of k batch gradients, and products with their sum.
 
-    They are all that the estimates need: the squared norm of the sum is the sum of the
-    products, and that of the sum without one batch follows.
+    The estimates need no more: the squared norm of the sum is the sum of the products, and
+    the squared norm of the sum without one batch follows from both results.
 
     Parameters
     ----------
     gradients : callable
-        Gives the k gradients (n, p), one after the other and the same every time.
+        Function that yields the k gradients (n, p), the same at every call.
     keep : bool
-        Whether to keep them all, or to ask for them twice.
+        Whether to keep all gradients instead of calling ``gradients`` twice.
     """
     kept = list(gradients()) if keep else None
     total, single = torch.empty(0), []
@@ -174,19 +183,21 @@ def _products(gradients: Callable[[], Iterable[Tensor]], keep: bool) -> tuple[Ar
         (gradient * total).sum(1, dtype=torch.float64)
         for gradient in (gradients() if kept is None else kept)
     ]
-    first, second = (torch.stack(each, 1).cpu().numpy() for each in (single, along))
+    first, second = (torch.stack(products, 1).cpu().numpy() for products in (single, along))
     return first, second
 
 
 def _gradients(networks: Networks, samples: Samples, order: Array) -> Iterator[Tensor]:
-    """Gradients (n, p) of each batch; its samples are a row of ``order``."""
+    """Yield the gradients (n, p) of each batch, whose samples are a row of ``order``."""
     n, weights = len(networks), networks.stacked()
-    whole = next(samples.batches())
-    x = whole.x[:1] if samples.shared else whole.x
+    all_samples = next(samples.batches())
+    x = all_samples.x[:1] if samples.shared else all_samples.x
     for rows in torch.from_numpy(order).to(networks.device):
         inputs = x[:, rows]
         batch = Batch(
-            inputs.expand(n, *inputs.shape[1:]), whole.y[:, rows], whole.constants
+            inputs.expand(n, *inputs.shape[1:]),
+            all_samples.y[:, rows],
+            all_samples.constants,
         )
         losses = networks.objective.loss(networks.architecture, weights.tensors, batch)
         grads = torch.autograd.grad(
@@ -196,7 +207,7 @@ def _gradients(networks: Networks, samples: Samples, order: Array) -> Iterator[T
 
 
 def _unbiased(small: Array, large: Array, b: int, k: int) -> tuple[Array, Array]:
-    """Squared norm and variance from squared norms over b and over k b samples."""
+    """Estimate squared norm and variance from squared norms over b and k b samples."""
     norm = (k * large - small) / (k - 1)
     variance = (small - large) * b * k / (k - 1)
     return norm, variance

@@ -1,17 +1,17 @@
 """Largest and smallest eigenvalue and trace of the Hessian of the loss.
 
-Eigenvalues come from Lanczos over stacks (`zoo.landscape.lanczos`), the trace from random
-probes.
+Eigenvalues are computed by Lanczos iteration over stacks (`zoo.landscape.lanczos`), the
+trace is estimated by random probes.
 
 References
 ----------
-.. [1] Yao et al., 2020, PyHessian, arXiv:1912.07145. Differs: Lanczos where they have
-   the power method, so that convergence is known and the smallest eigenvalue comes
-   with it; a fixed number of probes and a standard error where they stop when the
-   running mean stands still; the same samples for every network.
-.. [2] Meyer et al., 2021, Hutch++, arXiv:2010.09649. Their idea: the trace within a
-   space that holds the largest eigenvalues is exact, and probes see the rest only. Here
-   that is the Krylov space of the eigenvalues, which costs nothing more.
+.. [1] Yao et al., 2020, PyHessian, arXiv:1912.07145. Ours differs: Lanczos in place of
+   the power method, so that convergence is known and the smallest eigenvalue is found
+   too; a fixed number of probes and a standard error, where they stop when the running
+   mean no longer changes; the same samples for every network.
+.. [2] Meyer et al., 2021, Hutch++, arXiv:2010.09649. In their method the trace is exact
+   within a space that contains the largest eigenvalues, and probes estimate only the
+   rest. Here this space is the Krylov space of the eigenvalues, which has no extra cost.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ from zoo.networks import Networks, Progress
 from zoo.randomness import stream
 
 CACHED_BYTES = 32 << 20
-"""Graph of a group of networks that is fastest on a CPU; deeper stacks gain no more."""
+"""Bytes of the graph of a group that is fastest on a CPU; larger stacks gain nothing."""
 
 RECORD_FROM = 8
-"""Probes: fewer products are not worth the recording."""
+"""Fewest probes that are worth a recording."""
 
 RECORD_BELOW = 16_000_000
-"""Parameters times samples of a group; above it arithmetic outweighs the overhead that
-a recording saves. Measured: 12 digits MLPs of width 16 are below it, 32 above."""
+"""Largest number of parameters times samples of a group that is recorded. Above, arithmetic
+outweighs the overhead that a recording saves. Measured: 12 digits MLPs of width 16 are
+below this number, 32 above."""
 
 TYPICAL = 9
-"""Products that Lanczos takes, for the estimate of cost."""
+"""Typical number of products of Lanczos, for the estimate of the cost."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class Hessian(Metric):
     Parameters
     ----------
     samples : int, default=640
-        As in [1]_; a run that sees fewer is measured on all it sees.
+        Number of samples, as in [1]_; a run with fewer is measured on all its samples.
     split : str, default="train"
-        Where they are from.
+        Split of the samples.
     probes : int, default=16
-        Random vectors of the trace, at least 2; all networks of one size share them.
+        Number of random vectors for the trace, at least 2; all networks of one size share
+        them.
     iterations : int, default=60
-        Most products for the eigenvalues.
+        Largest number of products for the eigenvalues.
     tolerance : float, default=1e-4
         Relative error of ``hessian_top_eig``, as `zoo.landscape.lanczos` estimates it.
 
@@ -91,13 +93,13 @@ class Hessian(Metric):
             "hessian_top_eig_residual",
             pa.float64(),
             "nats",
-            "an eigenvalue is nearer to it than this",
+            "an eigenvalue is within this distance of hessian_top_eig",
         ),
         Column(
             "hessian_top_eig_converged",
             pa.bool_(),
             "-",
-            "whether its error is within the tolerance, and no eigenvalue of the other "
+            "whether the error is within the tolerance, and no eigenvalue of the other "
             "sign can be larger",
         ),
         Column(
@@ -110,10 +112,15 @@ class Hessian(Metric):
             "hessian_min_eig_residual",
             pa.float64(),
             "nats",
-            "an eigenvalue is nearer to it than this",
+            "an eigenvalue is within this distance of hessian_min_eig",
         ),
-        Column("hessian_trace", pa.float64(), "nats", "unbiased; may be negative"),
-        Column("hessian_trace_se", pa.float64(), "nats", "standard error over probes"),
+        Column("hessian_trace", pa.float64(), "nats", "trace, unbiased; may be negative"),
+        Column(
+            "hessian_trace_se",
+            pa.float64(),
+            "nats",
+            "standard error of the trace over probes",
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -124,26 +131,29 @@ class Hessian(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column."""
+        """Return values (n,) by column."""
         n = len(networks)
         out = self.blank(n)
         out["hessian_top_eig_converged"] = np.zeros(n, bool)
-        fast = CACHED_BYTES if networks.device.type == "cpu" else GRAPH_BYTES
+        memory = CACHED_BYTES if networks.device.type == "cpu" else GRAPH_BYTES
         per_sample, done = graph_bytes(networks), 0
-        for count, rows in groups(networks, self.split, self.samples, fast, 0, per_sample):
-            found = self._group(networks.take(rows), count, seed)
-            for name, values in found.items():
+        for count, rows in groups(
+            networks, self.split, self.samples, memory, 0, per_sample
+        ):
+            group_values = self._group(networks.take(rows), count, seed)
+            for name, values in group_values.items():
                 out[name][rows] = values
             done += len(rows)
             progress(done / n)
         return out
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Each product is about two gradients."""
+        """Return the cost: each product is about two gradients."""
         products = TYPICAL + self.probes
         return 2.0 * networks * min(self.samples, train_samples) * products
 
     def _group(self, networks: Networks, count: int, seed: int) -> dict[str, Array]:
+        """Return the values of networks with ``count`` samples each, by column."""
         samples = networks.samples(self.split, count, seed)
         curvature = Curvature(networks, samples)
         n, p = curvature.shape
@@ -151,34 +161,34 @@ class Hessian(Metric):
             curvature.record()
 
         def narrow(rows: Array) -> Product:
-            few = networks.take(rows)
-            return Curvature(few, few.samples(self.split, count, seed)).product
+            some = networks.take(rows)
+            return Curvature(some, some.samples(self.split, count, seed)).product
 
-        # Not the gradient: it found lower eigenvalues first, in 2% of the networks.
-        draw = stream(seed, "hessian start").standard_normal(p, np.float32)
-        start = torch.from_numpy(draw).to(networks.device).expand(n, p)
-        found = lanczos(
+        # A random start: from the gradient, 2% of the networks got a lower eigenvalue.
+        vector = stream(seed, "hessian start").standard_normal(p, np.float32)
+        start = torch.from_numpy(vector).to(networks.device).expand(n, p)
+        extremes = lanczos(
             curvature.product, start, self.iterations, self.tolerance, narrow=narrow
         )
         signs = stream(seed, "hessian probes").integers(0, 2, (self.probes, p), np.int8)
         probes = torch.from_numpy(2.0 * signs - 1).float().to(networks.device)
-        basis = found.basis[:, : max(1, int(found.products.max()))]
-        rest = np.empty((self.probes, n))
+        basis = extremes.basis[:, : max(1, int(extremes.products.max()))]
+        rest_traces = np.empty((self.probes, n))
         for k in range(self.probes):
             probe = deflated(basis, probes[k].expand(n, p))
-            along = (probe * curvature.product(probe)).sum(1)
-            rest[k] = along.double().cpu().numpy()
-        lost = ~np.isfinite(found.top) | ~np.isfinite(rest).all(0)
+            projections = (probe * curvature.product(probe)).sum(1)
+            rest_traces[k] = projections.double().cpu().numpy()
+        non_finite = ~np.isfinite(extremes.top) | ~np.isfinite(rest_traces).all(0)
         out = {
-            "hessian_top_eig": found.top,
-            "hessian_top_eig_residual": found.top_residual,
-            "hessian_min_eig": found.bottom,
-            "hessian_min_eig_residual": found.bottom_residual,
-            "hessian_trace": found.trace + rest.mean(0),
-            "hessian_trace_se": rest.std(0, ddof=1) / np.sqrt(self.probes),
+            "hessian_top_eig": extremes.top,
+            "hessian_top_eig_residual": extremes.top_residual,
+            "hessian_min_eig": extremes.bottom,
+            "hessian_min_eig_residual": extremes.bottom_residual,
+            "hessian_trace": extremes.trace + rest_traces.mean(0),
+            "hessian_trace_se": rest_traces.std(0, ddof=1) / np.sqrt(self.probes),
         }
-        out = {name: np.where(lost, np.nan, values) for name, values in out.items()}
-        out["hessian_top_eig_converged"] = found.converged & ~lost
+        out = {name: np.where(non_finite, np.nan, values) for name, values in out.items()}
+        out["hessian_top_eig_converged"] = extremes.converged & ~non_finite
         return out
 
 

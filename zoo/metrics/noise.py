@@ -23,20 +23,20 @@ from zoo.objective import Batch, LogitObjective
 from zoo.randomness import stream
 
 SIGMAS = (0.25, 0.5, 1.0, 2.0)
-"""Deviations of the noise, in those of the normalised inputs: 1 is as much as signal."""
+"""Standard deviations of the noise, in units of the normalised inputs' deviation."""
 
 
 @dataclass(frozen=True)
 class InputNoise(Metric):
     """Test error with Gaussian noise on the inputs.
 
-    All networks see the same noise, drawn from the seed. Tokens and the points of an
-    equation are no inputs that noise can be added to: such networks have no values.
+    All networks get the same noise, drawn with the seed. Networks on tokens or on points of
+    an equation have no values, because noise cannot be added to such inputs.
 
     Parameters
     ----------
     samples : int, default=2000
-        Of the test split, at most.
+        Largest number of test samples.
     """
 
     name: ClassVar[str] = "noise"
@@ -46,7 +46,7 @@ class InputNoise(Metric):
     columns: ClassVar[tuple[Column, ...]] = (
         Column(
             "noise_error", pa.float64(), "fraction",
-            "test error with noise on the inputs, mean over its sizes",
+            "test error with noise on the inputs, mean over the sizes of noise",
         ),
         Column(
             "noise_rise", pa.float64(), "fraction",
@@ -56,7 +56,10 @@ class InputNoise(Metric):
             "noise_rise_se", pa.float64(), "fraction",
             "standard error of noise_rise over the test samples",
         ),
-        Column("noise_curve", pa.string(), "JSON", "test error by deviation of the noise"),
+        Column(
+            "noise_curve", pa.string(), "JSON",
+            "test error by standard deviation of the noise",
+        ),
     )  # fmt: skip
 
     samples: int = 2000
@@ -68,16 +71,16 @@ class InputNoise(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; NaN of networks that are not finite.
+        """Return values (n,) by column; NaN for networks that are not finite.
 
-        Those that know nothing, see `zoo.merging.skill`, have no ``noise_rise``.
+        Networks without skill, see `zoo.merging.skill`, have no ``noise_rise``.
         """
         n, layout = len(networks), networks.architecture.layout
         out = self.blank(n)
         alive = np.flatnonzero(networks.alive)
         images = networks.data.x["test"]
-        scored = isinstance(networks.objective, LogitObjective)
-        if not scored or images.dtype.kind not in "fu" or images.ndim != 4:
+        has_logits = isinstance(networks.objective, LogitObjective)
+        if not has_logits or images.dtype.kind not in "fu" or images.ndim != 4:
             return out
         views = [
             subsample(v, self.samples, "noisy", seed)
@@ -85,49 +88,55 @@ class InputNoise(Metric):
         ]
         length = max((len(v.index) for v in views), default=0)
         shape = (length, *images.shape[1:])
-        drawn = stream(seed, "input noise").standard_normal(shape, np.float32)
-        noise = torch.from_numpy(drawn).to(networks.device)
+        draws = stream(seed, "input noise").standard_normal(shape, np.float32)
+        noise = torch.from_numpy(draws).to(networks.device)
         for part in stacked_rows(len(alive), 12 * layout.d + 60 * length):
             rows = alive[part]
             runs = [networks.runs[i] for i in rows]
-            own = Evaluation(networks.data, "test", runs, views[part], networks.device)
+            evaluation = Evaluation(
+                networks.data, "test", runs, views[part], networks.device
+            )
             stack = StackWeights(layout, networks.weights[rows], networks.device)
-            errors = np.full((1 + len(SIGMAS), *own.counted.shape), np.nan, np.float32)
-            for columns, batch in own.batches(networks.architecture):
+            errors = np.full(
+                (1 + len(SIGMAS), *evaluation.counted.shape), np.nan, np.float32
+            )
+            for columns, batch in evaluation.batches(networks.architecture):
                 for k, sigma in enumerate((0.0, *SIGMAS)):
                     x = batch.x + sigma * noise[columns]
                     _, value = networks.objective.judge(
                         networks.architecture, stack.tensors, Batch(x, batch.y)
                     )
                     errors[k, :, columns] = 1 - value.cpu().numpy()
-            self._fill(out, rows, errors, own.counted.cpu().numpy())
+            self._fill(out, rows, errors, evaluation.counted.cpu().numpy())
             progress((rows[-1] + 1) / n)
-        each = [[int(i)] for i in alive]
-        held = judge_weights(networks, networks.weights[alive], each, ["validation"])
-        lost = alive[~skilled(networks.take(alive), held["validation"])]
-        out["noise_rise"][lost] = out["noise_rise_se"][lost] = np.nan
+        single_rows = [[int(i)] for i in alive]
+        validation_errors = judge_weights(
+            networks, networks.weights[alive], single_rows, ["validation"]
+        )
+        unskilled = alive[~skilled(networks.take(alive), validation_errors["validation"])]
+        out["noise_rise"][unskilled] = out["noise_rise_se"][unskilled] = np.nan
         return out
 
     def _fill(
         self, out: dict[str, Array], rows: Array, errors: Array, counted: Array
     ) -> None:
-        """Values of some networks from the errors (sizes, networks, samples)."""
-        curve = [SampleErrors(own, own, counted).error for own in errors]
+        """Fill the values of some networks from errors (sizes, networks, samples)."""
+        curve = [SampleErrors(size, size, counted).error for size in errors]
         noisy = errors[1:].mean(0)
-        both = SampleErrors(
+        errors_by_row = SampleErrors(
             *(np.concatenate([errors[0], noisy]),) * 2, np.tile(counted, (2, 1))
         )
         first = np.arange(len(rows))
-        rise = both.gain((first + len(rows))[:, None], first)
+        rise = errors_by_row.gain((first + len(rows))[:, None], first)
         out["noise_error"][rows] = np.mean(curve[1:], 0)
         out["noise_rise"][rows], out["noise_rise_se"][rows] = rise.values, rise.errors
         for k, i in enumerate(rows):
             pairs = zip((0.0, *SIGMAS), curve, strict=True)
-            said = {f"{sigma:g}": round(float(own[k]), 6) for sigma, own in pairs}
-            out["noise_curve"][i] = json.dumps(said)
+            by_sigma = {f"{sigma:g}": round(float(error[k]), 6) for sigma, error in pairs}
+            out["noise_curve"][i] = json.dumps(by_sigma)
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """A forward pass for every size of noise, and one on the validation split."""
+        """Return the cost: forward passes for every size of noise and on validation."""
         noisy = (1 + len(SIGMAS)) * min(self.samples, train_samples)
         return networks * (noisy + train_samples / 5) / 3
 

@@ -1,4 +1,4 @@
-"""Magnitude pruning: how many weights can go before accuracy does."""
+"""Magnitude pruning: share of weights that can be removed without loss of accuracy."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ NAMED = [f"{sparsity:g}" for sparsity in SPARSITIES]
 class Pruning(Metric):
     """Error when the smallest weights of all matrices are set to zero at once.
 
-    Biases and the vectors of normalisation layers stay. Nothing is trained afterwards;
-    statistics of batch normalisation are estimated anew. The cliff is the largest of
-    `SPARSITIES` up to which the error on the validation split rises by no more than
-    ``tolerance``: chosen there, it is reported with what the test split says.
+    Biases and the vectors of normalisation layers are not pruned. Pruned networks are not
+    trained further; statistics of batch normalisation are estimated anew. The cliff is the
+    largest of `SPARSITIES` up to which the error on the validation split rises by no more
+    than ``tolerance``. The rise at the cliff is reported on the test split.
 
     Parameters
     ----------
     tolerance : float, default=0.02
-        Rise of the error, a fraction.
+        Largest rise of the error, a fraction.
     refreshed : int, default=2048
-        Training inputs for statistics, at most.
+        Largest number of training inputs for statistics.
     """
 
     name: ClassVar[str] = "pruning"
@@ -51,12 +51,12 @@ class Pruning(Metric):
     columns: ClassVar[tuple[Column, ...]] = (
         Column(
             "prune_cliff", pa.float64(), "fraction",
-            "largest share of weights that can go before the validation error rises by "
-            "more than the tolerance",
+            "largest share of weights that can be removed before the validation error "
+            "rises by more than the tolerance",
         ),
         Column(
             "prune_cliff_rise", pa.float64(), "fraction",
-            "by how much the test error is higher at prune_cliff",
+            "rise of the test error at prune_cliff",
         ),
         Column(
             "prune_cliff_rise_se", pa.float64(), "fraction",
@@ -64,7 +64,7 @@ class Pruning(Metric):
         ),
         Column(
             "prune_half", pa.float64(), "fraction",
-            "by how much the test error is higher when half of the weights are gone",
+            "rise of the test error when half of the weights are removed",
         ),
         Column("prune_curve", pa.string(), "JSON", "test error by sparsity"),
     )  # fmt: skip
@@ -79,9 +79,9 @@ class Pruning(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; NaN of networks that are not finite or know nothing.
+        """Return values (n,) by column; NaN for networks not finite or without skill.
 
-        Those that know nothing, see `zoo.merging.skill`, have a ``prune_curve`` only.
+        Networks without skill, see `zoo.merging.skill`, have only a ``prune_curve``.
         """
         n, layout = len(networks), networks.architecture.layout
         out = self.blank(n)
@@ -96,50 +96,54 @@ class Pruning(Metric):
                 networks, flat, groups, samples=self.refreshed, seed=seed
             )
             judged = judge_weights(networks, flat, groups, ["validation", "test"])
-            held = judged["validation"].error.reshape(-1, count)
-            within = held <= held[:, :1] + self.tolerance + 1e-9
-            at = np.logical_and.accumulate(within, axis=1).sum(1) - 1
+            validation_error = judged["validation"].error.reshape(-1, count)
+            within = validation_error <= validation_error[:, :1] + self.tolerance + 1e-9
+            cliff = np.logical_and.accumulate(within, axis=1).sum(1) - 1
             errors = judged["test"].error.reshape(-1, count)
             first = np.arange(len(rows)) * count
-            rise = judged["test"].gain([[i] for i in first + at], first)
-            whole = judged["validation"].take(first)
-            able = skilled(networks.take(rows), whole)
+            rise = judged["test"].gain([[i] for i in first + cliff], first)
+            unpruned = judged["validation"].take(first)
+            has_skill = skilled(networks.take(rows), unpruned)
             for name, values in (
-                ("prune_cliff", np.array(SPARSITIES)[at]),
+                ("prune_cliff", np.array(SPARSITIES)[cliff]),
                 ("prune_cliff_rise", rise.values),
                 ("prune_cliff_rise_se", rise.errors),
                 ("prune_half", errors[:, SPARSITIES.index(0.5)] - errors[:, 0]),
             ):
-                out[name][rows[able]] = values[able]
-            for i, own in zip(rows, errors, strict=True):
-                pairs = zip(NAMED, own.round(6).tolist(), strict=True)
+                out[name][rows[has_skill]] = values[has_skill]
+            for i, curve in zip(rows, errors, strict=True):
+                pairs = zip(NAMED, curve.round(6).tolist(), strict=True)
                 out["prune_curve"][i] = json.dumps(dict(pairs))
             progress((rows[-1] + 1) / n)
         return out
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Two splits of about a fifth of the training split at every sparsity."""
+        """Return the cost: forward passes on two splits at every sparsity.
+
+        Each split is assumed to have a fifth of the samples of the training split.
+        """
         return networks * len(SPARSITIES) * 2 * train_samples / 5 / 3
 
 
 def pruned(weights: Array, layout: Layout, sparsities: tuple[float, ...]) -> Array:
-    """Networks (n, d) at each sparsity, shape (n, sparsities, d).
+    """Prune networks (n, d) to each sparsity, shape (n, sparsities, d).
 
-    The smallest weights of all matrices together are set to zero; of equal ones the first.
+    The smallest weights of all matrices together are set to zero. Of weights of equal
+    size, the first are set to zero first.
     """
     matrices = np.zeros(layout.d, bool)
     for name, columns in layout.slices.items():
         param = layout[name]
         matrices[columns] = param.role == "parameter" and len(param.shape) > 1
-    size = np.abs(weights[:, matrices])
-    rank = np.empty(size.shape, np.int64)
-    order = np.argsort(size, axis=1, kind="stable")
-    np.put_along_axis(rank, order, np.arange(size.shape[1])[None], 1)
+    magnitude = np.abs(weights[:, matrices])
+    rank = np.empty(magnitude.shape, np.int64)
+    order = np.argsort(magnitude, axis=1, kind="stable")
+    np.put_along_axis(rank, order, np.arange(magnitude.shape[1])[None], 1)
     out = np.repeat(weights[:, None], len(sparsities), 1)
     for k, sparsity in enumerate(sparsities):
-        gone = rank < round(sparsity * size.shape[1])
-        own = out[:, k]
-        own[:, matrices] = np.where(gone, np.float32(0), weights[:, matrices])
+        removed = rank < round(sparsity * magnitude.shape[1])
+        sparse = out[:, k]
+        sparse[:, matrices] = np.where(removed, np.float32(0), weights[:, matrices])
     return out
 
 

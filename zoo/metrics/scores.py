@@ -1,7 +1,7 @@
-"""Loss and error of every split, evaluated, with standard errors over samples.
+"""Loss and error of every split, with standard errors over samples.
 
-Trained checkpoints carry losses of their own from training; this is for imported ones,
-and where the uncertainty of a split is needed.
+Trained checkpoints already have losses from training. This metric is for imported
+checkpoints, and for standard errors.
 """
 
 from __future__ import annotations
@@ -23,20 +23,28 @@ from zoo.networks import Networks, Progress, sample_key
 
 
 def _columns() -> tuple[Column, ...]:
-    found = []
+    columns = []
     for split in SPLITS:
         for name, unit, meaning in (
             ("loss", "nats", f"mean loss on a fixed sample of the {split} split"),
-            ("error", "fraction", "1 - accuracy, or the relative error, on the same"),
+            (
+                "error",
+                "fraction",
+                "1 - accuracy, or the relative error, on the same sample",
+            ),
         ):
-            own = f"evaluated_{split}_{name}"
-            found.append(Column(own, pa.float64(), unit, meaning))
-            found.append(Column(f"{own}_se", pa.float64(), unit, "its standard error"))
-    chance = "loss of the best constant answer to the run's training samples"
-    found.append(Column("chance_loss", pa.float64(), "nats", chance))
-    right = "loss of a network that is right, for the calibration of phases"
-    found.append(Column("interpolation_loss", pa.float64(), "nats", right))
-    return tuple(found)
+            column = f"evaluated_{split}_{name}"
+            columns.append(Column(column, pa.float64(), unit, meaning))
+            columns.append(
+                Column(f"{column}_se", pa.float64(), unit, f"standard error of {column}")
+            )
+    chance = "loss of the best constant prediction on the run's training samples"
+    columns.append(Column("chance_loss", pa.float64(), "nats", chance))
+    interpolation = (
+        "loss of a network that makes no mistakes, for the calibration of phases"
+    )
+    columns.append(Column("interpolation_loss", pa.float64(), "nats", interpolation))
+    return tuple(columns)
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,8 @@ class Scores(Metric):
     Parameters
     ----------
     samples : int, default=10000
-        Of each split, at most and at least 2; which ones is fixed by the seed. A run that
-        sees fewer is judged on all it sees, and decides nothing for the others.
+        Largest number of samples of each split, at least 2, drawn with the seed. A run
+        with fewer samples is evaluated on all of them, and does not limit the others.
     """
 
     samples: int = 10_000
@@ -63,24 +71,27 @@ class Scores(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Means over samples; NaN where a network is not finite or a split is empty."""
+        """Return values (n,) by column.
+
+        Values are NaN where a network is not finite or a split is empty.
+        """
         n = len(networks)
-        found = {
+        result = {
             f"evaluated_{split}_{name}": np.full(n, np.nan)
             for split in SPLITS
             for name in ("loss", "loss_se", "error", "error_se")
         }
         done = 0
         for split in SPLITS:
-            # Batches are small: memory is no reason for more than one group.
+            # Batches are small, so memory does not require more than one group.
             for count, rows in groups(networks, split, self.samples, n, 1, 0):
-                some = networks.take(rows)
-                for name, values in self._judged(some, split, count, seed).items():
-                    own = f"evaluated_{split}_{name}"
-                    found[own][rows] = values.mean(1)
+                group = networks.take(rows)
+                for name, values in self._judged(group, split, count, seed).items():
+                    column = f"evaluated_{split}_{name}"
+                    result[column][rows] = values.mean(1)
                     if count > 1:
                         error = values.std(1, ddof=1) / np.sqrt(count)
-                        found[f"{own}_se"][rows] = error
+                        result[f"{column}_se"][rows] = error
                 done += len(rows)
                 progress(done / (n * len(SPLITS)))
         objective, data = networks.objective, networks.data
@@ -89,14 +100,14 @@ class Scores(Metric):
             key = sample_key(run)
             if key not in chance:
                 chance[key] = objective.chance(data, run)
-        found["chance_loss"] = np.array([chance[sample_key(r)] for r in networks.runs])
-        found["interpolation_loss"] = np.full(len(networks), objective.interpolation())
-        return found
+        result["chance_loss"] = np.array([chance[sample_key(r)] for r in networks.runs])
+        result["interpolation_loss"] = np.full(len(networks), objective.interpolation())
+        return result
 
     def _judged(
         self, networks: Networks, split: str, count: int, seed: int
     ) -> dict[str, Array]:
-        """Losses and errors (n, count) of every sample; none where there is no sample."""
+        """Return losses and errors (n, count) of every sample, or none without samples."""
         if not count:
             return {}
         tensors = networks.stacked().tensors
@@ -111,7 +122,7 @@ class Scores(Metric):
         return {"loss": loss, "error": 1 - judged if accuracy else judged}
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Forward passes cost a third of a gradient."""
+        """Return the cost: forward passes, each a third of a gradient."""
         return networks * 3 * min(self.samples, train_samples) / 3
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning transfer: how well a network learns another task, against a new one."""
+"""Fine-tuning transfer: test error on another task, against training from scratch."""
 
 from __future__ import annotations
 
@@ -30,37 +30,40 @@ from zoo.training.parents import SPLIT_COLUMNS, Parent
 from zoo.training.result import tables
 
 ENDING = "_transfer"
-"""Ends the name of the zoo of fine-tuned networks."""
+"""End of the name of the zoo of fine-tuned networks."""
 
 
 @dataclass(frozen=True)
 class Transfer(Maker):
-    """Test error after a few steps on another task, and what the start was worth.
+    """Test error after a few steps on another task, and the gain over a new network.
 
-    All networks are fine-tuned by the one training loop, alike: the same samples and
-    steps, whatever trained them, and three learning rates, of which the one counts that is
-    best on the validation split of the other task. A new network of the same cell that
-    gets the same says what the start was worth. Fine-tuned networks are stored as runs of
-    a zoo of their own that start from their parents.
+    All networks are fine-tuned in the same way: the same samples and steps, independent
+    of their training, and three learning rates, of which the best on the validation split
+    of the other task is used. The gain is measured against a newly initialised network of
+    the same cell that is trained in the same way. Fine-tuned networks are stored in a
+    separate zoo, as runs that start from their parents.
 
     Parameters
     ----------
     task : str, default=""
-        Name of a task with inputs and classes of the same shape; default the networks'
-        own, so that only the transform is new.
+        Name of a task with the same shape of inputs and number of classes; by default the
+        task of the networks, so that only the transform is new.
     transform : str, default="rot90"
-        Of the images of the new task, see `zoo.options.transform`.
+        Transform of the images of the new task, see `zoo.options.transform`.
     samples : int, default=200
-        Training images.
-    steps, batch_size : int
+        Number of training images.
+    steps, batch_size : int, default=200, 20
+        Number of steps and batch size of the fine-tuning.
     lr, apart : float, default=0.02, 4
-        Learning rates are ``lr / apart``, ``lr`` and ``lr * apart``.
-    optimizer, schedule : str
+        Middle learning rate and ratio of the rates: they are ``lr / apart``, ``lr`` and
+        ``lr * apart``.
+    optimizer, schedule : str, default="sgd", "cosine"
+        Optimiser and schedule of the fine-tuning.
 
     References
     ----------
-    .. [1] Schürholt et al. 2025, arXiv:2504.18072, fine-tunes on STL-10. Differs: the task
-       needs no further data by default, and a new start is the comparison.
+    .. [1] Schürholt et al. 2025, arXiv:2504.18072, fine-tunes on STL-10. Ours differs:
+       by default the task needs no other data, and the baseline is a new network.
     """
 
     name: ClassVar[str] = "transfer"
@@ -73,8 +76,8 @@ class Transfer(Maker):
         ),
         Column(
             "transfer_gain", pa.float64(), "fraction",
-            "test error of a new network trained alike minus transfer_error; above 0, "
-            "the start helped",
+            "test error of a new network trained in the same way minus transfer_error; "
+            "above 0, the start helped",
         ),
         Column(
             "transfer_gain_se", pa.float64(), "fraction",
@@ -105,32 +108,40 @@ class Transfer(Maker):
             Setting.of(self, name).number(low, ends="()")
 
     def check(self, run: Run, task: Task) -> None:
-        """Refuse a task that the networks know, or that does not fit them."""
+        """Check that the task is new to a run and has the same shapes.
+
+        Raises
+        ------
+        CatalogError
+            If the task does not fit the network, or is the task it was trained on.
+        """
         if self.task in ("", task.name):
             if run.transform == self.transform and task.objective == "classification":
                 raise CatalogError(
                     f"Networks of cell {run.cell!r} were trained on {self.transform!r} "
-                    "images of this task: nothing would be transferred. Choose another: "
-                    "--set transfer.transform=rot180"
+                    "images of this task, so nothing would be transferred. Choose another "
+                    "transform: --set transfer.transform=rot180"
                 )
             return
-        other = TASKS[self.task]
-        if (task.shape, task.classes) != (other.shape, other.classes):
+        other_task = TASKS[self.task]
+        if (task.shape, task.classes) != (other_task.shape, other_task.classes):
             raise CatalogError(
-                f"{other.name} has inputs of shape {other.shape} and {other.classes} "
-                f"classes, the networks were made for {task.shape} and {task.classes}. "
+                f"{other_task.name} has inputs of shape {other_task.shape} and "
+                f"{other_task.classes} classes, but the networks were made for "
+                f"{task.shape} and {task.classes}. "
                 "Choose a task of the same shape: --set transfer.task=NAME"
             )
 
     def make(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> tuple[dict[str, Array], list[Shard]]:
-        """Values (n,) by column, and the fine-tuned networks.
+        """Return values (n,) by column, and the fine-tuned networks.
 
         Raises
         ------
         CatalogError
-            If the other task does not fit the networks, or is the one they know.
+            If the other task does not fit the networks, or is the task that they were
+            trained on.
         """
         n = len(networks)
         out = self.blank(n)
@@ -145,30 +156,36 @@ class Transfer(Maker):
         runs = [self._run(networks, int(i), seed) for i in rows]
         parents = self._parents(networks, rows)
         rates = (self.lr / self.apart, self.lr, self.lr * self.apart)
-        every = [[i] for i in range(len(rows))]
-        found: list[SampleErrors] = []
+        single_rows = [[i] for i in range(len(rows))]
+        best_errors: list[SampleErrors] = []
         shards: list[Shard] = []
         for kind in (runs, [replace(run, init_from=None) for run in runs]):
-            held: list[Array] = []
-            tested: list[SampleErrors] = []
+            validation_errors: list[Array] = []
+            test_errors: list[SampleErrors] = []
             for rate in rates:
                 stored = shards if kind is runs and networks.table is not None else None
-                told = len(found) * len(rates) + len(held)
+                finished = len(best_errors) * len(rates) + len(validation_errors)
 
-                def tell(share: float, told: int = told) -> None:
-                    progress((told + share) / (2 * len(rates)))
+                def report(share: float, finished: int = finished) -> None:
+                    progress((finished + share) / (2 * len(rates)))
 
-                own = [replace(run, lr=rate) for run in kind]
-                weights = self._trained(networks, data, own, parents, stored, tell)
-                there = replace(networks.take(rows), data=data, runs=tuple(own))
-                judged = judge_weights(there, weights, every, ["validation", "test"])
-                held.append(np.nan_to_num(judged["validation"].error, nan=np.inf))
-                tested.append(judged["test"])
-            best = np.argmin(held, axis=0)
-            found.append(_chosen(tested, best))
-        there = replace(networks.take(rows), data=data, runs=tuple(runs))
-        before = judge_weights(there, networks.weights[rows], every, ["test"])["test"]
-        self._fill(out, rows, SampleErrors.concat([*found, before]))
+                rate_runs = [replace(run, lr=rate) for run in kind]
+                weights = self._trained(networks, data, rate_runs, parents, stored, report)
+                transferred = replace(networks.take(rows), data=data, runs=tuple(rate_runs))
+                judged = judge_weights(
+                    transferred, weights, single_rows, ["validation", "test"]
+                )
+                validation_errors.append(
+                    np.nan_to_num(judged["validation"].error, nan=np.inf)
+                )
+                test_errors.append(judged["test"])
+            best = np.argmin(validation_errors, axis=0)
+            best_errors.append(_chosen(test_errors, best))
+        transferred = replace(networks.take(rows), data=data, runs=tuple(runs))
+        start_errors = judge_weights(
+            transferred, networks.weights[rows], single_rows, ["test"]
+        )["test"]
+        self._fill(out, rows, SampleErrors.concat([*best_errors, start_errors]))
         return out, shards
 
     def _trained(
@@ -180,26 +197,31 @@ class Transfer(Maker):
         shards: list[Shard] | None,
         progress: Progress,
     ) -> Array:
-        """Last weights (n, d) of runs; ``shards`` gets what is to be stored."""
+        """Train runs and return their last weights (n, d).
+
+        Networks to store are appended to ``shards``.
+        """
         start = {key: parent.weights for key, parent in parents.items()}
         weights = np.empty((len(runs), networks.weights.shape[1]), np.float32)
         size, done = best_size(runs[0], networks.architecture), 0
         for first in range(0, len(runs), size):
             stack = Stack(tuple(runs[first : first + size]))
 
-            def tell(steps: int, nets: int = len(stack)) -> None:
+            def report(steps: int, nets: int = len(stack)) -> None:
                 nonlocal done
                 done += steps * nets
                 progress(done / (len(runs) * self.steps))
 
-            trained = train_stack(stack, data, networks.device, start=start, progress=tell)
+            trained = train_stack(
+                stack, data, networks.device, start=start, progress=report
+            )
             weights[first : first + size] = trained.checkpoints[-1].weights
             if shards is not None:
                 shards.append(_shard(trained, data, networks, parents))
         return weights
 
     def _fill(self, out: dict[str, Array], rows: Array, judged: SampleErrors) -> None:
-        """Columns from fine-tuned, new and old networks, one after the other."""
+        """Fill the columns from the errors of fine-tuned, then new, then old networks."""
         count = len(rows)
         error = judged.error.reshape(3, count)
         first = np.arange(count)
@@ -210,7 +232,7 @@ class Transfer(Maker):
         out["transfer_start_error"][rows] = error[2]
 
     def _run(self, networks: Networks, i: int, seed: int) -> Run:
-        """How network i is fine-tuned."""
+        """Return the run that fine-tunes network i."""
         run = networks.runs[i]
         return replace(
             run,
@@ -235,6 +257,7 @@ class Transfer(Maker):
         )
 
     def _keys(self, networks: Networks) -> list[tuple[str, int]]:
+        """Return run_id and step of every network."""
         if networks.table is None:
             return [
                 (name, s) for name, s in zip(networks.names, networks.steps, strict=True)
@@ -243,28 +266,32 @@ class Transfer(Maker):
         return list(zip(ids, networks.steps, strict=True))
 
     def _parents(self, networks: Networks, rows: Array) -> dict[tuple[str, int], Parent]:
+        """Return the parents of the fine-tuned networks, by run_id and step."""
         keys, table = self._keys(networks), networks.table
-        listed = [{}] * len(keys) if table is None else table.to_pylist()
+        records = [{}] * len(keys) if table is None else table.to_pylist()
         return {
             keys[i]: Parent(
-                networks.weights[i], {name: listed[i].get(name) for name in SPLIT_COLUMNS}
+                networks.weights[i], {name: records[i].get(name) for name in SPLIT_COLUMNS}
             )
             for i in rows.tolist()
         }
 
     def _data(self, networks: Networks) -> Data:
-        """Data of the other task."""
+        """Return the data of the other task."""
         if self.task in ("", networks.data.task.name):
             return networks.data
         return load_task(TASKS[self.task], networks.folder)
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Gradients of both at three rates, and forward passes on two splits."""
+        """Return the cost: training at three rates, and forward passes on two splits.
+
+        Both the fine-tuned and the new network are trained.
+        """
         return networks * (6 * self.steps * self.batch_size + train_samples)
 
 
 def _chosen(judged: list[SampleErrors], which: Array) -> SampleErrors:
-    """Network i as it was judged in place ``which[i]``."""
+    """Return the errors of network i from ``judged[which[i]]``."""
     n = len(which)
     return SampleErrors.concat(judged).take(which * n + np.arange(n))
 
@@ -272,6 +299,7 @@ def _chosen(judged: list[SampleErrors], which: Array) -> SampleErrors:
 def _shard(
     trained: Trained, data: Data, networks: Networks, parents: dict[tuple[str, int], Parent]
 ) -> Shard:
+    """Return a trained stack as a shard."""
     engine = f"{networks.device.type}, torch {torch.__version__}, fine-tuned for transfer"
     return Shard(*tables(trained, data, engine, parents))
 

@@ -1,4 +1,4 @@
-"""How far apart the weights of a cell's seeds are."""
+"""Distance between the weights of a cell's seeds."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from zoo.metric import Metric
 from zoo.networks import Networks, Progress
 
 CHUNK_FLOATS = 1 << 24
-"""Differences that are in memory at once."""
+"""Number of differences in memory at once."""
 
 
 @dataclass(frozen=True)
 class WeightDistance(Metric):
     """Euclidean distance between the parameters of every two seeds of a cell.
 
-    Parameters alone count: buffers, such as the statistics of batch normalisation, are
-    left out. Units are compared as they stand: two networks that differ by a permutation
-    of hidden units are apart.
+    Only parameters are compared; buffers, such as the statistics of batch normalisation,
+    are left out. Units are not aligned, so two networks that differ by a permutation of
+    hidden units have a positive distance.
 
-    The relative distance is divided by the geometric mean of the two norms: about
-    sqrt(2) for independent weights of equal norm, 0 for equal ones.
+    The relative distance is the distance divided by the geometric mean of the two norms:
+    about sqrt(2) for independent weights of equal norm, 0 for equal weights.
     """
 
     name = "weight_distance"
@@ -68,7 +68,7 @@ class WeightDistance(Metric):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; ``seed`` changes nothing."""
+        """Return values (n,) by column; ``seed`` has no effect."""
         pairs = networks.pairs()
         trained = parameter_columns(networks.architecture.layout)
         parameters = networks.weights[:, trained].astype(np.float32)
@@ -78,8 +78,8 @@ class WeightDistance(Metric):
             norms = np.sqrt(np.square(parameters, dtype=np.float64).sum(1))
             for start in range(0, len(pairs), size):
                 i, j = pairs[start : start + size].T
-                apart = parameters[i].astype(np.float64) - parameters[j]
-                distances[start : start + size] = np.sqrt(np.square(apart).sum(1))
+                difference = parameters[i].astype(np.float64) - parameters[j]
+                distances[start : start + size] = np.sqrt(np.square(difference).sum(1))
                 progress(min(1.0, (start + size) / len(pairs)))
             means = np.sqrt(norms[pairs[:, 0]] * norms[pairs[:, 1]])
             np.divide(distances, means, out=relative, where=means > 0)
@@ -92,7 +92,7 @@ class WeightDistance(Metric):
         return out
 
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """No network is run: a pair costs about what one forward pass does."""
+        """Return the cost: about one forward pass per pair, though no network is run."""
         return pairs / 3
 
 

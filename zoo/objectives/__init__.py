@@ -1,4 +1,4 @@
-"""What networks minimise: one file each, one line here."""
+"""Training objectives: one module and one import line per objective."""
 
 from catalog.plugins.registry import Registry
 from zoo.objective import Objective

@@ -1,4 +1,4 @@
-"""Cross-entropy of the next token; judged by accuracy over tokens."""
+"""Objective of language models: cross-entropy of the next token, measured by accuracy."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Language(LogitObjective):
         *,
         training: bool = False,
     ) -> Tensor:
-        """Nats per token."""
+        """Return the mean cross-entropy in nats per token."""
         logits = architecture.forward(tensors, batch.x, training=training)
         return cross_entropy(logits.flatten(1, 2), batch.y.flatten(1))
 
     def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean over the tokens of each sample."""
+        """Return cross-entropy and accuracy, means over the tokens of each sample."""
         loss, hits = cross_entropy_and_hits(logits.flatten(1, 2), labels.flatten(1))
         return loss.view(labels.shape).mean(2), hits.view(labels.shape).mean(2)
 
     def chance(self, data: Data, run: Run) -> float:
-        """Entropy of single tokens."""
+        """Return the entropy of single tokens."""
         return entropy(data.y["train"])
 
     def interpolation(self) -> float:
-        """NaN: text has an entropy, which bounds the loss from below and is not known."""
+        """Return NaN: the entropy of text bounds the loss from below and is unknown."""
         return float("nan")
 
 

@@ -1,4 +1,4 @@
-"""Recipes: one literal each, one line here."""
+"""Recipes: one module with one literal, and one import line, per recipe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,13 +50,13 @@ def recipe_named(name: str) -> Recipe:
     Raises
     ------
     NotFound
-        If there is none, with the closest names.
+        If there is no recipe of that name; the error lists the closest names.
     """
     return RECIPES[name]
 
 
 def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
-    """A recipe from its name, or from the value of `Recipe.to_json`."""
+    """Return a recipe from its name, or from the value of `Recipe.to_json`."""
     if isinstance(value, str):
         return RECIPES[value]
     values = {k: _tuple(v) for k, v in value.items()}
@@ -72,5 +72,5 @@ def recipe_from(value: str | Mapping[str, Any]) -> Recipe:
 
 
 def _tuple(value: Any) -> Any:
-    """Lists, as JSON has them, to tuples."""
+    """Convert nested lists, as in JSON, to tuples."""
     return tuple(_tuple(item) for item in value) if isinstance(value, list) else value

@@ -1,7 +1,7 @@
-"""Digits MLPs over width and batch size: temperature as in the published phase zoos.
+"""Digits MLPs over width and batch size, the temperature of the published phase zoos.
 
 224 networks: 8 widths x 7 batch sizes x 4 seeds, two hidden layers, SGD with momentum
-at one learning rate, 40 epochs whatever the batch size, 6 checkpoints each.
+at one learning rate, 40 epochs for all batch sizes, 6 checkpoints each.
 """
 
 from zoo.recipe import Axis, Recipe

@@ -4,9 +4,9 @@
 batches of 16, 3 % of the training labels wrong, 100 epochs with cosine decay, 7 checkpoints
 each from initialisation to the end.
 
-The ranges are chosen so that all five phases occur. Every seed has wrong labels of its
-own: networks that learn them by heart disagree (IV-A), while annealing lets narrow ones get
-stuck apart (I, III).
+The ranges are chosen so that all five phases occur. The wrong labels differ between
+seeds: networks that memorise them disagree (IV-A), while under annealing narrow networks
+get stuck far from each other (I, III).
 """
 
 from zoo.recipe import Axis, Recipe

@@ -4,8 +4,8 @@
 parameters) on 1,000 training images, 4 % of their labels wrong, SGD with momentum, batches
 of 32, 80 epochs with cosine decay, 6 checkpoints each.
 
-All seeds share the images, and each has wrong labels of its own. On all 55,000 images no
-network of this size comes near interpolation, so phases III and IV cannot occur.
+All seeds share the images, but their wrong labels differ. On all 55,000 images no network
+of this size comes near interpolation, so phases III and IV cannot occur.
 """
 
 from zoo.recipe import Axis, Recipe

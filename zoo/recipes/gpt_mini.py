@@ -1,8 +1,8 @@
-"""GPT-2 style decoders on any text, byte by byte, over width and learning rate.
+"""GPT-2 style decoders on the bytes of any text over width and learning rate.
 
 32 networks: 4 widths x 4 learning rates x 2 seeds, 2 blocks, 4 heads, windows of 64 bytes,
-1,500 steps of AdamW in batches of 8, cosine decay on the text that ``--text FILE``
-names. Losses are nats per byte.
+1,500 steps of AdamW in batches of 8 with cosine decay, on the text of ``--text FILE``.
+Losses are in nats per byte.
 """
 
 from zoo.recipe import Axis, Recipe

@@ -1,8 +1,9 @@
 """GPT-2 style decoders on OpenWebText over width and batch size.
 
-264 networks, as in the phase zoos, whose grid is not in the source. Chosen here: 11 widths
-x 8 batch sizes x 3 seeds, 6 blocks, 4 heads, 20,000 steps of AdamW with one cycle, on bytes
-in windows of 256 in place of GPT-2's tokens, of the first 1 % of the documents.
+264 networks, as in the published phase zoos, whose grid is not published. Chosen here: 11
+widths x 8 batch sizes x 3 seeds, 6 blocks, 4 heads, 20,000 steps of AdamW with one cycle.
+The data are windows of 256 bytes, in place of GPT-2's tokens, of the first 1 % of the
+documents.
 """
 
 from zoo.recipe import Axis, Recipe

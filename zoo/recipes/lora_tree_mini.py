@@ -1,19 +1,20 @@
-"""LoRA adapters that each know one named class: 30 classes, 20 seeds of each.
+"""LoRA adapters that each detect one named class: 30 classes, 20 seeds per class.
 
-Train `lora_tree_mini_root` first. Its hidden layers are frozen; adapters of rank 8 and a
-new output layer learn to tell one class (a handwritten digit, a piece of clothing, an
-object of grey CIFAR-10) from as many images of all others. AdamW; learning rate, schedule,
-epochs and weight decay are drawn per run.
+Train `lora_tree_mini_root` first. The hidden layers of the root are frozen. Adapters of
+rank 8 and a new output layer learn to distinguish one class (a handwritten digit, a piece
+of clothing, an object of grey CIFAR-10) from as many images of all other classes. The
+optimiser is AdamW; learning rate, schedule, epochs and weight decay are drawn per run.
 
-``class_name`` says which class in words, and ``split_by_class`` (a hash of the name, as all
-fixed splits) which classes are held out, for networks of classes never seen in training::
+The column ``class_name`` is the class in words. ``split_by_class`` (a hash of the name, as
+all fixed splits) holds out classes, for tests on networks of classes that no training
+network has::
 
     SELECT run_id, step, class_name FROM models
     WHERE zoo = 'lora_tree_mini' AND split_by_class = 'test'
 
-Test accuracies are 85 to 99 % (chance 50 %), 94 % on average. Products of the factors of
-one class are alike (cosine .4), and those of related classes more than those of others: cat
-and dog, automobile and truck, sandal and sneaker.
+Test accuracies are 85 to 99 % (chance 50 %), 94 % on average. The products of the factors
+are similar for networks of one class (cosine .4), and more similar for related classes (cat
+and dog, automobile and truck, sandal and sneaker) than for others.
 """
 
 from zoo.recipe import Axis, Draw, Recipe

@@ -2,7 +2,7 @@
 
 144 networks: 6 widths x 6 learning rates x 4 seeds of the small CNN (width 8 has 2,464
 parameters), SGD with momentum, batches of 32, cosine decay over 5 epochs, 6 checkpoints
-each. Train loss is evaluated on 10,000 of 55,000 training samples.
+each. The training loss is evaluated on 10,000 of 55,000 training samples.
 """
 
 from zoo.recipe import Axis, Recipe

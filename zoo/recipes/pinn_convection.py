@@ -1,8 +1,9 @@
 """Physics-informed MLPs over the convection coefficient and the learning rate.
 
-700 networks, as in the phase zoos, whose grid is not in the source. Chosen here: 14 betas x
-10 learning rates x 5 seeds, 4 hidden layers of 50 tanh units (arXiv:2109.01050), 20,000
-steps of Adam on 128 points. All are one compute shape: stacks are as deep as memory lets.
+700 networks, as in the published phase zoos, whose grid is not published. Chosen here: 14
+betas x 10 learning rates x 5 seeds, 4 hidden layers of 50 tanh units (arXiv:2109.01050),
+20,000 steps of Adam on 128 points. All networks have the same compute shape, so a stack can
+hold as many as the memory allows.
 """
 
 from zoo.recipe import Axis, Recipe

@@ -1,8 +1,8 @@
-"""Physics-informed MLPs of 1-D convection: a mini of `pinn_convection`.
+"""Physics-informed MLPs of 1-D convection: a small version of `pinn_convection`.
 
 48 networks: 6 betas x 4 learning rates x 2 seeds, 4 hidden layers of 32 tanh units, 6,000
-steps of Adam on 128 points, 6 checkpoints each. Training fails beyond some beta, later
-with higher learning rates: the best rate fits beta = 20, none beyond.
+steps of Adam on 128 points, 6 checkpoints each. Training fails above some beta, which is
+larger for higher learning rates: the best rate fits beta = 20, and no rate a larger beta.
 """
 
 from zoo.recipe import Axis, Recipe

@@ -1,12 +1,12 @@
 """ResNet-18 on CIFAR-10 over width and batch size, as in the phase zoos.
 
 192 networks: 8 widths x 8 batch sizes x 3 seeds, 150 epochs of SGD (learning rate 0.1
-whatever the batch size, momentum 0.9, weight decay 5e-4, one cycle), random crops, flips
-and rotations. Checkpoints at 12 epochs, among them 115, at which the phases were
-published. Published test accuracy 65 to 91 %.
+for all batch sizes, momentum 0.9, weight decay 5e-4, one cycle), random crops, flips and
+rotations. There are checkpoints at 12 epochs, including 115, at which the phases were
+published. The published test accuracies are 65 to 91 %.
 
-Differs: 5,000 samples are cut from the training data for validation, cells do not share
-initialisations, and momentum is not cycled.
+This recipe differs from the published zoo: 5,000 samples are cut from the training data for
+validation, cells do not share initialisations, and momentum is not cycled.
 """
 
 from zoo.recipe import Axis, Recipe

@@ -1,7 +1,7 @@
 """ResNet-18 on CIFAR-100 over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet18_cifar10`. The phases were published at epoch 115, with test
-accuracies of 23 to 66 %.
+192 networks with the settings of `resnet18_cifar10`. The phases were published at epoch
+115, with test accuracies of 23 to 66 %.
 """
 
 from dataclasses import replace

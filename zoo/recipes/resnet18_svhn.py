@@ -1,6 +1,7 @@
 """ResNet-18 on SVHN over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet18_cifar10` without flips. The phases were published at epoch 135.
+192 networks with the settings of `resnet18_cifar10`, but without flips. The phases were
+published at epoch 135.
 """
 
 from dataclasses import replace

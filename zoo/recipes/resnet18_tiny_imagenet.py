@@ -1,7 +1,8 @@
 """ResNet-18 on TinyImageNet over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet18_cifar10`, but 100 epochs; the phases were published at epoch 90.
-Published test accuracy 26 to 70 %, a figure printed for two zoos alike.
+192 networks with the settings of `resnet18_cifar10`, but 100 epochs. The phases were
+published at epoch 90. The published test accuracies are 26 to 70 %, but the same numbers
+are printed for two zoos.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
 """ResNet-50 on CIFAR-10 over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet18_cifar10`. The phases were published at epoch 125, with test
-accuracies of 64 to 92 % at the end. Where the published runs accumulated gradients, batch
-size, schedule and loss changed with it; here they do not.
+192 networks with the settings of `resnet18_cifar10`. The phases were published at epoch
+125, with test accuracies of 64 to 92 % at the end. Some published runs accumulated
+gradients, which changed their batch size, schedule and loss; here accumulation does not.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """ResNet-50 on CIFAR-100 over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet50_cifar10`. Published test accuracy 57 +- 11 %, with failed runs
-of 1 % among them; ours are flagged.
+192 networks with the settings of `resnet50_cifar10`. The published test accuracy is
+57 +- 11 %, including failed runs of 1 %; here failed runs are flagged.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """ResNet-50 on SVHN over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet50_cifar10` without flips. The phases
-were published at epoch 135. Published test accuracy 97 +- 1 %.
+192 networks with the settings of `resnet50_cifar10`, but without flips. The phases were
+published at epoch 135. The published test accuracy is 97 +- 1 %.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """ResNet-50 on TinyImageNet over width and batch size, as in the phase zoos.
 
-192 networks; as `resnet50_cifar10`, but 100 epochs; the phases were published at epoch
-100.
+192 networks with the settings of `resnet50_cifar10`, but 100 epochs. The phases were
+published at epoch 100.
 """
 
 from dataclasses import replace

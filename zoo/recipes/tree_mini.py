@@ -1,29 +1,32 @@
-"""The small model jungle: 3 trees of 300 fine-tunes, each on half of 40 classes.
+"""Small model jungle: 3 trees of 300 fine-tuned networks, each on half of 40 classes.
 
 Train `tree_mini_roots` first. Every root is fine-tuned 300 times on 2,000 images of 20
-random classes of the 40, with AdamW in batches of 64; learning rate, schedule, weight
-decay, epochs (2 to 9) and mirroring are drawn per run from lists like those of [1]_. Three
-hidden matrices of 256x256: what a run was trained on shows in how they moved.
+random classes of the 40, with AdamW in batches of 64. Learning rate, schedule, weight
+decay, epochs (2 to 9) and mirroring are drawn per run from lists like those of [1]_. The
+networks have three hidden matrices of 256x256, whose change from the root depends on the
+classes that a run was trained on.
 
-Outputs 0 to 19 are the run's classes in rising order, and start from the root's: as with a
-new head no output belongs to a class, so that the head gives the classes away no more than
-the hidden layers do. Seeds are the same for every root, and each (root, seed) has draws of
-its own. A root's children share its fixed splits; probes split them ``--by sibling``.
+Outputs 0 to 19 are the run's classes in ascending order and start from the root's outputs.
+As with a new head, no output belongs to a fixed class, so the head does not reveal the
+classes more than the hidden layers do. Seeds are the same for every root, but each (root,
+seed) has separate random draws. The children of a root share its fixed splits; probes split
+them ``--by sibling``.
 
-Targets, one column of 0 and 1 per class::
+Targets are one column of 0 and 1 per class::
 
     SELECT run_id, step, parents[1].run_id AS root, seed,
         [list_contains((config->'$.classes')::INT[], c)::INT FOR c IN range(40)] AS saw
     FROM models WHERE zoo = 'tree_mini'
 
-``task->'$.class_names'`` has them in words. Test accuracies are 15 to 87 %, 62 % on
-average. Ridge regression on one hidden matrix, the root removed, tells 75 to 80 % of the
-training classes of a tree's networks (chance 50 %; s.e. over test networks 1 %).
+``task->'$.class_names'`` contains the classes in words. Test accuracies are 15 to 87 %,
+62 % on average. Ridge regression on one hidden matrix minus that of the root predicts 75 to
+80 % of the training classes of a tree's networks (chance 50 %; standard error over test
+networks 1 %).
 
 References
 ----------
-.. [1] Kahana et al. 2024, arXiv:2410.13569 (Model-J). Differs: 300 networks a tree, not
-   1,000; MLPs; AdamW without warm-up; crops are left out, images of 16x16 have no room.
+.. [1] Kahana et al. 2024, arXiv:2410.13569 (Model-J). Ours differs: 300 networks a tree,
+   not 1,000; MLPs; AdamW without warm-up; no crops, as images of 16x16 are too small.
 """
 
 from zoo.recipe import Axis, Draw, Recipe

@@ -1,8 +1,9 @@
-"""Roots of the small model jungle: three networks from which `tree_mini` starts.
+"""Roots of the small model jungle: the three networks that `tree_mini` starts from.
 
-MLPs 256-256-256-256-20, each trained on 20 of the 40 classes of the pooled task, drawn by
-its seed, from an initialisation of its own: AdamW, 10 epochs of about 10,000 images in
-batches of 64, cosine decay. Test accuracies are 82 to 92 %.
+The roots are MLPs of 256-256-256-256-20 with different initialisations. Each is trained on
+20 of the 40 classes of the pooled task, drawn with its seed. Training takes 10 epochs of
+AdamW on about 10,000 images in batches of 64, with cosine decay. Test accuracies are 82 to
+92 %.
 """
 
 from zoo.recipe import Axis, Draw, Recipe

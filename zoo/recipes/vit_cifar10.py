@@ -1,10 +1,10 @@
 """Vision transformers on CIFAR-10 over width and batch size, as in the phase zoos.
 
 147 networks: 7 widths x 7 batch sizes x 3 seeds, 300 epochs, learning rate 0.006, weight
-decay 5e-4. The source records widths from 6 to 192, but not all seven, nor the optimiser,
-the schedule, heads, depth and augmentation: chosen here are 144 as the seventh width,
-AdamW, one cycle, 3 heads, 6 blocks, patches of 4x4, crops and flips. Published test
-accuracy at width 192 is 77 to 79 % from batches of 128 on; smaller ones fail to train.
+decay 5e-4. The paper gives widths from 6 to 192, but not all seven, nor the optimiser, the
+schedule, heads, depth and augmentation. Chosen here are 144 as the seventh width, AdamW,
+one cycle, 3 heads, 6 blocks, patches of 4x4, crops and flips. The published test accuracy
+at width 192 is 77 to 79 % for batches of at least 128; with smaller batches training fails.
 """
 
 from zoo.recipe import Axis, Recipe

@@ -1,6 +1,6 @@
 """Vision transformers on CIFAR-100 over width and batch size, as in the phase zoos.
 
-147 networks; as `vit_cifar10`.
+147 networks with the settings of `vit_cifar10`.
 """
 
 from dataclasses import replace

@@ -1,10 +1,10 @@
-"""Layers of n independent networks side by side: every tensor has a leading net axis.
+"""Layers of n independent networks at once: every tensor has a leading net axis.
 
 Weights are ``(n, *shape)``, activations ``(n, b, ...)``. All products are batched over
-the net axis, so a network never sees its neighbours. Convolutional activations have the
-shape ``(n, b, c, h, w)`` but lie in memory as ``(n, c, h, w, b)``: elementwise passes,
-patches and matrix rows are then long and contiguous. Those of residual networks lie as
-``(b, h, w, n, c)``, see `grouped_conv2d`; those of transformers are ``(n, features,
+the net axis, so no network depends on another. Convolutional activations have the shape
+``(n, b, c, h, w)`` but lie in memory as ``(n, c, h, w, b)``: elementwise passes, patches
+and matrix rows are then long and contiguous. Activations of residual networks lie as
+``(b, h, w, n, c)``, see `grouped_conv2d`; activations of transformers are ``(n, features,
 positions)``. All functions take any strides.
 """
 

@@ -24,23 +24,24 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[], nn.Module]
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function of that name.
+    """Return the activation function of a given name.
 
     Raises
     ------
     NotFound
-        If there is none.
+        If there is no activation of that name.
     """
     _check(name)
     return ACTIVATIONS[name][0]
 
 
 def activation_module(name: str) -> nn.Module:
-    """A module of that name."""
+    """Return a new module of the activation of a given name."""
     _check(name)
     return ACTIVATIONS[name][1]()
 
 
 def _check(name: str) -> None:
+    """Raise NotFound if there is no activation of that name."""
     if name not in ACTIVATIONS:
         raise NotFound(f"No activation {name!r}. {closest(name, ACTIVATIONS)}")

@@ -9,7 +9,7 @@ from torch.nn import functional
 from zoo.stacked.grouped_convolution import apart, channels_side_by_side
 
 MOMENTUM = 0.1
-"""Share of the batch in the running statistics after a step."""
+"""Weight of a batch in the update of the running statistics."""
 
 EPSILON = 1e-5
 """Added to variances."""
@@ -26,9 +26,10 @@ def batch_norm(
 ) -> Tensor:
     """Normalise every channel of every network.
 
-    In training by the mean and the biased variance of its own batch; the running
-    statistics then move in place, towards the mean and the unbiased variance. Otherwise
-    by the running statistics. As `torch.nn.BatchNorm2d` with its defaults.
+    In training, the statistics are the mean and the biased variance of the batch, and the
+    running statistics are updated in place with the mean and the unbiased variance.
+    Otherwise they are the running statistics. Results equal those of
+    `torch.nn.BatchNorm2d` with its default settings.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def batch_norm(
     running_mean, running_var : Tensor of shape (n, c)
         Running statistics.
     training : bool, default=False
-        Whether the batch's statistics are used.
+        Whether to use, and to record, the statistics of the batch.
 
     Returns
     -------
@@ -48,11 +49,11 @@ def batch_norm(
     Raises
     ------
     ValueError
-        In training, if a channel has one value only.
+        If a channel has only one value in training.
     """
     n = weight.shape[0]
-    # The channels of all networks side by side are channels like any others. Statistics
-    # are copied because rows of a stack's matrix are no contiguous vector.
+    # The channels of all networks are the channels of one wide batch. Statistics are
+    # copied because the columns of a stack's matrix are not contiguous.
     mean, var = (
         s.detach().clone(memory_format=torch.contiguous_format).view(-1)
         for s in (running_mean, running_var)

@@ -1,8 +1,8 @@
-"""Linear maps of n networks on features that lie first: ``(n, features, positions)``.
+"""Linear maps of n networks on columns of features: ``(n, features, positions)``.
 
 Transformers keep the positions of all samples innermost. Products then have long rows
-whatever the width, a normalisation over features adds long rows, and a head is a block
-of rows.
+at any width, a normalisation over features adds long rows, and a head is a block of
+rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from zoo.stacked.product import product
 
 
 class _LinearColumns(Function):
+    """Affine map whose gradients can be differentiated again."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, w)
@@ -27,12 +29,12 @@ class _LinearColumns(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         x, w = ctx.saved_tensors
-        into = product(w.mT, g) if ctx.needs_input_grad[0] else None
-        return into, product(g, x.mT), g.sum(2) if ctx.needs_input_grad[2] else None
+        grad_x = product(w.mT, g) if ctx.needs_input_grad[0] else None
+        return grad_x, product(g, x.mT), g.sum(2) if ctx.needs_input_grad[2] else None
 
 
 def linear_columns(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """Affine map of every column.
+    """Map every column by the affine map of its network.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Convolutions of n networks as patches and batched products."""
+"""Convolutions of n networks by patches and batched products."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from zoo.stacked.linear import bmm
 
 
 def batch_last(x: Tensor) -> Tensor:
-    """``(n, b, c, h, w)`` in any memory as contiguous ``(n, c, h, w, b)``."""
+    """Return ``(n, b, c, h, w)`` in any layout as contiguous ``(n, c, h, w, b)``."""
     return x.permute(0, 2, 3, 4, 1).contiguous()
 
 
 def batch_second(x: Tensor) -> Tensor:
-    """The ``(n, b, c, h, w)`` view of ``(n, c, h, w, b)``."""
+    """View ``(n, c, h, w, b)`` as ``(n, b, c, h, w)``."""
     return x.permute(0, 4, 1, 2, 3)
 
 
 def patches(x: Tensor, high: int, wide: int, stride: int) -> Tensor:
-    """``(n, c, h, w, b)`` as ``(n, c * high * wide, positions * b)``."""
+    """Cut ``(n, c, h, w, b)`` into patches ``(n, c * high * wide, positions * b)``."""
     n, c, h, w, b = x.shape
     if high == wide == stride == 1:
         return x.reshape(n, c, h * w * b)
@@ -37,7 +37,7 @@ def patches(x: Tensor, high: int, wide: int, stride: int) -> Tensor:
 
 
 def from_patches(g: Tensor, shape: torch.Size, high: int, wide: int, stride: int) -> Tensor:
-    """The adjoint of `patches`: what overlaps is added."""
+    """Apply the adjoint of `patches`, which adds overlapping patches."""
     n, c, h, w, b = shape
     if high == wide == stride == 1:
         return g.view(shape)
@@ -53,60 +53,66 @@ def from_patches(g: Tensor, shape: torch.Size, high: int, wide: int, stride: int
 
 
 class Convolution(Function):
-    """``x (n, c, h, w, b)``, ``w (n, o, c, kh, kw)``, bias ``(n, o)`` or None.
+    """Convolution of images ``(n, c, h, w, b)`` that is differentiable at any order.
 
-    Its gradients are `_IntoImages` and `_IntoKernels`, and the gradients of those are
-    the other two: so it can be differentiated any number of times.
+    Kernels are ``(n, o, c, kh, kw)``, the bias ``(n, o)`` or None. The gradients are
+    `_IntoImages` and `_IntoKernels`, and the gradients of each of the three functions are
+    the other two.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-        """Products of kernels and patches, ``(n, o, rows, columns, b)``."""
+        """Multiply kernels and patches to ``(n, o, rows, columns, b)``."""
         n, o, _, high, wide = w.shape
         rows = (x.shape[2] - high) // stride + 1
         columns = (x.shape[3] - wide) // stride + 1
-        seen = patches(x, high, wide, stride)
-        ctx.save_for_backward(seen, w, x)
+        image_patches = patches(x, high, wide, stride)
+        ctx.save_for_backward(image_patches, w, x)
         ctx.stride, ctx.x_shape = stride, x.shape
         kernels = w.reshape(n, o, -1)
         if bias is None:
-            out = torch.bmm(kernels, seen)
+            out = torch.bmm(kernels, image_patches)
         else:
-            out = torch.baddbmm(bias.unsqueeze(2), kernels, seen)
+            out = torch.baddbmm(bias.unsqueeze(2), kernels, image_patches)
         return out.view(n, o, rows, columns, -1)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
-        """Gradients of images, kernels and bias."""
-        seen, w, x = ctx.saved_tensors
-        into = over = None
+        """Return the gradients of images, kernels and bias."""
+        image_patches, w, x = ctx.saved_tensors
+        grad_x = grad_bias = None
         if torch.is_grad_enabled():
             if ctx.needs_input_grad[0]:
-                into = _IntoImages.apply(g, w, ctx.x_shape, ctx.stride)
+                grad_x = _IntoImages.apply(g, w, ctx.x_shape, ctx.stride)
             if ctx.needs_input_grad[2]:
-                over = g.sum((2, 3, 4))
-            return into, _IntoKernels.apply(g, x, seen, w.shape, ctx.stride), over, None
+                grad_bias = g.sum((2, 3, 4))
+            return (
+                grad_x,
+                _IntoKernels.apply(g, x, image_patches, w.shape, ctx.stride),
+                grad_bias,
+                None,
+            )
         if ctx.needs_input_grad[0]:
-            into = _into_images(g, w, ctx.x_shape, ctx.stride)
+            grad_x = _into_images(g, w, ctx.x_shape, ctx.stride)
         if ctx.needs_input_grad[2]:
-            over = g.reshape(*w.shape[:2], -1).sum(2)
-        return into, _into_kernels(g, seen, w.shape), over, None
+            grad_bias = g.reshape(*w.shape[:2], -1).sum(2)
+        return grad_x, _into_kernels(g, image_patches, w.shape), grad_bias, None
 
 
 def _into_images(g: Tensor, w: Tensor, shape: torch.Size, stride: int) -> Tensor:
-    """Gradient of the images from that of the outputs."""
+    """Return the gradient of the images from the gradient of the outputs."""
     n, o, _, high, wide = w.shape
     back = torch.bmm(w.reshape(n, o, -1).mT, g.reshape(n, o, -1))
     return from_patches(back, shape, high, wide, stride)
 
 
 def _into_kernels(g: Tensor, seen: Tensor, shape: torch.Size) -> Tensor:
-    """Gradient of the kernels from that of the outputs and the images' patches."""
+    """Return the gradient of the kernels from that of the outputs and image patches."""
     return bmm(g.reshape(*shape[:2], -1), seen.mT).reshape(shape)
 
 
 class _IntoImages(Function):
-    """`_into_images` as a function of outputs' gradient and kernels."""
+    """`_into_images` as a function of the outputs' gradient and the kernels."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, stride: int) -> Tensor:
@@ -119,12 +125,12 @@ class _IntoImages(Function):
         g, w = ctx.saved_tensors
         v = v.contiguous()
         out = Convolution.apply(v, w, None, ctx.stride)
-        seen = patches(v.detach(), w.shape[3], w.shape[4], ctx.stride)
-        return out, _IntoKernels.apply(g, v, seen, w.shape, ctx.stride), None, None
+        v_patches = patches(v.detach(), w.shape[3], w.shape[4], ctx.stride)
+        return out, _IntoKernels.apply(g, v, v_patches, w.shape, ctx.stride), None, None
 
 
 class _IntoKernels(Function):
-    """`_into_kernels` as a function of outputs' gradient and images."""
+    """`_into_kernels` as a function of the outputs' gradient and the images."""
 
     @staticmethod
     def forward(
@@ -138,19 +144,19 @@ class _IntoKernels(Function):
     def backward(
         ctx: Any, v: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        g, x, seen = ctx.saved_tensors
-        out = into = None
+        g, x, image_patches = ctx.saved_tensors
+        grad_g = grad_x = None
         if ctx.needs_input_grad[0] and torch.is_grad_enabled():
-            out = Convolution.apply(x, v, None, ctx.stride)
-        elif ctx.needs_input_grad[0]:  # the same product; the patches are at hand
-            out = torch.bmm(v.reshape(*v.shape[:2], -1), seen).view(g.shape)
+            grad_g = Convolution.apply(x, v, None, ctx.stride)
+        elif ctx.needs_input_grad[0]:  # the same product, from the saved patches
+            grad_g = torch.bmm(v.reshape(*v.shape[:2], -1), image_patches).view(g.shape)
         if ctx.needs_input_grad[1]:
-            into = _IntoImages.apply(g, v, x.shape, ctx.stride)
-        return out, into, None, None, None
+            grad_x = _IntoImages.apply(g, v, x.shape, ctx.stride)
+        return grad_g, grad_x, None, None, None
 
 
 class _Pad(Function):
-    """``(n, b, c, h, w)`` in any memory as padded, contiguous ``(n, c, h, w, b)``."""
+    """Padding of ``(n, b, c, h, w)`` in any layout to contiguous ``(n, c, h, w, b)``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, padding: int) -> Tensor:
@@ -171,16 +177,20 @@ class _Pad(Function):
 def conv2d(
     x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0
 ) -> Tensor:
-    """Convolution of every network.
+    """Convolve the images of every network.
 
     Parameters
     ----------
     x : Tensor of shape (n, b, c, h, w) or (1, b, c, h, w)
-        Batches of images, or one for all networks, which is faster.
+        Batches of images, or one batch for all networks, which is faster.
     w : Tensor of shape (n, o, c, kh, kw)
         Kernels.
     bias : Tensor of shape (n, o), optional
         Biases.
+    stride : int, default=1
+        Pixels between two positions of the kernels.
+    padding : int, default=0
+        Pixels of zeros on each side.
 
     Returns
     -------
@@ -188,8 +198,8 @@ def conv2d(
     """
     if len(x) == len(w):
         return batch_second(Convolution.apply(_Pad.apply(x, padding), w, bias, stride))
-    # All networks see the same images: their kernels are those of one wide network.
-    wide = None if bias is None else bias.reshape(1, -1)
+    # All networks have the same images, so their kernels form one wide network.
+    biases = None if bias is None else bias.reshape(1, -1)
     kernels = w.reshape(1, -1, *w.shape[2:])
-    out = Convolution.apply(_Pad.apply(x, padding), kernels, wide, stride)
+    out = Convolution.apply(_Pad.apply(x, padding), kernels, biases, stride)
     return batch_second(out.view(*w.shape[:2], *out.shape[2:]))

@@ -1,4 +1,4 @@
-"""Embeddings of n networks, with features first."""
+"""Embeddings of n networks as columns of features."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def embedding(ids: Tensor, table: Tensor) -> Tensor:
-    """Rows of every network's own table.
+    """Look up rows of every network's table.
 
     Parameters
     ----------
     ids : Tensor of shape (n, m)
-        Below v.
+        Row numbers, below v.
     table : Tensor of shape (n, v, d)
-        One row per token.
+        Tables with one row per token.
 
     Returns
     -------

@@ -3,8 +3,8 @@
 Images lie in memory as ``(b, h, w, n, c)``, which is channels-last with the channels of
 all networks side by side. Measured on residual networks of 4 to 64 channels and 16 to 2
 pixels a side: 1.3 to 4 times as fast as patches and products (`conv2d`), which copy each
-pixel nine times, and never slower than one network at a time. `conv2d` stays the better
-one for 5x5 kernels with a pool behind them.
+pixel nine times, and never slower than one network at a time. `conv2d` is faster for 5x5
+kernels that a pool follows.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch.nn import functional
 
 
 def channels_side_by_side(x: Tensor) -> Tensor:
-    """``(n, b, c, h, w)`` in any memory as channels-last ``(b, n * c, h, w)``."""
+    """Return ``(n, b, c, h, w)`` in any layout as channels-last ``(b, n * c, h, w)``."""
     x = x.transpose(0, 1).flatten(1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def apart(x: Tensor, n: int) -> Tensor:
-    """The ``(n, b, c, h, w)`` view of ``(b, n * c, h, w)``."""
+    """View ``(b, n * c, h, w)`` as ``(n, b, c, h, w)``."""
     return x.unflatten(1, (n, -1)).transpose(0, 1)
 
 
 def grouped_conv2d(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
-    """Convolution of every network, without a bias.
+    """Convolve the images of every network, without a bias.
 
     Parameters
     ----------
@@ -34,8 +34,10 @@ def grouped_conv2d(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> T
         Batches of images.
     w : Tensor of shape (n, o, c, kh, kw)
         Kernels.
-    stride, padding : int
-        Pixels.
+    stride : int, default=1
+        Pixels between two positions of the kernels.
+    padding : int, default=0
+        Pixels of zeros on each side.
 
     Returns
     -------
@@ -43,8 +45,8 @@ def grouped_conv2d(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> T
     """
     n = w.shape[0]
     if w.shape[-2:] == (1, 1) and stride > 1 and not padding:
-        # The same numbers, but oneDNN's weight gradient of a strided 1x1 convolution in
-        # channels-last writes beyond its memory (torch 2.13, 2 to 4 channels, 48 pixels).
+        # Equal to the strided convolution, whose weight gradient in oneDNN writes beyond
+        # its memory in channels-last (torch 2.13, 1x1, 2 to 4 channels, 48 pixels).
         x, stride = x[..., ::stride, ::stride], 1
     out = functional.conv2d(
         channels_side_by_side(x), w.flatten(0, 1), None, stride, padding, groups=n

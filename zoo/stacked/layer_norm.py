@@ -1,4 +1,4 @@
-"""Layer normalisation of n networks on features that lie first."""
+"""Layer normalisation of n networks on columns of features."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ EPSILON = 1e-5
 
 
 class _Standardize(Function):
-    """Each column with mean 0 and variance 1, and what it was multiplied by.
+    """Standardisation of columns to mean 0 and variance 1, and the factors used.
 
-    The backward pass uses the results only. Autograd knows them both as functions of x,
-    so it can differentiate the backward pass as well.
+    The backward pass uses only the two results. Autograd knows both as functions of x, so
+    it can differentiate the backward pass as well.
     """
 
     @staticmethod
@@ -31,18 +31,18 @@ class _Standardize(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, over: Tensor | None) -> Tensor | None:
         y, scale = ctx.saved_tensors
-        out = None
+        grad_x = None
         if g is not None:
             along = (g * y).mean(1, keepdim=True)
-            out = scale * (g - torch.addcmul(g.mean(1, keepdim=True), y, along))
+            grad_x = scale * (g - torch.addcmul(g.mean(1, keepdim=True), y, along))
         if over is not None:
-            part = y * (over * scale.square() / -y.shape[1])
-            out = part if out is None else out + part
-        return out
+            grad_by_scale = y * (over * scale.square() / -y.shape[1])
+            grad_x = grad_by_scale if grad_x is None else grad_x + grad_by_scale
+        return grad_x
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Normalise the features of every column, as `torch.nn.LayerNorm`.
+    """Normalise the features of every column, as `torch.nn.LayerNorm` does.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Linear layers of n networks.
 
-MKL's batched products of small matrices reach 60-85 GFLOP/s a core unless the innermost
-size of the result is below 16, where they fall to 10. So each product is computed in the
-orientation that avoids that.
+MKL's batched products of small matrices reach 60-85 GFLOP/s a core, but only 10 if the
+innermost size of the result is below 16. So each product is computed in the orientation
+that avoids a small innermost size.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 LANES = 16
-"""Float32 values in a vector register."""
+"""Number of float32 values in a vector register."""
 
 
 def bmm(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``, laid out so that the innermost axis of the result is wide."""
+    """Return ``a @ b``, laid out so that the innermost axis of the result is wide."""
     rows, columns = a.shape[1], b.shape[2]
     if columns % LANES and (rows % LANES == 0 or columns < LANES <= rows):
         return torch.bmm(b.mT, a.mT).mT
@@ -26,6 +26,8 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Linear(Function):
+    """Affine map of every network, in the fastest orientation."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(x, w)
@@ -34,39 +36,39 @@ class _Linear(Function):
             return torch.baddbmm(b.unsqueeze(1), x, w.mT)
         if batch % LANES == 0:
             return torch.baddbmm(b.unsqueeze(2), w, x.mT).mT
-        wide = w.new_zeros(w.shape[0], outputs + -outputs % LANES, w.shape[2])
-        wide[:, :outputs] = w
-        return torch.bmm(x, wide.mT)[:, :, :outputs].add_(b.unsqueeze(1))
+        padded = w.new_zeros(w.shape[0], outputs + -outputs % LANES, w.shape[2])
+        padded[:, :outputs] = w
+        return torch.bmm(x, padded.mT)[:, :, :outputs].add_(b.unsqueeze(1))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, w = ctx.saved_tensors
         if torch.is_grad_enabled():
-            found: tuple[Tensor | None, Tensor, Tensor] = _LinearGradient.apply(
+            gradients: tuple[Tensor | None, Tensor, Tensor] = _LinearGradient.apply(
                 g, x, w, ctx.needs_input_grad[0]
             )
-            return found
-        into = _into_inputs(g, w, x) if ctx.needs_input_grad[0] else None
-        return into, _into_weights(g, x), g.sum(1)
+            return gradients
+        grad_x = _into_inputs(g, w, x) if ctx.needs_input_grad[0] else None
+        return grad_x, _into_weights(g, x), g.sum(1)
 
 
 def _into_inputs(g: Tensor, w: Tensor, x: Tensor) -> Tensor:
-    """Gradient of the inputs x from that of the outputs."""
-    # In x's own memory layout: mixed layouts make the passes after it slow.
+    """Return the gradient of the inputs x from the gradient of the outputs."""
+    # The result has the memory layout of x, as mixed layouts make later passes slow.
     return torch.bmm(g, w) if x.stride(2) == 1 else torch.bmm(w.mT, g.mT).mT
 
 
 def _into_weights(g: Tensor, x: Tensor) -> Tensor:
-    """Gradient of the weights."""
+    """Return the gradient of the weights from that of the outputs."""
     n, batch, outputs = g.shape
     if n > 1 and x.stride(0) == 0 and g.mT.is_contiguous():
-        # All networks see the same: one large product, not many small ones.
+        # All networks have the same inputs: one large product is faster than many small.
         return torch.mm(g.mT.reshape(n * outputs, batch), x[0]).view(n, outputs, -1)
     return bmm(g.mT, x)
 
 
 def _products(x: Tensor, w: Tensor, like: Tensor, plus: Tensor | None) -> Tensor:
-    """``x w^T``, plus what is given, in the memory layout of ``like``."""
+    """Return ``x w^T + plus`` in the memory layout of ``like``; plus may be None."""
     rows = like.stride(2) == 1
     if plus is None and not rows and len(x) > 1 and x.stride(0) == 0:
         return torch.mm(w.reshape(-1, w.shape[2]), x[0].mT).view(*w.shape[:2], -1).mT
@@ -78,9 +80,9 @@ def _products(x: Tensor, w: Tensor, like: Tensor, plus: Tensor | None) -> Tensor
 
 
 class _LinearGradient(Function):
-    """The gradients of `_Linear` as a function of outputs' gradient, inputs, weights.
+    """Gradients of `_Linear` as a function of the outputs' gradient, inputs, weights.
 
-    Made of products that torch can differentiate further.
+    The backward pass consists of products that torch can differentiate further.
     """
 
     @staticmethod
@@ -89,38 +91,38 @@ class _LinearGradient(Function):
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         ctx.save_for_backward(g, x, w)
         ctx.set_materialize_grads(False)
-        into = _into_inputs(g, w, x) if inputs else None
-        return into, _into_weights(g, x), g.sum(1)
+        grad_x = _into_inputs(g, w, x) if inputs else None
+        return grad_x, _into_weights(g, x), g.sum(1)
 
     @staticmethod
     def backward(
         ctx: Any, u: Tensor | None, v: Tensor | None, b: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        """From cotangents of the three gradients."""
+        """Return the gradients from the cotangents of the three results."""
         g, x, w = ctx.saved_tensors
-        back = None
+        grad_g = None
         if v is not None:
-            back = _products(x, v, g, None)
+            grad_g = _products(x, v, g, None)
         if u is not None:
-            back = _products(u, w, g, back)
+            grad_g = _products(u, w, g, grad_g)
         if b is not None:
-            moved = b.unsqueeze(1)
-            back = moved.expand(g.shape) if back is None else back + moved
-        into = over = None
+            shift = b.unsqueeze(1)
+            grad_g = shift.expand(g.shape) if grad_g is None else grad_g + shift
+        grad_x = grad_w = None
         if v is not None and ctx.needs_input_grad[1]:
-            into = _into_inputs(g, v, x)
+            grad_x = _into_inputs(g, v, x)
         if u is not None and ctx.needs_input_grad[2]:
-            over = _into_weights(g, u)
-        return back, into, over, None
+            grad_w = _into_weights(g, u)
+        return grad_g, grad_x, grad_w, None
 
 
 def affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-    """Affine map of every network.
+    """Apply the affine map of every network.
 
     Parameters
     ----------
     x : Tensor of shape (n, b, inputs)
-        Batches.
+        Batches of inputs.
     w : Tensor of shape (n, outputs, inputs)
         Weights.
     b : Tensor of shape (n, outputs)

@@ -10,7 +10,10 @@ from torch.autograd import Function
 
 
 class _CrossEntropy(Function):
-    """Classes first: a softmax over a short last axis does not vectorise (20x)."""
+    """Cross-entropy with classes on the first axis.
+
+    A softmax over a short last axis does not vectorise, which makes it 20 times slower.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
@@ -23,10 +26,10 @@ class _CrossEntropy(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         logp, targets, logits = ctx.saved_tensors
         share = (g / targets.shape[2]).view(1, -1, 1)
-        if torch.is_grad_enabled():  # for second derivatives, from the logits again
+        if torch.is_grad_enabled():  # computed from the logits, for second derivatives
             p = torch.softmax(logits.permute(2, 0, 1).contiguous(), 0)
-            hit = torch.zeros_like(p).scatter_(0, targets, 1.0)
-            return ((p - hit) * share).permute(1, 2, 0), None
+            one_hot = torch.zeros_like(p).scatter_(0, targets, 1.0)
+            return ((p - one_hot) * share).permute(1, 2, 0), None
         out = logp.exp()
         minus = out.new_full((1, 1, 1), -1.0).expand(targets.shape)
         out.scatter_add_(0, targets, minus)
@@ -35,19 +38,19 @@ class _CrossEntropy(Function):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss of every network.
+    """Return the mean cross-entropy of every network.
 
     Parameters
     ----------
     logits : Tensor of shape (n, b, classes)
-        Outputs.
+        Logits.
     targets : Tensor of shape (n, b)
         Labels.
 
     Returns
     -------
     Tensor of shape (n,)
-        In nats.
+        Losses in nats.
     """
     out: Tensor = _CrossEntropy.apply(logits, targets)
     return out

@@ -1,4 +1,4 @@
-"""Max-pooling of n networks, for pools that do not follow a convolution."""
+"""Max-pooling of n networks, for pools that are not fused with a convolution."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zoo.stacked.convolution import batch_last, batch_second
 
 
 def _cells(x: Tensor) -> Tensor:
-    """The 2x2 cells of ``(n, c, h, w, b)`` as a view ``(n, c, H, 2, W, 2, b)``."""
-    high, wide = x.shape[2] // 2, x.shape[3] // 2
-    x = x[:, :, : 2 * high, : 2 * wide]
-    return x.unflatten(3, (wide, 2)).unflatten(2, (high, 2))
+    """View the 2x2 cells of ``(n, c, h, w, b)`` as ``(n, c, H, 2, W, 2, b)``."""
+    height, width = x.shape[2] // 2, x.shape[3] // 2
+    x = x[:, :, : 2 * height, : 2 * width]
+    return x.unflatten(3, (width, 2)).unflatten(2, (height, 2))
 
 
 class _MaxPool(Function):
-    """The gradient goes to the first maximum, as torch's does."""
+    """2x2 max-pool whose gradient goes to the first maximum, as in torch."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -47,6 +47,9 @@ class _MaxPool(Function):
 
 
 def max_pool2d(x: Tensor) -> Tensor:
-    """Maximum of every 2x2 cell of ``(n, b, c, h, w)``; an odd edge is dropped."""
+    """Return the maximum of every 2x2 cell of ``(n, b, c, h, w)``.
+
+    The last row or column of an odd size is dropped.
+    """
     out: Tensor = _MaxPool.apply(x)
     return out

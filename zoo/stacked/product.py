@@ -1,4 +1,4 @@
-"""Batched matrix products that stay fast when they are differentiated."""
+"""Batched matrix products whose gradients are fast products too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo.stacked.linear import bmm
 
 
 class _Product(Function):
-    """Its gradients are products of the same kind, and so on."""
+    """Batched product whose gradients, at any order, are products of the same kind."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, plus: Tensor | None) -> Tensor:
@@ -28,19 +28,23 @@ class _Product(Function):
 
 
 def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
-    """``a @ b + plus`` of every network, each in its faster orientation (`linear.bmm`).
+    """Return ``a @ b + plus`` of every network, in the faster orientation.
+
+    The orientation is that of `linear.bmm`, for the gradients too.
 
     Parameters
     ----------
     a : Tensor of shape (n, rows, k)
+        Left factors.
     b : Tensor of shape (n, k, columns)
+        Right factors.
     plus : Tensor, optional
-        A constant that can be expanded to the result.
+        Constant that can be expanded to the shape of the result.
 
     Returns
     -------
     Tensor of shape (n, rows, columns)
-        Of any memory layout.
+        Products, in any memory layout.
     """
     out: Tensor = _Product.apply(a, b, plus)
     return out

@@ -10,6 +10,8 @@ from torch.autograd import Function
 
 
 class _ReLU(Function):
+    """Rectifier that overwrites its input."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         y = x.detach().relu_()  # shares x's version counter: autograd notices misuse
@@ -18,13 +20,14 @@ class _ReLU(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Tensor:
-        # Detached: the derivative has none of its own, and nothing need look for it.
+        # Detached, because the derivative of the step function is zero: autograd need not
+        # trace it.
         y = ctx.saved_tensors[0].detach()
         out: Tensor = torch.ops.aten.threshold_backward(g, y, 0.0)
         return out
 
 
 def relu(x: Tensor) -> Tensor:
-    """Rectify in place: give it a tensor that nothing else keeps."""
+    """Rectify a tensor in place, so no other code may need its values."""
     out: Tensor = _ReLU.apply(x)
     return out

@@ -1,4 +1,4 @@
-"""Data sets: one file each, one line here."""
+"""Data sets: one module and one import line per task."""
 
 from catalog.plugins.registry import Registry
 from zoo.task import Task
@@ -26,6 +26,6 @@ def task_named(name: str) -> Task:
     Raises
     ------
     NotFound
-        If there is none, with the closest names.
+        If there is no task of that name; the error lists the closest names.
     """
     return TASKS[name]

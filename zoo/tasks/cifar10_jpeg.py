@@ -1,4 +1,4 @@
-"""A lossy JPEG copy of CIFAR-10: results on it are not results on CIFAR-10."""
+"""Lossy JPEG copy of CIFAR-10; results on the copy are not results on CIFAR-10."""
 
 from zoo.task import Task
 

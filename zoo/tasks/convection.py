@@ -1,6 +1,6 @@
-"""Points of x in [0, 2 pi) and t in [0, 1], for the one-dimensional convection equation.
+"""Points x in [0, 2 pi) and t in [0, 1] for the one-dimensional convection equation.
 
-1,024 training, 512 validation and 2,048 test points are drawn uniformly by a fixed seed.
+1,024 training, 512 validation and 2,048 test points are drawn uniformly with a fixed seed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ POINTS = {"train": 1_024, "validation": 512, "test": 2_048}
 
 
 def _load(task: Task, directory: Path | None) -> Data:
+    """Draw the points of all splits; the folder is not used."""
     x, digest = {}, hashlib.sha256(f"{task.name} split 1".encode())
     for split, count in POINTS.items():
-        draw = stream(0, f"convection {split} points").random((count, 2))
-        x[split] = (draw * (2 * pi, 1.0)).astype(np.float32)
+        points = stream(0, f"convection {split} points").random((count, 2))
+        x[split] = (points * (2 * pi, 1.0)).astype(np.float32)
         digest.update(x[split].data)
     y = {split: np.zeros(count, np.int64) for split, count in POINTS.items()}
     zero, one = np.zeros(2, np.float32), np.ones(2, np.float32)

@@ -1,6 +1,6 @@
-"""Scikit-learn's digits: 1,797 images of 8x8, embedded in the library.
+"""Digits of scikit-learn: 1,797 images of 8x8 that are part of the library.
 
-The copy has no official test split; 300 samples are cut by a fixed seed.
+The data set has no official test split, so 300 samples are drawn with a fixed seed.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ TEST = 300
 
 
 def _load() -> Raw:
+    """Read the images from scikit-learn and split off the test samples."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)

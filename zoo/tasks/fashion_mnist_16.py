@@ -1,7 +1,7 @@
-"""Fashion-MNIST at 16x16: two black pixels around each image, then means of 2x2.
+"""Fashion-MNIST at 16x16: images are padded by two black pixels, then averaged over 2x2.
 
-The same files and splits as Fashion-MNIST at a quarter of the cost; results on it are not
-results on Fashion-MNIST.
+The task uses the files and splits of Fashion-MNIST at a quarter of the cost. Results on
+this task are not results on Fashion-MNIST.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from zoo.tasks.fashion_mnist import fashion_mnist
 
 
 def _halved(images: Array) -> Array:
-    """Images of 28x28 bytes as 16x16 bytes, the channel first."""
+    """Reduce images of 28x28 bytes to 16x16 bytes, with the channel first."""
     images = images.reshape(len(images), 28, 28)
-    wide = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 16, 2, 16, 2)
-    return np.rint(wide.mean((2, 4), dtype=np.float32)).astype(np.uint8)[:, None]
+    cells = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 16, 2, 16, 2)
+    return np.rint(cells.mean((2, 4), dtype=np.float32)).astype(np.uint8)[:, None]
 
 
 def _load(task: Task, directory: Path | None) -> Data:
+    """Load Fashion-MNIST and reduce its images."""
     raw = read_raw(fashion_mnist, directory)
     return prepare(task, replace(raw, x=_halved(raw.x), x_test=_halved(raw.x_test)))
 

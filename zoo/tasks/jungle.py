@@ -1,13 +1,14 @@
-"""Forty classes of four data sets in one shape: grey images of 16x16.
+"""Forty classes of four data sets as grey images of 16x16.
 
 Classes 0-9 are MNIST's digits, 10-19 the clothes of Fashion-MNIST, 20-29 the objects of
-CIFAR-10 in grey, 30-39 the digits of USPS. MNIST and Fashion-MNIST get two black pixels
-around each image; they and CIFAR-10 are then means of 2x2 pixels, USPS is 16x16 as it
-comes. Of every class at most `TRAIN` and `TEST` images are kept, drawn by a fixed seed, so
-that no data set outweighs another. Results on it are not results on any of the four.
+CIFAR-10 in grey, 30-39 the digits of USPS. Images of MNIST and Fashion-MNIST are padded by
+two black pixels; then these images and those of CIFAR-10 are averaged over 2x2 pixels.
+Images of USPS already have 16x16 pixels. At most `TRAIN` and `TEST` images of every class
+are kept, drawn with a fixed seed, so that no data set outweighs another. Results on this
+task are not results on any of the four data sets.
 
-With ``--data DIR`` the folder holds all four; ``cifar10_jpeg``, the lossy copy, stands in
-where ``cifar10`` is not there, and the fingerprint tells the two apart.
+With ``--data DIR`` the folder must contain all four data sets. If ``cifar10`` is not in the
+folder, its lossy copy ``cifar10_jpeg`` is used; the fingerprints of the two differ.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from zoo.tasks.mnist import mnist
 from zoo.tasks.usps import usps
 
 TRAIN, TEST = 540, 140
-"""Images of each class, at most: what the rarest class of USPS has."""
+"""Largest number of images per class: the number of the rarest class of USPS."""
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CLASSES = (
@@ -37,41 +38,42 @@ CLASSES = (
     "dog", "frog", "horse", "ship", "truck",
     *(f"digit {name} of a postal code" for name in _DIGITS),
 )  # fmt: skip
-"""What each label shows."""
+"""Description of each class."""
 
 
 def _load(task: Task, directory: Path | None) -> Data:
-    copied = directory is not None and find_file(cifar10, directory) is None
-    sources = (mnist, fashion_mnist, cifar10_jpeg if copied else cifar10, usps)
+    """Pool the four data sets."""
+    use_jpeg = directory is not None and find_file(cifar10, directory) is None
+    sources = (mnist, fashion_mnist, cifar10_jpeg if use_jpeg else cifar10, usps)
     parts = []
     for number, source in enumerate(sources):
         raw = read_raw(source, directory)
-        kept = [
-            _some(y, most, f"jungle {source.name} {most}")
-            for y, most in ((raw.y, TRAIN), (raw.y_test, TEST))
+        picks = [
+            _sample(y, count, f"jungle {source.name} {count}")
+            for y, count in ((raw.y, TRAIN), (raw.y_test, TEST))
         ]
         x, x_test = (
-            _small(images[some] * np.float32(raw.scale))
-            for images, some in zip((raw.x, raw.x_test), kept, strict=True)
+            _small(images[rows] * np.float32(raw.scale))
+            for images, rows in zip((raw.x, raw.x_test), picks, strict=True)
         )
-        y, y_test = raw.y[kept[0]] + 10 * number, raw.y_test[kept[1]] + 10 * number
+        y, y_test = raw.y[picks[0]] + 10 * number, raw.y_test[picks[1]] + 10 * number
         parts.append((x, y, x_test, y_test))
-    x, y, x_test, y_test = (np.concatenate(some) for some in zip(*parts, strict=True))
+    x, y, x_test, y_test = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return prepare(task, Raw(x, y, x_test, y_test, 1 / 255))
 
 
-def _some(labels: Array, most: int, purpose: str) -> Array:
-    """Positions of at most so many images of each class, in order."""
-    draw = stream(0, purpose)
-    kept = [
-        draw.permutation(np.flatnonzero(labels == label))[:most]
+def _sample(labels: Array, count: int, purpose: str) -> Array:
+    """Return the sorted positions of at most ``count`` random images of each class."""
+    generator = stream(0, purpose)
+    picks = [
+        generator.permutation(np.flatnonzero(labels == label))[:count]
         for label in np.unique(labels)
     ]
-    return np.sort(np.concatenate(kept))
+    return np.sort(np.concatenate(picks))
 
 
 def _small(images: Array) -> Array:
-    """Images in [0, 1] of any of the four sources as bytes (N, 1, 16, 16)."""
+    """Convert images in [0, 1] of any of the four data sets to bytes (N, 1, 16, 16)."""
     if images.shape[-1] == 3:
         images = images.mean(-1)
     elif images.ndim == 4:

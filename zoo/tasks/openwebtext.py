@@ -1,6 +1,6 @@
-"""OpenWebText, byte by byte: windows of 256 bytes of its first 1 % of documents.
+"""Bytes of OpenWebText: windows of 256 bytes of the first 1 % of its documents.
 
-From the Hub, or from a file (``--text FILE``).
+The text is read from the Hub, or from a file (``--text FILE``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ REPOSITORY, PART = "Skylion007/openwebtext", "train[:1%]"
 
 
 def _load(task: Task, path: Path | None) -> Data:
+    """Read the text from a file or from the Hub."""
     if path is not None:
         return load_text(task, path)
     import datasets
@@ -23,8 +24,8 @@ def _load(task: Task, path: Path | None) -> Data:
         documents = datasets.load_dataset(REPOSITORY, split=PART)["text"]
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise NotFound(
-            f"{task.title} could not be read from {REPOSITORY!r}: {error}. Offline? Give a "
-            "file: --text FILE"
+            f"{task.title} could not be read from {REPOSITORY!r}: {error}. Without a "
+            "connection, give a file: --text FILE"
         ) from error
     return windows(task, "\n".join(documents).encode())
 

@@ -1,6 +1,6 @@
-"""Any text, byte by byte: windows of 64 bytes, of which the next byte is predicted.
+"""Bytes of any text: windows of 64 bytes, in which each next byte is predicted.
 
-``--text FILE`` says which; the file's content is part of every run's identity.
+The text is given by ``--text FILE``. The content of the file is part of every run's id.
 """
 
 from zoo.task import Task

@@ -1,6 +1,6 @@
 """TinyImageNet: 100,000 + 10,000 colour images of 64x64.
 
-Its test labels are not public: the official validation split is our test split.
+The test labels are not public, so the official validation split is our test split.
 """
 
 from zoo.task import Hub, Task

@@ -1,4 +1,4 @@
-"""Text as windows of bytes, for networks that predict the next one."""
+"""Windows of bytes of a text, for networks that predict the next byte."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from zoo.randomness import stream
 from zoo.task import Data, Task
 
 BLOCK = 64
-"""Windows that stay together: splits are drawn over blocks, so that neighbours, which
-continue each other, are mostly in one split."""
+"""Number of consecutive windows in a block. Splits are drawn over blocks, so that windows
+that continue each other are mostly in the same split."""
 
 SHARES = {"validation": 0.1, "test": 0.1}
 
 
 def read_text(task: Task, path: Path | None) -> bytes:
-    """The bytes of a file, or of the task's file in a folder.
+    """Return the bytes of a file, or of the task's file in a folder.
 
-    A folder is searched for ``NAME.txt`` and ``NAME.parquet`` (a column ``text``, whose
-    distinct values are joined by line breaks), also in a folder NAME inside, where NAME is
-    the task's name; the task ``text``, which is any text, also takes ``text_small``.
+    A folder and its subfolder NAME are searched for ``NAME.txt`` and ``NAME.parquet``,
+    where NAME is the name of the task. A parquet file must have a column ``text``, whose
+    distinct values are joined by line breaks. For the task ``text``, which takes any text,
+    the name ``text_small`` is tried too.
 
     Raises
     ------
     NotFound
-        If there is none, with ways to give one.
+        If there is no text; the error says how to give a file.
     CatalogError
-        If it cannot be read.
+        If the file cannot be read.
     """
-    found = None if path is None else _find(task, path)
-    if found is None:
+    file = None if path is None else _find(task, path)
+    if file is None:
         where = f" in {path}" if path is not None else ""
         raise NotFound(
-            f"No text{where} for {task.title}. Give a file, in any language and encoding: "
-            "--text FILE, of which every byte is a token; 200 kB or more are sensible."
+            f"No text{where} for {task.title}. Give a file in any language and encoding: "
+            "--text FILE. Every byte is a token; use a file of at least 200 kB."
         )
     try:
-        if found.suffix == ".parquet":
-            return _parquet_text(found)
-        return found.read_bytes()
+        if file.suffix == ".parquet":
+            return _parquet_text(file)
+        return file.read_bytes()
     except OSError as error:
-        raise CatalogError(f"{found} cannot be read: {error}") from error
+        raise CatalogError(f"{file} cannot be read: {error}") from error
 
 
 def _find(task: Task, path: Path) -> Path | None:
+    """Return the path if it is a file, else the task's file in the folder, or None."""
     if path.is_file():
         return path
     if not path.is_dir():
         raise NotFound(f"There is no text in {path}: no such file or folder.")
-    others = ("text_small",) if task.name == "text" else ()
-    for name in (task.name, *others):
+    alternatives = ("text_small",) if task.name == "text" else ()
+    for name in (task.name, *alternatives):
         for folder in (path / name, path):
             for suffix in (".txt", ".parquet"):
                 if (folder / f"{name}{suffix}").is_file():
@@ -64,6 +66,7 @@ def _find(task: Task, path: Path) -> Path | None:
 
 
 def _parquet_text(path: Path) -> bytes:
+    """Return the distinct values of the column ``text``, joined by line breaks."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -76,9 +79,9 @@ def _parquet_text(path: Path) -> bytes:
 
 
 def windows(task: Task, text: bytes) -> Data:
-    """Non-overlapping windows of ``task.shape[0]`` bytes, split by a fixed seed.
+    """Cut a text into disjoint windows of ``task.shape[0]`` bytes, split by a fixed seed.
 
-    Label k of a window is the byte behind its byte k.
+    Label k of a window is the byte after its byte k.
 
     Raises
     ------
@@ -90,10 +93,10 @@ def windows(task: Task, text: bytes) -> Data:
     count = (len(tokens) - 1) // length
     blocks = count // BLOCK
     if blocks < 30:
-        least = 30 * BLOCK * length + 1
+        fewest = 30 * BLOCK * length + 1
         raise CatalogError(
-            f"{task.title}: the text has {len(tokens):,} bytes; at least {least:,} are "
-            "needed for three splits. Give a longer --text FILE."
+            f"{task.title}: the text has {len(tokens):,} bytes, but three splits need at "
+            f"least {fewest:,}. Give a longer --text FILE."
         )
     count = blocks * BLOCK
     x = tokens[: count * length].reshape(count, length)
@@ -101,8 +104,8 @@ def windows(task: Task, text: bytes) -> Data:
     order = stream(0, "text split").permutation(blocks)
     parts: dict[str, Array] = {}
     for split, share in SHARES.items():
-        cut = max(1, round(share * blocks))
-        parts[split], order = np.sort(order[:cut]), order[cut:]
+        size = max(1, round(share * blocks))
+        parts[split], order = np.sort(order[:size]), order[size:]
     parts["train"] = np.sort(order)
     rows = {s: (b[:, None] * BLOCK + np.arange(BLOCK)).ravel() for s, b in parts.items()}
     digest = hashlib.sha256(f"bytes {length} split 1".encode() + text).hexdigest()[:32]
@@ -119,5 +122,5 @@ def windows(task: Task, text: bytes) -> Data:
 
 
 def load_text(task: Task, path: Path | None) -> Data:
-    """A `Task.loader`: the text in a file or folder as windows."""
+    """Load the text of a file or folder as windows; a `Task.loader`."""
     return windows(task, read_text(task, path))

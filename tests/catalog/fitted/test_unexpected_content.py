@@ -45,7 +45,7 @@ def test_errors_that_say_enough_pass() -> None:
 
 @pytest.mark.parametrize("text", [None, "", "7", "[]", "null", '"x"', "{", "[" * 10**5, 5])
 def test_a_cell_without_an_object_is_refused(text) -> None:
-    with pytest.raises(CatalogError, match="config of run 'a' is no JSON object"):
+    with pytest.raises(CatalogError, match="config of run 'a' is not a JSON object"):
         json_object(text, "config of run 'a'")
 
 

@@ -148,7 +148,7 @@ def test_what_is_more_is_refused(five: Catalog, where: str) -> None:
 
 
 def test_the_error_says_what_a_condition_is(five: Catalog) -> None:
-    with pytest.raises(CatalogError, match=r"is no condition\. Expected one expression"):
+    with pytest.raises(CatalogError, match=r"is not a condition\. Expected one expression"):
         five.select("true GROUP BY run_id")
     with pytest.raises(CatalogError, match=r"SQL error\..*syntax error"):
         five.select("step = = 1")

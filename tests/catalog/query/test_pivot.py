@@ -126,5 +126,5 @@ def test_what_is_wrong_with_the_column_is_said(
 ) -> None:
     with pytest.raises(CatalogError, match=r"SQL error\..*no_such"):
         checked_query(connection, "PIVOT models ON no_such USING sum(n)")
-    with pytest.raises(CatalogError, match=r"Say its values: PIVOT \.\.\. ON COLUMN IN"):
+    with pytest.raises(CatalogError, match=r"List its values: PIVOT \.\.\. ON COLUMN IN"):
         with_values(connection, "SET threads = 1", check_kinds)

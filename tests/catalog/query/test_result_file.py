@@ -174,7 +174,7 @@ def test_the_command_writes_allows_and_replaces(
     assert (code, json.loads(shown)) == (0, {"file": str(out), "rows": 1})
     code, shown, told = phasezoo("sql", "SELECT 1", "--to", "x.txt", "--catalog", zoo.root)
     assert (code, shown) == (1, "")
-    assert "Cannot tell what x.txt should be" in told
+    assert "x.txt has no known file type" in told
 
 
 def test_the_help_says_what_a_query_may_do(phasezoo: Any) -> None:

@@ -277,9 +277,9 @@ GOOD = {"run_id": ["a"], "step": [0], "x": [1.5]}
         ({**GOOD, "step": [0.5]}, "'step' of the measure 'm' must be int64. Got double"),
         (
             {"run_id": ["a"] * 2, "step": [0] * 2, "x": [1, 2]},
-            r"Two rows of .*'m' have one",
+            r"Two rows of .*'m' have the same",
         ),
-        ({"run_id": ["a"], "step": [0]}, "no result in the measure 'm'"),
+        ({"run_id": ["a"], "step": [0]}, "no result column in the measure 'm'"),
         ({**GOOD, "X": [1]}, "Two columns of the measure 'm' are called '[xX]'"),
         (
             {**GOOD, "RUN_ID": ["a"]},

@@ -76,5 +76,5 @@ def test_a_path_that_is_no_text_is_told_at_once(tmp_path: Path, new_zoo: Any) ->
     root = tmp_path / os.fsdecode(b"by\xffte")
     shutil.copytree(new_zoo().root, root)
     for open_ in (catalog.open, verify):
-        with pytest.raises(CatalogError, match="is not UTF-8, and DuckDB cannot open it"):
+        with pytest.raises(CatalogError, match="is not UTF-8, so DuckDB cannot open it"):
             open_(root)

@@ -222,7 +222,7 @@ def test_offsets_are_refused_where_none_hold(
     with pytest.raises(ShardCorrupt, match="no column for tensor 'v'"):
         find_chunks(path, Layout((Param("v", (4, 3)),)))
     by_pyarrow(path, compression="zstd")
-    with pytest.raises(ShardCorrupt, match="rewritten and has no offsets"):
+    with pytest.raises(ShardCorrupt, match="rewritten, so it has no offsets"):
         find_chunks(path, population.layout)
 
 
@@ -334,7 +334,7 @@ def test_a_file_that_shrinks_while_open_is_reported(
 ) -> None:
     _, opened = written
     cut(path, 200)
-    with pytest.raises(ShardCorrupt, match="ended while it was read"):
+    with pytest.raises(ShardCorrupt, match="truncated or altered while it was read"):
         opened.read("mask", np.arange(7), np.empty((7, 2, 2), bool))
 
 

@@ -87,7 +87,7 @@ def test_a_deleted_head_is_rebuilt_from_the_manifests(
 def test_a_damaged_head_is_refused_with_the_way_out(zoo: Catalog, text: bytes) -> None:
     (zoo.root / "HEAD").write_bytes(text)
     with pytest.raises(
-        ShardCorrupt, match=r"HEAD must hold a version .*Delete it: it is rebuilt"
+        ShardCorrupt, match=r"HEAD must hold a version .*Delete it; it will be rebuilt"
     ):
         catalog.open(zoo.root)
     (zoo.root / "HEAD").unlink()
@@ -98,7 +98,9 @@ def test_a_head_that_names_another_snapshot_is_refused(zoo: Catalog, metrics: An
     metrics(zoo, "x")
     head = zoo.root / "HEAD"
     head.write_text("1" + head.read_text()[1:])
-    with pytest.raises(ShardCorrupt, match=r"1.json is not what HEAD names .*Delete HEAD"):
+    with pytest.raises(
+        ShardCorrupt, match=r"1.json is not the file that HEAD names .*Delete HEAD"
+    ):
         catalog.open(zoo.root)
     head.write_text("7" + head.read_text()[1:])
     with pytest.raises(ShardCorrupt, match=r"7.json is missing"):

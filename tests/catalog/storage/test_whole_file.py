@@ -134,7 +134,7 @@ def test_a_pipe_gets_all_of_it_and_stays(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"No such file.*Make its folder, or name ano"):
+    with pytest.raises(CatalogError, match=r"No such file.*Create its folder, or name ano"):
         write(tmp_path / "no" / "a")
     (tmp_path / "folder").mkdir()
     with pytest.raises(CatalogError, match=r"It is a folder\. Give --to FILE\."):

@@ -362,7 +362,7 @@ def test_a_name_that_is_unknown_or_ambiguous_adds_nothing(
         ("run,step,x\na,0,1\n", "no column 'run_id'"),
         ("run_id,step,x\nzz,0,1\n", "1 of 1 rows .* name no checkpoint"),
         ("run_id,step,x\na,7,1\n", "name no checkpoint .* 'step': 7"),
-        ("run_id,step,x\na,zero,1\n", "do not fit"),
+        ("run_id,step,x\na,zero,1\n", "must hold whole numbers"),
         ("run_id,step,x\na,0,1\na,0,2\n", "Two rows"),
         ("run_id,step,test_loss\na,0,1\n", "cannot be called 'test_loss'"),
         ("run_id,step\na,0\n", "no result"),
@@ -477,10 +477,10 @@ def test_text_is_no_value_of_a_column_of_numbers(
     table.write_text("run_id,step,mine\na,0,1.5\n")
     annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,2\nb,0,n/a\n")
-    with pytest.raises(CatalogError, match="'mine' holds numbers in models, and 'n/a' in"):
+    with pytest.raises(CatalogError, match="'mine' holds numbers in models, but 'n/a' in"):
         annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,007\n")
-    with pytest.raises(CatalogError, match="'mine' holds numbers in models, and '007' in"):
+    with pytest.raises(CatalogError, match="'mine' holds numbers in models, but '007' in"):
         annotate(zoo.refreshed(), table, "mine")
     table.write_text("run_id,step,mine\na,0,2\nb,0,\n")
     annotate(zoo.refreshed(), table, "mine")

@@ -181,7 +181,7 @@ def test_damage_is_told_even_when_its_metadata_is_damaged_too(
     weights.write_bytes(flipped(weights.read_bytes(), 999))
     (zoo.root / manifest.files["chunks"].path).write_bytes(b"PAR1")
     assert any(
-        "rows cannot be told: the shard's metadata" in p.detail for p in problems(zoo)
+        "damaged rows are unknown: the shard's metadata" in p.detail for p in problems(zoo)
     )
 
 
@@ -203,7 +203,7 @@ def test_metadata_of_other_types_or_absurd_numbers_is_told(
     table = pq.read_table(path)
     at, cells = table.column_names.index(column), pa.array([cell] * len(table))
     pq.write_table(table.set_column(at, column, cells), path)
-    assert any("rows cannot be told" in p.detail for p in problems(zoo))
+    assert any("damaged rows are unknown" in p.detail for p in problems(zoo))
 
 
 @pytest.mark.parametrize("kind", ["weights", "chunks", "tensor_stats"])

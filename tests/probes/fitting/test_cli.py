@@ -244,7 +244,7 @@ WRONG = [
     ),
     (
         ("statistics", "--target", "test_accuracy", "--where", "true GROUP BY zoo"),
-        "is no condition",
+        "is not a condition",
     ),
     (
         ("statistics", "--target", "test_accuracy", "--where", "setseed(0.1) IS NULL"),

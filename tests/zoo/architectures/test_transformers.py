@@ -53,7 +53,10 @@ def test_heads_permute_as_blocks_and_units_within_heads():
     [
         (lambda: ViT(1, (1, 8, 8)), "width of ViT must be at least 2.*Got 1"),
         (lambda: ViT(8, (1, 8, 8), heads=3), r"Got 3 heads for width 8, .*\[1, 2, 4, 8\]"),
-        (lambda: ViT(8, (1, 8, 10)), "whole patches of 4 pixels a side.*another patch"),
+        (
+            lambda: ViT(8, (1, 8, 10)),
+            "whole patches of 4 pixels a side.*give a patch that divides",
+        ),
         (lambda: ViT(8, (1, 8, 8), patch=0), "patch of ViT must be at least 1. Got 0"),
         (lambda: GPT(8, (1, 8, 8)), r"shape parameter of GPT must be \(tokens,\)"),
         (lambda: GPT(8, (8,), depth=0), "depth of GPT must be at least 1. Got 0"),

@@ -151,7 +151,7 @@ def test_a_batch_that_does_not_fit_is_accumulated_but_not_of_batch_normalised_ne
     assert 1 <= fitting_batch(plain, network, whole // 2) < 64
     normalised = ResNet18.scaled(2, (1, 8, 8), 10)
     run = replace(plain, architecture=normalised.config())
-    with pytest.raises(CatalogError, match="needs the batch in one piece"):
+    with pytest.raises(CatalogError, match="The batch cannot be split"):
         fitting_batch(run, normalised, network_bytes(run, normalised) // 2)
 
 

@@ -159,7 +159,7 @@ def test_without_mistakes_the_temperature_is_bounded():
 
 def test_what_is_wrong_is_said(seeds):
     one = seeds.weights[:1]
-    with pytest.raises(ValueError, match="at least 2 points"):
+    with pytest.raises(ValueError, match="points parameter must be at least 2"):
         along_lines(seeds, one, one, [[0]], points=1)
     with pytest.raises(ValueError, match="for the result"):
         along_lines(seeds, one, one, [[0]], calibrate="test")

@@ -185,5 +185,5 @@ def test_settings_are_checked(cell):
     with pytest.raises(ValueError, match=r"from 1 to 240.* Got 241"):
         curves.fit(steps=1, batch_size=241, lr=0.1)
     runs = (networks.runs[0], replace(networks.runs[1], classes=(0, 1)))
-    with pytest.raises(ValueError, match=r"share their classes. Got None and \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"the same classes. Got None and \(0, 1\)"):
         Curves(replace(networks, runs=runs), networks.pairs(), seed=0)

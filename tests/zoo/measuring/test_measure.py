@@ -123,7 +123,7 @@ def networks_of_foreign(root, architecture):
         ({"where": "width = 77"}, "No checkpoint of 'tiny' with weights matches"),
         ({"where": "widht = 4"}, "SQL error"),
         ({"where": "true) OR (true GROUP BY run_id"}, "SQL error"),
-        ({"where": "true GROUP BY run_id"}, "is no condition"),
+        ({"where": "true GROUP BY run_id"}, "is not a condition"),
         ({"where": "write_log('x') IS NULL"}, "cannot call write_log"),
         ({"metrics": ["scoers"]}, "Closest: scores"),
         ({"steps": "first"}, "must be all or last"),

@@ -91,5 +91,5 @@ def test_a_small_beta_is_learnt_and_a_stack_gives_what_one_run_gives(points):
 
 
 def test_a_run_without_beta_is_refused():
-    with pytest.raises(CatalogError, match="needs it as an axis"):
+    with pytest.raises(CatalogError, match="needs beta as an axis"):
         OBJECTIVE.constants([Run("a", "convection", {}, 1, (1,), cell="x")], CPU)

@@ -60,7 +60,9 @@ def test_absent_text_says_how_to_give_it(tmp_path, where):
 
 
 def test_too_short_a_text_is_refused_with_numbers():
-    with pytest.raises(CatalogError, match="has 100 bytes; at least 122,881"):
+    with pytest.raises(
+        CatalogError, match="has 100 bytes, but three splits need at least 122,881"
+    ):
         windows(TEXT, b"x" * 100)
 
 
