@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
+from urllib.request import urlopen
 
 import pytest
 
@@ -148,28 +150,16 @@ def serve_s3(bucket: str = "bucket", traffic: Traffic | None = None) -> Iterator
             url = f"http://{host}:{port}"
             os.environ["AWS_ENDPOINT_URL"] = url
             inner = server._server
-            inner.log = lambda *words: None  # nothing is printed, tracebacks least of all
-            client = boto3.client("s3", endpoint_url=url)
+            # Dropped connections need no traceback.
+            logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
             # moto keeps buckets for the life of a process.
-            _empty(client)
+            urlopen(f"{url}/moto-api/reset", data=b"").close()
+            client = boto3.client("s3", endpoint_url=url)
             client.create_bucket(Bucket=bucket)
+            client.close()
             inner.app = Faulty(cast(Application, inner.app), traffic or Traffic())
             yield url
-            inner.app = inner.app.application
-            _empty(client)
-            client.close()
         finally:
             server.stop()
             with suppress(AttributeError):
                 server._server.server_close()
-
-
-def _empty(client: Any) -> None:
-    for bucket in client.list_buckets()["Buckets"]:
-        name = bucket["Name"]
-        for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
-            for listed in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                client.delete_object(
-                    Bucket=name, Key=listed["Key"], VersionId=listed["VersionId"]
-                )
-        client.delete_bucket(Bucket=name)
