@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -55,10 +56,25 @@ def test_connections_are_kept(folder: Path) -> None:
         connection = http.client.HTTPConnection(urlsplit(url).netloc)
         for _ in range(3):
             connection.request("GET", "/README.md")
-            socket = connection.sock
+            sock = connection.sock
             assert connection.getresponse().read()
-            assert connection.sock is socket
+            assert connection.sock is sock
         connection.close()
+
+
+def test_requests_that_are_cut_are_none(folder: Path) -> None:
+    traffic = Traffic()
+    with serve_files(folder, traffic) as url:
+        for sent in (
+            b"Content-Length: 9\r\n\r\n1234",
+            b"Transfer-Encoding: chunked\r\n\r\n",
+        ):
+            place = urlsplit(url)
+            with socket.create_connection((place.hostname, place.port)) as connection:
+                connection.sendall(b"PUT / HTTP/1.1\r\n" + sent)
+                connection.shutdown(socket.SHUT_WR)
+                assert connection.recv(100) == b""
+    assert not traffic.requests
 
 
 def test_faults_are_used_up(folder: Path) -> None:
@@ -85,12 +101,14 @@ def test_faults_are_used_up(folder: Path) -> None:
         assert get(f"{url}/{PATH}", "HEAD")[0] == 503
         traffic.redirect("*", other + "{path}")
         assert get(f"{url}/{PATH}")[1] == CONTENT
-        traffic.endless("*")
-        with urlopen(f"{url}/{PATH}") as response:
-            assert response.read(3 * len(CONTENT)) == 3 * CONTENT
         traffic.before.append(lambda request: moved.append(f"before {request.path}"))
         traffic.after.append(lambda request: moved.append(f"after {request.path}"))
         assert get(f"{url}/README.md")[0] == 200
+        traffic.settle()
+        traffic.clear()
+        traffic.endless("*")
+        with urlopen(f"{url}/{PATH}") as response:
+            assert response.read(3 * len(CONTENT)) == 3 * CONTENT
     assert moved == ["before /README.md", "after /README.md"]
     traffic.clear()
     assert not traffic.counts
