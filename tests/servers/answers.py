@@ -51,8 +51,11 @@ class Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.asked = Request(self.command, unquote(path), query, headers)
+        try:
+            self.body = self._read_body()
+        except OSError:
+            return self._hang_up()
         traffic = self.server.traffic
-        self.body = self._read_body()
         traffic.count(self.asked.path, received=len(self.body))
         try:
             traffic.begin(self.asked)
@@ -65,19 +68,27 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(answer, traffic.take(self.asked, *OF_BODIES) if good else None)
         except OSError:  # the client went, or a hook wants it to believe so
             self._hang_up()
-        traffic.end(self.asked)
+        finally:
+            traffic.end(self.asked)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve
 
     def _read_body(self) -> bytes:
+        """Read a body, all of it: what a client that was killed left is no request."""
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self._read(int(self.headers.get("Content-Length", 0)))
         parts = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size))
+        while size := int(self.rfile.readline().split(b";")[0].strip() or b"-1", 16):
+            parts.append(self._read(size))
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(parts)
+
+    def _read(self, size: int) -> bytes:
+        body = self.rfile.read(size) if size >= 0 else b""
+        if len(body) != size:
+            raise ConnectionAbortedError("the client went")
+        return body
 
     def _cut(self, answer: Answer) -> Answer:
         """Apply conditions and say which range; the body stays whole."""
@@ -134,19 +145,26 @@ class Handler(BaseHTTPRequestHandler):
                 content[at or 0] ^= 0xFF
                 return self._send_part(bytes(content), 0, size)
             while not self.server.closing:
-                self.wfile.write(b"%x\r\n%b\r\n" % (size, bytes(content)))
                 self.server.traffic.count(self.asked.path, sent=size)
+                self.wfile.write(b"%x\r\n%b\r\n" % (size, bytes(content)))
         return self._hang_up()
 
     def _send_part(self, body: bytes | Path, first: int, size: int) -> None:
-        if isinstance(body, Path):
-            with body.open("rb") as file:
-                size = self.connection.sendfile(file, first, size) if size else 0
-        else:
-            view = memoryview(body)[first : first + size]
-            for start in range(0, size, CHUNK):
-                self.wfile.write(view[start : start + CHUNK])
-        self.server.traffic.count(self.asked.path, sent=size)
+        # Counted ahead: whoever has the last byte may look at once.
+        traffic, path, sent = self.server.traffic, self.asked.path, 0
+        traffic.count(path, sent=size)
+        try:
+            if isinstance(body, Path):
+                with body.open("rb") as file:
+                    while sent < size:
+                        part = min(CHUNK, size - sent)
+                        sent += self.connection.sendfile(file, first + sent, part) or part
+            else:
+                view = memoryview(body)[first : first + size]
+                for start in range(0, size, CHUNK):
+                    sent += self.wfile.write(view[start : start + CHUNK])
+        finally:
+            traffic.count(path, sent=sent - size)
 
     def _hang_up(self) -> None:
         self.close_connection = True

@@ -32,17 +32,7 @@ def kind(path: str) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for.
-
-    Parameters
-    ----------
-    method : str
-    path : str
-        Unquoted, without the query.
-    query : str
-    headers : Mapping[str, str]
-        By lower-case name.
-    """
+    """What a client asked for; its path is unquoted, names of headers are lower case."""
 
     method: str
     path: str
@@ -92,7 +82,8 @@ class Traffic:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = threading.Condition(threading.RLock())
+        self.open = 0
         self.requests: list[Request] = []
         self.sent: Counter[str] = Counter()
         """Bytes of bodies, by kind of path."""
@@ -124,8 +115,8 @@ class Traffic:
         with self.lock:
             for part in (self.requests, self.before, self.after, self.faults):
                 part.clear()
-            self.sent.clear()
-            self.received.clear()
+            for counter in (self.sent, self.received):
+                counter.clear()
 
     def drop(
         self, pattern: str, after: int | None = 0, times: int = 1, method: str = "GET"
@@ -179,6 +170,7 @@ class Traffic:
     def begin(self, request: Request) -> None:
         """Record a request and call what wants to know before it is answered."""
         with self.lock:
+            self.open += 1
             self.requests.append(request)
             hooks = list(self.before)
         for hook in hooks:
@@ -186,10 +178,19 @@ class Traffic:
 
     def end(self, request: Request) -> None:
         """Call what wants to know once a request is answered."""
+        try:
+            for hook in list(self.after):
+                hook(request)
+        finally:
+            with self.lock:
+                self.open -= 1
+                self.lock.notify_all()
+
+    def settle(self, seconds: float = 10) -> None:
+        """Wait for hooks that follow answers which clients have already."""
         with self.lock:
-            hooks = list(self.after)
-        for hook in hooks:
-            hook(request)
+            if not self.lock.wait_for(lambda: self.open == 0, seconds):
+                raise TimeoutError(f"{self.open} requests are still being answered")
 
     def count(self, path: str, sent: int = 0, received: int = 0) -> None:
         """Add bytes of bodies."""

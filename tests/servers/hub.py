@@ -101,10 +101,14 @@ class Hub:
         return repo
 
     def commit(
-        self, id: str, files: Mapping[str, bytes | None], branch: str = "main"
+        self,
+        id: str,
+        files: Mapping[str, bytes | None],
+        branch: str = "main",
+        kind: str = "datasets",
     ) -> Commit:
-        """Commit files to a data set as somebody else would; None deletes one."""
-        repo = self.repos["datasets", id]
+        """Commit files as somebody else would; None deletes one."""
+        repo = self.repos[kind, id]
         with self.lock:
             head = repo.branches[branch]
             tree = dict(head.tree)
