@@ -44,7 +44,7 @@ class Routes:
     limits: Array
 
     def distances(self, X: Array) -> Array:
-        """Return relative squared distances (n, trees): 0 of copies, about 1 if unrelated."""
+        """Return relative squared distances (n, trees), about 1 for unrelated networks."""
         sample = X[:, self.columns].astype(np.float64)
         norms, centroid_norms = squared_norms(sample), squared_norms(self.centroids)
         cross = sample @ self.centroids.T

@@ -20,7 +20,7 @@ SPECTRAL = (
 """Names of the columns of `spectral`."""
 
 _FLOOR = 1e-6
-"""Floor of eigenvalues relative to the largest; below it float32 Gram matrices are noise."""
+"""Floor of eigenvalues relative to the largest; smaller ones are float32 noise."""
 _BYTES = 64 << 20
 """Bytes of Gram matrices at a time."""
 

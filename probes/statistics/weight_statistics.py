@@ -90,7 +90,7 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Array) -> Array:
-        """Compute statistics (n, p) of weights (n, d), ordered as `get_feature_names_out`."""
+        """Compute statistics (n, p) of weights (n, d), named by `get_feature_names_out`."""
         check_is_fitted(self, "layers_")
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
         parts = [self._statistics(layer, X) for layer in self.layers_]

@@ -398,7 +398,7 @@ def test_search_refuses_other_probes_and_layouts(fitted, networks, store):
     X, _ = networks
     selection = catalog.open(store).select()
     other = ProbeX(layout=LAYOUT, **{**SMALL, "epochs": 1}).fit(X, X[:, 0])
-    with pytest.raises(CatalogError, match="'probex' knows no text"):
+    with pytest.raises(CatalogError, match="'probex' is not aligned to text"):
         search(other, selection, "trucks")
     turned = Layout((Param("w", (10, 12)),))
     table = selection.table.select(["run_id", "step"])
