@@ -222,20 +222,20 @@ def judge_new(
         )
     except CatalogError as error:  # the column may be missing in another catalogue
         return Applied([], by=by, note=f"No score: {error}")
-    chosen = values.known & (standing.groups > 0)
+    is_new = values.known & (standing.groups > 0)
     n_train = int((values.known & standing.same).sum())
     n_related = int((values.known & standing.kin).sum())
-    if not chosen.any():
+    if not is_new.any():
         reason = (
             f"all {n_train + n_related:,} networks with a known {about['target']} are in "
             f"the training set of the probe, or related to it by {by}"
         )
         return Applied([], 0, 0, n_train, n_related, by, f"No score: {reason}.")
-    y = _aligned(values, about["labels"])[chosen[values.known]]
+    y = _aligned(values, about["labels"])[is_new[values.known]]
     targets = _targets(probe, y)
-    _, groups = np.unique(standing.groups[chosen], return_inverse=True)
+    _, groups = np.unique(standing.groups[is_new], return_inverse=True)
     prior = _prior(probe, targets, about["trivial"])
-    judgement = judged_as_is(probe, scores[chosen], cut, y, targets, groups, prior)
+    judgement = judged_as_is(probe, scores[is_new], cut, y, targets, groups, prior)
     estimates = [
         estimate for estimate in judgement.estimates() if np.isfinite(estimate.value)
     ]

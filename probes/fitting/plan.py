@@ -217,8 +217,8 @@ class Plan:
         """Return the rows of the side "train" or "test" of the probe that is saved."""
         if not self.fixed:
             return np.arange(len(self.question) if side == "train" else 0)
-        found: Array = getattr(self.folds[0].folds[0], side)
-        return found
+        side_rows: Array = getattr(self.folds[0].folds[0], side)
+        return side_rows
 
     def _check_layers(self, catalog: Catalog) -> None:
         if self.relative is not None and not self.by_statistics:

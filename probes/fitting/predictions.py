@@ -175,12 +175,12 @@ class StoredPredictions:
     @cached_property
     def _source(self) -> str | None:
         """SQL of the measures with any of the columns, ranked by commit."""
-        wanted = {column.lower() for column in self._known}
+        columns = {column.lower() for column in self._known}
         shards = self.catalog.snapshot.shards
         holders = {
             manifest.pack or manifest.shard
             for manifest in self.catalog.snapshot.manifests
-            if wanted.intersection(column.lower() for column in manifest.measure_columns)
+            if columns.intersection(column.lower() for column in manifest.measure_columns)
         }
         if not holders:
             return None

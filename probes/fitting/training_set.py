@@ -118,12 +118,12 @@ class TrainingSet:
         parents = parents_in(catalog)
         runs, weights = table["run_id"].to_pylist(), fingerprints(catalog, table)
         all_runs = [*self.runs, *runs]
-        kin: Sequence[object] = (
+        related: Sequence[object] = (
             [branch(run, parents) for run in all_runs]
             if self.by == "sibling"
             else families(all_runs, parents).tolist()
         )
-        keys = [_Key(kin[: len(self.runs)], kin[len(self.runs) :])]
+        keys = [_Key(related[: len(self.runs)], related[len(self.runs) :])]
         keys.append(_Key(self.weights, weights))
         keys.append(_Key((), table["content"].to_pylist()))
         if self.by == "cell":

@@ -26,14 +26,14 @@ def parents_in(catalog: Catalog) -> dict[str, list[str]]:
 
 def ancestors(run: str, parents: Parents) -> set[str]:
     """Return all runs that a run was made from, directly or indirectly."""
-    found: set[str] = set()
+    visited: set[str] = set()
     queue = list(parents.get(run, ()))
     while queue:
         ancestor = queue.pop()
-        if ancestor not in found:
-            found.add(ancestor)
+        if ancestor not in visited:
+            visited.add(ancestor)
             queue += parents.get(ancestor, ())
-    return found
+    return visited
 
 
 def branch(run: str, parents: Parents) -> str:

@@ -75,21 +75,22 @@ def lineage(
     populations = list(populations_of(open_catalog(catalog_path), where))
     if not populations:
         raise NotFound(f"No network with weights matches the condition {where!r}.")
-    found = lineage_of(populations, direction=direction, apart=apart, permuted=permuted)
+    networks = lineage_of(populations, direction=direction, apart=apart, permuted=permuted)
     recorded = recorded_parents(populations)
-    counts = asdict(parent_agreement(found, recorded))
+    counts = asdict(parent_agreement(networks, recorded))
     if as_json:
         rows = [
-            {**asdict(network), "recorded": recorded[network.run_id]} for network in found
+            {**asdict(network), "recorded": recorded[network.run_id]}
+            for network in networks
         ]
         print_json({"networks": rows, "recorded_parents": counts})
         return
-    children = [network for network in found if network.parent is not None]
+    children = [network for network in networks if network.parent is not None]
     if shown := children[:limit]:
         print_table([_row(network, recorded) for network in shown])
     if len(children) > limit:
         say(f"... {len(children) - limit} more; --limit {len(children)} or --json")
-    say(f"{len(found)} networks, {len(found) - len(children)} roots")
+    say(f"{len(networks)} networks, {len(networks) - len(children)} roots")
     say("Recorded parents: " + ", ".join(f"{v} {k}" for k, v in counts.items()))
 
 

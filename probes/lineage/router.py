@@ -22,7 +22,7 @@ from catalog.dtypes import Array
 from probes.lineage.distances import relative, squared_distances, squared_norms
 
 UNKNOWN = -1
-"""The tree of a network that is near no root."""
+"""Tree number of a network that is near no root."""
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ class Smooth:
         .. [1] Williams and Seeger 2001, NeurIPS 13.
         """
         m = min(len(A), LANDMARKS)
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(A))[:m])
-        landmarks = A[chosen]
+        rows = np.sort(np.random.default_rng(seed).permutation(len(A))[:m])
+        landmarks = A[rows]
         squares = _squares(landmarks, landmarks)
         pair_squares = squares[np.triu_indices(m, 1)]
         unit = (

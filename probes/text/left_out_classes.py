@@ -73,8 +73,8 @@ class ClassesLeftOut:
         """
         shares = np.empty((len(self.alphas), len(self.betas), len(self.vectors)))
         for part in np.unique(self.parts):
-            left = np.flatnonzero(self.parts == part)
-            (shares[..., left],) = self._without(left)
+            left_out = np.flatnonzero(self.parts == part)
+            (shares[..., left_out],) = self._without(left_out)
         return shares
 
     def nested(self, shares: Array) -> Array:

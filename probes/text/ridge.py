@@ -104,7 +104,7 @@ class TextRidge(TextAligned):
         self.random_state = random_state
 
     def embed(self, X: Array) -> Array:
-        """Return predicted unit vectors (n, q), in the span of embeddings of known classes."""
+        """Predict unit vectors (n, q) in the span of the embeddings of known classes."""
         X = self._checked(X)
         if self.cores is None:
             codes = sum(expert.scores(X) for expert in self.experts_) + self.intercept_

@@ -228,7 +228,7 @@ def test_trees_of_runs_without_parents_are_refused_before_fitting(phasezoo, monk
     where = "zoo = 'narrow' AND run_id < 'narrow-009'"
     done = phasezoo("linear", "--target", "test_accuracy", "--by", "tree", "--where", where)
     assert done.code == 1
-    assert "No run here has recorded parents" in done.err
+    assert "No selected run has recorded parents" in done.err
     assert "use --by run" in done.err
 
 

@@ -504,8 +504,8 @@ def test_hits_of_the_fit_itself_are_told(asked, fitted, networks, tmp_path):
     ("arguments", "message"),
     [
         (("--target", "clas_name"), "Closest: class_name"),
-        (("--target", "step"), "one value|no names of classes"),
-        (("--target", "zoo"), "one class"),
+        (("--target", "step"), "same value|does not hold class names"),
+        (("--target", "zoo"), "same class"),
         (("--target", "few"), "2 classes of few: one, other.*4 or more"),
         (("--target", "class_name", "--encoder", "minlm"), "Closest: minilm"),
         (("--target", "class_name", "--where", "zoo = 'x'"), "No checkpoint"),
