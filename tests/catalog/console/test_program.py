@@ -57,7 +57,7 @@ def test_sql_prints_an_aligned_table(phasezoo: Any, named: Catalog) -> None:
         "---------------  ----  ------  ------  -\n"
         "run-of-digits-0     0       0  0.3333  -\n"
         "run-of-digits-1     1  12,345  0.3333  -\n",
-        "First 2 rows; --rows N prints more.\n",
+        "Printed the first 2 rows; --rows N prints more.\n",
     )
 
 
