@@ -183,7 +183,7 @@ def schema(catalog_path: str, as_json: bool) -> None:
     "--repair",
     "mend",
     is_flag=True,
-    help="First repair what other records can restore: HEAD, commit records, doubled packs.",
+    help="First repair what other records prove: HEAD, commit records, doubled packs.",
 )
 @catalog_option
 @json_option

@@ -69,7 +69,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 def missing(path: Path) -> ShardCorrupt:
     """Return the error about a missing file that a manifest names."""
     return ShardCorrupt(
-        f"{path} is missing, but its manifest names it. Check that this is the right folder "
-        "and that the folder is complete. Run 'phasezoo verify', then fetch the shard "
+        f"{path} is missing, but its manifest names it. Check that the folder is the right "
+        "one and is complete. Run 'phasezoo verify', then fetch the shard "
         "again. Delete its manifest and HEAD only to give up the shard for good."
     )

@@ -447,7 +447,7 @@ def test_a_version_that_cannot_be_written_is_a_warning_after_a_commit(
     writer = zoo.writer()
     runs = runs_of(population.table["run_id"].to_pylist())
     writer.commit(runs, population.table, population)
-    with pytest.warns(RuntimeWarning, match="It is done"):
+    with pytest.warns(RuntimeWarning, match="The data is committed"):
         writer.close()
     assert len(zoo.refreshed().load()) == 2
 
