@@ -157,7 +157,7 @@ def test_a_closed_writer_refuses_and_closes_once(new_zoo: Any, runs_of: Any) -> 
     writer = new_zoo().writer()
     writer.close()
     writer.close()
-    with pytest.raises(CatalogError, match=r"closed; open another: catalog.writer\(\)"):
+    with pytest.raises(CatalogError, match=r"closed. Open a new one: catalog.writer\(\)"):
         writer.commit(runs_of(["a"]), pa.table({"run_id": ["a"], "step": [0]}))
 
 

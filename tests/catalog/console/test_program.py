@@ -223,7 +223,7 @@ def test_show_prints_a_page_or_a_document(phasezoo: Any, named: Catalog) -> None
     ("identifier", "message"),
     [
         ("digit", "Nothing is called 'digit'.*Closest: digits"),
-        ("run-of", "Several things begin with 'run-of': run-of-digits-0 .run of digits."),
+        ("run-of", "Several identifiers begin with 'run-of': run-of-digits-0 .run of digits."),
     ],
 )
 def test_show_says_what_it_could_not_find(
