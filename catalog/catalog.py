@@ -81,7 +81,7 @@ def open_catalog(
 
 
 class Catalog:
-    """A catalogue folder as of one snapshot.
+    """Catalogue folder as of one snapshot.
 
     Parameters
     ----------

@@ -76,8 +76,8 @@ def sql(
         return
 
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
-    answer, read = (relation if as_json else relation.limit(rows + 1)).as_text()
-    answered = [read(row) for row in arrow_table(answer).to_pylist()]
+    texts, parse = (relation if as_json else relation.limit(rows + 1)).as_text()
+    answered = [parse(row) for row in arrow_table(texts).to_pylist()]
     if as_json:
         print_json(answered)
         return

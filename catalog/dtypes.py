@@ -20,7 +20,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class DType:
-    """One tensor dtype.
+    """Dtype of a tensor, with its storage in numpy and Parquet.
 
     Attributes
     ----------

@@ -27,31 +27,31 @@ class CatalogError(Exception):
 
 
 class ShardCorrupt(CatalogError, OSError):
-    """A file of the catalogue is missing, truncated or altered."""
+    """Error about a catalogue file that is missing, truncated or altered."""
 
 
 class LayoutMismatch(CatalogError, ValueError):
-    """Tensors do not have the names, shapes or dtypes that were expected."""
+    """Error about tensors whose names, shapes or dtypes differ from the expected ones."""
 
 
 class CannotRead(CatalogError, OSError):
-    """The operating system refuses to read a file, which does not prove damage."""
+    """Error about a file that the system refuses to read, which does not prove damage."""
 
 
 class CannotWrite(CatalogError):
-    """The operating system refuses to write a file."""
+    """Error about a file that the operating system refuses to write."""
 
 
 class DiskFull(CannotWrite):
-    """The disk has no space left for a file to be written."""
+    """Error about a file for which the disk has no space left."""
 
 
 class NotFound(CatalogError, LookupError):
-    """The catalogue does not know a name."""
+    """Error about a name that the catalogue does not know."""
 
 
 class BadSetting(CatalogError, ValueError):
-    """A setting is not valid: a message on the command line, a ValueError in Python."""
+    """Error about an invalid setting: a message on the command line, else a ValueError."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:

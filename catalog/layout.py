@@ -215,7 +215,7 @@ class Layout:
 
     @property
     def extra(self) -> tuple[Param, ...]:
-        """The tensors that are not in the weight vector."""
+        """Tensors that are not in the weight vector."""
         return tuple(param for param in self.params if not param.in_vector)
 
     @property

@@ -45,6 +45,6 @@ def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
     try:
         rows: Rows = arrow_table(answer).to_pylist()
     except (OverflowError, ValueError):  # dates that Python cannot represent
-        texts, read = answer.as_text()
-        rows = [read(row) for row in arrow_table(texts).to_pylist()]
+        texts, parse = answer.as_text()
+        rows = [parse(row) for row in arrow_table(texts).to_pylist()]
     return rows

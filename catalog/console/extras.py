@@ -24,7 +24,7 @@ def advice(error: ModuleNotFoundError) -> str | None:
     if error.name not in EXTRAS:
         return None
     return (
-        f"this needs {error.name}, which is not installed. Paste: "
+        f"This command needs {error.name}, which is not installed. Paste: "
         f"pip install 'phasezoo[{EXTRAS[error.name]}]'"
     )
 

@@ -50,11 +50,11 @@ class Progress:
         if not self.total:
             self._print(f"{self.label} {done:,.0f} {self.unit}, {speed}")
             return
-        left = (self.total - done) / rate if rate > 0 else float("inf")
+        remaining = (self.total - done) / rate if rate > 0 else float("inf")
         share = done / self.total
         text = (
             f"{self.label} {done:,.0f}/{self.total:,.0f} {self.unit} ({share:.0%}), "
-            f"{speed}, {clock(seconds)} elapsed, {clock(left)} left"
+            f"{speed}, {clock(seconds)} elapsed, {clock(remaining)} left"
         )
         self._print(text)
 
@@ -76,7 +76,7 @@ def clock(seconds: float) -> str:
     """
     if seconds == float("inf"):
         return "?"
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}"
-    return f"{whole // 60}:{whole % 60:02d}"
+    rounded = round(seconds)
+    if rounded >= 3600:
+        return f"{rounded // 3600}h{rounded % 3600 // 60:02d}"
+    return f"{rounded // 60}:{rounded % 60:02d}"

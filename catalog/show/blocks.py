@@ -85,11 +85,11 @@ def bars(histogram: Histogram, blocks: bool = True) -> list[str]:
         f"[{low}, {high}{end}"
         for low, high, end in zip(edges, edges[1:], ends, strict=False)
     ]
-    wide = max(map(len, names), default=0)
+    width = max(map(len, names), default=0)
     digits = max((len(f"{count:,}") for count in counts), default=1)
     total, most = sum(counts), max(counts, default=0)
     lines = [
-        f"{name:<{wide}}  {_bar(count / most, blocks):<{WIDTH}}  {count:>{digits},}  "
+        f"{name:<{width}}  {_bar(count / most, blocks):<{WIDTH}}  {count:>{digits},}  "
         f"{count / total:>5.1%}"
         for name, count in zip(names, counts, strict=True)
     ]

@@ -141,7 +141,9 @@ def test_the_message_about_several_layouts_offers_a_condition_that_works(
     zoo, _ = mixed
     with pytest.raises(LayoutMismatch, match=r"3 layouts .*8 x .*4 x ") as caught:
         zoo.load("row IS NOT NULL")
-    condition = re.search(r"Add a condition, for example: (arch_id = '[^']+')$", str(caught.value))
+    condition = re.search(
+        r"Add a condition, for example: (arch_id = '[^']+')$", str(caught.value)
+    )
     assert condition is not None
     loaded = zoo.load(condition[1])
     assert len(loaded) == 8

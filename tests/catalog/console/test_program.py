@@ -176,7 +176,7 @@ def test_a_missing_extra_is_named_with_what_to_paste(
     code, _, err = phasezoo("sql", "SELECT 1")
     assert code == 1
     assert (
-        "this needs torch, which is not installed. Paste: pip install 'phasezoo[train]'"
+        "This command needs torch, which is not installed. Paste: pip install 'phasezoo[train]'"
         in err
     )
     monkeypatch.setattr("catalog.cli.open_catalog", missing("phasezoo_bug"))
@@ -223,7 +223,10 @@ def test_show_prints_a_page_or_a_document(phasezoo: Any, named: Catalog) -> None
     ("identifier", "message"),
     [
         ("digit", "Nothing is called 'digit'.*Closest: digits"),
-        ("run-of", "Several identifiers begin with 'run-of': run-of-digits-0 .run of digits."),
+        (
+            "run-of",
+            "Several identifiers begin with 'run-of': run-of-digits-0 .run of digits.",
+        ),
     ],
 )
 def test_show_says_what_it_could_not_find(

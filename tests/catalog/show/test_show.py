@@ -296,7 +296,10 @@ def test_four_characters_are_enough_where_they_are_unique(zoos: Catalog) -> None
         ),
         ("aaaa@5", "Several identifiers begin with 'aaaa'"),
         ("aaa", "Nothing is called 'aaa'"),
-        ("aaaa-best@6", r"no checkpoint at step '6'; its steps: 0, 5, 10.*show aaaa-best@10"),
+        (
+            "aaaa-best@6",
+            r"no checkpoint at step '6'; its steps: 0, 5, 10.*show aaaa-best@10",
+        ),
         ("aaaa-best@", "no checkpoint at step ''"),
         ("phases@10", "Nothing is called 'phases'"),
         ("' OR 1=1 --", "Nothing is called"),
