@@ -175,10 +175,8 @@ def test_a_missing_extra_is_named_with_what_to_paste(
     monkeypatch.setattr("catalog.cli.open_catalog", missing("torch"))
     code, _, err = phasezoo("sql", "SELECT 1")
     assert code == 1
-    assert (
-        "This command needs torch, which is not installed. Paste: pip install 'phasezoo[train]'"
-        in err
-    )
+    assert "This command needs torch, which is not installed. Paste: " in err
+    assert "pip install 'phasezoo[train]'" in err
     monkeypatch.setattr("catalog.cli.open_catalog", missing("phasezoo_bug"))
     with pytest.raises(ModuleNotFoundError, match="phasezoo_bug"):
         main(["sql", "SELECT 1"])
