@@ -313,4 +313,4 @@ def test_the_verb(steps: Catalog, tmp_path: Path) -> None:
     for arguments in (["--to", path], ["abcd01", "--where", "true", "--to", path]):
         done = run(verb, [*arguments, *root])
         assert done.exit_code == 2
-        assert "Give ID or --where SQL" in done.output
+        assert "Give either ID or --where SQL" in done.output

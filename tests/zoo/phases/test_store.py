@@ -275,5 +275,5 @@ def test_the_report_has_a_section_of_phases(zoo, tmp_path):
     label_zoo(zoo, "grid")
     write_report(zoo.refreshed(), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    for title in ("Phases", "Phases as training goes on", "Loss landscape"):
+    for title in ("Phases", "Phases during training", "Loss landscape"):
         assert f"<h3>{title}</h3>" in page
