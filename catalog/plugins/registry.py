@@ -62,8 +62,8 @@ class Registry(Mapping[str, Thing]):
             providers = [f"{p.value} of {_distribution(p)}" for p in points[name]]
             raise CatalogError(
                 f"Several {self.what}s are called {name!r}: "
-                f"{', '.join([*(['phasezoo itself'] if name in exports else []), *providers])}"
-                ". Uninstall all but one."
+                f"{', '.join([*(['phasezoo'] if name in exports else []), *providers])}. "
+                "Uninstall all but one."
             )
         loaded = points[name][0].load()
         if not self._fits(loaded):
