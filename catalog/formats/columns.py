@@ -242,7 +242,9 @@ def _number(value: int | float, where: str) -> float:
 
 def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     """Convert a value to its documented type and check its documented unit."""
-    rename = f"--rename {column.name}=source_{column.name}"
+    rename = (
+        f"If the column means something else: --rename {column.name}=source_{column.name}"
+    )
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     if column.type == pa.int64() and isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -251,8 +253,7 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     if _KINDS.get(type(value)) != column.type:
         raise CatalogError(
             f"{where} is {repr(value)[:120]}; {column.name!r} is documented as "
-            f"{column.type} ({column.unit}: {column.meaning}). If the column "
-            f"means something else: {rename}"
+            f"{column.type} ({column.unit}: {column.meaning}). {rename}"
         )
     if not isinstance(value, int | float) or math.isnan(value):
         return value
@@ -264,6 +265,6 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     if column.unit in ("nats", "samples", "steps", "epochs", "units") and value < 0:
         raise CatalogError(
             f"{where} is {value:g}; {column.name!r} ({column.unit}) is never negative. "
-            f"If the column means something else: {rename}"
+            f"{rename}"
         )
     return value

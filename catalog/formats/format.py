@@ -131,7 +131,7 @@ class Format(Protocol):
     summary: str
 
     def recognises(self, source: Path) -> bool:
-        """Return True if a file or folder looks like this format; read as little as possible."""
+        """Return True if a file or folder has this format; read as little as possible."""
         ...
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:

@@ -30,7 +30,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any], where: str) -> dict[str, Scalar]:
-    """Flatten nested settings to columns: ``a::b``, ``a.b`` and ``{a: {b}}`` become ``a_b``.
+    """Flatten nested settings: ``a::b``, ``a.b`` and ``{a: {b}}`` become column ``a_b``.
 
     Lists and empty objects become JSON text; nothing is evaluated.
 

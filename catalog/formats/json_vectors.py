@@ -27,7 +27,7 @@ _Layout = list[tuple[str, tuple[int, ...]]]
 
 
 class JsonVectors:
-    """Reader that holds the whole file in memory; JSON does not suit many large networks."""
+    """Reader that holds the whole file in memory, so it suits small networks only."""
 
     name = "json_vectors"
     summary = "a .json or .jsonl with one list of weights per network"

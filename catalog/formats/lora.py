@@ -3,8 +3,8 @@
 An adapter is a file whose tensors pair up as ``lora_A.weight`` with ``lora_B.weight``
 (peft) or ``lora.down.weight`` with ``lora.up.weight`` (diffusers). The text of the
 file's header, ``adapter_config.json`` and the numbers of ``trainer_state.json`` become
-columns; lists stay text and nothing is evaluated. The first folder of a Model-J path is kept
-as ``published_split``. ``lora_rank`` is determined from the shapes of the tensors.
+columns; lists stay text and nothing is evaluated. The first folder of a Model-J path is
+kept as ``published_split``. ``lora_rank`` is determined from the shapes of the tensors.
 
 ``checkpoint-500`` of the Hugging Face trainer is step 500 of the run named after the folder
 above, unless that folder holds an adapter itself.
@@ -149,7 +149,7 @@ def _run_of(name: str, columns: Row, network_names: set[str]) -> tuple[str, int]
 
 
 def _run_name(name: str, network_names: set[str]) -> str:
-    """Return the folder above a checkpoint unless it is an adapter itself, else the name."""
+    """Return the folder above a checkpoint if it is no adapter itself, else the name."""
     match = _CHECKPOINT.fullmatch(name)
     return (
         match["run"]

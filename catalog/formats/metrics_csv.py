@@ -161,7 +161,9 @@ def _rows(table: CsvTable) -> Iterator[Network]:
         columns = {name: value for name, value in row.items() if name}
         step = columns.pop("step", None)
         if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
-            raise CatalogError(f"{table.path}, row {i + 1}: step is {step!r}, no number.")
+            raise CatalogError(
+                f"{table.path}, row {i + 1}: step must be a whole number. Got {step!r}."
+            )
         run_name = f"row {i}" if key is None else str(columns[key])
         if key is not None and columns[key] is None:
             raise CatalogError(f"{table.path}, row {i + 1}: {key!r} is empty.")

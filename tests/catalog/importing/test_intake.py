@@ -349,7 +349,7 @@ REFUSED: dict[str, tuple[list[Network | Exception], dict[str, Any], str]] = {
     "negative": (
         [net("a", checkpoint={"test_accuracy": -0.5})],
         {},
-        "is -0.5.*fraction from 0 to 1. --rename",
+        "is -0.5.*fraction from 0 to 1. If .*: --rename",
     ),
     "negative loss": ([net("a", checkpoint={"test_loss": -1})], {}, "never negative"),
     "type": ([net("a", run={"seed": "x"})], {}, "a, column 'seed' is 'x'.*int64"),
@@ -362,7 +362,7 @@ REFUSED: dict[str, tuple[list[Network | Exception], dict[str, Any], str]] = {
     "inexact": (
         [net("a", run={"k": 2**53 + 1}), net("b", run={"k": 0.5})],
         {},
-        "'k' holds 9007199254740993 and numbers with a fraction",
+        "'k' holds numbers with a fraction and 9007199254740993",
     ),
     "list": ([net("a", run={"k": [1]})], {}, r"'k' holds \[1\], a list"),
     "set here": ([net("a", run={"parameters": 3})], {}, "--rename parameters=source_param"),
@@ -370,7 +370,7 @@ REFUSED: dict[str, tuple[list[Network | Exception], dict[str, Any], str]] = {
     "two tables": (
         [net("a", run={"k": 3}), net("b", checkpoint={"k": 3})],
         {},
-        "'k' stands in runs for a and in checkpoints for b",
+        "'k' belongs to runs for a, but to checkpoints for b",
     ),
     "twice": ([net("a", run={"k": 3}, checkpoint={"k": 3})], {}, "called 'k'"),
     "rename onto": (
