@@ -26,7 +26,7 @@ class NpzStateDict:
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Return True if no key of the first file has a bar, and it is no stack with a table."""
+        """Return True if the first file has no key with a bar and is not a lone stack."""
         files = files_of(source, ".npz")
         if not files:
             return False
