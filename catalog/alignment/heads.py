@@ -120,12 +120,14 @@ def product_likeness(
         Number of heads, and number of positions per head.
     """
     first_grams, second_grams = (
-        _tiles(ours.transpose(0, 2, 1) @ theirs, heads, block)
-        for ours, theirs in zip(reference, networks, strict=True)
+        _tiles(reference_side.transpose(0, 2, 1) @ network_side, heads, block)
+        for reference_side, network_side in zip(reference, networks, strict=True)
     )
     dot = (first_grams * second_grams).sum((3, 4), dtype=np.float64)
-    ours, theirs = (_norms(sides, heads, block) for sides in (reference, networks))
-    cosine: Array = dot / (ours[:, :, None] * theirs[:, None, :])
+    reference_norms, network_norms = (
+        _norms(sides, heads, block) for sides in (reference, networks)
+    )
+    cosine: Array = dot / (reference_norms[:, :, None] * network_norms[:, None, :])
     return cosine
 
 

@@ -105,9 +105,8 @@ def balance(
             outgoing = _norms(squares, part.read)
             alive = (incoming > 0) & (outgoing > 0)
             ratio = np.divide(outgoing, incoming, out=np.ones_like(incoming), where=alive)
-            step = ratio ** (
-                0.25 * relaxation
-            )  # squared norms: incoming times s, outgoing over s
+            # The norms are squared, and s scales both incoming and outgoing weights.
+            step = ratio ** (0.25 * relaxation)
             scales[name] *= step
             _scale(squares, part, step**2)
             largest_change = max(largest_change, float(np.abs(step - 1).max(initial=0)))

@@ -85,9 +85,7 @@ class Archive:
     def rows(self, name: str) -> Iterator[Array]:
         """Yield the slices of an array along its first axis, reading one at a time."""
         header = self.headers[name]
-        if (
-            header.fortran and len(header.shape) > 1
-        ):  # the values of a row are scattered over the file
+        if header.fortran and len(header.shape) > 1:  # rows are not contiguous
             yield from self.tensor(name).values
             return
         size = header.nbytes // max(header.shape[0], 1)

@@ -47,9 +47,7 @@ def run_and_step_of(source: Path, name: str) -> dict[str, Scalar]:
     while match:
         counts.setdefault(match["word"].lower(), int(match["count"]))
         rest = match["rest"].rstrip("-_=. /")
-        match = _END.fullmatch(
-            rest
-        )  # names may have several counts, as in epoch=5-step=1000
+        match = _END.fullmatch(rest)  # such as epoch=5-step=1000
     folder = source.parent if source.is_file() else source
     place: dict[str, Scalar] = {"run_name": rest or folder.resolve().name or name}
     place["step"] = int(last_match["count"])

@@ -170,9 +170,8 @@ class Intake:
             value, first_value = run.get(column), first_columns.get(column)
             if column in ("architecture", "architecture_name") and network.architecture:
                 continue
-            if value != first_value and not (
-                value != value and first_value != first_value
-            ):  # NaN equals NaN here
+            both_nan = value != value and first_value != first_value
+            if value != first_value and not both_nan:
                 raise CatalogError(
                     f"{network.name}: column {column!r} is {value!r}, but {first_value!r} "
                     f"at another step of run {name!r}; columns of a run must not change."

@@ -48,11 +48,7 @@ class Known:
             return cls()
         store = open_catalog(root)
         columns: dict[str, tuple[str, str, str]] = {}
-        for view in (
-            "models",
-            "checkpoints",
-            "runs",
-        ):  # the tables override the view that joins them
+        for view in ("models", "checkpoints", "runs"):  # the last two take precedence
             for name, kind, *_ in store.sql(f"DESCRIBE {view}").fetchall():
                 columns[name.lower()] = (view, name, kind)
         table = store.sql(

@@ -59,7 +59,7 @@ class Lineage:
         for name, parts in self._parts.items():
             for _, digest in parts:
                 candidates = [key for key in self._whole.get(digest, ()) if key[0] != name]
-                if len(candidates) == 1:  # the parent is ambiguous among equal networks
+                if len(candidates) == 1:  # equal networks make the parent ambiguous
                     self._append(parents_of, name, candidates[0], "embedded")
         return parents_of
 

@@ -120,13 +120,8 @@ def _meanings(text: Text, loose: bool) -> Iterator[Any]:
     else:
         try:
             yield json.loads(text, parse_constant=_refuse_constant)
-        except (
-            ValueError,
-            RecursionError,
-        ):  # includes integers that are too long to convert
-            for convert in (
-                () if loose else (int, float)
-            ):  # forms such as .5, which JSON lacks
+        except (ValueError, RecursionError):  # includes integers that are too long
+            for convert in () if loose else (int, float):  # Python reads .5, JSON does not
                 try:
                     yield convert(text)
                 except ValueError:
