@@ -298,7 +298,7 @@ def test_chosen_tensors_are_made_and_the_rest_is_of_training_networks(tmp_path):
         ({"reference": -1}, ValueError, "whole number of at least 0"),
         ({"schedule": {"iterations": 5}}, ValueError, "must be a Schedule, such as"),
         ({"solver": "rk4"}, ValueError, r"must be a Solver, such as Solver\('rk4', 8\)"),
-        ({"tolerance": "tight"}, ValueError, "tolerance=0.001, or leave it out"),
+        ({"tolerance": "tight"}, ValueError, "tolerance=0.001, or leave the setting out"),
         ({"seed": 0.5}, ValueError, "The seed setting of DeepWeightFlow must be"),
         ({"sizes": 64}, ValueError, "must be a mapping, such as"),
         (

@@ -224,7 +224,7 @@ BROKEN = {
         r"line 1 is truncated or no result",
     ),
     "no settings": (lambda r: (r / "params.json").write_text("["), r"params\.json cannot"),
-    "list": (lambda r: (r / "params.json").write_text("[]"), "holds no JSON object"),
+    "list": (lambda r: (r / "params.json").write_text("[]"), "must hold a JSON object"),
     "clash": (
         lambda r: (r / "params.json").write_text('{"a::b": 1, "a": {"b": 2}}'),
         "two settings would be called 'a_b'",
