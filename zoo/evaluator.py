@@ -198,7 +198,7 @@ class Evaluator:
             yield rows, stack
 
     def chunk(self, nets: int) -> int:
-        """Return the number of samples whose activations fit the cache, for ``nets`` nets."""
+        """Return how many samples of ``nets`` networks fit into the cache."""
         return max(FEWEST, CHUNK_FLOATS // (nets * self.architecture.activations))
 
     @torch.no_grad()
