@@ -262,7 +262,7 @@ def _at(table: pa.Table, zoo: str, step: int | str) -> Array:
     if not isinstance(step, int) or not (steps == step).any():
         known = ", ".join(map(str, np.unique(steps)[:12].tolist()))
         raise NotFound(
-            f"{zoo} has no step {step}. It has: {known}. Give one of these, 'last' or 'all'."
+            f"{zoo} has no step {step}. It has: {known}. Give one of them, 'last' or 'all'."
         )
     chosen: Array = steps == step
     return chosen
