@@ -24,7 +24,7 @@ you keep: the activation may overwrite it."""
 
 @runtime_checkable
 class Editable(Protocol):
-    """A family whose forward pass lets callers read or edit the outputs of affine maps.
+    """Protocol of families whose forward pass can read or edit outputs of affine maps.
 
     Attributes
     ----------
@@ -161,10 +161,11 @@ class Architecture(ABC):
         ValueError
             If the fields are not those of the family.
         """
-        known = {field.name for field in fields(cls)}
-        if set(config) - {"name"} != known:
+        field_names = {field.name for field in fields(cls)}
+        if set(config) - {"name"} != field_names:
             raise ValueError(
-                f"Architecture {cls.name!r} takes {sorted(known)}. Got {sorted(config)}."
+                f"Architecture {cls.name!r} takes the fields {sorted(field_names)}. Got "
+                f"{sorted(config)}."
             )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         values.pop("name", None)

@@ -31,9 +31,9 @@ def recipes(name: str | None, as_json: bool) -> None:
     """List recipes with their networks, bytes and cost, or show the recipe NAME."""
     from zoo.recipes import RECIPES
 
-    chosen = [RECIPES[name]] if name else list(RECIPES.values())
+    selected = [RECIPES[name]] if name else list(RECIPES.values())
     rows = []
-    for recipe in chosen:
+    for recipe in selected:
         sizes = [
             sum(param.size for param in layout if param.role == "parameter")
             for layout in recipe.layouts()
@@ -356,8 +356,8 @@ def _print_measured(measured: Measured, as_json: bool) -> None:
         print_json(asdict(measured))
         return
     for metric, count in (measured.measured or {}).items():
-        known = (measured.known or {})[metric]
+        known_count = (measured.known or {})[metric]
         say(
-            f"{measured.zoo}: {metric} of {count} checkpoints measured, {known} were "
+            f"{measured.zoo}: {metric} of {count} checkpoints measured, {known_count} were "
             "measured before"
         )

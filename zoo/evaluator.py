@@ -42,7 +42,7 @@ _Self = TypeVar("_Self", bound="Evaluator")
 
 @dataclass(frozen=True)
 class Evaluator:
-    """The architecture and the task of a population, for any weights of that shape.
+    """Evaluator of arbitrary weights of one architecture on one task.
 
     Attributes
     ----------
@@ -104,11 +104,11 @@ class Evaluator:
         run = replace(run, train_samples=None, label_noise=0.0, init_from=None)
         if data is None:
             data = load_task(TASKS[run.task], folder)
-        known = row.get("data_fingerprint")
-        if known and known != data.fingerprint:
+        fingerprint = row.get("data_fingerprint")
+        if fingerprint and fingerprint != data.fingerprint:
             raise CatalogError(
                 f"The networks were trained on other {data.task.title} data: their "
-                f"fingerprint is {known[:8]}, that of the data here is "
+                f"fingerprint is {fingerprint[:8]}, that of the data here is "
                 f"{data.fingerprint[:8]}. Give the same files: --data DIR"
             )
         if data.task.objective != "classification":
@@ -272,10 +272,10 @@ class Evaluator:
 
     def _view(self, split: str) -> View:
         if split not in self._views:
-            seen = view(self.run, self.networks.data, split)
+            split_view = view(self.run, self.networks.data, split)
             if split == "test" and self.test_samples is not None:
-                seen = subsample(seen, self.test_samples, "exam", 0)
-            self._views[split] = seen
+                split_view = subsample(split_view, self.test_samples, "exam", 0)
+            self._views[split] = split_view
         return self._views[split]
 
 

@@ -83,9 +83,11 @@ class Axis:
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        known = {"width"} | _RUN_FIELDS
-        if self.name not in known:
-            raise ValueError(f"An axis must be one of {sorted(known)}. Got {self.name!r}.")
+        allowed = {"width"} | _RUN_FIELDS
+        if self.name not in allowed:
+            raise ValueError(
+                f"An axis must be one of {sorted(allowed)}. Got {self.name!r}."
+            )
         if not self.values:
             raise ValueError(f"Axis {self.name!r} has no values.")
 
@@ -98,7 +100,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A grid of runs over load, temperature, seeds and further axes.
+    """Grid of runs over load, temperature, seeds and further axes.
 
     Attributes
     ----------
@@ -284,16 +286,16 @@ class Recipe:
         point: dict[Axis, Any],
         start: tuple[str, int] | None,
     ) -> Run:
-        chosen = {axis.name: value for axis, value in point.items()}
-        chosen = {**self.settings, "seed": seed, "width": self.width, **chosen}
-        chosen |= {
+        run_fields = {axis.name: value for axis, value in point.items()}
+        run_fields = {**self.settings, "seed": seed, "width": self.width, **run_fields}
+        run_fields |= {
             draw.name: draw.of(seed, start[0] if start else "") for draw in self.draws
         }
-        epochs = chosen.pop("epochs", self.epochs)
-        classes = chosen.get("classes")
+        epochs = run_fields.pop("epochs", self.epochs)
+        classes = run_fields.get("classes")
         outputs = len(classes) if classes else None
-        outputs = outputs if chosen.get("one_vs_rest") is None else 2
-        network = self.network(chosen["width"], outputs)
+        outputs = outputs if run_fields.get("one_vs_rest") is None else 2
+        network = self.network(run_fields["width"], outputs)
         cell = " ".join(f"{axis.name}={value}" for axis, value in point.items())
         run = Run(
             zoo=self.name,
@@ -307,7 +309,7 @@ class Recipe:
             temperature_axis=self.temperature.name,
             temperature=self.temperature.position(point[self.temperature]),
             cell=cell,
-            **chosen,
+            **run_fields,
         )
         per_epoch = self._steps_per_epoch(run, data)
         steps = self.steps if epochs is None else round(epochs * per_epoch)
@@ -353,8 +355,8 @@ def spread_runs(runs: Sequence[Run], limit: int | None) -> list[Run]:
     seeds: dict[int, list[Run]] = {}
     for run in runs:
         seeds.setdefault(run.seed, []).append(run)
-    chosen: list[Run] = []
+    selected: list[Run] = []
     for group in seeds.values():
         order = sorted(range(len(group)), key=lambda k: k * _GOLDEN % 1)
-        chosen += [group[k] for k in order[: limit - len(chosen)]]
-    return chosen
+        selected += [group[k] for k in order[: limit - len(selected)]]
+    return selected

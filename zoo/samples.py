@@ -25,7 +25,7 @@ from zoo.task import Data
 
 @dataclass(frozen=True)
 class View:
-    """One split as one run sees it.
+    """View of one run on one split.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class Batches:
         self._ahead = max(1, self.BLOCK // self._batch)
         self._next = self._ahead
         self._index = self._labels = torch.empty(0)
-        self.labels = 1 + max(int(seen.labels.max()) for seen in views)
+        self.labels = 1 + max(int(split_view.labels.max()) for split_view in views)
 
     def empty(self) -> tuple[Tensor, Tensor]:
         """Allocate the images ``(n, b, ...)`` and labels ``(n, b)`` of a step."""
@@ -232,10 +232,10 @@ class Batches:
         length = self._ahead * self._batch
         index = np.empty((len(self._views), length), np.int64)
         labels = np.empty((*index.shape, *self._views[0].labels.shape[1:]), np.int64)
-        for i, seen in enumerate(self._views):
+        for i, split_view in enumerate(self._views):
             picks = self._stream(i, length)
-            index[i] = seen.index[picks] + self._images.start[i]
-            labels[i] = seen.labels[picks]
+            index[i] = split_view.index[picks] + self._images.start[i]
+            labels[i] = split_view.labels[picks]
         self._index = torch.from_numpy(index).to(self._device)
         self._labels = torch.from_numpy(labels).to(self._device)
         if set(self._kinds) != {"none"}:

@@ -111,11 +111,11 @@ def networks(
     rows = population.table.to_pylist()
     runs = tuple(run_of(row, task, architecture) for row in rows)
     for row in rows:
-        known = row.get("data_fingerprint")
-        if known and known != data.fingerprint:
+        fingerprint = row.get("data_fingerprint")
+        if fingerprint and fingerprint != data.fingerprint:
             raise CatalogError(
                 f"Run {row['run_id']!r} was trained on other {data.task.title} data: its "
-                f"fingerprint is {known[:8]}, that of the data here is "
+                f"fingerprint is {fingerprint[:8]}, that of the data here is "
                 f"{data.fingerprint[:8]}. Give the same files: --data DIR or --text FILE"
             )
     network = build_architecture(dict(runs[0].architecture))

@@ -51,7 +51,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Hub:
-    """A data set on the Hub.
+    """Reference to a data set on the Hub.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and its objective; the exports of `zoo.tasks` are instances.
+    """Data set and its objective; the exports of `zoo.tasks` are instances.
 
     Attributes
     ----------

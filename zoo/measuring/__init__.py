@@ -1,4 +1,4 @@
-"""The commands `measure` and `downstream`: planning, distribution and storing of results.
+"""Commands `measure` and `downstream`: planning, distribution and storing of results.
 
 Metrics are in `zoo.metrics`, worker processes in `zoo.workers`.
 """

@@ -1,4 +1,4 @@
-"""The downstream suite, which evaluates the networks of a zoo in applications.
+"""Downstream suite, which evaluates the networks of a zoo in applications.
 
 Its parts are averages over steps and seeds, soups, ensembles, barriers, pruning, input
 noise and transfer, each a metric of `zoo.metrics`. Results become columns of ``models``;

@@ -47,15 +47,15 @@ def chosen_metrics(given: list[Any] | None) -> dict[str, Metric]:
     given : list of (str or dict) or None
         Name or provenance of each metric; None stands for the suite "landscape".
     """
-    chosen: dict[str, Metric] = {}
+    metric_of: dict[str, Metric] = {}
     for item in given if given is not None else metrics("landscape"):
         name = item if isinstance(item, str) else item["metric"]
         metric = METRICS[name]
         if not isinstance(item, str):
             settings = {k: v for k, v in item.items() if k not in ("metric", "version")}
             metric = replace(metric, **settings)
-        chosen[name] = metric
-    return chosen
+        metric_of[name] = metric
+    return metric_of
 
 
 def measured_table(metric: Metric, found: Mapping[str, Array], nets: Networks) -> pa.Table:
@@ -91,7 +91,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     device = chosen_device(setup["device"])
     tune_process(setup["threads"])
     store = open_catalog(setup["catalog"])
-    known = chosen_metrics(setup["metrics"])
+    metric_of = chosen_metrics(setup["metrics"])
     rows = selected_rows(store, setup["zoo"], setup["where"], setup["steps"])
     tasks = {run_of(row, setup["task"], setup["architecture"]).task for row in rows}
     if len(tasks) > 1:
@@ -104,7 +104,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     data = load_task(TASKS[tasks.pop()], directory)
     if setup["leads"]:
         all_rows = selected_rows(store, setup["zoo"], "true", "all")
-        plan = plan_measures(rows, all_rows, list(known.values()), data, setup, device)
+        plan = plan_measures(rows, all_rows, list(metric_of.values()), data, setup, device)
         line.send(plan=plan)
     line.send(ready=True)
     first = jobs.readline()
@@ -113,7 +113,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     with Writer(Path(setup["catalog"])) as writer:
         for text in itertools.chain([first], jobs):
             job = json.loads(text)
-            metric = known[job["metric"]]
+            metric = metric_of[job["metric"]]
             keys = [(run, step) for run, step in job["keys"]]
             nets = networks(
                 store,

@@ -133,14 +133,14 @@ def find_cutoffs(
         If the chance loss is needed and not given, a value is out of range, or no cell is
         measured.
     """
-    right = INTERPOLATION * float(np.log(2))
+    interpolation = INTERPOLATION * float(np.log(2))
     if interpolation_loss is None:
-        interpolation_loss = right
+        interpolation_loss = interpolation
     floorless = bool(np.isnan(interpolation_loss))
     if not floorless:
-        right = interpolation_loss
-        _check("interpolation_loss", right, 0, np.inf)
-    _check("chance_loss", chance_loss, right, np.inf)
+        interpolation = interpolation_loss
+        _check("interpolation_loss", interpolation, 0, np.inf)
+    _check("chance_loss", chance_loss, interpolation, np.inf)
     _check("cka_reference", cka_reference, -1 - 1e-9, 1)
     _check("train_loss", train_loss, 0, np.inf)
     _check("mode_connectivity", mode_connectivity, -1 - 1e-9, 1)
@@ -150,21 +150,21 @@ def find_cutoffs(
         reasons = ", ".join(sorted(set(cells.reason)))
         raise CatalogError(f"No cell can be labelled: {reasons}.")
     best = float(_level(cells.mean["train_loss"][measured]))
-    anchor: tuple[str, float] = ("interpolation", right)
+    anchor: tuple[str, float] = ("interpolation", interpolation)
     assumed: tuple[str, ...] = ()
     if floorless:
-        anchor, assumed = _best_anchor(best, right, chance_loss)
+        anchor, assumed = _best_anchor(best, interpolation, chance_loss)
     loss = _loss_cutoff(chance_loss, anchor, train_loss)
-    joined = _connectivity_cutoff(cells, measured, mode_connectivity)
-    anything = Cutoff("logit_cka", 0.5, 1.0, {}, "")
+    connectivity = _connectivity_cutoff(cells, measured, mode_connectivity)
+    unused = Cutoff("logit_cka", 0.5, 1.0, {}, "")
     above, connected, _ = positions(
-        cells.mean, cells.error, Cutoffs(loss, joined, anything)
+        cells.mean, cells.error, Cutoffs(loss, connectivity, unused)
     )
-    apart = measured & ((above < 0) | (connected < 0))
+    unrelated = measured & ((above < 0) | (connected < 0))
     if cka_reference is not None:
         cka_reference = max(cka_reference, 0.0)
-    cka, notes = _cka_cutoff(cells, apart, cka_reference, logit_cka)
-    cutoffs = Cutoffs(loss, joined, cka)
+    cka, notes = _cka_cutoff(cells, unrelated, cka_reference, logit_cka)
+    cutoffs = Cutoffs(loss, connectivity, cka)
     lacks = _lacks(cells, measured, cutoffs)
     notes = (*(assumed if train_loss is None else ()), *notes)
     return PhaseCalibration(
@@ -230,12 +230,12 @@ def _cka_cutoff(
 ) -> tuple[Cutoff, tuple[str, ...]]:
     """Return the cutoff of CKA and notes about it, set by hand or from the reference."""
     notes: tuple[str, ...] = ()
-    known = cells.mean["logit_cka"][apart]
-    known = known[np.isfinite(known)]
+    ckas = cells.mean["logit_cka"][apart]
+    ckas = ckas[np.isfinite(ckas)]
     if reference is not None:
         label = "measured reference"
-    elif len(known):
-        reference, label = max(float(_level(known)), 0.0), "lowest level of the zoo"
+    elif len(ckas):
+        reference, label = max(float(_level(ckas)), 0.0), "lowest level of the zoo"
     else:
         reference, label = 0.0, "unrelated networks, not measured"
         if by_hand is None:
@@ -293,18 +293,18 @@ def _lacks(cells: Cells, measured: Array, cutoffs: Cutoffs) -> tuple[str, ...]:
         and not fitted_connected.any()
     ):
         sentences.append("No cell is fitted without a barrier (no phase IV).")
-    known = cka[fitted_connected & np.isfinite(cka)]
+    ckas = cka[fitted_connected & np.isfinite(cka)]
     cut = f"on one side of the CKA cutoff {cutoffs.logit_cka.value:.3g}"
-    if len(known) and ((known >= 0).all() or (known < 0).all()):
-        absent_phase = "IV-A" if known[0] >= 0 else "IV-B"
+    if len(ckas) and ((ckas >= 0).all() or (ckas < 0).all()):
+        absent_phase = "IV-A" if ckas[0] >= 0 else "IV-B"
         sentences.append(f"All cells of phase IV are {cut} (no phase {absent_phase}).")
     return tuple(sentences)
 
 
 def _sharpness(cells: Cells, measured: Array, above: Array) -> tuple[str, ...]:
     """Return the share of pairs in which the cell of higher loss is the sharper one."""
-    known = measured & (cells.sharpness > 0)
-    high, low = (cells.sharpness[known & side] for side in (above < 0, above >= 0))
+    has_sharpness = measured & (cells.sharpness > 0)
+    high, low = (cells.sharpness[has_sharpness & side] for side in (above < 0, above >= 0))
     if not len(high) or not len(low):
         return ()
     order = np.searchsorted(np.sort(low), high, "left").sum() / (len(high) * len(low))

@@ -1,4 +1,4 @@
-"""The command `phases`."""
+"""Command `phases`, which labels the cells of a zoo."""
 
 from __future__ import annotations
 
@@ -94,16 +94,16 @@ def phases(
         raise click.BadParameter(f"{step!r} is not a step. Give a number, 'last' or 'all'.")
     if plot and not plot.endswith(_KINDS):
         raise click.BadParameter(f"{plot!r} must end in one of {', '.join(_KINDS)}.")
-    which = int(step) if number else step
+    requested = int(step) if number else step
     store = open_catalog(catalog_path)
     labels = label_zoo(
-        store, zoo, step=which, classes=classes, seed=seed, cka_reference=cka_reference,
+        store, zoo, step=requested, classes=classes, seed=seed, cka_reference=cka_reference,
         train_loss=train_loss, mode_connectivity=connectivity, logit_cka=cka,
     )  # fmt: skip
     store = store.refreshed()
-    document = _document(store, zoo, which, labels)
+    document = _document(store, zoo, requested, labels)
     if plot:
-        _draw(store, zoo, which, Path(plot))
+        _draw(store, zoo, requested, Path(plot))
         document["plot"] = plot
     print_json(document) if as_json else _print(document)
 

@@ -194,8 +194,8 @@ def nearest_boundary(distance: Array, found: Array) -> tuple[Array, Array]:
     relevant = distance.copy()
     relevant[2, ~np.isin(found, PHASES[3:])] = np.nan
     size = np.where(np.isnan(relevant), np.inf, np.abs(relevant))
-    which = size.argmin(0)
-    signed = np.take_along_axis(relevant, which[None], 0)[0]
-    metric = np.array(METRICS, dtype=object)[which]
+    nearest = size.argmin(0)
+    signed = np.take_along_axis(relevant, nearest[None], 0)[0]
+    metric = np.array(METRICS, dtype=object)[nearest]
     unknown = found == UNMEASURED
     return np.where(unknown, np.nan, signed), np.where(unknown, "", metric)

@@ -100,11 +100,11 @@ def label_zoo(
     )
     used = [*METRICS[1:], *([EVALUATED] if EVALUATED in losses else [])]
     if cka_reference is None and "logit_cka_random" in table.column_names:
-        known = table["logit_cka_random"].drop_null().to_numpy()
-        known = known[np.isfinite(known)]
-        if len(known):
+        references = table["logit_cka_random"].drop_null().to_numpy()
+        references = references[np.isfinite(references)]
+        if len(references):
             used.append("logit_cka_random")
-            cka_reference = float(known.mean())
+            cka_reference = float(references.mean())
     measured = one_setting(catalog, zoo, used)
     cells = cell_means(table)
     can_label = bool((cells.reason == "").any())
@@ -120,13 +120,13 @@ def label_zoo(
         "mode_connectivity": mode_connectivity,
         "logit_cka": logit_cka,
     }
-    chosen = _at(table, zoo, step)
+    selected = _at(table, zoo, step)
     calibration = find_cutoffs(cells, **anchors) if can_label else None
     if calibration is not None:
         sources = ", ".join(f"{name} of {n} checkpoints" for name, n in losses.items())
         notes = (*calibration.notes, f"Train loss: {sources}.")
         calibration = replace(calibration, notes=notes)
-    part = table.filter(pa.array(chosen))
+    part = table.filter(pa.array(selected))
     labels = label_cells(part, seed=seed, calibration=calibration)
     provenance = {
         "code": "zoo.phases",
@@ -146,12 +146,12 @@ def label_zoo(
 
 def _metrics(catalog: Catalog, zoo: str) -> tuple[pa.Table, dict[str, int]]:
     """Return the metrics of a zoo, and the sources of their train loss."""
-    known = set(catalog.sql("FROM models").columns)
+    model_columns = set(catalog.sql("FROM models").columns)
     zoos = [row["zoo"] for row in rows_of(catalog, "SELECT DISTINCT zoo FROM runs")]
     if zoo not in zoos:
         raise NotFound(f"No zoo {zoo!r} in {catalog.root}. {closest(zoo, zoos)}")
     _check_names(catalog)
-    columns = [name for name in _WANTED if name in known]
+    columns = [name for name in _WANTED if name in model_columns]
     columns += _LABELS
     table = arrow_table(
         catalog.sql(
@@ -185,9 +185,9 @@ def _check_names(catalog: Catalog) -> None:
 
 def _anchor(table: pa.Table, name: str) -> float | None:
     """Return a measured loss if the whole zoo shares it up to 10 %, else None."""
-    known = table[name].drop_null().to_numpy() if name in table.column_names else []
-    if len(known) and np.ptp(known) <= 0.1 * np.mean(known):
-        return float(np.mean(known))
+    values = table[name].drop_null().to_numpy() if name in table.column_names else []
+    if len(values) and np.ptp(values) <= 0.1 * np.mean(values):
+        return float(np.mean(values))
     return None
 
 
@@ -260,12 +260,13 @@ def _at(table: pa.Table, zoo: str, step: int | str) -> Array:
         return np.array(table["last"].to_pylist(), bool)
     steps = np.array(table["step"].to_pylist())
     if not isinstance(step, int) or not (steps == step).any():
-        known = ", ".join(map(str, np.unique(steps)[:12].tolist()))
+        listed = ", ".join(map(str, np.unique(steps)[:12].tolist()))
         raise NotFound(
-            f"{zoo} has no step {step}. It has: {known}. Give one of them, 'last' or 'all'."
+            f"{zoo} has no step {step}. It has: {listed}. Give one of these steps, 'last' "
+            "or 'all'."
         )
-    chosen: Array = steps == step
-    return chosen
+    mask: Array = steps == step
+    return mask
 
 
 def _measures(table: pa.Table, labels: Labels) -> pa.Table:

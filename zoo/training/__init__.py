@@ -1,4 +1,4 @@
-"""The command `train`: worker processes, memory, results and commits of finished runs.
+"""Command `train`: worker processes, memory, results and commits of finished runs.
 
 The training loop itself is `zoo.engine.train_stack`.
 """

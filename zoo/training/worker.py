@@ -142,8 +142,8 @@ def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[st
         rows = store.select(recipe.init_from).table.to_pylist()
         parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
     runs = spread_runs(recipe.runs(data, parents), setup["limit"])
-    known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
-    missing = [run for run in runs if run.run_id(data.fingerprint) not in known]
+    known_ids = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
+    missing = [run for run in runs if run.run_id(data.fingerprint) not in known_ids]
     nets, workers = setup["nets"], setup["workers"]
     if nets is None and chosen_device(setup["device"]).type != "cpu":
         nets, workers = max(len(missing), 1), 1
