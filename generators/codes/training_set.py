@@ -72,11 +72,11 @@ def check_training(
             f"{population.layout.id}: {population.layout.difference(validation.layout)}. "
             "Pass networks of the same layout."
         )
-    if both := runs & set(validation["run_id"]):
+    if shared_runs := runs & set(validation["run_id"]):
         raise CatalogError(
-            f"{len(both)} runs are in training and validation, such as {min(both)!r}, so "
-            'early stopping would use training networks. Split by run: "split_by_run = '
-            "'train'\" and \"split_by_run = 'validation'\"."
+            f"{len(shared_runs)} runs are in training and validation, such as "
+            f"{min(shared_runs)!r}, so early stopping would use training networks. Split "
+            "by run: \"split_by_run = 'train'\" and \"split_by_run = 'validation'\"."
         )
 
 

@@ -68,10 +68,10 @@ class Effect(nn.Module):
                 offsets[rows] = offsets[rows] @ self._expected(pattern)
         return offsets @ self.weight.T
 
-    def _expected(self, known: Tensor) -> Tensor:
+    def _expected(self, is_known: Tensor) -> Tensor:
         """Return the matrix from known features, the others 0, to all expected features."""
-        covariances = known[:, None] * self.covariance
-        inverse = torch.linalg.pinv(covariances * known, rtol=COLLINEAR, hermitian=True)
+        covariances = is_known[:, None] * self.covariance
+        inverse = torch.linalg.pinv(covariances * is_known, rtol=COLLINEAR, hermitian=True)
         return inverse @ covariances
 
 

@@ -86,8 +86,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         names = {"coupling": Coupling, "source": Source, "keep": Keep, "times": Times}
-        for name, known in names.items():
-            Setting.of(self, name).one_of(get_args(known))
+        for name, choices in names.items():
+            Setting.of(self, name).one_of(get_args(choices))
         for name in ("iterations", "batch_size", "every", "patience"):
             Setting.of(self, name).whole(1)
         Setting.of(self, "warmup").whole(0)

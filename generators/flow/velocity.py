@@ -94,10 +94,10 @@ class Velocity(nn.Module):
         """
         if self.features and condition is None:
             condition = x.new_zeros(len(x), self.features)  # as for omitted conditions
-        found: Tensor = self.network(x, t, condition) if self.on else torch.zeros_like(x)
+        added: Tensor = self.network(x, t, condition) if self.on else torch.zeros_like(x)
         if self.effect is not None and condition is not None:
-            found = found + self.effect(condition) * (1 - t * self.start.rate(t))
-        return found
+            added = added + self.effect(condition) * (1 - t * self.start.rate(t))
+        return added
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the velocity (b, k)."""

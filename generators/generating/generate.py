@@ -150,9 +150,11 @@ def generate(
     for line in request.warnings:
         announce(line)
     is_fitted(path, request)  # raises for another fit before anything is read
-    if not again and (known := read_report(catalog, report)) is not None:
+    if not again and (known_report := read_report(catalog, report)) is not None:
         with as_report(report):
-            stored_paths = [] if known["file"] is None else [Path(known["file"])]
+            stored_paths = (
+                [] if known_report["file"] is None else [Path(known_report["file"])]
+            )
             paths = (
                 [path, default_path, *stored_paths]
                 if to is not None
@@ -167,9 +169,9 @@ def generate(
                 folder_of(path, instead=INSTEAD)
                 copy_fitted(fitted, path)
                 fitted = path
-            known["file"] = None if fitted is None else str(fitted)
-            plot_path = _plot_of_known(known, report, plot)
-            return {**known, "report": str(report), "plot": plot_path, "known": True}
+            known_report["file"] = None if fitted is None else str(fitted)
+            plot_path = _plot_of_known(known_report, report, plot)
+            return {**known_report, "report": str(report), "plot": plot_path, "known": True}
     for line in request.notes:
         announce(line)
     sides = {side: catalog.select(keys).population() for side, keys in request.keys.items()}

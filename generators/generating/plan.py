@@ -133,11 +133,12 @@ class Request:
                 )
             values.setdefault("conditions", list(texts[0]))
         generator = generator_named(name, values)
-        known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
+        model_columns = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
         for column in columns_read(generator, texts):
-            if column not in known:
+            if column not in model_columns:
                 raise NotFound(
-                    f"There is no column {column!r} in models. {closest(column, known)}"
+                    f"There is no column {column!r} in models. "
+                    f"{closest(column, model_columns)}"
                 )
         keys, left_out, made = _split_keys(catalog, where, steps)
         _check_count(generator, keys["train"])
@@ -154,7 +155,7 @@ class Request:
         )
         return cls(
             generator, keys, left_out, n, typed, tuple(calibrations), seed, null_count,
-            images, sampling, tuple(of_test_data(generator, typed, known)), made,
+            images, sampling, tuple(of_test_data(generator, typed, model_columns)), made,
         )  # fmt: skip
 
     def left_out_besides(self, samples: Collection[str]) -> dict[str, int]:

@@ -42,23 +42,24 @@ def check_sides(population: Population, heldout: Population) -> None:
     LayoutMismatch
         If layouts differ or values are not finite.
     """
-    runs, others = set(population["run_id"]), set(heldout["run_id"])
+    runs, heldout_runs = set(population["run_id"]), set(heldout["run_id"])
     if len(runs) < 2:
         raise CatalogError(
             f"Novelty is measured in distances between training runs, so at least two runs "
             f"are needed, better hundreds. Got {len(runs)}."
         )
-    if len(others) < FEWEST:
+    if len(heldout_runs) < FEWEST:
         raise CatalogError(
-            f"There are {len(others)} held-out runs to judge by; at least {FEWEST} are "
-            "needed, better hundreds: the 5th percentile of their accuracy is the bar for "
-            "performant networks. Load runs that the generator has not seen, such as "
+            f"There are {len(heldout_runs)} held-out runs to judge by; at least {FEWEST} "
+            "are needed, better hundreds: the 5th percentile of their accuracy is the bar "
+            "for performant networks. Load runs that the generator has not seen, such as "
             "\"split_by_run = 'test'\"."
         )
-    if both := runs & others:
+    if shared_runs := runs & heldout_runs:
         raise CatalogError(
-            f"{len(both)} runs are in training and held out, such as {min(both)!r}. Split "
-            "by run: \"split_by_run = 'train'\" and \"split_by_run = 'test'\"."
+            f"{len(shared_runs)} runs are in training and held out, such as "
+            f"{min(shared_runs)!r}. Split by run: \"split_by_run = 'train'\" and "
+            "\"split_by_run = 'test'\"."
         )
     for role, networks in (("training", population), ("held-out", heldout)):
         _check_alike(networks, population, role)

@@ -28,9 +28,9 @@ def error_overlap(wrong: Array, others: Array) -> Array:
     >>> error_overlap(one, np.array([[True, False, True], [True, True, False]]))
     array([[0.33333333, 1.        ]])
     """
-    both = wrong.astype(np.float32) @ others.astype(np.float32).T
-    either = wrong.sum(1)[:, None] + others.sum(1)[None] - both.astype(np.float64)
-    return np.divide(both, either, out=np.ones(both.shape), where=either > 0)
+    intersection = wrong.astype(np.float32) @ others.astype(np.float32).T
+    union = wrong.sum(1)[:, None] + others.sum(1)[None] - intersection.astype(np.float64)
+    return np.divide(intersection, union, out=np.ones(intersection.shape), where=union > 0)
 
 
 def largest_overlap(wrong: Array, others: Array) -> Array:

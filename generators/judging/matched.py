@@ -82,8 +82,8 @@ class Matcher:
             return _matched(near, space.train[measured_index], space.train, layout, rows)
 
         near = measured(transported, suspects)
-        whole = transported.measured_as(MATCHED, near.distance)
-        matcher = cls(canonicaliser, whole, None, columns)
+        matched_space = transported.measured_as(MATCHED, near.distance)
+        matcher = cls(canonicaliser, matched_space, None, columns)
         if not columns.any() or columns.all():
             return matcher
         bodies = matcher._bodies(transported.train, layout)

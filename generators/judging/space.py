@@ -73,8 +73,8 @@ class Space:
         CatalogError
             If half of the training networks have a copy among the others.
         """
-        own = other_runs(train, runs).distance
-        return cls(name, train, own, unit_of(name, own))
+        distances = other_runs(train, runs).distance
+        return cls(name, train, distances, unit_of(name, distances))
 
     def measured_as(self, name: str, own: Array) -> Space:
         """Return a space of the same networks with distances (m,) of another measure."""

@@ -45,9 +45,10 @@ class Yardstick:
     spaces : dict of str to Space
         Calibrated weights, by side.
     rest : dict of str to Space
-        By side, only the parameters that the calibration leaves; without calibration, those
-        before the last layer. Buffers are excluded: they are few and large, and a copy can
-        have others. Empty if no parameters are left, or if all are.
+        Spaces of only the parameters that the calibration leaves, by side; without
+        calibration, of the parameters before the last layer. Buffers are excluded: they are
+        few and large, and a copy can have others. Empty if no parameters are left, or if
+        all are.
     columns : ndarray of bool, shape (d,)
         Columns of these parameters.
     learnt : dict of str to Learnt

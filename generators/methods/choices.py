@@ -142,21 +142,21 @@ def _is_names(value: object) -> bool:
 
 
 def _check_sizes(network: str, sizes: Mapping[str, Any]) -> None:
-    known = {
+    defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(NETWORKS[network]).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
         and parameter.default is not parameter.empty
     }
     for name, value in sizes.items():
-        if name not in known:
-            listed = ", ".join(f"{key!r}: {size}" for key, size in known.items())
+        if name not in defaults:
+            listed = ", ".join(f"{key!r}: {size}" for key, size in defaults.items())
             raise NotFound(
-                f"The velocity {network!r} has no size {name!r}. {closest(name, known)} By "
-                f"default sizes={{{listed}}}."
+                f"The velocity {network!r} has no size {name!r}. {closest(name, defaults)} "
+                f"By default sizes={{{listed}}}."
             )
-        size_setting = Setting(network, name, value, known[name])
-        if isinstance(known[name], float):
+        size_setting = Setting(network, name, value, defaults[name])
+        if isinstance(defaults[name], float):
             size_setting.number(0, 1, ends="[)")  # dropout
         else:
             size_setting.whole(0 if (network, name) in NONE else 1)

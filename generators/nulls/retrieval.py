@@ -45,9 +45,9 @@ class Retrieval(Null):
         if isinstance(value, str) or column.dtype.kind not in "fiub":
             texts = column.astype(str)
             if str(value) not in set(texts.tolist()):
-                known = ", ".join(sorted(set(texts.tolist()))[:10])
+                choices = ", ".join(sorted(set(texts.tolist()))[:10])
                 raise CatalogError(
-                    f"No training network has {name} = {value!r}. Choose one of: {known}."
+                    f"No training network has {name} = {value!r}. Choose one of: {choices}."
                 )
             distance: Array = (texts != str(value)).astype(float)
             return distance

@@ -119,9 +119,9 @@ def _null_strengths(
 
 def _with_strength(null: Null, **changes: object) -> Null:
     """Return a copy of a fitted null with another strength."""
-    other = type(null).__new__(type(null))
-    vars(other).update({**vars(null), **changes})
-    return other
+    changed = type(null).__new__(type(null))
+    vars(changed).update({**vars(null), **changes})
+    return changed
 
 
 def _truncated(null: PCAGaussian, count: int) -> Null:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 LONGEST, SHORTEST = 4.0, 1 / 4
-"""Periods of the waves in time: from the whole of [0, 1] to what a few steps resolve."""
+"""Longest and shortest period in time: for all of [0, 1], and for a few steps."""
 
 
 class TimeAndCondition(nn.Module):

@@ -148,7 +148,7 @@ class LearntStep(nn.Module):
 
     @property
     def convolves(self) -> bool:
-        """Whether there are convolutions; see `learnt_steps.convolves`."""
+        """True if the architecture has convolutions; see `learnt_steps.convolves`."""
         return self.inputs.dim() > 2
 
     def _column_scale(self, layer: int) -> Tensor:
