@@ -134,7 +134,7 @@ class Flow:
             return residual
         if not isinstance(self.start, GaussianStart):
             raise ValueError(
-                "Drawing samples towards a value needs the Gaussian start. Fit with "
+                "Guiding samples towards a value needs the Gaussian start. Fit with "
                 "source=None."
             )
         return pulled(residual, self.start, pulls)

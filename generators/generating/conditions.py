@@ -190,7 +190,9 @@ def _check_value(
     numbers = column.drop_null().to_numpy().astype(np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
-        raise CatalogError(f"No training network has a value of {name!r}.")
+        raise CatalogError(
+            f"No training network has a value of {name!r}. Choose another column."
+        )
     low, high = numbers.min(), numbers.max()
     if not low <= value <= high and not extrapolate:
         advice = (

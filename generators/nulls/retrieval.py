@@ -54,7 +54,9 @@ class Retrieval(Null):
         numbers = column.astype(float)
         finite_numbers = numbers[np.isfinite(numbers)]
         if not len(finite_numbers):
-            raise CatalogError(f"No training network has a value of {name!r}.")
+            raise CatalogError(
+                f"No training network has a value of {name!r}. Choose another column."
+            )
         low, high = finite_numbers.min(), finite_numbers.max()
         if not low <= value <= high:
             raise CatalogError(

@@ -203,7 +203,7 @@ class LearntStep(nn.Module):
         embedded: Tensor,
     ) -> Tensor:
         """Return errors of hidden features: propagated errors plus learnt ones."""
-        places = h.dim() - 3  # of pixels
+        places = h.dim() - 3  # number of pixel axes
         column = (slice(None), layer, *[None] * (h.dim() - 1))
         weight = share.unflatten(1, (1,) * (places + 1))
         errors = torch.addcmul(weight * self.goals[layer], back, gains[1][column].exp())
