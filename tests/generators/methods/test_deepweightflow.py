@@ -171,10 +171,10 @@ def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
         conditioned.sample(2, condition={"kind": "c"})
     with pytest.raises(NotFound, match=r"no condition 'acuracy'. Closest: accuracy"):
         conditioned.sample(2, condition={"acuracy": 0.9})
-    with pytest.raises(CatalogError, match=r"accuracy is a number. Got 'high'"):
+    with pytest.raises(CatalogError, match=r"accuracy must be a number. Got 'high'"):
         conditioned.sample(2, condition={"accuracy": "high"})
     for odd in (float("nan"), None):
-        with pytest.raises(CatalogError, match=r"accuracy is a (finite )?number. Got"):
+        with pytest.raises(CatalogError, match=r"accuracy must be a (finite )?number. Got"):
             conditioned.sample(2, condition={"accuracy": odd}, extrapolate=True)
     with pytest.raises(NotFound, match=r"Fit one with conditions=\['accuracy'\]"):
         plain.sample(2, condition={"accuracy": 0.9})
