@@ -1,6 +1,6 @@
 """Networks as data: layouts, populations, and catalogues of shards on disk.
 
-It knows numbers and names, never models, and never imports torch.
+The package handles numbers and names; it never builds a model and never imports torch.
 
 Examples
 --------

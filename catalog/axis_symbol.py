@@ -1,4 +1,4 @@
-"""The grammar of permutation symbols: which units an axis has, and what is within them."""
+"""Grammar of permutation symbols: the units of an axis and the positions within a unit."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from catalog.errors import LayoutMismatch
 
 
 class AxisSymbol(NamedTuple):
-    """What permutes an axis.
+    """Parts of a permutation symbol.
 
     Attributes
     ----------
     name : str
-        The units of the axis, major.
+        Name of the units that are permuted along the axis (the major order).
     block : int
-        Consecutive positions that each of them spans.
+        Number of consecutive positions that each unit spans.
     inner : str or None
-        What permutes the positions within a unit; None if they stay in order.
+        Symbol that permutes the positions within a unit; None if they stay in order.
     """
 
     name: str
@@ -26,12 +26,12 @@ class AxisSymbol(NamedTuple):
 
 
 def read_symbol(symbol: str) -> AxisSymbol:
-    """The parts of a permutation symbol.
+    """Parse a permutation symbol.
 
     Raises
     ------
     LayoutMismatch
-        If it is none of ``"name"``, ``"name*9"`` and ``"name*9:inner"``.
+        If the symbol is none of ``"name"``, ``"name*9"`` and ``"name*9:inner"``.
 
     Examples
     --------
@@ -42,18 +42,19 @@ def read_symbol(symbol: str) -> AxisSymbol:
     """
     name, star, rest = symbol.partition("*")
     block, colon, inner = rest.partition(":")
-    known = block.isdecimal() and int(block) > 0 and name and bool(inner) == bool(colon)
-    if star and not (known and "*" not in inner):
+    valid = block.isdecimal() and int(block) > 0 and name and bool(inner) == bool(colon)
+    if star and not (valid and "*" not in inner):
         raise LayoutMismatch(
-            f"Axis symbol {symbol!r} must be a name; a name, '*' and the positions that a "
-            "unit spans, such as 'conv3*9'; or that with ':' and the name of what permutes "
-            "them within a unit, such as 'head0*8:qk0'."
+            f"Axis symbol {symbol!r} is not valid. It must be NAME; NAME*POSITIONS, where "
+            "every unit spans so many positions, such as 'conv3*9'; or "
+            "NAME*POSITIONS:INNER, where the symbol INNER permutes the positions within a "
+            "unit, such as 'head0*8:qk0'."
         )
     return AxisSymbol(name, int(block) if star else 1, inner or None)
 
 
 def split_symbol(symbol: str) -> tuple[str, int]:
-    """Name of a permutation symbol and the positions that each of its units spans.
+    """Return the name of a permutation symbol and the positions that each unit spans.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Many populations in one folder: the door to SQL and to weights."""
+"""Catalogue of populations in one folder, with access by SQL and to the weights."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from catalog.storage.snapshot import Snapshot, newest_snapshot, read_snapshot
 from catalog.writer import Writer
 
 Where: TypeAlias = str | Answer | duckdb.DuckDBPyRelation | pa.Table | None
-"""Which checkpoints: see `Catalog.select`."""
+"""Selector of checkpoints; see `Catalog.select`."""
 
 
 def default_root() -> Path:
-    """``PHASEZOO_HOME``, or ``./phasezoo-data``."""
+    """Return the default catalogue folder: ``PHASEZOO_HOME``, or ``./phasezoo-data``."""
     return Path(os.environ.get("PHASEZOO_HOME") or "phasezoo-data")
 
 
@@ -53,47 +53,50 @@ def open_catalog(
     Parameters
     ----------
     path : str or Path, optional
-        The folder; default ``PHASEZOO_HOME``, else ``./phasezoo-data``.
+        Catalogue folder. Default: ``PHASEZOO_HOME``, else ``./phasezoo-data``.
     create : bool, default=False
-        Make an empty catalogue if there is none.
+        Create an empty catalogue if there is none.
     at : int, optional
-        A version; `Catalog.version` and ``phasezoo versions`` tell them.
+        Version to open, as `Catalog.version` and ``phasezoo versions`` number them.
+        Default: the newest.
     allow : sequence of str or Path, optional
-        Folders whose files queries may read, beside the catalogue.
+        Folders whose files queries may read, besides the catalogue.
 
     Raises
     ------
     NotFound
-        If there is no catalogue and ``create`` is false, or no such version or folder.
+        If there is no catalogue and ``create`` is false, or if the version or an allowed
+        folder does not exist.
     """
     root = Path(path) if path is not None else default_root()
     if not (root / "manifests").is_dir():
         if not create:
             raise NotFound(
-                f"There is no catalogue in {root}. Make one: phasezoo train "
-                f"digits_mlp_phases --catalog {word(root)}; or name one with --catalog DIR."
+                f"There is no catalogue in {root}. To create one: phasezoo train "
+                f"digits_mlp_phases --catalog {word(root)}. To read another one, add "
+                "--catalog DIR."
             )
         Folder(root).create()
     return Catalog(root, at=at, allow=allow)
 
 
 class Catalog:
-    """A catalogue folder as of one snapshot.
+    """Catalogue folder as of one snapshot.
 
     Parameters
     ----------
     root : Path
-        A folder that `open_catalog` found or made.
+        Catalogue folder that `open_catalog` found or created.
     at, allow
-        See `open_catalog`.
+        Version and further folders; see `open_catalog`.
     cached : bool, default=True
-        Whether an index in ``cache/`` is used. What deletes files builds its own from what
-        was committed: nobody vouches for a cache.
+        Whether to use the index in ``cache/``. Code that deletes files passes False and
+        builds the index from the committed files, because a cache may be wrong.
 
     Notes
     -----
-    An opened catalogue does not change while others write; open it again, or call
-    `refreshed`, to see what came since.
+    An opened catalogue does not change while other processes write. Open it again, or
+    call `refreshed`, to see later commits.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class Catalog:
         allow: Sequence[str | Path] = (),
         cached: bool = True,
     ) -> None:
-        self.root = root.absolute()  # also after the current folder has changed
+        self.root = root.absolute()  # stays valid if the process changes its folder
         self._folder = Folder(self.root)
         self._folder.pin()
         self._at, self._cached = at, cached
@@ -125,15 +128,15 @@ class Catalog:
 
     @property
     def version(self) -> int:
-        """Number of the snapshot."""
+        """Version number of the snapshot."""
         return self.snapshot.version
 
     def refreshed(self) -> Catalog:
-        """The catalogue at its newest version."""
+        """Return the catalogue at its newest version."""
         return Catalog(self.root, allow=self._allow, cached=self._cached)
 
     def writer(self, *, spare: bool = False) -> Writer:
-        """A writer of new shards, as a context manager; see `Writer`."""
+        """Return a writer of new shards, a context manager; see `Writer`."""
         return Writer(self.root, spare=spare, same=self._folder)
 
     def sql(self, query: str) -> Answer:
@@ -142,19 +145,22 @@ class Catalog:
         Parameters
         ----------
         query : str
-            One statement that reads. It can change nothing, and reads no files but those
-            of the catalogue and of folders that `open_catalog` allows.
+            One statement that only reads. It cannot change anything, and it can read no
+            files except those of the catalogue and of the folders that `open_catalog`
+            was allowed.
 
         Returns
         -------
         Answer
-            Lazy; ``.fetchall()``, ``.df()``, ``.to_arrow_table()`` read it. Each answer
-            has a connection of its own: join within a query, not answers of two.
+            Lazy result; ``.fetchall()``, ``.df()`` and ``.to_arrow_table()`` read it. Each
+            answer has its own connection, so join tables within one query: two answers
+            cannot be joined.
 
         Raises
         ------
         CatalogError
-            If the query does more than read, or DuckDB refuses it, with its explanation.
+            If the query does more than read, or if DuckDB refuses it; the message then
+            holds DuckDB's explanation.
 
         Examples
         --------
@@ -171,7 +177,7 @@ class Catalog:
             raise sql_error(error) from error
 
     def matching(self, where: str) -> str:
-        """Return the query for the rows of ``models`` that a condition picks, checked.
+        """Check a condition and return the query for the rows of ``models`` it selects.
 
         Parameters
         ----------
@@ -181,7 +187,7 @@ class Catalog:
         Raises
         ------
         CatalogError
-            If it is anything else, or no SQL.
+            If the condition is not valid SQL, or holds anything else.
 
         Examples
         --------
@@ -194,17 +200,17 @@ class Catalog:
         return condition(self._database.connection(""), where)
 
     def expression(self, text: str) -> str:
-        """Return an expression over the columns of ``models`` in brackets, checked.
+        """Check an expression over the columns of ``models`` and return it in brackets.
 
         Parameters
         ----------
         text : str
-            One value per checkpoint, and nothing else.
+            SQL expression with one value per checkpoint.
 
         Raises
         ------
         CatalogError
-            If it is anything else, or no SQL.
+            If the text is not valid SQL, or is anything but one expression.
 
         Examples
         --------
@@ -216,19 +222,22 @@ class Catalog:
         return expression(self._database.connection(""), text)
 
     def select(self, where: Where = None) -> Selection:
-        """Pick checkpoints; their weights stay on disk until asked for.
+        """Select checkpoints; their weights are read from disk only on request.
 
         Parameters
         ----------
         where : str, Answer, DuckDBPyRelation or pyarrow.Table, optional
-            A condition on ``models`` ("width = 32 AND test_accuracy > 0.9"; ORDER BY
-            and LIMIT may follow), or an answer, a relation of DuckDB or a table with
-            ``run_id`` and ``step``, whose order is kept. Default: all.
+            Condition on ``models``, such as ``"width = 32 AND test_accuracy > 0.9"``
+            (ORDER BY and LIMIT may follow); or an answer, a DuckDB relation or a table
+            with the columns ``run_id`` and ``step``, whose order is kept. Default: all
+            checkpoints.
 
         Raises
         ------
         CatalogError
-            If the condition is not valid SQL.
+            If the condition is not valid SQL, or if ``run_id`` or ``step`` is missing.
+        NotFound
+            If a ``(run_id, step)`` pair is not in the catalogue.
         """
         if isinstance(where, str) or where is None:
             return self._where(where, "*")
@@ -236,8 +245,8 @@ class Catalog:
         for name in ("run_id", "step"):
             if name not in keys.column_names:
                 raise CatalogError(
-                    f"The relation has no column {name!r}; select run_id and step. It "
-                    f"has: {', '.join(keys.column_names)}."
+                    f"The relation has no column {name!r}; select both run_id and step. "
+                    f"Its columns: {', '.join(keys.column_names)}."
                 )
         keys = keys.select(["run_id", "step"]).append_column(
             "_at", pa.array(range(len(keys)), pa.int64())
@@ -269,21 +278,21 @@ class Catalog:
         where: Where = None,
         out: Array | None = None,
     ) -> Array:
-        """One tensor of the selected networks; see `select` and `Selection.tensor`."""
+        """Read one tensor of the selected networks; see `select` and `Selection.tensor`."""
         if where is None:
             return self._all.tensor(name, out)
-        # The rest of models is not read; but ORDER BY may count its columns.
+        # Two columns are enough, except that ORDER BY may name a column by its position.
         if isinstance(where, str) and "order" not in where.lower():
             return self._where(where, "shard, row").tensor(name, out)
         return self.select(where).tensor(name, out)
 
     def layout(self, arch_id: str) -> Layout:
-        """Layout of an architecture.
+        """Return the layout of an architecture.
 
         Raises
         ------
         NotFound
-            If no shard has the architecture.
+            If no shard holds the architecture.
         """
         if arch_id not in self._layouts:
             raise NotFound(
@@ -293,7 +302,7 @@ class Catalog:
 
     @cached_property
     def _all(self) -> Selection:
-        """Every checkpoint: the same for ever, as a catalogue does not change."""
+        """All checkpoints; safe to cache, as an opened catalogue does not change."""
         return self._where(None, "shard, row")
 
     def _where(self, where: str | None, columns: str) -> Selection:
@@ -306,7 +315,7 @@ class Catalog:
         return Selection(table, self._reader, self._fingerprints)
 
     def _arrow(self, query: str, **tables: pa.Table) -> pa.Table:
-        """The answer to a query of ours, which may name some tables."""
+        """Answer an internal query, which may name the given tables."""
         connection = self._database.connection(query)
         try:
             for name, table in tables.items():
@@ -316,9 +325,9 @@ class Catalog:
             raise sql_error(error) from error
 
     def _fingerprints(self, shards: list[str]) -> pa.Table:
-        known = self.snapshot.shards  # the readers of these shards were opened before
-        holders = {known[shard].pack or shard for shard in shards}
-        manifests = [known[shard] for shard in sorted(holders)]
+        by_name = self.snapshot.shards  # holds all of them: their readers are open
+        holders = {by_name[shard].pack or shard for shard in shards}
+        manifests = [by_name[shard] for shard in sorted(holders)]
         source = metadata_source(self.root, manifests, "tensor_stats")
         names = ", ".join(literal(shard) for shard in shards)
         return self._arrow(
@@ -330,10 +339,10 @@ class Catalog:
             manifest = self.snapshot.shards.get(shard)
             if manifest is None or "weights" not in manifest.files:
                 raise ShardCorrupt(
-                    f"checkpoints/ names weights in shard {shard!r}, which has none. Run "
-                    "'phasezoo verify', then fetch or train it again."
+                    f"checkpoints/ names weights in shard {shard!r}, but that shard has no "
+                    "weights. Run 'phasezoo verify', then fetch or train the shard again."
                 )
-            rows = self._of_shard(
+            rows = self._query_shard(
                 'SELECT tensor, first_row, rows, "offset", row_bytes FROM chunks '
                 "WHERE shard = ? ORDER BY tensor, first_row",
                 shard,
@@ -342,7 +351,7 @@ class Catalog:
             for row in rows:
                 if not all(isinstance(number, int) for number in row[1:]):
                     raise ShardCorrupt(
-                        f"chunks/ of shard {shard}: expected numbers for tensor "
+                        f"chunks/ of shard {shard}: expected integers for tensor "
                         f"{row[0]!r}. Got {row[1:]}. Run 'phasezoo verify'."
                     )
                 chunks.setdefault(row[0], []).append(Chunk(*row))
@@ -350,23 +359,23 @@ class Catalog:
             layout = self.layout(manifest.arch_id)
             reader = ShardReader(path, manifest, layout, chunks)
             if not reader.trusted:
-                reader.check_keys(self._rows_of(shard))
+                reader.check_keys(self._keys_of(shard))
             self._shard_readers[shard] = reader
         return self._shard_readers[shard]
 
-    def _rows_of(self, shard: str) -> list[tuple[int, str, int]]:
-        return self._of_shard(
+    def _keys_of(self, shard: str) -> list[tuple[int, str, int]]:
+        return self._query_shard(
             'SELECT "row", run_id, step FROM checkpoints WHERE shard = ?', shard
         )
 
-    def _of_shard(self, query: str, shard: str) -> list[Any]:
+    def _query_shard(self, query: str, shard: str) -> list[Any]:
         try:
             connection = self._database.connection(query)
             return connection.execute(query, [shard]).fetchall()
         except duckdb.Error as error:
             raise ShardCorrupt(
-                f"The index of {self.root} cannot be read: {error}. Run 'phasezoo verify'; "
-                "if it reports nothing, delete cache/, which is rebuilt."
+                f"The index of {self.root} cannot be read: {error}. Run 'phasezoo verify'. "
+                "If that finds no problem, delete cache/; the index is then rebuilt."
             ) from error
 
     @cached_property
@@ -376,8 +385,9 @@ class Catalog:
         for row in rows.to_pylist():
             if not isinstance(row["arch_id"], str) or not isinstance(row["tensor"], str):
                 raise ShardCorrupt(
-                    f"tensors/ of {self.root} has a row without a name: {row}. Run "
-                    "'phasezoo verify', then fetch or train the shard again."
+                    f"tensors/ of {self.root} has a row without an arch_id or a tensor "
+                    f"name: {row}. Run 'phasezoo verify', then fetch or train the shard "
+                    "again."
                 )
             param = {"name": row["tensor"], **row}
             grouped.setdefault(row["arch_id"], []).append(param)
@@ -385,9 +395,9 @@ class Catalog:
             return {arch: Layout.from_json(rows) for arch, rows in grouped.items()}
         except (TypeError, KeyError, ValueError) as error:
             raise ShardCorrupt(
-                f"tensors/ of {self.root} holds no layout: {error}. Delete cache/, whose "
-                "index repeats it and is rebuilt. If it stays, run 'phasezoo verify', then "
-                "fetch or train the shard again."
+                f"tensors/ of {self.root} holds no valid layout: {error}. Delete cache/, "
+                "because the index there has a copy and is rebuilt. If the error stays, "
+                "run 'phasezoo verify', then fetch or train the shard again."
             ) from error
 
     @cached_property
@@ -403,12 +413,12 @@ class Catalog:
 
 
 def arrow_table(answer: Answer | duckdb.DuckDBPyRelation) -> pa.Table:
-    """Read an answer.
+    """Read an answer into an Arrow table.
 
     Raises
     ------
     CatalogError
-        If a value makes it fail, e.g. a text that is cast to a number.
+        If the query fails on a value, e.g. on a text that it casts to a number.
     """
     try:
         return answer.to_arrow_table()
@@ -417,12 +427,12 @@ def arrow_table(answer: Answer | duckdb.DuckDBPyRelation) -> pa.Table:
 
 
 def architecture_of(population: Population, i: int) -> dict[str, Any]:
-    """What `zoo.modules.build` needs to make network i.
+    """Return the arguments that `zoo.modules.build` needs to build network i.
 
     Raises
     ------
     NotFound
-        If the architecture is unknown, as for some imported networks.
+        If the architecture is not recorded, as for some imported networks.
     """
     names = population.table.column_names
     text = population.table["architecture"][i].as_py() if "architecture" in names else None

@@ -1,4 +1,4 @@
-"""Verbs that read: sql, show, export, schema, verify, report."""
+"""Commands that read a catalogue: sql, show, export, schema, verify, report."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ from catalog.errors import CatalogError
 )
 @click.argument("query")
 @click.option(
-    "--to", "path", metavar="FILE", help="Write the answer: .csv, .parquet or .json."
+    "--to",
+    "path",
+    metavar="FILE",
+    help="Write the whole answer to FILE, a .csv, .parquet or .json file.",
 )
-@click.option("--force", is_flag=True, help="Replace that file, if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
     "--allow",
     multiple=True,
     metavar="DIR",
-    help="A folder whose files QUERY may read; may be repeated.",
+    help="Folder whose files QUERY may read besides the catalogue; may be repeated.",
 )
 @click.option(
     "--rows",
     default=60,
     show_default=True,
     type=click.IntRange(1),
-    help="Rows to print; --json prints all.",
+    help="Maximum number of rows to print; --json prints all rows.",
 )
 @catalog_option
 @at_option
@@ -56,9 +59,9 @@ def sql(
 ) -> None:
     """Answer QUERY over the views that `phasezoo schema` lists.
 
-    QUERY is one statement that reads: SELECT, FROM, WITH, VALUES, PIVOT, UNPIVOT, DESCRIBE,
-    SUMMARIZE, SHOW, or EXPLAIN of one. It can change nothing, and reads the catalogue and
-    files below --allow DIR.
+    QUERY is one statement that only reads: SELECT, FROM, WITH, VALUES, PIVOT, UNPIVOT,
+    DESCRIBE, SUMMARIZE, SHOW, or EXPLAIN of one of these. It cannot change anything, and it
+    can read only the catalogue and files below --allow DIR.
     """
     if path is not None:
         from catalog.query.result_file import result_path, write_result
@@ -73,14 +76,14 @@ def sql(
         return
 
     relation = open_catalog(catalog_path, at=at, allow=allow).sql(query)
-    answer, read = (relation if as_json else relation.limit(rows + 1)).as_text()
-    found = [read(row) for row in arrow_table(answer).to_pylist()]
+    texts, parse = (relation if as_json else relation.limit(rows + 1)).as_text()
+    answered = [parse(row) for row in arrow_table(texts).to_pylist()]
     if as_json:
-        print_json(found)
+        print_json(answered)
         return
-    print_table(found[:rows])
-    if len(found) > rows:
-        note(f"First {rows} rows; --rows N prints more.")
+    print_table(answered[:rows])
+    if len(answered) > rows:
+        note(f"Printed the first {rows} rows; --rows N prints more.")
 
 
 @click.command(epilog="Example: phasezoo show digits_mlp_phases")
@@ -89,28 +92,43 @@ def sql(
 @at_option
 @json_option
 def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> None:
-    """Show what ID names: a zoo, a run, a checkpoint (RUN@STEP), a shard, an arch_id.
+    """Show a zoo, a run, a checkpoint (RUN@STEP), a shard or an architecture.
 
-    The first characters of an ID are enough if nothing else begins with them. KIND:NAME
-    (zoo:, run:, shard: or architecture:) tells apart what has one name.
+    ID is its name, run_id or arch_id. For all but zoos the first characters of ID, at least
+    four, are enough if nothing else begins with them. If several things have the same name,
+    give KIND:NAME, where KIND is zoo, run, shard or architecture.
     """
     from catalog.show import describe, page
     from catalog.show.blocks import prints_blocks
 
-    found = describe(open_catalog(catalog_path, at=at), identifier)
+    document = describe(open_catalog(catalog_path, at=at), identifier)
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        for line in page(found, blocks=prints_blocks(sys.stdout)).split("\n"):
+        for line in page(document, blocks=prints_blocks(sys.stdout)).split("\n"):
             say(line)
 
 
 @click.command(epilog="Example: phasezoo export 3fa9@1500 --to network.safetensors")
 @click.argument("identifier", metavar="[ID]", required=False)
-@click.option("--to", "path", required=True, metavar="FILE", help="File, or FOLDER/.")
-@click.option("--where", metavar="SQL", help="A condition on models, instead of ID.")
-@click.option("--kind", metavar="KIND", help="safetensors, npz, arrow, pt; by the ending.")
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option(
+    "--to",
+    "path",
+    required=True,
+    metavar="FILE",
+    help="File to write, or FOLDER/ for one file per network.",
+)
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Export the checkpoints that match this condition on models, instead of ID.",
+)
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="Format of the files: safetensors, npz, arrow or pt; default: the ending of FILE.",
+)
+@click.option("--force", is_flag=True, help="Replace existing files.")
 @catalog_option
 @at_option
 @json_option
@@ -124,12 +142,15 @@ def export(
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Write checkpoint ID (start of a run_id, or RUN@STEP), or many, to files."""
+    """Write one checkpoint, or all that match --where, to files.
+
+    ID is the start of a run_id, or RUN@STEP.
+    """
     from catalog.formats.export import export as write
     from catalog.formats.export import find_checkpoint
 
     if (identifier is None) == (where is None):
-        raise click.UsageError("Give ID or --where SQL, one of them.")
+        raise click.UsageError("Give either ID or --where SQL.")
     zoo = open_catalog(catalog_path, at=at)
     selection = find_checkpoint(zoo, identifier) if identifier else zoo.select(where)
     files = write(selection, path, kind, force=force)
@@ -143,7 +164,7 @@ def export(
 @catalog_option
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
-    """List every column of every view, with type, unit and meaning."""
+    """List every column of every view with its type, unit and meaning."""
     from catalog.show.dictionary import all_columns
 
     has_catalogue = (Path(catalog_path) / "manifests").is_dir()
@@ -156,23 +177,24 @@ def schema(catalog_path: str, as_json: bool) -> None:
 
 @click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
 @click.option(
-    "--keep", is_flag=True, help="Report what killed writers left, delete nothing."
+    "--keep", is_flag=True, help="Report leftovers of killed writers, but delete nothing."
 )
 @click.option(
     "--repair",
     "mend",
     is_flag=True,
-    help="First mend what other records prove: HEAD, commit records, doubled packs.",
+    help="First repair what other records prove: HEAD, commit records, doubled packs.",
 )
 @catalog_option
 @json_option
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
-    """Check every committed byte, and delete what killed writers left.
+    """Check every committed byte, and delete the leftovers of killed writers.
 
-    Fitted things in probes/ and generators/ are compared with their own digests.
+    Fitted probes and generators, in probes/ and generators/, are compared with the digests
+    in their files.
 
-    A file that neither a commit record nor the mark of a writer claims may be on its way
-    in: it stays for a day. --keep deletes nothing.
+    A file that belongs neither to a commit record nor to a known writer may be a copy in
+    progress, so it is deleted only when it is a day old. --keep deletes nothing.
     """
     from catalog.console.progress import Progress
     from catalog.upkeep.repair import RepairReport, repair
@@ -180,46 +202,58 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
 
     root = Path(catalog_path)
     if not (root / "manifests").is_dir():
-        raise CatalogError(f"There is no catalogue in {root}; name one: --catalog DIR")
+        raise CatalogError(
+            f"There is no catalogue in {root}. Name its folder with --catalog DIR."
+        )
     bar = Progress(1, "MB", "verify")
 
     def progress(done: int, total: int) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
-    done = repair(root) if mend else RepairReport()
+    repaired = repair(root) if mend else RepairReport()
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
-        print_json(asdict(result) | (asdict(done) if mend else {}))
+        print_json(asdict(result) | (asdict(repaired) if mend else {}))
     else:
-        for sentence in done.mended:
+        for sentence in repaired.mended:
             say(f"mended  {sentence}")
-        for sentence in done.left:
+        for sentence in repaired.left:
             say(f"LEFT    {sentence}")
         for problem in result.problems:
             say(f"WRONG  {problem.path}  {problem.detail}")
         if result.unchecked:
             say(
                 f"not checkable  {len(result.unchecked)} files of fitted probes and "
-                "generators have no digest: earlier versions wrote them"
+                "generators have no digest because earlier versions wrote them"
             )
-        word = "swept" if result.swept else "found"
+        verb = "swept" if result.swept else "found"
         for path in result.leftovers:
-            say(f"{word}  {path}  (left by a writer that was killed)")
+            say(f"{verb}  {path}  (left by a killed writer)")
         say(
             f"{result.shards} shards, {result.files} files, {result.bytes / 1e6:,.1f} MB: "
-            f"{len(result.problems)} problems, {len(result.leftovers)} leftovers {word}"
+            f"{len(result.problems)} problems, {len(result.leftovers)} leftovers {verb}"
         )
     sys.exit(1 if result.problems else 0)
 
 
 @click.command(epilog="Example: phasezoo report --to report.html")
-@click.option("--to", "path", default="report.html", show_default=True, metavar="FILE")
+@click.option(
+    "--to",
+    "path",
+    default="report.html",
+    show_default=True,
+    metavar="FILE",
+    help="HTML file to write.",
+)
 @catalog_option
 @at_option
 @json_option
 def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:
-    """Write one self-contained HTML page with the heat maps of every zoo."""
+    """Write a self-contained HTML page about every zoo.
+
+    The page shows facts, heat maps and other figures, and tables of each zoo.
+    """
     from catalog.report.page import write_report
 
     zoos = write_report(open_catalog(catalog_path, at=at), Path(path))

@@ -1,8 +1,8 @@
-"""Tensor dtypes: their names, their bytes in numpy and in Parquet.
+"""Tensor dtypes: their names and their representation in numpy and Parquet.
 
 Parquet widens 8- and 16-bit integers, and neither numpy nor Arrow has bfloat16.
-Such tensors are stored as raw bytes (one fixed-size binary per tensor), so that
-the payload of every dtype is exactly the tensor's own bytes.
+Tensors of these dtypes are stored as raw bytes (one fixed-size binary per tensor), so
+that the payload of every dtype is exactly the tensor's bytes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class DType:
-    """One tensor dtype.
+    """Dtype of a tensor, with its storage in numpy and Parquet.
 
     Attributes
     ----------
     name : str
-        The name used in layouts, equal to torch's without its prefix.
+        Name used in layouts, equal to torch's name without the prefix ``torch.``.
     storage : numpy.dtype
-        Little-endian dtype of the bytes; ``uint16`` for bfloat16.
+        Little-endian dtype of the stored bytes; ``uint16`` for bfloat16.
     floating : bool
-        Whether values can be held by ``Population.weights``.
+        True if ``Population.weights`` can hold the values.
     typed : bool
-        Whether Parquet holds the values as numbers (else as raw bytes).
+        True if Parquet holds the values as numbers, False if as raw bytes.
     """
 
     name: str
@@ -40,7 +40,7 @@ class DType:
     typed: bool
 
     def arrow_type(self, size: int) -> pa.DataType:
-        """Arrow type of a column that holds ``size`` values in every row."""
+        """Return the Arrow type of a column that holds ``size`` values in every row."""
         if not self.typed:
             return pa.binary(size * self.storage.itemsize)
         value = pa.from_numpy_dtype(self.storage)
@@ -75,50 +75,50 @@ def dtype(name: str) -> DType:
 
 
 def widen(values: Array, name: str) -> Array:
-    """Stored values as float32, exactly.
+    """Convert stored values to float32 without loss.
 
     Parameters
     ----------
     values : ndarray
         Values in the storage dtype of ``name``.
     name : str
-        A floating dtype.
+        Name of a floating dtype.
 
     Raises
     ------
     LayoutMismatch
-        If a float64 value has no float32 equal; pass it through `round_to_float32`
-        if the loss is wanted.
+        If a float64 value is not exact in float32; use `round_to_float32` to accept the
+        loss.
     """
     if name == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     if name != "float64":
         return values.astype(np.float32, copy=False)
-    narrow = round_to_float32(values)
-    same = (narrow == values) | (np.isnan(narrow) & np.isnan(values))
-    if not same.all():
-        worst = float(np.abs(narrow[~same] - values[~same]).max())
+    rounded = round_to_float32(values)
+    exact = (rounded == values) | (np.isnan(rounded) & np.isnan(values))
+    if not exact.all():
+        worst = float(np.abs(rounded[~exact] - values[~exact]).max())
         raise LayoutMismatch(
-            f"{int((~same).sum())} float64 values have no float32 equal (largest "
+            f"{int((~exact).sum())} float64 values are not exact in float32 (largest "
             f"difference {worst:.3g}). Pass lossy=True to round them, or read the "
-            "tensor in its own dtype with catalog.read_tensor(name, where)."
+            "tensor as float64 with catalog.read_tensor(name, where)."
         )
-    return narrow
+    return rounded
 
 
 def round_to_float32(values: Array) -> Array:
-    """Round float64 to the nearest float32; too large becomes infinite."""
+    """Round float64 values to the nearest float32; values out of range become infinite."""
     with np.errstate(over="ignore", invalid="ignore"):  # invalid: a signalling NaN
         return values.astype(np.float32)
 
 
 def narrow(values: Array, name: str) -> Array:
-    """Float32 values in the storage dtype of ``name``.
+    """Convert float32 values to the storage dtype of ``name`` without loss.
 
     Raises
     ------
     LayoutMismatch
-        If a value cannot be held exactly: storing must not change weights.
+        If a value is not exact in that dtype: storing must not change weights.
     """
     if name == "float32":
         return values
@@ -133,7 +133,7 @@ def narrow(values: Array, name: str) -> Array:
         back = (stored.astype(np.uint32) << 16).view(np.float32)
     if not ((back == values) | (np.isnan(back) & np.isnan(values))).all():
         raise LayoutMismatch(
-            f"Weights are not exact in {name}; give the tensor the dtype 'float32' "
+            f"Some weights are not exact in {name}. Give the tensor the dtype 'float32' "
             "in its Param, or round the weights first."
         )
     return stored

@@ -1,4 +1,7 @@
-"""Errors of the catalogue: what is wrong, what was expected, what to paste."""
+"""Exceptions of the catalogue, and helpers for their messages.
+
+A message says what is wrong, what was expected, and what to type or paste.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from pathlib import Path
 from catalog.printable import printable_lines
 
 _MOST = 20
-"""Known names that an error lists: all formats, and all verbs."""
+"""Maximum number of known names that an error lists: enough for all formats or verbs."""
 
 
 class CatalogError(Exception):
-    """The world is wrong: a command that meets one exits with 1.
+    """Base class of expected failures; a command that raises one exits with 1.
 
-    As text it is `printable`, and a line that is not the first is set in: no name that
-    it tells can act on a terminal, or look like a line of its own.
+    The text of the error is `printable`, and all lines but the first are indented: a name
+    in the message can neither act on a terminal nor pass for a separate line.
     """
 
     def __str__(self) -> str:
@@ -24,49 +27,49 @@ class CatalogError(Exception):
 
 
 class ShardCorrupt(CatalogError, OSError):
-    """A file of the catalogue is missing, truncated or altered."""
+    """Error about a catalogue file that is missing, truncated or altered."""
 
 
 class LayoutMismatch(CatalogError, ValueError):
-    """Tensors do not have the names, shapes or dtypes that were expected."""
+    """Error about tensors whose names, shapes or dtypes differ from the expected ones."""
 
 
 class CannotRead(CatalogError, OSError):
-    """The operating system refuses to read, which is no proof of damage."""
+    """Error about a file that the system refuses to read, which does not prove damage."""
 
 
 class CannotWrite(CatalogError):
-    """The operating system refuses to write."""
+    """Error about a file that the operating system refuses to write."""
 
 
 class DiskFull(CannotWrite):
-    """There is no space left for what should be written."""
+    """Error about a file for which the disk has no space left."""
 
 
 class NotFound(CatalogError, LookupError):
-    """A name that the catalogue does not know."""
+    """Error about a name that the catalogue does not know."""
 
 
 class BadSetting(CatalogError, ValueError):
-    """A setting that cannot be: a message on the command line, a ValueError to programs."""
+    """Error about an invalid setting: a message on the command line, else a ValueError."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Sentence that lists the known names closest to an unknown one."""
+    """Return a sentence that lists the known names closest to an unknown name."""
     names = sorted(set(known))
     if not names:
         return "There are none yet."
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    if near:
-        return "Closest: " + ", ".join(near) + "."
-    shown = ", ".join(names[:_MOST]) + (", ..." if len(names) > _MOST else "")
-    return f"Known: {shown}."
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    if matches:
+        return "Closest: " + ", ".join(matches) + "."
+    listed = ", ".join(names[:_MOST]) + (", ..." if len(names) > _MOST else "")
+    return f"Known: {listed}."
 
 
 def missing(path: Path) -> ShardCorrupt:
-    """The error about a file that a manifest names and that is not there."""
+    """Return the error about a missing file that a manifest names."""
     return ShardCorrupt(
-        f"{path} is missing, but its manifest names it. Is this the right folder, and all "
-        "of it? Run 'phasezoo verify'; then fetch the shard again. Only to give it up for "
-        "good, delete its manifest and HEAD."
+        f"{path} is missing, but its manifest names it. Check that the folder is the right "
+        "one and is complete. Run 'phasezoo verify', then fetch the shard "
+        "again. Delete its manifest and HEAD only to give up the shard for good."
     )

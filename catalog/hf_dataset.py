@@ -1,4 +1,4 @@
-"""Selections and populations as `datasets.Dataset`, without copying weights."""
+"""Conversion of selections and populations to `datasets.Dataset` without copying."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ if TYPE_CHECKING:
 
 
 def to_datasets(networks: Selection | Population) -> Dataset:
-    """A `datasets.Dataset`: the columns of `models`, and ``weights`` (d float32).
+    """Convert networks to a `datasets.Dataset`.
 
     Parameters
     ----------
     networks : Selection or Population
-        Weights of a selection are read once, into memory.
+        Networks to convert. The weights of a selection are read once, into memory.
 
     Returns
     -------
     datasets.Dataset
-        Its Arrow table shares memory with the population's weights. Rows come as Python
-        lists unless asked otherwise: ``.with_format("torch")`` or ``"numpy"``.
+        Columns of `models`, and ``weights`` (d float32 per row). The Arrow table shares
+        memory with the population's weights. Rows are Python lists by default;
+        ``.with_format("torch")`` or ``.with_format("numpy")`` changes that.
 
     Raises
     ------
     ModuleNotFoundError
-        If the library is missing.
+        If the library `datasets` is not installed.
     """
     require("datasets")
     import datasets

@@ -1,13 +1,13 @@
-"""What column j of a weight matrix means: tensor names, shapes and symmetries.
+"""Layout of a weight matrix: tensor names, shapes and permutation symmetries.
 
-Permutation symmetry is data, after Git Re-Basin [1]_: every axis of every tensor
-carries a symbol or None, and axes with the same symbol are permuted together. Here the
-symbols travel with the stored weights, so aligning and permuting need no model code.
+Permutation symmetry is stored as data, after Git Re-Basin [1]_: every axis of every
+tensor has a symbol or None, and axes with the same symbol are permuted together. The
+symbols are stored with the weights, so aligning and permuting need no model code.
 
 References
 ----------
-.. [1] Ainsworth et al., 2022, arXiv:2209.04836. Differs: symbols are part of the
-   stored layout, not of a per-data-set specification.
+.. [1] Ainsworth et al., 2022, arXiv:2209.04836. Difference: here the symbols are part of
+   the stored layout, not of a per-data-set specification.
 """
 
 from __future__ import annotations
@@ -36,21 +36,20 @@ class Param:
     Parameters
     ----------
     name : str
-        The name in the network's state dict.
+        Name of the tensor in the network's state dict.
     shape : tuple of int
-        ``()`` for a scalar; sizes may be 0.
+        Shape of the tensor: ``()`` for a scalar; sizes may be 0.
     axes : tuple of (str or None), optional
-        One permutation symbol per axis; None marks an axis that has none, such as
-        inputs, classes and kernel positions. ``"c*9"`` means that every unit of ``c``
-        spans 9 consecutive positions, as where channels were flattened.
-        ``"head*8:qk"`` means moreover that the 8 positions of a head permute among
-        themselves, as the units of ``qk``, in each head for itself. Default: None for
-        every axis.
+        One permutation symbol per axis, or None for an axis that is not permuted, such
+        as inputs, classes and kernel positions. ``"c*9"`` means that every unit of ``c``
+        spans 9 consecutive positions, as after flattening channels. ``"head*8:qk"``
+        means that the 8 positions of a head also permute among themselves, as units of
+        ``qk`` and in each head independently. Default: None for every axis.
     dtype : str, default="float32"
-        Name of the source dtype, see `catalog.dtypes`.
+        Name of the source dtype; see `catalog.dtypes`.
     role : {"parameter", "buffer", "counter", "constant"}, default="parameter"
-        Parameters and buffers must be floating; they fill `Population.weights`.
-        Counters and constants travel in `Population.extra`.
+        Role of the tensor. Parameters and buffers must be floating; they are columns of
+        `Population.weights`. Counters and constants are kept in `Population.extra`.
     """
 
     name: str
@@ -65,12 +64,15 @@ class Param:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", axes)
         if not isinstance(self.name, str) or not is_unicode(self.name):
-            raise LayoutMismatch(f"{self.name!r} is no name of a tensor: no Unicode text.")
+            raise LayoutMismatch(
+                f"The name of a tensor must be Unicode text. Got {self.name!r}."
+            )
         if any(size < 0 for size in shape):
             raise LayoutMismatch(f"Tensor {self.name!r} has a negative size: {shape}.")
         if math.prod(max(size, 1) for size in shape) >= _LIMIT:
             raise LayoutMismatch(
-                f"Tensor {self.name!r} of shape {shape} has 2^50 values or more."
+                f"Tensor {self.name!r} of shape {shape} is too large: it must have fewer "
+                "than 2^50 values."
             )
         if len(axes) != len(shape):
             raise LayoutMismatch(
@@ -84,7 +86,7 @@ class Param:
         floating = dtype(self.dtype).floating
         if self.in_vector and not floating:
             raise LayoutMismatch(
-                f"Tensor {self.name!r} is {self.dtype}: a {self.role} must be "
+                f"Tensor {self.name!r} is {self.dtype}, but a {self.role} must be "
                 "floating. Give it the role 'counter' or 'constant'."
             )
 
@@ -95,16 +97,16 @@ class Param:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one tensor in its source dtype."""
+        """Size of the tensor in bytes, in its source dtype."""
         return self.size * dtype(self.dtype).storage.itemsize
 
     @property
     def in_vector(self) -> bool:
-        """Whether the values are columns of `Population.weights`."""
+        """True if the values are columns of `Population.weights`."""
         return self.role in ("parameter", "buffer")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the fields as JSON values."""
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -116,17 +118,18 @@ class Param:
 
 @dataclass(frozen=True)
 class Layout:
-    """The tensors of a network, in the order of its weight vector.
+    """Tensors of a network, in the order of the weight vector.
 
     Parameters
     ----------
     params : tuple of Param
-        Names must differ.
+        Tensors, with distinct names.
 
     Raises
     ------
     LayoutMismatch
-        If two tensors have one name, or a symbol stands for two sizes.
+        If two tensors have the same name, or the axis symbols contradict each other, e.g.
+        one symbol stands for two sizes.
 
     Examples
     --------
@@ -142,34 +145,34 @@ class Layout:
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", tuple(self.params))
         seen: set[str] = set()
-        sizes: dict[str, tuple[int, str]] = {}
-        homes: dict[str, tuple[str, int]] = {}  # of symbols within units of others
+        sizes: dict[str, tuple[int, str]] = {}  # units, and the first tensor with them
+        homes: dict[str, tuple[str, int]] = {}  # by inner symbol: outer symbol and block
         for param in self.params:
             if param.name in seen:
-                raise LayoutMismatch(f"Two tensors are called {param.name!r}.")
+                raise LayoutMismatch(f"Two tensors have the name {param.name!r}.")
             seen.add(param.name)
             for symbol, size in zip(param.axes, param.shape, strict=True):
                 if symbol is None:
                     continue
                 symbol, block, inner = read_symbol(symbol)
                 units, rest = divmod(size, block)
-                known, where = sizes.setdefault(symbol, (units, param.name))
-                if rest or known != units:
+                first_units, first_name = sizes.setdefault(symbol, (units, param.name))
+                if rest or first_units != units:
                     raise LayoutMismatch(
-                        f"Symbol {symbol!r} stands for {known} units in {where!r} and "
-                        f"for {size / block:g} in {param.name!r}; axes that are "
-                        "permuted together have one size."
+                        f"Symbol {symbol!r} stands for {first_units} units in "
+                        f"{first_name!r} and for {size / block:g} in {param.name!r}; axes "
+                        "that are permuted together must have the same size."
                     )
                 if inner and homes.setdefault(inner, (symbol, block)) != (symbol, block):
                     raise LayoutMismatch(
                         f"Symbol {inner!r} permutes within {symbol}*{block} in "
-                        f"{param.name!r} and within {homes[inner][0]}*{homes[inner][1]} "
-                        "before; give the second another name."
+                        f"{param.name!r}, but within {homes[inner][0]}*{homes[inner][1]} "
+                        "in an earlier tensor; rename one of the two symbols."
                     )
-        if both := sizes.keys() & homes.keys():
+        if shared := sizes.keys() & homes.keys():
             raise LayoutMismatch(
-                f"Symbol {min(both)!r} stands both for units and for what permutes within "
-                "the units of another symbol; give one another name."
+                f"Symbol {min(shared)!r} stands both for units and for positions within "
+                "the units of another symbol; rename one of the two symbols."
             )
 
     def __iter__(self) -> Iterator[Param]:
@@ -192,7 +195,7 @@ class Layout:
 
     @cached_property
     def id(self) -> str:
-        """Identifier derived from the content: equal layouts have equal ids."""
+        """Identifier derived from the content, so that equal layouts have equal ids."""
         return content_id(self.to_json(), 16)
 
     @cached_property
@@ -212,34 +215,34 @@ class Layout:
 
     @property
     def extra(self) -> tuple[Param, ...]:
-        """The tensors that are not in the weight vector."""
+        """Tensors that are not in the weight vector."""
         return tuple(param for param in self.params if not param.in_vector)
 
     @property
     def symbols(self) -> dict[str, int]:
-        """Permutation symbols and how many units each of them permutes.
+        """Number of units of each permutation symbol.
 
-        A symbol within the units of another, such as ``qk`` of ``"head*8:qk"``, counts
-        the positions of all of them.
+        For a symbol within the units of another symbol, such as ``qk`` of ``"head*8:qk"``,
+        the number counts the positions in all these units together.
         """
-        found = {}
+        units = {}
         for param in self.params:
             for symbol, size in zip(param.axes, param.shape, strict=True):
                 if symbol is not None:
                     name, block, inner = read_symbol(symbol)
-                    found[name] = size // block
+                    units[name] = size // block
                     if inner is not None:
-                        found[inner] = size
-        return found
+                        units[inner] = size
+        return units
 
     @cached_property
     def homes(self) -> dict[str, tuple[str, int]]:
-        """Symbols within units of others: the other symbol, and positions per unit."""
-        read = [read_symbol(s) for p in self.params for s in p.axes if s is not None]
-        return {s.inner: (s.name, s.block) for s in read if s.inner is not None}
+        """Outer symbol and positions per unit, by symbol within its units."""
+        symbols = [read_symbol(s) for p in self.params for s in p.axes if s is not None]
+        return {s.inner: (s.name, s.block) for s in symbols if s.inner is not None}
 
     def carriers(self, symbol: str) -> list[str]:
-        """Names of the tensors that have a symbol on an axis."""
+        """Return the names of the tensors that have a symbol on any axis."""
         return [
             param.name
             for param in self.params
@@ -247,9 +250,10 @@ class Layout:
         ]
 
     def widened(self) -> Layout:
-        """The layout with float32 in place of floats of 16 bits in the vector.
+        """Return the layout with the 16-bit floats of the weight vector as float32.
 
-        What averages and rescaled networks need: their values are not those of 16 bits.
+        Averages and rescaled networks need this layout, because their values are not
+        exact in 16 bits.
         """
         return Layout(
             tuple(
@@ -261,14 +265,17 @@ class Layout:
         )
 
     def difference(self, other: Layout) -> str:
-        """What first tells another layout from this one, for errors; "" if equal."""
-        for mine, theirs in zip(self.params, other.params, strict=False):
-            if mine != theirs:
-                if replace(mine, axes=theirs.axes) == theirs:
-                    return f"axes of {mine.name!r} {theirs.axes}, expected {mine.axes}"
+        """Describe the first difference of another layout, for errors; "" if equal."""
+        for expected, actual in zip(self.params, other.params, strict=False):
+            if expected != actual:
+                if replace(expected, axes=actual.axes) == actual:
+                    return (
+                        f"axes of {expected.name!r} {actual.axes}, expected {expected.axes}"
+                    )
                 return (
-                    f"{theirs.name!r} {theirs.shape} {theirs.dtype} {theirs.role}, "
-                    f"expected {mine.name!r} {mine.shape} {mine.dtype} {mine.role}"
+                    f"{actual.name!r} {actual.shape} {actual.dtype} {actual.role}, "
+                    f"expected {expected.name!r} {expected.shape} {expected.dtype} "
+                    f"{expected.role}"
                 )
         if len(self) != len(other):
             return f"{len(other)} tensors, expected {len(self)}"
@@ -276,18 +283,18 @@ class Layout:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one network as stored."""
+        """Size of one stored network in bytes."""
         return sum(param.nbytes for param in self.params)
 
     def flatten(self, tensors: Mapping[str, Any]) -> Array:
-        """Weight vector of length d from named tensors of shape ``(*shape)``.
+        """Concatenate named tensors of shape ``(*shape)`` into a weight vector of length d.
 
-        A leading net axis, the same in all tensors, gives a matrix ``(n, d)``.
+        Tensors that all have a leading axis of n networks give a matrix ``(n, d)``.
 
         Raises
         ------
         LayoutMismatch
-            If a tensor is missing or has another shape.
+            If a tensor is missing or has the wrong shape.
         """
         parts, lead = [], None
         for param in self.params:
@@ -299,23 +306,25 @@ class Layout:
                     f"{closest(param.name, tensors)}"
                 )
             value = np.asarray(tensors[param.name], dtype=np.float32)
-            ahead = value.ndim - len(param.shape)
-            if value.shape[max(ahead, 0) :] != param.shape or ahead not in (0, 1):
+            leading_axes = value.ndim - len(param.shape)
+            if value.shape[max(leading_axes, 0) :] != param.shape or (
+                leading_axes not in (0, 1)
+            ):
                 raise LayoutMismatch(
                     f"Tensor {param.name!r} has shape {value.shape}, expected "
-                    f"{param.shape}, or (n, ...) of it."
+                    f"{param.shape}, or the same with a leading axis of n networks."
                 )
-            if lead is not None and value.shape[:ahead] != lead:
+            if lead is not None and value.shape[:leading_axes] != lead:
                 raise LayoutMismatch(
-                    f"Tensor {param.name!r} holds {value.shape[:ahead]} networks, "
-                    f"the tensors before it {lead}."
+                    f"Tensor {param.name!r} holds {value.shape[:leading_axes]} networks, "
+                    f"but the tensors before it hold {lead}."
                 )
-            lead = value.shape[:ahead]
+            lead = value.shape[:leading_axes]
             parts.append(value.reshape(*lead, param.size))
         return np.concatenate(parts, axis=-1) if parts else np.zeros(0, np.float32)
 
     def unflatten(self, vectors: Array) -> dict[str, Array]:
-        """Views of each tensor in ``(d,)`` or ``(n, d)`` float32 vectors.
+        """Return a view of each tensor in ``(d,)`` or ``(n, d)`` float32 vectors.
 
         Raises
         ------
@@ -324,7 +333,8 @@ class Layout:
         """
         if vectors.shape[-1:] != (self.d,):
             raise LayoutMismatch(
-                f"Weights of shape {vectors.shape} do not end in d = {self.d} columns."
+                f"The last axis of the weights must have length d = {self.d}. Got shape "
+                f"{vectors.shape}."
             )
         lead = vectors.shape[:-1]
         return {
@@ -333,12 +343,12 @@ class Layout:
         }
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain values for JSON."""
+        """Return the tensors as JSON values."""
         return [param.to_json() for param in self.params]
 
     @classmethod
     def from_json(cls, value: list[dict[str, Any]]) -> Layout:
-        """Layout from the value of `to_json`."""
+        """Build a layout from the value of `to_json`."""
         return cls(
             tuple(
                 Param(

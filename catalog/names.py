@@ -1,10 +1,10 @@
 """Names on disk: column names of tensors, folder names, identifiers.
 
-Tensor names become Parquet column names by one reversible escape. Characters other
-than ``a-z 0-9 _ . -`` are written as ``%`` and two lower-case hex digits per UTF-8
-byte, so names that differ only in case stay apart in SQL, which ignores case. A name
-that starts with the reserved prefix has its first character escaped, and the empty
-name is a lone ``%``.
+A reversible escape turns tensor names into Parquet column names. Characters other than
+``a-z 0-9 _ . -`` are written as ``%`` and two lower-case hex digits per UTF-8 byte, so
+names that differ only in case stay distinct in SQL, which ignores case. A name that
+starts with the reserved prefix has its first character escaped, and the empty name is a
+lone ``%``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ RESERVED = "pz_"
 """Prefix of the key columns of a weight shard."""
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
-# `datasets` takes these words in a path, between any characters that are no letters,
-# for split names and drops the other shards.
+# `datasets` takes these words in a path, wherever they stand between characters that are
+# not letters, for names of splits, and then drops all other shards.
 _SPLIT_WORDS = frozenset(
     [
         "train",
@@ -37,7 +37,7 @@ _SPLIT_WORDS = frozenset(
 
 
 def escape(name: str) -> str:
-    """Column name of a tensor.
+    """Return the column name of a tensor.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def escape(name: str) -> str:
 
 
 def unescape(column: str) -> str:
-    """Tensor name of a column: the inverse of `escape`."""
+    """Return the tensor name of a column: the inverse of `escape`."""
     if column == "%":
         return ""
     raw = re.sub(
@@ -69,9 +69,9 @@ def _percent(character: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether text can be stored: no half of a surrogate pair is in it.
+    """Check that a text can be stored, i.e. holds no lone half of a surrogate pair.
 
-    Names of files that the system could not decode have some, and JSON may.
+    File names that the system could not decode hold such halves, and JSON texts may.
     """
     try:
         text.encode()
@@ -81,7 +81,7 @@ def is_unicode(text: str) -> bool:
 
 
 def slug(text: str) -> str:
-    """Lower-case words joined by hyphens, safe as a folder name.
+    """Turn a text into lower-case words joined by hyphens, safe as a folder name.
 
     Examples
     --------
@@ -89,18 +89,18 @@ def slug(text: str) -> str:
     'mlp-64-32-xtest'
     """
     joined = "-".join(re.findall(r"[a-z0-9]+", text.lower()))
-    return re.sub(r"[a-z]+", _not_a_split, joined) or "x"
+    return re.sub(r"[a-z]+", _mask_split_word, joined) or "x"
 
 
-def _not_a_split(word: re.Match[str]) -> str:
+def _mask_split_word(word: re.Match[str]) -> str:
     return "x" + word[0] if word[0] in _SPLIT_WORDS else word[0]
 
 
 def canonical_json(value: Any) -> str:
-    """JSON text that is the same for equal values: the input of every hash."""
+    """Return JSON text that is identical for equal values: the input of every hash."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def content_id(value: Any, digits: int = 32) -> str:
-    """Hexadecimal identifier derived from the content of a JSON value."""
+    """Return a hexadecimal identifier derived from the content of a JSON value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]

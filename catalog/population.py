@@ -1,4 +1,4 @@
-"""n networks of one layout in memory."""
+"""Population: networks of one layout in memory."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from catalog.layout import Layout, Param
 
 @dataclass(frozen=True)
 class Population:
-    """Networks as rows of a matrix, with what is known about each.
+    """Networks as rows of a matrix, with a table of metadata.
 
     Attributes
     ----------
     weights : ndarray of shape (n, d), float32
         Parameters and floating buffers, in the order of ``layout.slices``.
     layout : Layout
-        What each column of ``weights`` means.
+        Tensors that the columns of ``weights`` belong to.
     table : pyarrow.Table
-        n rows; at least ``run_id`` (string) and ``step`` (int64).
+        Metadata, one row per network, with at least the columns ``run_id`` (string) and
+        ``step`` (int64).
     extra : dict of str to ndarray of shape (n, *shape)
         Counters and constants, in their storage dtype.
 
     Raises
     ------
     LayoutMismatch
-        If the parts disagree about n, d or shapes.
+        If the attributes disagree about n, d, shapes or dtypes.
 
     Examples
     --------
@@ -52,27 +53,27 @@ class Population:
         n, d = len(self.table), self.layout.d
         if self.weights.shape != (n, d) or self.weights.dtype != np.float32:
             raise LayoutMismatch(
-                f"weights must be float32 of shape ({n}, {d}): rows of the table by "
-                f"d of the layout. Got {self.weights.dtype} {self.weights.shape}."
+                f"weights must be float32 of shape ({n}, {d}): one row per row of the "
+                f"table, and d columns. Got {self.weights.dtype} {self.weights.shape}."
             )
         for name in ("run_id", "step"):
             if name not in self.table.column_names:
                 raise LayoutMismatch(
-                    f"The table has no column {name!r}; every row needs its run_id "
-                    f"and step. It has: {', '.join(self.table.column_names)}."
+                    f"The table has no column {name!r}; every row needs a run_id and a "
+                    f"step. Its columns: {', '.join(self.table.column_names)}."
                 )
         for param in self.layout.extra:
             values = self.extra.get(param.name)
             shape = (n, *param.shape)
             storage = dtype(param.dtype).storage
             if values is None or values.shape != shape or values.dtype != storage:
-                got = "nothing" if values is None else f"{values.dtype} {values.shape}"
+                actual = "nothing" if values is None else f"{values.dtype} {values.shape}"
                 raise LayoutMismatch(
-                    f"extra[{param.name!r}] must be {storage} {shape}. Got {got}."
+                    f"extra[{param.name!r}] must be {storage} {shape}. Got {actual}."
                 )
 
     def __repr__(self) -> str:
-        # Arrow prints text as it is; Python's own repr of a list escapes what acts.
+        # Arrow prints text unescaped; Python's repr of a list escapes control characters.
         return (
             f"Population({len(self)} networks of {self.layout.d:,} weights, layout "
             f"{self.layout.id}, columns {self.table.column_names})"
@@ -82,7 +83,7 @@ class Population:
         return len(self.table)
 
     def __getitem__(self, column: str) -> Array:
-        """One column of the table as a numpy array."""
+        """Return one column of the table as a numpy array."""
         if column not in self.table.column_names:
             raise NotFound(
                 f"No column {column!r}. {closest(column, self.table.column_names)}"
@@ -91,10 +92,10 @@ class Population:
         return values
 
     def tensor(self, name: str) -> Array:
-        """One tensor of every network, shape ``(n, *shape)``.
+        """Return one tensor of every network, shape ``(n, *shape)``.
 
-        Parameters and buffers come as float32 views of ``weights``; counters and
-        constants in their storage dtype.
+        Parameters and buffers are float32 views of ``weights``; counters and constants
+        have their storage dtype.
         """
         param = self.layout[name]
         if not param.in_vector:
@@ -103,37 +104,38 @@ class Population:
         return columns.reshape(len(self), *param.shape)
 
     def stored(self, name: str, rows: slice = slice(None)) -> Array:
-        """One tensor of some networks in its storage dtype (bfloat16: uint16)."""
+        """Return one tensor of some networks in its storage dtype (bfloat16: uint16)."""
         param = self.layout[name]
         if not param.in_vector:
             return self.extra[name][rows]
         return narrow(self.tensor(name)[rows], param.dtype)
 
     def state_dict(self, i: int) -> dict[str, Array]:
-        """All tensors of network i by name, each in its storage dtype."""
-        at = range(len(self))[i]
-        one = slice(at, at + 1)
-        return {param.name: self.stored(param.name, one)[0, ...] for param in self.layout}
+        """Return all tensors of network i by name, each in its storage dtype."""
+        index = range(len(self))[i]
+        row = slice(index, index + 1)
+        return {param.name: self.stored(param.name, row)[0, ...] for param in self.layout}
 
     def to_arrow(self) -> pa.Table:
-        """The table with the column ``weights``: d float32 per row, sharing memory.
+        """Return the table with an added column ``weights``, d float32 values per row.
 
-        Counters and constants stay in ``extra``. Contiguous weights are not copied.
+        Counters and constants stay in ``extra``. Contiguous weights are not copied: the
+        column shares their memory.
 
         Raises
         ------
         LayoutMismatch
-            If the table has a column ``weights`` of its own.
+            If the table already has a column ``weights``.
         """
         if "weights" in self.table.column_names:
-            raise LayoutMismatch("The table has a column 'weights' already; rename it.")
+            raise LayoutMismatch("The table already has a column 'weights'; rename it.")
         flat = pa.array(np.ascontiguousarray(self.weights).reshape(-1))
         kind = pa.list_(pa.field("element", pa.float32(), nullable=False), self.layout.d)
         column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
         return self.table.append_column(pa.field("weights", kind, nullable=False), column)
 
     def select(self, rows: Any) -> Population:
-        """The networks that an index array or a mask of n booleans picks."""
+        """Return the networks that an index array or a mask of n booleans selects."""
         index = np.asarray(rows)
         if index.dtype == bool:
             index = np.flatnonzero(index)
@@ -147,22 +149,22 @@ class Population:
 
     @staticmethod
     def concat(populations: Sequence[Population]) -> Population:
-        """One population from several of the same layout.
+        """Concatenate several populations of the same layout.
 
         Raises
         ------
         LayoutMismatch
-            If the layouts differ: a population has one layout.
+            If there is no population, or if the layouts differ.
         """
         if not populations:
-            raise LayoutMismatch("Nothing to concatenate: give at least one population.")
+            raise LayoutMismatch("Nothing to concatenate; pass at least one population.")
         layout = populations[0].layout
         for other in populations[1:]:
             if other.layout != layout:
                 raise LayoutMismatch(
-                    f"Cannot put layout {layout.id} (d = {layout.d}) and layout "
-                    f"{other.layout.id} (d = {other.layout.d}) into one population. "
-                    "Load one at a time, e.g. .load(\"arch_id = '...'\")."
+                    f"Cannot concatenate populations of layout {layout.id} (d = "
+                    f"{layout.d}) and layout {other.layout.id} (d = {other.layout.d}). "
+                    "Load one layout at a time, e.g. .load(\"arch_id = '...'\")."
                 )
         return Population(
             np.concatenate([p.weights for p in populations]),
@@ -183,12 +185,18 @@ class Population:
         *,
         lossy: bool = False,
     ) -> Population:
-        """Population from stacked tensors ``(n, *shape)`` in their storage dtypes.
+        """Build a population from stacked tensors.
 
         Parameters
         ----------
+        tensors : mapping of str to ndarray of shape (n, *shape)
+            Tensors of all networks by name, in their storage dtypes.
+        layout : Layout
+            Layout of every network.
+        table : pyarrow.Table
+            Metadata, one row per network.
         lossy : bool, default=False
-            Round float64 that has no float32 equal instead of raising.
+            Round float64 values that are not exact in float32, instead of raising.
 
         Raises
         ------
@@ -200,9 +208,9 @@ class Population:
         for name, columns in layout.slices.items():
             param = layout[name]
             stacked = _stacked(tensors, param, n).reshape(n, param.size)
-            round_off = lossy and param.dtype == "float64"
+            rounded = lossy and param.dtype == "float64"
             weights[:, columns] = (
-                round_to_float32(stacked) if round_off else widen(stacked, param.dtype)
+                round_to_float32(stacked) if rounded else widen(stacked, param.dtype)
             )
         extra = {p.name: _stacked(tensors, p, n) for p in layout.extra}
         return cls(weights, layout, table, extra)

@@ -1,14 +1,15 @@
-r"""Text of files made fit for the eye: what could act on a terminal or a page is escaped.
+r"""Escaping of untrusted text for display on a terminal or a page.
 
-A name may hold escape sequences that move the cursor, and marks that turn the direction
-of writing, so that a line says something else than it holds. Every outlet (`catalog.
-outlet`, tables, reports, plots, errors) passes its text through `printable`.
+A name may hold escape sequences that move the cursor, or marks that change the direction
+of writing, so that the displayed line differs from the text. All output (console, tables,
+reports, plots, errors) passes through `printable`; see also `catalog.console.outlet`.
 
-Escaped are control and format characters (Unicode's Cc and Cf, with the marks of
-direction and those of no width), separators of lines and paragraphs, halves of surrogate
-pairs and what is no character. Letters, accents, CJK and emoji stay as they are, the
-joiners inside an emoji too. A backslash stays single, so what was escaped cannot be told
-from who wrote it so: it is for reading, not for reading back.
+These characters are escaped: control and format characters (Unicode categories Cc and Cf,
+which include direction marks and zero-width characters), line and paragraph separators,
+halves of surrogate pairs, and noncharacters. Letters, accents, CJK and emoji stay as they
+are, and so do the joiners inside an emoji. A backslash is not doubled, so an escaped
+character looks the same as a literal escape sequence: the result is for display and cannot
+be parsed back.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ import unicodedata
 from typing import Any
 
 _JOINER = "\u200d"
-_AFTER = ("So", "Sk")
-"""Categories of pictures and of the skin tones that may follow one."""
+_BEFORE_JOINER = ("So", "Sk")
+"""Unicode categories of emoji and of the skin tones that may follow an emoji."""
 
 _VARIANT = "\ufe0f"
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def acts(character: str) -> bool:
-    """Tell whether a character does something else than show itself."""
+    """Return True if a character does anything but display itself."""
     code = ord(character)
-    kind = unicodedata.category(character)
-    none = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    return kind in ("Cc", "Cf", "Cs", "Zl", "Zp") or none
+    category = unicodedata.category(character)
+    noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return category in ("Cc", "Cf", "Cs", "Zl", "Zp") or noncharacter
 
 
 def printable(text: str) -> str:
-    r"""Return text on one line, with what acts on a terminal escaped as Python would.
+    r"""Return text on one line, with control characters escaped in Python's notation.
 
     Examples
     --------
@@ -47,7 +48,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> list[str]:
-    r"""Return the lines of a text that is meant to have several, each `printable`.
+    r"""Split a text at its line breaks and return the lines, each `printable`.
 
     Examples
     --------
@@ -58,14 +59,16 @@ def printable_lines(text: str) -> list[str]:
 
 
 def json_text(value: Any, *, ascii_only: bool = False) -> str:
-    r"""Return a JSON document that holds no character that acts; it parses to the same.
+    r"""Return a JSON document with control characters escaped.
+
+    The document parses to the same value as without the escapes.
 
     Parameters
     ----------
     value
-        What JSON has; other objects become their text.
+        JSON value; other objects within it are replaced by ``str(object)``.
     ascii_only : bool, default=False
-        Escape also what only some encodings have.
+        Escape all characters outside ASCII too.
 
     Examples
     --------
@@ -75,12 +78,12 @@ def json_text(value: Any, *, ascii_only: bool = False) -> str:
     ]
     """
     text = json.dumps(value, ensure_ascii=ascii_only, indent=2, default=str)
-    # Outside of strings, where nothing else acts, only the ends of lines do.
+    # Outside of strings JSON has no control characters but line breaks, which must stay.
     return "\n".join(_escaped(line, _json_escape) for line in text.split("\n"))
 
 
 def yaml_text(text: str) -> str:
-    r"""Return text as a double-quoted YAML scalar, whatever it holds.
+    r"""Return any text as a double-quoted YAML scalar.
 
     Examples
     --------
@@ -91,21 +94,21 @@ def yaml_text(text: str) -> str:
 
 
 def _escaped(text: str, escape: Any) -> str:
-    if text.isprintable():  # by far the most
+    if text.isprintable():  # fast path of nearly all texts
         return text
-    found = [
+    parts = [
         escape(c) if acts(c) and not _joins(text, i) else c for i, c in enumerate(text)
     ]
-    return "".join(found)
+    return "".join(parts)
 
 
 def _joins(text: str, i: int) -> bool:
-    """Whether the character makes one picture of those around it."""
+    """Return True if character i joins its neighbours into one emoji."""
     if text[i] != _JOINER or not 0 < i < len(text) - 1:
         return False
     before = text[i - 2] if text[i - 1] == _VARIANT and i > 1 else text[i - 1]
-    kinds = unicodedata.category(before), unicodedata.category(text[i + 1])
-    return kinds[0] in _AFTER and kinds[1] == "So"
+    categories = unicodedata.category(before), unicodedata.category(text[i + 1])
+    return categories[0] in _BEFORE_JOINER and categories[1] == "So"
 
 
 def _escape(character: str) -> str:

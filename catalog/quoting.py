@@ -1,7 +1,7 @@
-"""Text put into SQL: the one place where a value or a name becomes part of a query.
+"""Quoting of values and names for SQL; no other module builds them into a query.
 
-Bound parameters come first; these functions are for the statements of DuckDB that take
-none (``ATTACH``, ``COPY``, the paths of a table function), and for names.
+Prefer bound parameters. These functions are for DuckDB statements that accept no
+parameters (``ATTACH``, ``COPY``, the paths of a table function), and for names.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from catalog.names import is_unicode
 
 
 def literal(value: str | int) -> str:
-    """Return a value as an SQL literal, whatever the text holds.
+    """Return any text or integer as an SQL literal.
 
     Raises
     ------
     CatalogError
-        If the text holds half of a surrogate pair: no database can hold it.
+        If the text holds half of a surrogate pair, which no database can store.
 
     Examples
     --------
@@ -29,12 +29,12 @@ def literal(value: str | int) -> str:
 
 
 def identifier(name: str) -> str:
-    """Return the name of a column, table or view, quoted.
+    """Return the quoted name of a column, table or view.
 
     Raises
     ------
     CatalogError
-        If the name holds half of a surrogate pair: no column can have it.
+        If the name holds half of a surrogate pair, which no column name can hold.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def identifier(name: str) -> str:
 
 
 def file_pattern(path: str) -> str:
-    """Return the pattern that a path alone matches, for functions that expand patterns.
+    """Escape a path for functions that expand patterns, so that only the path matches.
 
     Examples
     --------
@@ -58,6 +58,6 @@ def file_pattern(path: str) -> str:
 def _between(quote: str, text: str) -> str:
     if not is_unicode(text):
         raise CatalogError(
-            f"{text!r} is no text: it holds half of a surrogate pair. Expected Unicode."
+            f"{text!r} is not valid Unicode text: it holds half of a surrogate pair."
         )
     return quote + text.replace(quote, 2 * quote) + quote

@@ -1,4 +1,4 @@
-"""Rows of a query as dictionaries, with values put in safely."""
+"""Query results as dictionaries, with values inserted safely."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from catalog.quoting import literal
 Rows = list[dict[str, Any]]
 
 _NAMED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?<!:):([a-z]+)\b")
-"""Texts and names, which stay as they are, and places of values."""
+"""String literals and quoted names, which stay as they are, and ``:name`` placeholders."""
 
 
 def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
-    """Answer a query; ``:name`` in it stands for the value of that name.
+    """Answer a query in which ``:name`` stands for the value of that name.
 
     Parameters
     ----------
+    catalog : Catalog
+        Catalogue to query.
+    query : str
+        Query with placeholders.
     values : str or int
-        Texts become SQL literals, whatever they hold; a value is never looked into.
+        Values by name. Any text becomes an SQL literal; placeholders within a value are
+        not replaced.
 
     Examples
     --------
@@ -32,14 +37,14 @@ def rows_of(catalog: Catalog, query: str, **values: str | int) -> Rows:
     [{'a:b': 2}]
     """
 
-    def put(match: re.Match[str]) -> str:
+    def insert(match: re.Match[str]) -> str:
         return literal(values[match[1]]) if match[1] else match[0]
 
-    query = _NAMED.sub(put, query)
+    query = _NAMED.sub(insert, query)
     answer = catalog.sql(query)
     try:
         rows: Rows = arrow_table(answer).to_pylist()
-    except (OverflowError, ValueError):  # dates that Python has not
-        texts, read = answer.as_text()
-        rows = [read(row) for row in arrow_table(texts).to_pylist()]
+    except (OverflowError, ValueError):  # dates that Python cannot represent
+        texts, parse = answer.as_text()
+        rows = [parse(row) for row in arrow_table(texts).to_pylist()]
     return rows

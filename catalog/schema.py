@@ -1,7 +1,7 @@
-"""Every documented column of the metadata: type, unit and meaning.
+"""Documented columns of the metadata tables: type, unit and meaning.
 
-Tables may have further columns (a foreign zoo's hyper-parameters, say); those keep the
-name and type they came with. `phasezoo schema` prints this page.
+Tables may have further columns, such as the hyper-parameters of a foreign zoo; these free
+columns keep their name and type. `phasezoo schema` prints all columns.
 """
 
 from __future__ import annotations
@@ -35,21 +35,25 @@ RUNS = (
     Column("source", _TEXT, "word", "trained, imported, derived or generated"),
     Column("source_name", _TEXT, "name", "name in the foreign source, null if trained"),
     Column("license", _TEXT, "SPDX", "licence of the weights, null if none is stated"),
-    Column("parents", PARENTS, "runs", "checkpoints that the run was made from"),
+    Column("parents", PARENTS, "runs", "checkpoints that the run was derived from"),
     Column("architecture_name", _TEXT, "name", "network family"),
-    Column("architecture", _TEXT, "JSON", "what zoo.build needs to make the network"),
-    Column("arch_id", _TEXT, "slug", "layout and architecture: folder of its weights"),
+    Column(
+        "architecture", _TEXT, "JSON", "arguments with which zoo.build makes the network"
+    ),
+    Column(
+        "arch_id", _TEXT, "slug", "id of layout and architecture: folder of the weights"
+    ),
     Column("parameters", _INT, "values", "length of the weight vector"),
     Column("task_name", _TEXT, "name", "data set"),
-    Column("task", _TEXT, "JSON", "the run's own task: classes, labels, transform"),
+    Column("task", _TEXT, "JSON", "task of the run: classes, labels, transform"),
     Column("data_fingerprint", _TEXT, "hex", "hash of the data and its split"),
-    Column("load_axis", _TEXT, "column", "what varies the load of the zoo's grid"),
+    Column("load_axis", _TEXT, "column", "column that is the load axis of the zoo's grid"),
     Column("load", _REAL, "of its axis", "position on the load axis"),
-    Column("temperature_axis", _TEXT, "column", "what varies the temperature"),
+    Column("temperature_axis", _TEXT, "column", "column that is the temperature axis"),
     Column("temperature", _REAL, "of its axis", "position on the temperature axis"),
     Column("cell", _TEXT, "name", "one (load, temperature) point of the zoo's grid"),
     Column("seed", _INT, "-", "seed of every random draw of the run"),
-    Column("width", _INT, "units", "units of a hidden layer or channels of the first"),
+    Column("width", _INT, "units", "units per hidden layer, or channels of the first one"),
     Column("batch_size", _INT, "samples", "samples per step"),
     Column("optimizer", _TEXT, "name", "sgd, adam or adamw"),
     Column("schedule", _TEXT, "name", "constant, linear, cosine or one_cycle"),
@@ -57,50 +61,52 @@ RUNS = (
     Column("momentum", _REAL, "-", "momentum, or Adam's beta_1"),
     Column("weight_decay", _REAL, "per step", "weight decay"),
     Column("label_noise", _REAL, "fraction", "training labels replaced by another class"),
-    Column("init_scale", _REAL, "factor", "multiplies the initial weights"),
-    Column("train_samples", _INT, "samples", "training samples that the run sees"),
-    Column("steps", _INT, "steps", "length of the run"),
+    Column("init_scale", _REAL, "factor", "factor on the initial weights"),
+    Column("train_samples", _INT, "samples", "size of the run's training set"),
+    Column("steps", _INT, "steps", "optimiser steps of the complete run"),
     Column("status", _TEXT, "word", "finished or diverged"),
     Column("diverged_step", _INT, "steps", "first step with a non-finite loss, or null"),
-    Column("config", _TEXT, "JSON", "the resolved configuration: what run_id hashes"),
-    Column("code_version", _TEXT, "version", "phasezoo that trained the run"),
+    Column("config", _TEXT, "JSON", "resolved configuration: the input of the run_id hash"),
+    Column("code_version", _TEXT, "version", "version of phasezoo that trained the run"),
     Column("engine", _TEXT, "text", "device, library and stack: not part of run_id"),
-    Column("created", _TEXT, "UTC", "when the run ended"),
+    Column("created", _TEXT, "UTC", "end of the run"),
     Column("split_by_run", _TEXT, "word", "train, validation, test (70/15/15), or mixed"),
-    Column("split_by_cell", _TEXT, "word", "the same for all runs of a cell"),
-    Column("split_by_zoo", _TEXT, "word", "the same for all runs of a zoo"),
+    Column("split_by_cell", _TEXT, "word", "split that all runs of a cell share"),
+    Column("split_by_zoo", _TEXT, "word", "split that all runs of a zoo share"),
 )
 
 CHECKPOINTS = (
-    Column("run_id", _TEXT, "hex", "the run"),
+    Column("run_id", _TEXT, "hex", "run of the checkpoint"),
     Column("step", _INT, "steps", "optimiser steps taken"),
     Column("epoch", _REAL, "epochs", "passes over the run's own training samples"),
     Column(
         "train_loss",
         _REAL,
         "nats",
-        "evaluated mean loss: cross-entropy, or a PDE's squared terms",
+        "mean loss on training samples: cross-entropy, or a PDE's squared terms",
     ),
-    Column("train_accuracy", _REAL, "fraction", "evaluated on the same samples"),
-    Column("train_evaluated", _INT, "samples", "training samples evaluated"),
-    Column("validation_loss", _REAL, "nats", "on the validation split"),
-    Column("validation_accuracy", _REAL, "fraction", "on the validation split"),
-    Column("test_loss", _REAL, "nats", "on the test split"),
-    Column("test_accuracy", _REAL, "fraction", "on the test split"),
+    Column("train_accuracy", _REAL, "fraction", "accuracy on the same training samples"),
+    Column("train_evaluated", _INT, "samples", "number of training samples evaluated"),
+    Column("validation_loss", _REAL, "nats", "mean loss on the validation split"),
+    Column("validation_accuracy", _REAL, "fraction", "accuracy on the validation split"),
+    Column("test_loss", _REAL, "nats", "mean loss on the test split"),
+    Column("test_accuracy", _REAL, "fraction", "accuracy on the test split"),
     Column("content", _TEXT, "hex", "hash of a foreign network's tensors, or null"),
-    Column("finite", _FLAG, "-", "whether every weight is finite"),
+    Column("finite", _FLAG, "-", "true if every weight is finite"),
     Column("shard", _TEXT, "name", "shard that holds the checkpoint"),
-    Column("row", _INT, "-", "row of that shard's weights, null without weights"),
+    Column("row", _INT, "-", "row in the weights of the shard, null without weights"),
 )
 
 MEASURES = (
     Column(
         "phase", _TEXT, "name", "I, II, III, IV-A, IV-B or unmeasured, of cell and step"
     ),
-    Column("phase_reason", _TEXT, "text", "why unmeasured, empty where there is a phase"),
-    Column("phase_confidence", _REAL, "share", "soft score of the phase itself"),
-    Column("phase_distance", _REAL, "uncertainties", "signed, to its nearest boundary"),
-    Column("phase_stability", _REAL, "share", "draws by its errors with this phase"),
+    Column("phase_reason", _TEXT, "text", "reason for unmeasured, else empty"),
+    Column("phase_confidence", _REAL, "share", "soft score of the assigned phase"),
+    Column("phase_distance", _REAL, "uncertainties", "signed distance to nearest boundary"),
+    Column(
+        "phase_stability", _REAL, "share", "random draws of the metrics with this phase"
+    ),
     Column("phase_score_i", _REAL, "share", "soft score of I, under-fitted, under-sized"),
     Column("phase_score_ii", _REAL, "share", "soft score of II, under-fitted"),
     Column("phase_score_iii", _REAL, "share", "soft score of III, under-sized"),
@@ -109,15 +115,15 @@ MEASURES = (
 )
 """Measures that `models` always has, null where nothing was measured.
 
-A column of the same name that came with a zoo's runs or checkpoints takes its place.
+A column of the same name in the runs or checkpoints of a zoo replaces the measure.
 """
 
 TENSORS = (
-    Column("arch_id", _TEXT, "slug", "the architecture"),
-    Column("position", _INT, "-", "order in the layout"),
+    Column("arch_id", _TEXT, "slug", "architecture that has the tensor"),
+    Column("position", _INT, "-", "position in the layout"),
     Column("tensor", _TEXT, "name", "name in the state dict"),
     Column("column_name", _TEXT, "name", "escaped name: the column of the shard"),
-    Column("shape", pa.list_(_INT), "-", "shape"),
+    Column("shape", pa.list_(_INT), "-", "size of each axis"),
     Column("axes", pa.list_(_TEXT), "-", "permutation symbol of each axis, or null"),
     Column("dtype", _TEXT, "name", "source dtype"),
     Column("role", _TEXT, "word", "parameter, buffer, counter or constant"),
@@ -125,39 +131,39 @@ TENSORS = (
 )
 
 TENSOR_STATS = (
-    Column("shard", _TEXT, "name", "the shard"),
-    Column("row", _INT, "-", "row of the shard's weights"),
-    Column("tensor", _TEXT, "name", "the tensor"),
+    Column("shard", _TEXT, "name", "shard that holds the tensor"),
+    Column("row", _INT, "-", "row in the weights of the shard"),
+    Column("tensor", _TEXT, "name", "name of the tensor"),
     Column("blake3", pa.binary(32), "bytes", "hash of the tensor's stored bytes"),
-    Column("l2", _REAL, "-", "Euclidean norm"),
-    Column("mean", _REAL, "-", "mean"),
-    Column("std", _REAL, "-", "standard deviation, divided by the number of values"),
+    Column("l2", _REAL, "-", "Euclidean norm of the values"),
+    Column("mean", _REAL, "-", "mean of the values"),
+    Column("std", _REAL, "-", "population standard deviation (divisor: number of values)"),
     Column("min", _REAL, "-", "smallest value"),
     Column("max", _REAL, "-", "largest value"),
-    Column("nonfinite", _INT, "values", "values that are NaN or infinite"),
+    Column("nonfinite", _INT, "values", "number of values that are NaN or infinite"),
 )
 
 CHUNKS = (
-    Column("shard", _TEXT, "name", "the shard"),
-    Column("tensor", _TEXT, "name", "the tensor"),
+    Column("shard", _TEXT, "name", "shard that holds the chunk"),
+    Column("tensor", _TEXT, "name", "name of the tensor"),
     Column("first_row", _INT, "-", "first row of the row group"),
-    Column("rows", _INT, "-", "rows of the row group"),
-    Column("offset", _INT, "bytes", "where the values start in the file"),
-    Column("row_bytes", _INT, "bytes", "bytes per row"),
+    Column("rows", _INT, "-", "number of rows of the row group"),
+    Column("offset", _INT, "bytes", "position of the values in the file"),
+    Column("row_bytes", _INT, "bytes", "size of the values of one row"),
 )
 
 SHARDS = (
-    Column("shard", _TEXT, "name", "the shard"),
+    Column("shard", _TEXT, "name", "name of the shard"),
     Column("content", _TEXT, "word", "weights, metrics, measures, tombstones or pack"),
-    Column("sequence", _INT, "-", "order of commits"),
-    Column("created", _TEXT, "UTC", "when it was committed"),
-    Column("writer", _TEXT, "version", "what wrote it"),
-    Column("arch_id", _TEXT, "slug", "its architecture"),
-    Column("layout_id", _TEXT, "hex", "its layout"),
-    Column("path", _TEXT, "path", "its main file, relative to the catalogue"),
-    Column("rows", _INT, "rows", "rows of that file"),
-    Column("bytes", _INT, "bytes", "size of that file"),
-    Column("sha256", _TEXT, "hex", "digest of that file"),
+    Column("sequence", _INT, "-", "place in the order of commits"),
+    Column("created", _TEXT, "UTC", "time of the commit"),
+    Column("writer", _TEXT, "version", "program and version that wrote the shard"),
+    Column("arch_id", _TEXT, "slug", "architecture of the weights"),
+    Column("layout_id", _TEXT, "hex", "layout of the weights"),
+    Column("path", _TEXT, "path", "main file, relative to the catalogue"),
+    Column("rows", _INT, "rows", "number of rows of the main file"),
+    Column("bytes", _INT, "bytes", "size of the main file"),
+    Column("sha256", _TEXT, "hex", "digest of the main file"),
 )
 
 TABLES = {
@@ -173,19 +179,21 @@ _FREE = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
 
 
 def empty(table: str) -> pa.Table:
-    """A table of the documented columns and no rows."""
+    """Return a table with the documented columns and no rows."""
     return pa.schema([(c.name, c.type) for c in TABLES[table]]).empty_table()
 
 
 def conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
-    """Documented columns first, cast to their types, null where absent.
+    """Bring a table to the schema: documented columns first, cast to their types.
+
+    Absent documented columns are filled with null; free columns follow unchanged.
 
     Raises
     ------
     CatalogError
-        If a required column is absent or null, a documented one has the wrong type,
-        a free one has a type outside string, int64, float64 and bool, or two names
-        differ only in case.
+        If a required column is absent or null, a documented column has the wrong type,
+        a free column has a type outside string, int64, float64 and bool, or a name of a
+        column is refused by `check_columns`.
     """
     check_columns(table.column_names, name, {column.name for column in TABLES[name]})
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
@@ -198,31 +206,31 @@ def conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
         nulls = columns[column_name].null_count
         if nulls:
             raise CatalogError(
-                f"{nulls} of {len(table)} rows of {name} have no {column_name!r}; "
-                "every row needs one."
+                f"{nulls} of {len(table)} rows of {name} have no {column_name!r}, which "
+                "every row needs."
             )
     for column_name in table.column_names:
         if column_name in columns:
             continue
         values = table[column_name]
         if values.type not in _FREE:
-            kinds = ", ".join(str(kind) for kind in _FREE)
+            types = ", ".join(str(kind) for kind in _FREE)
             raise CatalogError(
                 f"Column {column_name!r} of {name} is {values.type}; a free column "
-                f"must be one of {kinds}."
+                f"must be one of {types}."
             )
         columns[column_name] = values
     return pa.table(columns)
 
 
 def check_columns(names: list[str], table: str, documented: set[str]) -> None:
-    """Raise unless SQL can tell the columns of a table, and the documented ones, apart.
+    """Check that SQL can distinguish the columns of a table and the documented columns.
 
     Raises
     ------
     CatalogError
-        If a name is empty, cannot be printed, starts with the reserved prefix, or
-        differs from another only in case.
+        If a name is empty, is not printable, starts with the reserved prefix, or
+        differs from another name only in case.
     """
     lower = [name.lower() for name in names]
     lower += [name for name in documented if name not in names]
@@ -230,7 +238,10 @@ def check_columns(names: list[str], table: str, documented: set[str]) -> None:
         if not name or not name.isprintable():
             raise CatalogError(f"Column {name!r} of {table} has no printable name.")
         if lower.count(name.lower()) > 1:
-            raise CatalogError(f"Two columns of {table} are called {name!r} in SQL.")
+            raise CatalogError(
+                f"Two columns of {table} are called {name!r} in SQL, which ignores case. "
+                "Rename one of them."
+            )
         if name.lower().startswith(RESERVED):
             raise CatalogError(
                 f"Column {name!r} of {table} starts with the reserved {RESERVED!r}; "
@@ -239,12 +250,12 @@ def check_columns(names: list[str], table: str, documented: set[str]) -> None:
 
 
 def cast(values: pa.ChunkedArray, column: Column, table: str) -> pa.ChunkedArray:
-    """Values in the type of a documented column.
+    """Cast values to the type of a documented column.
 
     Raises
     ------
     CatalogError
-        If a value has no equal in that type.
+        If a value cannot be represented in that type.
     """
     try:
         return values.cast(column.type)

@@ -1,4 +1,4 @@
-"""Checkpoints picked by SQL, with their weights still on disk."""
+"""Selection of checkpoints by SQL, with lazy reading of their weights."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from catalog.storage.copying import empty_aligned, run_parallel
 from catalog.storage.reader import ShardReader
 
 _ALONE = 8 << 20
-"""Bytes up to which one thread fills the weights."""
+"""Maximum size in bytes of weights that one thread reads; above, threads share the work."""
 
 
 class Selection:
-    """Rows of `models` in order, and their weights when asked for.
+    """Ordered rows of `models`, whose weights are read on request.
 
     Attributes
     ----------
     table : pyarrow.Table
-        The selected rows of ``models``.
+        Selected rows of ``models``.
 
     Notes
     -----
-    ``len(selection)`` counts checkpoints; ``selection[i]`` reads the tensors of one.
+    ``len(selection)`` is the number of checkpoints; ``selection[i]`` reads the tensors of
+    checkpoint i.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class Selection:
         return len(self.table)
 
     def __getitem__(self, i: int) -> dict[str, Array]:
-        """All tensors of checkpoint i by name, each in its storage dtype."""
+        """Read all tensors of checkpoint i by name, each in its storage dtype."""
         code, row = int(self._codes[i]), int(self._rows[i])
         return self._readers[code].read_row(row)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Another process opens the files itself; it needs no catalogue and no DuckDB.
+        # Another process opens the files again; it needs neither catalogue nor DuckDB.
         return {"table": self.table, "readers": self._opened}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -66,26 +67,26 @@ class Selection:
         self._fingerprints = _no_fingerprints
 
     def reopened(self) -> Selection:
-        """The same checkpoints with the files opened anew, as in a forked process."""
+        """Return the same checkpoints with newly opened files, e.g. after a fork."""
         readers = {name: reader.reopened() for name, reader in self._opened.items()}
         return Selection(self.table, readers.__getitem__, _no_fingerprints)
 
     def slice(self, first: int, n: int) -> Selection:
-        """Checkpoints first to first + n."""
+        """Return the n checkpoints from number ``first`` on."""
         return Selection(self.table.slice(first, n), self._reader, self._fingerprints)
 
     def layout_of(self, i: int) -> Layout:
-        """Layout of checkpoint i; a selection may have several."""
+        """Return the layout of checkpoint i; a selection may have several layouts."""
         return self._readers[int(self._codes[i])].layout
 
     @property
     def layout(self) -> Layout:
-        """The one layout of the selected networks.
+        """Common layout of the selected networks.
 
         Raises
         ------
         LayoutMismatch
-            If there are several, with what to add to the query.
+            If there are several layouts; the message suggests a condition for the query.
         NotFound
             If nothing was selected.
         """
@@ -96,13 +97,14 @@ class Selection:
             counts = self.table["arch_id"].value_counts().to_pylist()
             groups = "; ".join(f"{c['counts']} x {c['values']}" for c in counts[:5])
             raise LayoutMismatch(
-                f"The selection has {len(layouts)} layouts ({groups}), a Population "
-                f"has one. Add for example: arch_id = {literal(counts[0]['values'])}"
+                f"The selection has {len(layouts)} layouts ({groups}), but a Population "
+                "has one. Add a condition, for example: arch_id = "
+                f"{literal(counts[0]['values'])}"
             )
         return next(iter(layouts.values()))
 
     def tensor(self, name: str, out: Array | None = None) -> Array:
-        """One tensor of every selected checkpoint.
+        """Read one tensor of every selected checkpoint.
 
         Parameters
         ----------
@@ -114,14 +116,15 @@ class Selection:
         Returns
         -------
         ndarray of shape (n, *shape)
-            In the tensor's own dtype (bfloat16: uint16).
+            Values in the storage dtype of the tensor (bfloat16: uint16).
 
         Raises
         ------
         NotFound
-            If no selected network has the tensor.
+            If a selected network does not have the tensor, or nothing was selected.
         LayoutMismatch
-            If its shape or dtype differs between networks, or ``out`` does not fit.
+            If the shape or dtype of the tensor differs between networks, or if ``out`` has
+            the wrong shape or dtype.
         """
         param = self._common(name)
         shape, storage = (len(self), *param.shape), dtype(param.dtype).storage
@@ -135,66 +138,75 @@ class Selection:
             self._readers[0].read(name, self._rows, out)
             return out
         for code, reader in enumerate(self._readers):
-            at = np.flatnonzero(self._codes == code)
-            if at[-1] - at[0] + 1 == len(at):
-                reader.read(name, self._rows[at], out[at[0] : at[-1] + 1])
+            positions = np.flatnonzero(self._codes == code)
+            if positions[-1] - positions[0] + 1 == len(positions):
+                reader.read(
+                    name, self._rows[positions], out[positions[0] : positions[-1] + 1]
+                )
             else:
-                part = np.empty((len(at), *param.shape), storage)
-                reader.read(name, self._rows[at], part)
-                out[at] = part
+                part = np.empty((len(positions), *param.shape), storage)
+                reader.read(name, self._rows[positions], part)
+                out[positions] = part
         return out
 
     def verified(self) -> dict[str, Array]:
-        """Every tensor of every selected checkpoint, in its own dtype.
+        """Read and verify every tensor of every selected checkpoint.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n, *shape)
+            Tensors by name, each in its storage dtype.
 
         Raises
         ------
         LayoutMismatch
             If the networks have several layouts.
         ShardCorrupt
-            If a tensor is not the one committed, or a row holds another checkpoint.
+            If a tensor differs from the committed one, or a row holds another checkpoint.
         """
         tensors = {param.name: self.tensor(param.name) for param in self.layout}
         self._verify(tensors)
         return tensors
 
     def population(self, *, lossy: bool = False, verify: bool = False) -> Population:
-        """Read all weights.
+        """Read all weights into a population.
 
         Parameters
         ----------
         lossy : bool, default=False
-            Round float64 that has no float32 equal instead of raising.
+            Round float64 values that are not exact in float32, instead of raising.
         verify : bool, default=False
-            Compare every tensor with its recorded hash, and every row's key with the
-            checkpoint that it should hold.
+            Compare every tensor with its recorded hash, and the key of every row with
+            the checkpoint that the row should hold.
 
         Raises
         ------
         LayoutMismatch
-            If the networks have several layouts.
+            If the networks have several layouts, or if ``lossy`` is false and a float64
+            value is not exact in float32.
         ShardCorrupt
-            If ``verify`` finds a tensor that is not the one committed.
+            If ``verify`` finds a tensor that differs from the committed one, or a row
+            that holds another checkpoint.
         """
         layout = self.layout
         if verify:
-            found = self.verified()
-            return Population.from_tensors(found, layout, self.table, lossy=lossy)
+            tensors = self.verified()
+            return Population.from_tensors(tensors, layout, self.table, lossy=lossy)
         extra = {param.name: self.tensor(param.name) for param in layout.extra}
         return Population(self._weights(layout, lossy), layout, self.table, extra)
 
     def _weights(self, layout: Layout, lossy: bool) -> Array:
-        """Every network as a row, copied once from where it stands in its file."""
+        """Matrix with a row per network, each value copied once from its mapped file."""
         weights = empty_aligned((len(self), layout.d), np.dtype(np.float32))
         jobs = []
         for code, reader in enumerate(self._readers):
-            at = np.flatnonzero(self._codes == code)
-            together = at[-1] - at[0] + 1 == len(at)
+            positions = np.flatnonzero(self._codes == code)
+            contiguous = positions[-1] - positions[0] + 1 == len(positions)
             for name, columns in layout.slices.items():
-                for which, values in reader.pieces(name, self._rows[at]):
-                    rows: Array | slice = at[which]
-                    if together and isinstance(which, slice):
-                        rows = slice(at[which][0], at[which][-1] + 1)
+                for piece, values in reader.pieces(name, self._rows[positions]):
+                    rows: Array | slice = positions[piece]
+                    if contiguous and isinstance(piece, slice):
+                        rows = slice(positions[piece][0], positions[piece][-1] + 1)
                     kind = layout[name].dtype
                     jobs.append(partial(_fill, weights, rows, columns, values, kind, lossy))
         if weights.nbytes < _ALONE:
@@ -208,10 +220,10 @@ class Selection:
         params = {}
         for reader in self._readers:
             if name not in reader.layout:
-                known = {p.name for r in self._readers for p in r.layout}
+                names = {p.name for r in self._readers for p in r.layout}
                 raise NotFound(
                     f"No tensor {name!r} in {reader.path.parent.name}. "
-                    f"{closest(name, known)}"
+                    f"{closest(name, names)}"
                 )
             param = reader.layout[name]
             params[(param.shape, param.dtype)] = param
@@ -221,18 +233,18 @@ class Selection:
             shapes = "; ".join(f"{kind} {shape}" for shape, kind in params)
             raise LayoutMismatch(
                 f"Tensor {name!r} has {len(params)} shapes in the selection ({shapes}). "
-                "Select one with a condition on width or arch_id."
+                "Select networks of one shape with a condition on width or arch_id."
             )
         return next(iter(params.values()))
 
     def _verify(self, tensors: dict[str, Array]) -> None:
         ids, steps = (self.table[name].to_pylist() for name in ("run_id", "step"))
         for code, reader in enumerate(self._readers):
-            at = np.flatnonzero(self._codes == code).tolist()
-            reader.check_keys([(int(self._rows[i]), ids[i], steps[i]) for i in at])
+            positions = np.flatnonzero(self._codes == code).tolist()
+            reader.check_keys([(int(self._rows[i]), ids[i], steps[i]) for i in positions])
         recorded = {}
-        for part in self._fingerprints(self._names).to_pylist():
-            recorded[part["shard"], part["row"], part["tensor"]] = part["blake3"]
+        for stats in self._fingerprints(self._names).to_pylist():
+            recorded[stats["shard"], stats["row"], stats["tensor"]] = stats["blake3"]
         for name, values in tensors.items():
             if not values[0].size:
                 continue
@@ -241,8 +253,8 @@ class Selection:
                 if recorded.get((self._names[code], int(row), name)) != digest:
                     path = self._readers[code].path
                     raise ShardCorrupt(
-                        f"{path}: row {row}, tensor {name!r} is not what was committed "
-                        "(its blake3 differs). Run 'phasezoo verify'."
+                        f"{path}: row {row}, tensor {name!r} differs from the committed "
+                        "tensor (its blake3 hash differs). Run 'phasezoo verify'."
                     )
 
     @cached_property
@@ -264,8 +276,8 @@ class Selection:
         if column.null_count:
             shards = self.table["shard"].filter(column.is_null()).to_pylist()
             raise CatalogError(
-                f"{len(shards)} of {len(self)} selected checkpoints have metrics and no "
-                f"weights, e.g. shard {shards[0]}. Add the condition: row IS NOT NULL"
+                f"{len(shards)} of {len(self)} selected checkpoints have metrics but no "
+                f"weights, e.g. in shard {shards[0]}. Add the condition: row IS NOT NULL"
             )
         rows: Array = column.combine_chunks().to_numpy()
         return rows
@@ -296,6 +308,6 @@ def _fill(
 
 def _no_fingerprints(shards: list[str]) -> pa.Table:
     raise CatalogError(
-        "This selection came from another process and cannot be verified; load it from "
-        "the catalogue: catalog.load(where, verify=True)."
+        "A selection from another process cannot be verified. Load the checkpoints from "
+        "the catalogue instead: catalog.load(where, verify=True)."
     )

@@ -1,6 +1,6 @@
-"""Contract of formats, as tests: what was planted comes back bit for bit.
+"""Contract tests of formats: imported tensors equal the published ones bit for bit.
 
-Authors of formats run it on their own readers::
+Authors of formats run the tests on their readers::
 
     from catalog.testing import FormatContract
 
@@ -11,8 +11,8 @@ Authors of formats run it on their own readers::
             ...  # write a publication into the folder
             return path, {("net-0", 0): {"weight": values}}
 
-The format must be registered, see `catalog.formats.FORMATS`. With
-``pytest.register_assert_rewrite("catalog.testing")`` failures show their values.
+The format must be registered in `catalog.formats.FORMATS`. With
+``pytest.register_assert_rewrite("catalog.testing")`` failures show the compared values.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from catalog.quoting import literal
 from catalog.upkeep.verify import verify
 
 Planted = Mapping[tuple[str, int], Mapping[str, Array]]
-"""Tensors by name in the source and step; none where only metrics were published."""
+"""Tensors of each network, by name in the source and step; empty for metrics only."""
 
 
 class FormatContract:
-    """Laws of every format; a subclass names it and writes a publication.
+    """Contract of every format; a subclass names the format and writes a publication.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class FormatContract:
         Returns
         -------
         source : Path
-            The file or folder to import.
+            File or folder to import.
         planted : mapping
-            Its tensors.
+            Tensors of the publication; see `Planted`.
         """
         raise NotImplementedError
 
@@ -81,13 +81,13 @@ class FormatContract:
         for (run, step), tensors in planted.items():
             if not tensors:
                 continue
-            state = store.select(f"source_name = {literal(run)} AND step = {step}")[0]
-            assert state.keys() == tensors.keys()
+            stored = store.select(f"source_name = {literal(run)} AND step = {step}")[0]
+            assert stored.keys() == tensors.keys()
             for key, value in tensors.items():
                 native = value.astype(value.dtype.newbyteorder("="))
-                assert state[key].dtype == native.dtype
-                assert state[key].shape == native.shape
-                assert state[key].tobytes() == native.tobytes()
+                assert stored[key].dtype == native.dtype
+                assert stored[key].shape == native.shape
+                assert stored[key].tobytes() == native.tobytes()
         assert not verify(tmp_path / "zoo").problems
 
     def test_importing_again_changes_no_byte(self, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class FormatContract:
 
 
 def _bytes_below(folder: Path) -> dict[Path, bytes]:
-    """Contents of all files of a catalogue but its cache and locks."""
+    """Contents of all files of a catalogue except its cache and locks."""
     return {
         path.relative_to(folder): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,7 +1,7 @@
-"""Committing shards: files first, their manifest last.
+"""Writer of shards, which commits the files first and their manifest last.
 
-Any number of processes write at once; each owns its shards. A commit is the rename of
-its manifest. The lock is held only to number the commit and for that rename.
+Any number of processes may write at the same time, each to its own shards. The rename of a
+manifest commits the shard. The lock is held only to number the commit and to rename.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ from catalog.version import __version__
 
 @dataclass(frozen=True)
 class Staged:
-    """The weights of a shard that no manifest names yet.
+    """Written weights of a shard that no manifest names yet.
 
     Attributes
     ----------
     shard : str
-        Its name.
+        Name of the shard.
     layout : Layout
-        Of the weights.
+        Layout of the weights.
     arch_id : str
         Folder of the weights.
     keys : pyarrow.Table
         ``run_id`` and ``step`` of every row.
     files : mapping of str to File
-        What stands on disk, by kind.
+        Files on disk, by kind.
     """
 
     shard: str
@@ -80,11 +80,12 @@ class Part:
     Attributes
     ----------
     runs, checkpoints : pyarrow.Table
-        Its metadata; see `Writer.commit`.
+        Metadata of the shard; see `Writer.commit`.
     staged : Staged, optional
-        Its weights, if it has any.
+        Weights of the shard, if it has any.
     sequence : int, optional
-        Place in the order of commits, if it stands for an earlier shard.
+        Place in the order of commits, if the shard replaces an earlier one. Default: the
+        next number.
     """
 
     runs: pa.Table
@@ -94,27 +95,28 @@ class Part:
 
 
 class Writer:
-    """Writes shards into one catalogue folder; use it as a context manager.
+    """Writer of shards to one catalogue folder; use it as a context manager.
 
-    Leaving the context publishes a snapshot. What was committed before a kill stays
-    committed; what was not, no reader ever sees.
+    Leaving the context publishes a snapshot. If the process is killed, earlier commits
+    stay committed, and readers never see uncommitted files.
 
     Parameters
     ----------
     root : Path
-        A catalogue's folder. If it is renamed, deleted or replaced while the writer is
-        open, writing is an error, and no folder is made in its place.
+        Catalogue folder. If the folder is renamed, deleted or replaced while the writer
+        is open, writing raises an error, and no new folder is created.
     spare : bool, default=False
-        On a full disk give up ``cache/`` and then the reserve: for what frees space.
+        On a full disk, free ``cache/`` and then the reserve. For operations that
+        themselves free space.
     same : Folder, optional
-        The folder as it was opened before: another one in its place is refused.
+        Folder as it was opened earlier; raise an error if another folder has replaced it.
 
     Raises
     ------
     NotFound
-        If there is no such folder.
+        If the folder does not exist.
     CatalogError
-        If nothing can be written there, or another folder stands there now.
+        If the folder cannot be written, or another folder has replaced it.
     """
 
     def __init__(
@@ -127,16 +129,18 @@ class Writer:
         self._folder.pin()
         with self._folder.writing():
             if not root.is_dir():
-                raise NotFound(f"There is no catalogue in {root}; it cannot be written to.")
+                raise NotFound(
+                    f"There is no catalogue in {root}, so nothing can be written."
+                )
             self._folder.check_writable()
         self._name = secrets.token_hex(6)
         self._count = 0
         self._committed = False
         self._sequences: dict[str, int] = {}
         self._written: list[Path] = []
-        self._own = root / "writers" / f"{self._name}.writer"
-        with self._folder.writing(), self._folder.lock():  # no sweep in between
-            self._lock = self._own.open("wb")
+        self._mark = root / "writers" / f"{self._name}.writer"
+        with self._folder.writing(), self._folder.lock():  # no sweep before it is locked
+            self._lock = self._mark.open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
@@ -155,25 +159,27 @@ class Writer:
     def close(self) -> None:
         """Publish a snapshot of all commits and stop writing.
 
-        A snapshot is a hint: where it cannot be written, what was committed is there all
-        the same, and a warning says so.
+        Commits do not depend on the snapshot. If it cannot be written, they stay valid and
+        the method issues a warning.
         """
         if self._lock.closed:
             return
         try:
             with self._folder.writing():
                 self._lock.close()
-                self._own.unlink(missing_ok=True)
+                self._mark.unlink(missing_ok=True)
                 self._folder.check_same()
                 newest_snapshot(self._folder)
-                with self._folder.lock():  # of the newest snapshot, no sweep in between
+                with (
+                    self._folder.lock()
+                ):  # HEAD must not change, nor a sweep run, meanwhile
                     write_card(self._folder, read_head(self._folder))
         except CannotWrite as error:
             if not self._committed:
                 raise
             warnings.warn(
-                f"It is done, but the new version was not written: {error} The next "
-                "command that can write does that.",
+                f"The data is committed, but the new version was not written: {error} The "
+                "next command that can write to the folder will write the version.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -185,28 +191,29 @@ class Writer:
         population: Population | None = None,
         architecture: str = "",
     ) -> Manifest:
-        """Commit runs with their checkpoints, and their weights if there are any.
+        """Commit runs with their checkpoints, and optionally their weights.
 
         Parameters
         ----------
         runs : pyarrow.Table
-            One row per run: ``run_id``, ``zoo``, ``source`` and whatever is known.
+            One row per run: ``run_id``, ``zoo``, ``source`` and any further columns.
         checkpoints : pyarrow.Table
-            One row per checkpoint: ``run_id``, ``step`` and metrics; row i is row i
-            of the population.
+            One row per checkpoint: ``run_id``, ``step`` and metrics. Row i belongs to
+            row i of the population.
         population : Population, optional
-            The weights. Without, the shard holds metrics only.
+            Weights of the checkpoints. Without it, the shard holds metrics only.
         architecture : str, default=""
             JSON text for `zoo.modules.build`; part of ``arch_id``.
 
         Returns
         -------
         Manifest
+            Commit record of the new shard.
 
         Raises
         ------
         CatalogError
-            If columns are wrong, or the folder cannot be written.
+            If a column is missing or wrong, or the folder cannot be written.
         LayoutMismatch
             If checkpoints and population do not agree row by row.
         """
@@ -220,14 +227,19 @@ class Writer:
             raise
 
     def stage(self, weights: ShardSource, architecture: str = "") -> Staged:
-        """Write weights that stay invisible until they are published.
+        """Write weights that readers do not see until they are published.
 
         Parameters
         ----------
-        weights : Rows
-            A `Population`, or tensors as they were stored elsewhere.
+        weights : ShardSource
+            `Population`, or tensors as they are stored elsewhere.
         architecture : str, default=""
-            As in `commit`.
+            JSON text for `zoo.modules.build`; part of ``arch_id``.
+
+        Returns
+        -------
+        Staged
+            Record of the written files, to be published in a `Part`.
         """
         shard = self._next_shard()
         layout = weights.layout
@@ -236,7 +248,7 @@ class Writer:
         files: dict[str, File] = {}
 
         def write(temporary: Path) -> None:
-            chunks[:] = write_shard(temporary, weights, architecture)  # it may be retried
+            chunks[:] = write_shard(temporary, weights, architecture)  # may be called again
 
         with self._folder.writing():
             path = f"weights/{arch_id}/{shard}.parquet"
@@ -254,40 +266,45 @@ class Writer:
     def publish(self, parts: Sequence[Part]) -> list[Manifest]:
         """Commit several shards at once: all of them, or none if one is wrong.
 
-        Everything is checked and written before the first manifest gets its name, and
-        until the last has it no reader sees any of them.
+        All shards are checked and written before the first manifest is renamed into
+        place, and no reader sees any shard until the last manifest is in place.
 
         Raises
         ------
         CatalogError
-            As `commit`.
+            If a column is missing or wrong, or the folder cannot be written.
+        LayoutMismatch
+            If the checkpoints and the weights of a part do not agree row by row.
         """
-        tables = [checked_tables(p.runs, p.checkpoints, _rows(p.staged)) for p in parts]
+        tables = [
+            checked_tables(part.runs, part.checkpoints, _layout_and_keys(part.staged))
+            for part in parts
+        ]
         pending = []
         with self._folder.writing():
             for part, (runs, checkpoints) in zip(parts, tables, strict=True):
-                described = self._described(part.staged, runs, checkpoints)
-                pending.append(replace(described, sequence=part.sequence))
+                record = self._write_metadata(part.staged, runs, checkpoints)
+                pending.append(replace(record, sequence=part.sequence))
             return self._publish(pending)
 
     def discard(self) -> None:
-        """Delete what was written and not published.
+        """Delete the files that were written but not published.
 
-        An interrupt may come after a record got its name and before that was noted: files
-        that a record on disk names are never deleted.
+        Files that a record on disk names are never deleted: an interrupt may come after
+        the rename of a record and before the writer notes the rename.
         """
         for path in self._written:
             if self._folder.manifest(path.stem).exists():
                 continue
             path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # others write there too
+            with contextlib.suppress(OSError):  # not empty: other writers use the folder
                 path.parent.rmdir()
         self._written.clear()
 
     def commit_measures(
         self, table: pa.Table, name: str, provenance: dict[str, Any]
     ) -> Manifest:
-        """Commit later results about known checkpoints.
+        """Commit measures, i.e. later results about known checkpoints.
 
         Parameters
         ----------
@@ -295,14 +312,15 @@ class Writer:
             ``run_id``, ``step`` and one column per result; the standard error of a
             result ``x`` is called ``x_se``. Null means not measured.
         name : str
-            What computed them, e.g. ``"hessian"``.
+            Name of the computation, e.g. ``"hessian"``.
         provenance : dict
-            JSON values: split, samples, seed, code version.
+            JSON values that describe the computation: split, samples, seed, code version.
 
         Raises
         ------
         CatalogError
-            If a column is one of the run's or checkpoint's own.
+            If a key is missing or null, or a result has the name of a documented column
+            of runs or checkpoints.
         """
         measured = measure_table(table, name, provenance)
         columns = [c for c in table.column_names if c not in ("run_id", "step")]
@@ -312,10 +330,10 @@ class Writer:
             pending = _Pending(shard, "measures", files, measure_columns=tuple(columns))
             return self._publish([pending])[0]
 
-    def _described(
+    def _write_metadata(
         self, staged: Staged | None, runs: pa.Table, checkpoints: pa.Table
     ) -> _Pending:
-        """Write the metadata of a shard."""
+        """Write the metadata files of a shard."""
         shard = staged.shard if staged else self._next_shard()
         if staged:
             runs = filled(runs, "arch_id", [staged.arch_id] * len(runs))
@@ -330,27 +348,28 @@ class Writer:
         return _Pending(shard, "weights", files, staged.arch_id, staged.layout.id)
 
     def commit_tombstones(self, table: pa.Table) -> Manifest:
-        """Remove checkpoints: from the next version on they do not exist.
+        """Commit tombstones: the checkpoints no longer exist from the next version on.
 
         Parameters
         ----------
         table : pyarrow.Table
-            ``run_id`` and ``step``. What is committed again afterwards exists again.
+            ``run_id`` and ``step`` of the checkpoints to remove. A later commit of the
+            same checkpoint restores it.
 
         Raises
         ------
         CatalogError
-            If there are no rows or a key is missing.
+            If the table has no rows, further columns of checkpoints, or a missing key.
         """
-        keys = [
+        columns = [
             column for column in schema.CHECKPOINTS if column.name in table.column_names
         ]
-        fields = {k.name: schema.cast(table[k.name], k, "tombstones") for k in keys}
+        fields = {c.name: schema.cast(table[c.name], c, "tombstones") for c in columns}
         nulls = sum(values.null_count for values in fields.values())
         if set(fields) != {"run_id", "step"} or not len(table) or nulls:
             raise CatalogError(
-                "Tombstones need a run_id and a step in each of at least one row. Got "
-                f"{len(table)} rows of {', '.join(table.column_names)}, {nulls} nulls."
+                "Tombstones need at least one row, and a run_id and a step in every row. "
+                f"Got {len(table)} rows of {', '.join(table.column_names)}, {nulls} nulls."
             )
         shard = self._next_shard()
         with self._folder.writing():
@@ -360,14 +379,15 @@ class Writer:
     def commit_pack(
         self, write: Mapping[str, Callable[[Path], int]], members: Sequence[Manifest]
     ) -> Manifest:
-        """Commit the metadata of other shards as one file of each kind.
+        """Commit a pack: the metadata of other shards as one file per kind.
 
         Parameters
         ----------
         write : mapping of str to callable
-            By kind of metadata: writes a file and returns its number of rows.
+            Function for each kind of metadata that writes a file and returns the number
+            of rows.
         members : sequence of Manifest
-            The shards that the files hold; see `catalog.upkeep.compaction`.
+            Shards whose metadata the files hold; see `catalog.upkeep.compaction`.
         """
         shard = self._next_shard()
         files = {}
@@ -379,14 +399,14 @@ class Writer:
 
     def _next_shard(self) -> str:
         if self._lock.closed:
-            raise CatalogError("This writer is closed; open another: catalog.writer()")
+            raise CatalogError("This writer is closed. Open a new one: catalog.writer()")
         self._count += 1
         return f"{self._name}-{self._count:06d}"
 
     def _table(self, kind: str, shard: str, table: pa.Table) -> File:
         def write(temporary: Path) -> None:
-            own = temporary.absolute()  # x:y would be the address of a server
-            pq.write_table(table, own, compression="zstd", row_group_size=1 << 17)
+            path = temporary.absolute()  # Arrow takes a relative x:y for a server's address
+            pq.write_table(table, path, compression="zstd", row_group_size=1 << 17)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -401,13 +421,14 @@ class Writer:
             self._folder.make(target.parent)
             try:
                 return self._folder.with_room(
-                    partial(self._whole, path, target, write, rows)
+                    partial(self._write_whole, path, target, write, rows)
                 )
             except FileNotFoundError:
                 if target.parent.is_dir():
-                    raise  # else another writer, which discards, found it empty
+                    raise
+                # A writer that discards its files removed the empty folder: try again.
 
-    def _whole(
+    def _write_whole(
         self, path: str, target: Path, write: Callable[[Path], int | None], rows: int | None
     ) -> File:
         temporary = target.with_name(f".{target.name}.tmp")
@@ -422,7 +443,7 @@ class Writer:
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = temporary.stat().st_size
-            self._written.append(target)  # before: it may have its name when this fails
+            self._written.append(target)  # first: a failed publish may have renamed it
             self._folder.publish(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -447,7 +468,7 @@ class Writer:
                 manifests.append(manifest)
             records = {self._folder.manifest(m.shard): _record(m) for m in manifests}
             if group:
-                records[self._folder.group(group)] = b""  # the last: it commits them all
+                records[self._folder.group(group)] = b""  # last: commits the whole group
             self._folder.write_all(records)
             self._committed = True
         self._written.clear()
@@ -472,7 +493,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class _Pending:
-    """What a manifest will say, but for its time and, mostly, its number."""
+    """Fields of a manifest to be written, without its time and mostly its sequence."""
 
     shard: str
     content: str
@@ -485,34 +506,34 @@ class _Pending:
 
 
 def _record(manifest: Manifest) -> bytes:
-    """The commit record as bytes, proven to be what readers take.
+    """Serialise a commit record, and check that readers will accept it.
 
     Raises
     ------
     CatalogError
-        If they would refuse it: no record of it is written.
+        If readers would refuse the record or read another one; nothing is written then.
     """
     text = canonical_json(manifest.to_json())
     try:
-        read = Manifest.from_json(json.loads(text), f"The record of {manifest.shard}")
+        parsed = Manifest.from_json(json.loads(text), f"The record of {manifest.shard}")
     except ShardCorrupt as error:
         raise CatalogError(f"Nothing was committed. {error}") from error
-    if read.to_json() != manifest.to_json():
+    if parsed.to_json() != manifest.to_json():
         raise CatalogError(
-            f"Nothing was committed: the record of shard {manifest.shard} would be read as "
-            "another one. Report this."
+            f"Nothing was committed: the record of shard {manifest.shard} does not read "
+            "back as it was written. This is a fault of phasezoo; please report it."
         )
     return text.encode()
 
 
 def architecture_id(layout: Layout, architecture: str) -> str:
-    """Folder name of the weights of one layout and architecture."""
+    """Return the folder name of the weights of one layout and architecture."""
     digest = content_id([layout.to_json(), architecture], 12)
-    parts = json.loads(architecture) if architecture else {"name": "layout"}
-    rest = [str(value) for key, value in parts.items() if key != "name"]
-    words = slug(" ".join([str(parts.get("name", "")), *rest]))
+    fields = json.loads(architecture) if architecture else {"name": "layout"}
+    settings = [str(value) for key, value in fields.items() if key != "name"]
+    words = slug(" ".join([str(fields.get("name", "")), *settings]))
     return f"{slug(words[:40])}-{digest}"
 
 
-def _rows(staged: Staged | None) -> tuple[Layout, pa.Table] | None:
+def _layout_and_keys(staged: Staged | None) -> tuple[Layout, pa.Table] | None:
     return None if staged is None else (staged.layout, staged.keys)

@@ -1,1 +1,1 @@
-"""Making weights, and judging what was made: never an accuracy without novelty."""
+"""Generators of network weights, and the judgement of their accuracy and novelty."""

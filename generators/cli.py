@@ -1,4 +1,4 @@
-"""The verb generate: make networks, and judge them."""
+"""Command line of `generate`: make networks, judge them and store them as runs."""
 
 from __future__ import annotations
 
@@ -23,41 +23,59 @@ from catalog.console.program import (
     epilog="Example: phasezoo generate pca_gaussian -n 100 --calibrate head",
 )
 @click.argument("name", required=False)
-@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
+@click.option(
+    "--where",
+    default="true",
+    metavar="SQL",
+    help="SQL condition on the table models that selects networks; default all of them.",
+)
 @click.option(
     "--steps",
     default="last",
     show_default=True,
     type=click.Choice(["last", "all"]),
-    help="Which of the selected checkpoints of each run.",
+    help="Use the last selected checkpoint of each run, or all selected checkpoints.",
 )
-@click.option("-n", "n", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "-n",
+    "n",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Number of samples.",
+)
 @click.option(
     "--condition",
     "conditions",
     multiple=True,
     metavar="COLUMN=VALUE[,VALUE]",
-    help="What samples shall be like, e.g. validation_accuracy=0.9,0.95. May be repeated.",
+    help="Value that the samples should have in a column of models, e.g. "
+    "validation_accuracy=0.9,0.95; each combination of values gets an equal share of the "
+    "samples. May be repeated.",
 )
 @click.option(
     "--extrapolate",
     is_flag=True,
-    help="Allow conditions outside of the training networks; marks the samples.",
+    help="Allow values of --condition outside the range of the training networks; these "
+    "samples are marked.",
 )
 @click.option(
     "--guidance",
     type=click.FloatRange(0),
-    help="1: as asked, above: more of the condition.",
+    help="Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it; "
+    "default chosen by the generator.",
 )
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
-    help="Factor of the noise; below 1: nearer to the mean, less novel.",
+    help="Factor of the initial noise: below 1, samples are nearer to the mean and less "
+    "novel; default chosen by the generator.",
 )
 @click.option(
     "--restarts",
     type=click.IntRange(0),
-    help="Times that samples are made noisy and finished again.",
+    help="Number of times that noise is added to each sample and the flow is integrated "
+    "again; default chosen by the generator.",
 )
 @click.option(
     "--best-of",
@@ -65,69 +83,95 @@ from catalog.console.program import (
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Make so many for each, keep the best by validation accuracy; nulls alike.",
+    help="Number of candidates for each sample, of which the one with the best validation "
+    "accuracy is kept; also applies to the nulls.",
 )
 @click.option(
     "--calibrate",
     "calibrations",
     multiple=True,
     metavar="NAME",
-    help="Judge them also so; --list shows the names. May be repeated.",
+    help="Calibration with which the networks are judged a second time; --list shows the "
+    "names. May be repeated.",
 )
-@settings_option("NAME=VALUE", "A parameter of it, or preset=paper.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@settings_option(
+    "NAME=VALUE",
+    "Set a parameter of the generator, or preset=paper for the published settings. May be "
+    "repeated.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the samples and the nulls.",
+)
 @click.option(
     "--nulls",
     "null_count",
     type=click.IntRange(1),
     default=200,
     show_default=True,
-    help="Samples of each null.",
+    help="Number of samples of each null.",
 )
 @click.option(
-    "--images", type=click.IntRange(1), help="Test images that judge, at most; default all."
+    "--images",
+    type=click.IntRange(1),
+    help="Maximum number of test images on which networks are judged; default all.",
 )
-@click.option("--to", metavar="FILE", help="The generator; default in the catalogue.")
-@click.option("--plot", metavar="FILE", help="An .svg, .png or .pdf; default beside it.")
-@click.option("--data", metavar="DIR", help="Folder with the data as files.")
+@click.option(
+    "--to",
+    metavar="FILE",
+    help="File of the fitted generator; default in the folder generators of the catalogue.",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="File of the plot (.svg, .png or .pdf); default in the folder generators of the "
+    "catalogue.",
+)
+@click.option("--data", metavar="DIR", help="Folder that holds the data of the task.")
 @click.option(
     "--again",
     is_flag=True,
-    help="Judge anew what was generated before; a kept fit is not repeated.",
+    help="Sample and judge again even if a report exists; a stored fit is reused.",
 )
-@click.option("--list", "listing", is_flag=True, help="List generators and CALIBRATIONS.")
+@click.option(
+    "--list", "listing", is_flag=True, help="List generators, presets and calibrations."
+)
 @catalog_option
 @json_option
 def generate(
     name: str | None, listing: bool, catalog_path: str, as_json: bool, **options: Any
 ) -> None:
-    """Make networks with the generator NAME, judge them beside nulls, write them back.
+    """Make networks with the generator NAME, judge them beside nulls, store them as runs.
 
-    It learns from split train and is judged by split test. The samples are runs of the zoo
-    with _generated behind its name; what the judge said of each is in columns generated_...
-    of models. No accuracy is printed without novelty.
+    The generator is fitted to the networks of split train and judged with those of split
+    test. The samples are stored as runs of the zoo with _generated appended to its name,
+    and the results for each sample become columns generated_... of models. No accuracy is
+    printed without novelty.
     """
     if listing:
-        rows = _listed()
+        rows = _listing_rows()
         print_json(rows) if as_json else print_table(rows)
         return
     if name is None:
-        raise click.UsageError("Name a generator, or give --list.")
+        raise click.UsageError("Name a generator, such as pca_gaussian, or give --list.")
     from generators.generating.generate import generate as run
     from generators.generating.report import as_report
     from generators.registry import generator_named
     from zoo import keep_freed_memory
 
-    generator_named(name, options["settings"])  # refuses before anything is read
+    generator_named(name, options["settings"])  # raises before anything is read
     keep_freed_memory()
     result = run(open_catalog(catalog_path), name, announce=note, **options)
     if result["known"]:
-        note("Generated before; --again does it anew.")
+        note("Generated before; give --again to sample and judge again.")
     with as_report(result["report"]):
-        print_json(result) if as_json else _print(result)
+        print_json(result) if as_json else _print_result(result)
 
 
-def _listed() -> list[dict[str, Any]]:
+def _listing_rows() -> list[dict[str, Any]]:
     from generators.calibration import CALIBRATIONS
     from generators.methods import METHODS
     from generators.registry import generators_known, presets_of
@@ -155,75 +199,96 @@ def _listed() -> list[dict[str, Any]]:
     ]
 
 
-def _print(result: Mapping[str, Any]) -> None:
-    print_table([row for row in result["table"] if row["networks"] in _shown(result)])
-    say("Nulls on the frontier, or best at a novelty; the report has all.")
+def _print_result(result: Mapping[str, Any]) -> None:
+    print_table(
+        [row for row in result["table"] if row["networks"] in _shown_labels(result)]
+    )
+    say(
+        "Shown are the nulls on the frontier and the best at each required novelty; the "
+        "report has all nulls."
+    )
     if result["best_of"] > 1:
         say(
-            f"Samples, retrieval and nulls: the best of {result['best_of']} by validation "
-            "accuracy. Held-out networks are not chosen."
+            f"Samples, retrieval and nulls are each the best of {result['best_of']} "
+            "candidates by validation accuracy; held-out networks are not selected."
         )
-    for one in result["assessments"]:
+    for assessment in result["assessments"]:
         say()
-        word = "as they are" if one["calibration"] is None else one["calibration"]
-        bar = one["heldout"]["accuracy"]["bar"]
-        say(f"Novel and performant, {word}: accuracy of {bar:.4f} or more")
-        print_table([_share(own) for own in one["samples"][0]["novel_and_performant"]])
-        say(f"As a set, {word}:")
-        print_table(_as_a_set(one["samples"][0]))
-    for one in result["control"]:
+        calibration = (
+            "uncalibrated"
+            if assessment["calibration"] is None
+            else assessment["calibration"]
+        )
+        bar = assessment["heldout"]["accuracy"]["bar"]
+        say(f"Novel and performant, {calibration}: accuracy of {bar:.4f} or more")
+        print_table(
+            [
+                _share_row(share)
+                for share in assessment["samples"][0]["novel_and_performant"]
+            ]
+        )
+        say(f"As a set, {calibration}:")
+        print_table(_set_rows(assessment["samples"][0]))
+    for control in result["control"]:
         say()
         say(
-            f"{one['column']}: off by {one['error']:.4f} on average, slope "
-            f"{_number(one['slope'])}; retrieval: {one['retrieval']['error']:.4f}, slope "
-            f"{_number(one['retrieval']['slope'])}"
+            f"{control['column']}: mean absolute error {control['error']:.4f}, slope "
+            f"{_decimal(control['slope'])}; retrieval: "
+            f"{control['retrieval']['error']:.4f}, slope "
+            f"{_decimal(control['retrieval']['slope'])}"
         )
-    for line in result.get("notes", ()):  # reports of before have none
+    for line in result.get("notes", ()):  # reports of older versions have none
         say()
         say(line)
     say()
     if result["file"]:
         say(f"{result['file']}: the generator")
-    say(f"{result['report']}: everything the judge found")
+    say(f"{result['report']}: the full report")
     if result["plot"]:
         say(f"{result['plot']}: accuracy against novelty")
     say(f"{len(result['samples']):,} runs in zoo {result['zoo']}")
 
 
-def _shown(result: Mapping[str, Any]) -> set[str]:
-    """Samples, held-out networks, and the nulls that are hardest to beat."""
-    found = set()
-    for one in result["assessments"]:
-        word = "" if one["calibration"] is None else f" + {one['calibration']}"
-        best = {own["label"] for own in (*one["samples"], one["heldout"])}
-        best |= {point["null"] for point in one["frontier"]}
-        for i in range(len(one["heldout"]["novel_and_performant"])):
-            shares = [own["novel_and_performant"][i]["share"] for own in one["nulls"]]
-            best.add(one["nulls"][shares.index(max(shares))]["label"])
-        found |= {f"{label}{word}" for label in best}
-    return found
+def _shown_labels(result: Mapping[str, Any]) -> set[str]:
+    """Return the labels of samples, held-out networks and the strongest nulls."""
+    labels = set()
+    for assessment in result["assessments"]:
+        suffix = (
+            "" if assessment["calibration"] is None else f" + {assessment['calibration']}"
+        )
+        best = {
+            judged["label"] for judged in (*assessment["samples"], assessment["heldout"])
+        }
+        best |= {point["null"] for point in assessment["frontier"]}
+        for i in range(len(assessment["heldout"]["novel_and_performant"])):
+            shares = [
+                judged["novel_and_performant"][i]["share"] for judged in assessment["nulls"]
+            ]
+            best.add(assessment["nulls"][shares.index(max(shares))]["label"])
+        labels |= {f"{label}{suffix}" for label in best}
+    return labels
 
 
-def _share(own: Mapping[str, Any]) -> dict[str, Any]:
+def _share_row(share: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "novelty >=": own["spread"],
-        "share": own["share"],
-        "95 %": f"{own['low']:.3f} to {own['high']:.3f}",
+        "novelty >=": share["spread"],
+        "share": share["share"],
+        "95 %": f"{share['low']:.3f} to {share['high']:.3f}",
     }
 
 
-def _as_a_set(own: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What samples are like together, by space."""
+def _set_rows(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the statistics of the samples as a set, one row for each space."""
     return [
         {
             "in": name,
-            "samples told from held-out (.5: not)": test["sampled"],
-            "held-out from samples": test["heldout"],
-            "spread over training": own["dispersion"][name],
+            "samples recognised (.5: chance)": test["sampled"],
+            "held-out recognised": test["heldout"],
+            "spread / training spread": judged["dispersion"][name],
         }
-        for name, test in own["two_sample"].items()
+        for name, test in judged["two_sample"].items()
     ]
 
 
-def _number(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"

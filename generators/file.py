@@ -1,8 +1,8 @@
 """Fitted generators as files of the container `catalog.fitted.file`.
 
-Nothing in the file is code: what is read is built from numbers, text and the classes named
-here. The networks a generator was fitted to are in it, so that copying can be judged
-wherever the file goes.
+A file holds no code: it is read into numbers, text and the classes listed here. It includes
+the networks that the generator was fitted to, so that copying can be judged wherever the
+file goes.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from generators.flow.solver import Solver
 from generators.generator import Generator
 
 INSTEAD = "name another file, on the command line with --to FILE"
-"""What to do if a generator cannot be written; ends a sentence."""
-# Format 1 had a digest of its own; programs that read it tell that 2 is newer.
+"""Advice where a generator cannot be written, as the end of a sentence."""
+# Format 1 had its own digest; programs that read format 1 report that 2 is newer.
 _GENERATOR = Kind("generator", "generator", 2, "Write one with its save().", INSTEAD)
 G = TypeVar("G", bound=Generator)
 
@@ -50,17 +50,20 @@ G = TypeVar("G", bound=Generator)
 def save_generator(
     generator: Generator, path: str | Path, about: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a fitted generator: its settings, and attributes that end with ``_``.
+    """Write a fitted generator: its settings and the attributes that end with ``_``.
 
     Parameters
     ----------
+    generator : Generator
+    path : str or Path
     about : mapping, optional
-        JSON values to keep beside it, see `generator_about`.
+        JSON values that are stored with the generator, see `generator_about`.
 
     Raises
     ------
     CatalogError
-        If it is not fitted, holds something that is no data, or cannot be written.
+        If the generator is not fitted or holds values that are not data, or if the file
+        cannot be written.
     """
     if not hasattr(generator, "training_"):
         raise CatalogError(
@@ -83,7 +86,7 @@ def save_generator(
 
 
 def load_generator(path: str | Path, kind: type[G]) -> G:
-    """The generator of a class that `save_generator` wrote.
+    """Return the generator of class ``kind`` that `save_generator` wrote.
 
     Raises
     ------
@@ -91,10 +94,10 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
         If the file holds another generator or something else, or was written by a newer
         version.
     ShardCorrupt
-        If bytes have changed since it was written.
+        If bytes have changed since the file was written.
     """
     body, tensors = _GENERATOR.read(path)
-    if (name := _name(body, path)) != kind.name:
+    if (name := _generator_name(body, path)) != kind.name:
         raise CatalogError(
             f"{path} holds the generator {name!r}, not {kind.name!r}. Load it with the "
             "class of that name."
@@ -102,74 +105,75 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
     with _GENERATOR.as_written(path):
         values = _RECORDS.decode(body["settings"], tensors, path)
         with settings_of_file(path):
-            found = kind(**checked(kind, values, f"the generator {kind.name!r}"))
+            generator = kind(**checked(kind, values, f"the generator {kind.name!r}"))
         fitted = _RECORDS.decode(body["fitted"], tensors, path)
-        _RECORDS.give_fitted(found, fitted, path)
-    return found
+        _RECORDS.give_fitted(generator, fitted, path)
+    return generator
 
 
 def generator_name(path: str | Path) -> str:
-    """Name of the generator that a file holds; raises as `load_generator`."""
-    return _name(_GENERATOR.body(path), path)
+    """Return the name of the generator in a file; raises as `load_generator`."""
+    return _generator_name(_GENERATOR.body(path), path)
 
 
 def generator_about(path: str | Path) -> dict[str, Any]:
-    """What is kept beside the generator in a file; empty if nothing is.
+    """Return the JSON values that are stored with the generator in a file.
 
-    Only the head of the file is read, so changed bytes are found by whoever loads it.
+    Empty if there are none. Only the header of the file is read, so changed bytes are only
+    detected when the generator is loaded.
     """
     with _GENERATOR.as_written(path):
         return dict(_GENERATOR.body(path, checked=False).get("about", {}))
 
 
 def settings(generator: Generator) -> dict[str, Any]:
-    """What a generator was constructed with."""
+    """Return the constructor arguments of a generator by name."""
     names = list(inspect.signature(type(generator).__init__).parameters)[1:]
     return {name: getattr(generator, name) for name in names}
 
 
-def _name(body: Mapping[str, Any], path: str | Path) -> str:
+def _generator_name(body: Mapping[str, Any], path: str | Path) -> str:
     with _GENERATOR.as_written(path):
         name: str = body["generator"]
-        name.encode()  # of text alone, and that can be printed
+        name.encode()  # raises unless it is text that can be printed
         return name
 
 
-def _population(
+def _population_json(
     value: Population, at: str, inside: Callable[[Any, str], Any]
 ) -> dict[str, Any]:
     return {
         "layout": value.layout.to_json(),
         "weights": inside(value.weights, f"{at}.weights"),
-        "table": inside(_bytes(value.table), f"{at}.table"),
+        "table": inside(_table_bytes(value.table), f"{at}.table"),
         "extra": inside(dict(value.extra), f"{at}.extra"),
     }
 
 
-def _populated(value: dict[str, Any], inside: Callable[[Any], Any]) -> Population:
+def _population_of(value: dict[str, Any], inside: Callable[[Any], Any]) -> Population:
     return Population(
         inside(value["weights"]),
         Layout.from_json(value["layout"]),
-        _table(inside(value["table"])),
+        _table_of(inside(value["table"])),
         inside(value["extra"]),
     )
 
 
-def _symmetries(
+def _canonicaliser_json(
     value: Canonicaliser, at: str, inside: Callable[[Any, str], Any]
 ) -> dict[str, Any]:
     return {"canonicaliser": inside(dict(vars(value)), at)}
 
 
-def _canonicaliser(value: dict[str, Any], inside: Callable[[Any], Any]) -> Canonicaliser:
-    own = inside(value["canonicaliser"])
-    fitted = {name: own.pop(name) for name in list(own) if name.endswith("_")}
-    found = Canonicaliser(own.pop("strategy"), **own)
-    _RECORDS.give_fitted(found, fitted, "The file of a generator")
-    return found
+def _canonicaliser_of(value: dict[str, Any], inside: Callable[[Any], Any]) -> Canonicaliser:
+    attributes = inside(value["canonicaliser"])
+    fitted = {name: attributes.pop(name) for name in list(attributes) if name.endswith("_")}
+    canonicaliser = Canonicaliser(attributes.pop("strategy"), **attributes)
+    _RECORDS.give_fitted(canonicaliser, fitted, "The file of a generator")
+    return canonicaliser
 
 
-def _bytes(table: pa.Table) -> Array:
+def _table_bytes(table: pa.Table) -> Array:
     columns = [blank_nulls(column) for column in table.columns]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -177,7 +181,7 @@ def _bytes(table: pa.Table) -> Array:
     return np.frombuffer(sink.getvalue(), np.uint8)
 
 
-def _table(values: Array) -> pa.Table:
+def _table_of(values: Array) -> pa.Table:
     return pa.ipc.open_stream(pa.py_buffer(values.tobytes())).read_all()
 
 
@@ -190,7 +194,7 @@ _RECORDS = Records(
         "Solver": Solver, "Standardised": Standardised,
     },
     (
-        Special(Population, "weights", _population, _populated),
-        Special(Canonicaliser, "canonicaliser", _symmetries, _canonicaliser),
+        Special(Population, "weights", _population_json, _population_of),
+        Special(Canonicaliser, "canonicaliser", _canonicaliser_json, _canonicaliser_of),
     ),
 )  # fmt: skip

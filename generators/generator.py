@@ -1,4 +1,4 @@
-"""What all generators share: they learn from a population and make new networks."""
+"""Base class of generators: fit a population of networks and sample new networks."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from typing import ClassVar, Self
 from catalog import Canonicaliser, Population
 
 Condition = Mapping[str, float | str]
-"""What samples shall be like: values of metadata columns."""
+"""Values of metadata columns that samples should have, by column."""
 
 
 class Generator(ABC):
-    """Makes weights.
+    """Base class of generators of weights.
 
-    A generator is data once it is fitted: `save` writes one safetensors file with JSON in
-    its header, and `load` gives a generator whose samples are the same to the last bit, on
-    the same machine with as many threads.
+    A fitted generator is data: `save` writes one safetensors file with JSON in its header,
+    and `load` returns a generator whose samples are the same to the last bit, on the same
+    machine with the same number of threads.
 
     Attributes
     ----------
     training_ : Population
-        What it was fitted to, in the coordinates in which it makes networks: with units in
-        the order, and scales, of its samples. The judge measures copying against these and
-        against the networks as they were, and against those that a sample matches.
+        Networks that the generator was fitted to, in the coordinates of its samples: with
+        the same order and scales of units. The judge measures copying against these
+        networks, against the networks before alignment, and against the networks that a
+        sample matches.
     """
 
     name: ClassVar[str]
-    """On the command line and in the catalogue."""
+    """Name on the command line and in the catalogue."""
     summary: ClassVar[str]
     """One line for `phasezoo generate --list`."""
     fewest: ClassVar[int] = 2
-    """Runs that it needs."""
+    """Minimum number of runs for a fit."""
 
     training_: Population
     canonicaliser_: Canonicaliser | None
 
-    def check(self) -> None:  # noqa: B027 (most refuse nothing)
-        """Refuse settings that cannot be, whatever the networks are.
+    def check(self) -> None:  # noqa: B027 (most generators accept all settings)
+        """Check the settings, independently of any networks.
 
         Raises
         ------
         CatalogError
-            Saying what a setting must be.
+            If a setting is invalid; the message says what it must be.
         """
 
     @abstractmethod
@@ -55,14 +56,14 @@ class Generator(ABC):
         *,
         label: str | None = None,
     ) -> Self:
-        """Learn from networks of one layout.
+        """Fit the generator to networks of one layout.
 
         Parameters
         ----------
         population : Population
-            Finite weights; columns of its table may be conditions.
+            Training networks with finite weights; columns of the table may be conditions.
         validation : Population, optional
-            Networks of the same layout that decide when to stop, and nothing else.
+            Networks of the same layout that are used for early stopping only.
         label : str, optional
             Start of a progress line, if fitting takes long; None: no progress.
 
@@ -71,43 +72,45 @@ class Generator(ABC):
         LayoutMismatch
             If values are not finite or layouts differ.
         CatalogError
-            If there are fewer networks than it needs.
+            If there are fewer runs than `fewest`.
         """
 
     @abstractmethod
     def sample(
         self, n: int, *, seed: int = 0, condition: Condition | None = None
     ) -> Population:
-        """New networks: the same bytes for the same seed, n, machine and threads.
+        """Sample new networks: the same bytes for the same seed, n, machine and threads.
 
         Parameters
         ----------
         n : int
+            Number of networks.
         condition : mapping, optional
-            By name of a column that the generator was conditioned on.
+            Values by name of a column that the generator was conditioned on.
 
         Returns
         -------
         Population
-            Made by `generators.samples.sample_runs`: ``run_id`` is a hash of generator,
-            seed, row and weights; what all training networks agree on is inherited.
+            Samples as `generators.samples.sample_runs` makes them: ``run_id`` is a hash of
+            generator, seed, row and weights; metadata on which all training networks agree
+            are inherited.
 
         Raises
         ------
         CatalogError
-            If a condition is unknown or outside what was seen in training.
+            If a condition is unknown or outside the range of the training networks.
         """
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the fit, in sentences."""
+        """Remarks on the fit for the user, one sentence or more each."""
         return []
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
-        """Write the fitted generator."""
+        """Write the fitted generator to a file."""
 
     @classmethod
     @abstractmethod
     def load(cls, path: str | Path) -> Self:
-        """The generator that `save` wrote."""
+        """Return the generator that `save` wrote."""

@@ -1,4 +1,4 @@
-"""Generators by name, with settings as their parameters."""
+"""Generators by name, with settings as parameters."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from generators.methods import METHODS
 from generators.nulls import NULLS
 
 PRESETS = ("paper",)
-"""Constructors beside the class itself, by the name that `--set preset=` takes."""
+"""Alternative constructors, by the name that `--set preset=` takes."""
 
 
 def generators_known() -> dict[str, type[Generator]]:
-    """All generators by name: methods, then nulls."""
+    """Return all generators by name: methods first, then nulls."""
     return {**METHODS, **NULLS}
 
 
 def generator_class(name: str) -> type[Generator]:
-    """A generator by name.
+    """Return the class of a generator by name.
 
     Raises
     ------
     NotFound
-        If there is none, with the closest names.
+        If no generator has this name; the message suggests the closest names.
     """
     if name not in METHODS and name not in NULLS:
         raise NotFound(f"No generator {name!r}. {closest(name, [*METHODS, *NULLS])}")
@@ -39,7 +39,7 @@ def generator_class(name: str) -> type[Generator]:
 
 
 def presets_of(kind: type[Generator]) -> dict[str, Callable[..., Generator]]:
-    """Constructors of a generator with the settings of someone else."""
+    """Return the constructors of a generator with published settings, by preset."""
     return {name: getattr(kind, name) for name in PRESETS if hasattr(kind, name)}
 
 
@@ -48,41 +48,45 @@ def generator_named(name: str, settings: Settings = ()) -> Generator:
 
     Parameters
     ----------
+    name : str
     settings : mapping or iterable of str
         Values by name, or texts such as ``"size=4"``; see `catalog.plugins.settings`.
-        ``preset=NAME`` begins with one of `presets_of`; others are its arguments, or else
-        those of the generator in place of what it sets.
+        ``preset=NAME`` starts from one of `presets_of`; further settings are arguments of
+        the preset or, where it has no such argument, replace settings of the generator.
 
     Raises
     ------
     NotFound
-        If there is no such generator, preset or parameter, with the closest names.
+        If there is no such generator, preset or parameter; the message suggests the closest
+        names.
     CatalogError
         If a value has another type, or the generator has no presets.
     """
-    kind, given = generator_class(name), parse(settings)
-    presets, chosen = presets_of(kind), given.pop("preset", None)
-    if chosen is not None and not presets:
+    kind, values_by_name = generator_class(name), parse(settings)
+    presets, preset = presets_of(kind), values_by_name.pop("preset", None)
+    if preset is not None and not presets:
         raise CatalogError(
             f"The generator {name!r} has no presets. Leave out --set "
-            f"preset={word(chosen)}; 'deepweightflow' has preset=paper."
+            f"preset={word(preset)}, or choose 'deepweightflow', which has preset=paper."
         )
-    if chosen is not None and chosen not in presets:
+    if preset is not None and preset not in presets:
         raise NotFound(
-            f"The generator {name!r} has no preset {str(chosen)!r}. "
-            f"{closest(str(chosen), presets)}"
+            f"The generator {name!r} has no preset {str(preset)!r}. "
+            f"{closest(str(preset), presets)}"
         )
-    make: Callable[..., Generator] = kind if chosen is None else presets[chosen]
-    own = parameters(make)
-    values = checked({**parameters(kind), **own}, given, f"the generator {name!r}")
-    made = make(**{key: value for key, value in values.items() if key in own})
-    others = {key: value for key, value in values.items() if key not in own}
-    if others:
-        made = kind(**{**constructed_with(made), **others})
-    made.check()
-    return made
+    make: Callable[..., Generator] = kind if preset is None else presets[preset]
+    accepted = parameters(make)
+    values = checked(
+        {**parameters(kind), **accepted}, values_by_name, f"the generator {name!r}"
+    )
+    generator = make(**{key: value for key, value in values.items() if key in accepted})
+    replaced = {key: value for key, value in values.items() if key not in accepted}
+    if replaced:
+        generator = kind(**{**constructed_with(generator), **replaced})
+    generator.check()
+    return generator
 
 
 def open_generator(path: str | Path) -> Generator:
-    """The fitted generator in a file, of whatever class."""
+    """Load the fitted generator in a file, whichever its class."""
     return generator_class(generator_name(path)).load(path)

@@ -1,4 +1,4 @@
-"""What generators give back: new networks as a population that knows where it is from."""
+"""Samples of a generator as a population of runs with provenance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from catalog.names import canonical_json, content_id
 from catalog.schema import RUNS
 
 GENERATED = "_generated"
-"""Ends the name of the zoo of generated networks: they are no seeds of the cells."""
+"""Suffix of the zoo of generated networks, which keeps them out of the cells of the zoo."""
 
 
 def sample_runs(
@@ -28,24 +28,25 @@ def sample_runs(
     seed: int,
     columns: Mapping[str, Sequence[Any] | Array] | None = None,
 ) -> Population:
-    """Samples as runs with what all training networks agree on.
+    """Return samples as runs with the metadata on which all training networks agree.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
     training : Population
     generator : str
-        Its name.
+        Name of the generator.
     settings : mapping
-        JSON values that decide the samples, the condition among them.
+        JSON values that determine the samples, including the condition.
+    seed : int
     columns : mapping, optional
-        Further columns, n values each.
+        Further columns of n values each, by name.
 
     Returns
     -------
     Population
-        ``run_id`` is a hash of generator, settings, training networks, seed, row and the
-        weights; ``step`` the largest in training.
+        ``run_id`` is a hash of generator, settings, training networks, seed, row and
+        weights; ``step`` is the largest step of the training networks.
 
     Raises
     ------
@@ -59,8 +60,8 @@ def sample_runs(
         "training": fingerprint(training),
         "seed": seed,
     }
-    known = {column.name: column.type for column in RUNS}
-    has = training.table.column_names
+    types = {column.name: column.type for column in RUNS}
+    column_names = training.table.column_names
     values: dict[str, Any] = {
         "run_id": [
             content_id({**about, "row": i, "weights": blake3(row.tobytes()).hexdigest()})
@@ -74,34 +75,34 @@ def sample_runs(
         "config": [canonical_json({**about, "row": i}) for i in range(n)],
         "finite": np.isfinite(weights).all(1),
     }
-    if "zoo" in has:
+    if "zoo" in column_names:
         zoo = inherited("zoo", training.table["zoo"].to_pylist())
         values["zoo"] = [f"{zoo or 'mixed'}{GENERATED}"] * n
     for name in INHERITED:
-        if name in has:
+        if name in column_names:
             value = inherited(name, training.table[name].to_pylist())
-            values[name] = pa.array([value] * n, known[name])
+            values[name] = pa.array([value] * n, types[name])
     table = pa.table({**values, **(columns or {})})
-    extra = {p.name: _shared(training, p.name, p.role, n) for p in layout.extra}
+    extra = {p.name: _shared_extra(training, p.name, p.role, n) for p in layout.extra}
     return Population(np.asarray(weights, np.float32), layout, table, extra)
 
 
 def fingerprint(population: Population) -> str:
-    """Hash of networks: names, steps, and all weights."""
-    found = blake3(population.layout.id.encode())
+    """Return a hash of the names, steps and weights of networks."""
+    digest = blake3(population.layout.id.encode())
     for run, step in zip(population["run_id"], population["step"], strict=True):
-        found.update(f"{run}@{step} ".encode())
-    found.update(np.ascontiguousarray(population.weights).tobytes())
-    return found.hexdigest()[:32]
+        digest.update(f"{run}@{step} ".encode())
+    digest.update(np.ascontiguousarray(population.weights).tobytes())
+    return digest.hexdigest()[:32]
 
 
-def _shared(training: Population, name: str, role: str, n: int) -> Array:
-    """The largest counter, or the constant that all training networks have."""
+def _shared_extra(training: Population, name: str, role: str, n: int) -> Array:
+    """Return the largest counter, or the constant that all training networks have."""
     values = training.extra[name]
     if role == "constant" and (values != values[:1]).any():
         raise LayoutMismatch(
-            f"Constant {name!r} differs among the training networks, so no sample has one. "
-            "Fit to those that agree."
+            f"The constant {name!r} differs among the training networks, so its value in "
+            "samples is undefined. Fit to networks that have the same value."
         )
-    one = values.max(0) if role == "counter" else values[0]
-    return np.repeat(np.asarray(one)[None], n, 0).astype(values.dtype)
+    value = values.max(0) if role == "counter" else values[0]
+    return np.repeat(np.asarray(value)[None], n, 0).astype(values.dtype)

@@ -1,4 +1,4 @@
-"""Contract of generators, as tests: fitted here to a small population.
+"""Contract of generators, as tests that fit to a small population.
 
 Authors of generators run it on their own classes::
 
@@ -8,8 +8,9 @@ Authors of generators run it on their own classes::
         kind = MyGenerator
         settings = {"iterations": 20}
 
-The class must be registered, see `generators.methods.METHODS`, as files name it. With
-``pytest.register_assert_rewrite("generators.testing")`` failures show their values.
+The class must be registered, see `generators.methods.METHODS`, because files refer to
+generators by name. With ``pytest.register_assert_rewrite("generators.testing")``, failures
+show the values that differ.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ LAYOUT = Layout(
 
 
 def networks(n: int = 60, seed: int = 0, layout: Layout = LAYOUT) -> Population:
-    """Return a small population of one zoo, all of it in split train."""
+    """Return a small population of one zoo whose networks are all in split train."""
     rng = np.random.default_rng(seed)
     weights = rng.standard_normal((n, layout.d)).astype(np.float32) + 2
     weights[:, layout.slices["variance"]] **= 2
@@ -56,14 +57,14 @@ def networks(n: int = 60, seed: int = 0, layout: Layout = LAYOUT) -> Population:
 
 
 class GeneratorContract:
-    """Laws of every generator; a subclass names the class that they are tried on.
+    """Tests that every generator must pass; a subclass names the class under test.
 
     Attributes
     ----------
     kind : type
         Subclass of `Generator`.
     settings : mapping
-        Settings that make a fit short.
+        Settings with which a fit is short.
     """
 
     kind: ClassVar[type[Generator]]
@@ -71,11 +72,11 @@ class GeneratorContract:
     _fitted: ClassVar[dict[type, Any]] = {}
 
     def unfitted(self) -> Any:
-        """Return a generator before its fit."""
+        """Return an unfitted generator."""
         return self.kind(**self.settings)
 
     def fitted(self) -> Any:
-        """Return the generator of this contract, fitted once."""
+        """Return the generator under test; it is fitted only once."""
         if type(self) not in self._fitted:
             fitted = self.unfitted().fit(networks(), networks(20, seed=1))
             self._fitted[type(self)] = fitted
@@ -87,38 +88,41 @@ class GeneratorContract:
         assert (self.kind.__doc__ or "").strip()
 
     def test_samples_are_runs_of_the_same_layout(self) -> None:
-        made = self.fitted().sample(7, seed=3)
-        assert len(made) == 7
-        assert made.layout == self.fitted().training_.layout.widened()
-        assert np.isfinite(made.weights).all()
-        assert len(set(made["run_id"])) == 7
-        assert set(made["source"]) == {"generated"}
-        assert set(made["zoo"]) == {"z_generated"}
-        assert made["lr"].tolist() == [0.1] * 7
-        assert made.extra["seen"].tolist() == [59] * 7 or len(self.fitted().training_) < 60
-        assert (made.tensor("variance") > 0).all()  # also behind noise
+        samples = self.fitted().sample(7, seed=3)
+        assert len(samples) == 7
+        assert samples.layout == self.fitted().training_.layout.widened()
+        assert np.isfinite(samples.weights).all()
+        assert len(set(samples["run_id"])) == 7
+        assert set(samples["source"]) == {"generated"}
+        assert set(samples["zoo"]) == {"z_generated"}
+        assert samples["lr"].tolist() == [0.1] * 7
+        assert (
+            samples.extra["seen"].tolist() == [59] * 7 or len(self.fitted().training_) < 60
+        )
+        assert (samples.tensor("variance") > 0).all()  # also after noise was added
 
     def test_one_seed_gives_the_same_bytes_and_another_others(self) -> None:
-        one, same, other = (self.fitted().sample(5, seed=s) for s in (1, 1, 2))
-        assert one.weights.tobytes() == same.weights.tobytes()
-        assert one.table.equals(same.table)
-        assert (one.weights != other.weights).any(1).any()
-        assert not set(one["run_id"]) & set(other["run_id"])
+        first, repeated, other = (self.fitted().sample(5, seed=s) for s in (1, 1, 2))
+        assert first.weights.tobytes() == repeated.weights.tobytes()
+        assert first.table.equals(repeated.table)
+        assert (first.weights != other.weights).any(1).any()
+        assert not set(first["run_id"]) & set(other["run_id"])
 
     def test_a_fit_is_the_same_twice(self) -> None:
-        again = self.unfitted().fit(networks(), networks(20, seed=1))
+        refitted = self.unfitted().fit(networks(), networks(20, seed=1))
         assert (
-            again.sample(3).weights.tobytes() == self.fitted().sample(3).weights.tobytes()
+            refitted.sample(3).weights.tobytes()
+            == self.fitted().sample(3).weights.tobytes()
         )
 
     def test_a_saved_generator_makes_the_same_samples(self, tmp_path: Path) -> None:
         path = tmp_path / "g.safetensors"
         self.fitted().save(path)
-        for back in (type(self.fitted()).load(path), open_generator(path)):
-            assert back.sample(4, seed=5).table.equals(
+        for loaded in (type(self.fitted()).load(path), open_generator(path)):
+            assert loaded.sample(4, seed=5).table.equals(
                 self.fitted().sample(4, seed=5).table
             )
-            weights = back.training_.weights
+            weights = loaded.training_.weights
             assert weights.tobytes() == self.fitted().training_.weights.tobytes()
 
     def test_what_cannot_be_learned_from_is_refused(self) -> None:

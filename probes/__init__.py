@@ -1,6 +1,7 @@
-"""Learning from weights: estimators with the contract of scikit-learn.
+"""Estimators that learn from the weights of networks, with the scikit-learn API.
 
-X is a plain array (n, d) of weights; a probe that needs structure takes ``layout=``.
+X is a plain array (n, d) of weights; a probe that needs the structure of the networks takes
+``layout=``.
 """
 
 from probes.exact.sweep import sweep as sweep

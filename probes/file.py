@@ -1,7 +1,7 @@
-"""Fitted probes as files of the container `catalog.fitted.file`.
+"""Saving and loading of fitted probes in the container of `catalog.fitted.file`.
 
-Nothing in the file is code: what is read is built from numbers, text and the classes
-named here, so that a file of somebody else can be opened.
+A file contains no code: a probe is rebuilt from numbers, text and the classes named in this
+module, so it is safe to open a file of unknown origin.
 """
 
 from __future__ import annotations
@@ -30,47 +30,48 @@ from probes.targets import Targets
 from probes.text import TEXT_PROBES
 
 INSTEAD = "name another file, on the command line with --to FILE"
-"""What to do if a probe cannot be written; ends a sentence."""
+"""Advice for a probe that cannot be written; ends a sentence."""
 
-# Format 1: what `phasezoo probe` wrote did not say which weights were learnt from.
+# Format 1: files that `phasezoo probe` wrote did not record the training weights.
 _PROBE = Kind("probe", "probe", 2, "Write one with probes.save().", INSTEAD)
 
 
 def save(probe: Probe, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-    """Write a fitted probe.
+    """Write a fitted probe to a file.
 
     Parameters
     ----------
     path : str or Path
-        A safetensors file.
+        Path of the safetensors file to write.
     about : mapping, optional
-        What else is known, such as the query its networks came from: JSON values.
+        Further facts to store as JSON values, such as the query that selected the training
+        networks.
 
     Raises
     ------
     CatalogError
-        If the probe holds something that is no data, or the file cannot be written.
+        If the probe holds a value that is not data, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     body = {
         "phasezoo": __version__,
-        **_taken_apart(probe, "", lambda v, at: _RECORDS.encode(v, at, tensors)),
+        **_parts(probe, "", lambda value, at: _RECORDS.encode(value, at, tensors)),
         "about": dict(about or {}),
     }
     _PROBE.write(path, body, tensors)
 
 
 def load(path: str | Path) -> Probe:
-    """The probe that `save` wrote.
+    """Read a probe that `save` wrote.
 
     Raises
     ------
     ShardCorrupt
-        If bytes have changed since it was written.
+        If bytes of the file have changed since it was written.
     CatalogError
         If the file holds something else, or was written by a newer version.
     NotFound
-        If there is no such probe here.
+        If this version has no probe of the name in the file.
     """
     body, tensors = _PROBE.read(path)
     with as_probe(path):
@@ -78,38 +79,41 @@ def load(path: str | Path) -> Probe:
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """What `save` was told about the probe; raises as `load`."""
+    """Return the mapping ``about`` that was passed to `save`; raises as `load`."""
     with as_probe(path):
         return dict(_PROBE.body(path)["about"])
 
 
 as_probe = _PROBE.as_written
-"""Tells what of a probe's file is odd, whatever that leads to; see `as_written`."""
+"""Context that reports unexpected content of a probe's file; see `as_written`."""
 
 
-def _taken_apart(
-    probe: Probe, at: str, inside: Callable[[Any, str], Any]
-) -> dict[str, Any]:
+def _parts(probe: Probe, at: str, encode: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """Split a probe into its name, its parameters and its fitted attributes."""
     return {
         "probe": type(probe).name,
-        "params": inside(probe.get_params(deep=False), f"{at}params"),
-        "fitted": inside(fitted_attributes(probe), f"{at}fitted"),
+        "params": encode(probe.get_params(deep=False), f"{at}params"),
+        "fitted": encode(fitted_attributes(probe), f"{at}fitted"),
     }
 
 
-def _rebuilt(body: Mapping[str, Any], inside: Callable[[Any], Any]) -> Probe:
-    """A probe from its name, its parameters and what fitting left."""
+def _rebuilt(body: Mapping[str, Any], decode: Callable[[Any], Any]) -> Probe:
+    """Rebuild a probe from its name, its parameters and its fitted attributes."""
     name = body["probe"]
-    kind = TEXT_PROBES[name] if name in TEXT_PROBES else PROBES[name]
-    params = inside(body["params"])
-    with settings_of_file(f"The file of {kind.name!r}"):
-        probe: Probe = kind(**checked(kind, params, f"the probe {kind.name!r}"))
-    _RECORDS.give_fitted(probe, inside(body["fitted"]), f"The file of {kind.name!r}")
+    probe_class = TEXT_PROBES[name] if name in TEXT_PROBES else PROBES[name]
+    params = decode(body["params"])
+    with settings_of_file(f"The file of {probe_class.name!r}"):
+        probe: Probe = probe_class(
+            **checked(probe_class, params, f"the probe {probe_class.name!r}")
+        )
+    _RECORDS.give_fitted(probe, decode(body["fitted"]), f"The file of {probe_class.name!r}")
     return probe
 
 
-def _within(probe: Probe, at: str, inside: Callable[[Any, str], Any]) -> dict[str, Any]:
-    return _taken_apart(probe, f"{at}.", inside)
+def _inner_parts(
+    probe: Probe, at: str, encode: Callable[[Any, str], Any]
+) -> dict[str, Any]:
+    return _parts(probe, f"{at}.", encode)
 
 
 _RECORDS = Records(
@@ -119,5 +123,5 @@ _RECORDS = Records(
         "Expert": Expert, "LowRank": LowRank, "Routes": Routes, "Shaping": Shaping,
         "Smooth": Smooth, "Targets": Targets, "Within": Within,
     },
-    (Special(Probe, "probe", _within, _rebuilt),),
+    (Special(Probe, "probe", _inner_parts, _rebuilt),),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What all probes share: what they read, what they predict, and how they are kept."""
+"""Base class of probes: parameters, fitting and prediction."""
 
 from __future__ import annotations
 
@@ -26,43 +26,44 @@ def _classifies(probe: Probe) -> bool:
 
 @dataclass(eq=False, repr=False)
 class Probe(BaseEstimator):
-    """An estimator that reads weights; subclasses add their parameters.
+    """Base class of estimators that read weights; subclasses add parameters.
 
     Parameters
     ----------
     task : {"regression", "classification"}, default="regression"
-        y of a classification is (n,) with classes, or (n, k) with k labels of 0 and 1.
+        Kind of target. For classification, y is (n,) with classes, or (n, k) with k labels
+        of 0 and 1.
     layout : Layout, optional
-        What the columns of X mean. Default: one row of d values.
+        Names and shapes of the tensors in the columns of X. Default: one row of d values.
     layer : str or sequence of str, optional
-        Tensors to read; of low-rank updates what the names of both factors share.
-        Default: all matrices.
+        Names of the tensors to read; for a low-rank update the name that both factors
+        share. Default: all matrices.
 
     Attributes
     ----------
     targets_ : Targets
     classes_ : ndarray
-        Only of a classification.
+        Classes, sorted; only for classification.
     layers_ : tuple of Layer
     n_features_in_ : int
     """
 
     name: ClassVar[str]
-    """On the command line and in the catalogue."""
+    """Name on the command line and in the catalogue."""
     summary: ClassVar[str]
-    """One line for `phasezoo probe --list`."""
+    """One-line description for `phasezoo probe --list`."""
 
     task: str = "regression"
     layout: Layout | None = None
     layer: str | Sequence[str] | None = None
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are; `fit` does it too.
+        """Check the parameters without the weights; `fit` calls this method too.
 
         Raises
         ------
         ValueError
-            Saying what a parameter must be.
+            If a parameter is invalid; the message says what it must be.
         """
         if self.task not in TASKS:
             raise ValueError(
@@ -71,20 +72,20 @@ class Probe(BaseEstimator):
             )
 
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> Self:
-        """Learn y (n,) or (n, k) from weights X (n, d).
+        """Fit the probe to predict y (n,) or (n, k) from weights X (n, d).
 
         Parameters
         ----------
         groups : ndarray of shape (n,), optional
-            Rows that belong together, such as checkpoints of one run: what is chosen
-            inside is chosen on rows of other groups. Default: each row for itself.
+            Group of each row, such as the run of a checkpoint. Hyperparameters are chosen
+            by the error on groups that were held out. Default: each row is its own group.
 
         Raises
         ------
         ValueError
-            If values are not finite, lengths differ, or there is one class.
+            If values are not finite, lengths differ, or there is only one class.
         LayoutMismatch
-            If the layout does not fit X.
+            If the layout does not match the columns of X.
         """
         self.check()
         regression = self.task == "regression"
@@ -97,7 +98,7 @@ class Probe(BaseEstimator):
             raise ValueError(f"groups has {len(groups)} rows and X has {len(X)}.")
         self.targets_ = Targets.of(y, self.task)
         if self.targets_.kind == "multilabel":
-            self.classes_ = np.array([0, 1])  # of every label
+            self.classes_ = np.array([0, 1])  # for every label
         elif self.targets_.classes is not None:
             self.classes_ = self.targets_.classes
         self.layers_: tuple[Layer, ...] = chosen_layers(self.layout, self.layer, X.shape[1])
@@ -108,32 +109,32 @@ class Probe(BaseEstimator):
         return self
 
     def predict(self, X: Array) -> Array:
-        """Values, classes or labels of weights X (n, d)."""
+        """Predict values, classes or labels from weights X (n, d)."""
         scores, cut = self._decided(X)
         return self.targets_.decide(scores, cut)
 
     @available_if(_classifies)  # type: ignore[untyped-decorator]  # sklearn's
     def decision_function(self, X: Array) -> Array:
-        """Scores from which a label or the second class holds at 0: (n,) or (n, width)."""
+        """Return scores (n,) or (n, width); a label or the second class holds above 0."""
         scores, cut = self._decided(X)
         return scores[:, 0] - cut if self.targets_.kind == "binary" else scores - cut
 
     def score(self, X: Array, y: Array) -> float:
-        """See `Targets.score`: R2, or accuracy."""
+        """Return R2 or accuracy of the predictions; see `Targets.score`."""
         predicted = self.predict(X)
         return self.targets_.score(np.asarray(y), predicted)
 
     @abstractmethod
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
-        """Learn encoded targets (n, width); groups (n,) are 0, 1, ..."""
+        """Fit encoded targets (n, width); groups (n,) are numbered 0, 1, ..."""
 
     @abstractmethod
     def _scores(self, X: Array) -> Array:
-        """Scores (n, width) of checked weights."""
+        """Return scores (n, width) of weights that were checked."""
 
     @property
     def _cut(self) -> float:
-        """Score from which a label holds."""
+        """Score above which a label holds."""
         return 0.0
 
     def _decided(self, X: Array) -> tuple[Array, float]:
@@ -157,7 +158,7 @@ class Probe(BaseEstimator):
 
 
 def fitted_attributes(probe: BaseEstimator) -> dict[str, Any]:
-    """What fitting left: attributes that end with one underscore."""
+    """Return the fitted attributes, whose names end with an underscore."""
     return {
         name: value
         for name, value in vars(probe).items()

@@ -1,4 +1,4 @@
-"""What is predicted, as numbers: values, one class, or any of several labels."""
+"""Encoding of targets as numbers: values, one class, or several labels."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ TASKS = ("regression", "classification")
 
 @dataclass(frozen=True)
 class Targets:
-    """How targets were encoded, and back.
+    """Encoder of targets as numbers, and decoder of scores.
 
     Attributes
     ----------
     kind : {"regression", "binary", "multiclass", "multilabel"}
-        "multilabel" has several 0/1 columns, of which each row may have any.
+        Kind of target. "multilabel" has several columns of 0 and 1; any number of them
+        may be 1 in a row.
     width : int
-        Columns of `encode`: targets, labels, or classes (1 if there are two).
+        Number of columns that `encode` returns: targets, labels, or classes (1 if there
+        are two classes).
     classes : ndarray or None
         Class of each column, sorted.
     flat : bool
-        Whether targets came as (n,).
+        True if the targets were passed as (n,).
     """
 
     kind: str
@@ -38,29 +40,29 @@ class Targets:
 
     @classmethod
     def of(cls, y: Array, task: str) -> Targets:
-        """What kind of targets these are.
+        """Determine the kind of targets from their values.
 
         Parameters
         ----------
         y : ndarray of shape (n,) or (n, k)
         task : {"regression", "classification"}
-            Two axes of a classification are labels: 0 or 1.
+            For classification, a y of two axes holds labels 0 or 1.
 
         Raises
         ------
         ValueError
-            If there is but one class, or labels are not 0 and 1.
+            If there is only one class, or labels are not 0 and 1.
         """
         if task not in TASKS:
             raise ValueError(f"The task must be one of {TASKS}. Got {task!r}.")
         if task == "regression":
             return cls("regression", 1 if y.ndim == 1 else y.shape[1], flat=y.ndim == 1)
         if y.ndim == 2:
-            odd = np.setdiff1d(y, (0, 1))
-            if len(odd):
+            invalid = np.setdiff1d(y, (0, 1))
+            if len(invalid):
                 raise ValueError(
                     "Several columns of a classification are labels, each 0 or 1. Got "
-                    f"{odd[:3].tolist()}. For one class of many pass y of shape (n,)."
+                    f"{invalid[:3].tolist()}. For one of many classes pass y of shape (n,)."
                 )
             return cls("multilabel", y.shape[1], flat=False)
         check_classification_targets(y)
@@ -74,7 +76,7 @@ class Targets:
         return cls(kind, 1 if kind == "binary" else len(classes), classes)
 
     def encode(self, y: Array) -> Array:
-        """Targets (n, width) float64: values, or 0 and 1."""
+        """Return targets (n, width) in float64: values, or 0 and 1."""
         if self.classes is None:
             return y.astype(np.float64).reshape(len(y), self.width)
         if self.kind == "binary":
@@ -82,12 +84,13 @@ class Targets:
         return (y[:, None] == self.classes).astype(np.float64)
 
     def decide(self, scores: Array, cut: float = 0.0) -> Array:
-        """Predictions from scores (n, width): values, classes or labels.
+        """Convert scores (n, width) into values, classes or labels.
 
         Parameters
         ----------
         cut : float, default=0
-            Score from which a label holds: 0 of logits, 0.5 of values fitted to 0 and 1.
+            Score above which a label holds: 0 for logits, 0.5 for values fitted to 0
+            and 1.
         """
         if self.kind == "regression":
             return scores[:, 0] if self.flat else scores
@@ -98,11 +101,12 @@ class Targets:
         return self.classes[scores.argmax(1)]
 
     def score(self, y: Array, predicted: Array) -> float:
-        """R2 of values; accuracy of classes, and the mean over labels of theirs [1]_.
+        """Return R2 of values, or accuracy of classes, or mean accuracy over labels [1]_.
 
         References
         ----------
-        .. [1] Kahana et al. 2024, arXiv:2410.13569: training classes, where chance is .5.
+        .. [1] Kahana et al. 2024, arXiv:2410.13569, for training classes, where chance
+           level is 0.5.
         """
         if self.kind == "regression":
             return float(r2_score(y, predicted))

@@ -1,6 +1,6 @@
-"""Contract of probes, as tests: what the judge, files and commands rely on.
+"""Contract of probes as tests: the properties that judge, files and commands rely on.
 
-Authors of probes run it on their own classes::
+Authors of probes run the contract on their own classes::
 
     from probes.testing import ProbeContract
 
@@ -8,8 +8,8 @@ Authors of probes run it on their own classes::
         kind = MyProbe
         settings = {"epochs": 5}
 
-The class must be registered, see `probes.estimators.PROBES`, as files name it. With
-``pytest.register_assert_rewrite("probes.testing")`` failures show their values.
+The class must be registered in `probes.estimators.PROBES`, because files store the name of
+the probe. With ``pytest.register_assert_rewrite("probes.testing")`` failures show values.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ KINDS = ("regression", "columns", "binary", "multiclass", "multilabel")
 
 
 def networks(n: int = 40, seed: int = 0) -> Array:
-    """Return weights (n, d) of networks with the layout `LAYOUT`."""
+    """Return random weights (n, d) of networks with the layout `LAYOUT`."""
     return np.random.default_rng(seed).standard_normal((n, LAYOUT.d)).astype(np.float32)
 
 
 def targets(X: Array, kind: str) -> Array:
-    """Return targets of a kind of `KINDS` that follow from the first layer of networks."""
+    """Return targets of one of `KINDS`, computed from the first layer of the networks."""
     base = X[:, LAYOUT.slices["first.weight"]][:, :3].astype(np.float64)
     if kind == "regression":
         return base[:, 0] * 2 + 1
@@ -69,18 +69,18 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 class ProbeContract:
-    """Laws of every probe; a subclass names the class that they are tried on.
+    """Tests that every probe must pass; a subclass names the class to test.
 
     Attributes
     ----------
     kind : type
         Subclass of `Probe`.
     settings : mapping
-        Parameters that make a fit short.
+        Parameters that keep a fit short.
     several_layers : bool
         True if the probe reads several layers at once.
     holds_out_groups : bool
-        True if the probe chooses something on held-out groups, so that it needs two.
+        True if the probe chooses a parameter on held-out groups and needs two groups.
     """
 
     kind: ClassVar[type[Probe]]
@@ -89,7 +89,7 @@ class ProbeContract:
     holds_out_groups: ClassVar[bool] = False
 
     def made(self, **params: Any) -> Any:
-        """Return an unfitted probe."""
+        """Return an unfitted probe with the short settings and ``params``."""
         return self.kind(**{**self.settings, **params})
 
     @pytest.mark.parametrize("task", TASKS)
@@ -120,9 +120,9 @@ class ProbeContract:
             width = () if kind == "binary" else (3,)
             assert probe.decision_function(X).shape == (len(X), *width)
         save(probe, tmp_path / "probe.safetensors", {"where": "width = 8"})
-        again = load(tmp_path / "probe.safetensors")
-        np.testing.assert_array_equal(again.predict(X), predicted)
-        assert type(again) is self.kind
+        loaded = load(tmp_path / "probe.safetensors")
+        np.testing.assert_array_equal(loaded.predict(X), predicted)
+        assert type(loaded) is self.kind
         assert about(tmp_path / "probe.safetensors") == {"where": "width = 8"}
 
     @pytest.mark.parametrize("layer", [None, "q.weight", ["second.weight", "first.weight"]])

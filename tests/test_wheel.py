@@ -47,5 +47,5 @@ def test_it_reads_a_catalogue_without_torch(bare):
 def test_it_says_what_to_install_for_training(bare):
     done = run(bare, "train", "digits_mlp_phases")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: this needs torch")
+    assert done.stderr.startswith("Error: This command needs torch")
     assert "pip install 'phasezoo[train]'" in done.stderr

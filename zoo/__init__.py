@@ -1,10 +1,9 @@
 """Training and rebuilding populations of networks.
 
-Names that need torch are imported when they are first used, so that starting to train
-does not wait for it twice: `train` hands everything that needs it to worker processes.
-`build`, `downstream`, `measure` and `train` are also the names of their modules, which
-would hide them if they were imported later than those; they import torch when they are
-called.
+Names that need torch are imported when they are first used, so that `train` does not wait
+twice for torch: it leaves everything that needs torch to worker processes. The functions
+that are imported at once, such as `build`, `downstream`, `measure` and `train`, import
+torch only when they are called.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""A network family: its layout, its stacked forward pass, its torch module."""
+"""Base class of network families: layout, stacked forward pass and torch module."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from catalog import Layout
 from catalog.dtypes import Array
 
 Taps: TypeAlias = MutableMapping[str, Tensor]
-"""Where a forward pass leaves hidden features: by layer, shape (n, b, ...)."""
+"""Hidden features by layer, shape (n, b, ...); a forward pass fills the mapping."""
 
 Edit: TypeAlias = Callable[[str, Tensor], Tensor]
-"""Given a layer's name and what its affine map gives, shape (n, b, units, ...), before the
-activation; what it returns of that shape takes its place. Copy what is to be kept: the
-activation may overwrite it."""
+"""Function of a layer's name and the output of its affine map, shape (n, b, units, ...),
+before the activation; returns a tensor of that shape that replaces the output. Copy what
+you keep: the activation may overwrite it."""
 
 
 @runtime_checkable
 class Editable(Protocol):
-    """A family whose forward pass offers what its affine maps give, to see or change it.
+    """Protocol of families whose forward pass can read or edit outputs of affine maps.
 
     Attributes
     ----------
     affine : tuple of str
-        Names of the layers, input side first: each has ``<name>.weight`` and
-        ``<name>.bias``, and no normalisation behind it.
+        Names of the layers, input side first. Each layer has ``<name>.weight`` and
+        ``<name>.bias``, and no normalisation layer follows it.
     """
 
     @property
     def affine(self) -> tuple[str, ...]:
-        """See above."""
+        """Names of the layers, input side first."""
 
     def forward(
         self,
@@ -46,43 +46,46 @@ class Editable(Protocol):
         taps: Taps | None = None,
         edit: Edit | None = None,
     ) -> Tensor:
-        """`Architecture.forward` with ``edit``, called for each layer of `affine`."""
+        """Run `Architecture.forward` and call ``edit`` for each layer of `affine`."""
 
 
 @dataclass(frozen=True)
 class Architecture(ABC):
-    """A member of a network family; subclasses are frozen dataclasses of its sizes.
+    """Base class of architectures; subclasses are frozen dataclasses of their sizes.
 
     The stacked forward pass works on n networks at once: every tensor has a leading
-    net axis. What it computes for one network must not depend on the others, and it can
+    net axis. The result for one network must not depend on the others, and it can
     be differentiated twice with respect to the parameters.
     """
 
     name: ClassVar[str]
     fewest: ClassVar[int] = 2
-    """Networks that train faster as one stack even if they leave a core's caches."""
+    """Number of networks that train faster as one stack even if they do not fit into a
+    core's caches."""
 
     @classmethod
     @abstractmethod
     def scaled(
         cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
     ) -> Self:
-        """The member of a given width for inputs of one shape.
+        """Return the architecture of a given width for inputs of one shape.
 
         Parameters
         ----------
         width : int
-            What the family scales by: the load axis of a phase zoo.
+            Size by which the family scales: the load axis of a phase zoo.
         shape : tuple of int
             Shape of one input, channels first.
         classes : int
             Number of outputs.
+        **options
+            Further options of the family.
         """
 
     @property
     @abstractmethod
     def layout(self) -> Layout:
-        """Tensors in the order and under the names of ``module().state_dict()``."""
+        """Layout of the tensors, with the order and names of ``module().state_dict()``."""
 
     @abstractmethod
     def forward(
@@ -93,68 +96,76 @@ class Architecture(ABC):
         training: bool = False,
         taps: Taps | None = None,
     ) -> Tensor:
-        """Logits of n networks.
+        """Return the logits of n networks.
 
         Parameters
         ----------
         tensors : mapping of str to Tensor of shape (n, *shape)
             One entry per tensor of the layout.
         x : Tensor of shape (n, b, *input shape)
-            A batch per network; one that all share may be expanded.
+            One batch per network; a batch that all networks share may be expanded.
         training : bool, default=False
-            Whether batch normalisation uses the batch's statistics, and moves the
-            running ones in ``tensors`` in place.
+            Whether batch normalisation uses the statistics of the batch and updates the
+            running statistics in ``tensors`` in place.
         taps : dict of str to Tensor, optional
-            Filled with the features behind each hidden layer, input side first; they
-            may not be changed.
+            Mapping to fill with the output features of each hidden layer, input side
+            first. Do not change the features.
 
         Returns
         -------
         Tensor of shape (n, b, classes)
-            Token networks: (n, b, tokens, classes).
+            Logits; of token networks, of shape (n, b, tokens, classes).
         """
 
     @abstractmethod
     def module(self) -> nn.Module:
-        """One network as an ordinary module, with torch's default initialisation."""
+        """Return one network as a torch module with torch's default initialisation."""
 
     @abstractmethod
     def init_bounds(self) -> Array:
-        """Half-widths (d,) of the uniform distribution of each initial weight."""
+        """Return the half-width (d,) of the uniform distribution of each initial weight."""
 
     def init_centre(self) -> Array:
-        """Its middle (d,): 0, but 1 for the scales of normalisation layers."""
+        """Return the mean (d,) of each initial weight: 0, or 1 for normalisation scales."""
         return np.zeros(self.layout.d, np.float32)
 
     @property
     def inherits(self) -> Mapping[str, str]:
-        """Which tensors of a parent a run starts from: its name of each of ours.
+        """Mapping from the names of inherited tensors to their names in the parent.
 
-        Tensors that are left out are drawn anew. Default: all, under our names.
+        A run starts from these tensors of its parent; all other tensors are drawn anew.
+        The default is all tensors, under the same names.
         """
         return {param.name: param.name for param in self.layout}
 
     @property
     @abstractmethod
     def activations(self) -> int:
-        """Floats that one sample keeps alive in training: for the memory estimate."""
+        """Number of floats that training keeps per sample, for the memory estimate."""
 
     def init(self, generator: np.random.Generator) -> Array:
-        """Initial weights of one network, shape (d,): uniform around `init_centre`."""
+        """Draw the initial weights (d,) of one network, uniform around `init_centre`."""
         uniform = generator.random(self.layout.d, dtype=np.float32)
         return self.init_centre() + (2 * uniform - 1) * self.init_bounds()
 
     def config(self) -> dict[str, Any]:
-        """JSON values from which `zoo.modules.build` makes the same architecture."""
+        """Return JSON values from which `zoo.modules.build` makes the same architecture."""
         return {"name": self.name, **asdict(self)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Architecture from the value of `config`, without its name."""
-        known = {field.name for field in fields(cls)}
-        if set(config) - {"name"} != known:
+        """Make an architecture from the value of `config`; its name is ignored.
+
+        Raises
+        ------
+        ValueError
+            If the fields are not those of the family.
+        """
+        field_names = {field.name for field in fields(cls)}
+        if set(config) - {"name"} != field_names:
             raise ValueError(
-                f"Architecture {cls.name!r} takes {sorted(known)}. Got {sorted(config)}."
+                f"Architecture {cls.name!r} takes the fields {sorted(field_names)}. Got "
+                f"{sorted(config)}."
             )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         values.pop("name", None)
@@ -162,7 +173,7 @@ class Architecture(ABC):
 
 
 def fan_in_bounds(layout: Layout) -> Array:
-    """Torch's default for linear and convolutional layers: 1 / sqrt(fan in).
+    """Return torch's default bounds of linear and convolutional layers: 1 / sqrt(fan in).
 
     A bias has the bound of the weight before it.
     """

@@ -1,4 +1,4 @@
-"""Verbs that train and measure: recipes, train, measure, downstream."""
+"""Commands that train and measure: recipes, train, measure, downstream."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
-    """List recipes with networks, bytes and measured cost; or all of recipe NAME."""
+    """List recipes with their networks, bytes and cost, or show the recipe NAME."""
     from zoo.recipes import RECIPES
 
-    chosen = [RECIPES[name]] if name else list(RECIPES.values())
+    selected = [RECIPES[name]] if name else list(RECIPES.values())
     rows = []
-    for recipe in chosen:
+    for recipe in selected:
         sizes = [
             sum(param.size for param in layout if param.role == "parameter")
             for layout in recipe.layouts()
@@ -53,8 +53,8 @@ def recipes(name: str | None, as_json: bool) -> None:
             values = list(recipe.temperature.values)
             row["temperature"] = f"{recipe.temperature.name}: {values}"
             for draw in recipe.draws:
-                many = "" if draw.count is None else f"{draw.count} of "
-                row[f"drawn {draw.name}"] = f"{many}{list(draw.values)}"
+                amount = "" if draw.count is None else f"{draw.count} of "
+                row[f"drawn {draw.name}"] = f"{amount}{list(draw.values)}"
             if recipe.init_from:
                 row["for each of"] = recipe.init_from
             row["paper"] = recipe.paper
@@ -69,62 +69,96 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 
 def _machine_options(function: Function) -> Function:
-    """Add what says where the data are and what the work may use."""
+    """Add the options that locate the data and set the device and the workers."""
     for option in (
         click.option(
-            "--device", default="auto", show_default=True, help="auto, cpu or cuda."
+            "--device",
+            default="auto",
+            show_default=True,
+            help="Device to compute on: auto, cpu or cuda.",
         ),
         click.option(
-            "--workers", type=click.IntRange(1), help="Processes; default one per core."
+            "--workers",
+            type=click.IntRange(1),
+            help="Number of worker processes; default: one per core.",
         ),
-        click.option("--text", metavar="FILE", help="A text; bytes are tokens."),
-        click.option("--data", metavar="DIR", help="Folder with the data as files."),
+        click.option(
+            "--text", metavar="FILE", help="Text file to use as data; bytes are tokens."
+        ),
+        click.option("--data", metavar="DIR", help="Folder that holds the data as files."),
     ):
         function = option(function)
     return function
 
 
-def _measuring_options(what: str, steps: str) -> Callable[[Function], Function]:
-    """Add what `measure` and `downstream` share."""
+def _measuring_options(metavar: str, steps: str) -> Callable[[Function], Function]:
+    """Return a decorator that adds the options that `measure` and `downstream` share."""
 
-    def added(function: Function) -> Function:
+    def decorator(function: Function) -> Function:
         for option in (
-            click.option("--again", is_flag=True, help="Do also what is there already."),
-            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
             click.option(
-                "--architecture", metavar="JSON", help="For imported runs: the network."
+                "--again",
+                is_flag=True,
+                help="Measure again what was already measured with the same settings.",
             ),
-            click.option("--task", metavar="NAME", help="For imported runs: their data."),
             click.option(
-                "--where", default="true", metavar="SQL", help="A condition on models."
+                "--seed",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Seed of all random draws.",
+            ),
+            click.option(
+                "--architecture",
+                metavar="JSON",
+                help="Architecture of imported runs that do not record one.",
+            ),
+            click.option(
+                "--task",
+                metavar="NAME",
+                help="Task of imported runs that do not record one.",
+            ),
+            click.option(
+                "--where",
+                default="true",
+                metavar="SQL",
+                help="Condition on models that selects checkpoints; default: all.",
             ),
             click.option(
                 "--steps",
                 default=steps,
                 show_default=True,
                 type=click.Choice(["all", "last"]),
-                help="Which checkpoints of each run.",
+                help="Checkpoints of each run to measure.",
             ),
-            settings_option(f"{what}.FIELD=VALUE", "A setting."),
+            settings_option(
+                f"{metavar}.FIELD=VALUE", f"Set a field of a {metavar}; may be repeated."
+            ),
         ):
             function = option(function)
         return function
 
-    return added
+    return decorator
 
 
 def _data(data: str | None, text: str | None) -> str | None:
     if data is not None and text is not None:
-        raise click.UsageError("Give --data DIR or --text FILE, one of them.")
+        raise click.UsageError("Give either --data DIR or --text FILE, not both.")
     return data if text is None else text
 
 
 @click.command(epilog="Example: phasezoo train digits_mlp_phases --limit 24")
 @click.argument("recipe")
 @click.option(
-    "--limit", type=click.IntRange(1), help="Train only so many runs, spread over the grid."
+    "--limit",
+    type=click.IntRange(1),
+    help="Maximum number of runs to train, spread over the grid.",
 )
-@click.option("--memory", metavar="SIZE", help="For all workers; default half of it.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory for all workers together, such as 4GB; default: half of the machine's.",
+)
 @_machine_options
 @catalog_option
 @json_option
@@ -139,7 +173,10 @@ def train(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Train RECIPE into the catalogue; what is there already is not trained again."""
+    """Train the runs of RECIPE and store them in the catalogue.
+
+    Runs that the catalogue already holds are not trained again.
+    """
     from zoo.training.memory import parse_memory
     from zoo.training.train import train as run
 
@@ -157,17 +194,26 @@ def train(
     elif summary.trained:
         say(
             f"{summary.zoo}: {summary.trained} runs trained ({summary.diverged} "
-            f"diverged), {summary.checkpoints} checkpoints, {summary.known} were there"
+            f"diverged), {summary.checkpoints} checkpoints committed, "
+            f"{summary.known} runs were already in the catalogue"
         )
     else:
-        say(f"{summary.zoo}: all {summary.planned} runs are there already")
+        say(f"{summary.zoo}: all {summary.planned} runs are already in the catalogue")
     sys.exit(0)
 
 
 @click.command("measure", epilog="Example: phasezoo measure digits_mlp_phases --steps last")
 @click.argument("name", metavar="ZOO", required=False)
-@click.option("--metric", "names", multiple=True, help="One of them; may be repeated.")
-@click.option("--list", "listing", is_flag=True, help="List metrics and their columns.")
+@click.option(
+    "--metric",
+    "names",
+    multiple=True,
+    metavar="METRIC",
+    help="Metric to measure; may be repeated; default: all of the landscape suite.",
+)
+@click.option(
+    "--list", "listing", is_flag=True, help="List all metrics and their columns, then exit."
+)
 @_measuring_options("METRIC", "all")
 @_machine_options
 @catalog_option
@@ -192,7 +238,8 @@ def measure(
 ) -> None:
     """Measure the checkpoints of ZOO: Hessian, mode connectivity, CKA and more.
 
-    Results become columns of models. What is there already is not measured again.
+    The results become columns of models. Checkpoints that were already measured with the
+    same settings are not measured again.
     """
     from zoo.measuring.measure import measure as run
     from zoo.metrics import METRICS, metrics
@@ -202,7 +249,7 @@ def measure(
         _list_columns(METRICS, as_json)
         return
     if name is None:
-        raise click.UsageError("Name a zoo, or give --list.")
+        raise click.UsageError("Name the zoo to measure, or give --list.")
     measured = run(
         catalog_path,
         name,
@@ -223,8 +270,15 @@ def measure(
 
 @click.command(epilog="Example: phasezoo downstream digits_mlp_phases --only average")
 @click.argument("name", metavar="ZOO", required=False)
-@click.option("--only", metavar="PART,...", help="Parts of the suite; 'average' is both.")
-@click.option("--list", "listing", is_flag=True, help="List the parts and their columns.")
+@click.option(
+    "--only",
+    metavar="PART,...",
+    help="Parts of the suite, or beginnings of their names: 'average' selects "
+    "average_seeds and average_steps; default: all parts.",
+)
+@click.option(
+    "--list", "listing", is_flag=True, help="List the parts and their columns, then exit."
+)
 @_measuring_options("PART", "last")
 @_machine_options
 @catalog_option
@@ -247,11 +301,12 @@ def downstream(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """See what the networks of ZOO are good for: averages, ensembles, pruning and more.
+    """Evaluate the networks of ZOO downstream: averages, ensembles, pruning and more.
 
-    Averages over steps and seeds (raw, aligned, repaired, greedy soups), ensembles,
-    barriers, magnitude pruning, input noise, and transfer by fine-tuning. Results become
-    columns of models, new networks runs of ZOO_averages and ZOO_transfer.
+    The suite covers averages over steps and seeds (raw, aligned, repaired, greedy soups),
+    ensembles, barriers, magnitude pruning, input noise, and transfer by fine-tuning. The
+    results become columns of models; new networks become runs of ZOO_averages and
+    ZOO_transfer.
     """
     from zoo.measuring.downstream import downstream as run
     from zoo.measuring.downstream import suite_parts
@@ -263,7 +318,7 @@ def downstream(
         _list_columns({part: METRICS[part] for part in parts}, as_json)
         return
     if name is None:
-        raise click.UsageError("Name a zoo, or give --list.")
+        raise click.UsageError("Name the zoo to evaluate, or give --list.")
     measured = run(
         catalog_path,
         name,
@@ -301,5 +356,8 @@ def _print_measured(measured: Measured, as_json: bool) -> None:
         print_json(asdict(measured))
         return
     for metric, count in (measured.measured or {}).items():
-        before = (measured.known or {})[metric]
-        say(f"{measured.zoo}: {metric} of {count} checkpoints, {before} were there")
+        known_count = (measured.known or {})[metric]
+        say(
+            f"{measured.zoo}: {metric} of {count} checkpoints measured, {known_count} were "
+            "measured before"
+        )

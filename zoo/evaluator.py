@@ -1,7 +1,7 @@
-"""Weights of one architecture on the data of one task: run, judged and calibrated.
+"""Evaluation of arbitrary weights of one architecture on the data of one task.
 
-It is the way in for other packages: what they need of stacks, splits and statistics of
-batch normalisation is here, so that the rooms of `zoo` can change behind it.
+Other packages use this module alone: it offers what they need of stacks, splits and batch
+normalisation statistics, so that the subpackages of `zoo` can change behind it.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ from zoo.stored import run_of
 from zoo.task import Data, load_task
 from zoo.tasks import TASKS
 
-_AGREED = ("architecture", "task_name", "task", "data_fingerprint")
+_SHARED_COLUMNS = ("architecture", "task_name", "task", "data_fingerprint")
 
 _Self = TypeVar("_Self", bound="Evaluator")
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """The architecture and the task of a population, for any weights of that shape.
+    """Evaluator of arbitrary weights of one architecture on one task.
 
     Attributes
     ----------
     networks : zoo.networks.Networks
-        One network of the population, which stands for all: they see the same samples.
+        One network of the population. It represents all of them, as all networks see the
+        same samples.
     test_samples : int, optional
-        Most samples of the test split, drawn once for all; None: all.
+        Maximum number of test samples, one random subset for all networks; None takes all.
     """
 
     networks: Networks
@@ -70,25 +71,31 @@ class Evaluator:
         Parameters
         ----------
         population : Population
+            Networks of one architecture and one task.
         data : Data, optional
-            Data of the task; default: loaded.
+            Data of the task; loaded by default.
         folder : str or Path, optional
             Folder with the files of the task.
         device : str, default="cpu"
+            Device on which the networks run.
         test_samples : int, optional
-            Most test samples: all are many for networks that take milliseconds an image.
+            Maximum number of test samples; the whole split takes long for networks that
+            need milliseconds per image.
 
         Raises
         ------
         LayoutMismatch
-            If networks have several architectures or tasks; the message lists them.
+            If the population is empty, or the networks have several architectures or
+            tasks; the message lists them.
         CatalogError
-            If the task or architecture is not recorded, is no classification, or the data
-            are others.
+            If the task or architecture is not recorded, the task is not a classification,
+            or the networks were trained on other data.
         """
         if not len(population):
-            raise LayoutMismatch("The population has no network, so it has no task.")
-        _check_one(population)
+            raise LayoutMismatch(
+                "The population is empty; an evaluator needs at least one network."
+            )
+        _check_one_task(population)
         row = {
             name: population.table[name][0].as_py()
             for name in population.table.column_names
@@ -97,29 +104,30 @@ class Evaluator:
         run = replace(run, train_samples=None, label_noise=0.0, init_from=None)
         if data is None:
             data = load_task(TASKS[run.task], folder)
-        known = row.get("data_fingerprint")
-        if known and known != data.fingerprint:
+        fingerprint = row.get("data_fingerprint")
+        if fingerprint and fingerprint != data.fingerprint:
             raise CatalogError(
-                f"The networks were trained on other {data.task.title} data (fingerprint "
-                f"{known[:8]}, here {data.fingerprint[:8]}). Give the same "
-                "files: --data DIR"
+                f"The networks were trained on other {data.task.title} data: their "
+                f"fingerprint is {fingerprint[:8]}, that of the data here is "
+                f"{data.fingerprint[:8]}. Give the same files: --data DIR"
             )
         if data.task.objective != "classification":
             raise CatalogError(
-                f"Generated networks are judged by their classes, and {data.task.title} is "
-                f"{data.task.objective}. Narrow --where to networks that classify."
+                f"Generated networks are evaluated by their classifications, but the "
+                f"objective of {data.task.title} is {data.task.objective}. Narrow --where "
+                "to networks that classify."
             )
         architecture = build_architecture(dict(run.architecture))
         if architecture.layout.widened() != population.layout.widened():
             raise LayoutMismatch(
-                f"The architecture {architecture.name} has other tensors than the "
-                f"networks: {architecture.layout.difference(population.layout)}."
+                f"The tensors of the architecture {architecture.name} differ from those of "
+                f"the networks: {architecture.layout.difference(population.layout)}."
             )
-        one = Networks(
+        representative = Networks(
             architecture, data, (run,), (0,), ("",), population.weights[:1],
             torch.device(device),
         )  # fmt: skip
-        return cls(one, test_samples)
+        return cls(representative, test_samples)
 
     @property
     def architecture(self) -> Architecture:
@@ -128,7 +136,7 @@ class Evaluator:
 
     @property
     def run(self) -> Run:
-        """Configuration of the network that stands for all."""
+        """Configuration of the representative network."""
         return self.networks.runs[0]
 
     @property
@@ -138,7 +146,7 @@ class Evaluator:
 
     @property
     def classes(self) -> int:
-        """Number of classes of the task as these networks see it."""
+        """Number of classes of the task as the networks see it."""
         return 1 + int(max(self.labels(split).max() for split in ("train", "test")))
 
     @property
@@ -158,11 +166,11 @@ class Evaluator:
     def inputs(self, split: str, count: int) -> tuple[Tensor, Tensor]:
         """Return inputs (m, ...) and labels (m,) of at most ``count`` samples.
 
-        They are drawn once for all.
+        The samples are drawn once, for all networks.
         """
-        seen = subsample(self._view(split), count, "calibration", 0)
-        images, index = self._images(split, seen)
-        return images.gather(index), torch.from_numpy(seen.labels).to(self.device)
+        drawn_view = subsample(self._view(split), count, "calibration", 0)
+        images, index = self._images(split, drawn_view)
+        return images.gather(index), torch.from_numpy(drawn_view.labels).to(self.device)
 
     def stacks(
         self, weights: Array, extra_bytes: int = 0
@@ -172,22 +180,25 @@ class Evaluator:
         Parameters
         ----------
         weights : ndarray of shape (n, d)
+            Weights of the networks.
         extra_bytes : int, default=0
-            Memory of a network beside its weights.
+            Memory that a network needs beside its weights.
 
         Yields
         ------
         rows : slice
+            Rows of the stack's networks in ``weights``.
         stack : StackWeights
             Tensors (nets, ...) by name.
         """
-        each = 12 * self.architecture.layout.d + extra_bytes
-        for rows in stacked_rows(len(weights), each, networks_in_cache(self.architecture)):
+        net_bytes = 12 * self.architecture.layout.d + extra_bytes
+        nets_per_stack = networks_in_cache(self.architecture)
+        for rows in stacked_rows(len(weights), net_bytes, nets_per_stack):
             stack = StackWeights(self.architecture.layout, weights[rows], self.device)
             yield rows, stack
 
     def chunk(self, nets: int) -> int:
-        """Return the number of samples of which ``nets`` networks fit into the cache."""
+        """Return how many samples of ``nets`` networks fit into the cache."""
         return max(FEWEST, CHUNK_FLOATS // (nets * self.architecture.activations))
 
     @torch.no_grad()
@@ -214,28 +225,32 @@ class Evaluator:
                 yield rows, part, self.architecture.forward(stack.tensors, x)
 
     def refreshed(self, weights: Array, samples: int) -> Array:
-        """Return weights (n, d) with statistics of batch normalisation estimated anew.
+        """Return weights (n, d) with batch normalisation statistics estimated anew.
 
         Parameters
         ----------
+        weights : ndarray of shape (n, d)
+            Weights of the networks.
         samples : int
-            Training inputs, at most.
+            Maximum number of training inputs.
         """
         groups = [[0]] * len(weights)
         return refresh_weights(self.networks, weights, groups, samples=samples)
 
     def unit_statistics(self, weights: Array, samples: int) -> Statistics:
-        """Return mean and deviation of each unit, averaged over networks (n, d).
+        """Return the mean and deviation of each unit, averaged over networks (n, d).
 
         Parameters
         ----------
+        weights : ndarray of shape (n, d)
+            Weights of the networks.
         samples : int
-            Training inputs, at most.
+            Maximum number of training inputs.
 
         Returns
         -------
         dict of str to tuple of two ndarray of shape (1, units)
-            By affine map; see `zoo.merging.repair`.
+            Means and deviations by affine map; see `zoo.merging.repair`.
         """
         return unit_statistics(self.networks, [[0]], [weights], samples=samples)
 
@@ -247,7 +262,7 @@ class Evaluator:
         return with_statistics(self.networks, weights, groups, pairs, samples=samples)
 
     def _images(self, split: str, seen: View) -> tuple[Images, Tensor]:
-        """Images of a split, and where the samples of a view are among them."""
+        """Return the images of a split, and the positions of a view's samples in them."""
         images = Images(self.networks.data, split, self.networks.runs, self.device)
         return images, torch.from_numpy(seen.index + images.start[0]).to(self.device)
 
@@ -257,16 +272,16 @@ class Evaluator:
 
     def _view(self, split: str) -> View:
         if split not in self._views:
-            seen = view(self.run, self.networks.data, split)
+            split_view = view(self.run, self.networks.data, split)
             if split == "test" and self.test_samples is not None:
-                seen = subsample(seen, self.test_samples, "exam", 0)
-            self._views[split] = seen
+                split_view = subsample(split_view, self.test_samples, "exam", 0)
+            self._views[split] = split_view
         return self._views[split]
 
 
-def _check_one(population: Population) -> None:
-    """Refuse networks of several architectures, tasks or data."""
-    for name in _AGREED:
+def _check_one_task(population: Population) -> None:
+    """Raise `LayoutMismatch` for networks of several architectures, tasks or data."""
+    for name in _SHARED_COLUMNS:
         if name not in population.table.column_names:
             continue
         counts: dict[str, int] = {}
@@ -280,6 +295,7 @@ def _check_one(population: Population) -> None:
             if name == "task":
                 most = canonical_json(json_object(most, "The task of a network"))
             raise LayoutMismatch(
-                f"The networks have {len(counts)} values of {name}, and they are judged on "
-                f"one task: {listed}. Take one, e.g. {word(f'{name} = {literal(most)}')}."
+                f"The networks have {len(counts)} values of {name}, but all must share one "
+                f"architecture and task: {listed}. Select one of them, e.g. "
+                f"{word(f'{name} = {literal(most)}')}."
             )

@@ -1,4 +1,4 @@
-"""One measured property of checkpoints; instances are in `zoo.metrics`."""
+"""Base classes of metrics of checkpoints; instances are in `zoo.metrics`."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from zoo.networks import Networks, Progress
 from zoo.run import Run
 from zoo.task import Task
 
-"""Parts of a task's data."""
-
 
 @dataclass(frozen=True)
 class Metric(ABC):
-    """A measure of many checkpoints at once; its fields are its settings.
+    """Base class of metrics, which measure many checkpoints at once; fields are settings.
 
     Attributes
     ----------
     name : str
-        On the command line, and the measure's name in the catalogue.
+        Name on the command line, and of the measure in the catalogue.
     summary : str
-        One line.
+        Description in one line.
     columns : tuple of Column
-        What it gives: name, Arrow type, unit, meaning. The standard error of ``x`` is
-        called ``x_se``; of a paired metric it is that of the cell's mean over pairs, one
-        value for all its seeds (`zoo.landscape.pair_means`), NaN with fewer than three.
+        Columns of the result: name, Arrow type, unit, meaning. The standard error of
+        ``x`` is called ``x_se``; in a paired metric it is the standard error of the cell's
+        mean over pairs, one value for all seeds of the cell (`zoo.landscape.pair_means`),
+        and NaN with fewer than three seeds.
     version : int
-        Raised by a change that changes values.
+        Version of the metric; raise it with every change that changes values.
     paired : bool
-        Whether it compares the seeds of a cell: then whole cells are measured together.
+        Whether the metric compares the seeds of a cell, so that whole cells are measured
+        together.
     along : bool
-        Whether it looks at the checkpoints of a run together: then whole runs are measured.
+        Whether the metric compares the checkpoints of a run, so that whole runs are
+        measured together.
     suite : {"landscape", "downstream"}
-        What `phasezoo measure` measures by default, and what `phasezoo downstream` does.
+        Suite of the metric: `phasezoo measure` measures "landscape" by default,
+        `phasezoo downstream` measures "downstream".
     """
 
     name: ClassVar[str]
@@ -56,23 +58,48 @@ class Metric(ABC):
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column; NaN (None in text columns) is what was not measured."""
+        """Measure n networks.
+
+        Parameters
+        ----------
+        networks : Networks
+            Networks to measure.
+        seed : int
+            Seed of all random draws.
+        progress : callable, optional
+            Function that is called with the share of the work done, 0 to 1.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n,)
+            Values by column; NaN (None in text columns) where a network was not measured.
+        """
 
     @abstractmethod
     def passes(self, networks: int, pairs: int, train_samples: int) -> float:
-        """Cost, in gradients of one network on one sample."""
+        """Return the cost in gradients of one network on one sample.
 
-    def check(self, run: Run, task: Task) -> None:  # noqa: B027 (most refuse nothing)
-        """Refuse, before anything is measured, a network for which settings are wrong.
+        Parameters
+        ----------
+        networks : int
+            Number of networks to measure.
+        pairs : int
+            Number of pairs of networks that are compared.
+        train_samples : int
+            Number of training samples of the task.
+        """
+
+    def check(self, run: Run, task: Task) -> None:  # noqa: B027 (most check nothing)
+        """Check, before anything is measured, that the settings fit a network.
 
         Raises
         ------
         CatalogError
-            Saying what to set.
+            If a setting does not fit; the message says what to set.
         """
 
     def blank(self, n: int) -> dict[str, Array]:
-        """Values (n,) by column of networks that were not measured: NaN, None in text."""
+        """Return values (n,) by column for unmeasured networks: NaN, or None in text."""
         return {
             column.name: np.full(n, None, object)
             if column.type == pa.string()
@@ -81,12 +108,12 @@ class Metric(ABC):
         }
 
     def provenance(self) -> dict[str, Any]:
-        """Settings as JSON values."""
+        """Return name, version and settings as JSON values."""
         return {"metric": self.name, "version": self.version, **asdict(self)}
 
 
 class Maker(Metric):
-    """A metric that makes networks to measure them, and gives them away."""
+    """Base class of metrics that make new networks, measure them and return them."""
 
     suite: ClassVar[str] = "downstream"
 
@@ -94,19 +121,42 @@ class Maker(Metric):
     def make(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> tuple[dict[str, Array], list[Shard]]:
-        """Values as of `measure`, and the networks that were made, ready to be stored.
+        """Measure n networks and return the networks that were made.
 
-        Networks without a table (`Networks.table`) make none.
+        Parameters
+        ----------
+        networks : Networks
+            Networks to measure.
+        seed : int
+            Seed of all random draws.
+        progress : callable, optional
+            Function that is called with the share of the work done, 0 to 1.
+
+        Returns
+        -------
+        values : dict of str to ndarray of shape (n,)
+            Values by column, as `measure` returns them.
+        shards : list of Shard
+            New networks, ready to be stored; empty if the networks have no table
+            (`Networks.table`).
         """
 
     def measure(
         self, networks: Networks, *, seed: int, progress: Progress = lambda share: None
     ) -> dict[str, Array]:
-        """Values (n,) by column."""
+        """Return the values (n,) by column, without the networks that were made."""
         return self.make(networks, seed=seed, progress=progress)[0]
 
 
 def check_least(metric: Metric, **least: int) -> None:
-    """Raise `BadSetting` for a setting that is no whole number of at least so much."""
+    """Raise `BadSetting` unless each named setting is a whole number of at least its bound.
+
+    Parameters
+    ----------
+    metric : Metric
+        Metric whose settings are checked.
+    **least : int
+        Smallest value of each setting, by its field.
+    """
     for field, low in least.items():
         Setting.of(metric, field).whole(low)

@@ -1,4 +1,4 @@
-"""Checkpoints of one architecture, on a device and with their data: ready to measure."""
+"""Checkpoints of one architecture with their data and device, ready to be measured."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from zoo.samples import Images, View, view
 from zoo.task import Data
 
 ALL_PAIRS = 10
-"""Networks of a cell up to which all are compared with all."""
+"""Largest number of networks of a cell of which all pairs are compared."""
 
 
 def pairing(n: int) -> list[tuple[int, int]]:
-    """Which of n networks of a cell are compared.
+    """Return the pairs of n networks of a cell that are compared.
 
     Examples
     --------
@@ -37,34 +37,35 @@ def pairing(n: int) -> list[tuple[int, int]]:
 
 
 def compared(n: int) -> list[list[int]]:
-    """Groups of n networks of a cell; those of a group are compared with each other."""
+    """Split n networks of a cell into groups, within which all pairs are compared."""
     return [part.tolist() for part in np.array_split(np.arange(n), -(-n // ALL_PAIRS))]
 
 
 @dataclass(frozen=True)
 class Networks:
-    """n checkpoints that can be stacked.
+    """Stackable checkpoints of n networks.
 
     Attributes
     ----------
     architecture : Architecture
-        Shared by all.
+        Architecture of all networks.
     data : Data
-        The task.
+        Data of the task.
     runs : tuple of Run
-        What each was trained on and how; row i belongs to network i.
+        Training configuration of each network; entry i belongs to network i.
     steps : tuple of int
         Step of each checkpoint.
     cells : tuple of str
-        Equal for the checkpoints of one cell at one step: their seeds are compared.
+        Key of each checkpoint's cell and step; the seeds that share a key are compared.
     weights : ndarray of shape (n, d)
-        In the order of the layout.
+        Weights in the order of the layout.
     device : torch.device
+        Device on which the networks run.
     table : pyarrow.Table or None
-        Their rows of ``models``, if they are from a catalogue: what is made from them
-        inherits from these.
+        Rows of ``models`` if the networks are from a catalogue; networks that are made
+        from them inherit from these rows.
     folder : Path or None
-        Where the data of other tasks may be as files.
+        Folder that may hold the data of other tasks as files.
     """
 
     architecture: Architecture
@@ -82,12 +83,12 @@ class Networks:
 
     @cached_property
     def objective(self) -> Objective:
-        """What they are judged by."""
+        """Objective of the task."""
         return OBJECTIVES[self.data.task.objective]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """run_id and step of each: an order that does not depend on that of the rows."""
+        """Name ``run_id@step`` of each network, for an order independent of the rows."""
         return tuple(
             f"{run.run_id(self.data.fingerprint)}@{step}"
             for run, step in zip(self.runs, self.steps, strict=True)
@@ -99,7 +100,7 @@ class Networks:
         return np.logical_and.reduce(np.isfinite(self.weights), axis=1)
 
     def groups(self) -> list[Array]:
-        """Rows of the networks that are compared with each other, see `compared`."""
+        """Return the rows of each group of networks that are compared, see `compared`."""
         cells: dict[str, list[int]] = {}
         for i, cell in enumerate(self.cells):
             cells.setdefault(cell, []).append(i)
@@ -110,11 +111,11 @@ class Networks:
         ]
 
     def stacked(self) -> StackWeights:
-        """A copy of the weights on the device, as tensors."""
+        """Return a copy of the weights as tensors on the device."""
         return StackWeights(self.architecture.layout, self.weights, self.device)
 
     def take(self, rows: Sequence[int] | Array) -> Networks:
-        """Some of the networks, in that order; one may come several times."""
+        """Return the networks of the given rows, in that order; rows may repeat."""
         rows = [int(i) for i in rows]
         return Networks(
             self.architecture,
@@ -129,29 +130,31 @@ class Networks:
         )
 
     def pairs(self) -> Array:
-        """Pairs (m, 2) of networks of one cell, first < second.
+        """Return the pairs (m, 2) of networks that are compared, first < second.
 
-        All pairs of a cell of up to `ALL_PAIRS` networks; larger ones are cut into groups
-        of at most so many, within which all are compared: the cost does not explode.
+        All pairs of a cell with up to `ALL_PAIRS` networks are compared. A larger cell is
+        cut into groups of at most `ALL_PAIRS` networks, and all pairs within a group are
+        compared, so that the cost grows linearly.
         """
         cells: dict[str, list[int]] = {}
         for i, cell in enumerate(self.cells):
             cells.setdefault(cell, []).append(i)
-        found = [
+        pairs = [
             (group[a], group[b]) for group in cells.values() for a, b in pairing(len(group))
         ]
-        return np.array(found, np.int64).reshape(-1, 2)
+        return np.array(pairs, np.int64).reshape(-1, 2)
 
     def samples(self, split: str, count: int, seed: int) -> Samples:
-        """A fixed random sample of what each run sees of a split.
+        """Draw a fixed random subset of the samples that each run sees of a split.
 
-        Runs that see the same get the same: positions come from the seed alone.
+        The positions depend on the seed alone, so that runs with the same view of the
+        split get the same subset.
         """
         return Samples(self, split, count, seed)
 
 
 def sample_key(run: Run, split: str = "train") -> str:
-    """Equal for runs that see the same samples of a split with the same labels."""
+    """Return a key that is equal for runs with the same samples and labels of a split."""
     key: list[object] = [run.classes, run.label_map]
     if run.one_vs_rest is not None:
         key.append(f"{run.one_vs_rest} or not")
@@ -168,37 +171,37 @@ class Samples:
     Attributes
     ----------
     ids : ndarray of shape (n, m) or (1, m)
-        Positions in the split; one row if all networks share them. A run that sees
-        fewer samples than asked for decides m for all.
+        Positions in the split; one row if all networks share their positions. If a run
+        sees fewer samples than requested, m is the number that this run sees.
     shared : bool
         Whether all networks see the same inputs.
     """
 
     def __init__(self, networks: Networks, split: str, count: int, seed: int) -> None:
         self._networks = networks
-        views: dict[str, View] = {}
-        chosen = []
+        view_of: dict[str, View] = {}
+        views = []
         for run in networks.runs:
             key = sample_key(run, split)
-            if key not in views:
-                views[key] = view(run, networks.data, split)
-            chosen.append(views[key])
-        count = min(count, *(len(seen.index) for seen in chosen))
-        picked = []
-        for seen in chosen:
-            draw = stream(seed, f"measured on {split}").permutation(len(seen.index))
-            at = np.sort(draw[:count])
-            picked.append(View(seen.index[at], seen.labels[at]))
+            if key not in view_of:
+                view_of[key] = view(run, networks.data, split)
+            views.append(view_of[key])
+        count = min(count, *(len(full.index) for full in views))
+        subsets = []
+        for full in views:
+            order = stream(seed, f"measured on {split}").permutation(len(full.index))
+            at = np.sort(order[:count])
+            subsets.append(View(full.index[at], full.labels[at]))
         images = Images(networks.data, split, networks.runs, networks.device)
         starts = np.array(images.start)[:, None]
-        self.ids: Array = np.stack([seen.index for seen in picked])
+        self.ids: Array = np.stack([subset.index for subset in subsets])
         index = self.ids + starts
         self.shared = bool((index == index[:1]).all())
         if self.shared:
             self.ids, index = self.ids[:1], index[:1]
         self._images = images
         self._index = torch.from_numpy(index).to(networks.device)
-        labels = np.stack([seen.labels for seen in picked])
+        labels = np.stack([subset.labels for subset in subsets])
         self._labels = torch.from_numpy(labels).to(networks.device)
         self._constants = networks.objective.constants(networks.runs, networks.device)
 
@@ -206,7 +209,7 @@ class Samples:
         return int(self._labels.shape[1])
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
-        """The samples in parts of at most ``size``, every network's at once."""
+        """Yield the samples of all networks in batches of at most ``size``."""
         size = size or len(self)
         n = len(self._networks)
         for start in range(0, len(self), size):
@@ -216,4 +219,4 @@ class Samples:
 
 
 Progress = Callable[[float], None]
-"""Called with the share of the work done, 0 to 1."""
+"""Function that is called with the share of the work done, 0 to 1."""

@@ -1,4 +1,4 @@
-"""What networks of a task minimise and are judged by."""
+"""Base classes of objectives: the loss that networks minimise, and their score."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from zoo.task import Data
 
 Constants = Mapping[str, Tensor]
-"""Values of shape (n, 1) that differ between runs of a stack, such as a PDE's beta."""
+"""Values of shape (n, 1), by name, that differ between the runs of a stack, such as the
+coefficient beta of a PDE."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of n networks.
+    """Samples for n networks.
 
     Attributes
     ----------
     x : Tensor of shape (n, b, *input shape)
-        Inputs; one batch that all networks share may be expanded.
+        Inputs; a batch that all networks share may be expanded.
     y : Tensor of shape (n, b, *label shape)
         Labels.
     constants : mapping of str to Tensor of shape (n, 1)
@@ -41,15 +42,15 @@ class Batch:
 
 
 class Objective(ABC):
-    """Loss and error of n networks side by side; instances are in `zoo.objectives`.
+    """Base class of objectives: loss and score of n networks; see `zoo.objectives`.
 
     Attributes
     ----------
     name : str
         Name in `Task.objective`.
     judges : str
-        What `judge` returns beside the loss: ``"accuracy"``, of which 1 is best, or
-        ``"relative_error"``, of which 0 is best and 1 is what a constant gets.
+        Score that `judge` returns beside the loss: ``"accuracy"``, of which 1 is best, or
+        ``"relative_error"``, of which 0 is best and a constant prediction gets 1.
     """
 
     name: ClassVar[str]
@@ -64,36 +65,48 @@ class Objective(ABC):
         *,
         training: bool = False,
     ) -> Tensor:
-        """Mean loss (n,) over a batch, twice differentiable in the parameters."""
+        """Return the mean loss (n,) over a batch, twice differentiable in parameters."""
 
     @abstractmethod
     def judge(
         self, architecture: Architecture, tensors: Mapping[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Tensor]:
-        """Loss and what `judges` says, each (n, b): their means are those of a split."""
+        """Return the loss and the score named `judges` of each sample, both (n, b).
+
+        Their means over a split are the loss and the score of the split.
+        """
 
     @abstractmethod
     def chance(self, data: Data, run: Run) -> float:
-        """Loss of the best constant answer: what a network without skill gets."""
+        """Return the loss of the best constant prediction: a network without skill."""
 
     def interpolation(self) -> float:
-        """Loss of a network that is right: 0.01 log 2 is the least that 1 % wrong cost."""
+        """Return the loss at which a network counts as interpolating the training set.
+
+        The default is 0.01 log 2, the least loss that 1 % of misclassified samples cost.
+        """
         return 0.01 * log(2)
 
     def constants(self, runs: Sequence[Run], device: torch.device) -> Constants:
-        """What differs between runs and is no weight and no sample."""
+        """Return the values that differ between runs beside weights and samples."""
         return {}
 
 
 class LogitObjective(Objective):
-    """An objective of class scores: what networks answer can be averaged or rescaled."""
+    """Base class of objectives of logits, which can be averaged or rescaled."""
 
     @abstractmethod
     def judge_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What `judge` gives, from logits (n, b, ..., classes) and labels (n, b, ...)."""
+        """Return the result of `judge` from logits and labels.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (n, b, ..., classes)
+        labels : Tensor of shape (n, b, ...)
+        """
 
     def judge(
         self, architecture: Architecture, tensors: Mapping[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and whether the label is right; NaN where a logit is NaN."""
+        """Return cross-entropy and correctness of each sample; NaN where a logit is NaN."""
         return self.judge_logits(architecture.forward(tensors, batch.x), batch.y)

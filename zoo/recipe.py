@@ -1,4 +1,4 @@
-"""How a population is trained: a literal, expanded into runs."""
+"""Recipes: declarative descriptions of populations that expand into runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from zoo.tasks import TASKS
 
 @dataclass(frozen=True)
 class Draw:
-    """Values from which each run draws, all alike likely.
+    """Values from which each run draws uniformly.
 
-    A run's draws follow from its seed and from the checkpoint that it starts from, each
-    field's for itself: another field or value list changes no other draw.
+    A run's draw depends on its seed, on the checkpoint that the run starts from and on the
+    name of the field, so that adding or changing one draw changes no other draw.
 
     Attributes
     ----------
     name : str
         A field of `Run` that the recipe does not decide itself, or ``"epochs"``.
     values : tuple
+        Values to draw from.
     count : int, optional
-        Draw so many different values, in the order of ``values``: a random subset, such as
-        half of the classes. Default: one value.
+        Number of different values to draw, kept in the order of ``values``: a random
+        subset, such as half of the classes. By default a single value is drawn.
 
     Examples
     --------
@@ -54,7 +55,7 @@ class Draw:
             )
 
     def of(self, seed: int, start: str = "") -> Any:
-        """What the run of a seed draws, whose parent has the run_id ``start``."""
+        """Return the draw of the run with this seed and the parent run_id ``start``."""
         order = stream(seed, f"draw {self.name} {start}").permutation(len(self.values))
         if self.count is None:
             return self.values[order[0]]
@@ -75,21 +76,23 @@ class Axis:
     name : str
         ``"width"``, or a field of `Run` that the recipe does not decide itself.
     values : tuple
-        In order.
+        Values in the order of the axis.
     """
 
     name: str
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        known = {"width"} | _RUN_FIELDS
-        if self.name not in known:
-            raise ValueError(f"An axis must be one of {sorted(known)}. Got {self.name!r}.")
+        allowed = {"width"} | _RUN_FIELDS
+        if self.name not in allowed:
+            raise ValueError(
+                f"An axis must be one of {sorted(allowed)}. Got {self.name!r}."
+            )
         if not self.values:
             raise ValueError(f"Axis {self.name!r} has no values.")
 
     def position(self, value: Any) -> float:
-        """The value as a number: itself, or its place in the order."""
+        """Return a value as a number: the number itself, or its index in ``values``."""
         if isinstance(value, int | float):
             return float(value)
         return float(self.values.index(value))
@@ -97,7 +100,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A grid of runs over load, temperature, seeds and further axes.
+    """Grid of runs over load, temperature, seeds and further axes.
 
     Attributes
     ----------
@@ -106,9 +109,9 @@ class Recipe:
     summary : str
         One line for `phasezoo recipes`.
     paper : str
-        Where the grid comes from.
+        Reference from which the grid comes.
     cost : str
-        Measured wall time, with the machine.
+        Measured wall time, and the machine.
     task : str
         Name of a task.
     architecture : str
@@ -118,11 +121,13 @@ class Recipe:
     seeds : sequence of int
         One run per cell and seed.
     epochs : float or None
-        Length in passes over the run's training samples; None if ``steps`` is given.
+        Length of training in passes over the run's training samples; None if ``steps`` is
+        given.
     steps : int or None
-        Length in steps.
+        Length of training in steps.
     checkpoints : tuple of float
-        When to store weights, as shares of the length; 0 is the initialisation.
+        Times at which weights are stored, as shares of the length of training; 0 is the
+        initialisation.
     settings : mapping
         Fields of `Run` that all runs share.
     options : mapping
@@ -132,9 +137,10 @@ class Recipe:
     vary : tuple of Axis
         Further axes; their values become part of the cell.
     init_from : str
-        SQL condition on ``models``: every run starts from each checkpoint it picks.
+        SQL condition on ``models``; every run is repeated for each checkpoint that the
+        condition selects and starts from it.
     draws : tuple of Draw
-        What each run draws for itself: no part of the cell.
+        Fields that each run draws for itself; they are not part of the cell.
     """
 
     name: str
@@ -159,28 +165,31 @@ class Recipe:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,79}", self.name):
             raise ValueError(
-                "The name of a recipe must be lower-case letters, digits and "
-                f"underscores, a letter first. Got {self.name!r}."
+                "The name of a recipe must consist of lower-case letters, digits and "
+                "underscores, start with a letter and have at most 80 characters. Got "
+                f"{self.name!r}."
             )
         names = [axis.name for axis in self.axes]
         drawn = [draw.name for draw in self.draws]
         if len({*names, *drawn}) != len(names + drawn):
             raise ValueError(
-                f"Recipe {self.name!r} varies one field twice: {names + drawn}."
+                f"Recipe {self.name!r} varies the same field twice: {names + drawn}."
             )
         lengths = (self.epochs is not None, self.steps is not None, "epochs" in drawn)
         if sum(lengths) != 1:
-            raise ValueError(f"Recipe {self.name!r} needs either epochs or steps.")
+            raise ValueError(
+                f"Recipe {self.name!r} needs either epochs or steps, exactly one of them."
+            )
         if not self.seeds:
             raise ValueError(f"Recipe {self.name!r} has no seeds.")
         if ("width" in names) == (self.width is not None):
             raise ValueError(
-                f"Recipe {self.name!r} needs a width, or an axis called 'width'."
+                f"Recipe {self.name!r} needs either a width or an axis called 'width'."
             )
-        if odd := sorted(set(drawn) - _RUN_FIELDS - {"epochs"}):
+        if unknown_draws := sorted(set(drawn) - _RUN_FIELDS - {"epochs"}):
             raise ValueError(
                 f"Draws of recipe {self.name!r} must be among "
-                f"{sorted(_RUN_FIELDS | {'epochs'})}. Got {odd}."
+                f"{sorted(_RUN_FIELDS | {'epochs'})}. Got {unknown_draws}."
             )
         unknown = set(self.settings) - _RUN_FIELDS
         if unknown:
@@ -188,8 +197,8 @@ class Recipe:
                 f"Settings of recipe {self.name!r} must be among {sorted(_RUN_FIELDS)}. "
                 f"Got {sorted(unknown)}."
             )
-        if both := sorted(self.settings.keys() & {*names, *drawn}):
-            raise ValueError(f"Recipe {self.name!r} both sets and varies {both}.")
+        if doubled := sorted(self.settings.keys() & {*names, *drawn}):
+            raise ValueError(f"Recipe {self.name!r} both sets and varies {doubled}.")
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -198,7 +207,7 @@ class Recipe:
 
     @property
     def networks(self) -> int:
-        """Number of runs, without those that `init_from` multiplies."""
+        """Number of runs, not multiplied by the checkpoints that `init_from` selects."""
         cells = 1
         for axis in self.axes:
             cells *= len(axis.values)
@@ -206,60 +215,60 @@ class Recipe:
 
     @cached_property
     def data_task(self) -> Task:
-        """The task."""
+        """Task of the recipe."""
         return TASKS[self.task]
 
     def layouts(self) -> list[Layout]:
-        """Layout of each width, with as many outputs as the runs have classes."""
+        """Return the layout of each width, with one output per class of the runs."""
         widths = next((a.values for a in self.axes if a.name == "width"), (self.width,))
-        own = self.settings.get("classes")
-        heads = {draw.count for draw in self.draws if draw.name == "classes"}
-        outputs = next(iter(heads), len(own) if own else None)
-        fields = {*self.settings, *(a.name for a in self.axes)}
-        fields |= {draw.name for draw in self.draws}
-        outputs = 2 if "one_vs_rest" in fields else outputs
+        classes = self.settings.get("classes")
+        drawn_counts = {draw.count for draw in self.draws if draw.name == "classes"}
+        outputs = next(iter(drawn_counts), len(classes) if classes else None)
+        field_names = {*self.settings, *(a.name for a in self.axes)}
+        field_names |= {draw.name for draw in self.draws}
+        outputs = 2 if "one_vs_rest" in field_names else outputs
         return [self.network(width, outputs).layout for width in widths]
 
     @property
     def bytes(self) -> int:
-        """Bytes of all stored weights."""
+        """Size of all stored weights in bytes."""
         layouts = self.layouts()
         per_width = self.networks // len(layouts) * len(self.checkpoints)
         return per_width * sum(layout.nbytes for layout in layouts)
 
     def network(self, width: int, classes: int | None = None) -> Architecture:
-        """The architecture of one width."""
+        """Return the architecture of one width; ``classes`` defaults to the task's."""
         family = ARCHITECTURES[self.architecture]
         task = self.data_task
         count = task.classes if classes is None else classes
         return family.scaled(width, task.shape, count, **self.options)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON, which `recipe_from` takes back."""
+        """Return JSON values from which `zoo.recipes.recipe_from` rebuilds the recipe."""
         value = asdict(self)
         value["seeds"] = list(self.seeds)
         return value
 
     def runs(self, data: Data, parents: Sequence[tuple[str, int]] = ()) -> list[Run]:
-        """All runs, seed by seed, within a seed cell by cell.
+        """Return all runs, ordered by seed, then by cell, then by parent.
 
         Parameters
         ----------
         data : Data
-            The loaded task: its size decides the number of steps.
+            Data of the task; the number of training samples decides the number of steps.
         parents : sequence of (run_id, step)
-            Checkpoints that `init_from` picks.
+            Checkpoints that `init_from` selects.
 
         Raises
         ------
         CatalogError
-            If a batch is larger than a run's training data, or `init_from` picks
-            nothing.
+            If a batch is larger than a run's training data, or `init_from` selects
+            no checkpoint.
         """
         if self.init_from and not parents:
             raise CatalogError(
-                f"Recipe {self.name!r} starts from checkpoints where "
-                f"{self.init_from!r}; the catalogue has none. Train them first."
+                f"Recipe {self.name!r} starts from checkpoints that match "
+                f"{self.init_from!r}, but the catalogue has none. Train them first."
             )
         starts: Sequence[tuple[str, int] | None] = parents or (None,)
         values = [axis.values for axis in self.axes]
@@ -277,16 +286,16 @@ class Recipe:
         point: dict[Axis, Any],
         start: tuple[str, int] | None,
     ) -> Run:
-        chosen = {axis.name: value for axis, value in point.items()}
-        chosen = {**self.settings, "seed": seed, "width": self.width, **chosen}
-        chosen |= {
+        run_fields = {axis.name: value for axis, value in point.items()}
+        run_fields = {**self.settings, "seed": seed, "width": self.width, **run_fields}
+        run_fields |= {
             draw.name: draw.of(seed, start[0] if start else "") for draw in self.draws
         }
-        epochs = chosen.pop("epochs", self.epochs)
-        classes = chosen.get("classes")
+        epochs = run_fields.pop("epochs", self.epochs)
+        classes = run_fields.get("classes")
         outputs = len(classes) if classes else None
-        outputs = outputs if chosen.get("one_vs_rest") is None else 2
-        network = self.network(chosen["width"], outputs)
+        outputs = outputs if run_fields.get("one_vs_rest") is None else 2
+        network = self.network(run_fields["width"], outputs)
         cell = " ".join(f"{axis.name}={value}" for axis, value in point.items())
         run = Run(
             zoo=self.name,
@@ -300,13 +309,13 @@ class Recipe:
             temperature_axis=self.temperature.name,
             temperature=self.temperature.position(point[self.temperature]),
             cell=cell,
-            **chosen,
+            **run_fields,
         )
         per_epoch = self._steps_per_epoch(run, data)
         steps = self.steps if epochs is None else round(epochs * per_epoch)
         assert steps is not None
-        marks = sorted({round(share * steps) for share in self.checkpoints})
-        return replace(run, steps=steps, checkpoints=tuple(marks))
+        checkpoint_steps = sorted({round(share * steps) for share in self.checkpoints})
+        return replace(run, steps=steps, checkpoints=tuple(checkpoint_steps))
 
     def _steps_per_epoch(self, run: Run, data: Data) -> int:
         available = data.samples("train")
@@ -328,11 +337,11 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 def spread_runs(runs: Sequence[Run], limit: int | None) -> list[Run]:
-    """``limit`` runs, spread over the cells of the first seeds.
+    """Return ``limit`` runs, spread over the cells of the first seeds.
 
     Within a seed, cells are taken in the order of the fractional parts of multiples of
-    the golden ratio: no row or column of the grid is favoured, and a greater limit
-    keeps what a smaller one took.
+    the golden ratio: no row or column of the grid is favoured, and a larger limit
+    includes all runs of a smaller limit.
 
     Raises
     ------
@@ -346,8 +355,8 @@ def spread_runs(runs: Sequence[Run], limit: int | None) -> list[Run]:
     seeds: dict[int, list[Run]] = {}
     for run in runs:
         seeds.setdefault(run.seed, []).append(run)
-    chosen: list[Run] = []
+    selected: list[Run] = []
     for group in seeds.values():
         order = sorted(range(len(group)), key=lambda k: k * _GOLDEN % 1)
-        chosen += [group[k] for k in order[: limit - len(chosen)]]
-    return chosen
+        selected += [group[k] for k in order[: limit - len(selected)]]
+    return selected

@@ -1,4 +1,4 @@
-"""One training run, resolved: everything that decides its weights."""
+"""Configuration of one training run: everything that decides its weights."""
 
 from __future__ import annotations
 
@@ -13,66 +13,76 @@ from zoo.options.schedule import schedule
 from zoo.options.transform import check_transform
 
 SEMANTICS = 1
-"""Version of what training means; a change that changes weights raises it."""
+"""Version of the semantics of training; raise it with every change that changes weights."""
 
 
 _REALS = ("lr", "momentum", "weight_decay", "label_noise", "init_scale")
 
 _LATER = {"augment": "none", "beta": None, "one_vs_rest": None}
-"""Fields that came after 0.1.0: at these values they are left out of the identity, so
-that runs keep theirs."""
+"""Fields that were added after 0.1.0, with their defaults. A field at its default is left
+out of the run_id, so that older runs keep their run_id."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's configuration.
+    """Configuration of a run.
 
     Attributes
     ----------
     zoo : str
-        Recipe that the run belongs to.
+        Name of the recipe that the run belongs to.
     task : str
-        Data set.
+        Name of the task.
     architecture : mapping
-        `Architecture.config`.
+        Value of `Architecture.config`.
     optimizer, schedule : str
         Names in `zoo.options.optimizer` and `zoo.options.schedule`.
     batch_size, steps : int
-        Samples per step, number of steps.
+        Samples per step, and number of steps.
     checkpoints : tuple of int
         Steps after which weights are stored; 0 is the initialisation.
     lr : float
         Peak learning rate.
     momentum : float
-        Momentum of SGD, beta_1 of Adam and AdamW.
+        Momentum of SGD, or beta_1 of Adam and AdamW.
     weight_decay, label_noise, init_scale : float
-        Decay per step; share of training labels replaced by another class; factor of
-        the initial weights.
+        Weight decay of the optimiser; share of training labels that are replaced by
+        another class; factor of the initial weights.
     seed : int
-        Of every draw that has no seed of its own.
+        Seed of every draw that has no seed of its own.
     init_seed, order_seed, subset_seed, noise_seed : int or None
         Seeds of initialisation, data order, data subset and label noise. Without an
-        ``init_seed`` the cell takes part in the draw, so that no two cells share an
-        initialisation, which would leak between splits; give one to share it.
+        ``init_seed``, the initialisation also depends on the cell, so that no two cells
+        share one, which would leak between splits; give a seed to share it.
     train_samples : int or None
         Size of a random subset of the training data; None takes all.
     classes : tuple of int or None
-        Classes of the run's own task, in order: label k is ``classes[k]``.
+        Subset of the task's classes that the run sees, in order: label k is
+        ``classes[k]``. None takes all.
     label_map : tuple of int or None
-        New label of each label, after ``classes``.
+        New label of each label, applied after ``classes``.
     transform : str
-        What is done to every image, see `zoo.options.transform`.
+        Transform of every image, see `zoo.options.transform`.
     init_from : (str, int) or None
         run_id and step of the checkpoint to start from.
     train_evaluated : int
-        Training samples on which train loss and accuracy are evaluated, at most.
+        Maximum number of training samples on which train loss and accuracy are evaluated.
+    width : int or None
+        Width of the network.
+    load_axis, temperature_axis : str
+        Names of the recipe's load and temperature axes.
+    load, temperature : float or None
+        Position of the run on the two axes.
+    cell : str
+        Name of the run's cell of the grid.
     augment : str
-        What happens to training images anew at every step, see `zoo.options.augment`.
+        Random augmentation of the training images at every step, see
+        `zoo.options.augment`.
     beta : float or None
         Coefficient of the convection equation; None for other tasks.
     one_vs_rest : int or None
-        A class that the run tells from all others: its images have label 1, as many of the
-        others, the same for every run of the class, have label 0.
+        Class that the run distinguishes from all others. Images of the class have label 1;
+        an equal number of other images, the same for every run of the class, have label 0.
     """
 
     zoo: str
@@ -145,21 +155,21 @@ class Run:
                 f"{self.steps}. Got {steps!r}."
             )
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"A class stands twice in classes: {self.classes}.")
+            raise ValueError(f"classes lists a class twice: {self.classes}.")
         if self.one_vs_rest is not None and (self.classes or self.label_map):
             raise ValueError(
-                f"one_vs_rest = {self.one_vs_rest} makes the labels 0 and 1 itself; leave "
+                f"one_vs_rest = {self.one_vs_rest} sets the labels 0 and 1 itself; leave "
                 "out classes and label_map."
             )
 
     def seed_for(self, purpose: str) -> int:
-        """Seed of ``"init"``, ``"order"``, ``"subset"`` or ``"noise"``."""
-        own = getattr(self, f"{purpose}_seed")
-        return self.seed if own is None else int(own)
+        """Return the seed for ``"init"``, ``"order"``, ``"subset"`` or ``"noise"``."""
+        seed = getattr(self, f"{purpose}_seed")
+        return self.seed if seed is None else int(seed)
 
     def config(self) -> dict[str, Any]:
-        """JSON values of all fields; of later ones only what is not their default."""
-        # Plain values: `asdict` would copy them deeply, ten times as long.
+        """Return all fields as JSON values, without later fields at their default."""
+        # `asdict` would copy the values deeply and take ten times as long.
         value = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, default in _LATER.items():
             if value[name] == default:
@@ -169,21 +179,21 @@ class Run:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Run:
-        """Run from the value of `config`, also after a passage through JSON."""
+        """Make a run from the value of `config`, also after a round trip through JSON."""
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in config.items()
         }
         return cls(**values)
 
     def run_id(self, fingerprint: str) -> str:
-        """Identifier derived from the content.
+        """Return the identifier, a hash of the configuration and the data.
 
-        The zoo and the place in its grid are part of it: a run belongs to one zoo.
+        The zoo and the position in its grid are part of the hash: a run belongs to one zoo.
 
         Parameters
         ----------
         fingerprint : str
-            Of the data and its split.
+            Fingerprint of the data and their split.
         """
         return content_id(
             {"semantics": SEMANTICS, "data": fingerprint, "config": self.config()}

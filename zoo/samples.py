@@ -1,8 +1,8 @@
-"""What each run of a stack sees: its samples, labels and data order.
+"""Samples, labels and data order of each run of a stack.
 
-Images stand once per distinct transform; a run sees indices into them. So runs with
-their own class subset, labels, noise, subset and order train side by side without
-copies of the data.
+Images are stored once per distinct transform, and a run indexes them. So runs that differ
+in class subset, labels, noise, subset and order train side by side without copies of the
+data.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from zoo.task import Data
 
 @dataclass(frozen=True)
 class View:
-    """One split as one run sees it.
+    """View of one run on one split.
 
     Attributes
     ----------
     index : ndarray of int64
         Positions in the split.
     labels : ndarray of int64
-        The run's own labels of those samples.
+        Labels of these samples in the run's own numbering.
     """
 
     index: Array
@@ -40,7 +40,10 @@ class View:
 
 
 def view(run: Run, data: Data, split: str) -> View:
-    """A run's samples of a split: classes, subset, labels and, in training, noise.
+    """Return a run's samples and labels of a split.
+
+    The view applies the class selection and the label map of the run and, to the training
+    split, the subset and the label noise.
 
     Raises
     ------
@@ -60,10 +63,10 @@ def view(run: Run, data: Data, split: str) -> View:
                 f"classes must be labels of {data.task.title} below {classes}. Got "
                 f"{run.classes}."
             )
-        new = np.full(classes, -1)
-        new[list(run.classes)] = np.arange(len(run.classes))
-        index = index[new[labels] >= 0]
-        labels, classes = new[labels[index]], len(run.classes)
+        new_label = np.full(classes, -1)
+        new_label[list(run.classes)] = np.arange(len(run.classes))
+        index = index[new_label[labels] >= 0]
+        labels, classes = new_label[labels[index]], len(run.classes)
     if run.label_map is not None:
         if len(run.label_map) != classes or not all(
             0 <= c < classes for c in run.label_map
@@ -75,61 +78,64 @@ def view(run: Run, data: Data, split: str) -> View:
         labels = np.asarray(run.label_map)[labels]
     if split == "train":
         if run.train_samples is not None:
-            draw = stream(run.seed_for("subset"), "subset").permutation(len(index))
-            chosen = np.sort(draw[: run.train_samples])
-            index, labels = index[chosen], labels[chosen]
+            order = stream(run.seed_for("subset"), "subset").permutation(len(index))
+            subset = np.sort(order[: run.train_samples])
+            index, labels = index[subset], labels[subset]
         labels = with_noise(labels, classes, run)
     return View(index, labels.astype(np.int64))
 
 
-def _one_vs_rest(one: int, data: Data, split: str) -> tuple[Array, Array]:
-    """Positions of a class and of as many others, in order, with labels 1 and 0."""
+def _one_vs_rest(chosen: int, data: Data, split: str) -> tuple[Array, Array]:
+    """Return sorted positions of a class and of as many other samples; labels 1 and 0."""
     labels = data.y[split]
-    if not 0 <= one < data.task.classes:
+    if not 0 <= chosen < data.task.classes:
         raise CatalogError(
             f"one_vs_rest must be a label of {data.task.title} below {data.task.classes}. "
-            f"Got {one}."
+            f"Got {chosen}."
         )
-    own, rest = np.flatnonzero(labels == one), np.flatnonzero(labels != one)
-    drawn = stream(0, f"rest of {one} {split}").permutation(rest)[: len(own)]
-    index = np.sort(np.concatenate([own, drawn]))
-    return index, (labels[index] == one).astype(np.int64)
+    members, others = np.flatnonzero(labels == chosen), np.flatnonzero(labels != chosen)
+    rest = stream(0, f"rest of {chosen} {split}").permutation(others)[: len(members)]
+    index = np.sort(np.concatenate([members, rest]))
+    return index, (labels[index] == chosen).astype(np.int64)
 
 
 def _check_labels_are_classes(run: Run, data: Data) -> None:
-    plain: dict[str, object] = {"classes": None, "label_map": None, "label_noise": 0.0}
-    plain |= {"transform": "identity", "augment": "none", "one_vs_rest": None}
-    given = [name for name, value in plain.items() if getattr(run, name) != value]
-    if given and data.task.objective != "classification":
+    """Raise if settings that need classes and images are given for another task."""
+    defaults: dict[str, object] = {"classes": None, "label_map": None, "label_noise": 0.0}
+    defaults |= {"transform": "identity", "augment": "none", "one_vs_rest": None}
+    changed = [name for name, value in defaults.items() if getattr(run, name) != value]
+    if changed and data.task.objective != "classification":
         raise CatalogError(
-            f"{', '.join(given)} of cell {run.cell!r}: {data.task.title} has no classes "
-            "and images; leave out these settings."
+            f"Cell {run.cell!r} sets {', '.join(changed)}, but {data.task.title} has no "
+            "classes and images. Leave out these settings."
         )
 
 
 def with_noise(labels: Array, classes: int, run: Run) -> Array:
-    """Labels of which exactly the run's share is replaced by another class."""
+    """Return labels of which exactly the run's noise share is replaced by another class."""
     count = round(run.label_noise * len(labels))
     if not count or classes < 2:
         return labels
-    draw = stream(run.seed_for("noise"), "label noise")
-    wrong = draw.permutation(len(labels))[:count]
+    generator = stream(run.seed_for("noise"), "label noise")
+    wrong = generator.permutation(len(labels))[:count]
     noisy = labels.copy()
-    noisy[wrong] = (labels[wrong] + draw.integers(1, classes, count)) % classes
+    noisy[wrong] = (labels[wrong] + generator.integers(1, classes, count)) % classes
     return noisy
 
 
 class Images:
-    """A split's images on the device, once per distinct transform of a stack.
+    """Images of a split on the device, once per distinct transform of a stack.
 
     Parameters
     ----------
     data : Data
-        The task.
+        Data of the task.
     split : str
-        Which images.
+        Name of the split.
     runs : sequence of Run
-        The stack.
+        Runs of the stack.
+    device : torch.device
+        Device of the images.
     """
 
     def __init__(
@@ -151,32 +157,34 @@ class Images:
         return -self._mean / self._std
 
     def gather(self, index: Tensor, out: Tensor | None = None) -> Tensor:
-        """Normalised images ``(*index.shape, channels, height, width)``."""
+        """Return normalised images ``(*index.shape, channels, height, width)``."""
         shape = (*index.shape, *self.pixels.shape[1:])
-        flat = None if out is None else out.view(-1, *self.pixels.shape[1:])
+        flat_out = None if out is None else out.view(-1, *self.pixels.shape[1:])
         if self.pixels.dtype != torch.uint8:
-            return torch.index_select(self.pixels, 0, index.reshape(-1), out=flat).view(
+            return torch.index_select(self.pixels, 0, index.reshape(-1), out=flat_out).view(
                 shape
             )
         images = self.pixels.index_select(0, index.reshape(-1)).float()
         images = images.mul_(self._scale).sub_(self._mean).div_(self._std)
-        return images.view(shape) if flat is None else flat.copy_(images).view(shape)
+        return (
+            images.view(shape) if flat_out is None else flat_out.copy_(images).view(shape)
+        )
 
 
 class Batches:
-    """Minibatches of a stack: every run in its own order, from its own seed.
+    """Minibatches of a stack: every run has its own order, drawn from its own seed.
 
-    A run's order is one permutation of its samples per epoch; what does not fill a
-    batch at the end of an epoch is left out.
+    The order of a run is one permutation of its samples per epoch. Samples that do not
+    fill a batch at the end of an epoch are left out.
 
     Attributes
     ----------
     labels : int
-        Labels that occur: all are below it.
+        Upper bound of the labels: the largest label that occurs, plus 1.
     """
 
     BLOCK = 4096
-    """Samples per run that are planned ahead."""
+    """Number of samples per run that are planned ahead."""
 
     def __init__(
         self,
@@ -196,21 +204,21 @@ class Batches:
         self._ahead = max(1, self.BLOCK // self._batch)
         self._next = self._ahead
         self._index = self._labels = torch.empty(0)
-        self.labels = 1 + max(int(seen.labels.max()) for seen in views)
+        self.labels = 1 + max(int(split_view.labels.max()) for split_view in views)
 
     def empty(self) -> tuple[Tensor, Tensor]:
-        """Memory for the images ``(n, b, ...)`` and labels ``(n, b)`` of a step."""
+        """Allocate the images ``(n, b, ...)`` and labels ``(n, b)`` of a step."""
         shape = (len(self._views), self._batch)
         pixels = (*shape, *self._images.pixels.shape[1:])
         kind = self._images.pixels.dtype
         kind = torch.float32 if kind == torch.uint8 else kind
         inputs = torch.zeros(pixels, dtype=kind, device=self._device)
-        own = self._views[0].labels.shape[1:]
-        labels = torch.zeros(*shape, *own, dtype=torch.int64, device=self._device)
+        per_sample = self._views[0].labels.shape[1:]
+        labels = torch.zeros(*shape, *per_sample, dtype=torch.int64, device=self._device)
         return inputs, labels
 
     def fill(self, x: Tensor, y: Tensor) -> None:
-        """Put images and labels of the next step into the memory of `empty`."""
+        """Write the images and labels of the next step into the memory of `empty`."""
         if self._next == self._ahead:
             self._plan()
         rows = slice(self._next * self._batch, (self._next + 1) * self._batch)
@@ -224,25 +232,25 @@ class Batches:
         length = self._ahead * self._batch
         index = np.empty((len(self._views), length), np.int64)
         labels = np.empty((*index.shape, *self._views[0].labels.shape[1:]), np.int64)
-        for i, seen in enumerate(self._views):
+        for i, split_view in enumerate(self._views):
             picks = self._stream(i, length)
-            index[i] = seen.index[picks] + self._images.start[i]
-            labels[i] = seen.labels[picks]
+            index[i] = split_view.index[picks] + self._images.start[i]
+            labels[i] = split_view.labels[picks]
         self._index = torch.from_numpy(index).to(self._device)
         self._labels = torch.from_numpy(labels).to(self._device)
         if set(self._kinds) != {"none"}:
-            moves = zip(self._kinds, self._moves, strict=True)
-            drawn = np.stack([augmentation_draws(kind, own, length) for kind, own in moves])
+            pairs = zip(self._kinds, self._moves, strict=True)
+            drawn = np.stack([augmentation_draws(kind, rng, length) for kind, rng in pairs])
             self._drawn = torch.from_numpy(drawn).to(self._device)
         self._next = 0
 
     def _stream(self, i: int, length: int) -> Array:
         samples = len(self._views[i].index)
         usable = samples // self._batch * self._batch
-        parts, have = [self._left[i]], len(self._left[i])
-        while have < length:
-            parts.append(self._orders[i].permutation(samples)[:usable])
-            have += usable
-        picks = np.concatenate(parts)
+        orders, count = [self._left[i]], len(self._left[i])
+        while count < length:
+            orders.append(self._orders[i].permutation(samples)[:usable])
+            count += usable
+        picks = np.concatenate(orders)
         self._left[i] = picks[length:]
         return picks[:length]

@@ -1,4 +1,4 @@
-"""Stored checkpoints as networks that can be measured."""
+"""Loading of stored checkpoints as networks that can be measured."""
 
 from __future__ import annotations
 
@@ -25,37 +25,38 @@ Key = tuple[str, int]
 
 
 def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -> Run:
-    """The configuration of a stored run.
+    """Return the configuration of a stored run.
 
-    That of a run trained here is stored. Of others only what matters for measuring is
-    made: the task, the network and the seed.
+    The configuration of a run that phasezoo trained is stored. For other runs, a
+    configuration is made that holds what measuring needs: the task, the network, the seed
+    and the settings that the row states.
 
     Parameters
     ----------
     row : mapping
         A row of ``models``.
     task, architecture : str, optional
-        For runs that do not say: name of the task, JSON of the architecture.
+        Name of the task and JSON of the architecture, for runs that do not record them.
 
     Raises
     ------
     CatalogError
         If the task or the architecture of the run is not known.
     """
-    own = f"The config of run {row['run_id']!r}"
-    config = json_object(row["config"], own) if row.get("config") else {}
-    config = config.get("run", config)  # of what was made from others
-    with as_written(own, "a configuration", "Train or import that run again."):
+    label = f"The config of run {row['run_id']!r}"
+    config = json_object(row["config"], label) if row.get("config") else {}
+    config = config.get("run", config)  # derived networks nest the run's configuration
+    with as_written(label, "a configuration", "Train or import that run again."):
         if {"zoo", "task", "architecture", "steps"} <= set(config):
             return Run.from_config(config)
     name = task or row.get("task_name")
     network = architecture or row.get("architecture")
     if not name or not network:
-        lacking = "--task NAME" if not name else "--architecture JSON"
+        option = "--task NAME" if not name else "--architecture JSON"
         raise CatalogError(
-            f"Run {row['run_id']!r} of zoo {row['zoo']!r} does not say what it "
-            f"{'was trained on' if not name else 'computes'}. Say it for all that is "
-            f"measured: {lacking}, e.g. --task digits --architecture "
+            f"Run {row['run_id']!r} of zoo {row['zoo']!r} does not record its "
+            f"{'task' if not name else 'architecture'}. Give it for all measured runs: "
+            f"{option}, e.g. --task digits --architecture "
             '\'{"name": "mlp", "sizes": [64, 32, 10], "activation": "relu"}\''
         )
     step, seed = int(row["step"]), row.get("seed")
@@ -66,7 +67,7 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
         json_object(network, f"The architecture of run {row['run_id']!r}"),
         step,
         (step,),
-        # Runs without a seed are told apart all the same: draws of pairs are named so.
+        # Runs without a seed still need different ones: seeds name the draws of pairs.
         seed=int(row["run_id"][:8], 16) if seed is None else int(seed),
         cell=row.get("cell") or "",
         **stated,
@@ -74,11 +75,14 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
 
 
 _STATED = ("optimizer", "batch_size", "weight_decay", "beta")
-"""Columns that say how others trained, where they are known."""
+"""Columns with settings of imported runs, where they are known."""
 
 
 def cell_of(row: Mapping[str, Any]) -> str:
-    """What the seeds of a cell share at one step; a run without a cell is alone."""
+    """Return the key that the seeds of a cell share at one step.
+
+    A run without a cell has a key of its own.
+    """
     return json.dumps([row["zoo"], row.get("cell") or row["run_id"], row["step"]])
 
 
@@ -97,9 +101,9 @@ def networks(
     Raises
     ------
     LayoutMismatch
-        If their tensors are not those of their architecture.
+        If the tensors of the checkpoints do not match their architecture.
     CatalogError
-        If they were trained on other data.
+        If the checkpoints were trained on other data.
     """
     names, steps = zip(*keys, strict=True)
     wanted = pa.table({"run_id": pa.array(names, pa.string()), "step": steps})
@@ -107,12 +111,12 @@ def networks(
     rows = population.table.to_pylist()
     runs = tuple(run_of(row, task, architecture) for row in rows)
     for row in rows:
-        known = row.get("data_fingerprint")
-        if known and known != data.fingerprint:
+        fingerprint = row.get("data_fingerprint")
+        if fingerprint and fingerprint != data.fingerprint:
             raise CatalogError(
-                f"Run {row['run_id']!r} was trained on other {data.task.title} data "
-                f"(fingerprint {known[:8]}, here {data.fingerprint[:8]}). Give the same "
-                "files: --data DIR or --text FILE"
+                f"Run {row['run_id']!r} was trained on other {data.task.title} data: its "
+                f"fingerprint is {fingerprint[:8]}, that of the data here is "
+                f"{data.fingerprint[:8]}. Give the same files: --data DIR or --text FILE"
             )
     network = build_architecture(dict(runs[0].architecture))
     _check_layout(population, network)
@@ -130,14 +134,15 @@ def networks(
 
 
 def _check_layout(population: Population, network: Architecture) -> None:
-    wanted = [(p.name, p.shape, p.role) for p in network.layout if p.in_vector]
-    found = [(p.name, p.shape, p.role) for p in population.layout if p.in_vector]
-    if wanted != found:
-        other = next(
-            (pair for pair in zip(wanted, found, strict=False) if pair[0] != pair[1]),
-            (len(wanted), len(found)),
+    """Raise `LayoutMismatch` unless the stored tensors are those of the architecture."""
+    expected = [(p.name, p.shape, p.role) for p in network.layout if p.in_vector]
+    stored = [(p.name, p.shape, p.role) for p in population.layout if p.in_vector]
+    if expected != stored:
+        difference = next(
+            (pair for pair in zip(expected, stored, strict=False) if pair[0] != pair[1]),
+            (len(expected), len(stored)),
         )
         raise LayoutMismatch(
-            f"The stored tensors are not those of {network.name}: expected {other[0]}, "
-            f"found {other[1]}."
+            f"The stored tensors are not those of {network.name}: expected "
+            f"{difference[0]}, found {difference[1]}."
         )

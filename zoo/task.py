@@ -1,8 +1,9 @@
-"""Data sets: where they come from, how they are split and normalised.
+"""Data sets: their sources, splits and normalisation.
 
 A task is found by name among the exports of `zoo.tasks`. Its arrays come with scikit-learn,
-from files (``--data DIR``) or from the Hub through `datasets`. Validation is cut from the
-training data by a fixed seed; the test split is the official one where there is one.
+from files (``--data DIR``) or from the Hub through `datasets`. The validation split is cut
+from the training data with a fixed seed; the test split is the official one if there is an
+official one.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from catalog.dtypes import Array
 from zoo.randomness import stream
 
 FLOAT_LIMIT = 400 << 20
-"""Bytes of float32 up to which normalised inputs are kept; above, bytes are."""
+"""Size in bytes up to which normalised float32 inputs are kept; larger byte inputs stay
+bytes."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Images and labels as a source gives them.
+    """Raw images and labels of a source.
 
     Attributes
     ----------
     x, x_test : ndarray of shape (N, *shape)
-        Channels first, in units of ``scale``.
+        Images, channels first, in units of ``scale``.
     y, y_test : ndarray of shape (N,)
         Labels.
     scale : float
@@ -49,18 +51,18 @@ class Raw:
 
 @dataclass(frozen=True)
 class Hub:
-    """A data set on the Hub.
+    """Reference to a data set on the Hub.
 
     Attributes
     ----------
     repository : str
         Name for `datasets.load_dataset`.
     image, label : str
-        Its columns.
+        Names of the columns with images and labels.
     config : str or None
-        Its configuration.
+        Name of the configuration.
     test : str
-        Name of its test split.
+        Name of the test split.
     """
 
     repository: str
@@ -72,30 +74,31 @@ class Hub:
 
 @dataclass(frozen=True)
 class Task:
-    """A classification data set; the exports of `zoo.tasks` are its instances.
+    """Data set and its objective; the exports of `zoo.tasks` are instances.
 
     Attributes
     ----------
     name : str
         Name in recipes, in the catalogue and of the files below ``--data``.
     title : str
-        What to call it in print.
+        Name in messages and reports.
     shape : tuple of int
         Shape of an input, channels first.
     classes : int
         Number of labels.
     validation : int
-        Samples cut from the training data.
+        Number of validation samples, which are cut from the training data.
     embedded : callable, optional
-        Returns the raw arrays without any files.
+        Function that returns the raw arrays without any files.
     hub : Hub, optional
-        Where to download it.
+        Data set on the Hub from which to download.
     objective : str, default="classification"
         Name in `zoo.objectives`.
     loader : callable, optional
-        Makes `Data` of what is no set of labelled images, from the task and ``--data``.
+        Function that makes `Data` from the task and ``--data``, for data that are not
+        labelled images.
     class_names : tuple of str, optional
-        What each label shows, in words; kept with every run of the task.
+        Description of each label in words; stored with every run of the task.
     """
 
     name: str
@@ -112,20 +115,22 @@ class Task:
 
 @dataclass(frozen=True)
 class Data:
-    """A task's arrays, split and normalised.
+    """Arrays of a task, split and normalised.
 
     Attributes
     ----------
+    task : Task
+        The task.
     x, y : mapping of str to ndarray
-        By split: ``train``, ``validation``, ``test``. ``x`` is float32, or bytes that
-        `mean` and `std` normalise, or int64 tokens; ``y`` is int64, (N,) or, with tokens,
-        (N, tokens).
+        Inputs and labels by split: ``train``, ``validation``, ``test``. ``x`` is float32,
+        or bytes that `mean` and `std` normalise, or int64 tokens; ``y`` is int64, of shape
+        (N,) or, with tokens, (N, tokens).
     mean, std : ndarray of shape (channels, 1, 1)
-        Normalised input = (x * scale - mean) / std, from the training split.
+        Statistics of the training split. Normalised input = (x * scale - mean) / std.
     scale : float
         Value of one unit of the raw input.
     fingerprint : str
-        Hash of raw arrays, split and normalisation.
+        Hash of the raw arrays, the split and the normalisation.
     """
 
     task: Task
@@ -137,7 +142,7 @@ class Data:
     fingerprint: str = field(compare=False)
 
     def samples(self, split: str) -> int:
-        """Number of samples of a split."""
+        """Return the number of samples of a split."""
         return len(self.y[split])
 
 
@@ -146,16 +151,18 @@ def load_task(task: Task, directory: str | Path | None = None) -> Data:
 
     Parameters
     ----------
+    task : Task
+        Task to load.
     directory : str or Path, optional
-        Folder of files, see `read_files`; first choice where given. Otherwise the
-        embedded data, otherwise the Hub.
+        Folder of files, see `read_files`, which takes precedence. Without files the
+        embedded data are used; without embedded data they come from the Hub.
 
     Raises
     ------
     NotFound
-        If there is no such data, with ways to get it.
+        If there are no such data; the message says how to get them.
     CatalogError
-        If arrays have other shapes, labels or counts than the task says.
+        If the shapes, labels or counts of the arrays do not match the task.
     """
     if directory is not None:
         directory = Path(directory)
@@ -165,15 +172,15 @@ def load_task(task: Task, directory: str | Path | None = None) -> Data:
 
 
 def read_raw(task: Task, directory: Path | None = None) -> Raw:
-    """Arrays of a set of labelled images as its source gives them.
+    """Return the raw arrays of a set of labelled images.
 
     Raises
     ------
     NotFound
-        If there is no such data, with ways to get it.
+        If there are no such data; the message says how to get them.
     """
-    if directory is not None and (found := find_file(task, directory)) is not None:
-        return read_files(task, found)
+    if directory is not None and (path := find_file(task, directory)) is not None:
+        return read_files(task, path)
     if task.embedded is not None:
         return task.embedded()
     if directory is None and task.hub is not None:
@@ -188,7 +195,13 @@ def read_raw(task: Task, directory: Path | None = None) -> Raw:
 
 
 def find_file(task: Task, directory: Path) -> Path | None:
-    """The task's file or folder of Parquet files below a directory."""
+    """Return the path of the task's file or folder of Parquet files, or None.
+
+    Raises
+    ------
+    NotFound
+        If the directory is not a folder.
+    """
     if not directory.is_dir():
         raise NotFound(f"--data {directory} is not a folder.")
     for inside in (directory / task.name, directory):
@@ -201,11 +214,17 @@ def find_file(task: Task, directory: Path) -> Path | None:
 
 
 def read_files(task: Task, path: Path) -> Raw:
-    """Raw arrays from an ``.npz``, a Parquet file of JPEGs, or a Hub-style folder.
+    """Read raw arrays from an ``.npz``, a Parquet file of JPEGs, or a Hub-style folder.
 
-    ``.npz``: ``x_train, y_train, x_test, y_test`` and optionally ``scale``, the value
-    of one unit (bytes need none). Parquet: ``split, label, jpeg``. A folder: what
-    `datasets.load_dataset` reads, with the columns of the task on the Hub.
+    An ``.npz`` file holds ``x_train, y_train, x_test, y_test`` and optionally ``scale``,
+    the value of one unit (default 1/255 for bytes, else 1). A Parquet file has the columns
+    ``split, label, jpeg``. A folder is read by `datasets.load_dataset` and has the columns
+    of the task on the Hub.
+
+    Raises
+    ------
+    CatalogError
+        If a file cannot be read or lacks arrays or columns.
     """
     if path.is_dir():
         hub = task.hub or Hub("")
@@ -229,7 +248,15 @@ def read_files(task: Task, path: Path) -> Raw:
 
 
 def read_hub(task: Task, hub: Hub) -> Raw:
-    """Raw arrays through `datasets`, from the Hub or from a folder."""
+    """Read raw arrays with `datasets`, from the Hub or from a folder.
+
+    Raises
+    ------
+    NotFound
+        If the data set cannot be read.
+    CatalogError
+        If it lacks the columns.
+    """
     import datasets
 
     try:
@@ -239,8 +266,8 @@ def read_hub(task: Task, hub: Hub) -> Raw:
         }
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise NotFound(
-            f"{task.title} could not be read from {hub.repository!r}: {error}. Offline? "
-            f"Give --data DIR with {task.name}/{task.name}.npz."
+            f"{task.title} could not be read from {hub.repository!r}: {error}. If this "
+            f"machine is offline, give --data DIR with {task.name}/{task.name}.npz."
         ) from error
     arrays = []
     for part in splits.values():
@@ -255,7 +282,7 @@ def read_hub(task: Task, hub: Hub) -> Raw:
     return Raw(arrays[0], arrays[1], arrays[2], arrays[3], 1 / 255)
 
 
-_ODD_IMAGES = (
+_UNREADABLE = (
     *(
         OSError,
         EOFError,
@@ -267,10 +294,11 @@ _ODD_IMAGES = (
     ),
     *(MemoryError, SyntaxError, struct.error),
 )
-"""What readers of images raise about files that are none."""
+"""Exceptions that image readers raise for files that are not images."""
 
 
 def _read_jpegs(path: Path) -> Raw:
+    """Read raw arrays from a Parquet file of images."""
     import io
 
     import pyarrow as pa
@@ -285,7 +313,7 @@ def _read_jpegs(path: Path) -> Raw:
         images = np.stack(
             [np.asarray(Image.open(io.BytesIO(b.as_py()))) for b in table["jpeg"]]
         )
-    except (*_ODD_IMAGES, pa.ArrowException, Image.DecompressionBombError) as error:
+    except (*_UNREADABLE, pa.ArrowException, Image.DecompressionBombError) as error:
         raise CatalogError(
             f"{path} must hold the columns split, label and jpeg, with images of one "
             f"shape: {error}"
@@ -298,26 +326,33 @@ def _read_jpegs(path: Path) -> Raw:
 
 
 def prepare(task: Task, raw: Raw) -> Data:
-    """Check raw arrays, cut the validation split, normalise by the training split."""
+    """Check raw arrays, cut off the validation split and normalise by the training split.
+
+    Raises
+    ------
+    CatalogError
+        If the shapes, labels or counts of the arrays do not match the task.
+    """
     x, x_test = (_channels_first(task, array) for array in (raw.x, raw.x_test))
     for labels, images in ((raw.y, x), (raw.y_test, x_test)):
-        wrong = np.setdiff1d(labels, np.arange(task.classes))
-        if labels.shape != (len(images),) or not len(labels) or len(wrong):
+        unknown = np.setdiff1d(labels, np.arange(task.classes))
+        if labels.shape != (len(images),) or not len(labels) or len(unknown):
             raise CatalogError(
-                f"{task.title}: {len(images)} images and labels of shape {labels.shape}, "
-                f"{len(wrong)} unknown {wrong[:3].tolist()}; expected one label from 0 to "
+                f"{task.title} has {len(images)} images and labels of shape "
+                f"{labels.shape} with {len(unknown)} unknown values, such as "
+                f"{unknown[:3].tolist()}; expected one label from 0 to "
                 f"{task.classes - 1} for each image."
             )
     y, y_test = raw.y.astype(np.int64), raw.y_test.astype(np.int64)
     if len(x) <= task.validation:
         raise CatalogError(
-            f"{task.title}: {len(x)} training samples; {task.validation} of them are "
-            "for validation, so more are needed."
+            f"{task.title} has {len(x)} training samples, but {task.validation} samples "
+            "are needed for validation alone. Give more training samples."
         )
     order = stream(0, "validation split").permutation(len(x))
-    cut, kept = order[: task.validation], np.sort(order[task.validation :])
-    parts = {"train": x[kept], "validation": x[np.sort(cut)], "test": x_test}
-    labels_of = {"train": y[kept], "validation": y[np.sort(cut)], "test": y_test}
+    held_out, train_rows = order[: task.validation], np.sort(order[task.validation :])
+    parts = {"train": x[train_rows], "validation": x[np.sort(held_out)], "test": x_test}
+    labels_of = {"train": y[train_rows], "validation": y[np.sort(held_out)], "test": y_test}
     digest = hashlib.sha256(f"{task.name} {raw.scale!r} split 1".encode())
     for name in parts:
         digest.update(np.ascontiguousarray(parts[name]).data)
@@ -344,12 +379,12 @@ def _channels_first(task: Task, images: Array) -> Array:
         return images[:, None]
     raise CatalogError(
         f"{task.title}: images have shape {images.shape[1:]}, expected {task.shape} "
-        "(channels first), or channels last."
+        "(channels first) or the same with channels last."
     )
 
 
 def describe_task(data: Data) -> dict[str, Any]:
-    """What is needed to feed a stored network: JSON values."""
+    """Return the normalisation that inputs of a stored network need, as JSON values."""
     return {
         "scale": data.scale,
         "mean": data.mean.reshape(-1).tolist(),

@@ -1,6 +1,7 @@
 """Symmetries of networks: reorder units, match them, and choose one representative.
 
-Axis symbols are part of the stored layout, so nothing here needs a model.
+The axis symbols are part of the stored layout, so no function of this package needs a
+model.
 """
 
 from catalog.alignment.canonicaliser import Canonicaliser as Canonicaliser

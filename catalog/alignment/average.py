@@ -1,4 +1,4 @@
-"""Means of networks as new networks that know their parents."""
+"""Averages of networks as new networks with a record of their parents."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ from catalog.population import Population
 from catalog.schema import PARENTS, RUNS
 
 VERSION = 2
-"""Of what averaging means: part of the identity of an average."""
+"""Version of the averaging procedure: part of the identity of an average."""
 MIXED = "mixed"
-"""The split of a network whose parents are in several: no query for a split finds it."""
+"""Split of a network whose parents are in several splits: no query for a split finds it."""
 AVERAGES = "_averages"
-"""Ends the name of the zoo of averages: in the zoo of their parents they would count as
-seeds of the cells."""
-_OWN = {"run_id", "zoo", "source", "source_name", "parents", "status", "diverged_step"}
-_OWN |= {"config", "code_version", "engine", "created"}
-INHERITED = tuple(column.name for column in RUNS if column.name not in _OWN)
-"""Columns of `runs` that networks made from others take from them, see `inherited`."""
+"""Suffix of the name of a zoo of averages: in the zoo of their parents, averages would
+count as seeds of the cells."""
+_NOT_INHERITED = {
+    "run_id",
+    "zoo",
+    "source",
+    "source_name",
+    "parents",
+    "status",
+    "diverged_step",
+}
+_NOT_INHERITED |= {"config", "code_version", "engine", "created"}
+INHERITED = tuple(column.name for column in RUNS if column.name not in _NOT_INHERITED)
+"""Columns of `runs` that derived networks inherit from their parents, see `inherited`."""
 
 
 def average(
@@ -36,38 +44,40 @@ def average(
     *,
     weights: Sequence[Sequence[float] | Array] | None = None,
 ) -> Population:
-    """The mean of each group of networks: all parameters and buffers, biases too.
+    """Average each group of networks: all parameters, including biases, and all buffers.
 
     Align networks of different seeds first, see `Canonicaliser`. Running statistics of
-    normalisation layers are averaged as well, which is a start; to be right they are
-    estimated anew on training data.
+    normalisation layers are averaged as well; the averages are only a starting point and
+    should be re-estimated on training data.
 
     Parameters
     ----------
     population : Population or sequence of Population
-        The networks; rows of several are counted through.
+        The networks. The rows of several populations are numbered consecutively.
     groups : sequence of sequences of int
-        Rows of each group, at least one; a row may be in several.
+        Rows of each group, at least one. A row may belong to several groups.
     weights : sequence of sequences of float, optional
-        What each row of each group counts; they sum to 1. Default: all the same.
+        Weight of each row within its group; the weights of a group sum to 1. Default:
+        equal weights.
 
     Returns
     -------
     Population
         One row per group. ``run_id`` is a hash of the parents, their weights and the
-        mean itself: the same networks in another order of units have another mean.
-        ``step`` is the largest of the parents, ``zoo`` theirs with `AVERAGES` behind,
-        ``source`` is derived, ``parents`` names them (role average). Columns of `runs` on
-        which all parents agree are kept, the splits among them. A split that they disagree
-        on is `MIXED`: in any of theirs, the average would leak what it has from another.
-        Counters are the largest of the group: nothing else says how many batches were
-        seen. Tensors of 16 bits become float32.
+        mean itself, because the same networks with their units in another order have
+        another mean. ``step`` is the largest step of the parents, ``zoo`` is the zoo of
+        the parents followed by `AVERAGES`, ``source`` is "derived", and ``parents`` lists
+        the parents (role "average"). Columns of `runs` on which all parents agree are
+        kept, including the splits. A split on which the parents disagree is `MIXED`: in
+        the split of one parent, the average would leak the data of another. A counter is
+        the largest of the group, since no other value says how many batches were seen.
+        Tensors of 16 bits become float32.
 
     Raises
     ------
     LayoutMismatch
-        If layouts differ, constants of a group differ, rows are missing, weights do not
-        sum to 1, or values are not finite.
+        If layouts differ, constants within a group differ, rows do not exist, weights do
+        not sum to 1, or values are not finite.
 
     Examples
     --------
@@ -94,8 +104,8 @@ def average(
             if param.role == "constant" and (values != values[:1]).any():
                 raise LayoutMismatch(
                     f"Constant {param.name!r} differs within group {g} (rows "
-                    f"{index.tolist()[:8]}), so the networks do not compute alike. Group "
-                    "those that agree."
+                    f"{index.tolist()[:8]}), so these networks compute different "
+                    "functions. Group only networks whose constants are equal."
                 )
             extra[param.name][g] = values.max(0) if param.role == "counter" else values[0]
     return Population(means, layout, _table(population, rows, shares, means), extra)
@@ -105,23 +115,24 @@ def _joined(populations: Sequence[Population]) -> Population:
     first = populations[0].layout if populations else None
     for other in populations[1:]:
         if first is not None and other.layout != first:
-            told = first.difference(other.layout)
+            difference = first.difference(other.layout)
             advice = (
-                "The tensors are the same: give one the other's axes, "
-                "dataclasses.replace(population, layout=other.layout)"
-                if _bare(first) == _bare(other.layout)
+                "The tensors are the same and only the axes differ: copy the layout of one "
+                "population to the other, dataclasses.replace(population, "
+                "layout=other.layout)"
+                if _without_axes(first) == _without_axes(other.layout)
                 else "Average networks of one architecture, e.g. "
                 ".load(\"arch_id = '...'\"); to compare networks of different sizes, "
                 "ensemble their outputs"
             )
             raise LayoutMismatch(
                 f"Cannot average layout {first.id} (d = {first.d}) with layout "
-                f"{other.layout.id} (d = {other.layout.d}): {told}. {advice}."
+                f"{other.layout.id} (d = {other.layout.d}): {difference}. {advice}."
             )
     return Population.concat(populations)
 
 
-def _bare(layout: Layout) -> list[tuple[Any, ...]]:
+def _without_axes(layout: Layout) -> list[tuple[Any, ...]]:
     return [(p.name, p.shape, p.dtype, p.role) for p in layout]
 
 
@@ -133,14 +144,15 @@ def _checked(
     n, rows, shares = len(population), [], []
     if weights is not None and len(weights) != len(groups):
         raise LayoutMismatch(
-            f"{len(groups)} groups have {len(weights)} lists of weights; give one each."
+            f"Got {len(weights)} lists of weights for {len(groups)} groups; give one list "
+            "per group."
         )
     for g, group in enumerate(groups):
         index = np.asarray(group)
-        whole = index.ndim == 1 and index.size and index.dtype.kind in "iu"
-        if not whole or index.min() < 0 or index.max() >= n:
+        is_index = index.ndim == 1 and index.size and index.dtype.kind in "iu"
+        if not is_index or index.min() < 0 or index.max() >= n:
             raise LayoutMismatch(
-                f"Group {g} must hold rows, 0 to {n - 1}, and at least one. Got "
+                f"Group {g} must hold at least one row, each from 0 to {n - 1}. Got "
                 f"{np.asarray(group).tolist()}."
             )
         share = np.full(len(index), 1 / len(index))
@@ -155,7 +167,7 @@ def _checked(
             finite = np.isfinite(population.weights[index]).all(1)
             raise LayoutMismatch(
                 f"Row {index[~finite][0]} of group {g} holds values that are not finite; "
-                "leave it out."
+                "leave the row out."
             )
         rows.append(index.astype(np.int64))
         shares.append(share)
@@ -191,22 +203,32 @@ def _table(
     }
     if "zoo" in population.table.column_names:
         zoos = population.table["zoo"].to_pylist()
-        named = [inherited("zoo", [zoos[i] for i in index]) for index in rows]
-        ended = [None if zoo is None else f"{zoo}{AVERAGES}" for zoo in named]
-        columns["zoo"] = pa.array(ended, pa.string())
+        parent_zoos = [inherited("zoo", [zoos[i] for i in index]) for index in rows]
+        zoo_names = [None if zoo is None else f"{zoo}{AVERAGES}" for zoo in parent_zoos]
+        columns["zoo"] = pa.array(zoo_names, pa.string())
     for name in INHERITED:
         if name in population.table.column_names:
             column = population.table[name]
             values = column.to_pylist()
-            kept = [inherited(name, [values[i] for i in index]) for index in rows]
-            columns[name] = pa.array(kept, column.type)
+            common = [inherited(name, [values[i] for i in index]) for index in rows]
+            columns[name] = pa.array(common, column.type)
     return pa.table(columns)
 
 
 def inherited(name: str, values: Sequence[Any]) -> Any:
-    """What parents with these values in a column give to what is made from them.
+    """Return the value that a derived network inherits in a column from its parents.
 
-    What they agree on; else None, and `MIXED` for a split.
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    values : sequence
+        Values of the parents.
+
+    Returns
+    -------
+    object
+        The common value if all parents agree; otherwise `MIXED` for a split, else None.
     """
     if all(value == values[0] for value in values):
         return values[0]

@@ -1,4 +1,4 @@
-"""One representative of all networks that differ only in the order and scale of units."""
+"""Canonical representatives of networks that differ only in order and scale of units."""
 
 from __future__ import annotations
 
@@ -26,28 +26,31 @@ _FILE = Kind(
     "canonicaliser", "canonicaliser", 1, "Write one with its save().", format_key="version"
 )
 _RISE = 1e-5
-"""Relative rise of the mean's norm below which rounds of "mean" end."""
+"""Relative rise of the norm of the mean below which the rounds of "mean" end."""
 
 
 @dataclass(frozen=True)
 class Symmetries:
-    """What takes networks to their representatives: scales first, then orders.
+    """Scales and permutations that take networks to their representatives.
+
+    The scales are applied before the permutations.
 
     Attributes
     ----------
     permutations : dict of str to ndarray of shape (n, size)
+        Permutation of the units of each symbol, for `permute`.
     scales : dict of str to ndarray of shape (n, size)
-        By which incoming weights and biases are multiplied; empty without balancing.
+        Factors of the incoming weights and biases of each symbol; empty without balancing.
     """
 
     permutations: dict[str, Array]
     scales: dict[str, Array]
 
     def apply(self, population: Population) -> Population:
-        """The population with these applied row by row.
+        """Return the population with the symmetries applied row by row.
 
-        It may hold other checkpoints of the same runs than those that were matched. Where
-        there are scales, tensors of 16 bits become float32.
+        The population may hold other checkpoints of the matched runs than the ones that
+        were matched. If there are scales, tensors of 16 bits become float32.
         """
         weights, layout = population.weights, population.layout
         if self.scales:
@@ -59,35 +62,41 @@ class Symmetries:
 
 
 class Canonicaliser:
-    """Aligns networks with a reference that is learned from a population.
+    """Alignment of networks with a reference that is learned from a population.
 
-    Fitted, it is frozen: what it makes of a network depends on that network alone, and not
-    on the order of its units (units with equal weights in and out aside).
+    A fitted canonicaliser is frozen: the representative of a network depends on that
+    network alone, and not on the order of its units (except for units with equal incoming
+    and outgoing weights).
 
     Parameters
     ----------
     strategy : {"mean", "reference", "cycle"}, default="mean"
-        "reference" aligns with one network. "mean" aligns all with one network, then, in
-        rounds, all with the mean of the aligned ones, as MergeMany of [1]_ (which leaves
-        each network out of its own mean and takes them in turn: no better, and n times
-        the work). "cycle" maximises the inner products of all pairs at once and aligns
-        with the mean of the result, see `universe`; closest, and several times the cost.
+        "reference" aligns all networks with one network. "mean" aligns all networks with
+        one network first and then, in rounds, with the mean of the aligned networks, as
+        MergeMany of [1]_ (which leaves each network out of its own mean and takes the
+        networks in turn: no better, and n times the work). "cycle" maximises the inner
+        products of all pairs at once and aligns with the mean of the result, see
+        `universe`; this brings the networks closest, at several times the cost.
     balance : bool or sequence of str, default=False
-        Balance the scales of rectified units first: of these symbols, or, if True, of all
-        that `scalable` names. True needs ``check``: the layout does not know activations.
+        Symbols whose rectified units are balanced in scale before matching. True stands
+        for all symbols that `scalable` names and needs ``check``, because the layout does
+        not know the activations.
     reference : int, optional
-        Row of the population to begin with. Default: drawn by the seed.
+        Row of the first network that the others are aligned with. Default: a random row,
+        drawn with the seed.
     rounds : int, default=8
-        Most rounds of "mean".
+        Maximum number of rounds of "mean".
     sweeps, restarts : int, default=100, 0
-        As in `match`.
+        Maximum number of sweeps and number of restarts, see `match`.
     seed : int, default=0
+        Seed of the reference row and of the restarts.
 
     Attributes
     ----------
     layout_ : Layout
+        Layout of the fitted population.
     reference_ : ndarray of shape (d,)
-        What networks are aligned with.
+        Weights that networks are aligned with.
     scaled_ : tuple of str
         Symbols whose scales are balanced.
 
@@ -136,15 +145,15 @@ class Canonicaliser:
         population : Population
             At least one network; values must be finite.
         check : callable or False, optional
-            Outputs (m, ...) of networks (m, d), such as `zoo.outputs` gives: every symmetry
-            is tried before it is used, see `check_symmetries`. Without it the symbols of a
-            layout are believed, but not those of imported networks, which were inferred;
-            False believes these too.
+            Function from networks (m, d) to outputs (m, ...), such as `zoo.outputs` gives.
+            Every symmetry is then tested before it is used, see `check_symmetries`. With
+            None, the symbols of a layout are trusted, except for imported networks, whose
+            symbols were inferred. With False, these symbols are trusted too.
 
         Raises
         ------
         SymmetryBroken
-            If a symbol changes the outputs.
+            If reordering or rescaling the units of a symbol changes the outputs.
         LayoutMismatch
             If there is nothing to align, weights are not finite, or networks were
             imported and ``check`` is None.
@@ -155,12 +164,14 @@ class Canonicaliser:
             )
         layout, n = population.layout, len(population)
         if not n:
-            raise LayoutMismatch("Cannot fit to a population of no networks.")
+            raise LayoutMismatch(
+                "Cannot fit a Canonicaliser to a population that holds no networks."
+            )
         row = self.reference
         if row is None:
             row = int(np.random.default_rng(self.seed).integers(n))
         elif not 0 <= row < n:
-            raise ValueError(f"reference must be a row, 0 to {n - 1}. Got {row}.")
+            raise ValueError(f"reference must be a row, from 0 to {n - 1}. Got {row}.")
         self.scaled_ = self._scaled(layout, check or None)
         _check_finite(population)
         if check is None:
@@ -175,12 +186,13 @@ class Canonicaliser:
         return self
 
     def symmetries(self, population: Population) -> Symmetries:
-        """The scales and orders that take each network to its representative.
+        """Compute the scales and permutations that take networks to their representatives.
 
         Raises
         ------
         LayoutMismatch
-            If the layout is not that of the fitted population, or weights are not finite.
+            If the layout differs from the layout of the fitted population, or weights are
+            not finite.
         """
         self._check_layout(population.layout)
         _check_finite(population)
@@ -190,27 +202,28 @@ class Canonicaliser:
         return Symmetries(self._matched(weights, self.reference_), scales)
 
     def transform(self, population: Population) -> Population:
-        """The representatives, with the same table.
+        """Return the representatives of the networks, with the same table.
 
         Raises
         ------
         LayoutMismatch
-            As `symmetries`.
+            If the layout differs from the layout of the fitted population, or weights are
+            not finite.
         """
         return self.symmetries(population).apply(population)
 
     def fit_transform(
         self, population: Population, *, check: Outputs | Literal[False] | None = None
     ) -> Population:
-        """Fit, and transform the same networks."""
+        """Fit to the networks of a population and transform them."""
         return self.fit(population, check=check).transform(population)
 
     def save(self, path: str | Path) -> None:
-        """Write a file of the container `catalog.fitted.file`."""
-        chosen = self.balance if isinstance(self.balance, bool) else list(self.balance)
-        about = {
+        """Save the canonicaliser in the container format of `catalog.fitted.file`."""
+        balanced = self.balance if isinstance(self.balance, bool) else list(self.balance)
+        settings = {
             "strategy": self.strategy,
-            "balance": chosen,
+            "balance": balanced,
             "reference": None if self.reference is None else int(self.reference),
             "rounds": int(self.rounds),
             "sweeps": int(self.sweeps),
@@ -219,32 +232,35 @@ class Canonicaliser:
             "scaled": list(self.scaled_),
             "layout": self.layout_.to_json(),
         }
-        _FILE.write(path, about, {"reference": Tensor(self.reference_, "float32")})
+        _FILE.write(path, settings, {"reference": Tensor(self.reference_, "float32")})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The canonicaliser that `save` wrote.
+        """Load a canonicaliser that `save` wrote.
 
         Raises
         ------
         ShardCorrupt
-            If bytes have changed since it was written.
+            If bytes of the file have changed since it was written.
         CatalogError
-            If the file holds something else, or was written by a newer version.
+            If the file holds no canonicaliser, or was written by a newer version.
         """
-        about, tensors = _FILE.read(path)
+        settings, tensors = _FILE.read(path)
         with _FILE.as_written(path):
-            del about["version"]
-            layout, scaled = Layout.from_json(about.pop("layout")), about.pop("scaled")
-            found = cls(about.pop("strategy"), **about)
-            found.layout_, found.scaled_ = layout, tuple(scaled)
-            found.reference_ = tensors["reference"].copy()
-        if found.reference_.shape != (layout.d,):
-            raise CatalogError(
-                f"{path}: the reference has shape {found.reference_.shape}, its layout "
-                f"d = {layout.d} values."
+            del settings["version"]
+            layout, scaled = (
+                Layout.from_json(settings.pop("layout")),
+                settings.pop("scaled"),
             )
-        return found
+            canonicaliser = cls(settings.pop("strategy"), **settings)
+            canonicaliser.layout_, canonicaliser.scaled_ = layout, tuple(scaled)
+            canonicaliser.reference_ = tensors["reference"].copy()
+        if canonicaliser.reference_.shape != (layout.d,):
+            raise CatalogError(
+                f"{path}: the reference has shape {canonicaliser.reference_.shape}, but "
+                f"the layout has d = {layout.d} values."
+            )
+        return canonicaliser
 
     def _scaled(self, layout: Layout, check: Outputs | None) -> tuple[str, ...]:
         if isinstance(self.balance, str):
@@ -258,9 +274,10 @@ class Canonicaliser:
             return ()
         if check is None:
             raise ValueError(
-                "balance=True rescales units, which keeps the function only if they are "
-                "rectified, and a layout does not say that. Pass check=, a function from "
-                f"weights to outputs; or vouch for it: balance={scalable(layout)}."
+                "balance=True rescales units, which keeps the function of a network only "
+                "if the units are rectified, and a layout does not record activations. "
+                "Pass check=, a function from weights to outputs; or vouch for the units: "
+                f"balance={scalable(layout)}."
             )
         return scalable(layout)
 
@@ -273,15 +290,16 @@ class Canonicaliser:
             order = universe(weights, layout, order)
             return _mean(permute(weights, order, layout))
         mean = _mean(permute(weights, order, layout))
-        value = _norm(mean, layout)
+        norm = _norm(mean, layout)
         for _ in range(self.rounds):
-            # Not from the orders before: each network would pull the mean it is part of.
+            # Matching anew instead of starting from the previous permutations: otherwise
+            # each network would pull the mean that it is part of.
             order = self._matched(weights, mean)
-            new = _mean(permute(weights, order, layout))
-            reached = _norm(new, layout)
-            if reached <= value * (1 + _RISE):
+            new_mean = _mean(permute(weights, order, layout))
+            new_norm = _norm(new_mean, layout)
+            if new_norm <= norm * (1 + _RISE):
                 break
-            mean, value = new, reached
+            mean, norm = new_mean, new_norm
         return mean
 
     def _matched(self, weights: Array, reference: Array) -> dict[str, Array]:
@@ -297,13 +315,14 @@ class Canonicaliser:
     def _check_layout(self, layout: Layout) -> None:
         if not hasattr(self, "layout_"):
             raise ValueError(
-                "This Canonicaliser is not fitted: call fit(population) first."
+                "This Canonicaliser is not fitted; call fit(population) first."
             )
         if layout.widened() != self.layout_.widened():
             raise LayoutMismatch(
-                f"Fitted to layout {self.layout_.id} (d = {self.layout_.d}), and given "
-                f"layout {layout.id} (d = {layout.d}): "
-                f"{self.layout_.difference(layout)}. Fit another one to these."
+                f"This Canonicaliser was fitted to layout {self.layout_.id} (d = "
+                f"{self.layout_.d}), but got layout {layout.id} (d = {layout.d}): "
+                f"{self.layout_.difference(layout)}. Fit another Canonicaliser to these "
+                "networks."
             )
 
 
@@ -324,10 +343,10 @@ def _check_trusted(population: Population) -> None:
     count = population.table["source"].to_pylist().count("imported")
     if count:
         raise LayoutMismatch(
-            f"{count} of {len(population)} networks were imported: which of their units "
-            "may be reordered was inferred from names and shapes. Pass a function from "
-            "weights to outputs, such as check=zoo.outputs(population), which tries it; or "
-            "check=False to take it on trust."
+            f"{count} of {len(population)} networks were imported, and the axis symbols of "
+            "imported networks were inferred from names and shapes. To test the symbols, "
+            "pass a function from weights to outputs, such as "
+            "check=zoo.outputs(population); to trust them untested, pass check=False."
         )
 
 
@@ -337,7 +356,10 @@ def _mean(weights: Array) -> Array:
 
 
 def _norm(mean: Array, layout: Layout) -> float:
-    """Squared norm of what matching moves: the mean inner product of all pairs."""
+    """Squared norm of the parameters with symbols.
+
+    For a mean of networks, this equals the mean inner product of all pairs.
+    """
     return sum(
         float((mean[columns].astype(np.float64) ** 2).sum())
         for name, columns in layout.slices.items()

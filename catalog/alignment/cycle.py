@@ -1,17 +1,18 @@
-"""Cycle-consistent matching: all networks to a universe of their own, none to one of them.
+"""Cycle-consistent matching of all networks to a common universe of units.
 
-Every network gets an order of its units, so that orders between two networks, by way of
-the universe, agree along any cycle. Maximised is the sum over pairs of inner products of
-the reordered networks, as in [1]_: by Frank-Wolfe over doubly stochastic matrices, where a
-step solves a linear assignment per network and symbol, and goes as far as the objective
-rises. Permutation synchronisation would start from matchings of all n (n - 1) / 2 pairs;
-this costs n assignments a step.
+Every network gets an order of its units with respect to the universe, so that the
+permutations between pairs of networks, composed by way of the universe, agree along any
+cycle. The objective is the sum over pairs of the inner products of the reordered networks,
+as in [1]_. It is maximised by Frank-Wolfe iteration over doubly stochastic matrices: a step
+solves a linear assignment per network and symbol, and its length comes from a line search.
+Permutation synchronisation would start from matchings of all n (n - 1) / 2 pairs; this
+method costs n assignments per step.
 
 References
 ----------
-.. [1] Crisostomi et al., 2024, arXiv:2405.17897. Differs: the line search is exact (the
-   objective is a polynomial of the step), the start is a matching to one network from the
-   input side, softened, instead of the order of the files.
+.. [1] Crisostomi et al., 2024, arXiv:2405.17897. Differences here: the line search is
+   exact (the objective is a polynomial of the step), and the start is a softened matching
+   to one network from the input side instead of the order of the files.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from catalog.layout import Layout
 
 STEPS = 100
 SOFTENED = 0.5
-"""Share of the start that is uniform over all orders."""
+"""Share of the uniform mean of all orders in the start."""
 _ENOUGH = 1e-4
-"""Relative rise of the objective below which a step counts as none; two end the climb."""
+"""Relative rise of the objective below which a step is idle; two in a row are the end."""
 
 
 def universe(
@@ -43,36 +44,49 @@ def universe(
     steps: int = STEPS,
     softened: float = SOFTENED,
 ) -> dict[str, Array]:
-    """Orders (n, size) of every symbol, cycle-consistent.
+    """Compute cycle-consistent orders (n, size) of the units of every symbol.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
-        All networks and several times their memory are held.
+        All networks. The computation holds several times their memory.
+    layout : Layout
+        Layout of the networks.
     start : mapping of str to ndarray of shape (n, size)
-        Of every symbol.
+        Initial order of the units of every symbol.
+    steps : int, default=100
+        Maximum number of Frank-Wolfe steps.
+    softened : float, default=0.5
+        Share of the uniform mean of all orders in the start.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n, size)
+        Permutations by symbol. Symbols that no parameter carries keep their start.
     """
     climb = _Climb(weights, layout)
-    soft = {}
+    soft_orders = {}
     for key, size in layout.symbols.items():
-        hard = np.zeros((len(weights), size, size), np.float32)
-        np.put_along_axis(hard, np.asarray(start[key])[:, :, None], 1, axis=2)
-        soft[key] = (1 - softened) * hard + softened * climb.centre(key)
-    value, idle = climb.value(soft), 0
+        one_hot = np.zeros((len(weights), size, size), np.float32)
+        np.put_along_axis(one_hot, np.asarray(start[key])[:, :, None], 1, axis=2)
+        soft_orders[key] = (1 - softened) * one_hot + softened * climb.centre(key)
+    value, idle_steps = climb.value(soft_orders), 0
     for _ in range(steps):
-        vertex = climb.vertex(soft)
-        step, reached = climb.line_search(soft, vertex)
-        soft = {k: p + np.float32(step) * (vertex[k] - p) for k, p in soft.items()}
-        idle = idle + 1 if reached - value <= _ENOUGH * abs(value) else 0
-        value = reached
-        if idle == 2:
+        vertex = climb.vertex(soft_orders)
+        step, new_value = climb.line_search(soft_orders, vertex)
+        soft_orders = {
+            k: p + np.float32(step) * (vertex[k] - p) for k, p in soft_orders.items()
+        }
+        idle_steps = idle_steps + 1 if new_value - value <= _ENOUGH * abs(value) else 0
+        value = new_value
+        if idle_steps == 2:
             break
     unmoved = {key: np.asarray(order) for key, order in start.items()}
-    return unmoved | climb.rounded(soft)
+    return unmoved | climb.rounded(soft_orders)
 
 
 class _Climb:
-    """The objective, its gradient and its vertices."""
+    """Objective of the matching, its gradient, and its vertices."""
 
     def __init__(self, weights: Array, layout: Layout) -> None:
         self.layout, self.ballots = layout, Ballots.of(layout)
@@ -87,28 +101,28 @@ class _Climb:
             name: [axis_key(s) if s else None for s in layout[name].axes]
             for name in self.tensors
         }
-        most = max(sum(a is not None for a in axes) for axes in self.axes.values())
-        self.nodes = np.linspace(0, 1, 2 * most + 1)
+        most_axes = max(sum(a is not None for a in axes) for axes in self.axes.values())
+        self.nodes = np.linspace(0, 1, 2 * most_axes + 1)
 
     def centre(self, key: str) -> Array:
-        """The mean of all orders of a symbol."""
+        """Return the mean of all permutation matrices of a symbol."""
         size = self.layout.symbols[key]
         return np.full((size, size), 1 / max(size, 1), np.float32)
 
     def moved(self, name: str, soft: Mapping[str, Array], but: int = -1) -> Array:
-        """A tensor of every network, its axes reordered softly, save one."""
+        """Return a tensor of every network, its axes except ``but`` softly reordered."""
         values = self.tensors[name]
         n, shape = len(values), values.shape
-        for axis, found in enumerate(self.axes[name]):
-            if found is not None and axis != but:
-                key, block = found
-                lead = int(np.prod(shape[1 : axis + 1]))
-                split = values.reshape(n, lead, shape[axis + 1] // block, -1)
+        for axis, key_and_block in enumerate(self.axes[name]):
+            if key_and_block is not None and axis != but:
+                key, block = key_and_block
+                leading = int(np.prod(shape[1 : axis + 1]))
+                split = values.reshape(n, leading, shape[axis + 1] // block, -1)
                 values = (soft[key][:, None] @ split).reshape(shape)
         return values
 
     def value(self, soft: Mapping[str, Array]) -> float:
-        """Sum of the inner products of all pairs, each twice."""
+        """Return the sum of the inner products of all pairs, each pair counted twice."""
         total = 0.0
         for name in self.tensors:
             moved = self.moved(name, soft)
@@ -117,28 +131,28 @@ class _Climb:
         return total
 
     def vertex(self, soft: Mapping[str, Array]) -> dict[str, Array]:
-        """The orders that rise most, as permutation matrices."""
-        found: dict[str, Array] = {}
+        """Return the permutation matrices that maximise the linearised objective."""
+        orders: dict[str, Array] = {}
         for group in self.groups:
             votes = {key: self._votes(key, soft) for key in group.keys}
-            found |= self._solved(group, votes)
-        matrices = dict(soft)  # what no parameter votes for stays
-        for key, order in found.items():
+            orders |= self._solved(group, votes)
+        matrices = dict(soft)  # symbols without votes keep their matrices
+        for key, order in orders.items():
             matrices[key] = np.zeros_like(soft[key])
             np.put_along_axis(matrices[key], order[:, :, None], 1, axis=2)
         return matrices
 
     def rounded(self, soft: Mapping[str, Array]) -> dict[str, Array]:
-        """The orders closest to soft ones."""
-        found: dict[str, Array] = {}
+        """Round soft orders to the closest permutations."""
+        orders: dict[str, Array] = {}
         for group in self.groups:
-            found |= self._solved(group, {key: soft[key] for key in group.keys})
-        return found
+            orders |= self._solved(group, {key: soft[key] for key in group.keys})
+        return orders
 
     def line_search(
         self, soft: Mapping[str, Array], vertex: Mapping[str, Array]
     ) -> tuple[float, float]:
-        """The step in [0, 1] with the greatest value, and that value."""
+        """Return the step in [0, 1] that maximises the objective, and the maximum."""
         values = [
             self.value({k: p + np.float32(t) * (vertex[k] - p) for k, p in soft.items()})
             for t in self.nodes
@@ -146,32 +160,34 @@ class _Climb:
         curve = np.polynomial.Polynomial.fit(
             self.nodes, values, len(self.nodes) - 1, domain=[0, 1], window=[0, 1]
         )
-        turns = [complex(turn) for turn in curve.deriv().roots()]
-        within = [t.real for t in turns if abs(t.imag) < 1e-9 and 0 < t.real < 1]
-        tried = [0.0, 1.0, *within]
-        best = max(tried, key=curve)
+        critical = [complex(root) for root in curve.deriv().roots()]
+        interior = [t.real for t in critical if abs(t.imag) < 1e-9 and 0 < t.real < 1]
+        candidates = [0.0, 1.0, *interior]
+        best = max(candidates, key=curve)
         return float(best), float(curve(best))
 
     def _solved(self, group: Group, votes: Mapping[str, Array | None]) -> dict[str, Array]:
         if group.inner:
             inner = {key: votes[key] for key in group.inner}
             return nested(group.name, group.size, group.block, inner, votes[group.name])
-        own = votes[group.name]
-        if own is None:
+        group_votes = votes[group.name]
+        if group_votes is None:
             raise AssertionError(group.name)
-        return {group.name: assign(own)}
+        return {group.name: assign(group_votes)}
 
     def _votes(self, key: str, soft: Mapping[str, Array]) -> Array | None:
-        """Gradient (n, size, size) for the matrix of a symbol."""
+        """Return the gradient (n, size, size) with respect to the matrix of a symbol."""
         total: Array | None = None
         for ballot in (*self.ballots.fixed[key], *self.ballots.bound[key]):
             name = ballot.param.name
-            every = slice(None)
+            all_columns = slice(None)
             moved = self.moved(name, soft)
-            rest = moved.sum(0) - moved  # of the other networks
+            others_sum = moved.sum(0) - moved  # of the other networks
             n = len(moved)
-            ours = ballot.lay_out(rest.reshape(n, -1), every)
-            theirs = self.moved(name, soft, ballot.axis).reshape(n, -1)
-            votes = ours.transpose(0, 2, 1) @ ballot.lay_out(theirs, every)
+            others_laid = ballot.lay_out(others_sum.reshape(n, -1), all_columns)
+            network_laid = self.moved(name, soft, ballot.axis).reshape(n, -1)
+            votes = others_laid.transpose(0, 2, 1) @ ballot.lay_out(
+                network_laid, all_columns
+            )
             total = votes if total is None else total + votes
         return total

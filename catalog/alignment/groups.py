@@ -1,4 +1,4 @@
-"""Symbols that are solved together: one, or heads and what is within them."""
+"""Groups of symbols that are solved together: a symbol and the symbols within its units."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from catalog.alignment.votes import Ballots
 
 @dataclass(frozen=True)
 class Group:
-    """A symbol with those that lie within its units.
+    """A symbol together with the symbols that lie within its units.
 
     Attributes
     ----------
     name : str
+        Name of the outer symbol, such as attention heads.
     size : int
-        Units of the symbol.
+        Number of units of the outer symbol.
     inner : tuple of str
-        Symbols within its units.
+        Symbols within the units of the outer symbol.
     block : int
-        Positions of each unit that those permute; 1 without them.
+        Number of positions per unit that the inner symbols permute; 1 without inner
+        symbols.
     """
 
     name: str
@@ -29,12 +31,12 @@ class Group:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """All symbols of the group."""
+        """Names of all symbols of the group, the outer symbol first."""
         return (self.name, *self.inner)
 
 
 def groups_of(ballots: Ballots) -> list[Group]:
-    """The groups of a layout that parameters vote for, in its order."""
+    """Return the groups that parameters vote for, in the order of the layout's symbols."""
     homes = ballots.layout.homes
     groups = []
     for name, size in ballots.sizes.items():

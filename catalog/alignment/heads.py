@@ -1,17 +1,18 @@
-"""Matching the units of a symbol that have units within: attention heads.
+"""Matching of units that contain units of other symbols: attention heads.
 
 A head computes with products of two matrices, queries with keys and values with the
-projection, so that any basis within a head gives the same function. Which head is which
-is therefore decided by those products at first, whatever the basis; the order within a
-head by its own votes. Later every pair of heads is tried with its best order within, which
-makes the step exact: no order of heads and units collects more votes.
+projection, so any basis within a head gives the same function. The first matching of the
+heads therefore compares these products, which do not depend on the basis, and then orders
+the positions within each head by their own votes. Later matchings try every pair of heads
+with its best inner order, which makes the step exact: no order of heads and positions
+collects more votes.
 
 References
 ----------
-.. [1] Rinaldi et al., 2025, arXiv:2505.22697: heads by their spectra, then units within.
-   Differs: inner products of the products of matrices instead of singular values of
-   each, one order for queries and keys and another for values and projection, biases
-   vote.
+.. [1] Rinaldi et al., 2025, arXiv:2505.22697, match heads by their spectra, then the units
+   within. Differences here: inner products of the products of matrices instead of singular
+   values of each product; one order for queries and keys and another for values and
+   projection; biases vote.
 """
 
 from __future__ import annotations
@@ -33,16 +34,23 @@ def nested(
     inner: Mapping[str, Array | None],
     own: Array | None,
 ) -> Found:
-    """The best order of heads and of the positions within each.
+    """Find the best order of heads and of the positions within each head.
 
     Parameters
     ----------
     home : str
         Symbol of the heads.
+    heads, block : int
+        Number of heads, and number of positions per head.
     inner : mapping of str to ndarray of shape (n, heads * block, heads * block) or None
-        Votes of the symbols within them; None if nothing votes.
+        Votes for the symbols within the heads; None for a symbol without votes.
     own : ndarray of shape (n, heads, heads), optional
-        Votes of the heads themselves.
+        Votes for the heads themselves.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Permutations (n, heads) of ``home`` and (n, heads * block) of each inner symbol.
     """
     total, within = own, {}
     for name, votes in inner.items():
@@ -68,14 +76,22 @@ def by_products(
     inner: Mapping[str, Array | None],
     likeness: Array,
 ) -> Found:
-    """An order of heads by a likeness of what they compute, then the best one within.
+    """Order heads by the similarity of their products, then the positions within each head.
 
     Parameters
     ----------
+    home, heads, block, inner
+        Symbol, sizes and votes as in `nested`.
     likeness : ndarray of shape (n, heads, heads)
+        Similarity of the heads of the reference and of each network.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Permutations as in `nested`.
     """
     order = assign(likeness)
-    found = {home: order}
+    permutations = {home: order}
     for name, votes in inner.items():
         orders = None
         if votes is not None:
@@ -83,14 +99,14 @@ def by_products(
             index = order[:, :, None, None, None]
             matched = np.take_along_axis(tiles, index, axis=2).reshape(-1, block, block)
             orders = assign(matched).reshape(len(order), heads, block)
-        found[name] = _within(order, orders, heads, block)
-    return found
+        permutations[name] = _within(order, orders, heads, block)
+    return permutations
 
 
 def product_likeness(
     reference: Sequence[Array], networks: Sequence[Array], heads: int, block: int
 ) -> Array:
-    """Cosines (n, heads, heads) between the heads' products of two matrices.
+    """Return the cosines (n, heads, heads) between the matrix products of heads.
 
     The inner product of ``Q^T K`` and ``Q'^T K'`` is the sum of the entries of
     ``(Q Q'^T) * (K K'^T)``, so no product is ever formed.
@@ -98,20 +114,25 @@ def product_likeness(
     Parameters
     ----------
     reference, networks : two ndarrays of shape (n, K, heads * block)
-        The two matrices, units last; of a reference that all share, n is 1.
+        The two matrices of each head, units last. n is 1 for a reference that all
+        networks share.
+    heads, block : int
+        Number of heads, and number of positions per head.
     """
-    first, second = (
-        _tiles(ours.transpose(0, 2, 1) @ theirs, heads, block)
-        for ours, theirs in zip(reference, networks, strict=True)
+    first_grams, second_grams = (
+        _tiles(reference_side.transpose(0, 2, 1) @ network_side, heads, block)
+        for reference_side, network_side in zip(reference, networks, strict=True)
     )
-    dot = (first * second).sum((3, 4), dtype=np.float64)
-    ours, theirs = (_norms(sides, heads, block) for sides in (reference, networks))
-    cosine: Array = dot / (ours[:, :, None] * theirs[:, None, :])
+    dot = (first_grams * second_grams).sum((3, 4), dtype=np.float64)
+    reference_norms, network_norms = (
+        _norms(sides, heads, block) for sides in (reference, networks)
+    )
+    cosine: Array = dot / (reference_norms[:, :, None] * network_norms[:, None, :])
     return cosine
 
 
 def _norms(sides: Sequence[Array], heads: int, block: int) -> Array:
-    """Norms (n, heads) of products; tiny instead of 0."""
+    """Return the norms (n, heads) of the products, with a tiny value instead of 0."""
     grams = []
     for side in sides:
         rows = side.reshape(len(side), -1, heads, block).transpose(0, 2, 3, 1)
@@ -122,15 +143,16 @@ def _norms(sides: Sequence[Array], heads: int, block: int) -> Array:
 
 
 def _tiles(votes: Array, heads: int, block: int) -> Array:
-    """Votes (n, heads, heads, block, block): of pairs of heads."""
+    """Split votes into tiles (n, heads, heads, block, block), one per pair of heads."""
     split = votes.reshape(len(votes), heads, block, heads, block)
     return split.transpose(0, 1, 3, 2, 4)
 
 
 def _within(order: Array, orders: Array | None, heads: int, block: int) -> Array:
-    """Permutation (n, heads * block) from that of heads and those within.
+    """Join permutations of heads and of positions to one permutation (n, heads * block).
 
-    ``orders`` has shape (n, heads, heads, block), for each pair, or (n, heads, block).
+    ``orders`` has shape (n, heads, heads, block), for each pair of heads, or (n, heads,
+    block); None keeps the positions in order.
     """
     n = len(order)
     if orders is None:

@@ -1,11 +1,12 @@
 """Weight matching: the order of units that brings networks closest to a reference.
 
-Coordinate descent of [1]_ over symbols, a linear assignment each, for all networks at
-once. It differs in where it starts: symbol after symbol from the input side, each by the
-tensors whose other symbols are settled, never from the order in which units happen to
-come. So a network and a shuffled copy of it get the same representative (units that are
-equal in every weight aside, and rounding). A symbol is solved again only if one that
-votes for it moved.
+The method is the coordinate descent of [1]_ over symbols, with one linear assignment per
+symbol, for all networks at once. The start differs from [1]_: the symbols are matched one
+after the other from the input side, each by the tensors whose other symbols are already
+settled, and never from the order in which the units happen to be stored. A network and a
+shuffled copy of the network therefore get the same representative (except for units that
+are equal in every weight, and for rounding). A symbol is solved again only after a symbol
+moved that shares a tensor with it.
 
 References
 ----------
@@ -30,24 +31,25 @@ from catalog.errors import LayoutMismatch
 from catalog.layout import Layout
 
 SWEEPS = 100
-"""Most rounds over all symbols: where descent does not end before, something is odd."""
+"""Maximum number of rounds over all symbols; the descent is expected to end earlier."""
 _CHUNK = 1 << 22
-"""Bytes of weights that are matched at once; several times that is needed."""
+"""Bytes of weights that are matched at once; matching needs several times this memory."""
 _ROUNDING = 1e-6
-"""Gains below this share of the votes may be rounding, and are not taken."""
+"""Relative gain below which a new order may be due to rounding and is rejected."""
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Orders of units, and how close they bring networks to the reference.
+    """Result of matching networks to a reference.
 
     Attributes
     ----------
     permutations : dict of str to ndarray of shape (n, size)
-        By symbol, for `permute`.
+        Order of the units by symbol, for `permute`.
     weights, reference : ndarray of shape (n, d); (d,) or (n, d)
-        What was matched.
+        The networks and the reference that were matched.
     layout : Layout
+        Layout of the networks.
     """
 
     permutations: dict[str, Array]
@@ -57,21 +59,21 @@ class Matching:
 
     @cached_property
     def objective(self) -> Array:
-        """Inner products (n,) of the reference with the networks in their new order.
+        """Inner products (n,) of the reference with the reordered networks.
 
-        Over parameters with symbols: what matching maximises.
+        The inner products run over the parameters with symbols. Matching maximises them.
         """
         moved = permute(self.weights, self.permutations, self.layout)
         voting = np.zeros(self.layout.d, np.float32)
         for name, columns in self.layout.slices.items():
             param = self.layout[name]
             voting[columns] = param.role == "parameter" and any(param.axes)
-        own = self.reference * voting
-        if own.ndim == 1:
-            shared: Array = (moved @ own).astype(np.float64)
+        masked = self.reference * voting
+        if masked.ndim == 1:
+            shared: Array = (moved @ masked).astype(np.float64)
             return shared
-        each: Array = np.einsum("nd,nd->n", moved, own, dtype=np.float64)
-        return each
+        inner_products: Array = np.einsum("nd,nd->n", moved, masked, dtype=np.float64)
+        return inner_products
 
 
 def match(
@@ -90,20 +92,29 @@ def match(
     Parameters
     ----------
     weights : ndarray of shape (n, d)
+        The networks to match.
     reference : ndarray of shape (d,) or (n, d)
-        One for all networks, or one for each.
+        One reference for all networks, or one reference per network.
+    layout : Layout
+        Layout of the networks and of the reference.
     start : mapping of str to ndarray of shape (n, size), optional
-        Improve these orders instead of starting from the input side. The result is then
-        as independent of the given order of units as they are.
+        Orders to improve instead of starting from the input side. If these orders depend
+        on the order in which the units are stored, the result does too.
     sweeps : int, default=100
-        Most rounds over all symbols; 0 gives the start.
+        Maximum number of rounds over all symbols; 0 returns the start.
     restarts : int, default=0
-        How often to start anew; the best end counts. A restart first matches to the
-        reference with noise, which the network's own order of units cannot know.
+        Number of additional starts; the best result is returned. A restart first matches
+        to the reference plus noise, which is independent of the stored order of units.
     jitter : float, default=0.5
-        Deviation of that noise in those of each tensor of the reference.
+        Standard deviation of the noise, as a multiple of the standard deviation of each
+        tensor of the reference.
     seed : int, default=0
-        Of the noise.
+        Seed of the noise.
+
+    Returns
+    -------
+    Matching
+        The permutations, with the weights and the reference.
 
     Raises
     ------
@@ -123,46 +134,54 @@ def match(
     _check(weights, reference, layout)
     ballots = Ballots.of(layout)
     groups = groups_of(ballots)
-    started = None if start is None else check_permutations(layout, start, len(weights))
+    checked_start = (
+        None if start is None else check_permutations(layout, start, len(weights))
+    )
     rng = np.random.default_rng(seed)
     noise = jitter * rng.standard_normal((restarts, layout.d), np.float32)
-    # What all chunks share is laid out once: the reference, then it with each noise.
+    # A shared reference is laid out once for all chunks: as it is, then with each noise.
     shared: list[Laid] = []
     if reference.ndim == 1:
         shared = _laid_out(ballots, reference[None], noise)
     parts = []
     for rows in chunks(len(weights), layout.d):
-        networks, own = Laid(ballots, weights[rows]), reference
+        networks, chunk_reference = Laid(ballots, weights[rows]), reference
         references = shared
         if reference.ndim == 2:
-            own = reference[rows]
-            references = _laid_out(ballots, own, noise)
+            chunk_reference = reference[rows]
+            references = _laid_out(ballots, chunk_reference, noise)
         descents = [
             _Descent(groups, Election(ballots, laid, networks)) for laid in references
         ]
-        some = None
-        if started is not None:
-            some = {k: p if len(p) == 1 else p[rows] for k, p in started.items()}
-        best = Matching(descents[0].run(some, sweeps), weights[rows], own, layout)
-        for away in descents[1:]:
-            again = descents[0].run(away.run(None, sweeps), sweeps)
-            best = _better(best, Matching(again, weights[rows], own, layout))
+        chunk_start = None
+        if checked_start is not None:
+            chunk_start = {
+                k: p if len(p) == 1 else p[rows] for k, p in checked_start.items()
+            }
+        best = Matching(
+            descents[0].run(chunk_start, sweeps), weights[rows], chunk_reference, layout
+        )
+        for jittered in descents[1:]:
+            permutations = descents[0].run(jittered.run(None, sweeps), sweeps)
+            best = _better(
+                best, Matching(permutations, weights[rows], chunk_reference, layout)
+            )
         parts.append(best.permutations)
-    found = {
+    joined = {
         key: np.concatenate([np.zeros((0, size), np.int64), *(p[key] for p in parts)])
         for key, size in layout.symbols.items()
     }
-    return Matching(found, weights, reference, layout)
+    return Matching(joined, weights, reference, layout)
 
 
 def chunks(n: int, d: int) -> Iterator[slice]:
-    """Rows that are worked on at once."""
+    """Return slices of the rows that are matched at once."""
     step = max(1, _CHUNK // (4 * max(d, 1)))
     return (slice(first, min(first + step, n)) for first in range(0, n, step))
 
 
 class _Descent:
-    """Coordinate descent of some networks towards their reference."""
+    """Coordinate descent of a chunk of networks towards their reference."""
 
     def __init__(self, groups: list[Group], election: Election) -> None:
         self.groups, self.election = groups, election
@@ -170,14 +189,14 @@ class _Descent:
         self.sizes = election.ballots.sizes
 
     def run(self, start: Mapping[str, Array] | None, sweeps: int) -> dict[str, Array]:
-        """Permutations (n, size) of every symbol."""
+        """Run the descent and return permutations (n, size) of every symbol."""
         order = {k: np.tile(np.arange(s), (self.n, 1)) for k, s in self.sizes.items()}
         dirty = {group.name: np.ones(self.n, bool) for group in self.groups}
         if start is None:
             self._start(order, dirty)
         else:
-            for key, given in start.items():
-                order[key][:] = given
+            for key, start_order in start.items():
+                order[key][:] = start_order
         for _ in range(sweeps):
             for group in self.groups:
                 rows = np.flatnonzero(dirty[group.name])
@@ -196,17 +215,18 @@ class _Descent:
         return [g.name for g in self.groups if touched & set(g.keys)]
 
     def _start(self, order: dict[str, Array], dirty: dict[str, Array]) -> None:
-        """Settle every symbol by what is settled before it, from the input side.
+        """Settle the symbols one after the other, from the input side.
 
-        A symbol that nothing settled votes for is matched by its sorted weights.
+        A symbol that no tensor with settled symbols votes for is matched by its sorted
+        weights.
         """
         settled: set[str] = set()
         waiting = list(self.groups)
         while waiting:
             group = next((g for g in waiting if self._anchored(g, settled)), waiting[0])
             waiting.remove(group)
-            found = self._opened(group, order, settled)
-            order.update(found)
+            first_orders = self._opened(group, order, settled)
+            order.update(first_orders)
             settled |= set(group.keys)
             dirty[group.name][:] = not self._complete(group, settled)
 
@@ -219,7 +239,7 @@ class _Descent:
         )
 
     def _complete(self, group: Group, settled: set[str]) -> bool:
-        """Whether everything that votes for a symbol did so: then nothing is left."""
+        """Check that all tensors of a group voted, so the group needs no further round."""
         ballots = self.election.ballots
         known = settled - set(group.keys)
         return not group.inner and all(
@@ -233,8 +253,12 @@ class _Descent:
             key: self.election.votes(key, order, settled=settled) for key in group.keys
         }
         if not group.inner:
-            own = votes[group.name]
-            return {group.name: assign(self._sorted(group.name) if own is None else own)}
+            outer_votes = votes[group.name]
+            return {
+                group.name: assign(
+                    self._sorted(group.name) if outer_votes is None else outer_votes
+                )
+            }
         inner = {key: votes[key] for key in group.inner}
         likeness = self._likeness(group, order, settled)
         if likeness is not None:
@@ -246,7 +270,7 @@ class _Descent:
     def _likeness(
         self, group: Group, order: dict[str, Array], settled: set[str]
     ) -> Array | None:
-        """How alike heads are in all their products; None unless all are settled."""
+        """Return the summed cosines of the heads' products; None unless all are settled."""
         total: Array | None = None
         for key in group.inner:
             bound = self.election.ballots.bound[key]
@@ -260,39 +284,41 @@ class _Descent:
         return total
 
     def _sorted(self, key: str) -> Array:
-        """Votes by the sorted weights of units: the same in any order of the others."""
+        """Return votes from the sorted weights of units, which ignore the other orders."""
         total = np.zeros((self.n, self.sizes[key], self.sizes[key]), np.float32)
         for kind in ("fixed", "bound"):
-            for ours, theirs in zip(
+            for reference_part, network_part in zip(
                 *(side.parts(kind, key) for side in self.election.both), strict=True
             ):
-                mine = np.sort(ours, axis=1).transpose(0, 2, 1)
-                total += mine @ np.sort(theirs, axis=1)
+                sorted_reference = np.sort(reference_part, axis=1).transpose(0, 2, 1)
+                total += sorted_reference @ np.sort(network_part, axis=1)
         return total
 
     def _improve(self, group: Group, order: dict[str, Array], rows: Array) -> Array:
-        """Solve one group for some networks; which of them moved."""
-        before = {key: order[key][rows] for key in group.keys}
+        """Solve a group for some networks; return a mask (m,) of those that moved."""
+        previous = {key: order[key][rows] for key in group.keys}
         votes = {key: self.election.votes(key, order, rows) for key in group.keys}
         if group.inner:
             inner = {key: votes[key] for key in group.inner}
-            found = nested(group.name, group.size, group.block, inner, votes[group.name])
+            solution = nested(group.name, group.size, group.block, inner, votes[group.name])
         else:
-            found = {group.name: assign(_given(votes[group.name]))}
+            solution = {group.name: assign(_not_none(votes[group.name]))}
         if any(_keys(ballot) & set(group.keys) for ballot in self._bound(group)):
-            new, old = self._tied(group, order, rows, before, found)
+            new_votes, old_votes = self._tied(group, order, rows, previous, solution)
         else:
-            new, old = (self._collected(votes, some) for some in (found, before))
-        scale = np.abs(new).sum(1) + np.abs(old).sum(1)
-        moved: Array = (new - old).sum(1) > _ROUNDING * scale
-        for key, best in found.items():
-            order[key][rows] = np.where(moved[:, None], best, before[key])
+            new_votes, old_votes = (
+                self._collected(votes, orders) for orders in (solution, previous)
+            )
+        scale = np.abs(new_votes).sum(1) + np.abs(old_votes).sum(1)
+        moved: Array = (new_votes - old_votes).sum(1) > _ROUNDING * scale
+        for key, best in solution.items():
+            order[key][rows] = np.where(moved[:, None], best, previous[key])
         return moved
 
     def _collected(
         self, votes: Mapping[str, Array | None], order: Mapping[str, Array]
     ) -> Array:
-        """Votes (m, k) of all symbols of a group."""
+        """Return the votes (m, k) that orders collect over all symbols of a group."""
         parts = [
             collected(part, order[key]) for key, part in votes.items() if part is not None
         ]
@@ -306,34 +332,34 @@ class _Descent:
         group: Group,
         order: dict[str, Array],
         rows: Array,
-        before: Mapping[str, Array],
-        found: Mapping[str, Array],
+        previous: Mapping[str, Array],
+        solution: Mapping[str, Array],
     ) -> tuple[Array, Array]:
-        """Votes with new and old orders where a tensor has a symbol on two axes.
+        """Return the votes of new and old orders if a tensor has a symbol on two axes.
 
-        There the votes themselves change with the order, and the solution need not be
-        better than what was.
+        In this case the votes themselves change with the order, so the solution may be
+        worse than the previous order.
         """
-        both = []
-        for some in (found, before):
-            for key, new in some.items():
-                order[key][rows] = new
+        collected_votes = []
+        for orders in (solution, previous):
+            for key, new_rows in orders.items():
+                order[key][rows] = new_rows
             votes = {
                 key: self.election.votes(key, order, rows, halved=True)
                 for key in group.keys
             }
-            both.append(self._collected(votes, some))
-        return both[0], both[1]
+            collected_votes.append(self._collected(votes, orders))
+        return collected_votes[0], collected_votes[1]
 
 
 def _laid_out(ballots: Ballots, references: Array, noise: Array) -> list[Laid]:
-    """References (n, d) as they are, then with each noise (d,)."""
-    jittered = [_jittered(ballots.layout, references, extra) for extra in noise]
-    return [Laid(ballots, some) for some in (references, *jittered)]
+    """Lay out references (n, d) as they are, then with each row of noise (d,)."""
+    jittered = [_jittered(ballots.layout, references, row) for row in noise]
+    return [Laid(ballots, weights) for weights in (references, *jittered)]
 
 
 def _better(first: Matching, second: Matching) -> Matching:
-    """Of each network the closer order; the first, if rounding decides."""
+    """Select the closer order per network; the first if the difference may be rounding."""
     wins = second.objective > first.objective + _ROUNDING * np.abs(first.objective)
     orders = {
         key: np.where(wins[:, None], second.permutations[key], order)
@@ -342,7 +368,7 @@ def _better(first: Matching, second: Matching) -> Matching:
     return replace(first, permutations=orders)
 
 
-def _given(votes: Array | None) -> Array:
+def _not_none(votes: Array | None) -> Array:
     assert votes is not None
     return votes
 
@@ -352,7 +378,7 @@ def _keys(ballot: Ballot) -> set[str]:
 
 
 def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
-    """References (n, d) with noise, in deviations of each tensor of each reference."""
+    """Add noise to references (n, d), scaled by the deviation of each of their tensors."""
     moved = references.copy()
     for columns in layout.slices.values():
         part = moved[:, columns]
@@ -364,8 +390,9 @@ def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
 def _check(weights: Array, reference: Array, layout: Layout) -> None:
     if not layout.symbols:
         raise LayoutMismatch(
-            "The layout has no axis symbols, so nothing says which units may be reordered. "
-            "For an import of a plain chain: phasezoo import --axes chain."
+            "The layout has no axis symbols, which name the units that may be reordered. "
+            "To infer symbols when you import a plain chain of layers: phasezoo import "
+            "--axes chain."
         )
     n = len(weights)
     if weights.shape != (n, layout.d) or reference.shape not in (
@@ -376,13 +403,14 @@ def _check(weights: Array, reference: Array, layout: Layout) -> None:
             f"weights must have shape (n, {layout.d}) and the reference ({layout.d},) or "
             f"(n, {layout.d}). Got {weights.shape} and {reference.shape}."
         )
-    for what, values in (("weights", weights), ("reference", np.atleast_2d(reference))):
+    for label, values in (("weights", weights), ("reference", np.atleast_2d(reference))):
         squares = np.einsum("nd,nd->n", values, values)
-        finite = np.isfinite(squares)  # else their products are not finite either
+        finite = np.isfinite(squares)  # infinite squares make infinite products
         if not finite.all():
             bad = np.flatnonzero(~finite)
             raise LayoutMismatch(
-                f"{len(bad)} of {len(values)} rows of {what} hold values that are not "
-                f"finite, or whose squares are not in float32, first row {bad[0]}. Leave "
-                "them out: population.select(np.isfinite((population.weights**2).sum(1)))."
+                f"{len(bad)} of {len(values)} rows of {label} hold values that are not "
+                "finite, or whose squares overflow float32, first row "
+                f"{bad[0]}. Leave these rows out: "
+                "population.select(np.isfinite((population.weights**2).sum(1)))."
             )

@@ -1,10 +1,10 @@
-"""Reordering the units of networks, and the algebra of reorderings.
+"""Permutations of the units of networks, their inverses and their products.
 
 A permutation of a symbol is an array ``p`` of unit numbers: unit i of the result is unit
-``p[i]`` of what is given, in every tensor that carries the symbol. A symbol within the
-units of another (``qk`` of ``"head*8:qk"``) has positions of all heads: it carries whole
-heads where the permutation of ``head`` carries them, so that composing and inverting need
-no special case.
+``p[i]`` of the input, in every tensor that carries the symbol. The permutation of a symbol
+within the units of another symbol (``qk`` of ``"head*8:qk"``) numbers the positions of all
+heads and moves whole heads to the same places as the permutation of ``head``, so composing
+and inverting need no special case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from catalog.layout import Layout
 from catalog.population import Population
 
 Permutations: TypeAlias = Mapping[str, Array]
-"""By symbol: (n, size) integers, row i for network i; or (size,), for all networks."""
+"""Integers by symbol, of shape (n, size) with row i for network i, or (size,) for all."""
 
 
 @overload
@@ -32,30 +32,30 @@ def permute(weights: Array, permutations: Permutations, layout: Layout) -> Array
 def permute(
     weights: Population | Array, permutations: Permutations, layout: Layout | None = None
 ) -> Population | Array:
-    """Networks with their units in another order, which compute the same.
+    """Reorder the units of networks, which keeps the functions that they compute.
 
     Parameters
     ----------
     weights : Population or ndarray of shape (n, d) or (d,)
         Counters and constants of a population are permuted too.
     permutations : mapping of str to ndarray of shape (n, size) or (size,)
-        By symbol of the layout; symbols that are left out stay in order. Where a symbol
-        lies within the units of another and only that is given, the positions within a
-        unit stay in order.
+        Permutations by symbol of the layout; symbols that are left out stay in order. If a
+        symbol lies within the units of another symbol and only the outer symbol is given,
+        the positions within a unit stay in order.
     layout : Layout, optional
-        Of an array.
+        Layout of the weights; required for an array.
 
     Returns
     -------
     Population or ndarray
-        Of the same kind and shape.
+        The reordered networks, of the same type and shape as ``weights``.
 
     Raises
     ------
     NotFound
         If the layout has no such symbol.
     LayoutMismatch
-        If an array is no permutation, or has another size or number of rows.
+        If an array is not a permutation, or has a wrong size or number of rows.
 
     Examples
     --------
@@ -67,27 +67,29 @@ def permute(
     """
     if isinstance(weights, Population):
         n, layout = len(weights), weights.layout
-        known = check_permutations(layout, permutations, n)
+        checked = check_permutations(layout, permutations, n)
         extra = {
-            param.name: _permuted(weights.extra[param.name], param.axes, known)
+            param.name: _permuted(weights.extra[param.name], param.axes, checked)
             for param in layout.extra
         }
-        moved = _permuted_matrix(weights.weights, layout, known)
+        moved = _permuted_matrix(weights.weights, layout, checked)
         return replace(weights, weights=moved, extra=extra)
     if layout is None:
-        raise TypeError("An array of weights needs its layout: permute(w, p, layout).")
+        raise TypeError(
+            "An array of weights needs its layout: permute(weights, permutations, layout)."
+        )
     matrix = weights[None] if weights.ndim == 1 else weights
     if matrix.ndim != 2 or matrix.shape[1] != layout.d:
         raise LayoutMismatch(
             f"Weights must have shape (n, {layout.d}) or ({layout.d},). Got "
             f"{weights.shape}."
         )
-    known = check_permutations(layout, permutations, len(matrix))
-    return _permuted_matrix(matrix, layout, known).reshape(weights.shape)
+    checked = check_permutations(layout, permutations, len(matrix))
+    return _permuted_matrix(matrix, layout, checked).reshape(weights.shape)
 
 
 def invert(permutations: Permutations) -> dict[str, Array]:
-    """The permutations that undo these.
+    """Return the inverse permutations.
 
     Examples
     --------
@@ -98,10 +100,10 @@ def invert(permutations: Permutations) -> dict[str, Array]:
 
 
 def compose(first: Permutations, second: Permutations) -> dict[str, Array]:
-    """One permutation per symbol that does what ``first`` and then ``second`` do.
+    """Return the permutation of each symbol that applies ``first`` and then ``second``.
 
-    Symbols that only one of them has are taken from it. Where a symbol lies within the
-    units of another, give both in both, or in neither.
+    A symbol that only one argument has is taken from that argument. If a symbol lies within
+    the units of another symbol, give both symbols in both arguments, or neither in any.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def compose(first: Permutations, second: Permutations) -> dict[str, Array]:
         if p.shape[-1] != q.shape[-1] or (p.ndim == q.ndim == 2 and len(p) != len(q)):
             raise LayoutMismatch(
                 f"Cannot compose permutations of {name!r} of shapes {p.shape} and "
-                f"{q.shape}: both must have one size, and one number of networks."
+                f"{q.shape}: the sizes and the numbers of networks must be equal."
             )
         if p.ndim < q.ndim:
             p = np.broadcast_to(p, q.shape)
@@ -132,13 +134,20 @@ def compose(first: Permutations, second: Permutations) -> dict[str, Array]:
 def random_permutations(
     layout: Layout, n: int, *, seed: int, symbols: tuple[str, ...] | None = None
 ) -> dict[str, Array]:
-    """Uniformly drawn permutations (n, size) of some or all symbols.
+    """Draw permutations (n, size) of some or all symbols uniformly at random.
 
     Parameters
     ----------
+    layout : Layout
+        Layout of the networks.
+    n : int
+        Number of networks.
+    seed : int
+        Seed of the random generator.
     symbols : tuple of str, optional
-        Default: all. One that lies within the units of another comes with the other,
-        which stays in order unless it is named too.
+        Symbols to permute. Default: all symbols. For a symbol within the units of another
+        symbol, the result also holds the outer symbol, which stays in order unless it is
+        named too.
     """
     rng = np.random.default_rng(seed)
     sizes, homes = layout.symbols, layout.homes
@@ -163,17 +172,21 @@ def random_permutations(
 def check_permutations(
     layout: Layout, permutations: Permutations, n: int
 ) -> dict[str, Array]:
-    """Permutations (n, size) or (1, size) by index key, ready to gather with.
+    """Check permutations and return them as int64 of shape (n, size) or (1, size), by key.
+
+    Symbols within the units of a permuted symbol are added.
 
     Raises
     ------
-    NotFound, LayoutMismatch
-        As `permute`.
+    NotFound
+        If the layout has no such symbol.
+    LayoutMismatch
+        If an array is not a permutation, or has a wrong size or number of rows.
     """
-    known: dict[str, Array] = {}
-    for name, given in permutations.items():
+    checked: dict[str, Array] = {}
+    for name, permutation in permutations.items():
         size = known_symbol(layout, name)
-        p = np.asarray(given)
+        p = np.asarray(permutation)
         if p.shape not in ((size,), (n, size)) or p.dtype.kind not in "iu":
             raise LayoutMismatch(
                 f"The permutation of {name!r} must hold integers and have shape "
@@ -187,24 +200,25 @@ def check_permutations(
                 f"Row {row} of the permutation of {name!r} does not hold every number "
                 f"from 0 to {size - 1} once: {p[row][:8].tolist()}{'...' * (size > 8)}."
             )
-        known[name] = p
+        checked[name] = p
     for name, (home, block) in layout.homes.items():
-        if name in known:
-            heads = known.get(home, np.arange(layout.symbols[home])[None])
-            carried = known[name].reshape(len(known[name]), -1, block) // block
+        if name in checked:
+            heads = checked.get(home, np.arange(layout.symbols[home])[None])
+            carried = checked[name].reshape(len(checked[name]), -1, block) // block
             if (carried != heads[:, :, None]).any():
                 raise LayoutMismatch(
                     f"The permutation of {name!r} must carry {block} positions as a whole "
-                    f"to where that of {home!r} carries its units; here it tears some "
-                    "apart. Give both, as `random_permutations` draws them."
+                    f"to where the permutation of {home!r} carries its units, but here it "
+                    "splits some units. Give both permutations, as `random_permutations` "
+                    "draws them."
                 )
-        elif home in known:
-            known[name] = block_permutation(known[home], block)
-    return known
+        elif home in checked:
+            checked[name] = block_permutation(checked[home], block)
+    return checked
 
 
 def known_symbol(layout: Layout, name: str) -> int:
-    """Size of a symbol, or NotFound."""
+    """Return the size of a symbol; raise NotFound if the layout has no such symbol."""
     sizes = layout.symbols
     if name not in sizes:
         raise NotFound(f"The layout has no symbol {name!r}. {closest(name, sizes)}")
@@ -212,13 +226,13 @@ def known_symbol(layout: Layout, name: str) -> int:
 
 
 def block_permutation(permutation: Array, block: int) -> Array:
-    """Permutation (n, size * block) of the positions of units that span ``block``."""
+    """Return the permutation (n, size * block) of the positions of units of ``block``."""
     wide = permutation[:, :, None] * block + np.arange(block)
     return wide.reshape(len(permutation), -1)
 
 
 def axis_key(symbol: str) -> tuple[str, int]:
-    """Which permutation an axis follows, and how many positions each entry moves."""
+    """Return the key of an axis symbol's permutation, and the positions per entry."""
     name, block, inner = read_symbol(symbol)
     return (name, block) if inner is None else (inner, 1)
 
@@ -231,14 +245,18 @@ def gather(
     Parameters
     ----------
     values : ndarray of shape (n, lead * units * run)
-        C-contiguous, the axis in the middle: runs move as wholes.
+        C-contiguous values with the axis in the middle; the entries of a run move together.
+    lead, units : int
+        Product of the sizes of the axes before, and number of units on the axis.
     permutation : ndarray of shape (n, units) or (1, units)
+        Unit i of the result is unit ``permutation[:, i]`` of the values.
     rows : ndarray of int, optional
-        Take these arrays, with a permutation each.
+        Arrays to take, with one permutation each. Default: all arrays.
 
     Returns
     -------
     ndarray of shape (n, lead * units * run)
+        The reordered values.
     """
     chosen = np.arange(len(values)) if rows is None else rows
     runs = values.reshape(len(values) * lead * units, -1)
@@ -264,7 +282,7 @@ def _permuted_matrix(
 def _permuted(
     values: Array, axes: tuple[str | None, ...], permutations: Mapping[str, Array]
 ) -> Array:
-    """Tensors (n, *shape) with their axes reordered."""
+    """Reorder the axes of tensors (n, *shape)."""
     n, shape = len(values), values.shape
     if not values.size:
         return values

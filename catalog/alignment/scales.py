@@ -1,15 +1,15 @@
-"""Scale symmetry of rectified units: weights in times s, weights out divided by s.
+"""Scale symmetry of rectified units: incoming weights times s, outgoing weights over s.
 
 A unit whose activation is positively homogeneous, ``f(s x) = s f(x)`` for s > 0 (ReLU,
-leaky ReLU, none), computes the same at every such scale. Balanced, the norm of what it
-reads equals the norm of how it is read: the point of least norm on its orbit [1]_. A
-layout does not know activations: who asks for scales vouches for them, or has them checked
-by `check_symmetries`.
+leaky ReLU, none), gives the same function at every scale s. After balancing, the norm of
+the incoming weights and bias of a unit equals the norm of its outgoing weights: the network
+of least norm among its rescalings [1]_. A layout does not know activations: the caller who
+asks for scales vouches for them, or has them checked by `check_symmetries`.
 
 References
 ----------
-.. [1] Saul, 2023, arXiv:2306.15793: the least p-norm among the networks that a rescaling
-   reaches. Differs: p = 2 only.
+.. [1] Saul, 2023, arXiv:2306.15793: the least p-norm among the rescalings of a network.
+   Difference here: p = 2 only.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from catalog.errors import CatalogError, LayoutMismatch
 from catalog.layout import Layout, Param
 
 SWEEPS = 5000
-"""Most rounds over all symbols: deep chains of layers take hundreds."""
+"""Maximum number of rounds over all symbols; deep chains of layers take hundreds."""
 _DONE = 1e-9
-"""Relative step of a scale below which it stands: rounds shrink errors slowly in chains."""
+"""Relative change of a scale below which it has converged; small, because rounds shrink
+errors slowly in chains."""
 
 
 @dataclass(frozen=True)
 class _Scalable:
-    """Where the units of a symbol are written, with one bias at most, and read."""
+    """Tensors that write the units of a symbol (at most one bias) and that read them."""
 
     written: tuple[Param, ...]
     biases: tuple[Param, ...]
@@ -41,11 +42,11 @@ class _Scalable:
 
 
 def scalable(layout: Layout) -> tuple[str, ...]:
-    """Symbols that have the tensors of a plain layer: written once, then read.
+    """Return the symbols of plain layers, whose units are written by one weight and read.
 
-    One weight has the symbol on its first axis, one vector at most (its bias) carries it,
-    and the rest read it on other axes. Symbols of normalised layers and residual streams
-    have more. Whether the units are rectified is not seen.
+    One weight has the symbol on its first axis, at most one vector (the bias) carries the
+    symbol, and the other tensors read it on other axes. Symbols of normalised layers and of
+    residual streams have more tensors. A layout does not tell whether units are rectified.
 
     Examples
     --------
@@ -60,27 +61,33 @@ def scalable(layout: Layout) -> tuple[str, ...]:
 def balance(
     weights: Array, layout: Layout, symbols: Sequence[str]
 ) -> tuple[Array, dict[str, Array]]:
-    """Networks of least norm that compute the same, if the units are homogeneous.
+    """Rescale units to the networks of least norm that compute the same functions.
+
+    The functions stay the same only if the activations are positively homogeneous.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
+        Networks to balance.
+    layout : Layout
+        Layout of the networks.
     symbols : sequence of str
-        Of those that `scalable` names.
+        Symbols to balance, among those that `scalable` returns.
 
     Returns
     -------
     weights : ndarray of shape (n, d), float32
+        The balanced networks.
     scales : dict of str to ndarray of shape (n, size), float64
-        What each unit's incoming weights and bias were multiplied by. 1 for units that
-        nothing writes or nothing reads.
+        Factors of the incoming weights and bias of each unit; 1 for units whose incoming
+        or outgoing weights are all 0.
 
     Raises
     ------
     LayoutMismatch
-        If a symbol has other tensors than those of a plain layer.
+        If the tensors of a symbol are not those of a plain layer.
     CatalogError
-        If scales do not settle.
+        If the scales do not converge.
     """
     parts = {name: _required(layout, name) for name in symbols}
     values = {
@@ -90,44 +97,55 @@ def balance(
     squares = {name: value**2 for name, value in values.items()}
     sizes = layout.symbols
     scales = {name: np.ones((len(weights), sizes[name])) for name in symbols}
-    over = _relaxed(len(parts))
+    relaxation = _relaxed(len(parts))
     for _ in range(SWEEPS):
-        worst = 0.0
+        largest_change = 0.0
         for name, part in parts.items():
-            into = _norms(squares, [(p, 0, 1) for p in part.written + part.biases])
-            out = _norms(squares, part.read)
-            alive = (into > 0) & (out > 0)
-            ratio = np.divide(out, into, out=np.ones_like(into), where=alive)
-            step = ratio ** (0.25 * over)  # squared norms; s times in, 1 / s times out
+            incoming = _norms(squares, [(p, 0, 1) for p in part.written + part.biases])
+            outgoing = _norms(squares, part.read)
+            alive = (incoming > 0) & (outgoing > 0)
+            ratio = np.divide(outgoing, incoming, out=np.ones_like(incoming), where=alive)
+            # The norms are squared, and s scales both incoming and outgoing weights.
+            step = ratio ** (0.25 * relaxation)
             scales[name] *= step
             _scale(squares, part, step**2)
-            worst = max(worst, float(np.abs(step - 1).max(initial=0)))
-        if worst < _DONE:
+            largest_change = max(largest_change, float(np.abs(step - 1).max(initial=0)))
+        if largest_change < _DONE:
             break
     else:
         raise CatalogError(
-            f"Balancing {', '.join(symbols)} did not settle in {SWEEPS} rounds; the last "
-            f"one still changed a scale by {worst:.1g}. Balance fewer symbols."
+            f"Balancing {', '.join(symbols)} did not converge in {SWEEPS} rounds; the last "
+            f"round still changed a scale by {largest_change:.1g}. Balance fewer symbols."
         )
     return rescale(weights, layout, scales), scales
 
 
 def normalise(weights: Array, layout: Layout, symbols: Sequence[str]) -> Array:
-    """Networks (n, d) with incoming weights and bias of norm 1, which compute the same.
+    """Rescale units so that their incoming weights and bias have norm 1.
 
-    Unlike what `balance` gives, that does not depend on what reads the units. Those that
-    others are made of come first; units that nothing writes keep their scale.
+    The networks compute the same functions if the activations are positively homogeneous.
+    Unlike the result of `balance`, the result does not depend on the outgoing weights. A
+    layer is normalised after the layers that it reads; units whose incoming weights and
+    bias are all 0 keep their scale.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
+        Networks to normalise.
+    layout : Layout
+        Layout of the networks.
     symbols : sequence of str
-        Of those that `scalable` names.
+        Symbols to normalise, among those that `scalable` returns.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        The normalised networks.
 
     Raises
     ------
     LayoutMismatch
-        If a symbol has other tensors than those of a plain layer.
+        If the tensors of a symbol are not those of a plain layer.
 
     Examples
     --------
@@ -140,40 +158,54 @@ def normalise(weights: Array, layout: Layout, symbols: Sequence[str]) -> Array:
     parts = {name: _required(layout, name) for name in symbols}
     reads = {
         name: {
-            other
-            for other, their in parts.items()
-            if {p.name for p in part.written} & {p.name for p, *_ in their.read}
+            source
+            for source, source_part in parts.items()
+            if {p.name for p in part.written} & {p.name for p, *_ in source_part.read}
         }
         for name, part in parts.items()
     }
-    found = np.asarray(weights, np.float32)
+    normalised = np.asarray(weights, np.float32)
     for name in TopologicalSorter(reads).static_order():
         part = parts[name]
         squares = {
-            p.name: layout.unflatten(found)[p.name].astype(np.float64) ** 2
+            p.name: layout.unflatten(normalised)[p.name].astype(np.float64) ** 2
             for p in part.written + part.biases
         }
         norms = np.sqrt(_norms(squares, [(p, 0, 1) for p in part.written + part.biases]))
         scale = np.divide(1, norms, out=np.ones_like(norms), where=norms > 0)
-        found = rescale(found, layout, {name: scale})
-    return found
+        normalised = rescale(normalised, layout, {name: scale})
+    return normalised
 
 
 def _relaxed(depth: int) -> float:
-    """How far each step goes beyond its own optimum: best for a chain of equal layers.
+    """Return the factor of successive over-relaxation, optimal for a chain of equal layers.
 
-    Successive over-relaxation: rounds go as the depth, not as its square.
+    With it, the number of rounds grows with the depth instead of with its square.
     """
     return float(2 / (1 + np.sin(np.pi / (depth + 1))))
 
 
 def rescale(weights: Array, layout: Layout, scales: Mapping[str, Array]) -> Array:
-    """Multiply what writes units by scales (n, size), and divide what reads them.
+    """Multiply the incoming weights and biases of units by scales, and divide the outgoing.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n, d)
+        Networks to rescale.
+    layout : Layout
+        Layout of the networks.
+    scales : mapping of str to ndarray of shape (n, size)
+        Factors by symbol.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        The rescaled networks.
 
     Raises
     ------
     LayoutMismatch
-        As `balance`.
+        If the tensors of a symbol are not those of a plain layer.
     """
     tensors = {
         name: tensor.astype(np.float64)
@@ -189,10 +221,10 @@ def _plain(layout: Layout, symbol: str) -> _Scalable | None:
     biases: list[Param] = []
     read: list[tuple[Param, int, int]] = []
     for param in layout:
-        for axis, found in enumerate(param.axes):
-            if found is None or symbol not in read_symbol(found)[::2]:
+        for axis, axis_symbol in enumerate(param.axes):
+            if axis_symbol is None or symbol not in read_symbol(axis_symbol)[::2]:
                 continue
-            name, block, inner = read_symbol(found)
+            name, block, inner = read_symbol(axis_symbol)
             if name != symbol or inner or param.role != "parameter":
                 return None
             if axis:
@@ -201,9 +233,9 @@ def _plain(layout: Layout, symbol: str) -> _Scalable | None:
                 return None
             else:
                 (biases if len(param.shape) == 1 else written).append(param)
-    once = len(written) == 1 and len(biases) <= 1
-    twice = {p.name for p in written} & {p.name for p, *_ in read}
-    if not once or not read or twice:
+    written_once = len(written) == 1 and len(biases) <= 1
+    written_and_read = {p.name for p in written} & {p.name for p, *_ in read}
+    if not written_once or not read or written_and_read:
         return None
     return _Scalable(tuple(written), tuple(biases), tuple(read))
 
@@ -211,31 +243,32 @@ def _plain(layout: Layout, symbol: str) -> _Scalable | None:
 def _required(layout: Layout, symbol: str) -> _Scalable:
     part = _plain(layout, symbol)
     if part is None:
-        known = scalable(layout)
+        usable = scalable(layout)
         raise LayoutMismatch(
-            f"Units of {symbol!r} cannot be rescaled: they are not those of a plain layer, "
-            "which one weight writes on its first axis, with one bias at most and no "
-            f"normalisation. It is carried by {layout.carriers(symbol)}. Symbols that can: "
-            f"{', '.join(known) or 'none'}."
+            f"Units of {symbol!r} cannot be rescaled: they are not the units of a plain "
+            "layer, which has one weight with the symbol on its first axis, at most one "
+            "bias and no normalisation. Tensors with this symbol: "
+            f"{layout.carriers(symbol)}. Symbols that can be rescaled: "
+            f"{', '.join(usable) or 'none'}."
         )
     return part
 
 
 def _norms(squares: Mapping[str, Array], parts: Sequence[tuple[Param, int, int]]) -> Array:
-    """Sums (n, size) over all but one axis."""
+    """Return the sums (n, size) of squares over all axes but one."""
     total: Array | None = None
     for param, axis, block in parts:
         value = squares[param.name]
-        other = tuple(i for i in range(1, value.ndim) if i != axis + 1)
-        found = value.sum(other)
-        found = found.reshape(len(found), -1, block).sum(2)
-        total = found if total is None else total + found
+        other_axes = tuple(i for i in range(1, value.ndim) if i != axis + 1)
+        sums = value.sum(other_axes)
+        sums = sums.reshape(len(sums), -1, block).sum(2)
+        total = sums if total is None else total + sums
     assert total is not None
     return total
 
 
 def _scale(tensors: dict[str, Array], part: _Scalable, scale: Array) -> None:
-    """In place: multiply what writes, divide what reads."""
+    """Multiply the tensors that write units and divide those that read them, in place."""
     for param in part.written + part.biases:
         value = tensors[param.name]
         value *= scale.reshape(*scale.shape, *[1] * (value.ndim - 2))

@@ -1,8 +1,8 @@
-"""Whether a layout's symmetries are those of the network: asked of the network itself.
+"""Test of a layout's symmetries on the outputs of networks.
 
-A symbol may be wrong, or be missing on a tensor, above all where it was inferred for an
-import. The catalogue runs no networks, so the caller brings a function from weights to
-outputs; every symbol is permuted at random, and the outputs must stay.
+A symbol may be wrong or missing on a tensor, above all if it was inferred for an import.
+The catalogue runs no networks, so the caller passes a function from weights to outputs. The
+units of every symbol are permuted at random, and the outputs must stay the same.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from catalog.errors import CatalogError, LayoutMismatch
 from catalog.layout import Layout
 
 Outputs: TypeAlias = Callable[[Array], Array]
-"""Outputs (m, ...) of networks (m, d), float32, each for the same inputs."""
+"""Function from networks (m, d), float32, to their outputs (m, ...) for fixed inputs."""
 
 TOLERANCE = 1e-5
-"""Largest change that counts as rounding, in parts of a network's largest output."""
+"""Largest change that is ascribed to rounding, relative to a network's largest output."""
 _NETWORKS = 2
 _MOVED = 0.1
-"""How far the networks are moved at random, in parts of their root mean square."""
+"""Size of the random change of the networks, relative to their root mean square."""
 
 
 class SymmetryBroken(CatalogError):
-    """A symbol of a layout changes what networks compute.
+    """Error of a symbol of a layout that is no symmetry of the networks.
 
     Attributes
     ----------
     symbol : str
+        Name of the symbol.
     tensors : list of str
-        Those that carry it.
+        Names of the tensors that carry the symbol.
     change : float
-        Of the outputs, in parts of the largest.
+        Change of the outputs, relative to the largest output.
     """
 
     def __init__(self, message: str, symbol: str, tensors: list[str], change: float):
@@ -54,35 +55,38 @@ def check_symmetries(
     tolerance: float = TOLERANCE,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Check that permuting each symbol, and rescaling some, keeps the outputs.
+    """Check that permuting the units of each symbol, and rescaling some, keeps the outputs.
 
     Parameters
     ----------
     weights : ndarray of shape (n, d)
-        Networks; two drawn by the seed are tried as they are and moved a little at
-        random, so that no error hides behind zeros. Counters and constants are not in
-        the vector: what symbols of theirs do cannot be seen. Every unit changes its
-        place. Give trained ones: where activations grow from layer to layer, as with
-        running statistics that do not fit the weights, late biases change the outputs
-        less than rounding does.
+        Networks. Two of them, drawn with the seed, are tested as they are and with small
+        random changes, so that no error hides behind zeros. In every test, every unit
+        changes its place. Counters and constants are not part of the weights, so their
+        symbols cannot be tested. Give trained networks: if activations grow from layer
+        to layer, as with running statistics that do not fit the weights, the biases of
+        late layers change the outputs less than rounding does.
+    layout : Layout
+        Layout of the networks.
     outputs : callable
-        Outputs (m, ...) of networks (m, d) for inputs that are the same at every call,
-        without dropout; some tens of inputs do.
+        Function from networks (m, d) to outputs (m, ...), without dropout and for the same
+        inputs at every call; a few dozen inputs suffice.
     scaled : sequence of str, optional
-        Symbols of rectified units, see `balance`.
+        Symbols of rectified units to rescale too, see `balance`.
     tolerance : float, default=1e-5
-        In parts of each network's largest output.
+        Largest accepted change, relative to each network's largest output.
     seed : int, default=0
+        Seed of the choice of networks, their changes, and the permutations and scales.
 
     Returns
     -------
     dict of str to float
-        Largest change by symbol; scales under ``"scale of <symbol>"``.
+        Largest change by symbol; changes by rescaling under ``"scale of <symbol>"``.
 
     Raises
     ------
     SymmetryBroken
-        If the outputs change; it names the symbol and the tensors that carry it.
+        If the outputs change. The error names the symbol and the tensors that carry it.
     LayoutMismatch
         If the outputs are not finite, or do not depend on the weights at all.
     """
@@ -99,13 +103,13 @@ def check_symmetries(
     largest = np.abs(before).max(1)
     if not (largest > 0).all():
         raise LayoutMismatch(
-            "Some networks give 0 for all inputs, so nothing can be checked with them: "
+            "Some networks give 0 for all inputs, so their symmetries cannot be checked: "
             "give other weights or inputs."
         )
     if (before == before[:1]).all():
         raise LayoutMismatch(
-            "The outputs are the same for all networks: they do not depend on the weights "
-            "that outputs(weights) is given, so nothing can be checked."
+            "The outputs are the same for all networks, so they do not depend on the "
+            "weights that are passed to outputs(weights), and no symmetry can be checked."
         )
     changes = {}
     for name, size in layout.symbols.items():
@@ -128,36 +132,36 @@ def check_symmetries(
 
 
 def _called(outputs: Outputs, weights: Array) -> Array:
-    found = np.asarray(outputs(weights), np.float64)
-    if found.ndim < 1 or len(found) != len(weights) or not found.size:
+    values = np.asarray(outputs(weights), np.float64)
+    if values.ndim < 1 or len(values) != len(weights) or not values.size:
         raise LayoutMismatch(
-            f"outputs(weights) must give one row per network: of weights "
-            f"{weights.shape} it gave shape {found.shape}."
+            f"outputs(weights) must return one row per network. For weights of shape "
+            f"{weights.shape} it returned shape {values.shape}."
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(values).all():
         raise LayoutMismatch(
-            "outputs(weights) gave values that are not finite; give finite networks first."
+            "outputs(weights) returned values that are not finite; give finite networks."
         )
-    return found.reshape(len(found), -1)
+    return values.reshape(len(values), -1)
 
 
-def _broken(layout: Layout, name: str, change: float, what: str) -> SymmetryBroken:
+def _broken(layout: Layout, name: str, change: float, action: str) -> SymmetryBroken:
     tensors = layout.carriers(name)
-    shown = ", ".join(tensors[:8]) + (", ..." if len(tensors) > 8 else "")
-    if what.startswith("Permuting"):
+    tensor_names = ", ".join(tensors[:8]) + (", ..." if len(tensors) > 8 else "")
+    if action.startswith("Permuting"):
         advice = (
-            "The symbol is wrong, or a tensor lacks it. Give the layout right axes, or "
-            "None on these."
+            "The symbol is wrong, or missing on a tensor. Correct the axes of the layout, "
+            "or set the axes of these tensors to None."
         )
     else:
-        rest = [s for s in scalable(layout) if s != name]
+        other_symbols = [s for s in scalable(layout) if s != name]
         advice = (
-            "They are not rectified (f(s x) = s f(x) for s > 0). Pass balance=False, or "
-            f"those of {rest} that are."
+            "The units are not rectified (f(s x) = s f(x) for s > 0). Pass balance=False, "
+            f"or those of {other_symbols} that are rectified."
         )
     return SymmetryBroken(
-        f"{what} of {name!r} changes the outputs by {change:.2g} of the largest. It is "
-        f"carried by {shown}. {advice}",
+        f"{action} of {name!r} changes the outputs by {change:.2g} of the largest "
+        f"output. Tensors with this symbol: {tensor_names}. {advice}",
         name,
         tensors,
         change,
@@ -165,27 +169,28 @@ def _broken(layout: Layout, name: str, change: float, what: str) -> SymmetryBrok
 
 
 def _moved(weights: Array, layout: Layout, rng: np.random.Generator) -> Array:
-    """Copies with other parameters; buffers, which may not change sign, by a factor.
+    """Return copies with randomly changed parameters and buffers.
 
-    Of buffers also what is 0, such as means before the first step: else it would stay.
+    Buffers, which may not change sign, are multiplied by a factor. Zeros in buffers, such
+    as means before the first step, become positive, since a factor would not change them.
     """
     moved = weights.copy()
     for name, columns in layout.slices.items():
         part = moved[:, columns]
         noise = rng.standard_normal(part.shape, np.float32)
         if layout[name].role == "buffer":
-            grown = part * np.exp(np.float32(_MOVED) * noise)
-            part[:] = np.where(part == 0, np.float32(_MOVED) * np.abs(noise), grown)
+            scaled = part * np.exp(np.float32(_MOVED) * noise)
+            part[:] = np.where(part == 0, np.float32(_MOVED) * np.abs(noise), scaled)
         else:
-            size = np.sqrt((weights**2).mean(1, keepdims=True))
-            part += np.float32(_MOVED) * size * noise
+            rms = np.sqrt((weights**2).mean(1, keepdims=True))
+            part += np.float32(_MOVED) * rms * noise
     return moved
 
 
 def _cycles(
     layout: Layout, name: str, size: int, n: int, rng: np.random.Generator
 ) -> dict[str, Array] | None:
-    """Orders that leave no unit in place; None if there is one unit."""
+    """Draw orders that leave no unit in place; None for a single unit."""
     homes = layout.homes
     if name not in homes:
         if size < 2:
@@ -202,7 +207,7 @@ def _cycles(
 
 
 def _cycle(size: int, rng: np.random.Generator) -> Array:
-    """A permutation of one cycle."""
+    """Draw a permutation that consists of one cycle."""
     ring = rng.permutation(size)
     order: Array = np.empty(size, np.int64)
     order[ring] = np.roll(ring, 1)

@@ -1,10 +1,10 @@
-"""What speaks for matching unit j of a network to unit i of a reference.
+"""Votes (matching scores) for placing unit j of a network in the place of unit i.
 
-For each symbol the tensors that carry it are laid out once, units last. The inner product
-of the units of a reference with those of a network, summed over tensors, is the matrix
-whose best assignment brings the two closest, given the order of all other symbols.
-Tensors without other symbols vote the same whatever that order is: they are multiplied
-once.
+For each symbol, the tensors that carry the symbol are laid out once, with the units last.
+The votes are the inner products of the units of a reference with the units of a network,
+summed over tensors. Given the order of all other symbols, the best assignment of this
+matrix brings network and reference closest. The votes of tensors without other symbols do
+not depend on that order and are computed once.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from catalog.layout import Layout, Param
 
 @dataclass(frozen=True)
 class Ballot:
-    """One axis of one tensor, as it votes for a symbol.
+    """One axis of one tensor, which votes for a symbol.
 
     Attributes
     ----------
     param : Param
+        The tensor.
     axis : int
+        The axis of the tensor.
     key : str
-        The symbol that it votes for.
+        The symbol that the axis votes for.
     units, block : int
-        Entries of the symbol on the axis, and positions that each spans.
+        Number of entries of the symbol on the axis, and positions that each entry spans.
     others : tuple of (int, str, int, int)
-        The other axes with symbols: axis, key, units, block.
+        Axis, key, units and block of each other axis with a symbol.
     """
 
     param: Param
@@ -45,16 +47,17 @@ class Ballot:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Axes of ``(n, *shape[:axis], units, block, *shape[axis + 1:])`` as laid out.
+        """Order of the axes of ``(n, *shape[:axis], units, block, *shape[axis + 1:])``.
 
-        Networks, other symbols' axes, all that is fixed, and the units last.
+        The networks come first, then the axes with other symbols, then the axes without
+        symbols, and the units last.
         """
         shift = [a + 1 + (a > self.axis) for a, *_ in self.others]
         rest = [i for i in range(1, len(self.param.shape) + 2) if i != self.axis + 1]
         return (0, *shift, *(i for i in rest if i not in shift), self.axis + 1)
 
     def lay_out(self, weights: Array, columns: slice) -> Array:
-        """Values (n, K, units) of networks (n, d), contiguous."""
+        """Return the contiguous values (n, K, units) of networks (n, d)."""
         shape = self.param.shape
         split = (*shape[: self.axis], self.units, self.block, *shape[self.axis + 1 :])
         values = weights[:, columns].reshape(len(weights), *split).transpose(self.order)
@@ -63,33 +66,35 @@ class Ballot:
     def reordered(
         self, laid: Array, permutations: Mapping[str, Array], rows: Array | None = None
     ) -> Array:
-        """Laid-out values with their other axes in the order of some permutations.
+        """Reorder the other axes of laid-out values by permutations.
 
-        With ``rows``, those of some networks.
+        With ``rows``, only the values of these networks are returned.
         """
-        shape, lead = (len(laid) if rows is None else len(rows), *laid.shape[1:]), 1
+        shape, leading = (len(laid) if rows is None else len(rows), *laid.shape[1:]), 1
         chosen = rows
         for _, key, units, block in self.others:
             flat = laid.reshape(len(laid), -1)
             order = permutations[key] if rows is None else permutations[key][rows]
-            laid = gather(flat, lead, units, order, chosen).reshape(shape)
-            lead *= units * block
+            laid = gather(flat, leading, units, order, chosen).reshape(shape)
+            leading *= units * block
             chosen = None  # the first gather picked the networks
         return laid
 
 
 @dataclass(frozen=True)
 class Ballots:
-    """All votes of a layout by symbol.
+    """All ballots of a layout by symbol.
 
     Attributes
     ----------
+    layout : Layout
+        The layout.
     sizes : dict of str to int
-        Entries of each symbol.
+        Number of entries of each symbol.
     fixed, bound : dict of str to tuple of Ballot
-        By the symbol that they vote for: without and with other symbols.
+        Ballots for each symbol: of tensors without and with other symbols.
     neighbours : dict of str to set of str
-        Symbols whose votes change with this one.
+        Symbols whose votes change with the order of each symbol.
     """
 
     layout: Layout
@@ -100,11 +105,11 @@ class Ballots:
 
     @classmethod
     def of(cls, layout: Layout) -> Ballots:
-        """The votes of a layout's parameters.
+        """Collect the ballots of a layout's parameters.
 
-        Buffers have none. Running variances are larger than all weights in some
-        networks; they would decide alone, and say how a layer's inputs vary rather than
-        what it computes.
+        Buffers have no ballot: in some networks, running variances are larger than all
+        weights and would decide the matching alone, although they describe the variation
+        of a layer's inputs rather than the function of the layer.
         """
         sizes = layout.symbols
         ballots: dict[str, list[Ballot]] = {name: [] for name in sizes}
@@ -120,25 +125,34 @@ class Ballots:
                 others = tuple(other for other in axes if other[0] != axis)
                 ballots[key].append(Ballot(param, axis, key, units, block, others))
         neighbours: dict[str, set[str]] = {name: set() for name in sizes}
-        for name, own in ballots.items():
-            for ballot in own:
+        for name, symbol_ballots in ballots.items():
+            for ballot in symbol_ballots:
                 for _, key, *_ in ballot.others:
                     neighbours[key].add(name)
         return cls(
             layout,
             sizes,
-            {name: tuple(b for b in own if not b.others) for name, own in ballots.items()},
-            {name: tuple(b for b in own if b.others) for name, own in ballots.items()},
+            {
+                name: tuple(b for b in symbol_ballots if not b.others)
+                for name, symbol_ballots in ballots.items()
+            },
+            {
+                name: tuple(b for b in symbol_ballots if b.others)
+                for name, symbol_ballots in ballots.items()
+            },
             neighbours,
         )
 
 
 class Laid:
-    """Networks or a reference, laid out for every symbol.
+    """Networks or references, laid out for every symbol.
 
     Parameters
     ----------
+    ballots : Ballots
+        Ballots of the layout.
     weights : ndarray of shape (n, d)
+        Weights of the networks or references.
     """
 
     def __init__(self, ballots: Ballots, weights: Array) -> None:
@@ -159,14 +173,14 @@ class Laid:
     def transposed(
         self,
     ) -> tuple[dict[str, Array | None], dict[str, tuple[Array, ...]]]:
-        """Fixed and bound values (n, size, K): the reference's side of the products."""
+        """Fixed and bound values (n, size, K), as the left factors of the vote products."""
         return (
             {k: None if v is None else _transposed(v) for k, v in self.fixed.items()},
             {k: tuple(map(_transposed, parts)) for k, parts in self.bound.items()},
         )
 
     def parts(self, kind: str, name: str) -> Sequence[Array]:
-        """Values (n, K, size) of each tensor that is fixed or bound."""
+        """Return the values (n, K, size) of each "fixed" or "bound" tensor of a symbol."""
         if kind == "bound":
             return self.bound[name]
         joined = self.fixed[name]
@@ -180,9 +194,12 @@ class Election:
 
     Parameters
     ----------
+    ballots : Ballots
+        Ballots of the layout.
     reference : Laid
-        Of one network, or of one per network.
+        One reference for all networks, or one reference per network.
     networks : Laid
+        The networks.
     """
 
     def __init__(self, ballots: Ballots, reference: Laid, networks: Laid) -> None:
@@ -193,7 +210,7 @@ class Election:
         self._counted: dict[str, Array | None] = {}
 
     def fixed_votes(self, name: str) -> Array | None:
-        """Votes (n, size, size) of what has no other symbol; None if nothing has."""
+        """Return the votes (n, size, size) of tensors without other symbols, or None."""
         if name not in self._counted:
             reference, laid = self._fixed[name], self.networks.fixed[name]
             counted = None
@@ -211,28 +228,31 @@ class Election:
         *,
         halved: bool = False,
     ) -> Array | None:
-        """Votes (m, size, size): entry (i, j) speaks for unit j in the place of i.
+        """Compute votes (m, size, size); entry (i, j) is the score of unit j in place i.
 
         Parameters
         ----------
+        name : str
+            The symbol.
         permutations : mapping of str to ndarray of shape (n, size)
             The order of all other symbols.
         rows : ndarray of int, optional
-            Some of the networks.
+            Rows of the networks that vote. Default: all networks.
         settled : collection of str, optional
-            Leave out tensors with other symbols than these.
+            Symbols with a settled order; tensors with further symbols do not vote.
         halved : bool, default=False
-            Count a tensor that has the symbol on both axes, and votes twice, once.
+            Halve the votes of a tensor that has the symbol on both axes and therefore
+            votes twice.
 
         Returns
         -------
         ndarray or None
-            None if no tensor votes.
+            The votes; None if no tensor votes.
         """
         pick = slice(None) if rows is None else rows
         total = self.fixed_votes(name)
         total = None if total is None else total[pick]
-        owned = rows is not None
+        writable = rows is not None
         parts = zip(
             self.ballots.bound[name],
             self._bound[name],
@@ -249,36 +269,40 @@ class Election:
                 votes *= np.float32(0.5)
             if total is None:
                 total = votes
-            elif owned:
+            elif writable:
                 total += votes
             else:
                 total = total + votes
-            owned = True
+            writable = True
         return total
 
     def sides(
         self, name: str, permutations: Mapping[str, Array]
     ) -> tuple[list[Array], list[Array]] | None:
-        """What a symbol's matrices hold, a bias as a further column of its own.
+        """Return the two matrices of a symbol, with a bias as a further row of its matrix.
 
         Parameters
         ----------
+        name : str
+            The symbol.
         permutations : mapping of str to ndarray of shape (n, size)
             The order of all other symbols.
 
         Returns
         -------
         two lists of ndarray of shape (n, K, size), or None
-            Of the reference and of the networks, one entry per matrix. None unless there
-            are two matrices.
+            Matrices of the reference and of the networks, one entry per matrix. None
+            unless the symbol has two matrices.
         """
         laid: dict[str, tuple[Array, Array]] = {}
         for kind in ("fixed", "bound"):
             ballots = getattr(self.ballots, kind)[name]
-            ours, theirs = (side.parts(kind, name) for side in self.both)
-            for ballot, mine, other in zip(ballots, ours, theirs, strict=True):
-                moved = ballot.reordered(other, permutations)
-                laid[ballot.param.name] = (mine, moved)
+            reference_parts, network_parts = (side.parts(kind, name) for side in self.both)
+            for ballot, reference_part, network_part in zip(
+                ballots, reference_parts, network_parts, strict=True
+            ):
+                moved = ballot.reordered(network_part, permutations)
+                laid[ballot.param.name] = (reference_part, moved)
         sides: list[list[tuple[Array, Array]]] = []
         for param in self.ballots.layout:
             if param.name in laid:
@@ -287,9 +311,15 @@ class Election:
                 sides[-1].append(laid[param.name])
         if len(sides) != 2:
             return None
-        ours = [np.concatenate([mine for mine, _ in side], axis=1) for side in sides]
-        theirs = [np.concatenate([other for _, other in side], axis=1) for side in sides]
-        return ours, theirs
+        reference_parts = [
+            np.concatenate([reference_part for reference_part, _ in side], axis=1)
+            for side in sides
+        ]
+        network_parts = [
+            np.concatenate([network_part for _, network_part in side], axis=1)
+            for side in sides
+        ]
+        return reference_parts, network_parts
 
 
 def _transposed(laid: Array) -> Array:

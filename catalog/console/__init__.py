@@ -1,6 +1,6 @@
-"""Command lines: the program, its shared options, and everything that is printed.
+"""Command line: the program, the shared options and all printing.
 
-No verb lives here: each package contributes its own. Nothing here reads a shard.
+The commands themselves are defined by each package. No module here reads a shard.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ def __getattr__(name: str) -> Any:
     from catalog.console.program import main
 
     warnings.warn(
-        "catalog.console.main is catalog.console.program.main now; the old name goes with "
-        "0.3.0. Install again: pip install --editable .",
+        "catalog.console.main is now catalog.console.program.main; version 0.3.0 removes "
+        "the old name. Install phasezoo again: pip install --editable .",
         DeprecationWarning,
         stacklevel=2,
     )

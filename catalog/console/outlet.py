@@ -1,6 +1,6 @@
-"""The lines that commands print: results on stdout, notes on stderr, all of them printable.
+"""Printing of commands: results to stdout, notes to stderr, all through `printable`.
 
-No other file prints: what a catalogue holds reaches a terminal through `printable` alone.
+No other module prints, so no text of a catalogue reaches a terminal unescaped.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from catalog.printable import json_text, printable, printable_lines
 
 
 def say(line: object = "") -> None:
-    """Print one line of a result."""
+    """Print one line of a result to stdout."""
     _write(printable(str(line)), sys.stdout)
 
 
 def note(line: object = "") -> None:
-    """Print one line that is no result: progress, what to mind, an error."""
+    """Print one line to stderr: progress, a remark or an error."""
     _write(printable(str(line)), sys.stderr)
 
 
 def say_json(value: Any) -> None:
-    """Print one JSON document, of values that JSON has."""
+    """Print a JSON value as one document to stdout."""
     text = json_text(value)
     if text != encodable(text, sys.stdout):
         text = json_text(value, ascii_only=True)
@@ -35,7 +35,7 @@ def say_json(value: Any) -> None:
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """Return text that the encoding of a stream has, with escapes for what it has not."""
+    """Escape the characters of a text that the encoding of a stream does not have."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -43,11 +43,11 @@ def encodable(text: str, stream: TextIO) -> str:
 def note_fault(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an error that nobody foresaw, for `sys.excepthook`."""
+    """Print an unexpected error with its traceback, for `sys.excepthook`."""
     for part in traceback.format_exception(kind, error, trace):
         for line in printable_lines(part.rstrip("\n")):
             _write(line, sys.stderr)
-    note("This is a fault of phasezoo. Please report it with the lines above.")
+    note("This is a fault of phasezoo. Please report it and include the lines above.")
 
 
 def warning_text(
@@ -57,12 +57,12 @@ def warning_text(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """Return the text of a warning on one line, for `warnings.formatwarning`."""
+    """Format a warning as one line, for `warnings.formatwarning`."""
     return printable(f"{category.__name__}: {message}") + "\n"
 
 
 def install() -> None:
-    """Make errors and warnings that Python itself prints printable."""
+    """Escape the errors and warnings that Python itself prints."""
     sys.excepthook = note_fault
     warnings.formatwarning = warning_text
 

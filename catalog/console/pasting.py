@@ -1,4 +1,4 @@
-"""Words of the commands that errors tell people to paste into a shell."""
+"""Quoting of words in the commands that error messages suggest."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import shlex
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _ACTS = re.compile(r'[$`"\\!\n]')
-"""Characters that mean something between double quotes."""
+"""Characters that a shell interprets within double quotes."""
 
 
 def word(text: object) -> str:
-    """Return text as one word of a shell command, whatever it holds.
+    """Quote any text as one word of a shell command.
 
     Examples
     --------
     >>> print(word("digits"), word("zoo = 'digits'"), word("$(reboot)"))
     digits "zoo = 'digits'" '$(reboot)'
     """
-    own = str(text)
-    if _PLAIN.fullmatch(own):
-        return own
-    return shlex.quote(own) if _ACTS.search(own) else f'"{own}"'
+    plain = str(text)
+    if _PLAIN.fullmatch(plain):
+        return plain
+    return shlex.quote(plain) if _ACTS.search(plain) else f'"{plain}"'

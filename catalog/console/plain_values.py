@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Conversion of query results to JSON values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold: NaN and infinities as text, bytes as hexadecimals.
+    """Convert a value to JSON: NaN and infinities to text, bytes to hexadecimal digits.
 
-    A decimal is a number if that has the same digits, as up to 15 have, else text.
+    A decimal becomes a number if the number has the same digits, which holds for up to 15
+    digits, and text otherwise.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""The command `phasezoo VERB`: finds verbs, turns errors into exit codes.
+"""Program `phasezoo VERB`, which finds commands and turns errors into exit codes.
 
-Verbs come from the entry-point group ``phasezoo.verbs`` and are imported when called,
-so `phasezoo sql` starts at once and needs no torch. Results go to stdout, everything
-else to stderr. Exit 0 done, 1 the world is wrong, 2 usage, 130 interrupted.
+Commands come from the entry-point group ``phasezoo.verbs`` and are imported when called,
+so `phasezoo sql` starts at once and does not need torch. Results go to stdout, all other
+text to stderr. Exit codes: 0 success, 1 expected failure such as a damaged shard, 2 wrong
+usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ VERBS: Registry[click.Command] = Registry("verb", click.Command)
 
 
 class Verbs(click.Group):
-    """A group whose commands are imported when they are called."""
+    """Command group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all verbs, in order."""
+        """Return the names of all verbs, in order."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
@@ -78,15 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         note()
         note("Interrupted.")
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output left, as `head` does
+    except BrokenPipeError:  # the reader of our output closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except CatalogError as error:
         _note_error(str(error))
         sys.exit(1)
-    except OSError as error:  # the system refuses a file; no place foresaw which
-        named = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        _note_error(f"{named}{error.strerror or error}.")
+    except OSError as error:  # the system refuses a file, and no other code handled it
+        prefix = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _note_error(f"{prefix}{error.strerror or error}.")
         sys.exit(1)
     except ModuleNotFoundError as error:
         text = advice(error)
@@ -102,11 +103,11 @@ def _note_error(text: str) -> None:
 
 
 def _note_usage(error: click.ClickException) -> None:
-    """Print what click prints, but what was typed on one line."""
-    shown = io.StringIO()
-    error.show(shown)
+    """Print a usage error as click does, but with the message on one line."""
+    output = io.StringIO()
+    error.show(output)
     message = error.format_message()
-    for line in shown.getvalue().removesuffix(f"{message}\n").split("\n")[:-1]:
+    for line in output.getvalue().removesuffix(f"{message}\n").split("\n")[:-1]:
         note(line)
     note(f"Error: {message}")
 
@@ -120,7 +121,7 @@ def catalog_option(function: Function) -> Function:
         envvar="PHASEZOO_HOME",
         default="phasezoo-data",
         show_default=True,
-        help="Catalogue folder; also PHASEZOO_HOME.",
+        help="Catalogue folder; PHASEZOO_HOME sets another default.",
     )(function)
 
 
@@ -130,19 +131,19 @@ def at_option(function: Function) -> Function:
         "--at",
         type=click.IntRange(0),
         metavar="VERSION",
-        help="Read an older version; 'phasezoo versions' lists them.",
+        help="Version to read, default the newest; 'phasezoo versions' lists all.",
     )(function)
 
 
 def settings_option(metavar: str, what: str) -> Callable[[Function], Function]:
-    """Return what adds ``--set`` to a verb, to be read by `catalog.plugins.settings`.
+    """Return a decorator that adds ``--set``; `catalog.plugins.settings` reads its values.
 
     Parameters
     ----------
     metavar : str
-        Such as ``"NAME=VALUE"``.
+        Placeholder of the value in the help, such as ``"NAME=VALUE"``.
     what : str
-        The help.
+        Help of the option.
     """
     return click.option("--set", "settings", multiple=True, metavar=metavar, help=what)
 
@@ -160,6 +161,6 @@ def print_json(value: Any) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows as aligned columns, numbers to the right."""
+    """Print rows as aligned columns, with numbers right-aligned."""
     for line in table_lines(rows):
         say(line)

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: an updated line on a terminal, a line every 15 s elsewhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from catalog.printable import printable
 
 
 class Progress:
-    """Counts towards a total, with rate and time left.
+    """Progress of a count towards a total, with rate and remaining time.
 
     Parameters
     ----------
     total : float
-        What ``update`` counts up to; 0 if that is not known.
+        Final count; 0 if it is not known.
     unit : str
-        What is counted, e.g. "models".
+        Unit of the count, e.g. ``"models"``.
     label : str
         Start of the line.
     """
@@ -29,14 +29,14 @@ class Progress:
         self._pause = 0.2 if self._terminal else 15.0
 
     def update(self, done: float) -> None:
-        """Show how far it is, unless that was shown a moment ago."""
+        """Show the current count, unless the last line is too recent."""
         now = time.monotonic()
         if now - self._shown >= self._pause:
             self._shown = now
             self._write(done, now)
 
     def close(self, done: float) -> None:
-        """Show the end."""
+        """Show the final count and end the line."""
         self._write(done, time.monotonic())
         if self._terminal:
             print(file=sys.stderr)
@@ -50,11 +50,11 @@ class Progress:
         if not self.total:
             self._print(f"{self.label} {done:,.0f} {self.unit}, {speed}")
             return
-        left = (self.total - done) / rate if rate > 0 else float("inf")
+        remaining = (self.total - done) / rate if rate > 0 else float("inf")
         share = done / self.total
         text = (
             f"{self.label} {done:,.0f}/{self.total:,.0f} {self.unit} ({share:.0%}), "
-            f"{speed}, {clock(seconds)} gone, {clock(left)} left"
+            f"{speed}, {clock(seconds)} elapsed, {clock(remaining)} left"
         )
         self._print(text)
 
@@ -67,7 +67,7 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes.
+    """Format a duration in seconds as minutes and seconds, or as hours and minutes.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def clock(seconds: float) -> str:
     """
     if seconds == float("inf"):
         return "?"
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}"
-    return f"{whole // 60}:{whole % 60:02d}"
+    rounded = round(seconds)
+    if rounded >= 3600:
+        return f"{rounded // 3600}h{rounded % 3600 // 60:02d}"
+    return f"{rounded // 60}:{rounded % 60:02d}"

@@ -1,4 +1,4 @@
-"""Rows as text: aligned columns, numbers to the right."""
+"""Formatting of rows as a text table with aligned columns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 from catalog.printable import printable
 
 WIDEST = 72
-"""Characters of a cell in a printed table; --json prints everything."""
+"""Maximum number of characters of a cell in a printed table; --json prints whole values."""
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of a table with a header and a rule; the first row names the columns.
+    """Return the lines of a table with a header and a rule.
+
+    The keys of the first row are the columns. Columns of numbers are right-aligned.
 
     Examples
     --------
@@ -31,22 +33,22 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     widths = [
         max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)
     ]
-    right = [
+    numeric = [
         all(isinstance(row[column], int | float | None) for row in rows)
         for column in columns
     ]
     lines = []
     for line in [names, ["-" * width for width in widths], *cells]:
         padded = [
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(line, widths, right, strict=True)
+            text.rjust(width) if is_numeric else text.ljust(width)
+            for text, width, is_numeric in zip(line, widths, numeric, strict=True)
         ]
         lines.append("  ".join(padded).rstrip())
     return lines
 
 
 def cell(value: Any, widest: int = WIDEST) -> str:
-    """One value as the text of a cell: `printable`, cut at ``widest`` characters."""
+    """Format a value as `printable` text of a cell, cut at ``widest`` characters."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Fitted things as files: one container with a version, a kind and a digest.
+"""Files of fitted objects: one container format with a version, a kind and a digest.
 
-What is fitted (probes, generators, canonicalisers) lives in its own package.
+The fitted objects themselves (probes, generators, canonicalisers) live in other packages.
 """

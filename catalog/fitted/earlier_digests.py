@@ -1,4 +1,4 @@
-"""Digests of files of before the container: only generators had one."""
+"""Digests of files that predate the container; only files of generators had a digest."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _BLOCK = 1 << 20
 
 
 def earlier_digests(path: Path, metadata: Mapping[str, str]) -> tuple[str, str]:
-    """Give the digest in a generator's file, and that of its text and tensors.
+    """Return the digest stored in a generator's file, and the digest of its content.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
-    found = blake3(metadata.get("generator", "").encode())
+    digest = blake3(metadata.get("generator", "").encode())
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(start - 8))
         header.pop("__metadata__")
         for name, entry in header.items():
-            kind = DTYPE_OF.get(entry["dtype"], entry["dtype"])
-            found.update(f"{name} {kind} {tuple(entry['shape'])}".encode())
+            dtype = DTYPE_OF.get(entry["dtype"], entry["dtype"])
+            digest.update(f"{name} {dtype} {tuple(entry['shape'])}".encode())
             begin, end = entry["data_offsets"]
             file.seek(start + begin)
-            for at in range(begin, end, _BLOCK):
-                found.update(file.read(min(_BLOCK, end - at)))
-    return metadata.get("digest", ""), found.hexdigest()
+            for offset in range(begin, end, _BLOCK):
+                digest.update(file.read(min(_BLOCK, end - offset)))
+    return metadata.get("digest", ""), digest.hexdigest()

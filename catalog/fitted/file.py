@@ -1,8 +1,9 @@
-"""One container for everything that is fitted: with a version, a kind and a digest.
+"""Container format of all fitted objects, with a version, a kind and a digest.
 
-A file is safetensors: arrays as tensors, the rest as JSON text in its header. Nothing in it
-is code. The header begins with a digest over all other bytes of the file: what has changed
-is refused, whichever byte it is. ``catalog/FORMAT.md`` describes it.
+A file is a safetensors file: arrays are tensors, all other values are JSON text in the
+header, and nothing in the file is code. The header begins with a digest over all other
+bytes of the file, so a change of any byte is detected and the file is refused.
+``catalog/FORMAT.md`` describes the format.
 """
 
 from __future__ import annotations
@@ -26,31 +27,34 @@ from catalog.storage.whole_file import whole_file
 
 VERSION = 1
 _VERSION, _KIND = "phasezoo.container", "phasezoo.kind"
-"""Keys of the header; files of before have neither, and one changed byte spoils one."""
-_AT = 8 + len('{"__metadata__":{"digest":"')
-"""Where the digest stands: it is the first text of the header."""
-_BLANK = "0" * 64
-"""In its place while it is computed."""
+"""Keys of the header. Files that predate the container have neither key, and one changed
+byte cannot remove both."""
+_DIGEST_OFFSET = 8 + len('{"__metadata__":{"digest":"')
+"""Byte offset of the digest, which is the first text of the header."""
+_EMPTY_DIGEST = "0" * 64
+"""Placeholder of the digest while the digest is computed."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fitted thing, and how its files are written and read.
+    """Kind of fitted object, with the methods that write and read its files.
 
     Attributes
     ----------
     name : str
-        As the header says it; also the key of its JSON text.
+        Name of the kind in the header; also the key of its JSON text.
     noun : str
-        For messages: "probe".
+        Name of the kind in messages, such as "probe".
     newest : int
-        Newest format of its JSON text; it is kept there, and older ones are read.
+        Newest format of the JSON text. The text records its format; files of older formats
+        are read, newer ones refused.
     advice : str
-        A sentence about a file that holds something else: "Write one with its save()."
+        Sentence that ends the error about a file of another kind, such as "Write one with
+        its save()."
     instead : str, default="name another file"
-        What a user may do if a file cannot be written; the end of a sentence.
+        Alternative for the user if a file cannot be written; the end of a sentence.
     format_key : str, default="format"
-        Where the JSON text says its format.
+        Key of the format in the JSON text.
 
     Examples
     --------
@@ -72,57 +76,62 @@ class Kind:
     def write(
         self, path: str | Path, body: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> None:
-        """Write a file; the one before stays until this one is whole.
+        """Write a file atomically; an existing file stays until the new file is complete.
 
         Parameters
         ----------
         path : str or Path
+            The file.
         body : mapping
-            JSON values.
+            JSON values by name.
         tensors : mapping of str to Tensor
+            Arrays by name.
 
         Raises
         ------
         CatalogError
-            If safetensors has no such tensor, or the file cannot be written.
+            If safetensors cannot hold one of the tensors, or the file cannot be written.
         """
         text = json.dumps({self.format_key: self.newest, **body})
-        told = {_VERSION: str(VERSION), _KIND: self.name, self.name: text}
+        metadata = {_VERSION: str(VERSION), _KIND: self.name, self.name: text}
         digest = hashlib.sha256()
-        for block in file_blocks(tensors, {"digest": _BLANK, **told}):
+        for block in file_blocks(tensors, {"digest": _EMPTY_DIGEST, **metadata}):
             digest.update(block)
-        told = {"digest": digest.hexdigest(), **told}
+        metadata = {"digest": digest.hexdigest(), **metadata}
         with whole_file(path, instead=self.instead) as file:
-            for block in file_blocks(tensors, told):
+            for block in file_blocks(tensors, metadata):
                 file.write(block)
 
     def read(self, path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Give the JSON values and the arrays of a file.
+        """Read the JSON values and the arrays of a file.
 
         Raises
         ------
         ShardCorrupt
-            If a byte has changed since it was written.
+            If a byte of the file has changed since it was written.
         CatalogError
-            If the file holds something else, or was written by a newer version.
+            If the file is of another kind, or was written by a newer version.
         """
         body = self.body(path)
         tensors = read_tensors(Path(path))
         return body, {name: tensor.values for name, tensor in tensors.items()}
 
     def body(self, path: str | Path, *, checked: bool = True) -> dict[str, Any]:
-        """Give the JSON values of a file.
+        """Read the JSON values of a file.
 
         Parameters
         ----------
         path : str or Path
+            The file.
         checked : bool, default=True
-            Compare all of the file with its digest; else its head alone is read.
+            Compare the whole file with its digest; if False, only the header is read.
 
         Raises
         ------
-        ShardCorrupt, CatalogError
-            As `read`.
+        ShardCorrupt
+            If a byte of the file has changed since it was written.
+        CatalogError
+            If the file is of another kind, or was written by a newer version.
         """
         path = Path(path)
         if checked:
@@ -141,8 +150,8 @@ class Kind:
             return body
 
     def as_written(self, path: str | Path) -> AbstractContextManager[None]:
-        """Tell what of a file is odd, whatever that leads to; see `as_written`."""
-        return as_written(path, f"a {self.noun}", _again(path))
+        """Turn errors about odd content into `ShardCorrupt`, as `as_written` does."""
+        return as_written(path, f"a {self.noun}", _fetch_or_fit_again(path))
 
 
 def check(path: Path) -> bool:
@@ -151,40 +160,41 @@ def check(path: Path) -> bool:
     Returns
     -------
     bool
-        False if it has none: an earlier version wrote it, or another program.
+        True if the digest matches; False if the file has no digest because an earlier
+        version or another program wrote it.
 
     Raises
     ------
     ShardCorrupt
-        If a byte has changed since it was written.
+        If a byte of the file has changed since it was written, or the file cannot be read.
     CatalogError
-        If it is no safetensors file any more.
+        If the file is not a safetensors file.
     """
     metadata = read_header(path).metadata
     try:
         if _VERSION in metadata or _KIND in metadata:
-            told, found = _digests(path)
+            expected, actual = _digests(path)
         elif "digest" in metadata or "generator" in metadata:
-            told, found = earlier_digests(path, metadata)
+            expected, actual = earlier_digests(path, metadata)
         else:
             return False
     except OSError as error:
         raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
-    if told != found:
+    if expected != actual:
         raise ShardCorrupt(
-            f"{path} has changed since it was written: its digest is {found[:12]}..., "
-            f"{told[:12]!r}... was expected. {_again(path)}"
+            f"{path} has changed since it was written: its digest is {actual[:12]}..., but "
+            f"{expected[:12]!r}... was expected. {_fetch_or_fit_again(path)}"
         )
     return True
 
 
 def _digests(path: Path) -> tuple[str, str]:
-    """The digest in a file, and that of the file."""
+    """Return the digest stored in a file, and the digest of its content."""
     with path.open("rb") as file:
-        start = file.read(_AT + len(_BLANK))
-        digest = hashlib.sha256(start[:_AT] + _BLANK.encode())
+        start = file.read(_DIGEST_OFFSET + len(_EMPTY_DIGEST))
+        digest = hashlib.sha256(start[:_DIGEST_OFFSET] + _EMPTY_DIGEST.encode())
         hashlib.file_digest(file, lambda: digest)
-    return start[_AT:].decode("ascii", "replace"), digest.hexdigest()
+    return start[_DIGEST_OFFSET:].decode("ascii", "replace"), digest.hexdigest()
 
 
 def _newer(path: Path) -> CatalogError:
@@ -193,7 +203,7 @@ def _newer(path: Path) -> CatalogError:
     )
 
 
-def _again(path: str | Path) -> str:
+def _fetch_or_fit_again(path: str | Path) -> str:
     return (
         "Fetch the file again, or delete it and fit again: "
         f"rm {'./' if str(path).startswith('-') else ''}{word(path)}"

@@ -1,7 +1,7 @@
-"""Values as JSON text and named arrays, and back: what fitted models are kept as.
+"""Conversion of fitted models to JSON values and named arrays, and back.
 
-Nothing that is read is code: it is built from numbers, text, arrays and classes that the
-reader names.
+Nothing that is read is executed: values are built from numbers, text, arrays and classes
+that the reader names.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from catalog.layout import Layout
 
 @dataclass(frozen=True)
 class Special:
-    """A class that is kept in a way of its own.
+    """Class with a custom encoding.
 
     Attributes
     ----------
     kind : type
+        The class.
     key : str
-        What its JSON object is known by.
+        Key that identifies the JSON objects of the class.
     encode : callable
-        From a value, its place and the function that encodes what is in it, to JSON.
+        Function from a value, its place and the function that encodes nested values, to a
+        JSON object.
     decode : callable
-        From the JSON and the function that decodes what is in it, to a value.
+        Function from the JSON object and the function that decodes nested values, to a
+        value.
     """
 
     kind: type
@@ -41,16 +44,17 @@ class Special:
 
 @dataclass(frozen=True)
 class Records:
-    """What can be kept: numbers, text, arrays, layouts, and these classes.
+    """Encoder and decoder of numbers, text, arrays, layouts, and the given classes.
 
     Attributes
     ----------
     what : str
-        What a file holds, for messages: "probe".
+        Name of the encoded object in messages, such as "probe".
     plain : mapping of str to type
-        Dataclasses by the name that they have in files, which does not change. Their fields
-        are kept one by one and given to the class again.
+        Dataclasses by their names in files, which must not change. The fields are stored
+        one by one and passed to the class on reading.
     special : tuple of Special
+        Classes with a custom encoding.
     """
 
     what: str
@@ -58,16 +62,25 @@ class Records:
     special: tuple[Special, ...] = ()
 
     def encode(self, value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
-        """JSON of a value; arrays go to ``tensors`` under their place.
+        """Encode a value as JSON; arrays are added to ``tensors`` under their place.
+
+        Parameters
+        ----------
+        value : Any
+            The value.
+        at : str
+            Place of the value, such as "model.weights".
+        tensors : dict of str to Tensor
+            Arrays by place, which is extended.
 
         Raises
         ------
         CatalogError
-            If it holds something that is no data.
+            If a nested value has a type that cannot be stored.
         """
 
-        def inside(own: Any, place: str) -> Any:
-            return self.encode(own, place, tensors)
+        def inside(nested: Any, place: str) -> Any:
+            return self.encode(nested, place, tensors)
 
         if isinstance(value, np.generic):
             return value.item()
@@ -81,15 +94,17 @@ class Records:
             return {"tensor": at}
         if isinstance(value, Layout):
             return {"layout": value.to_json()}
-        for one in self.special:
-            if isinstance(value, one.kind):
-                return one.encode(value, at, inside)
+        for special in self.special:
+            if isinstance(value, special.kind):
+                return special.encode(value, at, inside)
         for tag, kind in self.plain.items():
             if type(value) is not kind:
                 continue
             names = [field.name for field in fields(value)]
-            own = {name: inside(getattr(value, name), f"{at}.{name}") for name in names}
-            return {"record": tag, "fields": own}
+            field_values = {
+                name: inside(getattr(value, name), f"{at}.{name}") for name in names
+            }
+            return {"record": tag, "fields": field_values}
         if isinstance(value, tuple | list):
             items = [inside(v, f"{at}.{i}") for i, v in enumerate(value)]
             return {"tuple": items} if isinstance(value, tuple) else items
@@ -97,44 +112,54 @@ class Records:
             return {"dict": {k: inside(v, f"{at}.{k}") for k, v in value.items()}}
         raise CatalogError(
             f"A {self.what} cannot be saved with {at} of type {type(value).__name__}: only "
-            "numbers, text, arrays and layouts are data."
+            "numbers, text, arrays and layouts can be stored."
         )
 
     def give_fitted(self, found: Any, values: Mapping[str, Any], source: object) -> None:
-        """Set what fitting left in an object: names that end with ``_``, no others.
+        """Set fitted attributes of an object; their names must end with ``_``.
 
         Raises
         ------
         CatalogError
-            If a name is another, such as that of a method.
+            If a name does not end with ``_``, or begins with it, such as a method's name.
         """
         for name, value in values.items():
             if not name.endswith("_") or name.startswith("_"):
                 raise CatalogError(
-                    f"{source} gives a {self.what} the attribute {name!r}, which fitting "
-                    "does not leave."
+                    f"{source} gives a {self.what} the attribute {name!r}, but fitting "
+                    "sets only attributes whose names end with '_' and do not begin with "
+                    "it."
                 )
             setattr(found, name, value)
 
     def decode(self, value: Any, tensors: Mapping[str, Array], source: object) -> Any:
-        """The value of some JSON; ``source`` is where it is from, for messages.
+        """Decode a JSON value that `encode` returned.
+
+        Parameters
+        ----------
+        value : Any
+            The JSON value.
+        tensors : mapping of str to ndarray
+            Arrays by place.
+        source : object
+            Origin of the value, such as the path of a file, for messages.
 
         Raises
         ------
         CatalogError
-            If it is nothing that `encode` writes.
+            If `encode` writes no such value.
         """
 
-        def inside(own: Any) -> Any:
-            return self.decode(own, tensors, source)
+        def inside(nested: Any) -> Any:
+            return self.decode(nested, tensors, source)
 
         if isinstance(value, list):
             return [inside(v) for v in value]
         if not isinstance(value, dict):
             return value
-        for one in self.special:
-            if one.key in value:
-                return one.decode(value, inside)
+        for special in self.special:
+            if special.key in value:
+                return special.decode(value, inside)
         if "tensor" in value:
             return tensors[value["tensor"]].copy()
         if "strings" in value:
@@ -146,8 +171,9 @@ class Records:
         if "dict" in value:
             return {k: inside(v) for k, v in value["dict"].items()}
         if value.get("record") in self.plain:
-            own = {k: inside(v) for k, v in value["fields"].items()}
-            return self.plain[value["record"]](**own)
+            field_values = {k: inside(v) for k, v in value["fields"].items()}
+            return self.plain[value["record"]](**field_values)
         raise CatalogError(
-            f"{source} holds something that no {self.what} has: {sorted(value)}."
+            f"{source} holds an object with the keys {sorted(value)}, which no {self.what} "
+            "contains."
         )

@@ -1,4 +1,4 @@
-"""Files that we write and that come back with other content: one error that names them."""
+"""Context manager for files of phasezoo whose content is not as it was written."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ _ODD = (
     AttributeError,
     LookupError,
     MemoryError,
-    RuntimeError,  # of recursion and of torch, too
+    RuntimeError,  # includes RecursionError and errors of torch
     TypeError,
     ValueError,
     pa.ArrowException,
 )
-"""How values of another type or shape make themselves felt."""
+"""Errors that values of an unexpected type or shape cause."""
 
 
 @contextlib.contextmanager
 def as_written(path: str | Path, what: str, advice: str) -> Iterator[None]:
-    """Turn whatever odd content of a file leads to into an error that names the file.
+    """Turn errors that odd content of a file causes into an error that names the file.
 
     Parameters
     ----------
     path : str or Path
+        The file.
     what : str
-        What the file should be: "a probe".
+        Noun of the expected content with its article, such as "a probe".
     advice : str
-        A sentence on what to do.
+        Sentence that tells the user what to do.
 
     Raises
     ------
     ShardCorrupt
-        In place of any other error that is not a `CatalogError`.
+        In place of an error that is not a `CatalogError`.
     """
     try:
         yield

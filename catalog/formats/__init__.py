@@ -10,20 +10,22 @@ from catalog.formats.format import Format
 from catalog.plugins.registry import Registry
 
 OURS = ("exported",)
-"""Asked first: what says that the catalogue wrote it is nothing else as well."""
+"""Formats that are tried first: a file that phasezoo exported has no other format."""
 
 
 FORMATS: Registry[Format] = Registry("format", object)
-"""All formats; the entry point of each is an instance."""
+"""All formats by name; each entry point is an instance."""
 
 
 def find_format(name: str, source: Path) -> Format:
-    """The format of that name, or the one that recognises the source.
+    """Return the format with a name, or the format that recognises a source.
 
     Parameters
     ----------
     name : str
-        ``"auto"`` asks every format.
+        Name of the format; ``"auto"`` selects the format that recognises the source.
+    source : Path
+        File or folder to import.
 
     Raises
     ------
@@ -35,30 +37,34 @@ def find_format(name: str, source: Path) -> Format:
     if name != "auto" and name not in FORMATS:
         raise NotFound(f"No format {name!r}. {closest(name, [*FORMATS, 'auto'])}")
     if not source.exists():
-        raise NotFound(f"There is no {source} to import.")
+        raise NotFound(f"There is no file or folder {source} to import.")
     if name != "auto":
         return FORMATS[name]
-    found: list[Format] = []
-    missing: list[str] = []
-    known: list[str] = []
-    for kind in sorted(FORMATS, key=lambda kind: (kind not in OURS, kind)):
+    matches: list[Format] = []
+    unavailable: list[str] = []
+    summaries: list[str] = []
+    for format_name in sorted(
+        FORMATS, key=lambda format_name: (format_name not in OURS, format_name)
+    ):
         try:
-            reader = FORMATS[kind]
-            known.append(f"  {reader.name:16}{reader.summary}")
+            reader = FORMATS[format_name]
+            summaries.append(f"  {reader.name:16}{reader.summary}")
             if reader.recognises(source):
-                if kind in OURS:
+                if format_name in OURS:
                     return reader
-                found.append(reader)
+                matches.append(reader)
         except ModuleNotFoundError as error:
-            if (text := advice(error)) is None:
+            if (hint := advice(error)) is None:
                 raise
-            missing.append(f"  {kind:16}{text}")
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = "\n".join(f"  --format {r.name:16}{r.summary}" for r in found)
-        raise CatalogError(f"{source} may be of several formats; say which:\n{names}")
-    listed = "\n".join([*known, *missing])
+            unavailable.append(f"  {format_name:16}{hint}")
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = "\n".join(f"  --format {r.name:16}{r.summary}" for r in matches)
+        raise CatalogError(
+            f"{source} may be of several formats; name one with --format:\n{names}"
+        )
+    listed = "\n".join([*summaries, *unavailable])
     raise CatalogError(
-        f"{source} looks like none of the formats; name one with --format:\n{listed}"
+        f"{source} looks like none of the formats; name a format with --format:\n{listed}"
     )

@@ -1,7 +1,7 @@
-"""Arrow columns with zeros where there is no value, so that equal tables have equal bytes.
+"""Arrow columns with zeros behind nulls, so that equal tables have equal bytes.
 
-What stands behind a null is whatever the memory held before. Parquet does not store it,
-Arrow's own files do.
+The bytes behind a null are arbitrary leftovers of memory. Parquet does not store these
+bytes, but Arrow files do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 
 def blank_nulls(column: pa.ChunkedArray) -> pa.Array:
-    """The same values, in one chunk.
+    """Return the values of a column in one chunk, with zeros behind nulls.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def blank_nulls(column: pa.ChunkedArray) -> pa.Array:
     [1, None, 3]
     """
     values = column.combine_chunks()
-    if isinstance(values, pa.ChunkedArray):  # of none, or of too many
+    if isinstance(values, pa.ChunkedArray):  # no chunks, or too many values for one array
         return pa.array(values.to_pylist(), column.type)
     kind = values.type
     if not values.null_count:

@@ -1,4 +1,4 @@
-"""Metadata columns of foreign networks: renamed, in their documented units, typed."""
+"""Metadata columns of imported networks: renaming, documented units, and types."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ Row = dict[str, Scalar]
 
 
 def divided(row: Mapping[str, Scalar], *, free: str = "run") -> tuple[Row, Row]:
-    """Columns of a run and of its checkpoint, by name.
+    """Divide columns into those of a run and those of its checkpoint.
 
-    Results on a split belong to the checkpoint, and so does what is documented there.
+    Results on a split belong to the checkpoint, as do the documented columns of
+    `checkpoints`.
 
     Parameters
     ----------
+    row : mapping of str to scalar
+        Values by column.
     free : {"run", "checkpoint"}, default="run"
-        Where undocumented columns go.
+        Destination of undocumented columns.
 
     Examples
     --------
@@ -57,30 +60,30 @@ def divided(row: Mapping[str, Scalar], *, free: str = "run") -> tuple[Row, Row]:
 
 
 def published(row: Mapping[str, Scalar]) -> Row:
-    """Columns under names that keep their meaning: what is recorded here is renamed.
+    """Prefix ``published_`` to names that the catalogue records itself or spells otherwise.
 
     Examples
     --------
     >>> published({"lr": 0.1, "config": "a.yaml", "Seed": 3})
     {'lr': 0.1, 'published_config': 'a.yaml', 'published_Seed': 3}
     """
-    found: Row = {}
+    columns: Row = {}
     for name, value in row.items():
-        ours = _DOCUMENTED.get(name.lower())
-        other = ours in _RECORDED or (ours is not None and ours != name)
-        found[f"published_{name}" if other else name] = value
-    return found
+        documented = _DOCUMENTED.get(name.lower())
+        renamed = documented in _RECORDED or (documented is not None and documented != name)
+        columns[f"published_{name}" if renamed else name] = value
+    return columns
 
 
 class Columns:
-    """Turns the columns of networks into those that are stored.
+    """Converter of the columns of imported networks to the columns that are stored.
 
     Parameters
     ----------
     rename : mapping of str to str
-        New names by old ones.
+        New names by old names.
     percent : collection of str
-        Columns, by their new names, whose values are divided by 100.
+        New names of the columns whose values are divided by 100.
     """
 
     def __init__(self, rename: Mapping[str, str], percent: Collection[str]) -> None:
@@ -89,28 +92,31 @@ class Columns:
         self._kinds: dict[str, tuple[str, type, Scalar, str]] = {}
 
     def of(self, network: Network) -> tuple[Row, Row]:
-        """Columns of the run and of the checkpoint of one network.
+        """Return the columns of the run and of the checkpoint of one network.
 
         Raises
         ------
         CatalogError
-            If a name is taken or reserved, or a value has another type or unit than
-            its documentation or the networks before.
+            If a name is taken or reserved, or the type or unit of a value differs from
+            its documentation or from the previous networks.
         """
         run: Row = {}
         checkpoint: Row = {}
-        taken: dict[str, str] = {}
-        given = [(run, network.run), (checkpoint, network.checkpoint)]
-        for row, columns in given:
+        original_names: dict[str, str] = {}
+        sources = [(run, network.run), (checkpoint, network.checkpoint)]
+        for row, columns in sources:
             for old, value in columns.items():
                 name = self._rename.get(old, old)
                 self._seen |= {old, name}
                 where = f"{network.name}, column {old!r}"
                 if any("\ud800" <= c <= "\udfff" or c == "\0" for c in name):
                     raise CatalogError(
-                        f"{where}: no column can have that name. --rename {word(old)}=OTHER"
+                        f"{where}: this name is not allowed for a column. Rename it: "
+                        f"--rename {word(old)}=OTHER"
                     )
-                if taken.setdefault(name.lower(), old) != old or name in (run | checkpoint):
+                if original_names.setdefault(name.lower(), old) != old or name in (
+                    run | checkpoint
+                ):
                     raise CatalogError(
                         f"{where}: two columns are called {name!r}. Rename one: "
                         f"--rename {word(old)}=OTHER"
@@ -121,12 +127,12 @@ class Columns:
         return run, checkpoint
 
     def finish(self) -> dict[str, pa.DataType]:
-        """Types of the columns that had a value.
+        """Return the types of the columns that had a value.
 
         Raises
         ------
         CatalogError
-            If a column to rename or to divide never came.
+            If no network had a column that was to be renamed or divided.
         """
         for flag, names in (("rename", self._rename), ("percent", self._percent)):
             for name in names:
@@ -143,7 +149,8 @@ class Columns:
         if name in self._percent and value is not None:
             if isinstance(value, bool | str):
                 raise CatalogError(
-                    f"{where} is {value!r}: no percentage. --percent {word(name)}"
+                    f"{where} is {value!r}, which is not a percentage. Leave out --percent "
+                    f"{word(name)}."
                 )
             value = value / 100
         column = _RUNS.get(name) or _CHECKPOINTS.get(name)
@@ -155,49 +162,52 @@ class Columns:
         kind = type(value)
         if kind not in _KINDS:
             raise CatalogError(
-                f"{where}, column {name!r} holds {repr(value)[:120]}, a {kind.__name__}; a "
-                "column holds text, whole numbers, numbers or booleans."
+                f"{where}, column {name!r} holds {repr(value)[:120]}, a {kind.__name__}; "
+                "expected text, a whole number, a number or a boolean."
             )
         if kind is str and not str(value).isascii():
             try:
                 str(value).encode()
             except UnicodeEncodeError as error:
                 raise CatalogError(
-                    f"{where}, column {name!r} holds text that is no Unicode: {error}."
+                    f"{where}, column {name!r} holds text that is not valid Unicode: "
+                    f"{error}."
                 ) from error
         if kind is int and not -(2**63) <= int(value) < 2**63:
-            raise CatalogError(f"{where}, column {name!r}: {value} is no 64-bit integer.")
-        table = "runs" if in_runs else "checkpoints"
-        known = self._kinds.setdefault(name, (table, kind, value, where))
-        if known[0] != table:
             raise CatalogError(
-                f"Column {name!r} stands in {known[0]} for {known[3]} and in {table} for "
-                f"{where}; rename one: --rename {word(name)}=OTHER"
+                f"{where}, column {name!r}: {value} is not a 64-bit integer."
             )
-        if known[1] is not kind:
-            if {known[1], kind} != {int, float}:
+        table = "runs" if in_runs else "checkpoints"
+        first_use = self._kinds.setdefault(name, (table, kind, value, where))
+        if first_use[0] != table:
+            raise CatalogError(
+                f"Column {name!r} belongs to {first_use[0]} for {first_use[3]}, but to "
+                f"{table} for {where}. Rename one of them: --rename {word(name)}=OTHER"
+            )
+        if first_use[1] is not kind:
+            if {first_use[1], kind} != {int, float}:
                 raise CatalogError(
-                    f"Column {name!r} holds {known[2]!r} for {known[3]} and {value!r} "
-                    f"for {where}; a column has one type."
+                    f"Column {name!r} holds {first_use[2]!r} for {first_use[3]} and "
+                    f"{value!r} for {where}; all values of a column must have one type."
                 )
             self._kinds[name] = (table, float, value, where)
         return value
 
 
 def column_array(values: list[Scalar], kind: pa.DataType, name: str) -> pa.Array:
-    """Values in one type; whole numbers become float64 where that is exact.
+    """Return values as an array of one type; whole numbers become float64 if it is exact.
 
     Raises
     ------
     CatalogError
-        If a whole number has no float64 equal.
+        If float64 cannot represent a whole number exactly.
     """
     if kind == pa.float64():
         for value in values:
             if isinstance(value, int) and abs(value) > _EXACT:
                 raise CatalogError(
-                    f"Column {name!r} holds {value} and numbers with a fraction; no "
-                    "float64 equals it. Rename the column in some of the files."
+                    f"Column {name!r} holds numbers with a fraction and {value}, which "
+                    "float64 cannot represent. Rename the column in some of the files."
                 )
         values = [None if value is None else float(value) for value in values]
     return pa.array(values, kind)
@@ -207,14 +217,14 @@ def _place(name: str, row: Row, run: Row, checkpoint: Row, where: str) -> Row:
     documented = _DOCUMENTED.get(name.lower())
     if documented in SET_HERE:
         raise CatalogError(
-            f"{where}: an import sets {documented!r} itself. Keep the published values "
+            f"{where}: the import sets {documented!r} itself. Keep the published values "
             f"under another name: --rename {word(f'{name}=source_{name}')}"
         )
     if documented is not None and documented != name:
         raise CatalogError(
-            f"{where} differs from the documented {documented!r} only in case; say "
-            f"which it is: --rename {word(f'{name}={documented}')} or --rename "
-            f"{word(name)}=OTHER"
+            f"{where} differs from the documented {documented!r} only in case. If it "
+            f"is the same column: --rename {word(f'{name}={documented}')}; otherwise: "
+            f"--rename {word(name)}=OTHER"
         )
     if name in _RUNS:
         return run
@@ -225,12 +235,16 @@ def _number(value: int | float, where: str) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise CatalogError(f"{where} is beyond float64: {str(value)[:40]}...") from error
+        raise CatalogError(
+            f"{where} is too large for float64: {str(value)[:40]}..."
+        ) from error
 
 
 def _checked(value: Scalar, column: Column, where: str) -> Scalar:
-    """A value in the type and unit of its documentation."""
-    rename = f"--rename {column.name}=source_{column.name}"
+    """Convert a value to its documented type and check its documented unit."""
+    rename = (
+        f"If the column means something else: --rename {column.name}=source_{column.name}"
+    )
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     if column.type == pa.int64() and isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -239,8 +253,7 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     if _KINDS.get(type(value)) != column.type:
         raise CatalogError(
             f"{where} is {repr(value)[:120]}; {column.name!r} is documented as "
-            f"{column.type} ({column.unit}: {column.meaning}). If it is something else: "
-            f"{rename}"
+            f"{column.type} ({column.unit}: {column.meaning}). {rename}"
         )
     if not isinstance(value, int | float) or math.isnan(value):
         return value
@@ -252,6 +265,6 @@ def _checked(value: Scalar, column: Column, where: str) -> Scalar:
     if column.unit in ("nats", "samples", "steps", "epochs", "units") and value < 0:
         raise CatalogError(
             f"{where} is {value:g}; {column.name!r} ({column.unit}) is never negative. "
-            f"If it is something else: {rename}"
+            f"{rename}"
         )
     return value

@@ -1,7 +1,8 @@
-"""A publisher's csv as typed columns.
+"""Reading of published csv files as typed columns.
 
-A column is int64, float64, bool or string, by all of its cells; an empty cell is null.
-Numbers that would not survive (leading zeros, integers of more than 18 digits) stay text.
+All cells of a column decide its type: int64, float64, bool or string. An empty cell is
+null. Numbers that a conversion would change (leading zeros, integers of more than 18
+digits) stay text.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class CsvTable:
     Attributes
     ----------
     path : Path
-        The file: errors name it.
+        The file, which errors name.
     table : pyarrow.Table
         Columns of int64, float64, bool or string.
     text : pyarrow.Table, optional
-        The same cells as they stand in the file.
+        The same cells as text, verbatim as in the file.
     """
 
     path: Path
@@ -58,57 +59,60 @@ class CsvTable:
 
     @property
     def columns(self) -> list[str]:
-        """Names in the order of the file."""
+        """Column names in the order of the file."""
         return list(self.table.column_names)
 
     def row(self, i: int) -> dict[str, Scalar]:
-        """Row i by column."""
+        """Return the values of row i by column."""
         return {name: self.table[name][i].as_py() for name in self.table.column_names}
 
     def cells(self, column: str) -> list[str | None]:
-        """A column as text: as it stands in the file, where that is known."""
+        """Return a column as text, verbatim as in the file if the text is known."""
         text = (self.table if self.text is None else self.text)[column].cast(pa.string())
-        found: list[str | None] = pc.utf8_trim_whitespace(text).to_pylist()
-        return found
+        stripped: list[str | None] = pc.utf8_trim_whitespace(text).to_pylist()
+        return stripped
 
     def keyed(self, column: str, *, verbatim: bool = False) -> dict[str, int]:
-        """Row numbers by the text of a column.
+        """Return row numbers by the text of a column.
 
         Parameters
         ----------
+        column : str
+            Name of the column.
         verbatim : bool, default=False
-            As it stands in the file: the number 0.10 is otherwise the text 0.1.
+            Use the text of the file; otherwise the number 0.10 becomes the text 0.1.
 
         Raises
         ------
         CatalogError
-            If the column is absent, or a cell is empty or occurs twice.
+            If the column does not exist, or a cell is empty or occurs twice.
         """
         if column not in self.table.column_names:
             raise CatalogError(
-                f"{self.path} has no column {column!r}; it has: {', '.join(self.columns)}."
+                f"{self.path} has no column {column!r}; its columns are "
+                f"{', '.join(self.columns)}."
             )
         typed_cells = self.table[column].cast(pa.string()).to_pylist()
-        found: dict[str, int] = {}
+        rows: dict[str, int] = {}
         for i, value in enumerate(self.cells(column) if verbatim else typed_cells):
             if not value:
                 raise CatalogError(f"{self.path}, row {i + 1}: {column!r} is empty.")
-            if value in found:
+            if value in rows:
                 raise CatalogError(
-                    f"{self.path}, rows {found[value] + 1} and {i + 1}: both have "
-                    f"{column} = {value!r}; every network has one row."
+                    f"{self.path}, rows {rows[value] + 1} and {i + 1}: both have "
+                    f"{column} = {value!r}; every network must have one row."
                 )
-            found[value] = i
-        return found
+            rows[value] = i
+        return rows
 
 
 def read_csv(path: Path) -> CsvTable:
-    """Read a csv, gzipped or not, and type its columns.
+    """Read a csv file, gzipped or not, with typed columns.
 
     Raises
     ------
     CatalogError
-        If the file is missing or damaged, or two columns have one name.
+        If the file is missing or damaged, or two columns have the same name.
     """
     try:
         names = csv_header(path)
@@ -128,12 +132,12 @@ def read_csv(path: Path) -> CsvTable:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Column names of a csv; of an index column without a name, the empty text.
+    """Read the column names of a csv; an index column without a name has an empty name.
 
     Raises
     ------
     CatalogError
-        If two columns have one name.
+        If two columns have the same name.
     """
     with pa.input_stream(path) as stream:
         start = codecs.getincrementaldecoder("utf-8-sig")().decode(stream.read(1 << 16))
@@ -144,12 +148,14 @@ def csv_header(path: Path) -> list[str]:
         raise CatalogError(f"{path} cannot be read as a csv table: {error}") from error
     for name in names:
         if names.count(name) > 1:
-            raise CatalogError(f"{path} has two columns called {name!r}; rename one.")
+            raise CatalogError(
+                f"{path} has two columns called {name!r}; rename one of them."
+            )
     return names
 
 
 def typed_columns(table: pa.Table) -> pa.Table:
-    """Columns of text in the type of all of their cells."""
+    """Convert columns of text to the narrowest type that fits all of their cells."""
     columns = [_typed(table[name].combine_chunks()) for name in table.column_names]
     return pa.table(columns, names=table.column_names)
 

@@ -1,4 +1,4 @@
-"""Compressed files that would fill the memory or the disk are refused before."""
+"""Checks that refuse compressed files that would fill the memory or the disk."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 from catalog.errors import CatalogError
 
 UNSUSPICIOUS = 256 << 20
-"""Bytes that a file may always expand to."""
+"""Expanded size in bytes up to which every file is accepted."""
 
 RATIO = 200
-"""Beyond, a file may expand so many times: numbers and tables do not reach it."""
+"""Largest expansion ratio of larger files; numbers and tables do not reach this ratio."""
 
 
 def check_archive(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
@@ -23,25 +23,25 @@ def check_archive(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
     Raises
     ------
     CatalogError
-        If they do.
+        If the claimed size exceeds both limits.
     """
     _check(path, sum(member.file_size for member in members))
 
 
 def check_text(path: Path) -> None:
-    """Refuse a compressed table that expands too far; nothing of it is kept.
+    """Refuse a compressed table that expands too far; the expanded text is not kept.
 
     Raises
     ------
     CatalogError
-        If it does.
+        If the expanded size exceeds both limits.
     """
-    if path.stat().st_size * 1100 < UNSUSPICIOUS:  # deflate reaches 1032
+    if path.stat().st_size * 1100 < UNSUSPICIOUS:  # deflate expands at most 1032-fold
         return
     size = 0
     with pa.input_stream(path) as stream:
-        while piece := stream.read(1 << 20):
-            size += len(piece)
+        while block := stream.read(1 << 20):
+            size += len(block)
             _check(path, size)
 
 
@@ -50,6 +50,6 @@ def _check(path: Path, expanded: int) -> None:
     if expanded > max(UNSUSPICIOUS, RATIO * size):
         raise CatalogError(
             f"{path} has {size:,} bytes and would expand to {expanded:,} or more, over "
-            f"{RATIO} times as many: that is no table and no weights. If you trust it, "
-            "expand it yourself and import that."
+            f"{RATIO} times as many, which no table and no weights do. If you trust the "
+            "file, expand it yourself and import the result."
         )

@@ -1,8 +1,8 @@
-"""Networks out of the catalogue: safetensors, npz, Arrow IPC, and what others register.
+"""Export of networks to safetensors, npz, Arrow IPC and registered formats.
 
-Every writer keeps the dtypes of the source. A file appears whole or not at all, and
-replaces nothing unless forced. Writers come from the entry-point group
-``phasezoo.exports``: one is called with a selection and an open binary file.
+Every writer keeps the dtypes of the source. Files are written atomically and replace
+existing files only if forced. Writers are entry points of the group ``phasezoo.exports``
+and are called with a selection and an open binary file.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from catalog.storage.whole_folder import whole_folder
 
 Write = Callable[[Selection, BinaryIO], None]
 PREFIX = "tensor."
-"""Of tensor columns in Arrow files, so that they differ from columns of `models`."""
+"""Prefix of tensor columns in Arrow files, which sets them apart from `models` columns."""
 
 EXPORTS: Registry[Write] = Registry("export", object)
-"""What writes each kind of file."""
+"""Writers by kind of file."""
 
 NPZ_KEYS = ("pz_run_id", "pz_step", "pz_table", "pz_layout")
-"""Arrays of an npz file that are no tensors."""
+"""Names of the arrays of an npz file that are not tensors."""
 
 INDEX = "phasezoo.jsonl"
-"""File in a folder of networks: a line with path and row of `models` for each."""
+"""Index file of a folder of networks: one line per network with path and `models` row."""
 
 ALIASES = {"pth": "pt", "th": "pt"}
-"""Endings that mean the kind of another one."""
+"""Alternative file endings and the kinds that they stand for."""
 
 _MANY = ("npz", "arrow")
 
@@ -56,64 +56,68 @@ _INSTEAD = "name another with --to"
 
 
 def find_checkpoint(catalog: Catalog, identifier: str) -> Selection:
-    """The one checkpoint that ``RUN`` or ``RUN@STEP`` names.
+    """Find the checkpoint that ``RUN`` or ``RUN@STEP`` names.
 
     Parameters
     ----------
+    catalog : Catalog
+        The catalogue.
     identifier : str
-        The start of a run_id, and optionally a step; default its last with weights.
+        Prefix of a run_id, optionally with a step. Default: the last step with weights.
 
     Raises
     ------
     NotFound
-        If there is no such checkpoint, or several runs begin like that.
+        If there is no such checkpoint, or several run_ids begin with the prefix.
     """
-    start, at, step = identifier.partition("@")
-    if not start or (at and not re.fullmatch(r"[0-9]{1,18}", step)):
+    prefix, at, step = identifier.partition("@")
+    if not prefix or (at and not re.fullmatch(r"[0-9]{1,18}", step)):
         raise NotFound(
-            f"{identifier!r} is no checkpoint; expected the start of a run_id, or that "
-            "with @STEP, e.g. 3fa9@1500."
+            f"{identifier!r} is not the name of a checkpoint; expected the first "
+            "characters of a run_id, optionally with @STEP, e.g. 3fa9@1500."
         )
-    begins = f"starts_with(run_id, {literal(start)}) AND row IS NOT NULL"
+    condition = f"starts_with(run_id, {literal(prefix)}) AND row IS NOT NULL"
     runs = catalog.sql(
-        f"SELECT DISTINCT run_id FROM models WHERE {begins} ORDER BY 1 LIMIT 2"
+        f"SELECT DISTINCT run_id FROM models WHERE {condition} ORDER BY 1 LIMIT 2"
     ).fetchall()
     if not runs:
         raise NotFound(
-            f"No run with weights begins with {start!r}. List them: phasezoo sql "
+            f"No run with weights begins with {prefix!r}. List them: phasezoo sql "
             '"SELECT run_id, step FROM models WHERE row IS NOT NULL"'
         )
     if len(runs) > 1:
         raise NotFound(
-            f"Several runs begin with {start!r}, e.g. {runs[0][0]} and {runs[1][0]}; give "
+            f"Several runs begin with {prefix!r}, e.g. {runs[0][0]} and {runs[1][0]}; give "
             "more characters."
         )
-    only = f" AND step = {step}" if at else ""
-    selection = catalog.select(f"{begins}{only} ORDER BY step DESC LIMIT 1")
+    at_step = f" AND step = {step}" if at else ""
+    selection = catalog.select(f"{condition}{at_step} ORDER BY step DESC LIMIT 1")
     if not len(selection):
-        steps = catalog.sql(f"SELECT step FROM models WHERE {begins} ORDER BY 1").fetchall()
-        known = ", ".join(str(row[0]) for row in steps[:20])
-        raise NotFound(f"Run {runs[0][0]} has no step {step}. It has: {known}.")
+        steps = catalog.sql(
+            f"SELECT step FROM models WHERE {condition} ORDER BY 1"
+        ).fetchall()
+        known_steps = ", ".join(str(row[0]) for row in steps[:20])
+        raise NotFound(f"Run {runs[0][0]} has no step {step}. Its steps: {known_steps}.")
     return selection
 
 
 def export(
     selection: Selection, path: str | Path, kind: str | None = None, *, force: bool = False
 ) -> list[Path]:
-    """Write the selected networks to a file, or to a folder with a file for each.
+    """Write the selected networks to a file, or to a folder with one file per network.
 
     Parameters
     ----------
     selection : Selection
-        From `Catalog.select` or `find_checkpoint`.
+        Networks from `Catalog.select` or `find_checkpoint`.
     path : str or Path
-        A file, whose ending says the kind, or a folder: a name without an ending, or
-        with a slash at its end.
+        A file, whose ending determines the kind; or a folder, whose name has no ending or
+        a trailing slash.
     kind : str, optional
-        ``safetensors``, ``npz``, ``arrow`` or another registered one; default by the
-        ending of ``path``, safetensors for a folder.
+        ``safetensors``, ``npz``, ``arrow`` or another registered kind. Default: the ending
+        of ``path``, or safetensors for a folder.
     force : bool, default=False
-        Replace what is there: a file, or a folder that an export wrote.
+        Replace an existing file, or an existing folder that an export wrote.
 
     Returns
     -------
@@ -134,26 +138,27 @@ def export(
     folder = slash or ending not in EXPORTS
     if folder and ending and not (slash or kind):
         raise NotFound(
-            f"Cannot tell what {path} should be: no kind ends in {path.suffix}. "
-            f"{closest(ending, EXPORTS)} For a folder with a file for each network: "
+            f"Cannot tell the kind of {path}: no kind of file ends in {path.suffix}. "
+            f"{closest(ending, EXPORTS)} For a folder with one file per network: "
             f"--to {path}/, or add --kind safetensors."
         )
     kind = ALIASES.get(kind or "", kind) or ("safetensors" if folder else ending)
     if kind not in EXPORTS:
-        raise NotFound(f"Cannot write {kind!r}. {closest(kind, EXPORTS)}")
+        raise NotFound(f"Cannot write {kind!r} files. {closest(kind, EXPORTS)}")
     if not len(selection):
         raise NotFound("No checkpoint matches; there is nothing to export.")
     stacked = kind in _MANY
     if not folder and kind != ending:
-        raise CatalogError(f"{path} ends in .{ending}, but {kind} was asked for.")
+        raise CatalogError(f"{path} ends in .{ending}, but --kind is {kind}.")
     if folder and stacked:
         raise CatalogError(
-            f"{kind} is one file for all networks: --to {path}.{kind} instead of {path}."
+            f"{kind} is one file for all networks: use --to {path}.{kind} instead of "
+            f"{path}."
         )
     if not folder and not stacked and len(selection) > 1:
         raise CatalogError(
-            f"A {kind} file holds one network, {len(selection)} are selected. Name a "
-            f"folder: --to {path.with_suffix('')}; or one file for all: --to "
+            f"A {kind} file holds one network, but {len(selection)} are selected. Name a "
+            f"folder: --to {path.with_suffix('')}; or one file for all networks: --to "
             f"{path.with_suffix('.npz')}"
         )
     if stacked:
@@ -169,7 +174,7 @@ def export(
 
 
 def write_safetensors(selection: Selection, file: BinaryIO) -> None:
-    """One network, with its row of `models` as text in the header."""
+    """Write one network, with its row of `models` as text in the header."""
     layout = selection.layout
     tensors = {
         name: Tensor(values, layout[name].dtype) for name, values in selection[0].items()
@@ -180,33 +185,33 @@ def write_safetensors(selection: Selection, file: BinaryIO) -> None:
         for name, value in row.items()
         if value is not None
     }
-    # Once more as JSON: text and numbers can be told apart, and the order is kept.
+    # JSON too, which distinguishes text from numbers and keeps the order.
     metadata["phasezoo.row"] = json.dumps({k: v for k, v in row.items() if v is not None})
     metadata["phasezoo.layout"] = canonical_json(layout.to_json())
     write_file(file, tensors, metadata)
 
 
 def fits_npz(name: str) -> bool:
-    """Tell if a tensor of that name can be in an npz file, which has 16 bits for sizes."""
+    """Return True if an npz file, which has 16 bits for sizes, can hold a tensor's name."""
     fits = len(f"{name}.npy".encode()) < 1 << 16
     return fits and name not in NPZ_KEYS and "\0" not in name
 
 
 def write_npz(selection: Selection, file: BinaryIO) -> None:
-    """Each tensor of all networks as ``(n, *shape)``; bfloat16 as uint16.
+    """Write each tensor of all networks as an array ``(n, *shape)``; bfloat16 as uint16.
 
     ``pz_run_id`` and ``pz_step`` name the rows; ``pz_table`` (rows of `models`) and
-    ``pz_layout`` are UTF-8 JSON as bytes.
+    ``pz_layout`` are bytes of UTF-8 JSON.
     """
     layout = selection.layout
-    odd = [name for name in (param.name for param in layout) if not fits_npz(name)]
-    if odd:
+    unwritable = [name for name in (param.name for param in layout) if not fits_npz(name)]
+    if unwritable:
         raise LayoutMismatch(
-            f"An npz file cannot hold a tensor called {cell(odd[0])!r}. Write .arrow "
-            "instead."
+            f"An npz file cannot hold a tensor called {cell(unwritable[0])!r}. Write "
+            ".arrow instead."
         )
     table = json.dumps(selection.table.to_pylist()).encode()
-    described = canonical_json(layout.to_json()).encode()
+    layout_json = canonical_json(layout.to_json()).encode()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
 
         def put(name: str, values: Array) -> None:
@@ -218,17 +223,19 @@ def write_npz(selection: Selection, file: BinaryIO) -> None:
         put("pz_run_id", np.array(selection.table["run_id"].to_pylist(), np.str_))
         put("pz_step", selection.table["step"].to_numpy())
         put("pz_table", np.frombuffer(table, np.uint8))
-        put("pz_layout", np.frombuffer(described, np.uint8))
+        put("pz_layout", np.frombuffer(layout_json, np.uint8))
 
 
 def write_arrow(selection: Selection, file: BinaryIO) -> None:
-    """Rows of `models` with a column ``tensor.<name>`` per tensor, as in the shards."""
+    """Write rows of `models` with a column ``tensor.<name>`` per tensor, as in shards."""
     layout = selection.layout
     params = [param for param in layout if param.size]
     names = [PREFIX + escape(param.name) for param in params]
-    taken = set(names) & set(selection.table.column_names)
-    if taken:
-        raise LayoutMismatch(f"Column {min(taken)!r} of models has a tensor's name.")
+    clashes = set(names) & set(selection.table.column_names)
+    if clashes:
+        raise LayoutMismatch(
+            f"Column {min(clashes)!r} of models has the name of a tensor column."
+        )
     fields = [
         pa.field(name, dtype(param.dtype).arrow_type(param.size), nullable=False)
         for name, param in zip(names, params, strict=True)
@@ -263,35 +270,36 @@ def _plain(selection: Selection) -> list[dict[str, object]]:
     return [{k: v for k, v in row.items() if v is not None} for row in rows]
 
 
-def _others(path: Path) -> set[str]:
-    """Files in the folder of an export that the export did not write."""
+def _other_files(path: Path) -> set[str]:
+    """List the files in the folder of an export that the export did not write."""
     try:
         lines = (path / INDEX).read_text().splitlines()
-        ours = {json.loads(line)["path"] for line in lines}
+        listed = {json.loads(line)["path"] for line in lines}
     except (ValueError, KeyError, TypeError, RecursionError):
-        ours = set()
-    return {entry.name for entry in path.iterdir()} - ours - {INDEX}
+        listed = set()
+    return {entry.name for entry in path.iterdir()} - listed - {INDEX}
 
 
 def _check_free(path: Path, folder: bool, force: bool) -> None:
     if not os.path.lexists(path):
         return
-    ours = path.is_dir() and (path / INDEX).is_file()
-    if folder and path.is_dir() and not ours and any(path.iterdir()):
+    is_export = path.is_dir() and (path / INDEX).is_file()
+    if folder and path.is_dir() and not is_export and any(path.iterdir()):
         raise CatalogError(
-            f"{path} is a folder with other files; it is not replaced. Name a new one."
+            f"{path} is a folder with other files and is not replaced. Name a new folder."
         )
-    if folder and ours and (others := _others(path)):
+    if folder and is_export and (other_files := _other_files(path)):
         raise CatalogError(
-            f"{path} also holds {len(others)} files that no export wrote, such as "
-            f"{min(others)!r}; it is not replaced. Move them away, or name a new folder."
+            f"{path} also holds {len(other_files)} files that no export wrote, such as "
+            f"{min(other_files)!r}, and is not replaced. Move these files away, or name a "
+            "new folder."
         )
     if not folder and path.is_dir():
-        raise CatalogError(f"{path} is a folder, a file was to be written.")
+        raise CatalogError(f"{path} is a folder; name a file.")
     if folder and not path.is_dir():
         raise CatalogError(
             f"{path} is a file. Name a folder, or a file that ends in .safetensors, .npz "
             "or .arrow."
         )
-    if not force and (not folder or ours):
-        raise CatalogError(f"{path} exists. Replace it with --force, or name another.")
+    if not force and (not folder or is_export):
+        raise CatalogError(f"{path} exists. Replace it with --force, or name another path.")

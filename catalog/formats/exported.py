@@ -1,7 +1,7 @@
-"""What `phasezoo export` writes: .npz, .arrow and .safetensors, alone or in a folder.
+"""Reader of files that `phasezoo export` writes: .npz, .arrow, .safetensors, and folders.
 
-Such a file describes itself: its layout gives every tensor its dtype, role and axes, and
-its rows of `models` give the columns in their types. Nothing is inferred.
+An exported file describes itself: its layout gives every tensor a dtype, role and axes, and
+its rows of `models` give the columns with their types. Nothing is inferred.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ LAYOUT, ROW = "phasezoo.layout", "phasezoo.row"
 
 
 class Exported:
-    """Any number of files of one export; parents among them are parents again."""
+    """Reader of the files of one export, which keeps parent links between its networks."""
 
     name = "exported"
     summary = "what `phasezoo export` wrote: .npz, .arrow, .safetensors, or folders"
 
     def recognises(self, source: Path) -> bool:
-        """Whether it is, or its first file is, one that has a layout of ours."""
+        """Return True if the first file of the source has a layout that phasezoo wrote."""
         return any(_is_exported(path) for path in _files(source)[:1])
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Networks in order of path, and in a stacked file in order of its rows."""
+        """Yield networks in order of path; those of a stacked file in order of its rows."""
         if metadata is not None:
             raise CatalogError(
-                f"{source} has its columns inside; drop --metadata. Further columns: "
-                "phasezoo annotate, after the import."
+                f"The columns of {source} are stored in the file; drop --metadata. To add "
+                "columns, use phasezoo annotate after the import."
             )
         files = _files(source)
         if not files:
@@ -53,20 +53,22 @@ class Exported:
             if not _is_exported(path):
                 raise CatalogError(
                     f"{path} was not written by phasezoo export, or is damaged: it has "
-                    "no layout. Import other files on their own."
+                    "no layout. Import files of other formats separately."
                 )
         _check_index(source, files)
-        found = [(path, _READERS[path.suffix][0](path)) for path in files]
-        rows = ExportedRows([(path, row) for path, own in found for row in own])
+        rows_by_file = [(path, _READERS[path.suffix][0](path)) for path in files]
+        rows = ExportedRows(
+            [(path, row) for path, file_rows in rows_by_file for row in file_rows]
+        )
         i = 0
-        for path, own in found:
-            for tensors in _READERS[path.suffix][1](path, len(own)):
+        for path, file_rows in rows_by_file:
+            for tensors in _READERS[path.suffix][1](path, len(file_rows)):
                 yield rows.network(i, tensors)
                 i += 1
 
 
 def index_rows(folder: Path) -> list[Row]:
-    """Rows of the index that an export wrote into a folder, each with its ``path``.
+    """Read the rows of the index in the folder of an export, each with its ``path``.
 
     Raises
     ------
@@ -81,25 +83,27 @@ def index_rows(folder: Path) -> list[Row]:
     rows = [parse_value(path, line, f"line {i + 1}") for i, line in enumerate(lines)]
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get("path"), str):
-            raise CatalogError(f"{path}: a line is no object with a path: {row!r:.80}.")
+            raise CatalogError(
+                f"{path}: expected an object with a path in each line. Got {row!r:.80}."
+            )
     return rows
 
 
 def check_files(folder: Path, rows: list[Row], files: list[Path]) -> None:
-    """Raise unless the index of an export lists the files that are there.
+    """Check that the index of an export lists exactly the files in its folder.
 
     Raises
     ------
     CatalogError
-        If one is missing, or further than those listed.
+        If a listed file is missing, or a file is not listed.
     """
     listed = {row["path"] for row in rows}
     present = {path.relative_to(folder).as_posix() for path in files}
-    for names, what in ((listed - present, "missing"), (present - listed, "not listed")):
+    for names, problem in ((listed - present, "missing"), (present - listed, "not listed")):
         if names:
             raise CatalogError(
                 f"{folder / INDEX}: {len(names)} of {len(listed | present)} files are "
-                f"{what}, e.g. {min(names)!r:.80}. Copy the whole folder again."
+                f"{problem}, e.g. {min(names)!r:.80}. Copy the whole folder again."
             )
 
 
@@ -136,20 +140,22 @@ def _npz_rows(path: Path) -> list[Row]:
         with reading(path):
             ids = [str(value) for value in archive.rows("pz_run_id")]
             steps = [str(value) for value in archive.rows("pz_step")]
-    for row, *named in zip(rows, ids, steps, strict=True):
-        own = [row.get("run_id"), row.get("step")] if isinstance(row, dict) else []
-        if [str(value).rstrip("\0") for value in own] != named:
-            raise _damaged(path, f"pz_table differs from pz_run_id and pz_step at {named}")
+    for row, *array_key in zip(rows, ids, steps, strict=True):
+        row_key = [row.get("run_id"), row.get("step")] if isinstance(row, dict) else []
+        if [str(value).rstrip("\0") for value in row_key] != array_key:
+            raise _damaged(
+                path, f"pz_table differs from pz_run_id and pz_step at {array_key}"
+            )
     return rows
 
 
 def _npz_tensors(path: Path, n: int) -> Iterator[Tensors]:
     with Archive(path) as archive:
         layout = parse_layout(path, _text(archive, "pz_layout"))
-        wanted = {param.name: param for param in layout}
-        if wanted.keys() != archive.headers.keys() - set(NPZ_KEYS):
-            raise _damaged(path, "its arrays are not those of its layout")
-        for name, param in wanted.items():
+        params = {param.name: param for param in layout}
+        if params.keys() != archive.headers.keys() - set(NPZ_KEYS):
+            raise _damaged(path, "its arrays do not match its layout")
+        for name, param in params.items():
             header, storage = archive.headers[name], dtype(param.dtype).storage
             if header.shape != (n, *param.shape) or header.dtype != storage:
                 raise _damaged(
@@ -157,17 +163,17 @@ def _npz_tensors(path: Path, n: int) -> Iterator[Tensors]:
                     f"{name!r} is {header.dtype} {header.shape}, expected {storage} "
                     f"{(n, *param.shape)}",
                 )
-        streams = [(param, archive.rows(name)) for name, param in wanted.items()]
+        streams = [(param, archive.rows(name)) for name, param in params.items()]
         for _ in range(n):
             yield {p.name: _tensor(next(stream), p) for p, stream in streams}
-        for _, stream in streams:  # the end of a stream checks its checksum
+        for _, stream in streams:  # reading to the end checks the checksum
             next(stream, None)
 
 
 def _text(archive: Archive, name: str) -> bytes:
     header = archive.headers.get(name)
     if header is None or header.dtype != np.uint8 or len(header.shape) != 1:
-        raise _damaged(archive.path, f"it has no text {name!r} (uint8)")
+        raise _damaged(archive.path, f"it has no array {name!r} of text (uint8)")
     return archive.tensor(name).values.tobytes()
 
 
@@ -181,18 +187,18 @@ def _safetensors_rows(path: Path) -> list[Row]:
 def _safetensors_tensors(path: Path, n: int) -> Iterator[Tensors]:
     header = read_header(path)
     layout = parse_layout(path, header.metadata.get(LAYOUT, ""))
-    found = read_tensors(path, header)
-    if found.keys() != {param.name for param in layout}:
-        raise _damaged(path, "its tensors are not those of its layout")
+    tensors = read_tensors(path, header)
+    if tensors.keys() != {param.name for param in layout}:
+        raise _damaged(path, "its tensors do not match its layout")
     for param in layout:
-        own = found[param.name]
-        if (own.dtype, own.values.shape) != (param.dtype, param.shape):
+        tensor = tensors[param.name]
+        if (tensor.dtype, tensor.values.shape) != (param.dtype, param.shape):
             raise _damaged(
                 path,
-                f"{param.name!r} is {own.dtype} {own.values.shape}, expected "
+                f"{param.name!r} is {tensor.dtype} {tensor.values.shape}, expected "
                 f"{param.dtype} {param.shape}",
             )
-    yield {p.name: replace(found[p.name], role=p.role, axes=p.axes) for p in layout}
+    yield {p.name: replace(tensors[p.name], role=p.role, axes=p.axes) for p in layout}
 
 
 @contextlib.contextmanager
@@ -215,23 +221,23 @@ def _reading_arrow(path: Path) -> Iterator[None]:
     except CatalogError:
         raise
     except (OSError, pa.ArrowException, ValueError, MemoryError) as error:
-        raise _damaged(path, f"it is no readable Arrow file: {error}") from error
+        raise _damaged(path, f"it is not a readable Arrow file: {error}") from error
     except (LookupError, TypeError, OverflowError) as error:
-        raise _damaged(path, f"it is no readable Arrow file: {error}") from error
+        raise _damaged(path, f"it is not a readable Arrow file: {error}") from error
 
 
 def _arrow_layout(path: Path, schema: pa.Schema) -> tuple[Layout, dict[str, int]]:
-    """The layout, and the position of the column of every tensor that has values."""
+    """Return the layout, and the column index of every tensor that has values."""
     layout = parse_layout(path, (schema.metadata or {}).get(LAYOUT.encode(), b""))
     places = {}
     for param in layout:
         if not param.size:
             continue
-        at = schema.get_all_field_indices(PREFIX + escape(param.name))
+        indices = schema.get_all_field_indices(PREFIX + escape(param.name))
         kind = dtype(param.dtype).arrow_type(param.size)
-        if len(at) != 1 or schema.field(at[0]).type != kind:
+        if len(indices) != 1 or schema.field(indices[0]).type != kind:
             raise _damaged(path, f"it has no column of {kind} for {param.name!r}")
-        places[param.name] = at[0]
+        places[param.name] = indices[0]
     return layout, places
 
 
@@ -248,7 +254,7 @@ def _arrow_rows(path: Path) -> list[Row]:
             rows += batch.to_pylist()
     values = sum(layout[name].nbytes for name in places)
     if len({names[i] for i in columns}) < len(columns):
-        raise _damaged(path, "two columns have one name")
+        raise _damaged(path, "two columns have the same name")
     if values * len(rows) > path.stat().st_size:
         raise _damaged(path, f"it is too short for {len(rows)} networks")
     return rows
@@ -258,7 +264,7 @@ def _arrow_tensors(path: Path, n: int) -> Iterator[Tensors]:
     with _arrow(path) as reader:
         layout, places = _arrow_layout(path, reader.schema)
         batches = range(reader.num_record_batches)
-    found = 0
+    n_read = 0
     for i in batches:
         with _arrow(path) as reader:
             batch = reader.get_batch(i)
@@ -271,9 +277,9 @@ def _arrow_tensors(path: Path, n: int) -> Iterator[Tensors]:
             }
         for row in range(len(batch)):
             yield {p.name: _tensor(stacked[p.name][row], p) for p in layout}
-        found += len(batch)
-    if found != n:
-        raise _damaged(path, f"it has {found} networks and {n} rows")
+        n_read += len(batch)
+    if n_read != n:
+        raise _damaged(path, f"it has {n_read} networks but {n} rows")
 
 
 def _stacked(path: Path, column: pa.Array, param: Param) -> Array:
@@ -290,7 +296,7 @@ def _stacked(path: Path, column: pa.Array, param: Param) -> Array:
         raise _damaged(path, f"values of {param.name!r} are missing")
     try:
         values: Array = flat.reshape(n, *param.shape)
-    except ValueError as error:  # an empty array with a length that no array has
+    except ValueError as error:  # an empty array with an impossible length
         raise _damaged(path, str(error)) from error
     return values
 

@@ -1,7 +1,7 @@
-"""Rows of `models` that an export wrote, turned back into columns of runs and checkpoints.
+"""Conversion of exported rows of `models` to columns of runs and checkpoints.
 
-`models` has the columns of `runs` before ``step`` and those of `checkpoints` and measures
-after it: so a column that nobody documented is told which table it came from.
+`models` has the columns of `runs` before ``step`` and the columns of `checkpoints` and
+measures after it, so the position of an undocumented column tells its table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from catalog.schema import CHECKPOINTS, RUNS, check_columns
 
 Row = dict[str, Any]
 ORIGIN = "exported_run_id"
-"""Column that keeps the run_id in the catalogue that wrote the export."""
+"""Column that keeps the run_id of the catalogue that wrote the export."""
 
 _RUNS = {column.name for column in RUNS}
 _CHECKPOINTS = {column.name for column in CHECKPOINTS}
@@ -29,28 +29,28 @@ _KINDS = (str, bool, int, float)
 
 
 class ExportedRows:
-    """Checked rows of all files of one export, which know each other's runs.
+    """Checked rows of all files of one export, with parent links between their runs.
 
     Parameters
     ----------
     rows : sequence of (Path, dict)
-        Each with the file that it stands in.
+        Rows, each with the file that holds it.
 
     Raises
     ------
     CatalogError
-        If a row is not one of `models`; the error names the file.
+        If a row is not a row of `models`; the error names the file.
     """
 
     def __init__(self, rows: Sequence[tuple[Path, Row]]) -> None:
         self._rows = rows
         kinds: dict[str, tuple[type, Path]] = {}
-        shapes: set[tuple[str, ...]] = set()
+        column_sets: set[tuple[str, ...]] = set()
         sources: dict[str, str] = {}
         for path, row in rows:
             _check_row(path, row)
-            if tuple(row) not in shapes:
-                shapes.add(tuple(row))
+            if tuple(row) not in column_sets:
+                column_sets.add(tuple(row))
                 check_columns(list(row), str(path), set())
             for name, value in row.items():
                 if name != "parents" and value is not None:
@@ -58,28 +58,28 @@ class ExportedRows:
             if row.get("source_name"):
                 sources.setdefault(row["run_id"], str(row["source_name"]))
         runs = {row["run_id"] for _, row in rows}
-        given = Counter(sources.values())
-        # Two runs may have one source_name where they are of different zoos.
+        name_counts = Counter(sources.values())
+        # Runs of different zoos may have the same source_name.
         self._names = {run: run for run in runs} | {
             run: name
             for run, name in sources.items()
-            if given[name] == 1 and name not in runs
+            if name_counts[name] == 1 and name not in runs
         }
 
     def network(self, i: int, tensors: Mapping[str, Tensor]) -> Network:
-        """Row i and its tensors as a foreign network."""
+        """Return row i and its tensors as a foreign network."""
         path, row = self._rows[i]
         run: Row = {ORIGIN: row["run_id"]}
         checkpoint: Row = {}
-        into = run
+        undocumented = run
         for name, value in row.items():
             if name == "step":
-                into = checkpoint
+                undocumented = checkpoint
             if name in SET_HERE or name == ORIGIN:
                 continue
             documented = run if name in _RUNS else checkpoint
-            known = name in _RUNS or name in _CHECKPOINTS
-            (documented if known else into)[name] = value
+            is_documented = name in _RUNS or name in _CHECKPOINTS
+            (documented if is_documented else undocumented)[name] = value
         where = f"{path}: {row['run_id']}@{row['step']}"
         parents = [
             (self._names[parent["run_id"]], parent["step"], parent["role"])
@@ -99,29 +99,38 @@ class ExportedRows:
 
 
 def parse_value(path: Path, text: bytes | str, what: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
+
+    Parameters
+    ----------
+    path : Path
+        File that holds the text, for errors.
+    text : bytes or str
+        The text.
+    what : str
+        Name of the text in the file, for errors.
 
     Raises
     ------
     CatalogError
-        If it is none; the error names the file.
+        If the text is not valid JSON; the error names the file.
     """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CatalogError(
-            f"{path}: its {what} is no JSON ({error}). The file is damaged: export it "
-            "again."
+            f"{path}: its {what} is not valid JSON ({error}). The file is damaged: export "
+            "it again."
         ) from error
 
 
 def parse_layout(path: Path, text: bytes | str) -> Layout:
-    """The layout that an export wrote.
+    """Parse the JSON text of a layout that an export wrote.
 
     Raises
     ------
     CatalogError
-        If it is none; the error names the file.
+        If the text is not a layout; the error names the file.
     """
     value = parse_value(path, text, "phasezoo.layout")
     try:
@@ -136,14 +145,14 @@ def parse_layout(path: Path, text: bytes | str) -> Layout:
 
 def _no_layout(path: Path, error: Exception) -> CatalogError:
     return CatalogError(
-        f"{path}: its phasezoo.layout describes no network ({error}). The file is "
+        f"{path}: its phasezoo.layout is not a valid layout ({error}). The file is "
         "damaged: export it again."
     )
 
 
 def _check_row(path: Path, row: Any) -> None:
     if not isinstance(row, dict):
-        raise CatalogError(f"{path}: a row of its table is no object but {row!r:.40}.")
+        raise CatalogError(f"{path}: every row must be an object. Got {row!r:.40}.")
     run_id, step = row.get("run_id"), row.get("step")
     if not isinstance(run_id, str) or not run_id or not _is_int64(step):
         raise CatalogError(
@@ -151,7 +160,9 @@ def _check_row(path: Path, row: Any) -> None:
             f"{run_id!r:.80} and {step!r:.80}."
         )
     if not isinstance(row.get("source_name"), str | None):
-        raise CatalogError(f"{path}: a source_name is {row['source_name']!r:.80}, no text.")
+        raise CatalogError(
+            f"{path}: every source_name must be text. Got {row['source_name']!r:.80}."
+        )
     parents = row.get("parents")
     if parents is None:
         return
@@ -181,16 +192,17 @@ def _check_value(
     path: Path, name: str, value: Any, kinds: dict[str, tuple[type, Path]]
 ) -> None:
     kind = type(value)
-    known, before = kinds.setdefault(name, (kind, path))
+    expected, first_path = kinds.setdefault(name, (kind, path))
     if kind not in _KINDS:
         raise CatalogError(
             f"{path}: column {name!r} holds {value!r:.80}; expected text, a number or a "
             "boolean."
         )
-    if kind is not known:
+    if kind is not expected:
         raise CatalogError(
-            f"{path}: column {name!r} holds {value!r:.80}, a {kind.__name__}, and in "
-            f"{before} a {known.__name__}; a column has one type."
+            f"{path}: column {name!r} holds {value!r:.80}, a {kind.__name__}, but in "
+            f"{first_path} a {expected.__name__}; all values of a column must have one "
+            "type."
         )
     if kind is str:
         _check_text(path, value)
@@ -198,11 +210,13 @@ def _check_value(
 
 def _check_text(path: Path, text: Any) -> None:
     if not isinstance(text, str):
-        raise CatalogError(f"{path}: {text!r:.80} stands where a text was expected.")
+        raise CatalogError(f"{path}: expected text. Got {text!r:.80}.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise CatalogError(f"{path} holds text that is no Unicode: {error}.") from error
+        raise CatalogError(
+            f"{path} holds text that is not valid Unicode: {error}."
+        ) from error
 
 
 def _architecture(where: str, text: str | None) -> dict[str, Any] | None:
@@ -214,5 +228,9 @@ def _architecture(where: str, text: str | None) -> dict[str, Any] | None:
             canonical_json(value).encode()
             return value
     except (ValueError, TypeError, RecursionError) as error:
-        raise CatalogError(f"{where}: its architecture is no JSON ({error}).") from error
-    raise CatalogError(f"{where}: its architecture must be a JSON object: {text!r:.80}.")
+        raise CatalogError(
+            f"{where}: its architecture is not valid JSON ({error})."
+        ) from error
+    raise CatalogError(
+        f"{where}: its architecture must be a JSON object. Got {text!r:.80}."
+    )

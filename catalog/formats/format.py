@@ -1,9 +1,9 @@
-"""Networks that somebody else published: what a format reader gives.
+"""Interface of format readers, and the networks that they return.
 
-A format is one file in ``catalog/formats/`` (or ``zoo/formats/`` if it needs torch) and
+A format is one module in ``catalog/formats/`` (or ``zoo/formats/`` if it needs torch) and
 one line in the entry-point group ``phasezoo.formats``. It turns a file or folder into
-`Network` records; grouping, typing, identity and committing are shared and stand in
-`catalog.importing`.
+`Network` records. Grouping, typing, identity and committing are shared by all formats and
+live in `catalog.importing`.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from catalog.dtypes import DTYPES, Array
 from catalog.errors import CatalogError
 
 Scalar = str | int | float | bool | None
-"""What a metadata column may hold."""
+"""Values that a metadata column may hold."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One foreign tensor, bit for bit.
+    """One foreign tensor, bit for bit as published.
 
     Attributes
     ----------
     values : ndarray of shape (*shape)
-        In the storage dtype of ``dtype`` (bfloat16: uint16), native byte order.
+        Values in the storage dtype of ``dtype`` (bfloat16: uint16) and native byte order.
     dtype : str
-        A name of `catalog.dtypes`.
+        Name of the dtype in `catalog.dtypes`.
     role : str, optional
-        As in `Param`; default by dtype and name: ``running_mean`` and ``running_var``
+        Role as in `Param`. Default by dtype and name: ``running_mean`` and ``running_var``
         are buffers, other floats parameters, integers and booleans counters, complex
         numbers constants.
     axes : tuple of (str or None), optional
-        As in `Param`, if the format knows them for sure. If one tensor of a network
-        has them, nothing is inferred for the others.
+        Axis symbols as in `Param`, if the format knows them for sure. If one tensor of a
+        network has axes, no axes are inferred for its other tensors.
     """
 
     values: Array
@@ -46,23 +46,27 @@ class Tensor:
 
     @classmethod
     def from_array(cls, values: Array, where: str, role: str | None = None) -> Tensor:
-        """A tensor of a numpy array, in native byte order.
+        """Make a tensor from a numpy array, in native byte order.
 
         Parameters
         ----------
+        values : ndarray
+            The array.
         where : str
-            File and key: what the error names.
+            File and key, which the error names.
+        role : str, optional
+            Role of the tensor.
 
         Raises
         ------
         CatalogError
-            If the array holds something other than numbers.
+            If the array does not hold numbers of a known dtype.
         """
         name = values.dtype.name
         if name not in DTYPES:
             raise CatalogError(
-                f"{where} is an array of {values.dtype}, which is no tensor; expected "
-                f"one of {', '.join(DTYPES)}."
+                f"{where} is an array of {values.dtype}, which no tensor can have; "
+                f"expected one of {', '.join(DTYPES)}."
             )
         native = values.astype(DTYPES[name].storage, order="C", copy=False)
         return cls(native, name, role)
@@ -75,19 +79,21 @@ class Network:
     Attributes
     ----------
     name : str
-        Where it stands in the source (a relative path, a key): errors name it.
+        Place in the source (a relative path or a key), which errors name.
     tensors : mapping of str to Tensor, optional
-        In state-dict order; None where only metrics were published.
+        Tensors in state-dict order; None if only metrics were published.
     run, checkpoint : mapping of str to scalar
-        Columns of `runs` and of `checkpoints`; documented names in their units.
+        Columns of `runs` and of `checkpoints`; documented columns in their units.
     run_name : str, default=name
-        The same for all checkpoints of one run.
+        Name of the run, which all its checkpoints share.
     step : int, default=0
-        Optimiser steps, or what the source counts (then say so in a column).
+        Number of optimiser steps, or another count of the source, whose unit a column
+        then names.
     architecture : mapping, optional
-        What `zoo.modules.build` needs, if one of our architectures is the same network.
+        Specification for `zoo.modules.build`, if an architecture of phasezoo is the same
+        network.
     parents : tuple of (str, int, str)
-        ``(run_name, step, role)`` of networks of the same source.
+        ``(run_name, step, role)`` of the parents, which are networks of the same source.
     """
 
     name: str
@@ -105,27 +111,27 @@ class Network:
 
 
 class Format(Protocol):
-    """How one kind of publication is read.
+    """Reader of one kind of publication.
 
     Attributes
     ----------
     name : str
-        For ``--format``.
+        Name for ``--format``.
     summary : str
-        One line: what it looks like on disk.
+        One line that describes the files of the format.
 
-    A format whose publisher spans a grid may also have ``grid``, the columns of its load
-    and temperature: runs that have both as numbers get their cell.
+    A format whose publications span a grid may also have ``grid``, the columns of load and
+    temperature: runs that have both columns as numbers get their cell.
 
     A format with ``takes_table = True`` reads a csv beside the networks; the command then
-    names the tables in the source that were not read.
+    lists the tables in the source that were not read.
     """
 
     name: str
     summary: str
 
     def recognises(self, source: Path) -> bool:
-        """Whether a file or folder looks like this format; opens as little as it can."""
+        """Return True if a file or folder has this format; read as little as possible."""
         ...
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
@@ -136,11 +142,11 @@ class Format(Protocol):
         source : Path
             File or folder.
         metadata : Path, optional
-            A csv with one row per network, where the format has one beside it.
+            A csv with one row per network, for formats with a table beside the networks.
 
         Raises
         ------
         CatalogError
-            If a file is not what the format promises; the error names the file.
+            If a file does not have the format; the error names the file.
         """
         ...

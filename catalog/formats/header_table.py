@@ -1,4 +1,4 @@
-"""Text in the headers of safetensors files, as typed columns."""
+"""Table of the text in the headers of safetensors files, with typed columns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _ABSENT = ("", "None", "null")
 
 
 def header_table(source: Path, files: Sequence[Path]) -> CsvTable:
-    """A row per file; each column is typed by all of its values.
+    """Read the header texts of files as a table with one row per file.
 
-    ``format``, the mark of the library that wrote the file, is left out.
+    All values of a column decide its type. The entry ``format``, which names the library
+    that wrote the file, is left out.
 
     Raises
     ------
     CatalogError
-        If a file is not what the format promises; the error names it.
+        If a file is not a safetensors file; the error names the file.
     """
     texts = [read_header(path).metadata for path in files]
     names = dict.fromkeys(name for text in texts for name in text if name != "format")

@@ -1,4 +1,4 @@
-"""Settings that a publisher keeps as JSON, as flat columns."""
+"""Conversion of settings published as JSON to flat columns."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from catalog.formats.format import Scalar
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A JSON object; a bare Infinity or NaN is read as such.
+    """Read a JSON object from a file; bare Infinity and NaN are accepted.
 
     Raises
     ------
     CatalogError
-        If the file holds anything else.
+        If the file cannot be read or does not hold a JSON object.
     """
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise CatalogError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise CatalogError(f"{path} holds no JSON object but {str(value)[:40]!r}.")
+        raise CatalogError(f"{path} must hold a JSON object. Got {str(value)[:40]!r}.")
     return value
 
 
 def flatten(values: Mapping[str, Any], where: str) -> dict[str, Scalar]:
-    """Nested settings as columns: ``a::b``, ``a.b`` and ``{a: {b}}`` are ``a_b``.
+    """Flatten nested settings: ``a::b``, ``a.b`` and ``{a: {b}}`` become column ``a_b``.
 
     Lists and empty objects become JSON text; nothing is evaluated.
 
     Raises
     ------
     CatalogError
-        If two keys become one name.
+        If two keys give the same name.
     """
-    found: dict[str, Scalar] = {}
+    columns: dict[str, Scalar] = {}
     for key, value in _leaves(values):
         name = re.sub(r"(::|\.|/)", "_", key)
-        if name in found:
+        if name in columns:
             raise CatalogError(f"{where}: two settings would be called {name!r}.")
-        found[name] = value
-    return found
+        columns[name] = value
+    return columns
 
 
 def _leaves(values: Mapping[str, Any]) -> list[tuple[str, Scalar]]:
-    found: list[tuple[str, Scalar]] = []
+    leaves: list[tuple[str, Scalar]] = []
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            found += [(f"{key}::{inner}", leaf) for inner, leaf in _leaves(value)]
+            leaves += [(f"{key}::{inner}", leaf) for inner, leaf in _leaves(value)]
         elif value is None or isinstance(value, str | int | float | bool):
-            found.append((str(key), value))
+            leaves.append((str(key), value))
         else:
-            found.append((str(key), json.dumps(value, default=str)))
-    return found
+            leaves.append((str(key), json.dumps(value, default=str)))
+    return leaves

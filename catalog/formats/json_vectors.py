@@ -1,9 +1,9 @@
-"""Flat weight vectors in JSON: a list of objects, or one object per line.
+"""Reader of flat weight vectors in JSON: a list of objects, or one object per line.
 
-Every object has one list of numbers, called weights, vector, params, parameters or w;
-its other entries are columns. An object ``{"layout": [{"name", "shape"}], "networks":
-[...]}`` says which numbers are which tensor; without a layout the vector is one tensor.
-Numbers become float32 if every one of the file has a float32 equal, else float64.
+Every object has one list of numbers, called weights, vector, params, parameters or w; its
+other entries are columns. An object ``{"layout": [{"name", "shape"}], "networks": [...]}``
+assigns the numbers to tensors; without a layout, the vector is one tensor. Numbers become
+float32 if float32 represents all numbers of the file exactly, otherwise float64.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _Layout = list[tuple[str, tuple[int, ...]]]
 
 
 class JsonVectors:
-    """The whole file is in memory: JSON is no format for many large networks."""
+    """Reader that holds the whole file in memory, so it suits small networks only."""
 
     name = "json_vectors"
     summary = "a .json or .jsonl with one list of weights per network"
 
     def recognises(self, source: Path) -> bool:
-        """Whether a file has the suffix and its start holds a vector."""
+        """Return True if a file has the suffix and its beginning names a vector."""
         if not source.is_file() or source.suffix not in (".json", ".jsonl"):
             return False
         with source.open("rb") as file:
@@ -41,16 +41,18 @@ class JsonVectors:
         return any(f'"{name}"'.encode() in start for name in _VECTORS)
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Networks in the order of the file."""
+        """Yield networks in the order of the file."""
         if metadata is not None:
-            raise CatalogError(f"{source} has its columns inside; drop --metadata.")
+            raise CatalogError(
+                f"The columns of {source} are stored in the file; drop --metadata."
+            )
         layout, entries = _parse(source)
-        found = [
+        vectors = [
             _vector(entry, f"{source}: network {i}") for i, entry in enumerate(entries)
         ]
-        exact = all(_is_float32(values) for _, values in found)
+        exact = all(_is_float32(values) for _, values in vectors)
         kind = "float32" if exact else "float64"
-        for i, (entry, (key, values)) in enumerate(zip(entries, found, strict=True)):
+        for i, (entry, (key, values)) in enumerate(zip(entries, vectors, strict=True)):
             name = str(next((entry[k] for k in _NAMES if k in entry), i))
             stored = values.astype(kind)
             tensors = _tensors(stored, layout, f"{source}: network {name!r}")
@@ -80,16 +82,16 @@ def _layout(value: Any, source: Path) -> _Layout | None:
     if value is None:
         return None
     try:
-        found = [(str(p["name"]), tuple(int(s) for s in p["shape"])) for p in value]
+        params = [(str(p["name"]), tuple(int(s) for s in p["shape"])) for p in value]
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise CatalogError(
             f'{source}: "layout" must be [{{"name": NAME, "shape": [SIZES]}}, ...]; '
             f"{error!r}."
         ) from error
-    names = [name for name, _ in found]
-    if len(set(names)) < len(names) or any(s < 0 for _, shape in found for s in shape):
-        raise CatalogError(f'{source}: "layout" has a name twice, or a negative size.')
-    return found
+    names = [name for name, _ in params]
+    if len(set(names)) < len(names) or any(s < 0 for _, shape in params for s in shape):
+        raise CatalogError(f'{source}: "layout" repeats a name or has a negative size.')
+    return params
 
 
 def _vector(entry: dict[str, Any], where: str) -> tuple[str, Array]:
@@ -101,11 +103,13 @@ def _vector(entry: dict[str, Any], where: str) -> tuple[str, Array]:
         )
     for i, number in enumerate(entry[keys[0]]):
         if not isinstance(number, int | float) or isinstance(number, bool):
-            raise CatalogError(f"{where}: {keys[0]}[{i}] is {number!r}, no number.")
+            raise CatalogError(f"{where}: {keys[0]}[{i}] must be a number. Got {number!r}.")
     try:
         return keys[0], np.array(entry[keys[0]], np.float64)
     except OverflowError as error:
-        raise CatalogError(f"{where}: {keys[0]} has a number beyond float64.") from error
+        raise CatalogError(
+            f"{where}: {keys[0]} has a number that is too large for float64."
+        ) from error
 
 
 def _is_float32(values: Array) -> bool:
@@ -120,7 +124,7 @@ def _tensors(values: Array, layout: _Layout | None, where: str) -> dict[str, Ten
     sizes = [math.prod(shape) for _, shape in layout]
     if sum(sizes) != len(values):
         raise CatalogError(
-            f"{where} has {len(values)} weights; the layout describes {sum(sizes)}."
+            f"{where} has {len(values)} weights, but the layout describes {sum(sizes)}."
         )
     parts = np.split(values, np.cumsum(sizes)[:-1])
     return {

@@ -1,13 +1,13 @@
-"""LoRA adapters in safetensors: folders of peft, of diffusers, and of Model-J.
+"""Reader of LoRA adapters in safetensors: folders of peft, of diffusers, and of Model-J.
 
 An adapter is a file whose tensors pair up as ``lora_A.weight`` with ``lora_B.weight``
 (peft) or ``lora.down.weight`` with ``lora.up.weight`` (diffusers). The text of the
 file's header, ``adapter_config.json`` and the numbers of ``trainer_state.json`` become
-columns; lists stay text and nothing is evaluated. Model-J's first folder is kept as
-``published_split``. ``lora_rank`` is measured on the tensors.
+columns; lists stay text and nothing is evaluated. The first folder of a Model-J path is
+kept as ``published_split``. ``lora_rank`` is determined from the shapes of the tensors.
 
-``checkpoint-500`` of the Hugging Face trainer is step 500 of the folder above it, where
-that folder holds no adapter of its own.
+``checkpoint-500`` of the Hugging Face trainer is step 500 of the run named after the folder
+above, unless that folder holds an adapter itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMES = {
     "train_batch_size": "batch_size",
     "max_steps": "steps",
     "max_train_steps": "steps",
-    # Whether the whole training split was evaluated is not said.
+    # The source does not say that the whole training split was evaluated.
     "train_loss": "published_train_loss",
     "train_accuracy": "published_train_accuracy",
 }
@@ -50,7 +50,7 @@ class Lora:
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Whether any safetensors file is an adapter, wherever it stands."""
+        """Return True if any safetensors file of the source is an adapter."""
         return any(_is_adapter(path) for path in files_of(source, ".safetensors"))
 
     def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
@@ -66,23 +66,23 @@ class Lora:
         if not files:
             raise CatalogError(f"{source} has no safetensors file.")
         names = _network_names(files, root)
-        own = set(names)
-        runs = {name: _run_name(name, own) for name in names}
+        network_names = set(names)
+        runs = {name: _run_name(name, network_names) for name in names}
         rows, later = rows_beside(source, metadata, names, runs)
         headers = header_table(source, files)
         for i, (name, path) in enumerate(zip(names, files, strict=True)):
-            yield _network(name, path, headers.row(i), rows[name], own, later)
+            yield _network(name, path, headers.row(i), rows[name], network_names, later)
 
 
 def _is_adapter(path: Path) -> bool:
     try:
         return any(_half(name) for name in read_header(path).shapes)
-    except CatalogError:  # damaged: who reads it says so
+    except CatalogError:  # the reader reports a damaged file
         return False
 
 
 def _network_names(files: list[Path], root: Path) -> list[str]:
-    """The folder of an adapter, or its file where a folder has several."""
+    """Name adapters by folder, or by file if a folder has several adapters."""
     folders = [path.parent for path in files]
     names = []
     for path in files:
@@ -92,7 +92,12 @@ def _network_names(files: list[Path], root: Path) -> list[str]:
 
 
 def _network(
-    name: str, path: Path, text: Row, row: Row, own: set[str], later: Collection[str]
+    name: str,
+    path: Path,
+    text: Row,
+    row: Row,
+    network_names: set[str],
+    later: Collection[str],
 ) -> Network:
     header = read_header(path)
     ranks = _ranks(path, header)
@@ -103,26 +108,26 @@ def _network(
         rank, pattern = config.get("r"), config.get("rank_pattern")
         if isinstance(rank, int) and not pattern and ranks != {rank}:
             raise CatalogError(
-                f"{path.with_name('adapter_config.json')} says r = {rank}, the tensors of "
-                f"{path.name} have rank {_text(ranks)}. One of them belongs to another "
-                "adapter."
+                f"{path.with_name('adapter_config.json')} says r = {rank}, but the tensors "
+                f"of {path.name} have rank {_text(ranks)}. One of the files belongs to "
+                "another adapter."
             )
         settings = {key: value for key, value in config.items() if value is not None}
         _add(columns, flatten(settings, str(path)), path)
     state = _json(path.with_name("trainer_state.json")) or {}
-    known = {key: state[key] for key in _STATE if key in state}
-    _add(columns, flatten(known, str(path)), path)
+    trainer_state = {key: state[key] for key in _STATE if key in state}
+    _add(columns, flatten(trainer_state, str(path)), path)
     columns["lora_rank"] = next(iter(ranks)) if len(ranks) == 1 else None
     if len(ranks) > 1:
         columns["lora_ranks"] = _text(ranks)
-    first = name.split("/")[0]
-    if first in _SPLITS and "/" in name:
-        columns["published_split"] = first
+    first_folder = name.split("/")[0]
+    if first_folder in _SPLITS and "/" in name:
+        columns["published_split"] = first_folder
     columns |= row
-    run_name, step = _run_of(name, columns, own)
-    inside = {key: value for key, value in columns.items() if key not in row}
-    of_table = {key: value for key, value in columns.items() if key in row}
-    run, checkpoint = divided(published(inside) | of_table)
+    run_name, step = _run_of(name, columns, network_names)
+    inside_columns = {key: value for key, value in columns.items() if key not in row}
+    table_columns = {key: value for key, value in columns.items() if key in row}
+    run, checkpoint = divided(published(inside_columns) | table_columns)
     for key in ("best_metric", "not_imported", *later):
         if key in run:
             checkpoint[key] = run.pop(key)
@@ -130,51 +135,55 @@ def _network(
     return Network(name, tensors, run, checkpoint, run_name=run_name, step=step)
 
 
-def _run_of(name: str, columns: Row, own: set[str]) -> tuple[str, int]:
+def _run_of(name: str, columns: Row, network_names: set[str]) -> tuple[str, int]:
     run_name, step = str(columns.pop("run_name", None) or ""), 0
     match = _CHECKPOINT.fullmatch(name)
-    counted = columns.pop("global_step", None)
-    if type(counted) is int:
-        step = counted
+    global_step = columns.pop("global_step", None)
+    if type(global_step) is int:
+        step = global_step
     elif match:
         step = int(match["step"])
     if type(columns.get("step")) is int:
         step = int(str(columns.pop("step")))
-    return run_name or _run_name(name, own), step
+    return run_name or _run_name(name, network_names), step
 
 
-def _run_name(name: str, own: set[str]) -> str:
-    """The folder above a checkpoint, unless it is an adapter itself; else the name."""
+def _run_name(name: str, network_names: set[str]) -> str:
+    """Return the folder above a checkpoint if it is no adapter itself, else the name."""
     match = _CHECKPOINT.fullmatch(name)
-    return match["run"] if match and match["run"] and match["run"] not in own else name
+    return (
+        match["run"]
+        if match and match["run"] and match["run"] not in network_names
+        else name
+    )
 
 
 def _add(columns: Row, values: Row, path: Path) -> None:
-    """Add columns; one that is there must say the same."""
+    """Add columns; an existing column must have the same value."""
     for key, value in values.items():
         name = _NAMES.get(key, key)
         if columns.setdefault(name, value) != value:
             raise CatalogError(
-                f"{path}: {key} is {columns[name]!r} in one of its header, "
-                f"adapter_config.json and trainer_state.json, and {value!r} in another."
+                f"{path}: its header, adapter_config.json and trainer_state.json must "
+                f"agree on {key}. Got {columns[name]!r} and {value!r}."
             )
 
 
 def _half(name: str) -> tuple[str, str, bool] | None:
-    """The name of the other half of a pair, and whether this one is A."""
+    """Return a tensor's name, the name of its partner, and True if the tensor is A."""
     for down, up in _PAIRS:
-        for mine, other in ((down, up), (up, down)):
-            # `.lora_A.default.weight` is peft's name inside a model.
-            found = re.fullmatch(
-                rf"(.*(?:\.|^)){re.escape(mine)}((?:\.[^.]+)*\.weight)", name
+        for part, counterpart in ((down, up), (up, down)):
+            # peft names the tensor `.lora_A.default.weight` within a model.
+            match = re.fullmatch(
+                rf"(.*(?:\.|^)){re.escape(part)}((?:\.[^.]+)*\.weight)", name
             )
-            if found:
-                return name, f"{found[1]}{other}{found[2]}", mine == down
+            if match:
+                return name, f"{match[1]}{counterpart}{match[2]}", part == down
     return None
 
 
 def _ranks(path: Path, header: Header) -> set[int]:
-    """Ranks of all pairs."""
+    """Return the ranks of all pairs."""
     ranks = set()
     for name, shape in header.shapes.items():
         half = _half(name)
@@ -186,16 +195,16 @@ def _ranks(path: Path, header: Header) -> set[int]:
         if half[2]:
             if min(len(shape), len(partner)) < 2 or shape[0] != partner[1]:
                 raise CatalogError(
-                    f"{path}: {name!r} {shape} and {half[1]!r} {partner} are no pair "
-                    "(rank, inputs) and (outputs, rank)."
+                    f"{path}: {name!r} {shape} and {half[1]!r} {partner} must have the "
+                    "shapes (rank, inputs) and (outputs, rank)."
                 )
             ranks.add(shape[0])
     if not ranks:
-        first = ", ".join(list(header.shapes)[:3])
+        first_names = ", ".join(list(header.shapes)[:3])
         raise CatalogError(
-            f"{path} has no LoRA pair; it has {first}, ... If it is a full model, move it "
-            "out of the folder of adapters and import it with --format safetensors, "
-            "which also reads them all as they are."
+            f"{path} has no LoRA pair; it has {first_names}, ... If it is a full model, "
+            "move it out of the folder of adapters and import it with --format "
+            "safetensors. This format also reads adapters, without pairing tensors."
         )
     return ranks
 
@@ -205,7 +214,7 @@ def _text(ranks: set[int]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """A JSON object beside an adapter, or None."""
+    """Read a JSON object beside an adapter; None if there is no such file."""
     if not path.is_file():
         return None
     check_beside(path.parent, path)

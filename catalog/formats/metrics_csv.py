@@ -1,15 +1,15 @@
-"""Metrics without weights: a csv with one row per checkpoint.
+"""Reader of metrics without weights: a csv with one row per checkpoint.
 
-One published table is known by its columns and converted: the ResNet-18 grid of Yang
+One published table is recognised by its columns and converted: the ResNet-18 grid of Yang
 et al. [1]_ (widths x batch sizes x five runs on CIFAR-10), whose accuracies are in
-percent. ``per_config.csv`` beside it holds what belongs to a cell, and goes to each of its
-runs: mode connectivity (train error in percent, negative is a barrier; here a fraction),
-CKA of the logits and the distance of weights between runs.
+percent. ``per_config.csv`` beside this table holds values per cell, which are copied to
+each run of the cell: mode connectivity (training error in percent, negative for a barrier;
+stored as a fraction), CKA of the logits, and the distance of weights between runs.
 
 References
 ----------
-.. [1] Yang et al., 2021, arXiv:2107.11228; nsfzyzz/loss_landscape_taxonomy. Differs:
-   accuracies become fractions; every row is a run of its own, without weights.
+.. [1] Yang et al., 2021, arXiv:2107.11228; nsfzyzz/loss_landscape_taxonomy. Differences
+   here: accuracies become fractions; every row is a separate run without weights.
 """
 
 from __future__ import annotations
@@ -37,30 +37,33 @@ _OF_CELL = ("mode_connectivity", "l2_dist", "cka")
 
 
 class MetricsCsv:
-    """A lone csv; a column ``id``, ``name`` or ``run_name`` names the run, ``step`` counts.
+    """Reader of a single csv with metrics.
 
-    Without such a column every row is a run, named after its row number. Columns that
-    vary within a run belong to the checkpoint.
+    A column ``id``, ``name`` or ``run_name`` names the run, and a column ``step`` holds the
+    step. Without a column that names the run, every row is a run, named after its row
+    number. Columns that vary within a run belong to the checkpoint.
     """
 
     name = "metrics_csv"
     summary = "a csv, gzipped or not, with metrics of runs and no weights"
 
     def recognises(self, source: Path) -> bool:
-        """Whether it is a csv, or a folder that holds the known table and no weights."""
+        """Return True for a csv, or a folder that holds the known table and no weights."""
         if source.is_file():
             return source.name.endswith((".csv", ".csv.gz"))
         return _known_table(source) is not None
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Rows in the order of the file."""
+        """Yield one network without tensors per row, in the order of the file."""
         if metadata is not None:
             raise CatalogError(
-                f"A table of metrics has no second table: got --metadata {metadata}."
+                f"A table of metrics takes no second table; drop --metadata {metadata}."
             )
         path = source if source.is_file() else _known_table(source)
         if path is None:
-            raise CatalogError(f"{source} is no csv; name the file in it.")
+            raise CatalogError(
+                f"{source} is not a csv file; name the csv file in the folder."
+            )
         table = read_csv(path)
         if table.columns and set(table.columns) >= _TAXONOMY:
             cells = {} if source.is_file() else _cells(path.with_name("per_config.csv"))
@@ -69,7 +72,7 @@ class MetricsCsv:
 
 
 def _known_table(folder: Path) -> Path | None:
-    """The published table in a folder, whatever aggregated tables stand beside it."""
+    """Find the published table in a folder that may hold aggregated tables too."""
     if any(path.suffix in (".npz", ".npy", ".safetensors") for path in folder.iterdir()):
         return None
     tables = [p for p in files_of(folder, ".csv") if set(csv_header(p)) >= _TAXONOMY]
@@ -77,12 +80,12 @@ def _known_table(folder: Path) -> Path | None:
 
 
 def _cells(path: Path) -> dict[tuple[Scalar, ...], dict[str, Scalar]]:
-    """What was published once per cell, if its table stands beside; else nothing.
+    """Read the values that were published per cell; an empty dict without that table.
 
     Raises
     ------
     CatalogError
-        If a cell stands twice or a column is missing.
+        If a cell occurs twice or a column is missing.
     """
     if not path.is_file():
         return {}
@@ -90,20 +93,22 @@ def _cells(path: Path) -> dict[tuple[Scalar, ...], dict[str, Scalar]]:
     table = read_csv(path)
     if missing := [name for name in (*_CELL, *_OF_CELL) if name not in table.columns]:
         raise CatalogError(f"{path} has no column {missing[0]!r}.")
-    found: dict[tuple[Scalar, ...], dict[str, Scalar]] = {}
+    cells: dict[tuple[Scalar, ...], dict[str, Scalar]] = {}
     for row in table:
         cell = {name: row[name] for name in _CELL}
-        if tuple(cell.values()) in found:
+        if tuple(cell.values()) in cells:
             raise CatalogError(f"{path} has two rows for {cell}.")
         connectivity = row["mode_connectivity"]
         if connectivity is not None and not isinstance(connectivity, int | float):
-            raise CatalogError(f"{path}: mode_connectivity {connectivity!r} is no number.")
-        found[tuple(cell.values())] = {
+            raise CatalogError(
+                f"{path}: mode_connectivity must be a number. Got {connectivity!r}."
+            )
+        cells[tuple(cell.values())] = {
             "mode_connectivity": None if connectivity is None else connectivity / 100,
             "logit_cka": row["cka"],
             "weight_distance": row["l2_dist"],
         }
-    return found
+    return cells
 
 
 def _taxonomy(
@@ -111,10 +116,13 @@ def _taxonomy(
     row: dict[str, Scalar],
     cells: Mapping[tuple[Scalar, ...], dict[str, Scalar]],
 ) -> Network:
-    width, batch = row["width"], row["batch_size"]
-    if not isinstance(width, int) or not isinstance(batch, int):
-        raise CatalogError(f"{path}: width {width!r} and batch_size {batch!r}: no numbers.")
-    cell = f"width={width} batch_size={batch}"
+    width, batch_size = row["width"], row["batch_size"]
+    if not isinstance(width, int) or not isinstance(batch_size, int):
+        raise CatalogError(
+            f"{path}: width and batch_size must be whole numbers. Got {width!r} and "
+            f"{batch_size!r}."
+        )
+    cell = f"width={width} batch_size={batch_size}"
     point: dict[str, Scalar] = {}
     for key in ("train_loss", "train_nll", "test_loss", "test_nll", *_LATER):
         if key in row:
@@ -128,10 +136,10 @@ def _taxonomy(
         "load_axis": "width",
         "load": float(width),
         "temperature_axis": "batch_size",
-        "temperature": float(batch),
+        "temperature": float(batch_size),
         "cell": cell,
         "width": width,
-        "batch_size": batch,
+        "batch_size": batch_size,
     }
     for key in row.keys() - point.keys() - run.keys() - {"arch", ""}:
         run[key] = row[key]
@@ -142,7 +150,7 @@ def _fraction(percent: Scalar, where: str) -> float | None:
     if percent is None:
         return None
     if isinstance(percent, str) or not 0 <= percent <= 100:
-        raise CatalogError(f"{where} is {percent!r}; the table states percent, 0 to 100.")
+        raise CatalogError(f"{where} is {percent!r}; expected percent, from 0 to 100.")
     return percent / 100
 
 
@@ -153,7 +161,9 @@ def _rows(table: CsvTable) -> Iterator[Network]:
         columns = {name: value for name, value in row.items() if name}
         step = columns.pop("step", None)
         if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
-            raise CatalogError(f"{table.path}, row {i + 1}: step is {step!r}, no number.")
+            raise CatalogError(
+                f"{table.path}, row {i + 1}: step must be a whole number. Got {step!r}."
+            )
         run_name = f"row {i}" if key is None else str(columns[key])
         if key is not None and columns[key] is None:
             raise CatalogError(f"{table.path}, row {i + 1}: {key!r} is empty.")
@@ -164,9 +174,9 @@ def _rows(table: CsvTable) -> Iterator[Network]:
 
 
 def _varying(table: CsvTable, key: str) -> set[str]:
-    """Columns with more than one value within some run."""
+    """Return the columns with more than one value within some run."""
     others = [name for name in table.columns if name not in (key, "step", "")]
-    # By number: Arrow takes a name with a dot for a way into a nested column.
+    # Columns are numbered, because Arrow reads a dot in a name as a nested column.
     numbered = table.table.select([key, *others])
     numbered = numbered.rename_columns([f"c{i}" for i in range(len(others) + 1)])
     counted = pc.CountOptions(mode="all")

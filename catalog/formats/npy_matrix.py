@@ -1,14 +1,16 @@
-"""The Small CNN Zoo [1]_: a float matrix, ``metrics.csv(.gz)`` and ``layout.csv``.
+"""Reader of the Small CNN Zoo [1]_: a matrix, ``metrics.csv(.gz)`` and ``layout.csv``.
 
 One row of the matrix is one checkpoint of a network of 4,970 parameters: three
-convolutions of 3 x 3, stride 2, 16 channels, a mean over positions, ten outputs. Bytes
+convolutions of 3 x 3, stride 2, 16 channels, a mean over positions, ten outputs. The bytes
 stay as published: kernels are in TensorFlow's order (height, width, in, out), dense
-ones (in, out), and `Param.axes` says which axis permutes. ``step`` counts epochs there.
+kernels in the order (in, out), and `Param.axes` names the axes that permute. The published
+``step`` counts epochs.
 
 References
 ----------
 .. [1] Unterthiner et al., 2020, arXiv:2002.11448; google-research/dnn_predict_accuracy.
-   Differs: ``config.`` is dropped from column names, and documented ones get ours.
+   Differences here: ``config.`` is dropped from column names, and columns with a
+   documented meaning get the documented names.
 """
 
 from __future__ import annotations
@@ -35,16 +37,23 @@ from catalog.storage.inside_folder import check_beside
 _OURS = {
     "learning_rate": "lr",
     "random_seed": "seed",
-    "epochs": "steps",  # the source's step is an epoch
+    "epochs": "steps",  # a step of the source is an epoch
     "dataset": "task_name",
     "dnn_architecture": "architecture_name",
 }
 _METRICS = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
 
-_ODD = (SyntaxError, TypeError, LookupError, ArithmeticError, MemoryError, struct.error,
-        tokenize.TokenError)  # fmt: skip
-"""What a damaged header makes numpy raise."""
+_HEADER_ERRORS = (
+    SyntaxError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+)
+"""Errors that numpy raises for damaged headers."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +66,18 @@ class _Slice:
 
 
 class NpyMatrix:
-    """Rows of one run are those with one ``modeldir``, or else with one configuration."""
+    """Reader of a matrix; rows with one ``modeldir`` (or configuration) are one run."""
 
     name = "npy_matrix"
     summary = "one .npy (n, d) with metrics.csv(.gz) and layout.csv (Small CNN Zoo)"
 
     def recognises(self, source: Path) -> bool:
-        """Whether a matrix has its layout beside it."""
+        """Return True if there is a matrix with ``layout.csv`` beside it."""
         path = _matrix(source)
         return path is not None and (path.parent / "layout.csv").is_file()
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Rows in order; the matrix stays on disk until a row is used."""
+        """Yield rows in order; the matrix stays on disk until a row is used."""
         path = _matrix(source)
         if path is None:
             raise CatalogError(f"{source} must be, or hold, exactly one .npy file.")
@@ -78,7 +87,7 @@ class NpyMatrix:
         if len(table) != len(matrix):
             raise CatalogError(
                 f"{table.path} has {len(table)} rows, {path} has {len(matrix)}; row i of "
-                "one belongs to row i of the other."
+                "the table must describe row i of the matrix."
             )
         if "step" not in table.columns:
             raise CatalogError(f"{table.path} has no column 'step'.")
@@ -103,12 +112,12 @@ def _network(where: str, tensors: dict[str, Tensor], row: dict[str, Scalar]) -> 
     point["epoch"] = float(step)
     run: dict[str, Scalar] = {}
     for key, value in row.items():
-        bare = key.removeprefix("config.")
+        column = key.removeprefix("config.")
         if key:
-            run[_OURS.get(bare, bare)] = value
+            run[_OURS.get(column, column)] = value
     run["step_unit"] = "epochs"
     directory = row.get("modeldir")
-    # A directory may be that of the checkpoint: its last part then ends in the epoch.
+    # The directory may belong to the checkpoint: its last part then ends in the epoch.
     name = re.sub(rf"/[^/]*ckpt-{step}/?$", "", str(directory)) if directory else ""
     if directory:
         run["modeldir"] = name
@@ -127,7 +136,7 @@ def _matrix(source: Path) -> Path | None:
 def _open(path: Path) -> Array:
     try:
         matrix = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, *_ODD) as error:
+    except (OSError, ValueError, EOFError, *_HEADER_ERRORS) as error:
         raise CatalogError(
             f"{path} cannot be read ({error}). It is damaged, or holds Python objects "
             "(a pickle), which are not read."
@@ -141,20 +150,22 @@ def _open(path: Path) -> Array:
 
 
 def _metrics(folder: Path) -> Path:
-    found = [folder / name for name in ("metrics.csv", "metrics.csv.gz")]
-    found = [path for path in found if path.is_file()]
-    if len(found) != 1:
+    paths = [folder / name for name in ("metrics.csv", "metrics.csv.gz")]
+    paths = [path for path in paths if path.is_file()]
+    if len(paths) != 1:
         raise CatalogError(
-            f"{folder} must hold metrics.csv or metrics.csv.gz, one row per network. "
-            "Name another: --metadata FILE"
+            f"{folder} must hold either metrics.csv or metrics.csv.gz, with one row per "
+            "network. To name another file: --metadata FILE"
         )
-    check_beside(folder, found[0])
-    return found[0]
+    check_beside(folder, paths[0])
+    return paths[0]
 
 
 def _layout(path: Path, d: int) -> list[_Slice]:
     if not path.is_file():
-        raise CatalogError(f"{path} is missing: it says which columns are which tensor.")
+        raise CatalogError(
+            f"{path} is missing; it assigns the columns of the matrix to tensors."
+        )
     check_beside(path.parent, path)
     table = read_csv(path)
     needed = ["varname", "start_idx", "end_idx", "shape"]
@@ -165,43 +176,50 @@ def _layout(path: Path, d: int) -> list[_Slice]:
         shape = tuple(int(size) for size in re.findall(r"\d+", str(row["shape"])))
         rows.append((str(row["varname"]), row["start_idx"], row["end_idx"], shape))
     axes = _axes([(name, shape) for name, _, _, shape in rows])
-    slices, at = [], 0
-    for (name, start, stop, shape), own in zip(rows, axes, strict=True):
+    slices, offset = [], 0
+    for (name, start, stop, shape), param_axes in zip(rows, axes, strict=True):
         size = math.prod(shape)
-        if start != at or stop != at + size:
+        if start != offset or stop != offset + size:
             raise CatalogError(
                 f"{path}: {name!r} {shape} has columns {start} to {stop}; expected "
-                f"{at} to {at + size}."
+                f"{offset} to {offset + size}."
             )
-        at += size
-        slices.append(_Slice(name, at - size, at, shape, own))
-    if at != d:
-        raise CatalogError(f"{path} describes {at} columns, the matrix has {d}.")
+        offset += size
+        slices.append(_Slice(name, offset - size, offset, shape, param_axes))
+    if offset != d:
+        raise CatalogError(f"{path} describes {offset} columns, but the matrix has {d}.")
     return slices
 
 
 def _axes(params: Sequence[tuple[str, tuple[int, ...]]]) -> list[tuple[str | None, ...]]:
-    """Symbols of a chain of convolutions and one dense layer in TensorFlow's order."""
+    """Return the axes of a chain of convolutions and a dense layer, in TensorFlow order."""
     layers: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in params:
         layer, _, leaf = name.rpartition("/")
         layers.setdefault(layer, {})[leaf] = shape
     kernels = [layer.get("kernel:0", ()) for layer in layers.values()]
-    plain = all(layer.keys() <= {"kernel:0", "bias:0"} for layer in layers.values())
-    chain = all(a[-1:] == b[-2:-1] for a, b in pairwise(kernels))
-    ranks = [len(kernel) for kernel in kernels]
-    order = [f"sequential/conv2d_{k}" if k else "sequential/conv2d" for k in range(99)]
-    known = list(layers) == [*order[: len(ranks) - 1], "sequential/dense"]
-    if not (plain and chain and known and ranks == [4] * (len(ranks) - 1) + [2]):
+    only_kernels_and_biases = all(
+        layer.keys() <= {"kernel:0", "bias:0"} for layer in layers.values()
+    )
+    widths_match = all(a[-1:] == b[-2:-1] for a, b in pairwise(kernels))
+    ranks = [len(kernel_axes) for kernel_axes in kernels]
+    conv_names = [f"sequential/conv2d_{k}" if k else "sequential/conv2d" for k in range(99)]
+    expected_names = list(layers) == [*conv_names[: len(ranks) - 1], "sequential/dense"]
+    if not (
+        only_kernels_and_biases
+        and widths_match
+        and expected_names
+        and ranks == [4] * (len(ranks) - 1) + [2]
+    ):
         return [(None,) * len(shape) for _, shape in params]
-    found = []
+    all_axes = []
     for name, shape in params:
         k = list(layers).index(name.rpartition("/")[0])
-        out = f"channels{k + 1}" if k + 1 < len(layers) else None
-        into = f"channels{k}" if k else None
-        kernel = (*[None] * (len(shape) - 2), into, out)
-        found.append(kernel if name.endswith("kernel:0") else (out,))
-    return found
+        out_symbol = f"channels{k + 1}" if k + 1 < len(layers) else None
+        in_symbol = f"channels{k}" if k else None
+        kernel_axes = (*[None] * (len(shape) - 2), in_symbol, out_symbol)
+        all_axes.append(kernel_axes if name.endswith("kernel:0") else (out_symbol,))
+    return all_axes
 
 
 FORMAT = NpyMatrix()

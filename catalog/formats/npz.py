@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, whole or one row at a time, and never a pickle."""
+"""Reader of the arrays of .npz files, whole or row by row, which never loads a pickle."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from catalog.formats.expansion import check_archive
 from catalog.formats.format import Tensor
 
 _MOST_EMPTY = 1 << 20
-"""Rows without values that an array may have: they cost no byte in the file."""
+"""Maximum size of an axis of an array without values, which takes no bytes in the file."""
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array is, before its values."""
+    """Header of an array."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -38,34 +38,34 @@ class ArrayHeader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values."""
+        """Size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Archive:
-    """An open .npz file; use it as a context manager.
+    """An open .npz file, as a context manager.
 
     Raises
     ------
     CatalogError
-        If the file is damaged, or holds anything but arrays of numbers.
+        If the file is damaged, or holds anything other than arrays of numbers.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with reading(path):
             self._zip = zipfile.ZipFile(path)
-            infos = self._zip.infolist()
-            check_archive(path, infos)
+            members = self._zip.infolist()
+            check_archive(path, members)
             self.headers: dict[str, ArrayHeader] = {}
-            for info in infos:
-                name = info.filename.removesuffix(".npy")
-                if name == info.filename or name in self.headers:
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                if name == member.filename or name in self.headers:
                     raise CatalogError(
-                        f"{path}: member {info.filename!r} is no array of its own; an "
-                        ".npz holds one NAME.npy per array."
+                        f"{path}: member {member.filename!r} is not allowed; an "
+                        ".npz holds exactly one NAME.npy per array."
                     )
-                self.headers[name] = self._header(info)
+                self.headers[name] = self._header(member)
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class Archive:
         self._zip.close()
 
     def tensor(self, name: str) -> Tensor:
-        """One array, whole."""
+        """Read one array as a whole."""
         header = self.headers[name]
         with reading(self.path), self._values(name) as file:
             flat = np.frombuffer(_exactly(file, header.nbytes), header.dtype)
@@ -83,9 +83,9 @@ class Archive:
         return Tensor.from_array(values, f"{self.path}: {name!r}")
 
     def rows(self, name: str) -> Iterator[Array]:
-        """Slices of an array along its first axis, read one at a time."""
+        """Yield the slices of an array along its first axis, reading one at a time."""
         header = self.headers[name]
-        if header.fortran and len(header.shape) > 1:  # a row is scattered over the file
+        if header.fortran and len(header.shape) > 1:  # rows are not contiguous
             yield from self.tensor(name).values
             return
         size = header.nbytes // max(header.shape[0], 1)
@@ -115,7 +115,7 @@ class Archive:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say which file is damaged."""
+    """Turn read errors into errors that name the damaged file."""
     try:
         yield
     except CatalogError:
@@ -132,30 +132,30 @@ def reading(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, error: Exception) -> CatalogError:
     return CatalogError(
-        f"{path} cannot be read ({error}). It is damaged or no .npz file: download it "
-        "again and compare its checksum."
+        f"{path} cannot be read ({error}). The file is damaged or not an .npz file: "
+        "download it again and compare its checksum."
     )
 
 
 def _read_header(file: IO[bytes], where: str) -> ArrayHeader:
     version = npy.read_magic(file)
     if version not in _HEADERS:
-        raise CatalogError(f"{where} is in version {version} of .npy, not in 1.0 or 2.0.")
+        raise CatalogError(f"{where} has version {version} of .npy; expected 1.0 or 2.0.")
     shape, fortran, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise CatalogError(
-            f"{where} holds Python objects, which are a pickle: loading one can run any "
-            "code, so it is not read. Save the numbers themselves: "
+            f"{where} holds Python objects in a pickle. Loading a pickle can run any code, "
+            "so the array is not read. Save the numbers themselves: "
             "numpy.savez(FILE, **{name: array})"
         )
     empty = math.prod(shape) == 0 and max(shape, default=0) > _MOST_EMPTY
     if any(size < 0 for size in shape) or empty:
-        raise CatalogError(f"{where} has the shape {shape}, which no array has.")
+        raise CatalogError(f"{where} has the impossible shape {shape}.")
     return ArrayHeader(tuple(shape), bool(fortran), dtype)
 
 
 def _exactly(file: IO[bytes], size: int, *, last: bool = False) -> bytes:
     data = file.read(size) if size else b""
-    if len(data) != size or (last and file.read(1)):  # reading on checks the CRC
+    if len(data) != size or (last and file.read(1)):  # reading to the end checks the CRC
         raise EOFError("the values end early or late")
     return data

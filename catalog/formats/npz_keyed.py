@@ -1,4 +1,4 @@
-"""Many networks in one .npz: keys ``id|tensor``, and a csv with a column ``id``."""
+"""Reader of many networks in one .npz with keys ``id|tensor``, and a csv with ids."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from catalog.formats.source import network, rows_beside, single_file
 
 
 class NpzKeyed:
-    """Networks of any shapes; what stands before the first ``|`` is the network."""
+    """Reader of networks of any shapes; keys begin with the name of their network."""
 
     name = "npz_keyed"
     summary = "one .npz: 'ID|NAME' -> tensor; csv with a column id"
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Whether every key has a bar."""
+        """Return True for a single .npz file all of whose keys have a bar."""
         path = single_file(source, ".npz")
         if path is None:
             return False
@@ -27,7 +27,7 @@ class NpzKeyed:
             return bool(archive.headers) and all("|" in name for name in archive.headers)
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Networks in the order of their first key, one in memory at a time."""
+        """Yield networks in the order of their first keys, one in memory at a time."""
         path = single_file(source, ".npz")
         if path is None:
             raise CatalogError(f"{source} must be, or hold, exactly one .npz file.")
@@ -36,11 +36,15 @@ class NpzKeyed:
             for key in archive.headers:
                 name, bar, _ = key.partition("|")
                 if not bar:
-                    raise CatalogError(f"{path}: key {key!r} has no '|': ID|TENSOR.")
+                    raise CatalogError(
+                        f"{path}: key {key!r} has no '|'; expected ID|TENSOR."
+                    )
                 keys.setdefault(name, []).append(key)
             rows, later = rows_beside(path, metadata, list(keys))
-            for name, own in keys.items():
-                tensors = {key.partition("|")[2]: archive.tensor(key) for key in own}
+            for name, network_keys in keys.items():
+                tensors = {
+                    key.partition("|")[2]: archive.tensor(key) for key in network_keys
+                }
                 yield network(name, tensors, rows[name], later)
 
 

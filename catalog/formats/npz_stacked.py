@@ -1,4 +1,4 @@
-"""Many networks of one architecture in one .npz: a leading network axis on every array."""
+"""Reader of networks stacked in one .npz, with a leading network axis on every array."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from catalog.formats.source import network, single_file, table_beside, varying
 
 
 class NpzStacked:
-    """Arrays ``(n, *shape)`` and a csv whose column ``index`` counts from 0.
+    """Reader of arrays ``(n, *shape)`` and a csv whose column ``index`` counts from 0.
 
-    A float64 array beside narrower ones is taken for a constant (the normalisation of
-    inputs, say) unless it is called weight or bias: networks are not trained so.
+    A float64 array beside narrower float arrays is read as a constant (the normalisation
+    of inputs, for example) unless it is called weight or bias, because networks are not
+    trained in such a mixture of types.
     """
 
     name = "npz_stacked"
@@ -24,7 +25,7 @@ class NpzStacked:
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Whether all arrays have one length, plain keys, and maybe a table beside."""
+        """Return True for a single .npz file that holds a stack, see `is_stack`."""
         path = single_file(source, ".npz")
         if path is None:
             return False
@@ -32,7 +33,7 @@ class NpzStacked:
             return is_stack(archive)
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Networks in order of the first axis, one in memory at a time."""
+        """Yield networks in order of the first axis, one in memory at a time."""
         path = single_file(source, ".npz")
         if path is None:
             raise CatalogError(f"{source} must be, or hold, exactly one .npz file.")
@@ -40,7 +41,7 @@ class NpzStacked:
             n = _count(archive)
             table = table_beside(path, metadata)
             order = _by_index(table, n) if table else []
-            rows = {str(i): table.row(at) for i, at in enumerate(order)} if table else {}
+            rows = {str(i): table.row(row) for i, row in enumerate(order)} if table else {}
             later = varying(rows)
             roles = {name: _role(name, archive.headers) for name in archive.headers}
             streams = {name: archive.rows(name) for name in archive.headers}
@@ -52,12 +53,12 @@ class NpzStacked:
                     for name, stream in streams.items()
                 }
                 yield network(str(i), tensors, rows.get(str(i), {}), later)
-            for stream in streams.values():  # the end of a stream checks its checksum
+            for stream in streams.values():  # reading to the end checks the checksum
                 next(stream, None)
 
 
 def is_stack(archive: Archive) -> bool:
-    """Whether all arrays have the same first axis, and keys name no network."""
+    """Return True if all arrays have first axes of equal size, and no key has a bar."""
     shapes = [header.shape for header in archive.headers.values()]
     keyed = any("|" in name for name in archive.headers)
     return not keyed and all(shapes) and len({shape[0] for shape in shapes if shape}) == 1
@@ -66,7 +67,7 @@ def is_stack(archive: Archive) -> bool:
 def _count(archive: Archive) -> int:
     first = next(iter(archive.headers), None)
     if first is None:
-        raise CatalogError(f"{archive.path} holds no array.")
+        raise CatalogError(f"{archive.path} holds no arrays.")
     for name, header in archive.headers.items():
         expected = archive.headers[first].shape[:1]
         if not header.shape or header.shape[:1] != expected:
@@ -80,25 +81,29 @@ def _count(archive: Archive) -> int:
 
 def _role(name: str, headers: dict[str, ArrayHeader]) -> str | None:
     narrower = any(h.dtype.kind == "f" and h.dtype.itemsize < 8 for h in headers.values())
-    wide = headers[name].dtype == "float64"
+    is_float64 = headers[name].dtype == "float64"
     trained = name.rpartition(".")[2] in ("weight", "bias")
-    return "constant" if wide and narrower and not trained else None
+    return "constant" if is_float64 and narrower and not trained else None
 
 
 def _by_index(table: CsvTable, n: int) -> list[int]:
     if len(table) != n:
         raise CatalogError(
-            f"{table.path} has {len(table)} rows for {n} networks; every network has one."
+            f"{table.path} has {len(table)} rows for {n} networks; every network must have "
+            "one row."
         )
     if "index" not in table.columns:
         raise CatalogError(
-            f"{table.path} has no column 'index' that counts the networks from 0. It "
-            f"has: {', '.join(table.columns)}."
+            f"{table.path} has no column 'index' that counts the networks from 0. Its "
+            f"columns are {', '.join(table.columns)}."
         )
     rows = table.keyed("index")
     for i in range(n):
         if str(i) not in rows:
-            raise CatalogError(f"{table.path}: no row has index = {i} of 0 to {n - 1}.")
+            raise CatalogError(
+                f"{table.path}: no row has index = {i}; the indices must run from 0 to "
+                f"{n - 1}."
+            )
     return [rows[str(i)] for i in range(n)]
 
 

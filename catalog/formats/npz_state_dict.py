@@ -1,4 +1,4 @@
-"""One network per .npz file: its state dict, array by array."""
+"""Reader of .npz files that hold the state dict of one network each."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from catalog.formats.source import (
 
 
 class NpzStateDict:
-    """A file, or a folder tree with one file per network."""
+    """Reader of a file, or of a folder tree with one file per network."""
 
     name = "npz_state_dict"
     summary = "one .npz per network: NAME -> tensor; csv with a column path, name or id"
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Whether the first file has plain keys and is no stack with a table."""
+        """Return True if the first file has no key with a bar and is not a lone stack."""
         files = files_of(source, ".npz")
         if not files:
             return False
@@ -36,7 +36,7 @@ class NpzStateDict:
             return bool(archive.headers) and not keyed and not stacked
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Networks in order of path; see `Format.read`."""
+        """Yield networks in order of path; see `Format.read`."""
         files = {network_name(source, path): path for path in files_of(source, ".npz")}
         if not files:
             raise CatalogError(f"{source} holds no .npz file.")

@@ -1,4 +1,4 @@
-"""One network per .safetensors file or index of several, alone or in a folder tree."""
+"""Reader of .safetensors files, or indexes of several files, with one network each."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from catalog.formats.trajectory import placed, run_and_step_of
 
 
 class Safetensors:
-    """Text in the header's metadata becomes columns; ``format`` is the writer's mark.
+    """Reader of a file, an index or a folder tree.
 
-    Tensors come in the order in which they stand in the file: the order of the state
-    dict is not kept by most writers. A name that counts, as ``epoch_5`` does, is a step
-    of a run, unless header or csv say otherwise. Parts that an index names
-    (``model.safetensors.index.json``) are one network, in the order of the index.
+    Text in the metadata of the header becomes columns, except ``format``, which names the
+    library that wrote the file. Tensors come in the order of the file, since most writers
+    do not keep the order of the state dict. A name that ends in a count, such as
+    ``epoch_5``, is a step of a run, unless the header or the csv give another step. Parts
+    that an index names (``model.safetensors.index.json``) are one network, in the order of
+    the index.
     """
 
     name = "safetensors"
@@ -28,11 +30,11 @@ class Safetensors:
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Whether it is, or holds, such files."""
+        """Return True for safetensors files that are not LoRA adapters."""
         return bool(files_of(source, ".safetensors")) and not lora.recognises(source)
 
     def read(self, source: Path, metadata: Path | None) -> Iterator[Network]:
-        """Networks in order of path; see `Format.read`."""
+        """Yield networks in order of path; see `Format.read`."""
         files = files_by_network(source)
         if not files:
             raise CatalogError(f"{source} holds no .safetensors file.")
@@ -42,10 +44,10 @@ class Safetensors:
         headers = header_table(source, [parts.paths[0] for parts in files.values()])
         for i, (name, parts) in enumerate(files.items()):
             row = headers.row(i)
-            if both := row.keys() & rows[name].keys():
+            if common := row.keys() & rows[name].keys():
                 raise CatalogError(
                     f"{parts.paths[0]}: its header and the table beside it both have "
-                    f"{sorted(both)}; remove them from the table."
+                    f"the columns {sorted(common)}; remove these columns from the table."
                 )
             rows[name] = placed(row | rows[name], places[name])
         later |= varying(rows)  # headers may vary too

@@ -1,8 +1,8 @@
-"""safetensors files as named tensors of `catalog.dtypes`, in the order of their bytes.
+"""Reading and writing of safetensors files as named tensors, in the order of their bytes.
 
-The library reads and checks; it gives bytes, so that bfloat16 passes without a numpy
-type. Writing is ours: the library sorts tensors by dtype and name, and the order of a
-layout would be lost.
+The safetensors library reads and checks files. It returns bytes, so bfloat16, which numpy
+lacks, passes through. This module writes files itself, because the library sorts tensors by
+dtype and name, which would lose the order of a layout.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ DTYPE_OF = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloa
 DTYPE_OF |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "BOOL": "bool"}
 DTYPE_OF |= {"U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8"}
 DTYPE_OF |= {"C64": "complex64"}
-"""Names in `catalog.dtypes` of the format's codes."""
+"""Names in `catalog.dtypes` by the codes of the file format."""
 _CODES = {name: code for code, name in DTYPE_OF.items()}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before its values.
+    """Header of a file.
 
     Attributes
     ----------
     shapes : dict of str to tuple of int
-        In the order of the file's bytes.
+        Shapes of the tensors by name, in the order of the file's bytes.
     metadata : dict of str to str
-        The publisher's own text.
+        Text that the publisher added.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -45,12 +45,12 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Names, shapes and metadata of a file, without its values.
+    """Read the names, shapes and metadata of a file without its values.
 
     Raises
     ------
     CatalogError
-        If the file is not what the format promises; the error names it.
+        If the file is not a readable safetensors file; the error names the file.
     """
     try:
         with safe_open(path, "numpy") as file:
@@ -61,20 +61,27 @@ def read_header(path: Path) -> Header:
 
 
 def read_tensors(path: Path, header: Header | None = None) -> dict[str, Tensor]:
-    """All tensors of a file, in the order of its bytes.
+    """Read all tensors of a file, in the order of its bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    header : Header, optional
+        Header of the file, if it was read already.
 
     Raises
     ------
     CatalogError
-        If the file is not what the format promises, or has a dtype that a catalogue
-        does not hold; the error names it.
+        If the file is not a readable safetensors file, or has a dtype that a catalogue
+        cannot hold; the error names the file.
     """
     header = header or read_header(path)
     try:
-        found = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
+        raw_tensors = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
-    return {name: _tensor(path, name, found[name]) for name in header.shapes}
+    return {name: _tensor(path, name, raw_tensors[name]) for name in header.shapes}
 
 
 def write_file(
@@ -85,7 +92,8 @@ def write_file(
     Raises
     ------
     CatalogError
-        If the format has no such dtype, or a tensor takes the reserved name.
+        If the file format lacks the dtype of a tensor, or a tensor has the reserved name
+        ``__metadata__``.
     """
     for block in file_blocks(tensors, metadata):
         file.write(block)
@@ -94,15 +102,16 @@ def write_file(
 def file_blocks(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> Iterator[bytes]:
-    """Give the bytes that `write_file` writes: those before the values, then each tensor's.
+    """Yield the bytes that `write_file` writes: first the header, then each tensor.
 
     Raises
     ------
     CatalogError
-        As `write_file`, before the first block.
+        If the file format lacks the dtype of a tensor, or a tensor has the reserved name
+        ``__metadata__``. The error is raised before the first block.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    at = 0
+    offset = 0
     for name, tensor in tensors.items():
         if tensor.dtype not in _CODES or name == "__metadata__":
             raise CatalogError(
@@ -113,9 +122,9 @@ def file_blocks(
         header[name] = {
             "dtype": _CODES[tensor.dtype],
             "shape": list(values.shape),
-            "data_offsets": [at, at + values.nbytes],
+            "data_offsets": [offset, offset + values.nbytes],
         }
-        at += values.nbytes
+        offset += values.nbytes
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
@@ -126,20 +135,20 @@ def file_blocks(
 def _tensor(path: Path, name: str, value: Mapping[str, Any]) -> Tensor:
     if value["dtype"] not in DTYPE_OF:
         raise CatalogError(
-            f"{path}: tensor {name!r} is {value['dtype']}; a catalogue holds "
-            f"{', '.join(DTYPE_OF)}. Convert it first."
+            f"{path}: tensor {name!r} is {value['dtype']}, but a catalogue holds "
+            f"only {', '.join(DTYPE_OF)}. Convert the tensor first."
         )
     kind = DTYPE_OF[value["dtype"]]
     flat = np.frombuffer(value["data"], dtype(kind).storage)
     try:
         return Tensor(flat.reshape(value["shape"]), kind)
-    except ValueError as error:  # an empty array with a length that no array has
+    except ValueError as error:  # an empty array with an impossible length
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> CatalogError:
     return CatalogError(
-        f"{path} is not a readable safetensors file ({error}). It is truncated or damaged, "
-        "or a pointer to a file that was not downloaded (git lfs pull): fetch it again and "
-        "compare its checksum."
+        f"{path} is not a readable safetensors file ({error}). The file is truncated or "
+        "damaged, or a pointer to a file that was not downloaded (git lfs pull): fetch it "
+        "again and compare its checksum."
     )

@@ -1,4 +1,4 @@
-"""Networks in several safetensors files: parts, and the index that names them."""
+"""Networks split over several safetensors files, with the index that names the parts."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class NetworkFiles:
     Attributes
     ----------
     paths : list of Path
-        One, or those that an index names.
+        A single file, or the parts that an index names.
     weight_map : dict of str to str, optional
-        File name by tensor, in the index's order.
+        File name by tensor, in the order of the index.
     index : Path, optional
-        Where that stands.
+        File that holds the index.
     """
 
     paths: list[Path]
@@ -37,63 +37,63 @@ class NetworkFiles:
     index: Path | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors, in the order of the index or else of the file's bytes.
+        """Read all tensors, in the order of the index or, without one, of the file's bytes.
 
         Raises
         ------
         CatalogError
-            If a file is damaged, or holds other tensors than the index says.
+            If a file is damaged, or its tensors differ from the index.
         """
         if self.weight_map is None:
             return read_tensors(self.paths[0])
-        found: dict[str, Tensor] = {}
+        tensors_by_name: dict[str, Tensor] = {}
         for path in self.paths:
             header = read_header(path)
-            said = {name for name, file in self.weight_map.items() if file == path.name}
-            if missing := sorted(said - header.shapes.keys()):
+            expected = {name for name, file in self.weight_map.items() if file == path.name}
+            if missing := sorted(expected - header.shapes.keys()):
                 raise CatalogError(
-                    f"{path} has no tensor {missing[0]!r}, which {self.index} says it "
-                    "holds. Fetch both again."
+                    f"{path} has no tensor {missing[0]!r}, which {self.index} assigns "
+                    "to it. Fetch both files again."
                 )
-            if extra := sorted(header.shapes.keys() - said):
+            if extra := sorted(header.shapes.keys() - expected):
                 raise CatalogError(
                     f"{path} holds the tensor {extra[0]!r}, which {self.index} does not "
-                    "expect there. Fetch both again."
+                    "assign to it. Fetch both files again."
                 )
-            found |= read_tensors(path, header)
-        return {name: found[name] for name in self.weight_map}
+            tensors_by_name |= read_tensors(path, header)
+        return {name: tensors_by_name[name] for name in self.weight_map}
 
 
 def files_by_network(source: Path) -> dict[str, NetworkFiles]:
-    """Files of each network in a source, by its name, in order of path.
+    """Return the files of each network in a source by name, in order of path.
 
     Raises
     ------
     CatalogError
-        If an index is damaged or names a file that is not there, if a part has no
-        index, or if two networks have one name.
+        If an index is damaged or names a missing file, if a part has no index, or if two
+        networks have the same name.
     """
     files = files_of(source, ".safetensors")
-    given = [] if source.is_file() else files_of(source, ".json")
-    indexes = [path for path in given if path.name.endswith(_INDEX)]
+    json_files = [] if source.is_file() else files_of(source, ".json")
+    indexes = [path for path in json_files if path.name.endswith(_INDEX)]
     sharded = [_sharded(source, path) for path in indexes]
     parts = {path for network in sharded for path in network.paths}
     _check_whole([path for path in files if path not in parts])
-    found: dict[str, NetworkFiles] = {}
-    alone = [NetworkFiles([path]) for path in files if path not in parts]
-    for network in [*alone, *sharded]:
+    networks: dict[str, NetworkFiles] = {}
+    single_files = [NetworkFiles([path]) for path in files if path not in parts]
+    for network in [*single_files, *sharded]:
         name = network_name(source, _stem(network))
-        if name in found:
+        if name in networks:
             raise CatalogError(
-                f"{found[name].paths[0]} and {network.index} are both the network "
+                f"{networks[name].paths[0]} and {network.index} are both the network "
                 f"{name!r}. Move one of them out of {source}."
             )
-        found[name] = network
-    return dict(sorted(found.items()))
+        networks[name] = network
+    return dict(sorted(networks.items()))
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is called like one of several of a network."""
+    """Return True if a file is named like one of several parts of a network."""
     return _PART.fullmatch(path.stem) is not None
 
 
@@ -102,8 +102,8 @@ def _check_whole(files: Sequence[Path]) -> None:
         if is_part(path):
             base = path.stem[: -len("-00001-of-00002")]
             raise CatalogError(
-                f"{path} is called like a part of a network, and no index names it. "
-                f"Import the folder that holds {base}{_INDEX} and every part of it."
+                f"{path} is called like a part of a network, but no index names it. "
+                f"Import the folder that holds {base}{_INDEX} and all parts."
             )
 
 
@@ -116,7 +116,9 @@ def _sharded(source: Path, index: Path) -> NetworkFiles:
     check_beside(source, index)
     weight_map = read_settings(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CatalogError(f'{index} has no "weight_map" that names the file of a tensor.')
+        raise CatalogError(
+            f'{index} has no "weight_map" that names the files of the tensors.'
+        )
     paths = []
     for tensor, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file:
@@ -129,8 +131,8 @@ def _sharded(source: Path, index: Path) -> NetworkFiles:
         check_beside(source, path)
         if not path.is_file():
             raise CatalogError(
-                f"{index} names {file!r}, which is not beside it. Fetch it; a network is "
-                "imported whole."
+                f"{index} names {file!r}, which is not beside it. Fetch the file; a "
+                "network can only be imported as a whole."
             )
         paths.append(path)
     return NetworkFiles(paths, weight_map, index)

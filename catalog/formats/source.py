@@ -1,4 +1,4 @@
-"""Files of a source, and the csv beside them with one row per network."""
+"""Files of a source, and the csv with one row per network beside the files."""
 
 from __future__ import annotations
 
@@ -19,80 +19,100 @@ _KEYS = (
     *("model", "model_id", "network", "checkpoint"),
 )
 WEIGHTS = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".npz", ".npy")
-"""Suffixes that tables may write or leave out."""
+"""Suffixes of weight files, which the cells of tables may include or omit."""
 
 
 def files_of(source: Path, *suffixes: str) -> list[Path]:
-    """A file itself, or the files below a folder with these suffixes, in order of path.
+    """List the files below a folder that have one of the suffixes, in order of path.
 
-    Case does not matter; hidden files and folders are left out.
+    A source that is a file is listed itself if it has one of the suffixes. The case of
+    suffixes does not matter; hidden files and folders are left out.
     """
     if source.is_file():
         return [source] if source.suffix.lower() in suffixes else []
-    found: list[str] = []
+    matches: list[str] = []
     for folder, folders, names in os.walk(source):  # ten times as fast as `Path.rglob`
         folders[:] = [name for name in folders if name[0] != "."]
         for name in names:
             if name[0] != "." and os.path.splitext(name)[1].lower() in suffixes:
                 path = os.path.join(folder, name)
                 if os.path.isfile(path):
-                    found.append(path)
-    paths = [Path(path) for path in found]
+                    matches.append(path)
+    paths = [Path(path) for path in matches]
     return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
 
 
 def single_file(source: Path, suffix: str) -> Path | None:
-    """The only file with this suffix; None if there are none or several."""
+    """Return the only file with a suffix; None if there are none or several."""
     files = files_of(source, suffix)
     return files[0] if len(files) == 1 else None
 
 
 def network_name(source: Path, path: Path) -> str:
-    """Path inside the source without its suffix; of a lone file, its stem."""
+    """Return a file's path within the source without suffix; the stem for a single file."""
     inside = Path(path.name) if source == path else path.relative_to(source)
     return inside.with_suffix("").as_posix()
 
 
 def table_beside(file: Path, metadata: Path | None) -> CsvTable | None:
-    """The csv that was named, or else the one beside a file or inside a folder.
+    """Read the csv that was named, or the csv beside a file or inside a folder.
+
+    Returns
+    -------
+    CsvTable or None
+        The table; None if no csv was named or found.
 
     Raises
     ------
     CatalogError
-        If several could be it.
+        If several tables are found.
     """
     if metadata is not None:
         return read_csv(metadata)
     folder = file if file.is_dir() else file.parent
     names = dict.fromkeys([f"{file.stem}.csv", *_TABLES])
-    found = [folder / name for name in names if (folder / name).is_file()]
-    if len(found) > 1:
-        listed = ", ".join(path.name for path in found)
+    tables = [folder / name for name in names if (folder / name).is_file()]
+    if len(tables) > 1:
+        listed = ", ".join(path.name for path in tables)
         raise CatalogError(
             f"{file} has several tables beside it: {listed}. Name one: --metadata FILE"
         )
-    if not found:
+    if not tables:
         return None
-    check_beside(folder, found[0])
-    return read_csv(found[0])
+    check_beside(folder, tables[0])
+    return read_csv(tables[0])
 
 
 def unread_tables(source: Path, metadata: Path | None) -> list[Path]:
-    """Tables on top of a folder that `table_beside` does not look at."""
+    """List the tables at the top level of a folder that `table_beside` does not read."""
     if not source.is_dir():
         return []
-    lone = single_file(source, ".npz")
-    read = {f"{source.stem}.csv", *_TABLES, f"{(lone or source).stem}.csv"}
+    single = single_file(source, ".npz")
+    read_names = {f"{source.stem}.csv", *_TABLES, f"{(single or source).stem}.csv"}
     tables = [path for path in sorted(source.glob("[!.]*.csv")) if path.is_file()]
-    named = metadata.resolve() if metadata else None
-    return [p for p in tables if p.name not in read and p.resolve() != named]
+    metadata_path = metadata.resolve() if metadata else None
+    return [p for p in tables if p.name not in read_names and p.resolve() != metadata_path]
 
 
 def rows_by_name(table: CsvTable, names: Sequence[str]) -> tuple[str, dict[str, int]]:
-    """The column that names the networks, and the row of each.
+    """Find the column that names the networks, and the row of each network.
 
-    Cells are compared as they stand in the file; the suffix of a file of weights may be
-    missing from cells or names.
+    The text of the cells is compared verbatim, except that the suffix of a weight file may
+    be missing from cells or names.
+
+    Parameters
+    ----------
+    table : CsvTable
+        The table.
+    names : sequence of str
+        Names of the networks.
+
+    Returns
+    -------
+    column : str
+        Name of the column.
+    rows : dict of str to int
+        Row number by network.
 
     Raises
     ------
@@ -111,7 +131,7 @@ def rows_by_name(table: CsvTable, names: Sequence[str]) -> tuple[str, dict[str, 
     if best is None:
         raise CatalogError(
             f"{table.path} has no column that names the networks; expected one of "
-            f"{', '.join(_KEYS)}. It has: {', '.join(table.columns)}."
+            f"{', '.join(_KEYS)}. Its columns are {', '.join(table.columns)}."
         )
     keyed = table.keyed(best[1], verbatim=True)
     rows = {_named(cell, by_cell): i for cell, i in keyed.items()}
@@ -138,22 +158,28 @@ def rows_beside(
     names: Sequence[str],
     runs: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, dict[str, Scalar]], frozenset[str]]:
-    """Row of each network in the csv that was named or stands beside; empty without one.
+    """Return the row of each network in the csv that was named or found beside the source.
 
-    The column that names the networks is left out where ``source_name`` will say the
-    same, which is the name of the run.
+    The column that names the networks is left out if ``source_name``, the name of the run,
+    will hold the same values.
+
+    Parameters
+    ----------
+    source : Path
+        File or folder of the networks.
+    metadata : Path, optional
+        The csv. Default: the csv beside the source, see `table_beside`.
+    names : sequence of str
+        Names of the networks.
+    runs : mapping of str to str, optional
+        Names of runs by names of networks, if they differ.
 
     Returns
     -------
     rows : dict of str to dict
-        Columns by network.
+        Columns by network; empty columns without a csv.
     later : frozenset of str
-        Columns of checkpoints: those that vary within a run, and names of checkpoints.
-
-    Parameters
-    ----------
-    runs : mapping of str to str, optional
-        Names of runs by those of networks, where they differ.
+        Columns of checkpoints: columns that vary within a run, and names of checkpoints.
 
     Raises
     ------
@@ -172,7 +198,7 @@ def rows_beside(
         return rows, frozenset()
     cells = table.cells(key)
     for name, row in rows.items():
-        if isinstance(row[key], float):  # a number would lose digits of the name
+        if isinstance(row[key], float):  # a float would lose digits of the name
             row[key] = cells[order[name]]
     return rows, varying(rows, runs) | {key}
 
@@ -180,24 +206,24 @@ def rows_beside(
 def varying(
     rows: Mapping[str, Mapping[str, Scalar]], runs: Mapping[str, str] | None = None
 ) -> frozenset[str]:
-    """Columns with more than one value within some run: they are the checkpoints'.
+    """Return the columns with several values within some run, which belong to checkpoints.
 
     Parameters
     ----------
     rows : mapping of str to mapping
-        Columns of each network; ``run_name`` says which run it is of.
+        Columns of each network; ``run_name`` names its run.
     runs : mapping of str to str, optional
-        Names of runs by those of networks, where no column says them.
+        Names of runs by names of networks, for rows without ``run_name``.
     """
     first: dict[tuple[str, str], str] = {}
-    found = set()
+    columns = set()
     for name, row in rows.items():
         run = str(row.get("run_name") or (runs or {}).get(name, name))
         for column, value in row.items():
-            cell = repr(value)  # NaN is no change
+            cell = repr(value)  # repr, because NaN differs from itself
             if first.setdefault((run, column), cell) != cell:
-                found.add(column)
-    return frozenset(found)
+                columns.add(column)
+    return frozenset(columns)
 
 
 def network(
@@ -206,14 +232,21 @@ def network(
     row: Mapping[str, Scalar],
     of_checkpoint: Collection[str] = (),
 ) -> Network:
-    """A network with the columns of its row.
+    """Make a network from its tensors and the columns of its row.
 
-    A column ``step`` is its step; those with one ``run_name`` are of one run.
+    A column ``step`` is the step of the network. Networks with the same ``run_name`` are
+    checkpoints of one run.
 
     Parameters
     ----------
+    name : str
+        Name of the network.
+    tensors : mapping of str to Tensor, optional
+        Tensors of the network; None if only metrics were published.
+    row : mapping of str to scalar
+        Values by column.
     of_checkpoint : collection of str
-        Columns that are not the run's, unless they are documented there.
+        Columns that belong to the checkpoint unless they are documented columns of `runs`.
 
     Raises
     ------
@@ -224,15 +257,17 @@ def network(
     step, run_name = columns.pop("step", None), columns.pop("run_name", None)
     if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
         raise CatalogError(f"{name}: the step must be a whole number. Got {step!r}.")
-    later = {key: columns.pop(key) for key in list(columns) if key in of_checkpoint}
+    later_columns = {key: columns.pop(key) for key in list(columns) if key in of_checkpoint}
     run, checkpoint = divided(columns)
-    more, point = divided(later, free="checkpoint")
+    documented_run, point = divided(later_columns, free="checkpoint")
     run_name = name if run_name is None else str(run_name)
-    return Network(name, tensors, run | more, checkpoint | point, run_name, step or 0)
+    return Network(
+        name, tensors, run | documented_run, checkpoint | point, run_name, step or 0
+    )
 
 
 def bare(name: str) -> str:
-    """A name without the suffix of a file of weights.
+    """Strip the suffix of a weight file from a name.
 
     Examples
     --------
@@ -240,15 +275,15 @@ def bare(name: str) -> str:
     ('lr0.1', 'lr0.1')
     """
     path = PurePosixPath(name)
-    known = path.suffix.lower() in WEIGHTS and path.stem
-    return name[: -len(path.suffix)] if known else name
+    has_suffix = path.suffix.lower() in WEIGHTS and path.stem
+    return name[: -len(path.suffix)] if has_suffix else name
 
 
 def _by_cell(names: Sequence[str]) -> dict[str, str]:
-    """Names by what a cell may say: themselves, or without a suffix where that is clear."""
+    """Map possible cells to names: each name, and its bare form if this is unambiguous."""
     counts = Counter(bare(name) for name in names)
-    found = {bare(name): name for name in names if counts[bare(name)] == 1}
-    return found | {name: name for name in names}
+    unique = {bare(name): name for name in names if counts[bare(name)] == 1}
+    return unique | {name: name for name in names}
 
 
 def _named(cell: str, by_cell: Mapping[str, str]) -> str | None:

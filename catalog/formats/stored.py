@@ -1,7 +1,7 @@
-"""Networks as they were stored elsewhere: every tensor in its own dtype.
+"""Imported networks with every tensor in its stored dtype.
 
-Unlike a `Population` nothing is held as float32, so float64 that has no float32 equal
-reaches a shard bit for bit. Tensors are stacked when a piece is asked for.
+Unlike in a `Population`, values are not converted to float32, so float64 values reach a
+shard bit for bit. Tensors are stacked only when rows are requested.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from catalog.layout import Layout
 
 @dataclass(frozen=True)
 class StoredNetworks:
-    """n networks of one layout, one mapping of tensors each.
+    """n networks of one layout, with one mapping of tensors per network.
 
     Attributes
     ----------
     layout : Layout
-        Of all of them.
+        Layout of all networks.
     table : pyarrow.Table
-        n rows: ``run_id`` and ``step``.
+        n rows with ``run_id`` and ``step``.
     networks : sequence of mapping of str to ndarray of shape (*shape)
-        In the storage dtypes of the layout.
+        Tensors of each network in the storage dtypes of the layout.
     """
 
     layout: Layout
@@ -38,5 +38,5 @@ class StoredNetworks:
         return len(self.networks)
 
     def stored(self, name: str, rows: slice = slice(None)) -> Array:
-        """One tensor of some networks, shape ``(rows, *shape)``."""
+        """Return one tensor of some networks, of shape ``(rows, *shape)``."""
         return np.stack([network[name] for network in self.networks[rows]])

@@ -1,4 +1,4 @@
-"""Run and step of a checkpoint, where the name of its file or folder says them."""
+"""Run and step of a checkpoint, read from the name of its file or folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catalog.formats.format import Scalar
 
-# A count of more digits is no step: it would be no 64-bit integer.
+# More digits might not fit a 64-bit integer.
 _END = re.compile(
     r"(?P<rest>|.*[^A-Za-z])(?P<word>(?i:epoch|step|iteration|iter|checkpoint|ckpt))"
     r"[-_=.]?(?P<count>[0-9]{1,18})",
@@ -17,18 +17,20 @@ _END = re.compile(
 
 
 def run_and_step_of(source: Path, name: str) -> dict[str, Scalar]:
-    """Columns ``run_name`` and ``step`` of a network whose name counts; else none.
+    """Return columns ``run_name`` and ``step`` if the name of a network ends in a count.
 
-    The last count is the step: an epoch if that is its word, and ``step_unit`` says so.
-    All counts at the end are left out of the run, and so is a file's own name if its
-    folder counts. Without a rest the run is called like the folder.
+    The last count is the step. If its word is epoch, the step counts epochs and
+    ``step_unit`` records that. The name of the run is the name of the network without all
+    counts at its end, and without the name of the file if only its folder has a count. If
+    the rest is empty, the run is named after the folder. If the name has no count, the
+    result is empty.
 
     Parameters
     ----------
     source : Path
         File or folder in which the network was found.
     name : str
-        Its path inside, without the suffix of its file.
+        Path of the network within the source, without the suffix of the file.
 
     Examples
     --------
@@ -37,29 +39,29 @@ def run_and_step_of(source: Path, name: str) -> dict[str, Scalar]:
     >>> run_and_step_of(Path("zoo"), "resnet/epoch_5/model")
     {'run_name': 'resnet', 'step': 5, 'epoch': 5.0, 'step_unit': 'epochs'}
     """
-    found = _END.fullmatch(name) or _END.fullmatch(name.rpartition("/")[0])
-    if found is None:
+    match = _END.fullmatch(name) or _END.fullmatch(name.rpartition("/")[0])
+    if match is None:
         return {}
     counts: dict[str, int] = {}
-    last, rest = found, name
-    while found:
-        counts.setdefault(found["word"].lower(), int(found["count"]))
-        rest = found["rest"].rstrip("-_=. /")
-        found = _END.fullmatch(rest)  # as in epoch=5-step=1000
+    last_match, rest = match, name
+    while match:
+        counts.setdefault(match["word"].lower(), int(match["count"]))
+        rest = match["rest"].rstrip("-_=. /")
+        match = _END.fullmatch(rest)  # such as epoch=5-step=1000
     folder = source.parent if source.is_file() else source
     place: dict[str, Scalar] = {"run_name": rest or folder.resolve().name or name}
-    place["step"] = int(last["count"])
+    place["step"] = int(last_match["count"])
     if "epoch" in counts:
         place["epoch"] = float(counts["epoch"])
-    if last["word"].lower() == "epoch":
+    if last_match["word"].lower() == "epoch":
         place["step_unit"] = "epochs"
     return place
 
 
 def placed(row: Mapping[str, Scalar], place: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The columns of a network, and what its name says where they say nothing."""
-    said = {key for key, value in row.items() if value is not None}
-    if "step" in said:  # whose unit is not that of the name
-        said.add("step_unit")
-    kept = {key: value for key, value in place.items() if key not in said}
-    return {**row, **kept}
+    """Add the columns read from a network's name to its row where the row has no value."""
+    known = {key for key, value in row.items() if value is not None}
+    if "step" in known:  # the unit in the name does not apply to this step
+        known.add("step_unit")
+    additions = {key: value for key, value in place.items() if key not in known}
+    return {**row, **additions}

@@ -1,4 +1,4 @@
-"""Networks that somebody else published become shards of a catalogue."""
+"""Import of published networks into the shards of a catalogue."""
 
 from catalog.importing.networks import ImportSummary as ImportSummary
 from catalog.importing.networks import import_networks as import_networks

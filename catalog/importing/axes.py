@@ -1,16 +1,16 @@
-"""Which axes of a foreign network permute together, where that is certain.
+"""Inference of the axis symbols of foreign networks.
 
 Only plain chains get symbols: ``weight`` and ``bias`` pairs of linear and convolution
-layers in torch's (out, in, ...) order, batch normalisation right behind a layer, and
-at most one step from convolutions to linear layers. Names must be those of a flat
-sequence: numbers (`nn.Sequential`), or a layer's word and its number. Everything else,
-such as nested blocks, which may hide a residual sum, gets None on every axis: a symbol
-that is wrong would let permutations change what a network computes.
+layers in torch's (out, in, ...) order, with batch normalisation directly after a layer, and
+at most one transition from convolutions to linear layers. The names must be those of a flat
+sequence: numbers (`nn.Sequential`), or the word for a layer and its number. All other
+networks, such as nested blocks, which may hide a residual sum, get None on every axis,
+because a wrong symbol would let permutations change the function of a network.
 
-A state dict says which tensors there are, not how they are used. A chain is certain if
-its numbers leave room for what `nn.Sequential` runs between layers, or if all of its
-widths differ, so that nothing can be added to anything else or fed back. Even then, what
-has no tensors leaves no trace: a normalisation without parameters, groups of the first
+A state dict lists tensors, but not their use. A chain is certain if its numbers leave room
+for the activations that `nn.Sequential` runs between layers, or if all its widths differ,
+so that no layer can be added to another layer or fed back. Even then, operations without
+tensors leave no trace: a normalisation without parameters, or groups of the first
 convolution.
 """
 
@@ -27,7 +27,7 @@ from catalog.layout import Param
 
 Axes = tuple[str | None, ...]
 AxesRule = Literal["certain", "chain", "none"]
-"""How much is taken for granted where axis symbols are inferred."""
+"""Rule for the inference of axis symbols, see `infer_axes`."""
 
 _LAYER_WORDS = ("l", "layer", "hidden", "fc", "linear", "lin", "dense", "conv")
 _NORM_WORDS = ("bn", "batchnorm", "batch_norm", "norm")
@@ -37,7 +37,7 @@ _NORM = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
 
 class _NotAChain(Exception):
-    """Something that no plain chain has."""
+    """Raised for networks that are not plain chains."""
 
 
 @dataclass
@@ -59,15 +59,16 @@ def check_axes_rule(rule: str) -> None:
 
 
 def infer_axes(params: Sequence[Param], rule: AxesRule = "certain") -> list[Axes]:
-    """Axis symbols of a network's tensors.
+    """Infer the axis symbols of a network's tensors.
 
     Parameters
     ----------
     params : sequence of Param
-        In state-dict order. Constants are ignored: they belong to no layer.
+        Tensors in state-dict order. Constants are ignored, since they belong to no layer.
     rule : {"certain", "chain", "none"}, default="certain"
-        "certain" asks names and shapes for a proof that the network is a chain.
-        "chain" says that it is one, in the order of its names. "none" gives no symbols.
+        "certain" gives symbols only if names and shapes prove that the network is a chain.
+        "chain" asserts that the network is a chain in the order of its names. "none" gives
+        no symbols.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def infer_axes(params: Sequence[Param], rule: AxesRule = "certain") -> list[Axes
     >>> infer_axes([Param(name, shape) for name, shape in sizes.items()])
     [('hidden1', None), ('hidden1',), (None, 'hidden1'), (None,)]
 
-    Here the second layer may be a residual block or a recurrence:
+    In the following network, the second layer may be a residual block or a recurrence:
 
     >>> sizes = {"fc1.weight": (8, 4), "fc2.weight": (8, 8), "fc3.weight": (3, 8)}
     >>> params = [Param(name, shape) for name, shape in sizes.items()]
@@ -89,24 +90,24 @@ def infer_axes(params: Sequence[Param], rule: AxesRule = "certain") -> list[Axes
     >>> infer_axes(params, "chain")
     [('hidden1', None), ('hidden2', 'hidden1'), (None, 'hidden2')]
     """
-    found: dict[str, Axes] = {}
+    axes: dict[str, Axes] = {}
     try:
         if rule != "none":
             modules = _modules([p for p in params if p.role != "constant"])
             modules = _forward_order(modules)
-            found = _chain(modules)
+            axes = _chain(modules)
             if rule == "certain":
-                _prove(modules)
+                _check_proof(modules)
     except _NotAChain:
-        found = {}
-    return [found.get(param.name, (None,) * len(param.shape)) for param in params]
+        axes = {}
+    return [axes.get(param.name, (None,) * len(param.shape)) for param in params]
 
 
 def _modules(params: Sequence[Param]) -> list[_Module]:
-    split = [param.name.rpartition(".") for param in params]
-    prefix = _common_prefix([module for module, _, _ in split])
+    split_names = [param.name.rpartition(".") for param in params]
+    prefix = _common_prefix([module for module, _, _ in split_names])
     modules: list[_Module] = []
-    for param, (module, _, leaf) in zip(params, split, strict=True):
+    for param, (module, _, leaf) in zip(params, split_names, strict=True):
         name = module[len(prefix) :]
         if not modules or modules[-1].name != name:
             if name in (m.name for m in modules):
@@ -117,7 +118,7 @@ def _modules(params: Sequence[Param]) -> list[_Module]:
 
 
 def _common_prefix(modules: Sequence[str]) -> str:
-    """Plain containers that all modules are in, such as ``model.``; no blocks."""
+    """Return the common prefix of plain containers, such as ``model.``; no blocks."""
     prefix = ""
     while modules and all("." in module[len(prefix) :] for module in modules):
         first = modules[0][: modules[0].index(".", len(prefix)) + 1]
@@ -129,24 +130,24 @@ def _common_prefix(modules: Sequence[str]) -> str:
     return prefix
 
 
-def _prove(modules: Sequence[_Module]) -> None:
-    """Raise unless nothing but the chain has these names and shapes."""
+def _check_proof(modules: Sequence[_Module]) -> None:
+    """Raise unless only a chain can have these names and shapes."""
     weights = [_weight(module) for module in modules if not module.is_norm]
     if not (_numbered_as_sequential(modules) or _widths_differ(weights)):
         raise _NotAChain
     convs = [weight.shape for weight in weights if len(weight.shape) > 2]
-    # Transposed convolutions are stored (in, out, ...): the same shape if both are equal.
+    # Transposed convolutions are stored (in, out, ...): square ones look the same.
     if any(shape[0] == shape[1] for shape in convs):
         raise _NotAChain
-    if convs and not _order_is_seen(modules):
+    if convs and not _order_is_visible(modules):
         raise _NotAChain
 
 
 def _numbered_as_sequential(modules: Sequence[_Module]) -> bool:
-    """Whether between any two layers a number is left for an activation.
+    """Return True if the numbers leave room for an activation between any two layers.
 
-    Without one, the numbers may be those of a list that a forward pass goes through, with
-    activations and residual sums of its own.
+    Otherwise the numbers may be those of a list that a forward pass iterates over, with
+    separate activations and residual sums.
     """
     if not all(module.name.isdecimal() for module in modules):
         return False
@@ -157,20 +158,21 @@ def _numbered_as_sequential(modules: Sequence[_Module]) -> bool:
 
 
 def _widths_differ(weights: Sequence[Param]) -> bool:
-    """Whether no two widths are equal: a sum or a recurrence needs two equal ones."""
+    """Return True if all widths differ, which rules out sums and recurrences."""
     widths = [weights[0].shape[1]]
     for weight in weights:
-        out, into = weight.shape[:2]
-        if into != widths[-1]:
-            widths.append(into)  # flattened channels
-        widths.append(out)
+        n_out, n_in = weight.shape[:2]
+        if n_in != widths[-1]:
+            widths.append(n_in)  # flattened channels
+        widths.append(n_out)
     return len(set(widths)) == len(widths)
 
 
-def _order_is_seen(modules: Sequence[_Module]) -> bool:
-    """Whether a bias or a normalisation tells outputs of a convolution from inputs.
+def _order_is_visible(modules: Sequence[_Module]) -> bool:
+    """Return True if a bias or normalisation identifies the outputs of a convolution.
 
-    One is enough: it fixes the layers before and behind, as none of them is square.
+    One identified convolution suffices: it fixes the layers before and after, because none
+    of them is square.
     """
     return any(
         "bias" in module.tensors or following.is_norm
@@ -184,7 +186,7 @@ def _chain(modules: Sequence[_Module]) -> dict[str, Axes]:
     if len(layers) < 2:
         raise _NotAChain
     axes: dict[str, Axes] = {}
-    symbol: str | None = None  # of what flows out of the layer before
+    symbol: str | None = None  # of the outputs of the previous layer
     units = rank = 0
     after_layer = False
     for module in modules:
@@ -195,18 +197,18 @@ def _chain(modules: Sequence[_Module]) -> dict[str, Axes]:
             after_layer = False
             continue
         weight = _weight(module)
-        out, into = weight.shape[:2]
+        n_out, n_in = weight.shape[:2]
         flattens = rank > 2 and len(weight.shape) == 2
         if rank and len(weight.shape) != rank and not flattens:
             raise _NotAChain
-        block = into // units if flattens else 1
-        if units and into != units * block:
+        block = n_in // units if flattens else 1
+        if units and n_in != units * block:
             raise _NotAChain
-        before = f"{symbol}*{block}" if block > 1 else symbol
-        rank, units, last = len(weight.shape), out, module is layers[-1]
+        in_symbol = f"{symbol}*{block}" if block > 1 else symbol
+        rank, units, is_last = len(weight.shape), n_out, module is layers[-1]
         kind = "channels" if rank > 2 else "hidden"
-        symbol = None if last else f"{kind}{layers.index(module) + 1}"
-        axes[weight.name] = (symbol, before if into else None, *[None] * (rank - 2))
+        symbol = None if is_last else f"{kind}{layers.index(module) + 1}"
+        axes[weight.name] = (symbol, in_symbol if n_in else None, *[None] * (rank - 2))
         if "bias" in module.tensors:
             axes[module.tensors["bias"].name] = (symbol,)
         after_layer = True
@@ -237,25 +239,25 @@ def _norm_axes(module: _Module, units: int, symbol: str | None) -> dict[str, Axe
 
 
 def _forward_order(modules: Sequence[_Module]) -> list[_Module]:
-    """Modules as the network runs them, if their names say so.
+    """Sort modules in the order in which the network runs them, according to their names.
 
-    The stored order alone is no proof: some files are sorted by name.
+    The stored order alone is not reliable, since some files are sorted by name.
     """
     if all(module.name.isdecimal() for module in modules):
         return sorted(modules, key=lambda module: int(module.name))
     places: list[tuple[tuple[int, int, int], _Module]] = []
     words: dict[int, str] = {}
-    before: tuple[_Module, str, tuple[int, int, int]] | None = None
+    previous: tuple[_Module, str, tuple[int, int, int]] | None = None
     for module in modules:
         match = re.fullmatch(r"([a-z_]+?)_?(\d+)", module.name)
         if module.is_norm:
-            # Its number and its place must name one layer; bn2 behind conv1 does not.
-            if before is None or match is None or match[1] not in _NORM_WORDS:
+            # Number and position must agree on the layer: bn2 after conv1 is refused.
+            if previous is None or match is None or match[1] not in _NORM_WORDS:
                 raise _NotAChain
-            if before[0].is_norm or match[2] != before[1]:
+            if previous[0].is_norm or match[2] != previous[1]:
                 raise _NotAChain
-            place = (*before[2][:2], 1)
-            before = (module, match[2], place)
+            place = (*previous[2][:2], 1)
+            previous = (module, match[2], place)
         else:
             linear = int(len(_weight(module).shape) == 2)
             if match is None and module.name in _LAST:
@@ -266,7 +268,7 @@ def _forward_order(modules: Sequence[_Module]) -> list[_Module]:
                 place, number = (linear, int(match[2]), 0), match[2]
             else:
                 raise _NotAChain
-            before = (module, number, place)
+            previous = (module, number, place)
         places.append((place, module))
     if len({place for place, _ in places}) < len(places):
         raise _NotAChain

@@ -1,4 +1,4 @@
-"""Load and temperature of imported runs: which of their columns span the grid."""
+"""Load and temperature of imported runs, read from the columns that span the grid."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ _SET = ("load_axis", "load", "temperature_axis", "temperature", "cell")
 
 @dataclass(frozen=True)
 class CellColumns:
-    """The two columns whose values make a cell; runs of one cell differ by their seed.
+    """The two columns whose values define a cell; runs of one cell differ in their seeds.
 
     Attributes
     ----------
     load, temperature : str
-        Columns of the runs, under their new names; numbers.
+        New names of the columns of the runs, which hold numbers.
     stated : bool, default=True
-        Somebody asked for them; otherwise runs without both are left as they are.
+        True if the user named the columns. If False, runs that lack one of the columns
+        are left unchanged.
     """
 
     load: str
@@ -33,29 +34,30 @@ class CellColumns:
         temperature: str | None,
         known: tuple[str, str] | None = None,
     ) -> CellColumns | None:
-        """What was asked for, or else what a format knows, or nothing.
+        """Return the columns that the user named, or those that the format knows, or None.
 
         Raises
         ------
         CatalogError
-            If only one of both was asked for.
+            If the user named only one of the two columns.
         """
         if (load is None) != (temperature is None):
             raise CatalogError(
-                "A cell has a load and a temperature. Give both: --load COL --temperature "
-                "COL (in Python: load=, temperature=)"
+                "A cell needs a load and a temperature. Give both: --load COL "
+                "--temperature COL (in Python: load=, temperature=)"
             )
         if load is not None and temperature is not None:
             return cls(load, temperature)
         return None if known is None else cls(*known, stated=False)
 
     def fill(self, run: Row, where: str) -> None:
-        """Add the columns of the grid to those of a run.
+        """Add the columns of the grid to the columns of a run.
 
         Raises
         ------
         CatalogError
-            If a column is absent or no number, or the source states its cells itself.
+            If a column is missing or not a number, or the source already has columns of
+            the grid.
         """
         values = [run.get(name) for name in (self.load, self.temperature)]
         numbers = [
@@ -63,12 +65,12 @@ class CellColumns:
             for value in values
             if isinstance(value, int | float) and not isinstance(value, bool)
         ]
-        given = [name for name in _SET if run.get(name) is not None]
-        if not self.stated and (given or len(numbers) < 2):
+        present = [name for name in _SET if run.get(name) is not None]
+        if not self.stated and (present or len(numbers) < 2):
             return
-        if given:
+        if present:
             raise CatalogError(
-                f"{where} has the column {given[0]!r} already; leave out --load and "
+                f"{where} already has the column {present[0]!r}; leave out --load and "
                 "--temperature."
             )
         flags = (("load", self.load), ("temperature", self.temperature))

@@ -1,4 +1,4 @@
-"""The verb import."""
+"""Command ``import``."""
 
 from __future__ import annotations
 
@@ -27,37 +27,62 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="How SOURCE is laid out.",
+    help="Format of SOURCE; auto detects it.",
 )
-@click.option("--zoo", metavar="NAME", help="Name of the zoo.  [default: that of SOURCE]")
-@click.option("--license", "licence", metavar="SPDX", help="Such as MIT or CC-BY-4.0.")
+@click.option("--zoo", metavar="NAME", help="Name of the zoo.  [default: name of SOURCE]")
+@click.option(
+    "--license",
+    "licence",
+    metavar="SPDX",
+    help="Licence of the networks, such as MIT or CC-BY-4.0.",
+)
 @click.option(
     "--metadata",
     metavar="CSV",
     type=click.Path(path_type=Path),
-    help="One row per network.  [default: a csv beside SOURCE]",
+    help="Table with one row per network.  [default: a csv beside SOURCE]",
 )
 @click.option(
     "--run",
     metavar="REGEX",
-    help="Run and step by name, e.g. '(?P<run>.*)/e(?P<step>[0-9]+)[.]pt'.",
+    help="Regular expression that finds run and step in the name of each network, e.g. "
+    "'(?P<run>.*)/e(?P<step>[0-9]+)[.]pt'.",
 )
-@click.option("--percent", multiple=True, metavar="COL", help="Divide a column by 100.")
 @click.option(
-    "--rename", multiple=True, metavar="OLD=NEW", help="Rename a published column."
+    "--percent",
+    multiple=True,
+    metavar="COL",
+    help="Divide a column by 100; repeatable.",
 )
-@click.option("--load", metavar="COL", help="Column of the grid's load, such as width.")
-@click.option("--temperature", metavar="COL", help="And of its temperature: batch_size.")
-@click.option("--one-layout", is_flag=True, help="Refuse networks that differ in shape.")
-@click.option("--allow-nonfinite", is_flag=True, help="Keep weights with NaN, flagged.")
+@click.option(
+    "--rename",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Rename a published column; repeatable.",
+)
+@click.option(
+    "--load", metavar="COL", help="Column of the load of the grid, such as width."
+)
+@click.option(
+    "--temperature",
+    metavar="COL",
+    help="Column of the temperature of the grid, such as batch_size.",
+)
+@click.option("--one-layout", is_flag=True, help="Refuse networks with different layouts.")
+@click.option(
+    "--allow-nonfinite",
+    is_flag=True,
+    help="Import networks with NaN or infinite weights, flagged finite = false.",
+)
 @click.option(
     "--axes",
     type=click.Choice(["certain", "chain", "none"]),
     default="certain",
     show_default=True,
-    help="Which axes permute together. certain: where names and shapes prove a plain chain "
-    "of layers. chain: the layers are one, in the order of their names; if that is wrong, "
-    "nothing can be detected from weights alone. none: no symbols.",
+    help="Rule for axis symbols, which mark axes that permute together. certain: only if "
+    "names and shapes prove a plain chain of layers. chain: the layers are a chain in the "
+    "order of their names, which weights alone cannot contradict if it is wrong. none: no "
+    "symbols.",
 )
 @catalog_option
 @json_option
@@ -78,7 +103,7 @@ def import_(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Import the networks of SOURCE, all or none; what is known is skipped."""
+    """Import all networks of SOURCE, or none on an error; skip known networks."""
     from catalog.console.progress import Progress
     from catalog.importing.networks import import_source
 
@@ -103,7 +128,7 @@ def import_(
     bar.close(summary.networks)
     for table in summary.unread:
         note(
-            f"{table} was not read; if it describes the networks: --metadata {word(table)}"
+            f"{table} was not read. If it describes the networks: --metadata {word(table)}"
         )
     if as_json:
         print_json(asdict(summary))
@@ -120,12 +145,13 @@ def import_(
 
 
 def _renames(pairs: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    new_names: dict[str, str] = {}
     for pair in pairs:
         old, equals, new = pair.partition("=")
-        if not (old and equals and new) or old in found:
+        if not (old and equals and new) or old in new_names:
             raise click.BadParameter(
-                f"{pair!r} must be OLD=NEW, once per column.", param_hint="--rename"
+                f"{pair!r} must have the form OLD=NEW, once per column.",
+                param_hint="--rename",
             )
-        found[old] = new
-    return found
+        new_names[old] = new
+    return new_names

@@ -1,4 +1,4 @@
-"""Layout, hash and health of a foreign network's tensors."""
+"""Layout, hashes and non-finite values of a foreign network's tensors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from catalog.layout import Layout, Param
 def layout_of(
     where: str, tensors: Mapping[str, Tensor], axes: AxesRule = "certain"
 ) -> Layout:
-    """Names, shapes, dtypes, roles and axis symbols of a foreign network.
+    """Return the layout of a foreign network: names, shapes, dtypes, roles and symbols.
 
     Parameters
     ----------
+    where : str
+        Name of the network, for errors.
+    tensors : mapping of str to Tensor
+        Tensors of the network.
     axes : {"certain", "chain", "none"}, default="certain"
-        How symbols are inferred if no tensor has any, see `infer_axes`.
+        Rule by which symbols are inferred if no tensor has axes, see `infer_axes`.
 
     Raises
     ------
     LayoutMismatch
-        If a tensor's values are not of the dtype it names.
+        If the dtype of a tensor's values differs from the dtype that the tensor names.
     """
     params = []
     for name, tensor in tensors.items():
@@ -38,11 +42,14 @@ def layout_of(
                 f"{tensor.values.dtype}."
             )
         role = tensor.role or _role(name, tensor.dtype)
-        given = tensor.axes or ()
-        params.append(Param(name, tensor.values.shape, given, tensor.dtype, role))
+        tensor_axes = tensor.axes or ()
+        params.append(Param(name, tensor.values.shape, tensor_axes, tensor.dtype, role))
     if all(tensor.axes is None for tensor in tensors.values()):
         inferred = zip(params, infer_axes(params, axes), strict=True)
-        params = [Param(p.name, p.shape, found, p.dtype, p.role) for p, found in inferred]
+        params = [
+            Param(p.name, p.shape, param_axes, p.dtype, p.role)
+            for p, param_axes in inferred
+        ]
     return Layout(tuple(params))
 
 
@@ -55,7 +62,7 @@ def _role(name: str, dtype: str) -> str:
 
 
 def digest(tensor: Tensor) -> bytes:
-    """Hash of dtype, shape and bytes."""
+    """Return the hash of a tensor's dtype, shape and bytes."""
     values = np.ascontiguousarray(tensor.values)
     hashed = blake3(f"{tensor.dtype} {values.shape}".encode())
     hashed.update(values.reshape(-1).view(np.uint8).data)
@@ -63,7 +70,7 @@ def digest(tensor: Tensor) -> bytes:
 
 
 def nonfinite(tensor: Tensor) -> int:
-    """How many values are NaN or infinite."""
+    """Count the values that are NaN or infinite."""
     values: Array = tensor.values
     if tensor.dtype == "bfloat16":
         return int(((values & 0x7F80) == 0x7F80).sum())
@@ -71,16 +78,18 @@ def nonfinite(tensor: Tensor) -> int:
 
 
 def layout_difference(first: Layout | None, second: Layout | None) -> str:
-    """What tells two batches apart: the first tensor, or their architecture."""
+    """Describe how two layouts differ: in the first differing tensor, or otherwise."""
     if first is None or second is None:
-        return "one has weights, the other only metrics"
-    for one, other in zip(map(_told, first), map(_told, second), strict=False):
-        if one != other:
-            return f"{other}, expected {one}"
+        return "one has weights, the other has only metrics"
+    for expected, actual in zip(
+        map(_description, first), map(_description, second), strict=False
+    ):
+        if expected != actual:
+            return f"{actual}, expected {expected}"
     if len(first) != len(second):
         return f"{len(second)} tensors, expected {len(first)}"
     return "another architecture or other axis symbols"
 
 
-def _told(param: Param) -> str:
+def _description(param: Param) -> str:
     return f"{param.name!r} {param.shape} {param.dtype} {param.role}"

@@ -1,4 +1,4 @@
-"""What happens to each foreign network: checked, named, and handed to its batch."""
+"""Intake of foreign networks: checking, naming and assignment to batches."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from catalog.storage.manifest import Manifest
 
 
 class Intake:
-    """Checks every network and turns it into an entry of a batch.
+    """Checks of all networks of an import, which turn each network into a batch entry.
 
     Attributes
     ----------
     networks, weights, skipped : int
-        How many came, have weights, and were known.
+        Numbers of networks that were taken, that have weights, and that were known.
     runs : dict
-        Identity, columns and batch of each run by its name.
+        Identity, columns and batch of each run by name.
     """
 
     def __init__(
@@ -48,23 +48,24 @@ class Intake:
         self.seen: dict[tuple[str, int], str] = {}
 
     def take(self, network: Network) -> tuple[WaitingNetworks, ImportedNetwork | None]:
-        """The batch of a network; its entry, or None if it is known."""
+        """Check a network; return its batch and its entry, or None for a known network."""
         self.networks += 1
         if not is_unicode(network.run_name):
             raise CatalogError(
-                f"{network.name}: the name {network.run_name!r} is no Unicode text. Rename "
-                "the file, or the entry that names the network."
+                f"{network.name}: the name {network.run_name!r} is not valid Unicode. "
+                "Rename the file, or the entry that names the network."
             )
         if not -(1 << 63) <= network.step < 1 << 63:
             raise CatalogError(
                 f"{network.name} is step {network.step} of run {network.run_name!r}; steps "
-                "are integers of 64 bits. Rename the file or folder that says it."
+                "are integers of 64 bits. Rename the file or folder that the step comes "
+                "from."
             )
-        before = self.seen.setdefault((network.run_name, network.step), network.name)
-        if before != network.name or len(self.seen) < self.networks:
+        first_name = self.seen.setdefault((network.run_name, network.step), network.name)
+        if first_name != network.name or len(self.seen) < self.networks:
             raise CatalogError(
-                f"{before} and {network.name} are both step {network.step} of run "
-                f"{network.run_name!r}; names and steps must tell networks apart."
+                f"{first_name} and {network.name} are both step {network.step} of run "
+                f"{network.run_name!r}; every checkpoint of a run needs a different step."
             )
         tensors = network.tensors
         if tensors is not None and not tensors:
@@ -79,7 +80,7 @@ class Intake:
             self.license
         ):
             raise CatalogError(
-                f"{network.name} has the licence {run['license']!r}; --license says "
+                f"{network.name} has the licence {run['license']!r}, but --license is "
                 f"{self.license!r}. Drop --license."
             )
         content = combined(digests) if digests else None
@@ -96,30 +97,32 @@ class Intake:
         return batch, entry
 
     def check_one_layout(self, network: Network, batch: WaitingNetworks) -> None:
-        """Raise if the networks so far have more than one layout."""
+        """Raise LayoutMismatch if the networks so far have more than one layout."""
         first, name = next(iter(self.batches.values()))
         if first is not batch:
-            told = layout_difference(first.layout, batch.layout)
+            difference = layout_difference(first.layout, batch.layout)
             raise LayoutMismatch(
-                f"{network.name} differs from {name}: {told}. Import without "
-                "--one-layout to keep both."
+                f"{network.name} differs from {name}: {difference}. To keep both "
+                "layouts, import without --one-layout."
             )
 
     @property
     def layouts(self) -> int:
-        """Different layouts and architectures so far."""
+        """Number of different layouts and architectures so far."""
         return sum(batch.layout is not None for batch, _ in self.batches.values())
 
     def finish(self, parts: ImportedShards) -> list[Manifest]:
-        """Publish what was staged."""
+        """Publish the staged shards and return their manifests."""
         types = self.columns.finish()
         parents = self.lineage.parents()
         splits = self.lineage.splits(self.zoo, parents)
         runs: dict[str, dict[str, Any]] = {}
         for name, (run_id, row, batch) in self.runs.items():
-            own = {"run_id": run_id, "zoo": self.zoo, "source": "imported"}
+            identity = {"run_id": run_id, "zoo": self.zoo, "source": "imported"}
             layout = batch.layout
-            runs[name] = row | own | splits.get(name, {}) | {"parents": parents.get(name)}
+            runs[name] = (
+                row | identity | splits.get(name, {}) | {"parents": parents.get(name)}
+            )
             runs[name]["parameters"] = row.get("parameters") if layout is None else layout.d
         return parts.publish(runs, types)
 
@@ -133,41 +136,45 @@ class Intake:
         return self._layouts[key]
 
     def _batch(self, network: Network, layout: Layout | None) -> WaitingNetworks:
-        known = network.architecture
-        architecture = canonical_json(dict(known)) if known else ""
+        published_architecture = network.architecture
+        architecture = (
+            canonical_json(dict(published_architecture)) if published_architecture else ""
+        )
         key = (layout.id if layout else "", architecture)
-        new = (WaitingNetworks(layout, architecture), network.name)
-        return self.batches.setdefault(key, new)[0]
+        new_batch = (WaitingNetworks(layout, architecture), network.name)
+        return self.batches.setdefault(key, new_batch)[0]
 
     def _run(
         self, network: Network, run: Row, batch: WaitingNetworks, content: str | None
     ) -> str:
-        """Identity of the run; its columns must be those of its other checkpoints."""
+        """Return the run_id; check that columns agree with other checkpoints of the run."""
         name = network.run_name
         if name not in self.runs:
             config = canonical_json({"zoo": self.zoo, "run": name, "tensors": content})
-            new = content_id(["imported", config]), config
-            run_id, config = self.known.run(name) or new
+            new_identity = content_id(["imported", config]), config
+            run_id, config = self.known.run(name) or new_identity
             row: Row = {"source_name": name, "config": config}
             if network.architecture:
                 row["architecture"] = batch.architecture
                 run.setdefault("architecture_name", str(network.architecture.get("name")))
             self.runs[name] = (run_id, {**run, **row}, batch)
             return run_id
-        run_id, known, other = self.runs[name]
-        if other is not batch:
+        run_id, first_columns, first_batch = self.runs[name]
+        if first_batch is not batch:
             raise LayoutMismatch(
                 f"{network.name}: the checkpoints of run {name!r} differ: "
-                f"{layout_difference(other.layout, batch.layout)}. A run has one layout."
+                f"{layout_difference(first_batch.layout, batch.layout)}. A run must have "
+                "one layout."
             )
-        for column in run.keys() | known.keys() - {"source_name", "config"}:
-            own, theirs = run.get(column), known.get(column)
+        for column in run.keys() | first_columns.keys() - {"source_name", "config"}:
+            value, first_value = run.get(column), first_columns.get(column)
             if column in ("architecture", "architecture_name") and network.architecture:
                 continue
-            if own != theirs and not (own != own and theirs != theirs):  # NaN is NaN
+            both_nan = value != value and first_value != first_value
+            if value != first_value and not both_nan:
                 raise CatalogError(
-                    f"{network.name}: column {column!r} is {own!r}, but {theirs!r} at "
-                    f"another step of run {name!r}; a run's columns do not change."
+                    f"{network.name}: column {column!r} is {value!r}, but {first_value!r} "
+                    f"at another step of run {name!r}; columns of a run must not change."
                 )
         return run_id
 
@@ -178,8 +185,8 @@ class Intake:
                 if not self.allow_nonfinite:
                     raise CatalogError(
                         f"{network.name}: {bad} of {param.size} values of {param.name!r} "
-                        "are NaN or infinite. To import such networks, flagged finite = "
-                        "false: --allow-nonfinite"
+                        "are NaN or infinite. To import such networks, flagged "
+                        "finite = false: --allow-nonfinite"
                     )
                 return False
         return True

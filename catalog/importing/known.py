@@ -1,4 +1,4 @@
-"""What the catalogue has already: networks of the same zoo, and types of columns."""
+"""Contents of the catalogue before an import: networks of the zoo, types of columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Known:
     rows : mapping of (str, int) to int
         Row of ``table`` by (run_id, step).
     table : pyarrow.Table
-        Their columns as stored.
+        Stored columns of the networks.
     columns : mapping of str to (str, str, str)
         Table, spelling and SQL type of every column of the catalogue, by its name in
         lower case.
@@ -41,14 +41,14 @@ class Known:
 
     @classmethod
     def of(cls, root: Path, zoo: str) -> Known:
-        """Read the catalogue in a folder; nothing is known if there is none."""
+        """Read the catalogue in a folder; the result is empty if there is no catalogue."""
         from catalog.catalog import open_catalog
 
         if not (root / "manifests").is_dir():
             return cls()
         store = open_catalog(root)
         columns: dict[str, tuple[str, str, str]] = {}
-        for view in ("models", "checkpoints", "runs"):  # the last two know better
+        for view in ("models", "checkpoints", "runs"):  # the last two take precedence
             for name, kind, *_ in store.sql(f"DESCRIBE {view}").fetchall():
                 columns[name.lower()] = (view, name, kind)
         table = store.sql(
@@ -58,21 +58,21 @@ class Known:
         return cls({key: i for i, key in enumerate(keys)}, table, columns)
 
     def run(self, name: str) -> tuple[str, str] | None:
-        """Identity and ``config`` of the run that was imported under a name, if it is one.
+        """Return run_id and ``config`` of the run imported under a name, or None.
 
-        Its first checkpoint is part of its identity, so that a source which brings an
-        earlier one later must ask.
+        None is also returned for several runs. The identity of a run depends on its first
+        checkpoint, so a source that later adds an earlier checkpoint must look it up here.
         """
-        found = self._runs.get(name, set())
-        return next(iter(found)) if len(found) == 1 else None
+        identities = self._runs.get(name, set())
+        return next(iter(identities)) if len(identities) == 1 else None
 
     def has(self, name: str, run_id: str, step: int, columns: Row) -> bool:
-        """Whether a network is in the catalogue, with these very columns.
+        """Return True if a network is in the catalogue with exactly these columns.
 
         Raises
         ------
         CatalogError
-            If it is there with other weights or columns: a network is kept once.
+            If the network is in the catalogue with other weights or columns.
         """
         row = self.rows.get((run_id, step))
         if row is None:
@@ -82,63 +82,67 @@ class Known:
             if stored != value and not (stored != stored and value != value):  # NaN
                 raise CatalogError(
                     f"{name} is in the catalogue already, where {column!r} is {stored!r}; "
-                    f"the source says {value!r}. Replace it: phasezoo rm "
+                    f"the source says {value!r}. To replace it: phasezoo rm "
                     f"{word(f'run_id = {literal(run_id)}')} --yes, then import again; or "
                     "keep both: --zoo NAME"
                 )
         return True
 
     def types(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
-        """Types under which columns fit those that the catalogue has.
+        """Return types of columns that fit the columns of the catalogue.
 
         Raises
         ------
         CatalogError
-            If a column has another type there, or differs only in case.
+            If a column of the catalogue has another type, or a name that differs only in
+            case.
         """
-        found = dict(types)
+        fitting = dict(types)
         for name, kind in types.items():
             if name.lower() not in self.columns or pa.types.is_list(kind):
                 continue
-            _, spelled, stored = self.columns[name.lower()]
-            theirs = _SQL.get(stored, kind)
-            numbers = theirs in _NUMBERS and kind in _NUMBERS
-            if spelled != name or (theirs != kind and not numbers):
+            _, known_name, sql_type = self.columns[name.lower()]
+            known_type = _SQL.get(sql_type, kind)
+            both_numbers = known_type in _NUMBERS and kind in _NUMBERS
+            if known_name != name or (known_type != kind and not both_numbers):
                 raise CatalogError(
-                    f"The catalogue has a column {spelled!r} of type {stored}; the source "
-                    f"brings {name!r} of type {kind}. Rename it: --rename "
+                    f"The catalogue has a column {known_name!r} of type {sql_type}; the "
+                    f"source has {name!r} of type {kind}. Rename the column: --rename "
                     f"{word(name)}=OTHER"
                 )
-            if theirs == pa.float64():
-                found[name] = theirs
-        return found
+            if known_type == pa.float64():
+                fitting[name] = known_type
+        return fitting
 
     def check_table(self, name: str, table: str) -> None:
-        """Raise if a column stands in another table of the catalogue."""
-        where = self.columns.get(name.lower(), (table, "", ""))[0]
-        if where != table:
-            is_a = "a measure" if where == "models" else f"a column of {where}"
+        """Raise if a column belongs to another table of the catalogue."""
+        known_table = self.columns.get(name.lower(), (table, "", ""))[0]
+        if known_table != table:
+            description = (
+                "a measure" if known_table == "models" else f"a column of {known_table}"
+            )
             raise CatalogError(
-                f"Column {name!r} is {is_a} in the catalogue, and one of {table} in the "
-                f"source; models joins them. Rename it: --rename {word(name)}=OTHER"
+                f"Column {name!r} is {description} in the catalogue, but a column of "
+                f"{table} in the source, and models joins both tables. Rename the column: "
+                f"--rename {word(name)}=OTHER"
             )
 
     def _cell(self, column: str, row: int) -> Any:
         if column not in self._values:
-            known = column in self.table.column_names
-            self._values[column] = self.table[column].to_pylist() if known else None
+            has_column = column in self.table.column_names
+            self._values[column] = self.table[column].to_pylist() if has_column else None
         values = self._values[column]
         return None if values is None else values[row]
 
     @cached_property
     def _runs(self) -> dict[str, set[tuple[str, str]]]:
-        found: dict[str, set[tuple[str, str]]] = {}
+        runs: dict[str, set[tuple[str, str]]] = {}
         if self.rows:
             names = ("source_name", "run_id", "config")
             columns = [self.table[name].to_pylist() for name in names]
             for name, run_id, config in zip(*columns, strict=True):
-                found.setdefault(name, set()).add((run_id, config))
-        return found
+                runs.setdefault(name, set()).add((run_id, config))
+        return runs
 
     @cached_property
     def _values(self) -> dict[str, list[Any] | None]:

@@ -1,8 +1,8 @@
-"""Which networks of a source are made from which, and the splits that follow.
+"""Lineage of the networks of a source, and the splits of related runs.
 
-A network that holds all tensors of another, bit for bit, under one prefix (``_f.`` in a
-tandem network) was made from it. Relatives share their fixed splits: a network in test
-whose parent is in train would leak.
+A network that holds all tensors of another network, bit for bit, under one prefix (``_f.``
+in a tandem network) was made from that network. Related runs share their fixed splits,
+because a network in test whose parent is in train would leak.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Key = tuple[str, int]
 
 
 class Lineage:
-    """Collects networks as they come; knows parents once all have been seen."""
+    """Collector of networks that determines parents once all networks have been added."""
 
     def __init__(self) -> None:
         self._run_ids: dict[str, str] = {}
@@ -28,7 +28,7 @@ class Lineage:
         self._stated: dict[str, tuple[tuple[str, int, str], ...]] = {}
 
     def add(self, network: Network, run_id: str, digests: Mapping[str, bytes]) -> None:
-        """Take a network with the hash of each of its tensors."""
+        """Add a network with the hash of each of its tensors."""
         name = network.run_name
         self._run_ids[name] = run_id
         if network.parents:
@@ -38,50 +38,51 @@ class Lineage:
         self._whole.setdefault(combined(digests), []).append((name, network.step))
         groups: dict[str, dict[str, bytes]] = {}
         for tensor, digest in digests.items():
-            prefix, dot, rest = tensor.partition(".")
+            prefix, dot, inner_name = tensor.partition(".")
             if dot:
-                groups.setdefault(prefix, {})[rest] = digest
+                groups.setdefault(prefix, {})[inner_name] = digest
         parts = [(network.step, combined(g)) for g in groups.values() if len(g) > 1]
         self._parts.setdefault(name, []).extend(parts)
 
     def parents(self) -> dict[str, list[dict[str, Any]]]:
-        """Parents of each run that has any, by run name.
+        """Return the parents by run name, for the runs that have parents.
 
         Raises
         ------
         CatalogError
             If a stated parent is not in the source.
         """
-        found: dict[str, list[dict[str, Any]]] = {}
+        parents_of: dict[str, list[dict[str, Any]]] = {}
         for name, stated in self._stated.items():
             for parent, step, role in stated:
-                self._append(found, name, (parent, step), role)
+                self._append(parents_of, name, (parent, step), role)
         for name, parts in self._parts.items():
             for _, digest in parts:
-                same = [key for key in self._whole.get(digest, ()) if key[0] != name]
-                if len(same) == 1:  # of equal networks, none can be told to be the parent
-                    self._append(found, name, same[0], "embedded")
-        return found
+                candidates = [key for key in self._whole.get(digest, ()) if key[0] != name]
+                if len(candidates) == 1:  # equal networks make the parent ambiguous
+                    self._append(parents_of, name, candidates[0], "embedded")
+        return parents_of
 
     def _append(
-        self, found: dict[str, list[dict[str, Any]]], name: str, parent: Key, role: str
+        self, parents_of: dict[str, list[dict[str, Any]]], name: str, parent: Key, role: str
     ) -> None:
         if parent[0] not in self._run_ids:
             raise CatalogError(
-                f"{name} names the parent {parent[0]!r}, which the source does not have. "
+                f"{name} names the parent {parent[0]!r}, which the source does not hold. "
                 f"{closest(parent[0], self._run_ids)}"
             )
         link = {"run_id": self._run_ids[parent[0]], "step": parent[1], "role": role}
-        parents = found.setdefault(name, [])
+        parents = parents_of.setdefault(name, [])
         if link not in parents:
             parents.append(link)
 
     def splits(
         self, zoo: str, parents: Mapping[str, list[dict[str, Any]]]
     ) -> dict[str, dict[str, str]]:
-        """Fixed splits of runs with relatives: those of the first that has no parent.
+        """Return the fixed splits of related runs by run name.
 
-        ``run/model`` is a relative of ``run``, whose folder holds its checkpoints.
+        Related runs get the splits of the first of them that has no parent. ``run/model``
+        is related to ``run``, whose folder holds its checkpoints.
         """
         names = {run_id: name for name, run_id in self._run_ids.items()}
         family: dict[str, str] = {}
@@ -100,23 +101,23 @@ class Lineage:
         folders = ((name, name.rpartition("/")[0]) for name in self._run_ids)
         pairs += [(name, folder) for name, folder in folders if folder in self._run_ids]
         for pair in pairs:
-            both = {head(name) for name in pair}
-            if len(both) > 1:
-                oldest = min(both, key=lambda n: (n in parents, order[n]))
-                for member in both:
-                    family[member] = oldest
-        found = {}
+            heads = {head(name) for name in pair}
+            if len(heads) > 1:
+                first_head = min(heads, key=lambda n: (n in parents, order[n]))
+                for member in heads:
+                    family[member] = first_head
+        splits_of = {}
         for name in family:
             root = self._run_ids[head(name)]
-            found[name] = {
+            splits_of[name] = {
                 "split_by_run": split(root),
                 "split_by_cell": split(f"{zoo}\0{root}"),
             }
-        return found
+        return splits_of
 
 
 def combined(digests: Mapping[str, bytes]) -> str:
-    """Hash of named tensors from the hash of each, whatever their order."""
+    """Combine the hashes of named tensors to one hash, independent of their order."""
     digest = hashlib.sha256()
     for name, value in sorted(digests.items()):
         digest.update(len(name.encode()).to_bytes(8, "little") + name.encode() + value)

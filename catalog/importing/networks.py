@@ -1,8 +1,8 @@
-"""Foreign networks become shards: grouped, typed, checked, and committed all or none.
+"""Import of foreign networks: grouping, typing, checking, and committing all or none.
 
-Networks stream through: what is in memory is one shard's weights and the metadata.
-Weights are staged on disk as they come; no manifest exists before the last network was
-found right, and on an error the staged files are deleted.
+Networks are streamed: only the weights of one shard and the metadata are in memory. Weights
+are staged on disk as the networks come. Manifests are written only after the last network
+was checked; on an error, the staged files are deleted.
 """
 
 from __future__ import annotations
@@ -26,39 +26,40 @@ from catalog.importing.symbols import Symbols
 from catalog.storage.inside_folder import check_source
 
 SHARD_BYTES = 256 << 20
-"""Weights that wait in memory: a shard is staged when there are more."""
+"""Bytes of weights in memory above which a shard is staged."""
 
 _SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import did.
+    """Summary of an import.
 
     Attributes
     ----------
     zoo, format : str
         Name of the zoo, and of the format that read the source.
     networks : int
-        Checkpoints in the source.
+        Number of checkpoints in the source.
     imported, known : int
-        How many of them are new, and how many were in the catalogue already.
+        Numbers of checkpoints that are new, and that were in the catalogue already.
     runs : int
-        Runs of the source.
+        Number of runs in the source.
     layouts : int
-        Different layouts and architectures in the source.
+        Number of different layouts and architectures in the source.
     weights : int
-        Networks of the source that have weights; the others are rows of metrics.
+        Number of networks with weights; the other networks are rows of metrics.
     shards : list of str
-        What was committed.
+        Committed shards.
     bytes : int
-        Weights committed, in bytes.
+        Size of the committed weights in bytes.
     symbols : int
-        How many of the layouts have axis symbols.
+        Number of layouts with axis symbols.
     notes : list of str
-        What to know about the layouts that have none, if anything.
+        Advice about layouts without axis symbols, and about known networks that keep
+        their symbols.
     unread : list of str
-        Tables in the folder of the source that nobody read.
+        Tables in the folder of the source that were not read.
     """
 
     zoo: str
@@ -94,73 +95,76 @@ def import_source(
     axes: AxesRule = "certain",
     progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
-    """Import the networks that a file or folder holds; again is a no-op.
+    """Import the networks of a file or folder; importing them again changes nothing.
 
     Parameters
     ----------
     root : str or Path
-        The catalogue's folder; made if absent.
+        Folder of the catalogue, which is created if it does not exist.
     source : str or Path
-        What somebody published.
+        File or folder of the published networks.
     format : str, default="auto"
-        Name of a format, or "auto" to ask each whether it recognises the source.
+        Name of a format, or "auto" for the format that recognises the source.
     zoo : str, optional
-        Name of the zoo; default: of the file or folder. Part of every ``run_id``.
+        Name of the zoo, which is part of every ``run_id``. Default: name of the file or
+        folder.
     license : str, optional
-        SPDX expression, such as "CC-BY-4.0".
+        Licence as an SPDX expression, such as "CC-BY-4.0".
     metadata : str or Path, optional
-        A csv with one row per network; default: one that stands beside the source.
+        A csv with one row per network. Default: a csv beside the source.
     run : str, optional
         Regular expression with the groups ``run`` and ``step`` that the whole name of
         every network matches, such as ``(?P<run>.*)/e(?P<step>[0-9]+)[.]pt``.
     rename : mapping of str to str, optional
-        New names of columns by the published ones.
+        New names of columns by published names.
     percent : collection of str, optional
-        Columns, by their new names, to divide by 100.
+        New names of the columns that are divided by 100.
     load, temperature : str, optional
-        Columns, by their new names, whose values make the cells of the zoo's grid.
-        Default: what the format knows of its publisher's grid, if anything.
+        New names of the columns whose values define the cells of the zoo's grid. Default:
+        the columns that the format knows, if any.
     one_layout : bool, default=False
-        Refuse a source whose networks differ in names, shapes, dtypes or order.
+        Refuse a source whose networks differ in the names, shapes, dtypes or order of
+        tensors.
     allow_nonfinite : bool, default=False
-        Import networks with NaN or infinite weights, as ``finite = false``.
+        Import networks with NaN or infinite weights, flagged ``finite = false``.
     axes : {"certain", "chain", "none"}, default="certain"
-        Where a format does not know which axes permute together: "certain" gives symbols
-        if names and shapes prove a plain chain. "chain" says that the layers are one, in
-        the order of their names; weights cannot contradict it, and if it is wrong,
-        permuting along the symbols changes what a network computes. "none" gives none.
+        Rule for axis symbols if the format does not know them. "certain" gives symbols if
+        names and shapes prove a plain chain. "chain" asserts that the layers are a chain in
+        the order of their names; weights cannot contradict this, and if it is wrong,
+        permuting along the symbols changes the function of a network. "none" gives no
+        symbols.
     progress : callable, optional
-        Called with the number of networks read so far.
+        Function that is called with the number of networks read so far.
 
     Returns
     -------
     ImportSummary
+        Numbers of imported networks, with the committed shards.
 
     Raises
     ------
     CatalogError
-        If anything is wrong with any network, row or file. The catalogue is then as
-        it was before.
+        If a network, row or file is invalid. The catalogue is then unchanged.
     """
     path = Path(source)
     check_source(path)
     reader = find_format(format, path)
-    beside = None if metadata is None else Path(metadata)
-    if beside is not None and not beside.is_file():
-        raise CatalogError(f"There is no table {beside}; --metadata names a csv file.")
+    table = None if metadata is None else Path(metadata)
+    if table is not None and not table.is_file():
+        raise CatalogError(f"There is no table {table}; --metadata must name a csv file.")
     if license is not None and not _SPDX.fullmatch(license):
         raise CatalogError(
             f"The licence must be an SPDX expression such as MIT or CC-BY-4.0. Got "
             f"{license!r}."
         )
-    name = zoo or _zoo_name(path)
-    if not name.strip() or not name.isprintable():
-        raise CatalogError(f"{name!r} is no name for a zoo; give one: --zoo NAME")
-    networks = _read(reader.read(path, beside), path)
+    zoo_name = zoo or _zoo_name(path)
+    if not zoo_name.strip() or not zoo_name.isprintable():
+        raise CatalogError(f"{zoo_name!r} cannot name a zoo; give another name: --zoo NAME")
+    networks = _read(reader.read(path, table), path)
     summary = import_networks(
         root,
         networks if run is None else grouped(networks, run),
-        zoo=name,
+        zoo=zoo_name,
         source_name=str(path),
         format_name=reader.name,
         license=license,
@@ -174,7 +178,9 @@ def import_source(
     )
     if not getattr(reader, "takes_table", False):
         return summary
-    return replace(summary, unread=[str(table) for table in unread_tables(path, beside)])
+    return replace(
+        summary, unread=[str(csv_path) for csv_path in unread_tables(path, table)]
+    )
 
 
 def import_networks(
@@ -193,7 +199,7 @@ def import_networks(
     axes: AxesRule = "certain",
     progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
-    """Import networks that stand in memory or come one by one; see `import_source`."""
+    """Import networks from memory or from an iterator; see `import_source`."""
     symbols = Symbols(axes)
     columns = Columns(rename or {}, percent)
     intake = Intake(zoo, license, columns, cells, allow_nonfinite)

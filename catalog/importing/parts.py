@@ -1,4 +1,4 @@
-"""Shards of an import: staged while networks stream, published together at the end."""
+"""Shards of an import, staged while networks are read and published at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES = {column.name: column.type for column in (*RUNS, *CHECKPOINTS)}
 
 @dataclass(frozen=True)
 class ImportedNetwork:
-    """A network that is to be stored."""
+    """A network that is to be stored, with its columns of checkpoints."""
 
     run_id: str
     run_name: str
@@ -39,7 +39,7 @@ class ImportedNetwork:
 
 @dataclass
 class WaitingNetworks:
-    """Networks of one layout that wait for their shard; no layout: metrics alone."""
+    """Networks of one layout that wait for their shard; without a layout, only metrics."""
 
     layout: Layout | None
     architecture: str
@@ -58,10 +58,10 @@ class _Shard:
 
 
 class ImportedShards:
-    """The shards of one import; use it as a context manager.
+    """The shards of one import, as a context manager.
 
-    The writer is opened when there is something to write: an import that is refused
-    early, or brings nothing new, leaves no trace.
+    The writer is opened only when there is data to write, so an import that is refused
+    early, or that has no new networks, leaves no trace.
     """
 
     def __init__(self, root: Path, zoo: str) -> None:
@@ -86,7 +86,7 @@ class ImportedShards:
             self._writer.__exit__(kind, error, trace)
 
     def add(self, batch: WaitingNetworks, entry: ImportedNetwork, limit: int) -> None:
-        """Take a network; stage the fullest batch if more than ``limit`` bytes wait."""
+        """Add a network; stage the largest batch if more than ``limit`` bytes wait."""
         self._batches[id(batch)] = batch
         batch.waiting.append(entry)
         size = sum(values.nbytes for values in entry.tensors.values())
@@ -99,31 +99,31 @@ class ImportedShards:
     def publish(
         self, runs: Mapping[str, dict[str, Any]], types: Mapping[str, pa.DataType]
     ) -> list[Manifest]:
-        """Commit everything that came, if anything did.
+        """Commit all added networks and return the manifests of the new shards.
 
         Parameters
         ----------
         runs : mapping of str to dict
-            The row of each run by its name.
+            Row of each run by name.
         types : mapping of str to pyarrow.DataType
-            Of every column that has a value somewhere.
+            Types of all columns that have a value.
         """
         for batch in self._batches.values():
             if batch.waiting:
                 self._stage(batch)
-        kinds = self.known.types({**types, **_TYPES})
+        types_by_column = self.known.types({**types, **_TYPES})
         parts = []
         for shard in self._shards:
             rows = [runs[name] for name in dict.fromkeys(shard.run_names)]
             names = dict.fromkeys(name for row in rows for name in row)
             columns = {name: [row.get(name) for row in rows] for name in names}
             points = {name: shard.keys[name] for name in ("run_id", "step")}
-            points |= _arrays(shard.columns, kinds)
-            tables = pa.table(_arrays(columns, kinds)), pa.table(points)
-            for table, what in zip(tables, ("runs", "checkpoints"), strict=True):
+            points |= _arrays(shard.columns, types_by_column)
+            tables = pa.table(_arrays(columns, types_by_column)), pa.table(points)
+            for table, table_name in zip(tables, ("runs", "checkpoints"), strict=True):
                 for name in table.column_names:
                     if name not in _TYPES:
-                        self.known.check_table(name, what)
+                        self.known.check_table(name, table_name)
             parts.append(Part(*tables, shard.staged))
         return self._open().publish(parts) if parts else []
 
@@ -156,7 +156,7 @@ class ImportedShards:
 def _arrays(
     columns: Mapping[str, Sequence[Any]], kinds: Mapping[str, pa.DataType]
 ) -> dict[str, pa.Array]:
-    """Columns that have a type; one without any value in the source has none."""
+    """Return arrays of the columns with a type; columns without any value have no type."""
     return {
         name: pa.array(values, kinds[name])
         if pa.types.is_list(kinds[name])

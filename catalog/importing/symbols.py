@@ -1,4 +1,4 @@
-"""Axis symbols of the networks of one import, by the rule that its user chose."""
+"""Axis symbols of the networks of one import, by the rule that the user chose."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from catalog.formats.format import Network, Tensor
 from catalog.importing.axes import Axes, AxesRule, check_axes_rule, infer_axes
 from catalog.importing.foreign_layout import layout_of
 
-_ADVICE = "{}: no axis symbols: the names do not prove a chain; if it is one: --axes chain"
+_ADVICE = (
+    "{} without axis symbols, because the names do not prove a chain of layers. If the "
+    "layers are a chain: --axes chain"
+)
 _KEPT = (
-    "{} networks were known and keep their axis symbols; to change them: phasezoo rm, then "
+    "{} known networks keep their axis symbols. To change the symbols: phasezoo rm, then "
     "import again"
 )
 
 
 class Symbols:
-    """Gives networks their axis symbols and remembers where some were held back.
+    """Assignment of axis symbols to networks, with a record of unproven chains.
 
     Parameters
     ----------
     rule : {"certain", "chain", "none"}
-        See `infer_axes`. What a format knows is kept, except under "none".
+        Rule of inference, see `infer_axes`. Axes that a format knows are kept, except
+        under "none".
 
     Raises
     ------
     CatalogError
-        If there is no such rule.
+        If the rule does not exist.
     """
 
     def __init__(self, rule: AxesRule) -> None:
@@ -38,9 +42,9 @@ class Symbols:
         self._unproven: set[tuple[Any, ...]] = set()
 
     def of(self, network: Network) -> Network:
-        """The network, with axes on every tensor."""
+        """Return the network with axes on every tensor."""
         tensors = network.tensors
-        if not tensors or (self._rule != "none" and _given(tensors)):
+        if not tensors or (self._rule != "none" and _has_axes(tensors)):
             return network
         key = tuple(
             (name, t.dtype, t.values.dtype, t.values.shape, t.role)
@@ -48,18 +52,18 @@ class Symbols:
         )
         if key not in self._known:
             self._known[key] = self._infer(network.name, tensors, key)
-        found = zip(tensors.items(), self._known[key], strict=True)
+        with_axes = zip(tensors.items(), self._known[key], strict=True)
         return replace(
-            network, tensors={name: replace(t, axes=axes) for (name, t), axes in found}
+            network, tensors={name: replace(t, axes=axes) for (name, t), axes in with_axes}
         )
 
     def notes(self, known: int) -> list[str]:
-        """What the user of an import should know about symbols, a sentence each.
+        """Return notes about axis symbols for the user of an import.
 
         Parameters
         ----------
         known : int
-            How many networks were in the catalogue already.
+            Number of networks that were in the catalogue already.
         """
         count = len(self._unproven)
         layouts = "1 layout" if count == 1 else f"{count} layouts"
@@ -71,17 +75,23 @@ class Symbols:
     def _infer(
         self, where: str, tensors: Mapping[str, Tensor], key: tuple[Any, ...]
     ) -> list[Axes]:
-        bare = {name: replace(tensor, axes=None) for name, tensor in tensors.items()}
-        params = layout_of(where, bare, self._rule).params
+        without_axes = {
+            name: replace(tensor, axes=None) for name, tensor in tensors.items()
+        }
+        params = layout_of(where, without_axes, self._rule).params
         axes = [param.axes for param in params]
-        if self._rule == "certain" and not _any(axes) and _any(infer_axes(params, "chain")):
+        if (
+            self._rule == "certain"
+            and not _has_symbols(axes)
+            and _has_symbols(infer_axes(params, "chain"))
+        ):
             self._unproven.add(key)
         return axes
 
 
-def _given(tensors: Mapping[str, Tensor]) -> bool:
+def _has_axes(tensors: Mapping[str, Tensor]) -> bool:
     return any(tensor.axes is not None for tensor in tensors.values())
 
 
-def _any(axes: list[Axes]) -> bool:
-    return any(symbol is not None for own in axes for symbol in own)
+def _has_symbols(axes: list[Axes]) -> bool:
+    return any(symbol is not None for param_axes in axes for symbol in param_axes)

@@ -1,6 +1,6 @@
-"""Registries of named things, and the settings that a command line gives them.
+"""Registries of named plugins, and the settings that a command line gives them.
 
-The things themselves live elsewhere and are found by entry points or lists. Their settings
-are read and checked by `settings`, by the annotations of what they are for (`parameters`,
-`readings`, `wording`); `ranges` is for what annotations cannot say.
+The plugins themselves live in other packages and are found by entry points or exports.
+`settings` reads and checks their settings by the annotations of their parameters
+(`parameters`, `readings`, `wording`); `ranges` checks what annotations cannot express.
 """

@@ -1,4 +1,4 @@
-"""Import paths of before that the documentation named: they work until 0.3.0, and warn."""
+"""Former import paths of documented modules, which work with a warning until 0.3.0."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MOVED = {
     "zoo.repair": "zoo.merging.repair",
     "zoo.soup": "zoo.merging.soup",
 }
-"""New module by old one."""
+"""New module names by old names."""
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds modules under the names that they had.
+    """Finder and loader of modules under their former names.
 
     Parameters
     ----------
     moved : mapping of str to str
-        New name by old one.
+        New module names by old names.
     """
 
     def __init__(self, moved: Mapping[str, str]) -> None:
@@ -39,19 +39,19 @@ class MovedModules(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return a spec for an old name, None for any other."""
+        """Return a module spec for an old name, None for any other name."""
         return spec_from_loader(fullname, self) if fullname in self._moved else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill a module with the names of the one that took its place."""
+        """Fill a module with the names of the module that replaced it."""
         new = self._moved[module.__name__]
         warnings.warn(
-            f"{module.__name__} is {new} now; the old name goes with 0.3.0.",
+            f"{module.__name__} is {new} now; the old name will be removed in 0.3.0.",
             DeprecationWarning,
             stacklevel=2,
         )
-        found = vars(import_module(new))
-        vars(module).update({k: v for k, v in found.items() if not k.startswith("__")})
+        names = vars(import_module(new))
+        vars(module).update({k: v for k, v in names.items() if not k.startswith("__")})
 
 
 def keep_old_names() -> None:

@@ -15,14 +15,15 @@ _SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter, or field of a record.
+    """One parameter of a callable, or one field of a record.
 
     Attributes
     ----------
     kind : Any
-        Its annotation; `typing.Any` where there is none, or one that cannot be resolved.
+        Annotation of the parameter; `typing.Any` if there is no annotation, or if it cannot
+        be resolved.
     default : Any
-        `inspect.Parameter.empty` where there is none.
+        Default value; `inspect.Parameter.empty` if there is no default.
     """
 
     kind: Any
@@ -30,12 +31,12 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether there is no default."""
+        """True if the parameter has no default."""
         return self.default is inspect.Parameter.empty
 
     @property
     def kinds(self) -> tuple[Any, ...]:
-        """What the annotation allows: members of a union, or itself."""
+        """Types that the annotation allows: members of a union, or the annotation."""
         return kinds_of(self.kind)
 
 
@@ -52,14 +53,19 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
 
 
 def parameters(what: Any, without: Collection[str] = ()) -> dict[str, Parameter]:
-    """Return what can be set of something, by name.
+    """Return the parameters of a callable or record, by name.
 
     Parameters
     ----------
     what : callable or record
         A function, a class, or an instance of a dataclass, whose values are the defaults.
     without : collection of str
-        Names that are left out.
+        Names to leave out.
+
+    Returns
+    -------
+    dict of str to Parameter
+        All parameters except ``*args``, ``**kwargs`` and the names in ``without``.
 
     Examples
     --------
@@ -67,12 +73,12 @@ def parameters(what: Any, without: Collection[str] = ()) -> dict[str, Parameter]
     >>> list(parameters(blur)), parameters(blur)["sigma"].kinds
     (['width', 'sigma'], (<class 'float'>, <class 'NoneType'>))
     """
-    made = is_dataclass(what) and not isinstance(what, type)
-    make: Callable[..., Any] = type(what) if made else what
+    is_instance = is_dataclass(what) and not isinstance(what, type)
+    make: Callable[..., Any] = type(what) if is_instance else what
     hints = dict(_hints(make))
     return {
         name: Parameter(
-            hints.get(name, Any), getattr(what, name) if made else parameter.default
+            hints.get(name, Any), getattr(what, name) if is_instance else parameter.default
         )
         for name, parameter in inspect.signature(make).parameters.items()
         if parameter.kind not in _SEVERAL and name not in without
@@ -80,12 +86,12 @@ def parameters(what: Any, without: Collection[str] = ()) -> dict[str, Parameter]
 
 
 def _hints(make: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and annotations; later ones of a name take precedence."""
+    """Yield names with annotations; the last annotation of a name takes precedence."""
     if not isinstance(make, type):
         function = inspect.unwrap(getattr(make, "__func__", make))
         yield from _resolved(inspect.get_annotations(function), function.__module__)
         return
-    # A dataclass has fields of other modules, which say what the names in them mean.
+    # A dataclass may inherit fields from other modules, where their annotations resolve.
     for base in reversed(make.__mro__):
         init = vars(base).get("__init__")
         if isinstance(init, types.FunctionType):
@@ -94,12 +100,12 @@ def _hints(make: Any) -> Iterator[tuple[str, Any]]:
             yield from _resolved(inspect.get_annotations(base), base.__module__)
 
 
-def _resolved(own: Mapping[str, Any], module: str) -> Iterator[tuple[str, Any]]:
-    """Yield annotations with their names resolved, as far as there are such names."""
-    known = vars(sys.modules[module]) if module in sys.modules else {}
-    for name, hint in own.items():
+def _resolved(hints: Mapping[str, Any], module: str) -> Iterator[tuple[str, Any]]:
+    """Yield annotations with their names resolved; skip names that do not resolve."""
+    namespace = vars(sys.modules[module]) if module in sys.modules else {}
+    for name, hint in hints.items():
         holder = types.SimpleNamespace(__annotations__={name: hint})
         try:
-            yield name, typing.get_type_hints(holder, known)[name]
+            yield name, typing.get_type_hints(holder, namespace)[name]
         except (NameError, TypeError, AttributeError):
-            continue  # named for type checkers alone, or a ClassVar
+            continue  # imported for type checkers only, or a ClassVar

@@ -1,4 +1,4 @@
-"""Plain types of settings: what has one, NumPy's numbers among them, and how it is made."""
+"""Plain types of settings, with their tests and conversions; NumPy numbers are accepted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from catalog.names import is_unicode
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether a value is a whole number; a bool is none."""
+    """Return True for a whole number; a bool is not a whole number."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_finite(value: object) -> bool:
-    """Tell whether a value is a finite number that a float can hold; a bool is none."""
+    """Return True for a finite number that a float can hold; a bool is not a number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an int beyond all floats
+    except OverflowError:  # an int that is too large for a float
         return False
 
 
@@ -34,4 +34,4 @@ PLAIN: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     float: (is_finite, lambda value: int(value) if is_whole(value) else float(value)),
     str: (lambda value: isinstance(value, str) and is_unicode(value), str),
 }
-"""By type, a test whether a value has it, and what makes it plain Python's."""
+"""Test of a value and conversion to plain Python, by type."""

@@ -1,7 +1,7 @@
-"""Ranges of settings: what is wrong with a value, what is allowed, what to pass.
+"""Checks of the ranges of settings, with errors that state the allowed values.
 
-Types are said by annotations, see `catalog.plugins.settings`; what else must hold is said
-where a thing is made, so that Python and the command line meet the same.
+Types are checked by annotations, see `catalog.plugins.settings`. Ranges are checked in the
+constructors of the objects, so that Python and the command line raise the same errors.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from catalog.plugins.plain_types import is_finite, is_whole
 
 
 class NoSuchChoice(NotFound, BadSetting):
-    """A setting that is none of the names that it may be."""
+    """Error of a setting whose value is not among the allowed names."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One value that somebody chose.
+    """Value of one setting, with checks.
 
     Attributes
     ----------
     owner, name : str
-        What it is a setting of, and its name there.
+        Name of the object that has the setting, and name of the setting.
     value : object
+        The value to check.
     default : object
-        What is allowed for certain.
+        A value that is certainly allowed, which errors suggest.
     """
 
     owner: str
@@ -39,24 +40,26 @@ class Setting:
 
     @classmethod
     def of(cls, owner: object, name: str) -> Setting:
-        """A field of a dataclass."""
+        """Make the setting from a field of a dataclass instance."""
         kind = type(owner)
         return cls(kind.__name__, name, getattr(owner, name), getattr(kind, name))
 
     def whole(self, least: int) -> None:
-        """Raise `BadSetting` unless it is a whole number of at least ``least``."""
+        """Raise `BadSetting` unless the value is a whole number of at least ``least``."""
         if not is_whole(self.value) or self.value < least:  # type: ignore[operator]
             self.wrong(f"must be a whole number of at least {least}")
 
     def number(
         self, low: float = -math.inf, high: float = math.inf, *, ends: str = "[]"
     ) -> None:
-        """Raise `BadSetting` unless it is a finite number from ``low`` to ``high``.
+        """Raise `BadSetting` unless the value is a finite number from ``low`` to ``high``.
 
         Parameters
         ----------
+        low, high : float
+            Limits of the range. Default: unlimited.
         ends : {"[]", "[)", "(]", "()"}
-            Whether the limits belong to it.
+            Brackets of the interval; a square bracket includes the limit.
         """
         value = self.value
         if is_finite(value):
@@ -72,7 +75,7 @@ class Setting:
         self.wrong(f"must be a finite number, {' and '.join(limits)}".removesuffix(", "))
 
     def one_of(self, known: Iterable[str]) -> None:
-        """Raise `NoSuchChoice` unless it is one of these names."""
+        """Raise `NoSuchChoice` unless the value is one of the known names."""
         known = tuple(known)
         if self.value not in known:
             raise NoSuchChoice(
@@ -82,8 +85,8 @@ class Setting:
             )
 
     def wrong(self, must: str) -> NoReturn:
-        """Raise `BadSetting`; ``must`` says what it must be."""
+        """Raise `BadSetting`; ``must`` is the condition in words, such as "must be odd"."""
         raise BadSetting(
-            f"The {self.name} setting of {self.owner} {must}. Got {self.value!r}. Pass "
-            f"such as {self.name}={self.default!r}, or leave it out."
+            f"The {self.name} setting of {self.owner} {must}. Got {self.value!r}. "
+            f"Pass, for example, {self.name}={self.default!r}, or leave the setting out."
         )

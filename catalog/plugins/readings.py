@@ -1,26 +1,28 @@
-"""Values against annotations: what fits, and in what type.
+"""Conversion of values to the types of annotations.
 
-A `Text`, as a command line gives it, stands for what it is JSON of, or else for itself:
+A `Text`, which comes from a command line, is read as JSON if possible, otherwise as itself:
 
 ============  ====================================================================
-wanted        written
+annotation    accepted text
 ============  ====================================================================
 ``None``      ``null`` or ``none``, in any case
 ``bool``      ``true`` or ``false``, in any case
-``int``       ``20``; no ``20.0``, ``2e1`` or ``true``
-``float``     ``0.5``, ``.5``, ``5e-1``, ``1``: finite, an int stays one
-``str``       as it is, so that ``1``, ``true`` and ``[a]`` are text; in double quotes
-              what JSON has, such as ``"null"`` where ``null`` would be no text
-``Literal``   one of its values
-a sequence    a JSON list; of ``tuple[...]`` it becomes one
+``int``       ``20``, but not ``20.0``, ``2e1`` or ``true``
+``float``     ``0.5``, ``.5``, ``5e-1``, ``1``: finite numbers; an int stays an int
+``str``       the text as it is, so ``1``, ``true`` and ``[a]`` are text; a JSON string
+              in double quotes where the bare text means another value, such as
+              ``"null"`` for an optional text
+``Literal``   one of the values of the annotation
+a sequence    a JSON list; for ``tuple[...]`` it is converted to a tuple
 a mapping     a JSON object
-a record      a JSON object of fields of that dataclass
-``Any``       JSON, or else text
+a record      a JSON object with fields of the dataclass
+``Any``       JSON, otherwise text
 ============  ====================================================================
 
-Of a union the first that fits is taken, text last. Values of Python must have the type
-themselves: within lists and objects, and from Python, ``"1"`` is no number. NaN and
-infinity are no values of settings: these are stored as JSON, which has neither.
+For a union, the first reading that fits a member is taken, and plain text is read last.
+Values that are not `Text` must have the type already: within lists and objects, and from
+Python, ``"1"`` is not a number. NaN and infinity are refused, because settings are stored
+as JSON, which has neither.
 """
 
 from __future__ import annotations
@@ -40,20 +42,22 @@ _WORDS = {"none": None, "null": None, "true": True, "false": False}
 
 
 class Text(str):
-    """What was written on a command line; it stands for a value of the wanted type."""
+    """Text from a command line, which stands for a value of the expected type."""
 
     __slots__ = ()
 
 
 class Misfit(Exception):
-    """A value that does not fit.
+    """Exception for a value that does not fit an annotation.
 
     Parameters
     ----------
     at : tuple of str
-        Name of the setting, and of the fields that lead to it from there.
+        Name of the setting, followed by the names of the fields that lead to the value.
     wanted : Parameter
+        The parameter that the value was given for.
     value : Any
+        The value.
     """
 
     def __init__(self, at: tuple[str, ...], wanted: Parameter, value: Any) -> None:
@@ -62,101 +66,113 @@ class Misfit(Exception):
 
 
 def fitting(wanted: Parameter, value: Any, at: tuple[str, ...]) -> Any:
-    """Return a value in the type that is wanted.
+    """Return a value converted to the type of a parameter.
+
+    Parameters
+    ----------
+    wanted : Parameter
+        The parameter.
+    value : Any
+        The value; a `Text` is read as described in the module docstring.
+    at : tuple of str
+        Name of the setting, followed by the names of the fields that lead to the value.
 
     Raises
     ------
     Misfit
-        If it has another; the one that is furthest within, of several.
+        If the value fits no member of the annotation. Of several misfits, the most deeply
+        nested is raised.
     NotFound
         If a record has no such field.
+    BadSetting
+        If a record lacks a required field, or its class refuses the values.
     """
-    found = [Misfit(at, wanted, value)]
+    misfits = [Misfit(at, wanted, value)]
     loose = Any in wanted.kinds
-    for meant in _meanings(value, loose) if isinstance(value, Text) else (value,):
+    for reading in _meanings(value, loose) if isinstance(value, Text) else (value,):
         for kind in wanted.kinds:
             try:
-                return _fitted(kind, meant, at)
+                return _fitted(kind, reading, at)
             except Misfit as misfit:
-                found.append(misfit)
-    raise max(found, key=lambda misfit: len(misfit.at))
+                misfits.append(misfit)
+    raise max(misfits, key=lambda misfit: len(misfit.at))
 
 
 def is_list(origin: Any) -> bool:
-    """Tell whether lists or tuples are values of an annotation."""
+    """Return True if lists or tuples are values of an annotation."""
     if not isinstance(origin, type) or origin is object:
         return False
     return issubclass(tuple, origin) or issubclass(list, origin)
 
 
 def is_record(origin: Any) -> bool:
-    """Tell whether an annotation is a dataclass with nothing but data in it."""
+    """Return True for a dataclass all of whose bases are dataclasses."""
     if not isinstance(origin, type) or not is_dataclass(origin):
         return False
     return all(base is object or is_dataclass(base) for base in origin.__mro__)
 
 
 def _meanings(text: Text, loose: bool) -> Iterator[Any]:
-    """Yield what a text may stand for; itself comes last."""
+    """Yield the possible readings of a text; the text itself comes last."""
     word = text.strip().lower()
     if word in _WORDS:
         yield _WORDS[word]
     else:
         try:
-            yield json.loads(text, parse_constant=_refused)
-        except (ValueError, RecursionError):  # also integers too long to be converted
-            for number in () if loose else (int, float):  # what Python takes and JSON not
+            yield json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):  # includes integers that are too long
+            for convert in () if loose else (int, float):  # Python reads .5, JSON does not
                 try:
-                    yield number(text)
+                    yield convert(text)
                 except ValueError:
                     continue
     yield str(text)
 
 
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON.")
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not valid JSON.")
 
 
 def _fitted(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
-    """Return a value as one member of a union wants it, or raise `Misfit`."""
+    """Return a value converted to one member of a union, or raise `Misfit`."""
     origin, args = typing.get_origin(kind) or kind, typing.get_args(kind)
     misfit = Misfit(at, Parameter(kind), value)
     if origin in (Any, object) or isinstance(kind, typing.TypeVar):
         return value
     if origin is Literal:
-        for word in args:
-            if type(word) is type(value) and word == value:
-                return word
+        for choice in args:
+            if type(choice) is type(value) and choice == value:
+                return choice
     elif origin in PLAIN:
-        fits, made = PLAIN[origin]
+        fits, convert = PLAIN[origin]
         if fits(value):
-            return made(value)
+            return convert(value)
     elif not isinstance(origin, type) or getattr(origin, "_is_protocol", False):
-        return value  # nothing that values are instances of: whoever takes it checks it
+        return value  # isinstance cannot check it: the receiver does
     elif origin is Path and isinstance(value, str):
         return Path(value)
     elif is_record(origin) and isinstance(value, Mapping):
         return _record(origin, value, at)
     elif issubclass(origin, Mapping) and isinstance(value, Mapping):
-        key, own = args or (Any, Any)
+        key, hint = args or (Any, Any)
         return {
-            fitting(Parameter(key), name, at): fitting(Parameter(own), one, at)
-            for name, one in value.items()
+            fitting(Parameter(key), name, at): fitting(Parameter(hint), element, at)
+            for name, element in value.items()
         }
     elif is_list(origin) and isinstance(value, list | tuple):
-        each = _each(origin, args, len(value))
-        if each is not None:
-            pairs = zip(each, value, strict=True)
-            listed = [fitting(Parameter(own), one, at) for own, one in pairs]
-            keeps = isinstance(value, list) and origin is not tuple
-            return listed if keeps or origin is list else tuple(listed)
+        hints = _element_hints(origin, args, len(value))
+        if hints is not None:
+            pairs = zip(hints, value, strict=True)
+            elements = [fitting(Parameter(hint), element, at) for hint, element in pairs]
+            keep_list = isinstance(value, list) and origin is not tuple
+            return elements if keep_list or origin is list else tuple(elements)
     elif isinstance(value, origin) and not isinstance(value, str | bytes):
         return value
     raise misfit
 
 
 def _record(kind: Any, value: Mapping[str, Any], at: tuple[str, ...]) -> Any:
-    """Return a record with these fields; others have their defaults."""
+    """Return a record with the given fields; the other fields have their defaults."""
     known = parameters(kind)
     for name in value:
         if name not in known:
@@ -166,17 +182,20 @@ def _record(kind: Any, value: Mapping[str, Any], at: tuple[str, ...]) -> Any:
     for name, field in known.items():
         if field.required and name not in value:
             raise BadSetting(f"{'.'.join(at)} needs the field {name!r}.")
-    own = {name: fitting(known[name], one, (*at, name)) for name, one in value.items()}
+    field_values = {
+        name: fitting(known[name], field_value, (*at, name))
+        for name, field_value in value.items()
+    }
     try:
-        return kind(**own)
+        return kind(**field_values)
     except CatalogError:
         raise
     except ValueError as error:
         raise BadSetting(f"{'.'.join(at)}: {error}") from error
 
 
-def _each(origin: Any, args: tuple[Any, ...], n: int) -> Sequence[Any] | None:
-    """Return the annotations of n elements; None if there must be more or fewer."""
+def _element_hints(origin: Any, args: tuple[Any, ...], n: int) -> Sequence[Any] | None:
+    """Return the annotations of n elements; None if n does not fit the annotation."""
     if origin is tuple and args and args[-1] is not Ellipsis:
         return args if len(args) == n else None
     return [args[0] if args else Any] * n

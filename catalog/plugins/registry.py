@@ -1,4 +1,4 @@
-"""Things of one kind by name: what a package exports, and what entry points announce."""
+"""Registries of plugins by name, from the exports of a package and from entry points."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ Thing = TypeVar("Thing")
 
 
 class Registry(Mapping[str, Thing]):
-    """Named things of one kind.
+    """Mapping of names to plugins of one kind.
 
-    Those of ours are the exports of a package: the line in its ``__init__`` is the
-    registration. Other distributions announce theirs as entry points of the group
-    ``phasezoo.`` and the plural of `what`; nothing of others is imported before it is
-    asked for.
+    The plugins of phasezoo are the exports of a package: the import in its ``__init__`` is
+    the registration. Other distributions register plugins as entry points of the group
+    ``phasezoo.`` followed by the plural of `what`; an entry point is imported only when
+    its plugin is requested.
 
     Parameters
     ----------
     what : str
-        The kind in words, such as ``"task"``.
+        Noun of the kind, such as ``"task"``.
     kind : type
-        Class of the things, or of which they are subclasses; each has a ``name``.
+        Class whose instances or subclasses are the plugins; each plugin has a ``name``.
     package : str, optional
-        The package that exports ours. Default: all of them are entry points.
+        Package that exports the plugins of phasezoo. Default: none, all plugins are entry
+        points.
 
     Examples
     --------
@@ -42,35 +43,36 @@ class Registry(Mapping[str, Thing]):
         self._kind, self._package = kind, package
 
     def __getitem__(self, name: str) -> Thing:
-        """Return the thing of a name.
+        """Return the plugin with a name.
 
         Raises
         ------
         NotFound
-            If there is none, with the closest names.
+            If no plugin has the name; the error lists the closest names.
         CatalogError
-            If several have the name, or an entry point leads to something else.
+            If several plugins have the name, or an entry point loads an object of another
+            kind.
         """
-        own, points = self._own(), self._points()
-        if name in own and name not in points:
-            return own[name]
+        exports, points = self._own(), self._points()
+        if name in exports and name not in points:
+            return exports[name]
         if name not in points:
             raise NotFound(f"No {self.what} {name!r}. {closest(name, self)}")
-        if name in own or len(points[name]) > 1:
-            others = [f"{p.value} of {_distribution(p)}" for p in points[name]]
+        if name in exports or len(points[name]) > 1:
+            providers = [f"{p.value} of {_distribution(p)}" for p in points[name]]
             raise CatalogError(
                 f"Several {self.what}s are called {name!r}: "
-                f"{', '.join([*(['ours'] if name in own else []), *others])}. Uninstall "
-                "all but one."
+                f"{', '.join([*(['phasezoo'] if name in exports else []), *providers])}. "
+                "Uninstall all but one."
             )
-        found = points[name][0].load()
-        if not self._fits(found):
+        loaded = points[name][0].load()
+        if not self._fits(loaded):
             raise CatalogError(
                 f"The entry point {name} = {points[name][0].value} of "
                 f"{_distribution(points[name][0])} must be a {self._kind.__name__}. "
-                f"Got {found!r}."
+                f"Got {loaded!r}."
             )
-        thing: Thing = found
+        thing: Thing = loaded
         return thing
 
     def __iter__(self) -> Iterator[str]:
@@ -97,11 +99,11 @@ class Registry(Mapping[str, Thing]):
 
 @functools.cache
 def _announced(group: str) -> dict[str, list[EntryPoint]]:
-    """Entry points of a group by name; what is installed later is seen by new processes."""
-    found: dict[str, list[EntryPoint]] = {}
+    """Return the entry points of a group by name, cached for the life of the process."""
+    points_by_name: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=group):
-        found.setdefault(point.name, []).append(point)
-    return found
+        points_by_name.setdefault(point.name, []).append(point)
+    return points_by_name
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -1,8 +1,9 @@
-"""Settings of things by name: `parse` reads ``--set NAME=VALUE``, `checked` checks.
+"""Parsing (`parse`) and checking (`checked`) of settings ``--set NAME=VALUE``.
 
-Every verb that takes ``--set``, and the functions behind them, read and check with these
-two, before anything else is done. What a value may be, and how it is written, is said by
-the annotations of what it is a setting of, see `catalog.plugins.readings`.
+Every command that takes ``--set``, and the Python function behind it, parses and checks its
+settings with these two functions before it does anything else. The annotations of the
+configured object determine the allowed values and their notation, see
+`catalog.plugins.readings`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ Settings = Mapping[str, Any] | Iterable[str]
 
 
 def parse(settings: Settings, form: str = "NAME=VALUE") -> dict[str, Any]:
-    """Return what was set, by name; of what is set twice the last.
+    """Parse settings to values by name; the last value of a repeated name counts.
 
     Parameters
     ----------
     settings : mapping or iterable of str
-        A mapping holds values already.
+        Texts of the form NAME=VALUE, or a mapping, which is returned as a dict.
     form : str
-        What a text must look like, for errors.
+        Expected form of a text, for errors.
 
     Raises
     ------
@@ -45,37 +46,38 @@ def parse(settings: Settings, form: str = "NAME=VALUE") -> dict[str, Any]:
     """
     if isinstance(settings, Mapping):
         return dict(settings)
-    found = {}
+    values = {}
     for text in [settings] if isinstance(settings, str) else settings:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise CatalogError(f"--set takes {form}. Got {str(text)!r}.")
-        found[name] = Text(value)
-    return found
+        values[name] = Text(value)
+    return values
 
 
 def checked(
     what: Any, values: Mapping[str, Any], of: str, prefix: str = ""
 ) -> dict[str, Any]:
-    """Return values in the types that parameters have, after all of them were checked.
+    """Check values against parameters and return them converted to the parameters' types.
 
     Parameters
     ----------
     what : callable, record or dict of str to Parameter
-        See `catalog.plugins.parameters.parameters`.
+        Object whose parameters are set, see `catalog.plugins.parameters.parameters`.
     values : mapping of str to Any
-        As `parse` returns them.
+        Values by name, as `parse` returns them.
     of : str
-        The thing in words, such as ``"the probe 'linear'"``.
+        Description of the object, such as ``"the probe 'linear'"``.
     prefix : str
-        Before names on the command line.
+        Prefix of the names on the command line.
 
     Raises
     ------
     NotFound
-        If there is no such parameter, or field of one, with the closest names.
+        If there is no such parameter, or no such field of a record; the error lists the
+        closest names.
     BadSetting
-        If a value does not fit, with what was expected and what to paste.
+        If a value does not fit. The error states what was expected and what to paste.
 
     Examples
     --------
@@ -85,55 +87,56 @@ def checked(
     >>> checked(soup, parse(["size=many"]), "soup")
     Traceback (most recent call last):
     ...
-    catalog.errors.BadSetting: size of soup must be a whole number. Got 'many'. Pass such \
-as --set size=16
+    catalog.errors.BadSetting: size of soup must be a whole number. Got 'many'. Pass, \
+for example, --set size=16
     """
-    known = what if isinstance(what, dict) else parameters(what)
-    found = {}
+    known_parameters = what if isinstance(what, dict) else parameters(what)
+    converted = {}
     for name, value in values.items():
-        if name not in known:
+        if name not in known_parameters:
             raise NotFound(
                 f"{of[:1].upper()}{of[1:]} has no parameter {name!r}. "
-                f"{closest(str(name), known)}"
+                f"{closest(str(name), known_parameters)}"
             )
-        default = known[name].default
+        default = known_parameters[name].default
         if type(value) is type(default) and value == default:
-            found[name] = value  # some, such as infinity, cannot be passed otherwise
+            converted[name] = value  # defaults such as infinity fit no annotation
             continue
         try:
-            found[name] = fitting(known[name], value, (f"{prefix}{name}",))
+            converted[name] = fitting(known_parameters[name], value, (f"{prefix}{name}",))
         except Misfit as misfit:
-            raise BadSetting(_told(misfit, of)) from misfit
-    return found
+            raise BadSetting(_message(misfit, of)) from misfit
+    return converted
 
 
 @contextlib.contextmanager
 def settings_of_file(path: str | Path) -> Iterator[None]:
-    """Turn errors about settings that a file holds into one that names it.
+    """Turn errors about settings that a file holds into an error that names the file.
 
     Raises
     ------
     ShardCorrupt
-        In place of the error: nobody can pass them otherwise.
+        In place of `BadSetting` and `NotFound`, whose advice on what to pass does not
+        apply to a file.
     """
     try:
         yield
     except (BadSetting, NotFound) as error:
-        reason = str(error).partition(" Pass such as ")[0]
+        reason = str(error).partition(" Pass, for example, ")[0]
         raise ShardCorrupt(
-            f"{path} holds settings that it cannot have been fitted with: {reason}"
+            f"{path} holds settings with which it cannot have been fitted: {reason}"
         ) from error
 
 
-def _told(misfit: Misfit, of: str) -> str:
-    would_do = example(misfit.wanted, misfit.value)
+def _message(misfit: Misfit, of: str) -> str:
+    suggestion = example(misfit.wanted, misfit.value)
     for field in reversed(misfit.at[1:]):
-        would_do = {field: would_do}
-    pasted = would_do if isinstance(would_do, str) else json.dumps(would_do)
+        suggestion = {field: suggestion}
+    suggested_text = suggestion if isinstance(suggestion, str) else json.dumps(suggestion)
     return (
         f"{'.'.join(misfit.at)} of {of} must be "
-        f"{said(misfit.wanted.kind)}. Got {_plain(misfit.value)!r}. Pass such as "
-        f"--set {shlex.quote(f'{misfit.at[0]}={pasted}')}"
+        f"{said(misfit.wanted.kind)}. Got {_plain(misfit.value)!r}. Pass, for "
+        f"example, --set {shlex.quote(f'{misfit.at[0]}={suggested_text}')}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Words for annotations: what a setting must be, and values that would do."""
+"""Descriptions of annotations in words, and example values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXAMPLES: dict[Any, Any] = {type(None): None, bool: True, int: 1, float: 0.5, s
 
 
 def said(hint: Any) -> str:
-    """Return in words what an annotation wants.
+    """Describe an annotation in words.
 
     Examples
     --------
@@ -30,17 +30,20 @@ def said(hint: Any) -> str:
     ('a whole number or null', "'a' or 'b'", 'a list of finite numbers')
     """
     words = [word for kind in kinds_of(hint) for word in _words(kind)]
-    last = words.pop()
-    return f"{', '.join(words)} or {last}" if words else last
+    last_word = words.pop()
+    return f"{', '.join(words)} or {last_word}" if words else last_word
 
 
 def example(wanted: Parameter, instead_of: object = None) -> Any:
-    """Return a value that would do, as JSON has it: the default, or one that has its type.
+    """Return an example value in JSON types: the default, or a value of the same type.
 
     Parameters
     ----------
+    wanted : Parameter
+        The parameter.
     instead_of : object
-        What was given: text where a list of text is wanted is put into one.
+        The value that was given. If it is text and a list of texts is expected, the
+        example is a list that holds the text.
 
     Examples
     --------
@@ -68,17 +71,19 @@ def _words(kind: Any) -> list[str]:
     if _is_mapping(origin):
         return ["an object"]
     if origin is tuple and args and args[-1] is not Ellipsis:
-        return [f"a list of {len(args)}: {', '.join(said(own) for own in args)}"]
+        return [f"a list of {len(args)}: {', '.join(said(hint) for hint in args)}"]
     if is_list(origin):
-        own = _element(kind)
-        if own is Any:
+        hint = _element(kind)
+        if hint is Any:
             return ["a list"]
-        return [f"a list of {_MANY[own]}" if own in _MANY else f"a list, each {said(own)}"]
+        return [
+            f"a list of {_MANY[hint]}" if hint in _MANY else f"a list, each {said(hint)}"
+        ]
     return [f"a Python {getattr(origin, '__name__', origin)}"]
 
 
 def _element(kind: Any) -> Any:
-    """Return what elements of a list are; None of what is no list."""
+    """Return the annotation of a list's elements; None for other annotations."""
     origin, args = typing.get_origin(kind) or kind, typing.get_args(kind)
     if not is_list(origin):
         return None
@@ -105,8 +110,8 @@ def _made_up(kind: Any) -> Any:
         name, field = next(iter(parameters(origin).items()))
         return {name: example(field)}
     if origin is tuple and args and args[-1] is not Ellipsis:
-        return [_made_up(kinds_of(own)[0]) for own in args]
-    own = _element(kind)
-    if own is not None:
-        return [_made_up(kinds_of(own)[0])]
+        return [_made_up(kinds_of(hint)[0]) for hint in args]
+    hint = _element(kind)
+    if hint is not None:
+        return [_made_up(kinds_of(hint)[0])]
     return {} if _is_mapping(origin) else _EXAMPLES.get(origin)

@@ -1,4 +1,4 @@
-"""One HTML page with everything that people would rather look at than read.
+"""Report of a catalogue as one HTML page with figures and tables.
 
-Nothing is imported here: `catalog.show` needs parts of it, and it needs `catalog.show`.
+The package imports nothing here, because its modules and `catalog.show` use each other.
 """

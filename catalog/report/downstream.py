@@ -1,8 +1,8 @@
-"""What the networks of a zoo are good for, by phase: a table and figures.
+"""Results of averaging and downstream tasks by phase, as a table and figures.
 
-All comes from columns of ``models`` that `phasezoo downstream` fills. Seeds of a cell share
-most of them, so means and intervals are over cells; neighbours of a grid are alike, so the
-intervals are rather too narrow.
+All values come from columns of ``models`` that `phasezoo downstream` fills. The seeds of a
+cell share most values, so means and confidence intervals are over cells. Neighbouring cells
+of a grid are similar, so the intervals are probably too narrow.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ GAINS = {
     "soup_gain": "greedy soup",
     "ensemble_gain": "ensemble",
 }
-"""Columns of gains in test error, and how they are called."""
+"""Labels of the columns of gains in test error."""
 
 OTHERS = {
     "prune_cliff": "sparsity at the cliff",
-    "noise_rise": "rise of the error by noise",
-    "transfer_gain": "gain of a trained start",
+    "noise_rise": "rise of the error under noise",
+    "transfer_gain": "gain from a trained start",
     "barrier_test_loss": "barrier (test loss)",
     "aligned_barrier_test_loss": "barrier, aligned",
 }
+"""Labels of the other columns of the table."""
 
 MAPS = (
     ("average_steps_gain_last", "gain: average of steps", "RdBu"),
@@ -51,13 +52,13 @@ MAPS = (
     ("ensemble_gain", "gain: ensemble", "RdBu"),
     ("aligned_barrier_test_error", "barrier, aligned (test error)", "magma_r"),
     ("prune_cliff", "sparsity before the cliff", "viridis"),
-    ("noise_rise", "rise of the error by noise", "magma_r"),
-    ("transfer_gain", "gain of a trained start", "RdBu"),
+    ("noise_rise", "rise of the error under noise", "magma_r"),
+    ("transfer_gain", "gain from a trained start", "RdBu"),
 )
-"""Column, title and colours of each map."""
+"""Column, title and colour map of each heat map."""
 
 EVERY = "all"
-"""Stands for the phase where no network has one."""
+"""Name of the group of cells without a phase."""
 
 _CELLS = """
 SELECT coalesce(any_value(phase) FILTER ({labelled}), 'all') AS phase,
@@ -67,36 +68,41 @@ FROM (SELECT * REPLACE (phase::VARCHAR AS phase),
 WHERE last GROUP BY coalesce(cell, run_id) ORDER BY coalesce(cell, run_id)"""
 
 Interval = tuple[float, float, int]
-"""Mean, half of the 95 % interval (NaN of fewer than two), and how many cells."""
+"""Mean, half width of the 95 % interval (NaN for fewer than two cells), number of cells."""
 
 
 def phase_gains(
     catalog: Catalog, zoo: str
 ) -> tuple[list[str], dict[str, dict[str, Interval]]]:
-    """Mean of each column of `GAINS` and `OTHERS` by phase, at the last checkpoints.
+    """Average each column of `GAINS` and `OTHERS` by phase, at the last checkpoints.
 
     Returns
     -------
     phases : list of str
-        In order; `EVERY` for the cells without one.
+        Phases that occur, in order, with `EVERY` last for cells without a phase.
     values : dict of str to dict of str to (mean, half width, cells)
-        By column and phase; what was not measured is left out.
+        Mean and confidence interval by column and phase. Combinations without any value
+        are left out.
     """
     rows = _cells(catalog, zoo, [*GAINS, *OTHERS])
-    found = {row["phase"] for row in rows}
-    phases = [name for name in (*COLOURS, EVERY) if name in found]
+    occurring = {row["phase"] for row in rows}
+    phases = [name for name in (*COLOURS, EVERY) if name in occurring]
     values: dict[str, dict[str, Interval]] = {}
     for column in (*GAINS, *OTHERS):
         for phase in phases:
-            own = [r[column] for r in rows if r["phase"] == phase]
-            own = [v for v in own if v is not None]
-            if own:
-                values.setdefault(column, {})[phase] = mean_and_half_width(np.array(own))
+            measured = [
+                row[column]
+                for row in rows
+                if row["phase"] == phase and row[column] is not None
+            ]
+            if measured:
+                interval = mean_and_half_width(np.array(measured))
+                values.setdefault(column, {})[phase] = interval
     return phases, values
 
 
 def mean_and_half_width(values: Array) -> Interval:
-    """Mean and half of its 95 % interval, after Student.
+    """Return mean, half width of the 95 % Student's t confidence interval, and count.
 
     Examples
     --------
@@ -114,38 +120,38 @@ def mean_and_half_width(values: Array) -> Interval:
 
 
 def downstream_table(catalog: Catalog, zoo: str) -> Rows:
-    """A row per phase: every mean with its interval as text; [] if there is nothing."""
+    """Return a row per phase with every mean and interval as text; [] without values."""
     phases, values = phase_gains(catalog, zoo)
     names = {**GAINS, **OTHERS}
     rows = []
     for phase in phases if values else []:
         row: dict[str, Any] = {"phase": phase}
-        cells = [own[phase][2] for own in values.values() if phase in own]
-        row["cells"] = max(cells, default=0)
-        for column, own in values.items():
-            row[names[column]] = _text(own[phase]) if phase in own else ""
+        counts = [by_phase[phase][2] for by_phase in values.values() if phase in by_phase]
+        row["cells"] = max(counts, default=0)
+        for column, by_phase in values.items():
+            row[names[column]] = _text(by_phase[phase]) if phase in by_phase else ""
         rows.append(row)
     return rows
 
 
 def gain_bars(catalog: Catalog, zoo: str) -> Any:
-    """Gains in test error by phase, with 95 % intervals over cells."""
+    """Draw bars of gains in test error by phase, with 95 % intervals over cells."""
     phases, values = phase_gains(catalog, zoo)
-    known = [column for column in GAINS if column in values]
-    if not known:
+    measured = [column for column in GAINS if column in values]
+    if not measured:
         return None
-    figure, (ax,) = panels(1, 1, 1.6 + 1.5 * len(known), 3.6)
-    wide = 0.8 / len(phases)
+    figure, (ax,) = panels(1, 1, 1.6 + 1.5 * len(measured), 3.6)
+    width = 0.8 / len(phases)
     for p, phase in enumerate(phases):
-        own = [values[c].get(phase, (np.nan, np.nan, 0)) for c in known]
-        at = np.arange(len(known)) + (p - (len(phases) - 1) / 2) * wide
-        means, halves = np.array([o[:2] for o in own]).T
+        intervals = [values[c].get(phase, (np.nan, np.nan, 0)) for c in measured]
+        x = np.arange(len(measured)) + (p - (len(phases) - 1) / 2) * width
+        means, halves = np.array([interval[:2] for interval in intervals]).T
         colour = COLOURS.get(phase, "0.5")
-        count = max(o[2] for o in own)
-        ax.bar(at, means, wide, color=colour, label=f"{phase} ({count} cells)")
-        ax.errorbar(at, means, halves, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)
+        count = max(interval[2] for interval in intervals)
+        ax.bar(x, means, width, color=colour, label=f"{phase} ({count} cells)")
+        ax.errorbar(x, means, halves, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.set_xticks(range(len(known)), [GAINS[c] for c in known], fontsize=8)
+    ax.set_xticks(range(len(measured)), [GAINS[c] for c in measured], fontsize=8)
     ax.set_ylabel("gain in test error", fontsize=8)
     ax.tick_params(axis="y", labelsize=7)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -153,20 +159,20 @@ def gain_bars(catalog: Catalog, zoo: str) -> Any:
 
 
 def downstream_maps(catalog: Catalog, zoo: str) -> Any:
-    """Heat maps over the grid; blue is gained, red is lost."""
+    """Draw heat maps of `MAPS` over the grid; gains are blue, losses are red."""
     rows = grid_cells(catalog, zoo, "last", MAPS)
-    known = [m for m in MAPS if any(row[m[0]] is not None for row in rows)]
-    if not known:
+    measured = [m for m in MAPS if any(row[m[0]] is not None for row in rows)]
+    if not measured:
         return None
-    figure, axes = panels(len(known), 4, 3.3, 3.0)
-    draw_maps(axes, rows, known)
-    name_axes(catalog, zoo, axes[: len(known)])
+    figure, axes = panels(len(measured), 4, 3.3, 3.0)
+    draw_maps(axes, rows, measured)
+    name_axes(catalog, zoo, axes[: len(measured)])
     return figure
 
 
 def barriers_over_load(catalog: Catalog, zoo: str) -> Any:
-    """Barriers between seeds against the load, as they are and aligned."""
-    names = {"barrier_test_loss": "as they are", "aligned_barrier_test_loss": "aligned"}
+    """Draw barriers between seeds over the load, with raw and with aligned weights."""
+    names = {"barrier_test_loss": "not aligned", "aligned_barrier_test_loss": "aligned"}
     rows = [
         r
         for r in _cells(catalog, zoo, list(names))
@@ -177,11 +183,11 @@ def barriers_over_load(catalog: Catalog, zoo: str) -> Any:
         return None
     figure, (ax,) = panels(1, 1, 5.2, 3.4)
     for (column, label), colour in zip(names.items(), ("#b5367a", "#31688e"), strict=True):
-        own = [
+        intervals = [
             mean_and_half_width(np.array([r[column] for r in rows if r["load"] == load]))
             for load in loads
         ]
-        means, halves = np.array([o[:2] for o in own]).T
+        means, halves = np.array([interval[:2] for interval in intervals]).T
         ax.errorbar(loads, means, halves, color=colour, label=label, capsize=2, marker=".")
     if min(loads) > 0:
         ax.set_xscale("log")
@@ -196,35 +202,35 @@ def barriers_over_load(catalog: Catalog, zoo: str) -> Any:
 
 
 def pruning_curves(catalog: Catalog, zoo: str) -> Any:
-    """Mean test error against the share of weights that are gone, by phase."""
-    known = set(catalog.sql("FROM models").columns)
-    if "prune_curve" not in known:
+    """Draw the mean test error over the share of pruned weights, by phase."""
+    columns = set(catalog.sql("FROM models").columns)
+    if "prune_curve" not in columns:
         return None
-    found = rows_of(
+    stored = rows_of(
         catalog,
         "SELECT phase::VARCHAR AS phase, prune_curve::VARCHAR AS curve FROM models "
         "WHERE zoo = :zoo AND prune_curve IS NOT NULL "
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)",
         zoo=zoo,
     )
-    rows = [row | {"curve": c} for row in found if (c := _curve(row["curve"]))]
+    rows = [row | {"curve": c} for row in stored if (c := _curve(row["curve"]))]
     if not rows:
         return None
     figure, (ax,) = panels(1, 1, 5.6, 3.4)
     phases = {row["phase"] if row["phase"] in COLOURS else EVERY for row in rows}
     for phase in (name for name in (*COLOURS, EVERY) if name in phases):
-        own = [
+        curves = [
             row["curve"]
             for row in rows
             if (row["phase"] if row["phase"] in COLOURS else EVERY) == phase
         ]
-        shares = list(own[0])
-        curve = np.array([[c[s] for s in shares] for c in own if list(c) == shares])
+        shares = list(curves[0])
+        errors = np.array([[c[s] for s in shares] for c in curves if list(c) == shares])
         ax.plot(
-            [float(s) for s in shares], curve.mean(0), color=COLOURS.get(phase, "0.5"),
-            label=f"{phase} ({len(own):,})", marker=".", markersize=4,
+            [float(s) for s in shares], errors.mean(0), color=COLOURS.get(phase, "0.5"),
+            label=f"{phase} ({len(curves):,})", marker=".", markersize=4,
         )  # fmt: skip
-    ax.set_xlabel("share of the weights of all matrices set to zero", fontsize=8)
+    ax.set_xlabel("share of all matrices' weights set to zero", fontsize=8)
     ax.set_ylabel("test error", fontsize=8)
     ax.tick_params(labelsize=7)
     ax.legend(fontsize=8, frameon=False)
@@ -232,18 +238,19 @@ def pruning_curves(catalog: Catalog, zoo: str) -> Any:
 
 
 FIGURES: Mapping[str, Callable[[Catalog, str], Any]] = {
-    "What is gained by averaging, by phase": gain_bars,
-    "Averaging and downstream over the grid": downstream_maps,
+    "Gains from averaging by phase": gain_bars,
+    "Averaging and downstream tasks over the grid": downstream_maps,
     "Barriers between seeds": barriers_over_load,
     "Magnitude pruning": pruning_curves,
 }
+"""Title and function of each figure of the report."""
 
 
 def _cells(catalog: Catalog, zoo: str, names: list[str]) -> Rows:
-    """A row per cell at the last checkpoints: means over its seeds."""
-    known = set(catalog.sql("FROM models").columns)
+    """Row per cell at the last checkpoints, with means over the seeds of the cell."""
+    existing = set(catalog.sql("FROM models").columns)
     columns = [
-        mean_of(name) if name in known else f"NULL::DOUBLE AS {name}" for name in names
+        mean_of(name) if name in existing else f"NULL::DOUBLE AS {name}" for name in names
     ]
     return rows_of(
         catalog, _CELLS.format(columns=", ".join(columns), labelled=LABELLED), zoo=zoo
@@ -251,7 +258,7 @@ def _cells(catalog: Catalog, zoo: str, names: list[str]) -> Rows:
 
 
 def _curve(text: str) -> dict[str, float]:
-    """Error by sparsity; empty if a column of that name holds something else."""
+    """Parse the error by sparsity; empty if the column of that name holds other text."""
     try:
         return {
             share: float(error)

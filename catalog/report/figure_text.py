@@ -1,8 +1,8 @@
-"""Figures into files: what a name in them holds is drawn as it is, never as a formula.
+"""Saving of figures with literal text: a name is never drawn as a formula.
 
-Matplotlib takes what stands between two dollars for TeX, and draws control characters as
-boxes, if it does not fail. Here every text of a finished figure is made `printable` and
-literal. Labels of ticks that matplotlib makes itself stay formulas: powers of ten are some.
+Matplotlib reads text between two dollar signs as TeX, and draws control characters as boxes
+or fails. `save_figure` makes every text of a finished figure `printable` and literal. Tick
+labels that matplotlib generates stay formulas, because powers of ten are formulas.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from catalog.printable import printable_lines
 
 
 def save_figure(figure: Any, file: IO[Any], *, format: str, **options: Any) -> None:
-    """Draw a figure into an open file, with all of its text as text.
+    """Save a figure to an open file, with all text drawn literally.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
+        Figure to save; its texts are changed.
     file : file
-        Of text or of bytes, as the format asks.
+        Open text or binary file, whichever the format needs.
     format : str
-        Such as "svg".
+        Format of the file, such as ``"svg"``.
     options
-        Of `Figure.savefig`.
+        Further arguments of `Figure.savefig`.
     """
     from matplotlib.axis import Axis
     from matplotlib.text import Text
 
     ticks: set[Any] = set()
     for axis in figure.findobj(Axis):
-        _write_given_labels(axis)
+        _escape_fixed_labels(axis)
         ticks |= {*axis.findobj(Text)} - {axis.label}
     for text in figure.findobj(Text):
         text.set_usetex(False)
@@ -40,15 +41,15 @@ def save_figure(figure: Any, file: IO[Any], *, format: str, **options: Any) -> N
     figure.savefig(file, format=format, **options)
 
 
-def _write_given_labels(axis: Any) -> None:
-    """Make labels literal that were given, as by ``set_xticks(places, labels)``."""
+def _escape_fixed_labels(axis: Any) -> None:
+    """Make explicit tick labels literal, such as those of ``set_xticks(x, labels)``."""
     from matplotlib.ticker import FuncFormatter
 
-    given = axis.get_major_formatter()
-    if isinstance(given, FuncFormatter):
-        # Ticks are made anew as they are drawn, so the dollars themselves are escaped.
+    formatter = axis.get_major_formatter()
+    if isinstance(formatter, FuncFormatter):
+        # Drawing creates new tick texts, so the dollar signs must be escaped in the labels.
         axis.set_major_formatter(
-            lambda value, position: _shown(given(value, position)).replace("$", r"\$")
+            lambda value, position: _shown(formatter(value, position)).replace("$", r"\$")
         )
 
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: every zoo with its diagrams, distributions, weights."""
+"""Self-contained HTML page with the diagrams, distributions and weights of every zoo."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ SELECT zoo, count(DISTINCT run_id) AS runs, count(*) AS checkpoints,
 FROM models GROUP BY zoo ORDER BY zoo"""
 
 _FIGURES = (
-    ("At the last checkpoint", phase_maps),
-    ("Test accuracy as training goes on", moving_maps),
+    ("Loss and accuracy at the last checkpoint", phase_maps),
+    ("Test accuracy during training", moving_maps),
     ("Phases", phase_regions),
-    ("Phases as training goes on", phase_movement),
+    ("Phases during training", phase_movement),
     ("Loss landscape", landscape_maps),
     *DOWNSTREAM.items(),
-    ("How the networks differ", draw_distributions),
-    ("By what varies among them", by_column),
+    ("Distributions of the metrics", draw_distributions),
+    ("Metrics by varied setting", by_column),
     ("Weights of representative networks", weight_histograms),
     ("Norms of the weights of all networks", norm_histograms),
 )
 
 
 def write_report(catalog: Catalog, path: Path) -> list[str]:
-    """Write the page.
+    """Write the report of a catalogue to an HTML file.
 
     Returns
     -------
     list of str
-        Names of the zoos on it.
+        Names of the zoos in the report.
 
     Raises
     ------
     CatalogError
-        If the file cannot be written.
+        If the file cannot be written, or exists and is not an HTML page.
     """
     import jinja2
 
@@ -67,7 +67,7 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
     template.globals["shown"] = _shown
     zoos = rows_of(catalog, _ZOOS)
     for zoo in zoos:
-        # Averages of several kinds share a grid: their mean would say nothing.
+        # Averages of several kinds share a grid, so a mean over them is meaningless.
         figures = () if zoo["derived"] else _FIGURES
         name, zoo["figures"] = zoo["zoo"], []
         for title, draw in figures:
@@ -84,22 +84,22 @@ def write_report(catalog: Catalog, path: Path) -> list[str]:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Refuse to write over a file that is no page."""
+    """Refuse to replace a file that is not an HTML page."""
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if not file.read(64).lstrip().lower().startswith(b"<!doctype html"):
                 raise CatalogError(
-                    f"{path} is there and is no report, so it stays. Name another file "
-                    "with --to FILE."
+                    f"{path} exists and is not a report, so it is not replaced. Name "
+                    "another file with --to FILE."
                 )
 
 
 def _as_zoo(zoo: str, what: str) -> AbstractContextManager[None]:
-    """Tell which part of which zoo holds what nobody foresaw; see `as_written`."""
+    """Name the zoo and the part of it that hold unexpected content; see `as_written`."""
     return as_written(
         f"The zoo {zoo!r}, {what!r}",
         "a zoo",
-        "Remove its runs: phasezoo rm.",
+        "To leave the zoo out of the report, remove its runs: phasezoo rm.",
     )
 
 
@@ -111,7 +111,7 @@ def _svg(figure: Any) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """Make text printable before it is escaped; what is HTML already is neither."""
+    """Make text printable before Jinja escapes it; leave finished HTML unchanged."""
     return printable(value) if type(value) is str else value
 
 

@@ -1,7 +1,7 @@
-"""Figures about the phases of one zoo: landscape metrics, regions, how they move.
+"""Figures about the phases of one zoo: landscape metrics, regions, changes in training.
 
-The figures come from the columns of `models` alone. Like those of
-`catalog.report.pictures`, the functions return a matplotlib figure, or None where the zoo
+The figures use only the columns of `models`. Like the functions of
+`catalog.report.pictures`, the functions here return a matplotlib figure, or None if the zoo
 has nothing to draw.
 """
 
@@ -23,7 +23,10 @@ COLOURS = {
     "IV-A": "#74a9cf",
     "IV-B": "#238b45",
 }
-"""Warm is under-fitted, violet under-sized, blue over-fitted, green generalises."""
+"""Colour of each phase.
+
+Warm colours are under-fitted, violet is under-sized, blue over-fitted, green generalising.
+"""
 
 NAMES = {
     "I": "under-fitted, under-sized",
@@ -32,9 +35,10 @@ NAMES = {
     "IV-A": "over-fitted",
     "IV-B": "generalising",
 }
+"""Description of each phase."""
 
 LABELLED = f"phase IN ({', '.join(map(literal, COLOURS))})"
-"""Condition on networks that have a phase."""
+"""SQL condition that selects the networks with a phase."""
 
 UNMEASURED = "0.82"
 """Grey of a cell without a phase."""
@@ -43,10 +47,10 @@ DOUBTED = (
     "TRY_CAST(phase_stability AS DOUBLE) < 0.9 "
     "OR abs(TRY_CAST(phase_distance AS DOUBLE)) < 0.5"
 )
-"""Which cells are hatched: draws by their errors disagree, or a boundary is near."""
+"""SQL condition of hatched cells: random draws disagree, or a boundary is near."""
 
 MOST_STEPS = 6
-"""Small maps in the row over training."""
+"""Maximum number of small maps in the row over training."""
 
 MAPS = (
     ("train_loss", "training loss (log scale)", "viridis_r"),
@@ -57,7 +61,10 @@ MAPS = (
     ("mode_connectivity", "mode connectivity (share of error)", "RdBu"),
     ("logit_cka", "CKA between seeds", "cividis"),
 )
-"""Column, title and colours of each map; a negative curvature is marked, not drawn."""
+"""Column, title and colour map of each heat map.
+
+Values that have no logarithm, such as negative curvature, are marked with a minus sign.
+"""
 
 _HATCH: dict[str, Any] = {"linewidth": 0, "edgecolor": (1, 1, 1, 0.55)}
 _LOGARITHMIC = ("train_loss", "hessian_trace", "hessian_top_eig")
@@ -76,25 +83,25 @@ GROUP BY load, temperature, moment ORDER BY load, temperature, moment"""
 
 
 def landscape_maps(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
-    """Heat maps of every landscape metric, of loss and accuracy; means over seeds.
+    """Draw heat maps of landscape metrics, loss and accuracy, as means over seeds.
 
     Parameters
     ----------
     step : int, optional
-        Default the last checkpoint of each run.
+        Step of the checkpoints. Default: the last checkpoint of each run.
     """
     rows = grid_cells(catalog, zoo, _at(step))
-    known = _measured(rows)
-    if not any(name in _LANDSCAPE for name, _, _ in known):
+    measured = _measured(rows)
+    if not any(name in _LANDSCAPE for name, _, _ in measured):
         return None
-    figure, axes = panels(len(known), 3, 3.7, 3.1)
-    draw_maps(axes, rows, known)
-    name_axes(catalog, zoo, axes[: len(known)])
+    figure, axes = panels(len(measured), 3, 3.7, 3.1)
+    draw_maps(axes, rows, measured)
+    name_axes(catalog, zoo, axes[: len(measured)])
     return figure
 
 
 def phase_regions(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
-    """The phases over the grid, with boundaries, doubts and unmeasured cells."""
+    """Draw the phases over the grid, with boundaries, uncertain and unmeasured cells."""
     rows = grid_cells(catalog, zoo, _at(step))
     if not any(row["labelled"] for row in rows):
         return None
@@ -106,7 +113,7 @@ def phase_regions(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
 
 
 def phase_movement(catalog: Catalog, zoo: str) -> Any:
-    """Small maps of the phases at several checkpoints, and the shares of all of them."""
+    """Draw maps of the phases at several checkpoints, and shares at all checkpoints."""
     rows = [r for r in grid_cells(catalog, zoo, "true") if r["labelled"]]
     times = sorted({row["moment"] for row in rows})
     if len(times) < 2:
@@ -119,7 +126,7 @@ def phase_movement(catalog: Catalog, zoo: str) -> Any:
     axes = upper.subplots(1, len(picked), squeeze=False)[0]
     for ax, i in zip(axes, picked, strict=True):
         _draw_phases(ax, [r for r in rows if r["moment"] == times[i]], numerals=7)
-        ax.set_title(_when(times[i]), fontsize=8)
+        ax.set_title(_time_label(times[i]), fontsize=8)
         ax.set_xticks([])
         ax.set_yticks([])
     _draw_shares(lower.subplots(), rows, times)
@@ -127,30 +134,30 @@ def phase_movement(catalog: Catalog, zoo: str) -> Any:
 
 
 def phase_diagram(catalog: Catalog, zoo: str, step: int | None = None) -> Any:
-    """Everything on one page: the regions, the metrics behind them, the movement."""
+    """Draw the phase regions, the metrics behind them and the shares over training."""
     rows = grid_cells(catalog, zoo, _at(step))
     if not any(row["labelled"] for row in rows):
         return None
-    known = _measured(rows)
-    every = [r for r in grid_cells(catalog, zoo, "true") if r["labelled"]]
-    times = sorted({row["moment"] for row in every})
+    measured = _measured(rows)
+    all_cells = [r for r in grid_cells(catalog, zoo, "true") if r["labelled"]]
+    times = sorted({row["moment"] for row in all_cells})
     from matplotlib.figure import Figure
 
-    lines = -(-len(known) // 3)
-    high = [4.2] + [2.9 * lines] * (lines > 0) + [2.6] * (len(times) > 1)
-    figure = Figure(figsize=(11, sum(high)), layout="constrained")
-    parts = figure.subfigures(len(high), 1, squeeze=False, height_ratios=high)[:, 0]
+    lines = -(-len(measured) // 3)
+    heights = [4.2] + [2.9 * lines] * (lines > 0) + [2.6] * (len(times) > 1)
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     top = parts[0].subplots()
     _draw_phases(top, rows)
     _legend(top, [r["phase"] for r in rows if r["labelled"]], doubted=True)
     parts[0].suptitle(f"Phases of {zoo}", fontsize=11)
     axes = list(parts[1].subplots(lines, 3, squeeze=False).flat) if lines else []
-    draw_maps(axes, rows, known)
-    for ax in axes[len(known) :]:
+    draw_maps(axes, rows, measured)
+    for ax in axes[len(measured) :]:
         ax.set_axis_off()
-    name_axes(catalog, zoo, [top, *axes[: len(known)]])
+    name_axes(catalog, zoo, [top, *axes[: len(measured)]])
     if len(times) > 1:
-        _draw_shares(parts[-1].subplots(), every, times)
+        _draw_shares(parts[-1].subplots(), all_cells, times)
     return figure
 
 
@@ -158,25 +165,38 @@ def _at(step: int | None) -> str:
     return "last" if step is None else f"step = {step}"
 
 
-def _when(time: float) -> str:
+def _time_label(time: float) -> str:
     return f"after {time:.1%}" if time <= 1 else f"step {time:,.0f}"
 
 
 def grid_cells(
     catalog: Catalog, zoo: str, where: str, maps: tuple[tuple[str, str, str], ...] = MAPS
 ) -> Rows:
-    """Cells of the grid with means over seeds, and their phases.
+    """Return the cells of the grid with means over seeds, and their phases.
 
     Parameters
     ----------
+    catalog : Catalog
+        Catalogue that holds the zoo.
+    zoo : str
+        Name of the zoo.
     where : str
-        Condition on rows of ``models`` with ``last`` and ``moment``.
+        SQL condition on the columns of ``models`` and on ``last`` and ``moment``.
     maps : tuple of (column, title, colours)
-        Columns that are averaged; null where a catalogue has none of that name.
+        Heat maps whose columns are averaged; the mean is null if the catalogue has no
+        such column.
+
+    Returns
+    -------
+    list of dict
+        ``load``, ``temperature``, ``moment``, ``epoch``, the mean of each column,
+        ``labelled`` (number of networks with a value in ``phase``), ``phase`` (the most
+        frequent one; null if all are unmeasured) and ``doubted`` (see `DOUBTED`).
     """
-    known = set(catalog.sql("FROM models").columns)
+    existing = set(catalog.sql("FROM models").columns)
     columns = [
-        mean_of(name) if name in known else f"NULL::DOUBLE AS {name}" for name, _, _ in maps
+        mean_of(name) if name in existing else f"NULL::DOUBLE AS {name}"
+        for name, _, _ in maps
     ]
     query = _CELLS.format(
         columns=", ".join(columns), where=where, doubted=DOUBTED, labelled=LABELLED
@@ -185,7 +205,7 @@ def grid_cells(
 
 
 def mean_of(column: str) -> str:
-    """SQL for the mean of a column's finite values; others may have filled it with text."""
+    """Return SQL for the mean of the finite values of a column, which may hold text."""
     value = f"TRY_CAST({column} AS DOUBLE)"
     return f"avg({value}) FILTER (isfinite({value})) AS {column}"
 
@@ -194,22 +214,22 @@ def _measured(rows: Rows) -> list[tuple[str, str, str]]:
     return [m for m in MAPS if any(row[m[0]] is not None for row in rows)]
 
 
-def _places(rows: Rows) -> tuple[list[float], list[float]]:
+def _axis_values(rows: Rows) -> tuple[list[float], list[float]]:
     return sorted({r["load"] for r in rows}), sorted({r["temperature"] for r in rows})
 
 
 def _grid(rows: Rows, column: str) -> Array:
-    loads, heats = _places(rows)
-    grid = np.full((len(heats), len(loads)), np.nan)
+    loads, temperatures = _axis_values(rows)
+    grid = np.full((len(temperatures), len(loads)), np.nan)
     for row in rows:
         if row[column] is not None:
-            at = heats.index(row["temperature"]), loads.index(row["load"])
-            grid[at] = row[column]
+            y, x = temperatures.index(row["temperature"]), loads.index(row["load"])
+            grid[y, x] = row[column]
     return grid
 
 
 def draw_maps(axes: list[Any], rows: Rows, maps: list[tuple[str, str, str]]) -> None:
-    """Draw a heat map of each column; those of two colours are centred at 0."""
+    """Draw a heat map of each column; diverging colour maps are centred at 0."""
     for ax, (name, title, colours) in zip(axes, maps, strict=False):
         grid = _grid(rows, name)
         negative = np.zeros(grid.shape, bool)
@@ -241,11 +261,11 @@ def _draw_phases(ax: Any, rows: Rows, numerals: int = 13) -> None:
     from matplotlib.patches import Rectangle
 
     order = list(COLOURS)
-    loads, heats = _places(rows)
-    grid = np.full((len(heats), len(loads)), -1)
+    loads, temperatures = _axis_values(rows)
+    grid = np.full((len(temperatures), len(loads)), -1)
     for row in rows:
         if row["labelled"]:
-            y, x = heats.index(row["temperature"]), loads.index(row["load"])
+            y, x = temperatures.index(row["temperature"]), loads.index(row["load"])
             grid[y, x] = order.index(row["phase"]) if row["phase"] in order else len(order)
             if row["doubted"] and row["phase"]:
                 ax.add_patch(
@@ -253,8 +273,8 @@ def _draw_phases(ax: Any, rows: Rows, numerals: int = 13) -> None:
                 )
     colours = ListedColormap([*COLOURS.values(), UNMEASURED])
     norm = BoundaryNorm(np.arange(len(order) + 2) - 0.5, len(order) + 1)
-    shown = np.ma.masked_less(grid, 0)
-    ax.imshow(shown, origin="lower", aspect="auto", cmap=colours, norm=norm)
+    masked = np.ma.masked_less(grid, 0)
+    ax.imshow(masked, origin="lower", aspect="auto", cmap=colours, norm=norm)
     for y, x in np.argwhere(grid == len(order)):
         ax.text(x, y, "x", ha="center", va="center", fontsize=8, color="0.35")
     _boundaries(ax, grid)
@@ -269,7 +289,7 @@ def _draw_phases(ax: Any, rows: Rows, numerals: int = 13) -> None:
 
 
 def _boundaries(ax: Any, grid: Array) -> None:
-    """Lines between neighbours of different phases."""
+    """Draw lines between neighbouring cells of different phases."""
     lines = [
         ((x + 0.5, x + 0.5), (y - 0.5, y + 0.5))
         for y, x in np.argwhere(grid[:, 1:] != grid[:, :-1])
@@ -283,40 +303,40 @@ def _boundaries(ax: Any, grid: Array) -> None:
 
 
 def _regions(mask: Array) -> list[tuple[int, tuple[int, int]]]:
-    """Size of each connected region, and the cell of it where a numeral fits best."""
-    left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
-    found = []
-    while left:
-        region, edge = set(), [left.pop()]
+    """Size of each connected region, and its cell where a numeral fits best."""
+    unvisited = {(int(y), int(x)) for y, x in np.argwhere(mask)}
+    regions = []
+    while unvisited:
+        region, edge = set(), [unvisited.pop()]
         while edge:
             y, x = edge.pop()
             region.add((y, x))
-            near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & left
-            left -= near
+            near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & unvisited
+            unvisited -= near
             edge += near
-        middle = np.mean(sorted(region), 0)
-        deepest = _inside(region)
-        place = min(sorted(deepest), key=lambda at: ((np.array(at) - middle) ** 2).sum())
-        found.append((len(region), place))
-    return found
+        centre = np.mean(sorted(region), 0)
+        core = _core(region)
+        cell = min(sorted(core), key=lambda yx: ((np.array(yx) - centre) ** 2).sum())
+        regions.append((len(region), cell))
+    return regions
 
 
-def _inside(region: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Cells of a region that stay longest as its edge is taken off again and again."""
-    around = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+def _core(region: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Cells of a region that survive the most erosions of its edge."""
+    offsets = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     while True:
-        rest = {
+        eroded = {
             (y, x)
             for y, x in region
-            if all((y + dy, x + dx) in region for dy, dx in around)
+            if all((y + dy, x + dx) in region for dy, dx in offsets)
         }
-        if not rest:
+        if not eroded:
             return region
-        region = rest
+        region = eroded
 
 
 def _draw_shares(ax: Any, rows: Rows, times: list[float]) -> None:
-    """Shares of cells per phase over training, stacked."""
+    """Draw the stacked shares of cells per phase over training."""
     order = [*COLOURS, None]
     counts = np.array(
         [
@@ -330,11 +350,11 @@ def _draw_shares(ax: Any, rows: Rows, times: list[float]) -> None:
         [r["epoch"] for r in rows if r["moment"] == t and r["epoch"] is not None]
         for t in times
     ]
-    across = [np.mean(e) for e in epochs] if all(epochs) else times
-    ax.stackplot(across, shares, colors=[*COLOURS.values(), UNMEASURED], linewidth=0)
-    for t in across:
+    x = [np.mean(e) for e in epochs] if all(epochs) else times
+    ax.stackplot(x, shares, colors=[*COLOURS.values(), UNMEASURED], linewidth=0)
+    for t in x:
         ax.axvline(t, color="white", linewidth=0.4, alpha=0.6)
-    ax.set_xlim(across[0], across[-1])
+    ax.set_xlim(x[0], x[-1])
     ax.set_ylim(0, 1)
     ax.tick_params(labelsize=7)
     ax.set_xlabel("epochs" if all(epochs) else "share of training", fontsize=8)
@@ -343,7 +363,7 @@ def _draw_shares(ax: Any, rows: Rows, times: list[float]) -> None:
 
 
 def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
-    """Phases that occur; where cells are hatched, with their numbers."""
+    """Add a legend of the phases that occur; with counts and the hatch if ``doubted``."""
     from matplotlib.patches import Patch
 
     counts = {name: phases.count(name) for name in COLOURS}
@@ -357,7 +377,7 @@ def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
         patches.append(Patch(color=UNMEASURED, label=f"x  unmeasured{number}"))
     if doubted:
         patches.append(
-            Patch(facecolor="0.55", edgecolor="white", hatch="////", label="in doubt")
+            Patch(facecolor="0.55", edgecolor="white", hatch="////", label="uncertain")
         )
     ax.legend(
         handles=patches, fontsize=8, frameon=False, loc="center left",
@@ -366,25 +386,35 @@ def _legend(ax: Any, phases: list[str | None], *, doubted: bool) -> None:
 
 
 def _ticks(ax: Any, rows: Rows) -> None:
-    loads, heats = _places(rows)
+    loads, temperatures = _axis_values(rows)
     ax.set_xticks(range(len(loads)), [f"{v:g}" for v in loads], rotation=45, fontsize=7)
-    ax.set_yticks(range(len(heats)), [f"{v:g}" for v in heats], fontsize=7)
+    ax.set_yticks(range(len(temperatures)), [f"{v:g}" for v in temperatures], fontsize=7)
 
 
 def name_axes(catalog: Catalog, zoo: str, axes: list[Any]) -> None:
-    """Label axes by what the zoo varies."""
+    """Label axes with the load axis and the temperature axis of a zoo."""
     query = (
-        "SELECT any_value(load_axis) AS load, any_value(temperature_axis) AS heat "
+        "SELECT any_value(load_axis) AS load, any_value(temperature_axis) AS temperature "
         "FROM runs WHERE zoo = :zoo"
     )
     names = rows_of(catalog, query, zoo=zoo)[0]
     for ax in axes:
         ax.set_xlabel(f"load: {names['load']}", fontsize=8)
-        ax.set_ylabel(f"temperature: {names['heat']}", fontsize=8)
+        ax.set_ylabel(f"temperature: {names['temperature']}", fontsize=8)
 
 
 def panels(count: int, across: int, wide: float, high: float) -> tuple[Any, list[Any]]:
-    """A figure of so many axes, at most ``across`` beside each other."""
+    """Return a figure and its ``count`` axes, with at most ``across`` in a row.
+
+    Parameters
+    ----------
+    count : int
+        Number of axes in use; the rest of the last row is empty.
+    across : int
+        Maximum number of axes in a row.
+    wide, high : float
+        Size of one axes in inches.
+    """
     from matplotlib.figure import Figure
 
     across = min(count, across)

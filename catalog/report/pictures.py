@@ -1,7 +1,7 @@
-"""Figures about the metrics of one zoo: maps over its grid, distributions.
+"""Figures about the metrics of one zoo: heat maps over the grid, and distributions.
 
-Every function takes an open catalogue and a zoo's name, and returns a matplotlib figure,
-or None where the zoo has nothing to draw.
+Every public function takes an open catalogue and the name of a zoo, and returns a
+matplotlib figure, or None if the zoo has nothing to draw.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAPS = (
     ("test_accuracy", "test accuracy", "viridis"),
     ("gap", "training - test accuracy", "magma_r"),
 )
-"""Measure, title and colours of each heat map."""
+"""Measure, title and colour map of each heat map."""
 
 MOST_NUMBERS = 100
-"""A grid with more cells is drawn without numbers."""
+"""Maximum number of cells of a grid that is drawn with numbers."""
 
 MOST_VALUES = 30
-"""A column with more values is not drawn as an axis of groups."""
+"""Maximum number of values of a column that is drawn as an axis of groups."""
 
 BLUE = "#31688e"
 
@@ -36,22 +36,22 @@ _CELLS = """
 SELECT load, temperature, avg({measure}) AS value, count({measure}) < count(*) AS lost
 FROM (SELECT *, train_accuracy - test_accuracy AS gap,
     step = max(step) OVER (PARTITION BY run_id) AS last FROM models WHERE zoo = :zoo)
-WHERE {at} AND load IS NOT NULL AND temperature IS NOT NULL
+WHERE {where} AND load IS NOT NULL AND temperature IS NOT NULL
 GROUP BY load, temperature ORDER BY load, temperature"""
 
 
 def phase_maps(catalog: Catalog, zoo: str) -> Any:
-    """Heat maps of loss, accuracy and gap at the end of training, means over seeds."""
+    """Draw heat maps of loss, accuracy and gap after training, as means over seeds."""
     grids = [
         (title, colours, _cells(catalog, zoo, measure, _LAST), None)
         for measure, title, colours in MAPS
     ]
-    known = [g for g in grids if any(cell["value"] is not None for cell in g[2])]
-    return _heat_maps(catalog, zoo, known)
+    measured = [g for g in grids if any(cell["value"] is not None for cell in g[2])]
+    return _heat_maps(catalog, zoo, measured)
 
 
 def moving_maps(catalog: Catalog, zoo: str) -> Any:
-    """Heat maps of test accuracy at up to five checkpoints."""
+    """Draw heat maps of test accuracy at up to five checkpoints."""
     query = (
         "SELECT DISTINCT round(step / steps, 4) AS share FROM models "
         "WHERE zoo = :zoo AND steps > 0 ORDER BY 1"
@@ -59,23 +59,23 @@ def moving_maps(catalog: Catalog, zoo: str) -> Any:
     shares = [row["share"] for row in rows_of(catalog, query, zoo=zoo)]
     if len(shares) < 2:
         return None
-    at = np.unique(np.linspace(0, len(shares) - 1, 5).round().astype(int))
+    picked = np.unique(np.linspace(0, len(shares) - 1, 5).round().astype(int))
     grids = []
-    for share in (shares[i] for i in at):
-        when = f"steps > 0 AND round(step / steps, 4) = {share}"
-        cells = _cells(catalog, zoo, "test_accuracy", when)
+    for share in (shares[i] for i in picked):
+        condition = f"steps > 0 AND round(step / steps, 4) = {share}"
+        cells = _cells(catalog, zoo, "test_accuracy", condition)
         grids.append((f"after {share:.1%} of training", "viridis", cells, (0.0, 1.0)))
     return _heat_maps(catalog, zoo, grids)
 
 
 def draw_distributions(catalog: Catalog, zoo: str) -> Any:
-    """A histogram per accuracy (or loss, or metric), and training against test accuracy."""
+    """Draw histograms of the judging columns, and test accuracy over training accuracy."""
     columns = judging_columns(catalog, zoo)
     if not columns:
         return None
     rows = rows_of(catalog, last_checkpoints("*"), zoo=zoo)
-    both = _pairs(rows, "train_accuracy", "test_accuracy")
-    figure, axes = _figure(len(columns) + bool(len(both)), 3.1, 2.6)
+    accuracies = _pairs(rows, "train_accuracy", "test_accuracy")
+    figure, axes = _figure(len(columns) + bool(len(accuracies)), 3.1, 2.6)
     for ax, column in zip(axes, columns, strict=False):
         values = np.array([r[column] for r in rows if r[column] is not None], float)
         values = values[np.isfinite(values)]
@@ -86,10 +86,10 @@ def draw_distributions(catalog: Catalog, zoo: str) -> Any:
             text += f"from {values.min():.3g} to {values.max():.3g}"
             ax.set_title(text, fontsize=8)
     axes[0].set_ylabel("networks", fontsize=8)
-    if len(both):
-        thin = both[:: max(1, len(both) // 5000)]
-        axes[-1].plot(*thin.T, ".", markersize=3, alpha=0.5, color=BLUE)
-        ends = [both.min(), both.max()]
+    if len(accuracies):
+        sample = accuracies[:: max(1, len(accuracies) // 5000)]
+        axes[-1].plot(*sample.T, ".", markersize=3, alpha=0.5, color=BLUE)
+        ends = [accuracies.min(), accuracies.max()]
         axes[-1].plot(ends, ends, color="0.6", linewidth=0.8)
         axes[-1].set_xlabel("training accuracy", fontsize=8)
         axes[-1].set_ylabel("test accuracy", fontsize=8)
@@ -97,9 +97,9 @@ def draw_distributions(catalog: Catalog, zoo: str) -> Any:
 
 
 def by_column(catalog: Catalog, zoo: str) -> Any:
-    """What judges the networks against up to four columns that vary among the runs.
+    """Draw the first judging column over up to four columns that vary among the runs.
 
-    For zoos without a grid: there is a picture of how they were varied all the same.
+    Only for zoos without a grid, whose heat maps show the varied settings otherwise.
     """
     grid = "SELECT 1 FROM runs WHERE zoo = :zoo AND load IS NOT NULL LIMIT 1"
     judging = judging_columns(catalog, zoo)
@@ -108,31 +108,31 @@ def by_column(catalog: Catalog, zoo: str) -> Any:
     groups = [r for r in varied(catalog, zoo) if r["values"] <= MOST_VALUES][:4]
     if not groups:
         return None
-    judged = judging[0]
+    metric = judging[0]
     rows = rows_of(catalog, last_checkpoints("*"), zoo=zoo)
     figure, axes = _figure(len(groups), 3.1, 2.6)
     rng = np.random.default_rng(0)
     for ax, group in zip(axes, groups, strict=True):
         column = group["column"]
-        known = [r for r in rows if r[column] is not None and r[judged] is not None]
-        values = sorted({row[column] for row in known})
-        at = np.array([values.index(row[column]) for row in known], float)
-        at += rng.uniform(-0.15, 0.15, len(at))
-        ax.plot(at, [r[judged] for r in known], ".", markersize=4, alpha=0.5, color=BLUE)
+        complete = [r for r in rows if r[column] is not None and r[metric] is not None]
+        values = sorted({row[column] for row in complete})
+        x = np.array([values.index(row[column]) for row in complete], float)
+        x += rng.uniform(-0.15, 0.15, len(x))
+        ax.plot(x, [r[metric] for r in complete], ".", markersize=4, alpha=0.5, color=BLUE)
         names = [f"{v:g}" if isinstance(v, int | float) else str(v)[:16] for v in values]
         ax.set_xticks(range(len(values)), names, rotation=45, ha="right", fontsize=7)
         ax.set_xlabel(column, fontsize=8)
-    axes[0].set_ylabel(judged.replace("_", " "), fontsize=8)
+    axes[0].set_ylabel(metric.replace("_", " "), fontsize=8)
     return figure
 
 
 def _pairs(rows: Rows, first: str, second: str) -> Array:
-    known = [(r[first], r[second]) for r in rows if None not in (r[first], r[second])]
-    return np.array(known, float)
+    pairs = [(r[first], r[second]) for r in rows if None not in (r[first], r[second])]
+    return np.array(pairs, float)
 
 
-def _cells(catalog: Catalog, zoo: str, measure: str, at: str) -> Rows:
-    return rows_of(catalog, _CELLS.format(measure=measure, at=at), zoo=zoo)
+def _cells(catalog: Catalog, zoo: str, measure: str, where: str) -> Rows:
+    return rows_of(catalog, _CELLS.format(measure=measure, where=where), zoo=zoo)
 
 
 def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
@@ -147,33 +147,36 @@ def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
     figure, axes = _figure(len(grids), 3.5, 3.0)
     for ax, (title, colours, cells, limits) in zip(axes, grids, strict=True):
         loads = sorted({row["load"] for row in cells})
-        heats = sorted({row["temperature"] for row in cells})
-        grid = np.full((len(heats), len(loads)), np.nan)
+        temperatures = sorted({row["temperature"] for row in cells})
+        grid = np.full((len(temperatures), len(loads)), np.nan)
         for row in cells:
             value = np.nan if row["value"] is None else row["value"]
-            grid[heats.index(row["temperature"]), loads.index(row["load"])] = value
+            y, x = temperatures.index(row["temperature"]), loads.index(row["load"])
+            grid[y, x] = value
         low, high = limits or (None, None)
         image = ax.imshow(
             grid, origin="lower", aspect="auto", cmap=colours, vmin=low, vmax=high
         )
         ax.set_facecolor("0.85")
         ax.set_xticks(range(len(loads)), [f"{v:g}" for v in loads], rotation=45, fontsize=7)
-        ax.set_yticks(range(len(heats)), [f"{v:g}" for v in heats], fontsize=7)
+        ax.set_yticks(
+            range(len(temperatures)), [f"{v:g}" for v in temperatures], fontsize=7
+        )
         ax.set_title(title, fontsize=9)
         ax.set_xlabel(f"load: {names['load']}", fontsize=8)
         for row in cells:
             if row["lost"]:
-                at = loads.index(row["load"]) - 0.5, heats.index(row["temperature"]) - 0.5
-                ax.add_patch(_hatched(at))
+                y, x = temperatures.index(row["temperature"]), loads.index(row["load"])
+                ax.add_patch(_hatch((x - 0.5, y - 0.5)))
         if grid.size <= MOST_NUMBERS:
-            _numbers(ax, grid, image)
+            _draw_numbers(ax, grid, image)
         bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
         bar.ax.tick_params(labelsize=7)
     axes[0].set_ylabel(f"temperature: {names['temperature']}", fontsize=8)
     return figure
 
 
-def _numbers(ax: Any, grid: Array, image: Any) -> None:
+def _draw_numbers(ax: Any, grid: Array, image: Any) -> None:
     for (y, x), value in np.ndenumerate(grid):
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
@@ -182,11 +185,11 @@ def _numbers(ax: Any, grid: Array, image: Any) -> None:
             ax.text(x, y, text, ha="center", va="center", fontsize=5.5, color=colour)
 
 
-def _hatched(at: tuple[float, float]) -> Any:
-    """Mark of a cell in which some networks diverged: its mean is over the others."""
+def _hatch(corner: tuple[float, float]) -> Any:
+    """Mark of a cell in which some networks diverged and are left out of the mean."""
     from matplotlib.patches import Rectangle
 
-    return Rectangle(at, 1, 1, fill=False, hatch="///", edgecolor="0.5", linewidth=0)
+    return Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor="0.5", linewidth=0)
 
 
 def _figure(count: int, wide: float, high: float) -> tuple[Any, list[Any]]:

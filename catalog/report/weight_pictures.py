@@ -1,7 +1,7 @@
 """Figures about the weights of one zoo: values of representative networks, norms of all.
 
-Every function takes an open catalogue and a zoo's name, and returns a matplotlib figure,
-or None where the zoo has no weights.
+Every public function takes an open catalogue and the name of a zoo, and returns a
+matplotlib figure, or None if the zoo has no weights.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from catalog.show.checkpoint import real
 from catalog.show.representatives import representatives
 
 MOST_TENSORS = 6
-"""Tensors that are drawn: the largest parameters, in the order of the layout."""
+"""Maximum number of drawn tensors: the largest parameters, in the order of the layout."""
 
 FEWEST_VALUES = 32
-"""Smaller tensors are drawn only where there is nothing larger."""
+"""Minimum size of a drawn tensor, unless all parameters are smaller."""
 
 COLOURS = ("#35b779", "#31688e", "#b5367a")
 
@@ -34,7 +34,7 @@ QUALIFY m.step = max(m.step) OVER (PARTITION BY m.run_id)"""
 
 
 def weight_histograms(catalog: Catalog, zoo: str) -> Any:
-    """A row of histograms per representative network, a column per tensor."""
+    """Draw a row of histograms per representative network, a column per tensor."""
     chosen = [row for row in representatives(catalog, zoo)[0] if row["has_weights"]]
     if not chosen:
         return None
@@ -48,7 +48,7 @@ def weight_histograms(catalog: Catalog, zoo: str) -> Any:
         tensors = catalog.select(where)[0]
         for ax, name in zip(axes[i], names, strict=True):
             if name in layout:
-                _distribution(ax, layout[name], tensors[name], COLOURS[i])
+                _draw_histogram(ax, layout[name], tensors[name], COLOURS[i])
             else:
                 ax.set_axis_off()
         axes[i, 0].set_ylabel(_label(row), fontsize=7)
@@ -56,7 +56,7 @@ def weight_histograms(catalog: Catalog, zoo: str) -> Any:
 
 
 def norm_histograms(catalog: Catalog, zoo: str) -> Any:
-    """How the norm of each tensor is distributed, with the representatives marked."""
+    """Draw the distribution of each tensor's norm, with the representatives marked."""
     rows = rows_of(catalog, _NORMS, zoo=zoo)
     chosen = [row for row in representatives(catalog, zoo)[0] if row["has_weights"]]
     if not rows or not chosen:
@@ -70,11 +70,11 @@ def norm_histograms(catalog: Catalog, zoo: str) -> Any:
         norms = {row["run_id"]: row["l2"] for row in rows if row["tensor"] == name}
         values = np.array(list(norms.values()))
         low, high = values.min(), values.max()
-        wide = low > 0 and high / low > 10
+        logarithmic = low > 0 and high / low > 10
         count = min(30, max(8, len(values) // 4))
-        bins = np.geomspace(low, high, count + 1) if wide else count
+        bins = np.geomspace(low, high, count + 1) if logarithmic else count
         ax.hist(values, bins=bins, color="0.7")
-        if wide:
+        if logarithmic:
             ax.set_xscale("log")
         for row, colour in zip(chosen, COLOURS, strict=False):
             if row["run_id"] in norms:
@@ -87,34 +87,35 @@ def norm_histograms(catalog: Catalog, zoo: str) -> Any:
 
 
 def _largest(catalog: Catalog, arch_id: str) -> list[str]:
-    """Names of the parameters worth a histogram, in the order of the layout."""
+    """Names of the largest parameters, in the order of the layout."""
     params = [p for p in catalog.layout(arch_id) if p.role == "parameter" and p.size]
-    many = [p for p in params if p.size >= FEWEST_VALUES] or params
-    kept = sorted(many, key=lambda p: -p.size)[:MOST_TENSORS]
-    return [p.name for p in params if p in kept]
+    candidates = [p for p in params if p.size >= FEWEST_VALUES] or params
+    largest = sorted(candidates, key=lambda p: -p.size)[:MOST_TENSORS]
+    return [p.name for p in params if p in largest]
 
 
-def _distribution(ax: Any, param: Param, stored: Array, colour: str) -> None:
+def _draw_histogram(ax: Any, param: Param, stored: Array, colour: str) -> None:
     values = real(stored, param.dtype)
     if values is None:
         ax.set_axis_off()
         return
     flat = values.reshape(-1).astype(np.float64)
     finite = flat[np.isfinite(flat)]
-    lost = f", {len(flat) - len(finite):,} not finite" if len(finite) < len(flat) else ""
+    nonfinite = len(flat) - len(finite)
+    remark = f", {nonfinite:,} not finite" if nonfinite else ""
     if len(finite) and np.isfinite(finite.max() - finite.min()):
         ax.hist(finite, bins=min(40, max(5, len(finite) // 4)), color=colour)
         spread = f"std {finite.std():.3g}"
     else:
         spread = "nothing to draw"
     shape = "x".join(map(str, param.shape))
-    ax.set_title(f"{_short(param.name)}  {shape}\n{spread}{lost}", fontsize=6.5)
+    ax.set_title(f"{_short(param.name)}  {shape}\n{spread}{remark}", fontsize=6.5)
 
 
 def _label(row: dict[str, Any]) -> str:
     accuracy = row["validation_accuracy"]
-    judged = "" if accuracy is None else f"\nvalidation {accuracy:.3f}"
-    return f"{row['which']}{judged}\n{row['run_id'][:8]}@{row['step']}"
+    score = "" if accuracy is None else f"\nvalidation {accuracy:.3f}"
+    return f"{row['which']}{score}\n{row['run_id'][:8]}@{row['step']}"
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""One architecture: its tensors and who has it."""
+"""Overview of one architecture: its tensors, zoos and shards."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FROM runs WHERE arch_id = :id"""
 
 
 def describe_architecture(catalog: Catalog, arch_id: str) -> dict[str, Any]:
-    """Document about an architecture.
+    """Return a document about an architecture.
 
     Returns
     -------
     dict
-        ``architecture``: what `zoo.modules.build` needs, layout and sizes; ``tensors``;
-        ``zoos`` that have it; ``shards`` that hold it.
+        ``architecture``: arguments of `zoo.modules.build`, layout and sizes; ``tensors``:
+        a row each; ``zoos`` with networks of the architecture; ``shards`` with weights.
     """
     layout = catalog.layout(arch_id)
-    known = rows_of(catalog, _ARCHITECTURE, id=arch_id)[0]
+    recorded = rows_of(catalog, _ARCHITECTURE, id=arch_id)[0]
     shards = rows_of(
         catalog,
         "SELECT shard, rows, bytes FROM shards WHERE arch_id = :id ORDER BY sequence",
@@ -45,7 +45,7 @@ def describe_architecture(catalog: Catalog, arch_id: str) -> dict[str, Any]:
         "kind": "architecture",
         "id": arch_id,
         "architecture": {
-            **_parts(known["architecture"], known["name"]),
+            **_fields(recorded["architecture"], recorded["name"]),
             "layout_id": layout.id,
             "tensors": len(layout),
             "parameters": sum(p.size for p in trained),
@@ -59,6 +59,6 @@ def describe_architecture(catalog: Catalog, arch_id: str) -> dict[str, Any]:
     }
 
 
-def _parts(text: str | None, name: str | None) -> dict[str, Any]:
-    parts = json_object(text, "The architecture") if text else {}
-    return parts if parts else ({"name": name} if name else {})
+def _fields(text: str | None, name: str | None) -> dict[str, Any]:
+    fields = json_object(text, "The architecture") if text else {}
+    return fields if fields else ({"name": name} if name else {})

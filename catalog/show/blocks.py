@@ -1,4 +1,4 @@
-"""Small charts of characters: sparklines and bars, in block characters or plain ASCII."""
+"""Text charts: sparklines and bars, in block characters or plain ASCII."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from catalog.show.histogram import Histogram
 _LEVELS = {True: "▁▂▃▄▅▆▇█", False: "_.:-=+*#"}
 _PARTS = "▏▎▍▌▋▊▉█"
 WIDTH = 32
-"""Characters of the longest bar."""
+"""Length of the longest bar in characters."""
 
 
 def prints_blocks(stream: TextIO) -> bool:
-    """Whether the encoding of a stream has the block characters."""
+    """Return True if the encoding of a stream has the block characters."""
     try:
         (_LEVELS[True] + _PARTS).encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -24,9 +24,9 @@ def prints_blocks(stream: TextIO) -> bool:
 
 
 def sparkline(values: Sequence[float | None], blocks: bool = True) -> str:
-    """One character per value, from the smallest to the greatest.
+    """Draw one character per value, higher for greater values.
 
-    Null is a space, a value that is not finite an ``x``.
+    None becomes a space, and a value that is not finite an ``x``.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def sparkline(values: Sequence[float | None], blocks: bool = True) -> str:
     levels = _LEVELS[blocks]
     finite = [v for v in values if v is not None and math.isfinite(v)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    scale = max(abs(low), abs(high)) or 1.0  # the range of float64 overflows
+    scale = max(abs(low), abs(high)) or 1.0  # else high - low may overflow
     spread = high / scale - low / scale
 
     def mark(value: float | None) -> str:
@@ -53,7 +53,7 @@ def sparkline(values: Sequence[float | None], blocks: bool = True) -> str:
 
 
 def counted(histogram: Histogram, blocks: bool = True) -> str:
-    """The counts of a histogram as a sparkline; an empty bin is a space.
+    """Draw the counts of a histogram as a sparkline; an empty bin is a space.
 
     Examples
     --------
@@ -68,9 +68,9 @@ def counted(histogram: Histogram, blocks: bool = True) -> str:
 
 
 def bars(histogram: Histogram, blocks: bool = True) -> list[str]:
-    """A line per bin: its edges, a bar, the exact count.
+    """Draw a line per bin of a histogram: edges, bar, exact count and percentage.
 
-    No bin that holds a value looks empty.
+    A bin that holds a value always has a visible bar.
 
     Examples
     --------
@@ -85,11 +85,11 @@ def bars(histogram: Histogram, blocks: bool = True) -> list[str]:
         f"[{low}, {high}{end}"
         for low, high, end in zip(edges, edges[1:], ends, strict=False)
     ]
-    wide = max(map(len, names), default=0)
+    width = max(map(len, names), default=0)
     digits = max((len(f"{count:,}") for count in counts), default=1)
     total, most = sum(counts), max(counts, default=0)
     lines = [
-        f"{name:<{wide}}  {_bar(count / most, blocks):<{WIDTH}}  {count:>{digits},}  "
+        f"{name:<{width}}  {_bar(count / most, blocks):<{WIDTH}}  {count:>{digits},}  "
         f"{count / total:>5.1%}"
         for name, count in zip(names, counts, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""One checkpoint: its metrics, its tensors, how their values are distributed."""
+"""Overview of one checkpoint: metrics, tensors and histograms of their values."""
 
 from __future__ import annotations
 
@@ -20,42 +20,47 @@ _STATS = ("mean", "std", "min", "max", "l2", "nonfinite")
 
 
 def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, Any]:
-    """Document about a checkpoint.
+    """Return a document about a checkpoint.
 
     Parameters
     ----------
+    catalog : Catalog
+        Catalogue that holds the checkpoint.
+    run_id : str
+        Run of the checkpoint.
     step : str
-        Digits: the optimiser steps taken.
+        Number of optimiser steps taken, in digits.
 
     Returns
     -------
     dict
-        ``run`` and ``checkpoint``: what is known; ``tensors``: a row each, moments as
-        recorded; ``all_parameters``: the histogram of all parameters together;
-        ``histograms``: one of each tensor. The last three are empty without weights.
+        ``run`` and ``checkpoint``: columns that are not null; ``tensors``: a row each,
+        with the recorded moments; ``all_parameters``: histogram of all parameters
+        together; ``histograms``: one per tensor. The last three are empty if the
+        checkpoint has no weights.
 
     Raises
     ------
     NotFound
         If the run has no checkpoint at that step.
     """
-    known = rows_of(catalog, "FROM models WHERE run_id = :run ORDER BY step", run=run_id)
-    rows = [row for row in known if str(row["step"]) == step]
+    all_rows = rows_of(catalog, "FROM models WHERE run_id = :run ORDER BY step", run=run_id)
+    rows = [row for row in all_rows if str(row["step"]) == step]
     if not rows:
-        steps = ", ".join(str(row["step"]) for row in known)
-        example = f"{run_id}@{known[-1]['step']}"
+        steps = ", ".join(str(row["step"]) for row in all_rows)
+        example = f"{run_id}@{all_rows[-1]['step']}"
         raise NotFound(
-            f"Run {run_id} has no checkpoint at step {step!r}; it has: {steps}. "
+            f"Run {run_id} has no checkpoint at step {step!r}; its steps: {steps}. "
             f"For example: phasezoo show {word(example)}"
         )
     names = {row["column_name"] for row in described(catalog, "runs")}
-    of_run = names - {"run_id"}
+    run_columns = names - {"run_id"}
     facts = {k: v for k, v in rows[0].items() if v is not None}
     document: dict[str, Any] = {
         "kind": "checkpoint",
         "id": f"{run_id}@{step}",
-        "run": {k: v for k, v in facts.items() if k in of_run - {"parents", "config"}},
-        "checkpoint": {k: v for k, v in facts.items() if k not in of_run},
+        "run": {k: v for k, v in facts.items() if k in run_columns - {"parents", "config"}},
+        "checkpoint": {k: v for k, v in facts.items() if k not in run_columns},
         "tensors": [],
         "all_parameters": histogram(np.empty(0)),
         "histograms": {},
@@ -64,33 +69,33 @@ def describe_checkpoint(catalog: Catalog, run_id: str, step: str) -> dict[str, A
         return document
     layout = catalog.layout(rows[0]["arch_id"])
     tensors = catalog.select(f"run_id = {literal(run_id)} AND step = {step}")[0]
-    wide = {name: real(values, layout[name].dtype) for name, values in tensors.items()}
-    document["tensors"] = _tensors(catalog, rows[0]["shard"], rows[0]["row"], layout)
+    numbers = {name: real(values, layout[name].dtype) for name, values in tensors.items()}
+    document["tensors"] = _tensor_rows(catalog, rows[0]["shard"], rows[0]["row"], layout)
     document["histograms"] = {
-        name: histogram(values) for name, values in wide.items() if values is not None
+        name: histogram(values) for name, values in numbers.items() if values is not None
     }
-    document["all_parameters"] = _together(wide, layout)
+    document["all_parameters"] = _parameter_histogram(numbers, layout)
     return document
 
 
 def real(values: Array, name: str) -> Array | None:
-    """Stored values as numbers to count; None for complex ones."""
+    """Convert stored values to real numbers for a histogram; None for complex values."""
     if dtype(name).storage.kind == "c":
         return None
     return widen(values, name) if name == "bfloat16" else values
 
 
-def _together(wide: dict[str, Array | None], layout: Layout) -> Histogram:
+def _parameter_histogram(numbers: dict[str, Array | None], layout: Layout) -> Histogram:
     parts = [
         values.reshape(-1).astype(np.float64)
-        for name, values in wide.items()
+        for name, values in numbers.items()
         if values is not None and layout[name].role == "parameter"
     ]
     return histogram(np.concatenate(parts) if parts else np.empty(0), 16)
 
 
-def _tensors(catalog: Catalog, shard: str, row: int, layout: Layout) -> Rows:
-    """The layout with the recorded moments of one row."""
+def _tensor_rows(catalog: Catalog, shard: str, row: int, layout: Layout) -> Rows:
+    """Tensors of the layout with their recorded moments at one row of a shard."""
     query = (
         f"SELECT tensor, {', '.join(_STATS)} FROM tensor_stats "
         "WHERE shard = :shard AND row = :row"

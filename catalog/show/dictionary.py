@@ -1,4 +1,4 @@
-"""The data dictionary: every column of every view, its type, unit and meaning."""
+"""Data dictionary: type, unit and meaning of every column of every view."""
 
 from __future__ import annotations
 
@@ -11,17 +11,29 @@ Rows = list[dict[str, Any]]
 
 
 def all_columns(catalog: Catalog | None) -> Rows:
-    """Every column of every view: the documented ones, and those a catalogue adds."""
+    """Return a row per column of every view: documented columns and free columns.
+
+    Parameters
+    ----------
+    catalog : Catalog or None
+        Catalogue whose free columns and measures to add. None lists documented columns
+        only.
+
+    Returns
+    -------
+    list of dict
+        ``view``, ``column``, ``type``, ``unit`` and ``meaning``.
+    """
     rows = []
     documented = {c.name for c in (*RUNS, *CHECKPOINTS)}
-    for table, known in TABLES.items():
-        names = {column.name for column in known}
-        for column in known:
+    for table, columns in TABLES.items():
+        names = {column.name for column in columns}
+        for column in columns:
             rows.append(
                 _row(table, column.name, str(column.type), column.unit, column.meaning)
             )
         for name, kind in _free(catalog, table, names):
-            rows.append(_row(table, name, kind, "-", "came with its zoo"))
+            rows.append(_row(table, name, kind, "-", "free column of a zoo"))
     rows.append(_row("models", "*", "-", "-", "runs x checkpoints x newest measures"))
     measures = {column.name: column for column in MEASURES}
     if catalog is None:
@@ -31,7 +43,7 @@ def all_columns(catalog: Catalog | None) -> Rows:
     for name, kind in _free(
         catalog, "models", documented | runs_columns | checkpoint_columns
     ):
-        unit, meaning = "-", "measure, see measures.provenance"
+        unit, meaning = "-", "measure; see measures.provenance"
         if name in measures:
             kind, unit = str(measures[name].type), measures[name].unit
             meaning = measures[name].meaning
@@ -50,6 +62,7 @@ def _row(view: str, column: str, kind: str, unit: str, meaning: str) -> dict[str
 
 
 def _free(catalog: Catalog | None, view: str, known: set[str]) -> list[tuple[str, str]]:
+    """Names and types of the columns of a view that are not known."""
     if catalog is None or view == "tensor_stats":
         return []
     described = catalog.sql(f"DESCRIBE {view}").fetchall()

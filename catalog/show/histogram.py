@@ -1,4 +1,4 @@
-"""How values are distributed: edges and counts."""
+"""Histograms as JSON values: edges and counts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from catalog.dtypes import Array
 
 
 class Histogram(TypedDict):
-    """Counts of values between edges, ready for JSON.
+    """Histogram as JSON values.
 
     Attributes
     ----------
     edges : list of float
-        One more than counts; bin i holds ``edges[i] <= value < edges[i + 1]``, the
-        last one its upper edge too. If all values are equal, both edges of the one bin.
+        Edges of the bins, one more than ``counts``. Bin i holds the values with
+        ``edges[i] <= value < edges[i + 1]``; the last bin also holds its upper edge. If
+        all values are equal, there is one bin with two equal edges.
     counts : list of int
-        Finite values per bin.
+        Number of finite values per bin.
     nonfinite : int
-        Values that are NaN or infinite, and in no bin.
+        Number of values that are NaN or infinite and therefore in no bin.
     """
 
     edges: list[float]
@@ -29,13 +30,14 @@ class Histogram(TypedDict):
 
 
 def histogram(values: Array, bins: int = 12) -> Histogram:
-    """Histogram of real values between their extremes, in bins of equal width.
+    """Return the histogram of real values between their extremes, in equal bins.
 
     Parameters
     ----------
     values : ndarray of real numbers or bools, any shape
+        Values to count.
     bins : int, default=12
-        At least 1.
+        Number of bins, at least 1.
 
     Examples
     --------
@@ -53,7 +55,7 @@ def histogram(values: Array, bins: int = 12) -> Histogram:
     share = np.linspace(0.0, 1.0, bins + 1)
     edges = low * (1 - share) + high * share  # high - low may overflow
     edges[0], edges[-1] = low, high
-    if not (edges[1:] > edges[:-1]).all():  # one value, or neighbours in floating point
+    if not (edges[1:] > edges[:-1]).all():  # one value, or too close for so many bins
         return Histogram(edges=[low, high], counts=[len(finite)], nonfinite=nonfinite)
     counts, _ = np.histogram(finite, edges)
     return Histogram(edges=edges.tolist(), counts=counts.tolist(), nonfinite=nonfinite)

@@ -1,4 +1,4 @@
-"""From what was typed to the one thing that it names."""
+"""Resolution of an identifier to the object that it names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from catalog.show.shard import describe_shard
 from catalog.show.zoo import describe_zoo
 
 SHORTEST = 4
-"""Characters that may stand for a longer identifier."""
+"""Minimum number of first characters that may stand for a longer identifier."""
 
 MOST_CANDIDATES = 8
 
@@ -49,26 +49,28 @@ ORDER BY jaro_winkler_similarity(run_id, :id) DESC, run_id LIMIT 3"""
 
 
 def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
-    """A document about a zoo, a run, a checkpoint, a shard or an architecture.
+    """Return a document about a zoo, a run, a checkpoint, a shard or an architecture.
 
     Parameters
     ----------
+    catalog : Catalog
+        Catalogue to search.
     identifier : str
-        A zoo's name, a run_id, ``RUN@STEP``, a shard's name or an arch_id. At least
-        four first characters will do for all but zoos, if nothing else begins so.
-        ``KIND:NAME``, with one of the kinds zoo, run, shard and architecture, tells
-        apart what has one name.
+        Name of a zoo, run_id, ``RUN@STEP``, name of a shard, or arch_id. For all but
+        zoos, the first characters (at least four) are enough if nothing else begins with
+        them. ``KIND:NAME``, with the kind zoo, run, shard or architecture, selects one of
+        several objects of the same name.
 
     Returns
     -------
     dict
-        JSON values: ``kind``, ``id``, and a section each; `Histogram` for
-        distributions.
+        JSON values: ``kind``, ``id``, and one entry per section of the document.
+        Distributions are a `Histogram`.
 
     Raises
     ------
     NotFound
-        If nothing has the identifier, or several things begin with it.
+        If nothing has the identifier, or several objects have it or begin with it.
     """
     exact = rows_of(catalog, _EXACT, id=identifier)
     kind, colon, name = identifier.partition(":")
@@ -76,47 +78,51 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
         exact = [r for r in rows_of(catalog, _EXACT, id=name) if r["kind"] == kind]
     run, at, step = identifier.rpartition("@")
     if at and run and not exact:
-        kind, name = _only(_starting(catalog, run, "run"), catalog, run)
+        kind, name = _only(_prefix_matches(catalog, run, "run"), catalog, run)
         return describe_checkpoint(catalog, name, step)
-    kind, name = _only(exact or _starting(catalog, identifier), catalog, identifier)
+    matches = exact or _prefix_matches(catalog, identifier)
+    kind, name = _only(matches, catalog, identifier)
     return _KINDS[kind](catalog, name)
 
 
-def _starting(catalog: Catalog, start: str, kind: str = "") -> Rows:
+def _prefix_matches(catalog: Catalog, start: str, kind: str = "") -> Rows:
+    """Objects whose identifier begins with a text; with a kind, exact matches first."""
     if len(start) < SHORTEST and not kind:
         return []
     if kind:
         exact = rows_of(catalog, _EXACT, id=start)
-        found = [row for row in exact if row["kind"] == kind]
-        if found or len(start) < SHORTEST:
-            return found
-    found = rows_of(catalog, _STARTS, id=start)
-    return [row for row in found if row["kind"] == (kind or row["kind"])]
+        matches = [row for row in exact if row["kind"] == kind]
+        if matches or len(start) < SHORTEST:
+            return matches
+    matches = rows_of(catalog, _STARTS, id=start)
+    return [row for row in matches if row["kind"] == (kind or row["kind"])]
 
 
-def _only(found: Rows, catalog: Catalog, identifier: str) -> tuple[str, str]:
-    if len(found) == 1:
-        return found[0]["kind"], found[0]["id"]
-    if not found:
+def _only(matches: Rows, catalog: Catalog, identifier: str) -> tuple[str, str]:
+    """Return kind and id of the only match; raise `NotFound` unless there is one."""
+    if len(matches) == 1:
+        return matches[0]["kind"], matches[0]["id"]
+    if not matches:
         names = [row["id"] for row in rows_of(catalog, _NAMES)]
         near = [row["id"] for row in rows_of(catalog, _NEAR, id=identifier)]
         hint = f"Closest: {', '.join(near)}." if near else closest(identifier, names)
         raise NotFound(
-            f"Nothing is called {identifier!r}: no zoo, run, shard or architecture, and "
-            f"no start of one (at least {SHORTEST} characters). {hint}"
+            f"Nothing is called {identifier!r}: there is no such zoo, run, shard or "
+            "architecture, and no run, shard or architecture begins with it (at least "
+            f"{SHORTEST} characters). {hint}"
         )
-    if {row["id"] for row in found} == {identifier}:
-        kinds = [row["kind"] for row in found]
+    if {row["id"] for row in matches} == {identifier}:
+        kinds = [row["kind"] for row in matches]
         raise NotFound(
             f"{identifier!r} is the name of a {', a '.join(kinds[:-1])} and a {kinds[-1]}. "
-            f"Say which, e.g. phasezoo show {word(f'{kinds[0]}:{identifier}')}"
+            f"Name the kind, e.g. phasezoo show {word(f'{kinds[0]}:{identifier}')}"
         )
-    listed = ", ".join(
+    candidates = ", ".join(
         f"{row['id']} ({row['kind']}{' of ' + row['of'] if row.get('of') else ''})"
-        for row in found[:MOST_CANDIDATES]
+        for row in matches[:MOST_CANDIDATES]
     )
-    more = ", ..." if len(found) > MOST_CANDIDATES else ""
+    more = ", ..." if len(matches) > MOST_CANDIDATES else ""
     raise NotFound(
-        f"Several things begin with {identifier!r}: {listed}{more}. Give more characters, "
-        f"e.g. phasezoo show {word(found[0]['id'])}"
+        f"Several identifiers begin with {identifier!r}: {candidates}{more}. Give more "
+        f"characters, e.g. phasezoo show {word(matches[0]['id'])}"
     )

@@ -1,4 +1,4 @@
-"""A document about one thing as lines of text for a terminal."""
+"""Formatting of a document of `catalog.show` as text for a terminal."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from catalog.printable import printable
 from catalog.show.blocks import bars, counted, sparkline
 
 MOST_ROWS = 24
-"""Rows of a table that are printed; --json prints all."""
+"""Maximum number of printed rows of a table; --json prints all rows."""
 
 MOST_HISTOGRAMS = 4
-"""Tensors whose histograms are printed in full: the largest ones."""
+"""Number of tensors, the largest ones, whose histograms are printed in full."""
 
-_SAID_IF_NONE = ("parents", "children", "tensors")
+_SHOWN_IF_EMPTY = ("parents", "children", "tensors")
 _WIDEST = 110
 
 
 def page(document: Mapping[str, Any], *, blocks: bool = True) -> str:
-    """Text of what `describe` found.
+    """Format a document as text.
 
     Parameters
     ----------
     document : dict
-        From `describe`.
+        Document from `describe`.
     blocks : bool, default=True
-        Draw with block characters; else with plain ASCII.
+        Draw charts with block characters; False draws with plain ASCII.
     """
     lines = [f"{document['kind'].capitalize()} {document['id']}", ""]
     for name, section in document.items():
         if name in ("kind", "id") or name.endswith("_are"):
             continue
         body = _section(name, section, document, blocks)
-        if not body and name in _SAID_IF_NONE:
+        if not body and name in _SHOWN_IF_EMPTY:
             body = ["  (none)"]
         if body:
-            note = document.get(f"{name}_are")
+            remark = document.get(f"{name}_are")
             title = name.replace("_", " ").capitalize()
-            lines += [f"{title}{f' ({note})' if note else ''}:", *body, ""]
+            lines += [f"{title}{f' ({remark})' if remark else ''}:", *body, ""]
     return "\n".join(map(printable, lines)).rstrip()
 
 
@@ -47,18 +47,18 @@ def _section(name: str, value: Any, document: Mapping[str, Any], blocks: bool) -
     if name == "trajectory":
         return _trajectory(value, blocks)
     if name == "tensors" and "histograms" in document:
-        value = [_drawn(row, document["histograms"], blocks) for row in value]
+        value = [_with_sparkline(row, document["histograms"], blocks) for row in value]
     if name == "histograms":
-        return _histograms(value, document["tensors"], blocks)
+        return _largest_histograms(value, document["tensors"], blocks)
     if _is_histogram(value):
         return _indented(bars(value, blocks))
     if isinstance(value, Mapping):
         if value and all(map(_is_histogram, value.values())):
-            return _each(value, blocks)
+            return _histogram_lines(value, blocks)
         names = [printable(str(key)) for key in value]
-        wide = max(map(len, names), default=0)
+        width = max(map(len, names), default=0)
         facts = zip(names, map(_fact, value.values()), strict=True)
-        return [f"  {name:{wide}}  {fact}" for name, fact in facts]
+        return [f"  {name:{width}}  {fact}" for name, fact in facts]
     return _table(value)
 
 
@@ -75,16 +75,16 @@ def _fact(value: Any) -> str:
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return []
-    # Rows may lack what they do not have: all columns, in the order of first sight.
+    # A row may lack some columns: use all, in the order of their first appearance.
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    wide = [{name: _plain(row.get(name)) for name in columns} for row in rows]
-    lines = table_lines(wide[:MOST_ROWS])
+    complete = [{name: _cell_value(row.get(name)) for name in columns} for row in rows]
+    lines = table_lines(complete[:MOST_ROWS])
     if len(rows) > MOST_ROWS:
         lines.append(f"... and {len(rows) - MOST_ROWS:,} more rows; --json prints all")
     return _indented(lines)
 
 
-def _plain(value: Any) -> Any:
+def _cell_value(value: Any) -> Any:
     return ", ".join(map(cell, value)) if isinstance(value, list) else value
 
 
@@ -93,51 +93,51 @@ def _indented(lines: list[str]) -> list[str]:
 
 
 def _trajectory(columns: Mapping[str, list[Any]], blocks: bool) -> list[str]:
-    """A sparkline per metric, with where it began, ended and was extreme."""
+    """Table with a sparkline per metric, and its first, last, least and greatest value."""
     steps = columns["step"]
     rows = []
     for name, values in columns.items():
         if name in ("step", "row", "finite"):
             continue
-        known = [v for v in values if v is not None]
+        measured = [v for v in values if v is not None]
         rows.append(
             {
                 "metric": name,
                 f"step {steps[0]} to {steps[-1]}": sparkline(values, blocks),
-                "first": known[0],
-                "last": known[-1],
-                "least": min(known),
-                "greatest": max(known),
+                "first": measured[0],
+                "last": measured[-1],
+                "least": min(measured),
+                "greatest": max(measured),
             }
         )
-    at = ", ".join(map(str, steps[:MOST_ROWS])) + (", ..." * (len(steps) > MOST_ROWS))
+    listed = ", ".join(map(str, steps[:MOST_ROWS])) + (", ..." * (len(steps) > MOST_ROWS))
     if not steps:
         return []
-    plural = "checkpoints at steps" if len(steps) > 1 else "checkpoint at step"
-    return [*_table(rows), f"  {len(steps)} {plural} {at}"]
+    noun = "checkpoints at steps" if len(steps) > 1 else "checkpoint at step"
+    return [*_table(rows), f"  {len(steps)} {noun} {listed}"]
 
 
-def _drawn(
+def _with_sparkline(
     row: Mapping[str, Any], histograms: Mapping[str, Any], blocks: bool
 ) -> dict[str, Any]:
     histogram = histograms.get(row["tensor"])
     return {**row, "values": counted(histogram, blocks) if histogram else ""}
 
 
-def _histograms(
+def _largest_histograms(
     histograms: Mapping[str, Any], tensors: list[Mapping[str, Any]], blocks: bool
 ) -> list[str]:
     sizes = {row["tensor"]: row["size"] for row in tensors}
-    many = [name for name in histograms if sizes.get(name, 0) > 1]
-    largest = set(sorted(many, key=lambda name: -sizes[name])[:MOST_HISTOGRAMS])
-    lines = _each({n: h for n, h in histograms.items() if n in largest}, blocks)
-    left = len(many) - len(largest)
-    if left:
-        lines.append(f"  {left:,} smaller tensors are not drawn; --json has them all")
+    not_scalar = [name for name in histograms if sizes.get(name, 0) > 1]
+    largest = set(sorted(not_scalar, key=lambda name: -sizes[name])[:MOST_HISTOGRAMS])
+    lines = _histogram_lines({n: h for n, h in histograms.items() if n in largest}, blocks)
+    rest = len(not_scalar) - len(largest)
+    if rest:
+        lines.append(f"  {rest:,} smaller tensors are not drawn; --json has all histograms")
     return lines
 
 
-def _each(histograms: Mapping[str, Any], blocks: bool) -> list[str]:
+def _histogram_lines(histograms: Mapping[str, Any], blocks: bool) -> list[str]:
     lines = []
     for name, histogram in histograms.items():
         lines += [f"  {name}  ({sum(histogram['counts']):,} values)"]

@@ -1,7 +1,7 @@
-"""A few networks that stand for a zoo: best, median and worst on the validation split.
+"""Representative networks of a zoo: best, median and worst on the validation split.
 
-The test split is never looked at: a network picked by its test accuracy would make that
-accuracy worthless.
+The test split is not used for the choice: the test accuracy of a network that was chosen
+by its test accuracy would be biased.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ _RANK = "row_number() OVER (ORDER BY {order})"
 
 
 def representatives(catalog: Catalog, zoo: str) -> tuple[Rows, str]:
-    """Up to three checkpoints of a zoo, and the rule that chose them.
+    """Choose up to three representative checkpoints of a zoo.
 
-    Checkpoints with weights are preferred, equal accuracies go by run_id, and a zoo of
-    fewer than three networks has fewer.
+    Checkpoints with weights are preferred, ties in accuracy are broken by run_id, and a
+    zoo with fewer than three networks has fewer representatives.
 
     Returns
     -------
     rows : list of dict
-        ``which``, ``run_id``, ``step``, ``arch_id``, ``has_weights``, accuracies.
+        ``which``, ``run_id``, ``step``, ``arch_id``, ``has_weights`` and accuracies of
+        each chosen checkpoint.
     rule : str
-        How they were chosen.
+        Rule of the choice, in words.
     """
     order = _RANK.format(order="validation_accuracy DESC, run_id")
     query = _ENDS.format(

@@ -1,4 +1,4 @@
-"""One run: its configuration, how it went, what it came from and what came from it."""
+"""Overview of one run: configuration, trajectory, parents and children."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ _NOT_METRICS = {"step", "row", "train_evaluated"}
 
 
 def describe_run(catalog: Catalog, run_id: str) -> dict[str, Any]:
-    """Document about a run.
+    """Return a document about a run.
 
     Returns
     -------
     dict
-        ``configuration``: what is known; ``trajectory``: ``step`` and every metric
-        and measure, a list each; ``parents`` and ``children``: rows.
+        ``configuration``: columns of the run that are not null; ``trajectory``: lists of
+        ``step`` and of every metric and measure; ``parents`` and ``children``: rows about
+        related runs.
     """
     configuration = rows_of(catalog, "FROM runs WHERE run_id = :run", run=run_id)[0]
     configuration.pop("parents")
@@ -46,9 +47,14 @@ def describe_run(catalog: Catalog, run_id: str) -> dict[str, Any]:
 
 
 def trajectory(catalog: Catalog, run_id: str) -> dict[str, list[Any]]:
-    """Steps in order, and the values there of every metric and measure that has any."""
-    listed = ", ".join(map(identifier, metric_columns(catalog, ["step", "finite", "row"])))
-    query = f"SELECT {listed} FROM models WHERE run_id = :run ORDER BY step"
+    """Return the steps of a run in order, and the values of its metrics and measures.
+
+    Columns in which all values are null are left out.
+    """
+    selected = ", ".join(
+        map(identifier, metric_columns(catalog, ["step", "finite", "row"]))
+    )
+    query = f"SELECT {selected} FROM models WHERE run_id = :run ORDER BY step"
     rows = rows_of(catalog, query, run=run_id)
     if not rows:
         return {"step": []}
@@ -57,7 +63,7 @@ def trajectory(catalog: Catalog, run_id: str) -> dict[str, list[Any]]:
 
 
 def metric_columns(catalog: Catalog, first: list[str] | None = None) -> list[str]:
-    """Numeric columns of models that belong to a checkpoint, after ``first``."""
+    """Return ``first``, then the numeric columns of `models` that describe checkpoints."""
     documented = {column.name for column in RUNS}
     free = {row["column_name"] for row in described(catalog, "runs")}
     names = [
@@ -70,5 +76,5 @@ def metric_columns(catalog: Catalog, first: list[str] | None = None) -> list[str
 
 
 def described(catalog: Catalog, view: str) -> Rows:
-    """Names and types of the columns of a view."""
+    """Return ``column_name`` and ``column_type`` of every column of a view."""
     return rows_of(catalog, f"SELECT column_name, column_type FROM (DESCRIBE {view})")

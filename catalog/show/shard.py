@@ -1,4 +1,4 @@
-"""One shard: its files with sizes and hashes, its row groups, what its rows are."""
+"""Overview of one shard: files with sizes and hashes, checkpoints, and row groups."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _FILE = ("rows", "bytes", "sha256", "path")
 
 
 def describe_shard(catalog: Catalog, shard: str) -> dict[str, Any]:
-    """Document about a shard.
+    """Return a document about a shard.
 
     Returns
     -------
     dict
-        ``shard``: its commit record; ``files``: kind, rows, bytes, sha256 and path of
-        each; ``checkpoints`` by zoo; ``row_groups`` and ``tensors`` of its weights.
+        ``shard``: fields of the commit record; ``files``: kind, rows, bytes, sha256 and
+        path of each file; ``checkpoints``: numbers per zoo; ``row_groups`` and
+        ``tensors`` of the weights.
     """
     manifest = catalog.snapshot.shards[shard]
     record = asdict(manifest)

@@ -1,4 +1,4 @@
-"""One zoo: its grid, its splits, how accurate its networks are, where it came from."""
+"""Overview of one zoo: facts, grid, splits, accuracy of the networks, and shards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from catalog.show.representatives import representatives
 from catalog.show.run import described, metric_columns
 
 MOST_VALUES = 12
-"""Values of a varied column that are listed."""
+"""Maximum number of values of a varied column that are listed."""
 
 _ZOO = """
 SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged,
@@ -63,25 +63,27 @@ _NOT_VARIED = {
 }  # fmt: skip
 
 _NAMES = {"id", "name", "path", "file", "model", "network", "index"}
-"""Columns by which publishers tell networks apart, where no two runs share a value."""
+"""Columns that are names of networks, not settings, if no two runs share a value."""
 
 _DOCUMENTED = {column.name for column in RUNS}
 
 
 def describe_zoo(catalog: Catalog, zoo: str) -> dict[str, Any]:
-    """Document about a zoo.
+    """Return a document about a zoo.
 
     Returns
     -------
     dict
         ``zoo``: counts, sizes, sources, licences; ``grid``: a row per pair of axes,
-        none for a zoo without a grid; ``varied``: the columns of `runs` with more than
-        one value; ``splits``: runs in each; ``last_checkpoints``: a histogram per
-        accuracy, or per loss, or per other metric, over the last checkpoint of each
-        run; ``representatives``; ``over_training``: means per step; ``shards``.
+        empty for a zoo without a grid; ``varied``: columns of `runs` with more than one
+        value; ``splits``: number of runs in each split; ``last_checkpoints``: a
+        histogram per accuracy, or per loss, or per other metric, over the last
+        checkpoint of each run; ``representatives``: representative networks, and
+        ``representatives_are``: rule of their choice; ``over_training``: means per step;
+        ``shards``: a row each.
     """
     facts = rows_of(catalog, _ZOO, zoo=zoo)[0] | rows_of(catalog, _SIZES, zoo=zoo)[0]
-    if not facts.pop("stated"):  # imported: 0 would say that somebody looked
+    if not facts.pop("stated"):  # imported without a status: 0 diverged may be wrong
         facts["diverged"] = "not stated"
     chosen, rule = representatives(catalog, zoo)
     return {
@@ -100,9 +102,10 @@ def describe_zoo(catalog: Catalog, zoo: str) -> dict[str, Any]:
 
 
 def varied(catalog: Catalog, zoo: str) -> Rows:
-    """Columns of `runs` that have several values in a zoo, with few of them listed.
+    """Return a row per column of `runs` that has several values in a zoo.
 
-    Names of the runs are left out: they always vary.
+    At most `MOST_VALUES` values are listed. Columns that are names of the runs are left
+    out, because names always vary.
     """
     names = [
         row["column_name"]
@@ -116,7 +119,7 @@ def varied(catalog: Catalog, zoo: str) -> Rows:
     )
     query = f"SELECT count(*) AS runs, {parts} FROM runs WHERE zoo = :zoo"
     row = rows_of(catalog, query, zoo=zoo)[0]
-    found = [
+    columns = [
         {
             "column": name,
             "values": row[f"n{i}"],
@@ -127,11 +130,11 @@ def varied(catalog: Catalog, zoo: str) -> Rows:
         for i, name in enumerate(names)
         if row[f"n{i}"] > 1
     ]
-    return [column for column in found if not _names_runs(column, row["runs"])]
+    return [column for column in columns if not _names_runs(column, row["runs"])]
 
 
 def _names_runs(column: dict[str, Any], runs: int) -> bool:
-    """Whether a column tells the runs apart and is no setting."""
+    """Return True if a column holds names of the runs rather than a setting."""
     if column["column"] in _DOCUMENTED or column["values"] < runs:
         return False
     text = isinstance(column["least"], str) and runs > MOST_VALUES
@@ -139,37 +142,41 @@ def _names_runs(column: dict[str, Any], runs: int) -> bool:
 
 
 def distributions(catalog: Catalog, zoo: str, bins: int = 12) -> dict[str, Histogram]:
-    """Histograms of what judges the last checkpoints of a zoo, by column."""
+    """Return a histogram of each judging column over the last checkpoints of a zoo."""
     columns = judging_columns(catalog, zoo)
     if not columns:
         return {}
-    listed = ", ".join(map(identifier, columns))
-    rows = rows_of(catalog, last_checkpoints(listed), zoo=zoo)
-    found = {}
+    selected = ", ".join(map(identifier, columns))
+    rows = rows_of(catalog, last_checkpoints(selected), zoo=zoo)
+    histograms = {}
     for column in columns:
         values = [row[column] for row in rows if row[column] is not None]
-        found[column] = histogram(np.array(values, float), bins)
-    return found
+        histograms[column] = histogram(np.array(values, float), bins)
+    return histograms
 
 
 def judging_columns(catalog: Catalog, zoo: str) -> list[str]:
-    """Accuracies that a zoo has; else losses; else up to four of its other metrics."""
-    known = metric_columns(catalog)
-    if not known:
+    """Return the columns that judge the networks of a zoo.
+
+    These are the accuracies that the zoo has; without accuracies, the losses; without
+    losses, up to four other metrics.
+    """
+    columns = metric_columns(catalog)
+    if not columns:
         return []
-    counts = ", ".join(f"count({identifier(n)}) AS n{i}" for i, n in enumerate(known))
+    counts = ", ".join(f"count({identifier(n)}) AS n{i}" for i, n in enumerate(columns))
     query = f"SELECT {counts} FROM ({last_checkpoints('*')})"
     row = rows_of(catalog, query, zoo=zoo)[0]
-    names = [name for i, name in enumerate(known) if row[f"n{i}"]]
+    names = [name for i, name in enumerate(columns) if row[f"n{i}"]]
     for ending in ("_accuracy", "_loss"):
-        own = [f"{split}{ending}" for split in ("validation", "test", "train")]
-        if chosen := [name for name in own if name in names]:
+        candidates = [f"{split}{ending}" for split in ("validation", "test", "train")]
+        if chosen := [name for name in candidates if name in names]:
             return chosen
     return [name for name in names if name != "epoch"][:4]
 
 
 def last_checkpoints(columns: str) -> str:
-    """Query for columns of the last checkpoint of every run of ``:zoo``."""
+    """Return a query for columns of the last checkpoint of every run of ``:zoo``."""
     return (
         f"SELECT {columns} FROM models WHERE zoo = :zoo "
         "QUALIFY step = max(step) OVER (PARTITION BY run_id)"

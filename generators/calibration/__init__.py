@@ -1,4 +1,4 @@
-"""What may be done to sampled networks with training data before they are judged."""
+"""Calibrations of sampled networks with training data, before they are judged."""
 
 from catalog.plugins.registry import Registry
 from generators.calibration.batch_norm import BatchNorm as BatchNorm

@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation, estimated anew on training inputs."""
+"""Calibration that re-estimates the statistics of batch normalisation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from generators.exam import Exam
 
 @dataclass(frozen=True)
 class BatchNorm(Calibration):
-    """Replaces running means and variances, see `zoo.engine.refresh`.
+    """Re-estimates running statistics on training inputs, see `zoo.engine.refresh`.
+
+    Both running means and variances are replaced.
 
     Parameters
     ----------
     samples : int, default=2048
-        Training inputs, at most.
+        Maximum number of training inputs.
     """
 
     name: ClassVar[str] = "batch_norm"
@@ -26,15 +28,15 @@ class BatchNorm(Calibration):
     samples: int = 2048
 
     def refusal(self, exam: Exam) -> str:
-        """Networks without buffers have nothing to estimate."""
+        """Return a reason if the networks have no buffers, or ""."""
         if self.touched(exam).any():
             return ""
         return f"{exam.architecture.name} has no batch normalisation"
 
     def touched(self, exam: Exam) -> Array:
-        """The buffers."""
+        """Return the mask (d,) of the buffers."""
         return exam.buffers
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
-        """Networks with statistics of their own."""
+        """Return networks with their own statistics."""
         return exam.refreshed(weights, self.samples)

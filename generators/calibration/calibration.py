@@ -1,4 +1,4 @@
-"""What may be done to sampled networks with training data before they are judged."""
+"""Base class of calibrations of sampled networks with training data."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from catalog.dtypes import Array
 from generators.exam import Exam
 
 Learnt = Mapping[str, Any]
-"""What a calibration takes from the training networks."""
+"""Values that a calibration takes from the training networks, by name."""
 
 
 class Calibration(ABC):
-    """Changes some tensors of networks, with training data only.
+    """Base class of calibrations, which change some tensors with training data only.
 
-    It is applied alike to samples, nulls, training and held-out networks, and reported
-    beside what is not calibrated.
+    A calibration is applied in the same way to samples, nulls, training networks and
+    held-out networks, and reported beside the uncalibrated results.
     """
 
     name: ClassVar[str]
-    """On the command line."""
+    """Name on the command line."""
     summary: ClassVar[str]
     """One line for `phasezoo generate --list`."""
 
     @abstractmethod
     def refusal(self, exam: Exam) -> str:
-        """Why networks of this architecture cannot be calibrated so; "" if they can."""
+        """Return why the calibration does not apply to the architecture; "" if it does."""
 
     @abstractmethod
     def touched(self, exam: Exam) -> Array:
-        """Mask (d,) of the columns that it changes."""
+        """Return the mask (d,) of the columns that the calibration changes."""
 
     def learn(self, exam: Exam, training: Array) -> Learnt:
-        """What it takes from training networks (n, d) in the units of the samples."""
+        """Fit the calibration to training networks (n, d) in the units of the samples."""
         return {}
 
     @abstractmethod
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
-        """Calibrated networks (n, d)."""
+        """Return calibrated networks (n, d)."""

@@ -1,4 +1,4 @@
-"""The last affine layer of a family, and the features that it reads."""
+"""The last affine layer of an architecture, and the features that are its inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LastLayer:
     Attributes
     ----------
     weight, bias : str
-        Of shape (classes, features) and (classes,).
+        Names of tensors of shapes (classes, features) and (classes,).
     features : int
     """
 
@@ -33,28 +33,28 @@ class LastLayer:
 
     @classmethod
     def of(cls, exam: Exam) -> LastLayer:
-        """The last matrix with a bias, tried on a network.
+        """Find the last matrix with a bias, and verify that it gives a network's logits.
 
         Raises
         ------
         CatalogError
-            If logits are not what it makes of its features.
+            If the logits are not the outputs of such a layer.
         """
         layout = exam.architecture.layout
         for param in reversed(layout.params):
             bias = param.name.removesuffix("weight") + "bias"
             if param.name.endswith("weight") and len(param.shape) == 2 and bias in layout:
-                found = cls(param.name, bias, param.shape[1])
-                if layout[bias].shape == param.shape[:1] and found._is_last(exam):
-                    return found
+                layer = cls(param.name, bias, param.shape[1])
+                if layout[bias].shape == param.shape[:1] and layer._is_last(exam):
+                    return layer
                 break
         raise CatalogError(
             f"{exam.architecture.name} has no last layer that is a matrix and a "
-            "bias, so no head can be refit."
+            "bias, so no head can be refitted."
         )
 
     def columns(self, exam: Exam) -> Array:
-        """Mask (d,) of its weights and biases."""
+        """Return the mask (d,) of the layer's weights and biases."""
         layout = exam.architecture.layout
         mask = np.zeros(layout.d, bool)
         mask[layout.slices[self.weight]] = mask[layout.slices[self.bias]] = True
@@ -63,13 +63,13 @@ class LastLayer:
     def parts(
         self, exam: Exam, weights: Array, x: Tensor
     ) -> Iterator[tuple[slice, Tensors, Tensor]]:
-        """Networks (n, d) in stacks, with their features (nets, m, features) of inputs."""
+        """Yield networks (n, d) in stacks, with features (nets, m, features) of inputs."""
         for rows, stack in exam.stacks(weights, 8 * len(x) * self.features):
             with torch.no_grad():
                 yield rows, stack.tensors, self._features(exam, stack.tensors, x)
 
     def _features(self, exam: Exam, stack: Tensors, x: Tensor) -> Tensor:
-        """Return the inputs of the layer: its outputs with the identity in its place."""
+        """Return the inputs of the layer: outputs with the identity in its place."""
         n = len(stack[self.weight])
         eye = torch.eye(self.features, device=x.device).expand(n, -1, -1)
         zero = torch.zeros(n, self.features, device=x.device)
@@ -86,7 +86,9 @@ class LastLayer:
         ((_, stack, features),) = self.parts(exam, exam.networks.weights[:1], x)
         with torch.no_grad():
             logits = exam.architecture.forward(stack, x[None])
-            own = features @ stack[self.weight].mT + stack[self.bias][:, None]
-        return logits.shape == own.shape and bool(
-            torch.allclose(own, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max()))
+            outputs = features @ stack[self.weight].mT + stack[self.bias][:, None]
+        return logits.shape == outputs.shape and bool(
+            torch.allclose(
+                outputs, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())
+            )
         )

@@ -1,4 +1,4 @@
-"""REPAIR for networks without parents: statistics of the training networks [1]_.
+"""REPAIR for networks without parents, with statistics of the training networks [1]_.
 
 References
 ----------
@@ -21,16 +21,16 @@ from zoo import Editable
 
 @dataclass(frozen=True)
 class Repair(Calibration):
-    """Gives every unit the mean and deviation that it has in training networks.
+    """Gives every unit its mean and standard deviation in the training networks.
 
-    Only where units are in one order is that more than the layer's mean.
+    If units are not in one order, this is no more than the mean of the layer.
 
     Parameters
     ----------
     samples : int, default=1024
-        Training inputs, at most.
+        Maximum number of training inputs.
     networks : int, default=256
-        Training networks, at most, whose statistics are averaged.
+        Maximum number of training networks whose statistics are averaged.
     """
 
     name: ClassVar[str] = "repair"
@@ -40,14 +40,16 @@ class Repair(Calibration):
     networks: int = 256
 
     def refusal(self, exam: Exam) -> str:
-        """Families whose affine maps cannot be seen are not repaired."""
+        """Return a reason if the architecture does not expose its affine maps, or ""."""
         architecture = exam.architecture
         if isinstance(architecture, Editable):
             return ""
-        return f"what units of {architecture.name} give cannot be changed; see batch_norm"
+        return (
+            f"the outputs of units of {architecture.name} cannot be changed; see batch_norm"
+        )
 
     def touched(self, exam: Exam) -> Array:
-        """Weights and biases of the affine maps."""
+        """Return the mask (d,) of the weights and biases of the affine maps."""
         architecture = exam.architecture
         assert isinstance(architecture, Editable)
         mask = np.zeros(architecture.layout.d, bool)
@@ -57,10 +59,10 @@ class Repair(Calibration):
         return mask
 
     def learn(self, exam: Exam, training: Array) -> Learnt:
-        """Mean statistics."""
+        """Return the mean statistics of training networks (n, d)."""
         rows = np.random.default_rng(0).permutation(len(training))[: self.networks]
         return exam.unit_statistics(training[np.sort(rows)], self.samples)
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
-        """Repaired networks."""
+        """Return repaired networks (n, d)."""
         return exam.with_unit_statistics(weights, learnt, self.samples)

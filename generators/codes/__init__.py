@@ -1,1 +1,1 @@
-"""Coordinates of networks: canonical units, exact principal components, whitening."""
+"""Codes of networks: canonical units, exact principal components and whitening."""

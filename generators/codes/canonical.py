@@ -1,4 +1,4 @@
-"""Canonical units of trajectories: all checkpoints of a run get one order and scale."""
+"""Canonical units of trajectories: one order and scale for all checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from zoo import Editable, build_architecture, outputs
 
 
 def last_rows(population: Population) -> tuple[Array, Array]:
-    """Rows of each run's last checkpoint, and for every row which of these is its run's.
+    """Return the rows of the last checkpoint of each run, and the run of every row.
 
-    Runs come in the order of their first row; of equal steps the first row counts.
+    Runs are numbered in the order of their first row; of equal steps the first row counts.
 
     Examples
     --------
@@ -53,55 +53,62 @@ def fitted_canonicaliser(
     reference: int | None,
     seed: int,
 ) -> Canonicaliser:
-    """A canonicaliser of the last checkpoints of runs.
+    """Fit a canonicaliser to the last checkpoints of runs.
 
     Parameters
     ----------
+    population : Population
     check : callable or False, optional
-        Outputs of weights, by which every symmetry is tried. None: `zoo.outputs`, where
-        architecture and task are recorded.
+        Function from weights to outputs with which every symmetry is verified. None:
+        `zoo.outputs` if architecture and task are recorded.
+    strategy : str
+        Strategy of `Canonicaliser`.
     balance : bool or sequence of str, optional
-        None: the symbols that prove to be rectified, where there are outputs.
+        Symbols whose scales are balanced. None: the symbols that prove to be rectified, if
+        outputs can be computed.
     reference : int, optional
-        Run, in the order of first rows.
+        Run that alignment starts with, in the order of first rows.
+    seed : int
 
     Raises
     ------
     LayoutMismatch
-        If a symmetry is none, or the layout has none.
+        If a supposed symmetry changes the outputs, or the layout has no symmetry.
     """
     ends = population.select(last_rows(population)[0])
     if reference is not None and not 0 <= reference < len(ends):
-        raise ValueError(f"reference must be a run, 0 to {len(ends) - 1}. Got {reference}.")
-    if check is None and _runnable(population):
+        raise ValueError(
+            f"reference must be the number of a run, 0 to {len(ends) - 1}. Got {reference}."
+        )
+    if check is None and _has_outputs(population):
         check = outputs(population)
     if balance is None:
         balance = rectified(ends, check) if callable(check) else False
-    found = Canonicaliser(strategy, balance=balance, reference=reference, seed=seed)
-    return found.fit(ends, check=check)
+    canonicaliser = Canonicaliser(strategy, balance=balance, reference=reference, seed=seed)
+    return canonicaliser.fit(ends, check=check)
 
 
 def in_canonical_units(
     canonicaliser: Canonicaliser | None, population: Population
 ) -> Population:
-    """The networks with units in canonical order and scale, found at each run's end.
+    """Put units in canonical order and scale, as found at the last checkpoint of each run.
 
     A unit of an early checkpoint is the same unit of the same run later: matching every
-    checkpoint for itself would tear the trajectory. None leaves them as they are.
+    checkpoint separately would tear the trajectory. With None networks stay as they are.
     """
     if canonicaliser is None:
         return population
     last, run = last_rows(population)
-    found = canonicaliser.symmetries(population.select(last))
-    each = Symmetries(
-        {symbol: order[run] for symbol, order in found.permutations.items()},
-        {symbol: scale[run] for symbol, scale in found.scales.items()},
+    symmetries = canonicaliser.symmetries(population.select(last))
+    row_symmetries = Symmetries(
+        {symbol: order[run] for symbol, order in symmetries.permutations.items()},
+        {symbol: scale[run] for symbol, scale in symmetries.scales.items()},
     )
-    return each.apply(population)
+    return row_symmetries.apply(population)
 
 
-def _runnable(population: Population) -> bool:
-    """Whether architecture and task are recorded, so that outputs can be computed."""
+def _has_outputs(population: Population) -> bool:
+    """Return whether architecture and task are recorded, so outputs can be computed."""
     columns = population.table.column_names
     return all(
         name in columns and not population.table[name].null_count
@@ -110,9 +117,10 @@ def _runnable(population: Population) -> bool:
 
 
 def runnable(population: Population) -> dict[str, Any] | None:
-    """JSON of the architecture of networks that are chains of affine maps, else None.
+    """Return the JSON of the architecture if the networks are chains of affine maps.
 
-    None also where no architecture is recorded, or its tensors are not theirs.
+    None otherwise, and also if no architecture is recorded or its tensors differ from those
+    of the networks.
     """
     columns = population.table.column_names
     if "architecture" not in columns or population.table["architecture"].null_count:
@@ -122,7 +130,7 @@ def runnable(population: Population) -> dict[str, Any] | None:
     if not isinstance(network, Editable):
         return None
     chain = [f"{name}.{part}" for name in network.affine for part in ("weight", "bias")]
-    if [param.name for param in network.layout] != chain:  # also where there are buffers
+    if [param.name for param in network.layout] != chain:  # also excludes buffers
         return None
     if network.layout.widened() != population.layout.widened():
         return None
@@ -130,27 +138,32 @@ def runnable(population: Population) -> dict[str, Any] | None:
 
 
 def rectified(population: Population, check: Outputs) -> tuple[str, ...]:
-    """Symbols of plain layers whose units may be rescaled without changing outputs.
+    """Return the symbols of plain layers whose units can be rescaled without effect.
 
     Parameters
     ----------
+    population : Population
     check : callable
-        Outputs of weights, such as `zoo.modules.outputs` gives.
+        Function from weights to outputs, such as `zoo.modules.outputs` gives.
 
     Raises
     ------
     SymmetryBroken
         If permuting a symbol changes the outputs.
     """
-    found = list(scalable(population.layout))
-    while found:
+    candidates = list(scalable(population.layout))
+    while candidates:
         try:
-            check_symmetries(population.weights, population.layout, check, scaled=found)
+            check_symmetries(
+                population.weights, population.layout, check, scaled=candidates
+            )
         except SymmetryBroken as broken:
-            if broken.symbol not in found:
+            if broken.symbol not in candidates:
                 raise
-            found.remove(broken.symbol)  # tried again without; a permutation fails again
+            candidates.remove(
+                broken.symbol
+            )  # retry without it; a broken permutation raises again
         else:
-            return tuple(found)
+            return tuple(candidates)
     check_symmetries(population.weights, population.layout, check)
     return ()

@@ -1,4 +1,4 @@
-"""Which columns are generated, and in which units: globs of tensors, logs of variances."""
+"""Selection of the modelled columns by globs of tensors; variances as logarithms."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Chosen:
     ----------
     columns : ndarray of int64
     logarithm : ndarray of bool, as long as ``columns``
-        Those modelled by their logarithm: buffers that are positive in every training
-        network, such as the variances of BatchNorm, which must stay so.
+        Columns that are modelled by their logarithm: buffers that are positive in every
+        training network, such as the variances of BatchNorm, and must stay positive.
     whole : bool
-        Whether all columns are chosen.
+        Whether all columns are modelled.
     """
 
     columns: Array
@@ -33,7 +33,7 @@ class Chosen:
 
     @classmethod
     def of(cls, X: Array, layout: Layout, tensors: str | Sequence[str] = "*") -> Chosen:
-        """The columns of tensors whose names match one of the globs.
+        """Select the columns of tensors whose names match one of the globs.
 
         Raises
         ------
@@ -52,28 +52,28 @@ class Chosen:
                 is_buffer = layout[name].role == "buffer"
                 positive = is_buffer and bool((X[:, span] > 0).all())
                 logarithm.append(np.full(layout[name].size, positive))
-        found = np.concatenate(columns)
-        return cls(found, np.concatenate(logarithm), len(found) == layout.d)
+        all_columns = np.concatenate(columns)
+        return cls(all_columns, np.concatenate(logarithm), len(all_columns) == layout.d)
 
     def take(self, X: Array) -> Array:
-        """The modelled values (n, c): X itself if there is nothing to choose or change."""
+        """Return the modelled values (n, c); X itself if all are taken unchanged."""
         if self.whole and not self.logarithm.any():
             return X
-        found = X[:, self.columns]
+        values = X[:, self.columns]
         if self.logarithm.any():
-            found[:, self.logarithm] = np.log(found[:, self.logarithm])
-        return found
+            values[:, self.logarithm] = np.log(values[:, self.logarithm])
+        return values
 
     def put(self, values: Array, X: Array | None = None) -> Array:
-        """Weights (n, d) with the modelled values, the rest from X if it is not whole."""
+        """Return weights (n, d) with the modelled values; the other columns come from X."""
         values = values.copy()
         values[:, self.logarithm] = np.exp(values[:, self.logarithm])
         if self.whole:
             return values
         if X is None:
             raise ValueError(
-                "Some tensors are not modelled: pass networks to take them of."
+                "Some tensors are not modelled: pass networks to copy them from."
             )
-        found = X.copy()
-        found[:, self.columns] = values
-        return found
+        weights = X.copy()
+        weights[:, self.columns] = values
+        return weights

@@ -1,4 +1,4 @@
-"""Codes of canonical networks: what flows, and whatever else models weights, work in."""
+"""Codes of canonical networks, the coordinates in which flows model weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from generators.codes.components import Components
 
 @dataclass(frozen=True)
 class Codes:
-    """An invertible map between chosen weights of canonical networks and codes.
+    """Invertible map between chosen weights of canonical networks and codes.
 
     Attributes
     ----------
     chosen : Chosen
     components : Components
     whitened : bool
-        Whether codes are divided by the deviations: the training codes then have unit
-        covariance (without shrinkage).
+        Whether codes are divided by the standard deviations: the training codes then have
+        unit covariance (without shrinkage).
     """
 
     chosen: Chosen
@@ -42,7 +42,7 @@ class Codes:
         shrinkage: float | None = 0.0,
         runs: Array | None = None,
     ) -> Codes:
-        """Learn from canonical weights (n, d); see `Chosen` and `Components`."""
+        """Fit the map to canonical weights (n, d); see `Chosen` and `Components`."""
         chosen = Chosen.of(X, layout, tensors)
         components = Components.fit(chosen.take(X), k, shrinkage, runs)
         return cls(chosen, components, whiten)
@@ -54,26 +54,26 @@ class Codes:
 
     @property
     def deviation(self) -> Array:
-        """Deviations (k,) float32 of codes, as far as a sample tells them."""
+        """Standard deviations (k,) float32 of codes, as estimated from the sample."""
         if self.whitened:
             return np.ones(self.k, np.float32)
         return self.components.deviation.astype(np.float32)
 
     def encode(self, X: Array) -> Array:
-        """Codes (n, k) float32 of canonical weights (n, d)."""
-        found = self.components.encode(self.chosen.take(X))
+        """Return codes (n, k) float32 of canonical weights (n, d)."""
+        codes = self.components.encode(self.chosen.take(X))
         if self.whitened:
-            found /= self.components.deviation.astype(np.float32)
-        return found
+            codes /= self.components.deviation.astype(np.float32)
+        return codes
 
     def decode(self, codes: Array, rest: Array | None = None) -> Array:
-        """Weights (n, d) float32 of codes.
+        """Return the weights (n, d) float32 of codes.
 
         Parameters
         ----------
         codes : ndarray of shape (n, k)
         rest : ndarray of shape (n, d), optional
-            Where tensors that are not modelled are taken from.
+            Weights from which tensors that are not modelled are copied.
         """
         codes = np.asarray(codes, np.float32)
         if self.whitened:
@@ -81,19 +81,19 @@ class Codes:
         return self.chosen.put(self.components.decode(codes), rest)
 
     def lost(self, X: Array) -> Array:
-        """Share (n,) of each network's deviation from the mean that codes do not hold."""
+        """Return the share (n,) of each deviation from the mean that codes do not hold."""
         values = self.chosen.take(X)
         centred = values - self.components.mean
-        left = values - self.components.decode(self.components.encode(values))
+        residual = values - self.components.decode(self.components.encode(values))
         norm = np.linalg.norm(centred, axis=1)
-        found: Array = np.linalg.norm(left, axis=1) / np.where(norm > 0, norm, 1)
-        return found
+        share: Array = np.linalg.norm(residual, axis=1) / np.where(norm > 0, norm, 1)
+        return share
 
     def log_volume(self, X: Array) -> Array:
-        """Log (n,) of the volume of codes per volume of weights within the span."""
-        found = np.zeros(len(X))
+        """Return the log (n,) of the volume of codes per volume of weights in the span."""
+        log_volume = np.zeros(len(X))
         if self.whitened:
-            found -= np.log(self.components.deviation).sum()
+            log_volume -= np.log(self.components.deviation).sum()
         if self.chosen.logarithm.any():
-            found -= self.chosen.take(X)[:, self.chosen.logarithm].sum(1)
-        return found
+            log_volume -= self.chosen.take(X)[:, self.chosen.logarithm].sum(1)
+        return log_volume

@@ -1,4 +1,4 @@
-"""Exact principal components of n networks, whichever of n and d is larger."""
+"""Exact principal components of n networks with d weights, for any n and d."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from catalog.dtypes import Array
 from catalog.errors import CatalogError
 
 BLOCK = 1 << 22
-"""Values of a block: 32 MiB of float64."""
+"""Number of values in a block: 32 MiB of float64."""
 RANK = 1e-9
-"""Share of the largest variance below which a component is rounding: sqrt is 3e-5, and
-weights are float32."""
+"""Share of the largest variance below which a component is rounding error.
+
+Its square root is 3e-5, and weights are float32.
+"""
 
 
 @dataclass(frozen=True)
 class Components:
-    """Directions in which networks differ, with the deviation along each.
+    """Directions in which networks differ, with the standard deviation along each.
 
     Attributes
     ----------
@@ -27,12 +29,12 @@ class Components:
     basis : ndarray of shape (k, d), float32
         Orthonormal rows, by falling variance.
     deviation : ndarray of shape (k,), float64
-        Standard deviations along the rows, divisor n - 1, shrunk; what whitening divides
-        by.
+        Standard deviations along the rows, divisor n - 1, after shrinkage; whitening
+        divides by these.
     shrinkage : float
-        What was used.
+        Shrinkage that was applied.
     share : float
-        Part of the total variance that the k components hold.
+        Share of the total variance that the k components hold.
     """
 
     mean: Array
@@ -49,7 +51,7 @@ class Components:
         shrinkage: float | None = 0.0,
         runs: Array | None = None,
     ) -> Components:
-        """Principal components of the rows.
+        """Compute the principal components of the rows.
 
         One eigendecomposition of the n x n inner products or of the d x d covariance,
         the smaller of the two, summed in float64 over blocks. Beyond X it takes that
@@ -59,15 +61,16 @@ class Components:
         ----------
         X : ndarray of shape (n, d)
         k : int, optional
-            How many. Default: all of the rank, at most min(n - 1, d), with which no row
-            loses anything. Components with less than `RANK` of the largest variance are
-            left out.
+            Number of components. Default: all of the rank, at most min(n - 1, d), with
+            which no row loses anything. Components with less than `RANK` of the largest
+            variance are left out.
         shrinkage : float, optional
             Variances become ``(1 - shrinkage) v + shrinkage mean(v)`` of the components
-            kept: along them, the large of a sample are too large, and the small too small.
-            0 whitens the rows themselves exactly. None: estimated, see `shrinkage_of`.
+            kept: along them, the large variances of a sample are too large, and the small
+            ones too small. 0 whitens the rows themselves exactly. None: estimated, see
+            `shrinkage_of`.
         runs : ndarray of shape (n,), optional
-            Which run each row is of, 0 to r - 1, for the estimate. Default: each its own.
+            Run of each row, 0 to r - 1, for the estimate. Default: each row is a run.
 
         Raises
         ------
@@ -85,10 +88,10 @@ class Components:
         n, d = X.shape
         if shrinkage is not None and not 0 <= shrinkage <= 1:
             raise ValueError(f"shrinkage must be from 0 to 1. Got {shrinkage}.")
-        most = min(n - 1, d)
-        if k is not None and not 1 <= k <= most:
+        max_rank = min(n - 1, d)
+        if k is not None and not 1 <= k <= max_rank:
             raise ValueError(
-                f"components must be from 1 to {most}, the rank of {n} networks with "
+                f"components must be from 1 to {max_rank}, the rank of {n} networks with "
                 f"{d} values. Got {k}."
             )
         mean = X.mean(0, dtype=np.float64)
@@ -97,21 +100,21 @@ class Components:
         total = float(np.trace(moments))
         values, vectors = np.linalg.eigh(moments)
         del moments
-        values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
+        values, vectors = values[::-1][:max_rank], vectors[:, ::-1][:, :max_rank]
         if not total > 0 or not values[0] > 0:
             raise CatalogError(
-                f"All {n} networks have the same weights: there is nothing to learn. Load "
+                f"All {n} networks have the same weights, so nothing can be learned. Load "
                 "networks of several seeds."
             )
         if shrinkage is None:
             shrinkage = shrinkage_of(X, mean, values, runs)
-        kept = int((values > RANK * values[0]).sum())
-        kept = kept if k is None else min(k, kept)
-        values, vectors = values[:kept], vectors[:, :kept]
+        rank = int((values > RANK * values[0]).sum())
+        rank = rank if k is None else min(k, rank)
+        values, vectors = values[:rank], vectors[:, :rank]
         if by_columns:
             basis = np.ascontiguousarray(vectors.T, np.float32)
         else:
-            basis = _from_rows(X, mean, vectors / np.sqrt(values))
+            basis = _basis_from_rows(X, mean, vectors / np.sqrt(values))
         variance = values / (n - 1)
         variance = (1 - shrinkage) * variance + shrinkage * variance.mean()
         share = min(float(values.sum()) / total, 1.0)
@@ -120,21 +123,21 @@ class Components:
         )
 
     def encode(self, X: Array) -> Array:
-        """Coordinates (n, k) float32 along the components."""
-        found = np.empty((len(X), len(self.basis)), np.float32)
+        """Return coordinates (n, k) float32 along the components."""
+        codes = np.empty((len(X), len(self.basis)), np.float32)
         for rows in _row_blocks(X):
-            found[rows] = (X[rows] - self.mean) @ self.basis.T
-        return found
+            codes[rows] = (X[rows] - self.mean) @ self.basis.T
+        return codes
 
     def decode(self, codes: Array) -> Array:
-        """Rows (n, d) float32 with these coordinates."""
-        found: Array = np.asarray(codes, np.float32) @ self.basis
-        found += self.mean
-        return found
+        """Return the rows (n, d) float32 with these coordinates."""
+        rows: Array = np.asarray(codes, np.float32) @ self.basis
+        rows += self.mean
+        return rows
 
 
 def shrinkage_of(X: Array, mean: Array, squares: Array, runs: Array | None = None) -> float:
-    """How far a sample covariance is to be pulled to a multiple of the identity.
+    """Estimate the shrinkage of a sample covariance to a multiple of the identity.
 
     The estimate of Ledoit and Wolf [1]_: sampling error over the distance from the
     multiple. Checkpoints of a run are not independent; the error is that between runs.
@@ -146,6 +149,7 @@ def shrinkage_of(X: Array, mean: Array, squares: Array, runs: Array | None = Non
     squares : ndarray
         Eigenvalues of the sum of outer products of the centred rows.
     runs : ndarray of shape (n,), optional
+        Run of each row; default: each row is a run.
 
     References
     ----------
@@ -154,34 +158,34 @@ def shrinkage_of(X: Array, mean: Array, squares: Array, runs: Array | None = Non
     n, d = X.shape
     order = np.arange(n) if runs is None else np.argsort(runs, kind="stable")
     ends = np.arange(1, n) if runs is None else np.flatnonzero(np.diff(runs[order])) + 1
-    within = 0.0
+    within_runs = 0.0
     for rows in np.split(order, ends):
         block = X[rows] - mean
-        within += float(((block @ block.T) ** 2).sum())
-    whole = float((squares**2).sum())
-    error = within - whole / (len(ends) + 1)
-    apart = whole - float(squares.sum()) ** 2 / d
-    return min(error / apart, 1.0) if apart > 0 else 1.0
+        within_runs += float(((block @ block.T) ** 2).sum())
+    total_square = float((squares**2).sum())
+    error = within_runs - total_square / (len(ends) + 1)
+    distance = total_square - float(squares.sum()) ** 2 / d
+    return min(error / distance, 1.0) if distance > 0 else 1.0
 
 
 def _covariance(X: Array, mean: Array) -> Array:
-    found = np.zeros((X.shape[1],) * 2)
+    covariance = np.zeros((X.shape[1],) * 2)
     for rows in _row_blocks(X):
         block = X[rows] - mean
-        found += block.T @ block
-    return found
+        covariance += block.T @ block
+    return covariance
 
 
 def _inner_products(X: Array, mean: Array) -> Array:
-    found = np.zeros((len(X),) * 2)
+    products = np.zeros((len(X),) * 2)
     for columns in _column_blocks(X):
         block = X[:, columns] - mean[columns]
-        found += block @ block.T
-    return found
+        products += block @ block.T
+    return products
 
 
-def _from_rows(X: Array, mean: Array, vectors: Array) -> Array:
-    """Directions (k, d) that are combinations (n, k) of the centred rows."""
+def _basis_from_rows(X: Array, mean: Array, vectors: Array) -> Array:
+    """Return directions (k, d) that are combinations (n, k) of the centred rows."""
     basis = np.empty((vectors.shape[1], X.shape[1]), np.float32)
     for columns in _column_blocks(X):
         basis[:, columns] = vectors.T @ (X[:, columns] - mean[columns])

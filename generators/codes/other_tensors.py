@@ -1,4 +1,4 @@
-"""Networks that are generated in part: where their other tensors are from."""
+"""Tensors that are not generated, copied from training networks or a base."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from generators.codes.codes import Codes
 from generators.codes.standardised import Standardised
 
 BATCH = 256
-"""Samples whose distances to all training networks are held at once."""
+"""Number of samples whose distances to all training networks are held at once."""
 
 
 def rest_of(
@@ -20,24 +20,25 @@ def rest_of(
     base: Population | None,
     best_of: int = 1,
 ) -> Array:
-    """Canonical networks (n * best_of, d) that give samples the tensors that are not made.
+    """Return canonical networks (n * best_of, d) with the tensors that are not generated.
 
     Parameters
     ----------
+    codes : Codes or Standardised
     samples : ndarray of shape (n * best_of, k)
-        Codes of the candidates, those of a sample side by side.
+        Codes of the candidates; those of one sample are consecutive.
     training : Population
-        Each sample gets the rest of the network whose code is nearest, unless there is
-        a base.
+        Training networks; without a base, each candidate takes the tensors of the network
+        with the nearest code.
     base : Population, optional
-        One canonical network for all, or n.
+        One canonical network for all samples, or n networks.
     best_of : int
-        Candidates of each sample.
+        Number of candidates of each sample.
 
     Raises
     ------
     CatalogError
-        If there are as many as neither 1 nor n.
+        If the base has neither 1 nor n networks.
     """
     if base is not None:
         n = len(samples) // best_of
@@ -46,8 +47,8 @@ def rest_of(
                 f"base must be 1 network, or one for each of {n} samples. Got {len(base)}."
             )
         return base.weights.repeat(len(samples) // len(base), 0)
-    known = torch.from_numpy(codes.encode(training.weights))
-    parts = torch.from_numpy(samples).split(BATCH)
-    nearest = torch.cat([torch.cdist(part, known).argmin(1) for part in parts])
-    found: Array = training.weights[nearest.numpy()]
-    return found
+    training_codes = torch.from_numpy(codes.encode(training.weights))
+    batches = torch.from_numpy(samples).split(BATCH)
+    nearest = torch.cat([torch.cdist(part, training_codes).argmin(1) for part in batches])
+    nearest_weights: Array = training.weights[nearest.numpy()]
+    return nearest_weights

@@ -1,4 +1,4 @@
-"""A column of metadata as a linear function of codes: what samples can be drawn towards."""
+"""Linear prediction of a metadata column from codes, to guide samples towards values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from catalog.dtypes import Array
 
 PENALTIES = np.logspace(-4, 6, 41)
-"""Candidates, in parts of the mean squared singular value of the codes."""
+"""Candidate penalties, relative to the mean squared singular value of the codes."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Ridge regression whose penalty has the least leave-one-out error.
+    """Ridge regression with the penalty of the lowest leave-one-out error.
 
     Attributes
     ----------
@@ -24,9 +24,9 @@ class Predictor:
     error : float
         Leave-one-out root mean squared error, in units of the column.
     skill : float
-        Leave-one-out R^2; at or below 0 the codes tell nothing.
+        Leave-one-out R^2; at or below 0 the codes do not predict the column.
     low, high : float
-        Of the column in training.
+        Smallest and largest value of the column in training.
     """
 
     coefficients: Array
@@ -38,10 +38,10 @@ class Predictor:
 
     @classmethod
     def fit(cls, codes: Array, y: Array) -> Predictor:
-        """Learn from the codes (n, k) of training networks and a column (n,).
+        """Fit to the codes (n, k) of training networks and a column (n,).
 
-        Codes are principal components, so their columns are orthogonal over the rows they
-        were learned from, which makes the whole path of penalties one pass.
+        Codes are principal components, so their columns are orthogonal over the training
+        rows, and one pass gives the whole path of penalties.
 
         Examples
         --------
@@ -51,15 +51,17 @@ class Predictor:
         """
         y = np.asarray(y, np.float64)
         squares = np.einsum("nk,nk->k", codes, codes, dtype=np.float64)
-        along = codes.T.astype(np.float64) @ (y - y.mean())
-        best = (np.inf, np.zeros(len(along)))
+        covariances = codes.T.astype(np.float64) @ (y - y.mean())
+        best = (np.inf, np.zeros(len(covariances)))
         for penalty in PENALTIES * squares.mean():
-            w = along / (squares + penalty)
+            w = covariances / (squares + penalty)
             leverage = 1 / len(y) + (codes**2) @ (1 / (squares + penalty))
-            if leverage.max() >= 1 - 1e-6:  # a row that nothing else predicts
+            if leverage.max() >= 1 - 1e-6:  # no other row predicts this one
                 continue
-            off = (y - y.mean() - codes @ w) / (1 - leverage)
-            best = min(best, (float((off**2).mean()), w), key=lambda one: one[0])
+            residuals = (y - y.mean() - codes @ w) / (1 - leverage)
+            best = min(
+                best, (float((residuals**2).mean()), w), key=lambda candidate: candidate[0]
+            )
         error, w = best
         skill = 1 - error / float(y.var())
         low, high = float(y.min()), float(y.max())

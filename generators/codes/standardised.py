@@ -1,4 +1,4 @@
-"""Canonical weights themselves as codes, each in its own unit, with their covariance."""
+"""Codes that are canonical weights, each in its own unit, with their covariance."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from generators.codes.chosen import Chosen
 from generators.codes.components import Components
 
 LEAST = 1e-3
-"""Of the mean deviation: below it a weight counts as constant, and keeps that unit."""
+"""Share of the mean deviation below which a weight counts as constant.
+
+That share is then its unit.
+"""
 
 
 @dataclass(frozen=True)
 class Standardised:
-    """Weights minus their mean, over their deviations.
+    """Weights minus their mean, divided by their standard deviations.
 
-    What knows the network reads these codes as weights. The noise of the flow is Gaussian
-    with the covariance of the codes, see `spread`, so that the flow starts at the same
-    Gaussian as on whitened principal components; losses weigh each weight alike.
+    Velocity networks that know the architecture read these codes as weights. The noise of
+    the flow is Gaussian with the covariance of the codes, see `spread`, so that the flow
+    starts at the same Gaussian as on whitened principal components; losses weigh all
+    weights equally.
 
     Attributes
     ----------
@@ -46,7 +50,7 @@ class Standardised:
         shrinkage: float | None = 0.0,
         runs: Array | None = None,
     ) -> Standardised:
-        """Learn from canonical weights (n, d); see `Chosen` and `Components`."""
+        """Fit to canonical weights (n, d); see `Chosen` and `Components`."""
         chosen = Chosen.of(X, layout, tensors)
         values = chosen.take(X)
         components = Components.fit(values, None, shrinkage, runs)
@@ -61,33 +65,38 @@ class Standardised:
 
     @property
     def deviation(self) -> Array:
-        """Of codes relative to the noise, (k,) float32: they spread alike."""
+        """Standard deviations (k,) float32 of codes relative to the noise: all 1."""
         return np.ones(self.k, np.float32)
 
     @property
     def spread(self) -> Array:
-        """Takes standard normal rows (b, r) to rows with the covariance of codes (b, k)."""
-        own = self.components
-        found: Array = own.deviation.astype(np.float32)[:, None] * own.basis / self.scale
-        return found
+        """Matrix (r, k) that maps standard normal rows (b, r) to noise (b, k).
+
+        The noise has the covariance of the codes.
+        """
+        components = self.components
+        spread: Array = (
+            components.deviation.astype(np.float32)[:, None] * components.basis / self.scale
+        )
+        return spread
 
     def encode(self, X: Array) -> Array:
-        """Codes (n, k) float32 of canonical weights (n, d)."""
-        found: Array = (self.chosen.take(X) - self.mean) / self.scale
-        return found
+        """Return codes (n, k) float32 of canonical weights (n, d)."""
+        codes: Array = (self.chosen.take(X) - self.mean) / self.scale
+        return codes
 
     def decode(self, codes: Array, rest: Array | None = None) -> Array:
-        """Weights (n, d) float32 of codes; ``rest`` as in `Codes.decode`."""
-        found = np.asarray(codes, np.float32) * self.scale + self.mean
-        return self.chosen.put(found, rest)
+        """Return the weights (n, d) float32 of codes; ``rest`` as in `Codes.decode`."""
+        values = np.asarray(codes, np.float32) * self.scale + self.mean
+        return self.chosen.put(values, rest)
 
     def lost(self, X: Array) -> Array:
-        """Zeros (n,): codes hold all of a network."""
+        """Return zeros (n,): codes hold all of a network."""
         return np.zeros(len(X))
 
     def log_volume(self, X: Array) -> Array:
-        """Log (n,) of the volume of codes per volume of weights."""
-        found = np.full(len(X), -np.log(self.scale.astype(np.float64)).sum())
+        """Return the log (n,) of the volume of codes per volume of weights."""
+        log_volume = np.full(len(X), -np.log(self.scale.astype(np.float64)).sum())
         if self.chosen.logarithm.any():
-            found -= self.chosen.take(X)[:, self.chosen.logarithm].sum(1)
-        return found
+            log_volume -= self.chosen.take(X)[:, self.chosen.logarithm].sum(1)
+        return log_volume

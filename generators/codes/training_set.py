@@ -1,4 +1,4 @@
-"""What is asked of networks before anything is learned from them."""
+"""Checks of training and validation networks, and their split by run."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from catalog import CatalogError, LayoutMismatch, Population
 
 
 def one_population(populations: Population | Sequence[Population]) -> Population:
-    """All networks as one population.
+    """Concatenate populations of one layout.
 
     Raises
     ------
     LayoutMismatch
-        If layouts differ; the message lists them with how many networks have each.
+        If layouts differ; the message lists them with the number of networks of each.
     """
     if isinstance(populations, Population):
         return populations
     groups: dict[str, list[Population]] = {}
-    for one in populations:
-        groups.setdefault(one.layout.id, []).append(one)
+    for population in populations:
+        groups.setdefault(population.layout.id, []).append(population)
     if len(groups) > 1:
         listed = "; ".join(
-            f"{sum(map(len, own))} x layout {name} (d = {own[0].layout.d})"
-            for name, own in groups.items()
+            f"{sum(map(len, group))} x layout {name} (d = {group[0].layout.d})"
+            for name, group in groups.items()
         )
-        most = max(groups.values(), key=lambda own: sum(map(len, own)))
-        place = next(i for i, p in enumerate(populations) if p is most[0])
+        largest = max(groups.values(), key=lambda group: sum(map(len, group)))
+        index = next(i for i, p in enumerate(populations) if p is largest[0])
         raise LayoutMismatch(
             f"A generator makes networks of one layout. Got {len(groups)}: {listed}. Fit "
-            f"one to each, such as to populations[{place}]."
+            f"one generator to each, such as to populations[{index}]."
         )
     return Population.concat(list(populations))
 
@@ -39,20 +39,27 @@ def one_population(populations: Population | Sequence[Population]) -> Population
 def check_training(
     population: Population, validation: Population | None, needed: int
 ) -> None:
-    """Refuse what cannot be learned from.
+    """Check that a generator can be fitted to the networks.
+
+    Parameters
+    ----------
+    population : Population
+    validation : Population or None
+    needed : int
+        Minimum number of training runs.
 
     Raises
     ------
     LayoutMismatch
         If values are not finite, or validation networks have another layout.
     CatalogError
-        If there are fewer than ``needed`` runs, or runs are in both.
+        If there are fewer than ``needed`` runs, or runs are in both sets.
     """
     runs = set(population["run_id"])
     if len(runs) < needed:
         raise CatalogError(
             f"{len(runs)} runs ({len(population)} networks) are too few: at least {needed} "
-            "runs are needed. Load more, such as those of all seeds: "
+            "runs are needed. Load more runs, such as those of all seeds: "
             "catalog.load(\"zoo = '...'\")."
         )
     _check_finite(population, "training")
@@ -65,31 +72,31 @@ def check_training(
             f"{population.layout.id}: {population.layout.difference(validation.layout)}. "
             "Pass networks of the same layout."
         )
-    if both := runs & set(validation["run_id"]):
+    if shared_runs := runs & set(validation["run_id"]):
         raise CatalogError(
-            f"{len(both)} runs are in training and validation, such as {min(both)!r}: the "
-            "gate would see what is learned. Split by run: \"split_by_run = 'train'\" and "
-            "\"split_by_run = 'validation'\"."
+            f"{len(shared_runs)} runs are in training and validation, such as "
+            f"{min(shared_runs)!r}, so early stopping would use training networks. Split "
+            "by run: \"split_by_run = 'train'\" and \"split_by_run = 'validation'\"."
         )
 
 
 def split_by_run(
     population: Population, share: float, seed: int
 ) -> tuple[Population, Population]:
-    """Training and validation networks, split by run at random."""
+    """Split networks by run at random into training and validation networks."""
     runs, row_run = np.unique(population["run_id"].astype(str), return_inverse=True)
     count = max(round(share * len(runs)), 1)
-    drawn = np.random.default_rng(seed).permutation(len(runs))[:count]
-    held = np.isin(row_run, drawn)
-    return population.select(~held), population.select(held)
+    drawn_runs = np.random.default_rng(seed).permutation(len(runs))[:count]
+    is_held_out = np.isin(row_run, drawn_runs)
+    return population.select(~is_held_out), population.select(is_held_out)
 
 
-def _check_finite(population: Population, what: str) -> None:
+def _check_finite(population: Population, role: str) -> None:
     finite = np.isfinite(population.weights).all(1)
     if not finite.all():
-        bad = np.flatnonzero(~finite)
+        rows = np.flatnonzero(~finite)
         raise LayoutMismatch(
-            f"{len(bad)} of {len(population)} {what} networks hold values that are not "
-            f"finite, first run {population['run_id'][bad[0]]!r}. Leave them out: "
+            f"{len(rows)} of {len(population)} {role} networks hold values that are not "
+            f"finite, first run {population['run_id'][rows[0]]!r}. Leave them out: "
             "population.select(np.isfinite(population.weights).all(1))."
         )

@@ -1,1 +1,1 @@
-"""Flow matching: a velocity that takes Gaussian noise to codes of networks."""
+"""Flow matching: a velocity that transports Gaussian noise to codes of networks."""

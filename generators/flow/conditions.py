@@ -1,4 +1,4 @@
-"""Columns of metadata as features of a condition."""
+"""Encoding of metadata columns as features of a condition."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from catalog.errors import closest
 
 @dataclass(frozen=True)
 class Numeric:
-    """A column of numbers: whether it is asked for, and its standardised value.
+    """Column of numbers, encoded as whether a value is given and the standardised value.
 
     Attributes
     ----------
     mean, deviation, low, high : float
-        In the unit of the column, over the training networks.
+        Mean, standard deviation, minimum and maximum over the training networks, in the
+        unit of the column.
     """
 
     mean: float
@@ -32,18 +33,18 @@ class Numeric:
 
     @property
     def size(self) -> int:
-        """Features."""
+        """Number of features."""
         return 2
 
     def features(self, values: Sequence[float] | Array) -> Array:
-        """Features (n, 2)."""
+        """Return the features (n, 2) of values."""
         z = (np.asarray(values, np.float64) - self.mean) / self.deviation
         return np.stack([np.ones_like(z), z], 1)
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column of names, one feature for each.
+    """Column of names, encoded as one feature for each name.
 
     Attributes
     ----------
@@ -54,22 +55,22 @@ class Categorical:
 
     @property
     def size(self) -> int:
-        """Features."""
+        """Number of features."""
         return len(self.names)
 
     def features(self, values: Sequence[str] | Array) -> Array:
-        """Features (n, names)."""
+        """Return the features (n, names) of values."""
         return np.array([[v == name for name in self.names] for v in values], np.float64)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What samples may be asked to be like.
+    """Columns that samples can be conditioned on.
 
     Attributes
     ----------
     columns : dict of str to Numeric or Categorical
-        In the order in which features stand side by side.
+        Encodings by column, in the order of their features.
     """
 
     columns: Mapping[str, Numeric | Categorical]
@@ -78,33 +79,39 @@ class Conditions:
     def fit(cls, table: pa.Table, names: Sequence[str]) -> Conditions:
         """Learn the range of each column.
 
+        Parameters
+        ----------
+        table : pyarrow.Table
+        names : sequence of str
+
         Raises
         ------
         NotFound
             If there is no such column.
         CatalogError
-            If values are missing, not finite or all the same, or are no numbers or text.
+            If values are missing, not finite, all the same, or neither numbers nor text.
         """
-        return cls({name: _learned(table, name) for name in names})
+        return cls({name: _fitted_column(table, name) for name in names})
 
     @property
     def size(self) -> int:
-        """Features of all columns."""
+        """Number of features of all columns."""
         return sum(column.size for column in self.columns.values())
 
     @property
     def spans(self) -> dict[str, slice]:
-        """Where each column's features are."""
-        found, at = {}, 0
+        """Slice of the features of each column."""
+        spans, start = {}, 0
         for name, column in self.columns.items():
-            found[name] = slice(at, at + column.size)
-            at += column.size
-        return found
+            spans[name] = slice(start, start + column.size)
+            start += column.size
+        return spans
 
     def encode(self, table: pa.Table) -> Array:
-        """Features (n, f) float32 of all columns of networks."""
+        """Return the features (n, f) float32 of all columns of networks."""
         parts = [
-            column.features(_values(table, name)) for name, column in self.columns.items()
+            column.features(_column_values(table, name))
+            for name, column in self.columns.items()
         ]
         wide = np.concatenate(parts, 1) if parts else np.zeros((len(table), 0))
         return wide.astype(np.float32)
@@ -112,17 +119,24 @@ class Conditions:
     def asked(
         self, condition: Mapping[str, float | str], *, extrapolate: bool = False
     ) -> tuple[Array, list[str]]:
-        """Features (f,) of a condition on some columns, and the columns out of range.
+        """Return the features (f,) of a condition, and the columns that are out of range.
+
+        Parameters
+        ----------
+        condition : mapping
+            Values of some or all columns.
+        extrapolate : bool, default=False
+            Allow numbers outside the range of the training networks.
 
         Raises
         ------
         NotFound
-            If a column was not conditioned on, or a name was not seen.
+            If a column was not conditioned on, or a name does not occur in training.
         CatalogError
-            If a number is none, is not finite, or is outside what was seen, unless
-            extrapolation is asked for.
+            If a value for a column of numbers is not a finite number, or is outside the
+            range of the training networks and ``extrapolate`` is False.
         """
-        found, outside = np.zeros(self.size, np.float32), []
+        features, outside = np.zeros(self.size, np.float32), []
         for name, value in condition.items():
             if name not in self.columns:
                 raise NotFound(
@@ -131,84 +145,88 @@ class Conditions:
                 )
             column = self.columns[name]
             if isinstance(column, Numeric):
-                value = _number(name, value)
+                value = _finite_number(name, value)
                 if not column.low <= value <= column.high:
                     outside.append(name)
                     if not extrapolate:
                         raise CatalogError(
-                            f"{name} = {value:g} is outside of the training networks, "
-                            f"{column.low:g} to {column.high:g}. Ask for a value between, "
-                            "or pass extrapolate=True, which marks the samples."
+                            f"{name} = {value:g} is outside the range of the training "
+                            f"networks, {column.low:g} to {column.high:g}. Choose a value "
+                            "within it, or pass extrapolate=True, which marks the samples."
                         )
             else:
-                value = _name(name, value, column.names)
-            found[self.spans[name]] = column.features([value])[0]  # type: ignore[list-item]
-        return found, outside
+                value = _known_name(name, value, column.names)
+            features[self.spans[name]] = column.features([value])[0]  # type: ignore[list-item]
+        return features, outside
 
 
-def _learned(table: pa.Table, name: str) -> Numeric | Categorical:
-    values = _values(table, name)
+def _fitted_column(table: pa.Table, name: str) -> Numeric | Categorical:
+    values = _column_values(table, name)
     if values.dtype.kind == "U":
         names = tuple(sorted(set(values.tolist())))
         if len(names) == 1:
-            raise _constant(name, names[0])
+            raise _constant_error(name, names[0])
         return Categorical(names)
     low, high = float(values.min()), float(values.max())
-    if low == high:  # the deviation of equal numbers need not be zero
-        raise _constant(name, f"{low:g}")
+    if low == high:  # the deviation of equal numbers may be rounded above 0
+        raise _constant_error(name, f"{low:g}")
     return Numeric(float(values.mean()), float(values.std()), low, high)
 
 
-def _values(table: pa.Table, name: str) -> Array:
-    """A column as float64 or text; truth values are text."""
+def _column_values(table: pa.Table, name: str) -> Array:
+    """Return a column as float64 or text; booleans become text."""
     if name not in table.column_names:
         raise NotFound(f"No column {name!r}. {closest(name, table.column_names)}")
     column = table[name]
     kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
     if column.null_count:
         raise CatalogError(
-            f"{column.null_count} of {len(table)} networks have no {name}. Load those that "
-            f"have it: ... AND {name} IS NOT NULL."
+            f"{column.null_count} of {len(table)} networks have no {name}. Load only "
+            f"networks that have it: ... AND {name} IS NOT NULL."
         )
     if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_boolean(kind):
         return np.array([str(v) for v in column.to_pylist()], np.str_)
     if not (kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_null(kind)):
         raise CatalogError(
-            f"Column {name!r} is {column.type}: conditions are numbers or text. Choose "
-            "another column."
+            f"Column {name!r} is {column.type}, but conditions must be numbers or text. "
+            "Choose another column."
         )
     values: Array = column.to_numpy().astype(np.float64)
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise CatalogError(
-            f"{count} of {len(table)} networks have a {name} that is not finite. Load the "
-            f"others: ... AND isfinite({name})."
+            f"{count} of {len(table)} networks have a {name} that is not finite. Load only "
+            f"the others: ... AND isfinite({name})."
         )
     return values
 
 
-def _number(name: str, value: float | str) -> float:
+def _finite_number(name: str, value: float | str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise CatalogError(f"{name} is a number. Got {value!r}.") from None
+        raise CatalogError(f"{name} must be a number. Got {value!r}.") from None
     if not math.isfinite(number):
-        raise CatalogError(f"{name} is a finite number. Got {value!r}.")
+        raise CatalogError(f"{name} must be a finite number. Got {value!r}.")
     return number
 
 
-def _name(name: str, value: float | str, known: Sequence[str]) -> str:
-    """The name that is asked for, a number standing for a name that is written as one."""
+def _known_name(name: str, value: float | str, known: Sequence[str]) -> str:
+    """Return the known name that a value stands for; a number may stand for its text."""
     text = str(value)
     if text in known:
         return text
-    same = [one for one in known if not isinstance(value, str) and _reads_as(one, value)]
-    if len(same) == 1:
-        return same[0]
-    if same:
+    matches = [
+        candidate
+        for candidate in known
+        if not isinstance(value, str) and _reads_as(candidate, value)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise CatalogError(
-            f"{name} = {value!r} may be {' or '.join(map(repr, same))}. Ask for one "
-            f"of them as text: condition={{{name!r}: {same[0]!r}}}."
+            f"{name} = {value!r} may be {' or '.join(map(repr, matches))}. Give one of "
+            f"them as text: condition={{{name!r}: {matches[0]!r}}}."
         )
     raise NotFound(f"No training network has {name} = {value!r}. {closest(text, known)}")
 
@@ -220,8 +238,8 @@ def _reads_as(text: str, value: float) -> bool:
         return False
 
 
-def _constant(name: str, value: str) -> CatalogError:
+def _constant_error(name: str, value: str) -> CatalogError:
     return CatalogError(
-        f"All training networks have {name} = {value}: nothing can be learned from it. "
-        "Leave it out of conditions, or load networks that differ in it."
+        f"All training networks have {name} = {value}, so nothing can be learned from it. "
+        f"Leave {name} out, or load networks that differ in it."
     )

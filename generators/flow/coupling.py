@@ -1,4 +1,4 @@
-"""Which noise goes to which network of a batch.
+"""Coupling of noise and networks within a batch.
 
 References
 ----------
@@ -18,17 +18,18 @@ Coupling = Literal["independent", "optimal_transport"]
 
 
 ACROSS = 10.0
-"""Cost, in parts of k, of giving noise to a network whose features are 1 apart."""
+"""Cost, as a multiple of k, of coupling noise to a network whose features are 1 apart."""
 
 
 def coupled(
     noise: Tensor, data: Tensor, coupling: Coupling, features: Tensor | None = None
 ) -> Tensor:
-    """The noise (b, k), reordered for the data (b, k).
+    """Return the noise (b, k), reordered for the data (b, k).
 
     "optimal_transport" takes the order with the least sum of squared distances. With
-    features (b, f) of conditions, noise keeps to networks with nearly its own: else the
-    noise of a condition would no longer be normal, as it is when sampling [2]_.
+    features (b, f) of conditions, noise is only coupled to networks with nearly the
+    features that it was drawn for: otherwise the noise of a condition would no longer be
+    normal, as it is when sampling [2]_.
 
     References
     ----------
@@ -36,10 +37,10 @@ def coupled(
     """
     if coupling == "independent":
         return noise
-    # Of |x - y|^2 only the product depends on the order.
+    # Only the product in |x - y|^2 depends on the order.
     gain = (data @ noise.T).double()
     if features is not None:
-        apart = torch.cdist(features, features).double() ** 2
-        gain -= ACROSS * data.shape[1] / 2 * apart
+        distances = torch.cdist(features, features).double() ** 2
+        gain -= ACROSS * data.shape[1] / 2 * distances
     _, order = linear_sum_assignment(gain.numpy(), maximize=True)
     return noise[torch.from_numpy(order)]

@@ -1,4 +1,4 @@
-"""The linear effect of conditions on codes, where a conditional flow begins."""
+"""Linear effect of conditions on codes, which a conditional flow starts from."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from catalog.dtypes import Array
 from generators.flow.rows import FlowRows
 
 COLLINEAR = 1e-5
-"""Of the largest: smaller variances of features are rounding."""
+"""Share of the largest variance of features below which a variance is rounding error."""
 
 
 class Effect(nn.Module):
-    """By how much codes with some features lie off the mean of all, were both Gaussian.
+    """Shift of the mean of codes given some features, as if both were Gaussian.
 
-    ``weight (c - mean)``, where the columns that are not asked for have the values to be
-    expected of networks with those that are: one column alone moves codes as a regression
-    on that column alone, whatever goes along with it; none does not move them. The effect
-    of a name is the mean of its networks minus the mean of all.
+    ``weight (c - mean)``, where columns that are not given have the values expected of
+    networks with the given ones: one column alone shifts codes as a regression on this
+    column alone, with whatever is correlated with it; no column does not shift them. The
+    effect of a name is the mean of its networks minus the mean of all.
 
-    Before `begin`, features count from 0 and go along with no others.
+    Before `begin`, features have mean 0 and are uncorrelated.
 
     Parameters
     ----------
     features : int
-        Of all columns, see `Conditions`; all features of a column are 0 where it is not
-        asked for.
+        Number of features of all columns, see `Conditions`; all features of a column are 0
+        if it is not given.
     k : int
         Length of a code.
     """
@@ -45,42 +45,43 @@ class Effect(nn.Module):
 
     @torch.no_grad()
     def begin(self, rows: FlowRows) -> None:
-        """Set all from networks with features."""
+        """Estimate mean, covariance and weight from networks with features."""
         assert rows.features is not None
         features = rows.features.double()
         centred = features - features.mean(0)
         self.mean.copy_(features.mean(0))
         self.covariance.copy_(centred.T @ centred / len(rows))
-        for place, span in enumerate(rows.spans):
-            self.column[span] = place
-        found = linear_effect(rows.codes.numpy(), rows.features.numpy())
-        self.weight.copy_(torch.from_numpy(found))
+        for column, span in enumerate(rows.spans):
+            self.column[span] = column
+        weight = linear_effect(rows.codes.numpy(), rows.features.numpy())
+        self.weight.copy_(torch.from_numpy(weight))
 
     def forward(self, features: Tensor) -> Tensor:
-        """The effect (b, k) of features (b, f)."""
+        """Return the effect (b, k) of features (b, f)."""
         columns = nn.functional.one_hot(self.column).to(features.dtype)
-        asked = (features != 0).to(features.dtype) @ columns > 0
-        known = asked[:, self.column]
-        off = (features - self.mean) * known
-        for pattern in torch.unique(known, dim=0):
+        is_given = (features != 0).to(features.dtype) @ columns > 0
+        is_known = is_given[:, self.column]
+        offsets = (features - self.mean) * is_known
+        for pattern in torch.unique(is_known, dim=0):
             if pattern.any() and not pattern.all():
-                rows = (known == pattern).all(1)
-                off[rows] = off[rows] @ self._expected(pattern)
-        return off @ self.weight.T
+                rows = (is_known == pattern).all(1)
+                offsets[rows] = offsets[rows] @ self._expected(pattern)
+        return offsets @ self.weight.T
 
-    def _expected(self, known: Tensor) -> Tensor:
-        """What takes the known features (b, f), the others being 0, to all of them."""
-        across = known[:, None] * self.covariance
-        own = torch.linalg.pinv(across * known, rtol=COLLINEAR, hermitian=True)
-        return own @ across
+    def _expected(self, is_known: Tensor) -> Tensor:
+        """Return the matrix from known features, the others 0, to all expected features."""
+        covariances = is_known[:, None] * self.covariance
+        inverse = torch.linalg.pinv(covariances * is_known, rtol=COLLINEAR, hermitian=True)
+        return inverse @ covariances
 
 
 def linear_effect(codes: Array, features: Array) -> Array:
-    """Coefficients (k, f) float32 of centred codes (n, k) on centred features, shrunk.
+    """Return the shrunk coefficients (k, f) float32 of codes (n, k) on features (n, f).
 
-    Least squares, times ``1 - 1/F`` (the positive-part rule of James and Stein) for each
-    code by itself, F being the mean square that features explain over the residual one:
-    what could as well be chance goes, what a few codes hold stays.
+    Codes and features are centred. The coefficients are least squares, multiplied by ``1 -
+    1/F`` (the positive-part rule of James and Stein) for each code separately, where F is
+    the mean square that features explain over the residual one: effects that may be due to
+    chance vanish, and effects that a few codes hold remain.
 
     Examples
     --------
@@ -92,13 +93,15 @@ def linear_effect(codes: Array, features: Array) -> Array:
     """
     n = len(codes)
     centred = features - features.mean(0, dtype=np.float64)
-    found, _, rank, _ = np.linalg.lstsq(centred, codes.astype(np.float64), rcond=1e-6)
-    fitted = centred @ found
+    coefficients, _, rank, _ = np.linalg.lstsq(
+        centred, codes.astype(np.float64), rcond=1e-6
+    )
+    fitted = centred @ coefficients
     freedom = n - 1 - rank
     if not rank or freedom < 1:
         return np.zeros((codes.shape[1], features.shape[1]), np.float32)
     explained = (fitted**2).sum(0) / rank
-    left = ((codes - codes.mean(0) - fitted) ** 2).sum(0) / freedom
-    kept = np.zeros(len(left))
-    np.divide(explained - left, explained, out=kept, where=explained > left)
-    return (kept[:, None] * found.T).astype(np.float32)
+    residual = ((codes - codes.mean(0) - fitted) ** 2).sum(0) / freedom
+    factor = np.zeros(len(residual))
+    np.divide(explained - residual, explained, out=factor, where=explained > residual)
+    return (factor[:, None] * coefficients.T).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From codes to a fitted flow."""
+"""Fitting of a flow to codes."""
 
 from __future__ import annotations
 
@@ -33,22 +33,29 @@ def fitted_flow(
     seed: int,
     label: str | None = None,
 ) -> Flow:
-    """Learn a flow to codes.
+    """Fit a flow to codes.
 
     Parameters
     ----------
+    rows : FlowRows
+        Training codes.
     deviation : ndarray of shape (k,)
-        Of codes: where a Gaussian start ends.
+        Standard deviations of the codes, where a Gaussian start ends.
+    validation : FlowRows or None
+    schedule : Schedule
     network, sizes
-        As of `Velocity`.
+        Arguments of `Velocity`.
     units : tuple of ndarray, optional
-        Of `Standardised` codes: mean, scale (k,) and spread (r, k).
+        Mean and scale (k,) and spread (r, k) of `Standardised` codes.
     source : float or None
-        Deviation of the noise without a Gaussian start; None: with it.
+        Standard deviation of the noise without a Gaussian start; None: with Gaussian start.
     solver : Solver or None
         None: the fewest steps with an error below the tolerance.
+    tolerance : float
     seed : int
-        Of everything; torch's own stream is left as it was.
+        Seed of all random draws; the global random state of torch is not changed.
+    label : str, optional
+        Start of the progress line; None: no progress.
     """
     features = 0 if rows.features is None else rows.features.shape[1]
     with torch.random.fork_rng(devices=[]):
@@ -79,5 +86,5 @@ def fitted_flow(
         solver=solver or Solver(),
         curve=curve,
     )
-    found = flow.solver_for(flow.residual(), None if solver else tolerance)
-    return replace(flow, solver=found)
+    tested_solver = flow.solver_for(flow.residual(), None if solver else tolerance)
+    return replace(flow, solver=tested_solver)

@@ -1,4 +1,4 @@
-"""A learned flow as data: noise to codes, and the density of codes."""
+"""A fitted flow as data: sampling of codes from noise, and the density of codes."""
 
 from __future__ import annotations
 
@@ -22,36 +22,38 @@ from generators.flow.velocity import Velocity
 from zoo import stream
 
 BATCH = 64
-"""Samples that are integrated together: they stay in a core's caches."""
+"""Number of samples that are integrated together, so that they fit into a core's caches."""
 ESTIMATED = 16
-"""Samples by which the error of the solver is estimated."""
+"""Number of samples with which the error of the solver is estimated."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """A velocity with all it takes to rebuild and to integrate it.
+    """Velocity, with all that is needed to rebuild and to integrate it.
 
     Attributes
     ----------
     network : str
+        Name of the velocity network.
     sizes : dict
-        Of the network.
+        Sizes of the network.
     features : int
-        Of a condition.
+        Number of features of a condition.
     effect : bool
         Whether conditions have a linear effect beside the network.
     deviation : ndarray of shape (k,), float32
-        Of the training codes: the Gaussian start, if ``source`` is None.
+        Standard deviations of the training codes: the Gaussian start, if ``source`` is
+        None.
     source : float or None
-        Deviation of the noise, without a Gaussian start.
+        Standard deviation of the noise, without a Gaussian start.
     spread : ndarray of shape (r, k) or None
-        Of the noise, see `Noise`.
+        Spread of the noise, see `Noise`.
     state : dict of str to ndarray
         Weights of the velocity.
     solver : Solver
-        With its error on unconditional samples.
-    curve : Curve
-        Of training.
+        Solver with its error on unconditional samples.
+    curve : TrainingHistory
+        Losses of the training.
     """
 
     network: str
@@ -76,30 +78,33 @@ class Flow:
 
     @property
     def restart(self) -> Restart | None:
-        """What makes samples of learnt steps better; they may be off, see `Curve.kept`."""
+        """Restarts that improve samples of learnt steps; None for other networks.
+
+        Also None if the network is off, see `TrainingHistory.kept`.
+        """
         if self.network != "learnt_steps" or not self.velocity.on:
             return None
         return Restart()
 
     @cached_property
     def start(self) -> Start:
-        """What was known of the velocity before learning."""
+        """Part of the velocity that is known before learning."""
         return start_of(self.deviation, self.source)
 
     @cached_property
     def velocity(self) -> Velocity:
         """The network, ready to be evaluated."""
-        found = Velocity(
+        velocity = Velocity(
             self.start, self.network, self.k, self.features, self.sizes, effect=self.effect
         )
         state = {n: torch.from_numpy(v) for n, v in self.state.items()}
-        # Files from before there was a buffer mean what it begins with, but for what codes
-        # are: that has to be told.
-        told = {name for name, _ in found.named_parameters()}
-        told |= {"network.mean", "network.deviation"}
-        begun = {n: v for n, v in found.state_dict().items() if n not in told}
-        found.load_state_dict({**begun, **state})
-        return found.eval().requires_grad_(False)
+        # A buffer that an older file lacks has its initial value, except the unit of the
+        # codes, which a file must state.
+        required = {name for name, _ in velocity.named_parameters()}
+        required |= {"network.mean", "network.deviation"}
+        defaults = {n: v for n, v in velocity.state_dict().items() if n not in required}
+        velocity.load_state_dict({**defaults, **state})
+        return velocity.eval().requires_grad_(False)
 
     def residual(
         self,
@@ -108,26 +113,34 @@ class Flow:
         guidance: float = 1.0,
         pulls: Sequence[Pull] = (),
     ) -> Residual:
-        """What is integrated, for one condition and pulls.
+        """Return the function to integrate for one condition and pulls.
+
+        Parameters
+        ----------
+        features : ndarray of shape (f,), optional
+            Features of the condition.
+        guidance : float, default=1.0
+            Strength of the condition, see `conditional`.
+        pulls : sequence of Pull
 
         Raises
         ------
         ValueError
-            If there are pulls, and no Gaussian start that tells how far data spread.
+            If there are pulls but no Gaussian start, which gives the spread of the data.
         """
-        own = None if features is None else torch.from_numpy(features)
-        found = conditional(self.velocity, own, guidance)
+        condition = None if features is None else torch.from_numpy(features)
+        residual = conditional(self.velocity, condition, guidance)
         if not pulls:
-            return found
+            return residual
         if not isinstance(self.start, GaussianStart):
             raise ValueError(
-                "Drawing samples towards a value needs the Gaussian start. Fit with "
+                "Guiding samples towards a value needs the Gaussian start. Fit with "
                 "source=None."
             )
-        return pulled(found, self.start, pulls)
+        return pulled(residual, self.start, pulls)
 
     def solver_for(self, residual: Residual, tolerance: float | None = None) -> Solver:
-        """The fitted solver with its error on this residual, or one within a tolerance."""
+        """Return the solver with its error on a residual, or one within a tolerance."""
         draw = torch.Generator().manual_seed(0)
         noise = Noise(self.k, self._spread, draw).fresh(ESTIMATED)
         with torch.no_grad():
@@ -146,8 +159,11 @@ class Flow:
         temperature: float = 1.0,
         restart: Restart | None = None,
     ) -> Array:
-        """Codes (n, k) float32 of new networks; row i has the same noise for any n."""
-        found = np.empty((n, self.k), np.float32)
+        """Return codes (n, k) float32 of new networks.
+
+        Row i has the same noise for any n.
+        """
+        codes = np.empty((n, self.k), np.float32)
         draw = stream(seed, "samples")
         for first in range(0, n, BATCH):
             rows = slice(first, min(first + BATCH, n))
@@ -156,20 +172,22 @@ class Flow:
             ends = self.solver.solve(residual, self.start, noise)
             if restart is not None:
 
-                def again(i: int, first: int = first, count: int = count) -> torch.Tensor:
-                    own = stream(seed, f"restart {i} from row {first}")
-                    return self._noise(count, own, temperature)
+                def fresh_noise(
+                    i: int, first: int = first, count: int = count
+                ) -> torch.Tensor:
+                    restart_draw = stream(seed, f"restart {i} from row {first}")
+                    return self._noise(count, restart_draw, temperature)
 
-                ends = restart.refine(ends, residual, self.start, again)
-            found[rows] = ends.numpy()
-        return found
+                ends = restart.refine(ends, residual, self.start, fresh_noise)
+            codes[rows] = ends.numpy()
+        return codes
 
     def _noise(
         self, count: int, draw: np.random.Generator, temperature: float
     ) -> torch.Tensor:
-        """Rows (count, k) of the source."""
-        r = self.k if self.spread is None else len(self.spread)
-        noise = draw.standard_normal((count, r), np.float32)
+        """Return rows (count, k) of the source."""
+        rank = self.k if self.spread is None else len(self.spread)
+        noise = draw.standard_normal((count, rank), np.float32)
         noise *= np.float32(temperature)
         return torch.from_numpy(noise if self.spread is None else noise @ self.spread)
 
@@ -181,23 +199,25 @@ class Flow:
         probes: int | None = None,
         seed: int = 0,
     ) -> Array:
-        """Log density (b,) in nats of codes (b, k); see `likelihood.log_density`.
+        """Return the log density (b,) in nats of codes (b, k).
+
+        See `likelihood.log_density`.
 
         Raises
         ------
         CatalogError
-            If noise does not fill all dimensions.
+            If the noise does not span all dimensions.
         """
         x = torch.from_numpy(codes)
-        found = log_density(
+        density = log_density(
             residual, self.start, x, self.solver,
             spread=self._spread, probes=probes, seed=seed,
         )  # fmt: skip
-        return found.numpy()
+        return density.numpy()
 
 
 def start_of(deviation: Array, source: float | None) -> Start:
-    """The Gaussian start, or, with a source of its own, none."""
+    """Return the Gaussian start, or no start if the source has its own deviation."""
     if source is not None:
         return NoStart(source)
     return GaussianStart(torch.from_numpy(deviation))

@@ -1,4 +1,4 @@
-"""The early gate: held-out loss on fixed noise and times decides what is kept."""
+"""Early stopping by the held-out loss on fixed noise and times."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from generators.flow.schedule import Schedule
 from generators.flow.velocity import Velocity
 
 DRAWS = 4
-"""Times of each validation network."""
+"""Number of times at which each validation network is evaluated."""
 BATCH = 64
-"""Points whose loss is found at once: learnt steps keep megabytes for each."""
+"""Number of points whose loss is computed at once: learnt steps need megabytes for each."""
 
 
 @dataclass
 class TrainingHistory:
-    """What training saw.
+    """Losses of a training.
 
     Attributes
     ----------
     iteration : list of int
-        Steps done at each validation, the first before any: of the Gaussian itself, the
-        network being off.
+        Number of steps done at each validation; the first is before training, of the
+        Gaussian itself with the network off.
     train_loss : list of float
-        Mean over the steps since the validation before; NaN for the first.
+        Mean over the steps since the previous validation; NaN for the first.
     validation_loss : list of float
         Mean squared error per dimension on fixed noise and times; NaN without validation.
     kept : int
-        Steps after which the weights that were kept stood. 0, if they were chosen by
-        validation: no network was better than the Gaussian, and it is off.
+        Number of steps after which the kept weights were reached. 0 if weights are kept by
+        validation and none was better than the Gaussian: the network is off.
     """
 
     iteration: list[int] = field(default_factory=list)
@@ -47,17 +47,18 @@ class TrainingHistory:
 
 
 class Gate:
-    """Decides which weights are kept, and when no better ones are to be expected.
+    """Decides which weights are kept, and when training stops.
 
     Parameters
     ----------
     velocity : Velocity
-        Being learned.
-    validation : Rows or None
-        Without them no loss is known, and nothing is stopped early.
+        Velocity that is being learned.
+    validation : FlowRows or None
+        Held-out networks; without them no validation loss is known, and training does not
+        stop early.
     schedule : Schedule
     seed : int
-        Of the noise and times that every validation sees.
+        Seed of the noise and times that all validations share.
     """
 
     def __init__(
@@ -65,23 +66,31 @@ class Gate:
     ) -> None:
         self._velocity, self._schedule = velocity, schedule
         self._average = MovingAverage(velocity, schedule.decay)
-        self._fixed = (
-            None if validation is None else _fixed(velocity, validation, schedule, seed)
+        self._validation = (
+            None
+            if validation is None
+            else _validation_set(velocity, validation, schedule, seed)
         )
         self.curve = TrainingHistory()
-        self._best, self._since = math.inf, 0
+        self._best, self._without_gain = math.inf, 0
         self._kept: dict[str, Tensor] | None = None
         self._losses: list[float] = []
-        # Patience counts from the untrained network, which need not be zero.
-        self._reached = min(math.inf, self._loss(self._average.state))
+        # Patience counts from the untrained network, whose output need not be zero.
+        self._lowest = min(math.inf, self._validation_loss(self._average.state))
         self._validate(0, {**self._average.state, "on": torch.tensor([False])})
 
     def stops(self, done: int, loss: float, optimizer: torch.optim.Optimizer) -> bool:
-        """Take the step whose gradients are there; True if it was the last one."""
+        """Apply the step whose gradients are computed; return whether it was the last one.
+
+        Raises
+        ------
+        CatalogError
+            If the loss is not finite.
+        """
         if not math.isfinite(loss):
             raise CatalogError(
-                f"The training loss is {loss} at step {done}: steps are too long. Pass a "
-                f"smaller rate, such as lr={self._schedule.lr / 10:g}."
+                f"The training loss is {loss} at step {done}: the learning rate is too "
+                f"high. Pass a lower one, such as lr={self._schedule.lr / 10:g}."
             )
         schedule = self._schedule
         optimizer.step()
@@ -91,10 +100,10 @@ class Gate:
             self._keep(done, loss, self._average.state)
         if done % schedule.every == 0 or done == schedule.iterations:
             self._validate(done, self._average.state)
-        return schedule.keep == "validation" and self._since >= schedule.patience
+        return schedule.keep == "validation" and self._without_gain >= schedule.patience
 
     def restore(self) -> None:
-        """Leave the weights that were kept in the velocity."""
+        """Load the kept weights into the velocity network."""
         if self._kept is None:
             self.curve.kept = self.curve.iteration[-1]
             self._kept = self._average.state
@@ -105,19 +114,21 @@ class Gate:
         curve.iteration.append(done)
         curve.train_loss.append(sum(losses) / len(losses) if losses else math.nan)
         losses.clear()
-        found = self._loss(state)
-        curve.validation_loss.append(found)
+        loss = self._validation_loss(state)
+        curve.validation_loss.append(loss)
         if self._schedule.keep != "validation":
             return
-        if found < self._best:
-            self._keep(done, found, state)
+        if loss < self._best:
+            self._keep(done, loss, state)
         if done:
-            self._since = 0 if found < self._reached else self._since + 1
-            self._reached = min(found, self._reached)
+            self._without_gain = 0 if loss < self._lowest else self._without_gain + 1
+            self._lowest = min(loss, self._lowest)
 
-    def _loss(self, state: dict[str, Tensor]) -> float:
+    def _validation_loss(self, state: dict[str, Tensor]) -> float:
         return (
-            math.nan if self._fixed is None else _loss(self._velocity, state, self._fixed)
+            math.nan
+            if self._validation is None
+            else _state_loss(self._velocity, state, self._validation)
         )
 
     def _keep(self, done: int, loss: float, state: dict[str, Tensor]) -> None:
@@ -126,8 +137,8 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class _Fixed:
-    """Points, times, features and velocities that every validation sees."""
+class _ValidationSet:
+    """Points, times, features and velocities that all validations share."""
 
     x: Tensor
     t: Tensor
@@ -135,8 +146,10 @@ class _Fixed:
     target: Tensor
 
 
-def _fixed(velocity: Velocity, rows: FlowRows, schedule: Schedule, seed: int) -> _Fixed:
-    """Noise coupled as in training, and times spread evenly over [0, 1]."""
+def _validation_set(
+    velocity: Velocity, rows: FlowRows, schedule: Schedule, seed: int
+) -> _ValidationSet:
+    """Draw noise coupled as in training, and times spread evenly over [0, 1]."""
     draw = torch.Generator().manual_seed(seed + 1)
     n, k = rows.codes.shape
     spread = torch.randperm(n * DRAWS, generator=draw)[:, None]
@@ -145,27 +158,32 @@ def _fixed(velocity: Velocity, rows: FlowRows, schedule: Schedule, seed: int) ->
     noise = velocity.start.scale(torch.zeros(1, 1)) * noise
     data, features = rows.take(torch.arange(n).repeat(DRAWS))
     for part in torch.arange(len(data)).split(schedule.batch_size):
-        own = None if features is None else features[part]
-        noise[part] = coupled(noise[part], data[part], schedule.coupling, own)
+        part_features = None if features is None else features[part]
+        noise[part] = coupled(noise[part], data[part], schedule.coupling, part_features)
     if features is not None:
         features = rows.dropped(features, schedule.dropout, draw)
-    return _Fixed(interpolate(noise, data, t), t, features, data - noise)
+    return _ValidationSet(interpolate(noise, data, t), t, features, data - noise)
 
 
 @torch.no_grad()
-def _loss(velocity: Velocity, state: dict[str, Tensor], fixed: _Fixed) -> float:
-    """Mean squared error of a state of the velocity."""
-    own = {name: value.clone() for name, value in velocity.state_dict().items()}
+def _state_loss(
+    velocity: Velocity, state: dict[str, Tensor], validation: _ValidationSet
+) -> float:
+    """Return the mean squared error of a state of the velocity."""
+    current = {name: value.clone() for name, value in velocity.state_dict().items()}
     velocity.load_state_dict(state)
     velocity.eval()
     total = 0.0
-    for rows in torch.arange(len(fixed.x)).split(BATCH):
-        features = None if fixed.features is None else fixed.features[rows]
-        off = velocity(fixed.x[rows], fixed.t[rows], features) - fixed.target[rows]
-        total += float((off**2).sum(dtype=torch.float64))
-    velocity.load_state_dict(own)
+    for rows in torch.arange(len(validation.x)).split(BATCH):
+        features = None if validation.features is None else validation.features[rows]
+        errors = (
+            velocity(validation.x[rows], validation.t[rows], features)
+            - validation.target[rows]
+        )
+        total += float((errors**2).sum(dtype=torch.float64))
+    velocity.load_state_dict(current)
     velocity.train()
-    return total / fixed.x.numel()
+    return total / validation.x.numel()
 
 
 class MovingAverage:
@@ -175,17 +193,17 @@ class MovingAverage:
     ----------
     network : nn.Module
     decay : float
-        Share that is kept per step, once ``(1 + i) / (10 + i)`` of step i has reached it:
-        early on, the beginning is forgotten faster. 0: the weights as they are.
+        Share of the average that is kept per step, once ``(1 + i) / (10 + i)`` of step i
+        has reached it: early steps are forgotten faster. 0: no averaging.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._network, self._decay, self._steps = network, decay, 0
-        self.state: dict[str, Tensor] = _copied(network)
+        self.state: dict[str, Tensor] = _copied_state(network)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after one more step."""
+        """Update the average with the weights after one more step."""
         share = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
         self._steps += 1
         for name, value in self._network.state_dict().items():
@@ -195,5 +213,5 @@ class MovingAverage:
                 self.state[name].copy_(value)
 
 
-def _copied(network: nn.Module) -> dict[str, Tensor]:
+def _copied_state(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}

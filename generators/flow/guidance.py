@@ -1,4 +1,4 @@
-"""What pulls samples: conditions, stronger or weaker, and a predictor of a property.
+"""Guidance of samples by conditions, and by a predictor of a property.
 
 References
 ----------
@@ -20,7 +20,7 @@ from generators.flow.velocity import Velocity
 
 
 def conditional(velocity: Velocity, features: Tensor | None, guidance: float) -> Residual:
-    """Residual with features (f,) of one condition for all rows.
+    """Return the residual with features (f,) of one condition for all rows.
 
     ``v0 + guidance (v1 - v0)`` of the velocities without and with the condition: 1 is the
     conditional one (one evaluation), 0 the unconditional, above 1 is stronger.
@@ -29,27 +29,28 @@ def conditional(velocity: Velocity, features: Tensor | None, guidance: float) ->
     def residual(x: Tensor, t: Tensor) -> Tensor:
         if features is None or guidance == 0:
             return velocity.residual(x, t)
-        asked = velocity.residual(x, t, features.expand(len(x), -1))
+        with_condition = velocity.residual(x, t, features.expand(len(x), -1))
         if guidance == 1:
-            return asked
-        plain = velocity.residual(x, t)
-        return plain + guidance * (asked - plain)
+            return with_condition
+        without = velocity.residual(x, t)
+        return without + guidance * (with_condition - without)
 
     return residual
 
 
 @dataclass(frozen=True)
 class Pull:
-    """Towards a value of a linear property ``coefficients x + intercept`` of codes.
+    """Pull towards a value of a linear property ``coefficients x + intercept`` of codes.
 
     Attributes
     ----------
     coefficients : Tensor of shape (k,)
     intercept, error : float
-        ``error``: deviation of the property around its prediction.
+        Intercept, and standard deviation of the property around its prediction.
     target : float
     strength : float
-        1: as the data are distributed where they have this value.
+        Strength of the pull; with 1, samples follow the distribution of data with this
+        value.
     """
 
     coefficients: Tensor
@@ -60,26 +61,26 @@ class Pull:
 
 
 def pulled(residual: Residual, start: GaussianStart, pulls: Sequence[Pull]) -> Residual:
-    """The residual, drawn towards targets.
+    """Return the residual, guided towards targets.
 
-    Given the point at time t, data are expected at ``x + (1 - t) v`` with the covariance
-    C of the Gaussian start; the expectation given also the property moves by ``C w (target
-    - predicted) / (error^2 + w C w)``. Exact where codes are Gaussian; several pulls act
-    each for itself, which is exact where their ``w C w'`` are 0.
+    Given the point at time t, data are expected at ``x + (1 - t) v`` with the covariance C
+    of the Gaussian start; given also the property, the expectation moves by ``C w (target -
+    predicted) / (error^2 + w C w)``. This is exact if codes are Gaussian; several pulls act
+    independently, which is exact if their ``w C w'`` are 0.
     """
 
     def moved(x: Tensor, t: Tensor) -> Tensor:
-        own = residual(x, t)
-        end = x + (1 - t) * (start.rate(t) * x + own)
+        unguided = residual(x, t)
+        end = x + (1 - t) * (start.rate(t) * x + unguided)
         shrink = (start.deviation / start.scale(t)) ** 2  # C = (1 - t)^2 shrink
-        found = own
+        guided = unguided
         for pull in pulls:
             w = pull.coefficients
             spread = shrink * w
             predicted = end @ w + pull.intercept
             variance = pull.error**2 + (1 - t[:, 0]) ** 2 * (spread * w).sum(-1)
-            by = pull.strength * (pull.target - predicted) / variance
-            found = found + (1 - t) * by[:, None] * spread
-        return found
+            shift = pull.strength * (pull.target - predicted) / variance
+            guided = guided + (1 - t) * shift[:, None] * spread
+        return guided
 
     return moved

@@ -1,4 +1,4 @@
-"""The density of codes under a flow, by the change of volume along their paths.
+"""Density of codes under a flow, by the change of volume along their paths.
 
 References
 ----------
@@ -29,45 +29,49 @@ def log_density(
     probes: int | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Log density (b,) in nats of codes (b, k) at time 1.
+    """Return the log density (b,) in nats of codes (b, k) at time 1.
 
     Parameters
     ----------
     residual : callable
-        As for `Solver.solve`; each row's result depends on that row alone.
+        Residual as for `Solver.solve`; each row's result depends on that row alone.
+    start : Start
+    x : Tensor of shape (b, k)
+        Codes.
     solver : Solver
-        By which codes and volumes are integrated; its error is stated by `Solver`.
+        Solver for codes and volumes; its error is stated by `Solver`.
     spread : Tensor of shape (r, k), optional
-        Of the noise, see `Noise`.
+        Spread of the noise, see `Noise`.
     probes : int, optional
-        Estimate the divergence with so many random signs (one draw for the whole path:
-        without bias in the logarithm). Default: exactly, with k gradients per evaluation.
+        Number of random sign vectors with which the divergence is estimated (one draw for
+        the whole path: without bias in the logarithm). Default: exact, with k gradients per
+        evaluation.
     seed : int
-        Of the signs.
+        Seed of the signs.
 
     Raises
     ------
     CatalogError
-        If noise does not fill all k dimensions.
+        If the noise does not span all k dimensions.
     """
     b, k = x.shape
     if spread is not None and len(spread) != k:
         raise CatalogError(
             f"There is no density: the training networks, and so the noise, fill "
             f"{len(spread)} of {k} dimensions. Fit on their {len(spread)} principal "
-            "components, which have one: velocity='film_mlp', or fewer with components=k; "
-            f"or fit to more than {k} networks."
+            "components with velocity='film_mlp', or on fewer with components=k, or fit "
+            f"to more than {k} networks."
         )
     directions = None
     if probes is not None:
         if probes < 1:
             raise ValueError(f"probes must be 1 or more. Got {probes}.")
-        drawn = torch.Generator().manual_seed(seed)
-        signs = torch.randint(0, 2, (probes, 1, k), generator=drawn)
+        draw = torch.Generator().manual_seed(seed)
+        signs = torch.randint(0, 2, (probes, 1, k), generator=draw)
         directions = (2 * signs - 1).to(x.dtype).expand(probes, b, k)
 
     def slope(state: Tensor, t: float) -> Tensor:
-        """Velocity of y and the divergence, which is that of the residual in x."""
+        """Return the velocity of y, and the divergence of the residual in x."""
         at = torch.full((b, 1), t, dtype=x.dtype)
         scale = start.scale(at)
         velocity, divergence = _divergence(residual, scale * state[:, :k], at, directions)
@@ -75,8 +79,8 @@ def log_density(
 
     scale = start.scale(torch.ones(1, 1, dtype=x.dtype)).expand(1, k)
     state = torch.cat([x / scale, torch.zeros_like(x[:, :1])], 1)
-    begun = solver.integrate(slope, state, backward=True)
-    noise, change = begun[:, :k], begun[:, k]  # change: minus the integral from 0 to 1
+    initial = solver.integrate(slope, state, backward=True)
+    noise, change = initial[:, :k], initial[:, k]  # change: minus the integral from 0 to 1
     volume = noise.new_zeros(())
     if spread is not None:
         noise = torch.linalg.solve(spread.T, noise.T).T
@@ -88,7 +92,7 @@ def log_density(
 def _divergence(
     residual: Residual, x: Tensor, t: Tensor, directions: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Residual (b, k) and its divergence (b,), exactly or along directions (m, b, k)."""
+    """Return the residual (b, k) and its divergence (b,), exact or along directions."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         velocity = residual(x, t)
@@ -105,7 +109,7 @@ def _divergence(
 
 
 def _axes(like: Tensor) -> Iterator[Tensor]:
-    """The k axes, each for all rows."""
+    """Yield the k axes, each for all rows."""
     for i in range(like.shape[1]):
         axis = torch.zeros_like(like)
         axis[:, i] = 1

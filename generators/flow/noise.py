@@ -1,4 +1,4 @@
-"""Noise with a covariance, cheap enough for every step of training."""
+"""Noise with a covariance, cheap enough for every training step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 POOL = 8192
-"""Rows that are kept: 32 KiB for each dimension."""
+"""Number of rows in the pool: 32 KiB for each dimension."""
 LIFE = 400
-"""Draws after which they are made anew."""
+"""Number of draws after which the pool is renewed."""
 
 
 class Noise:
     """Gaussian rows (b, k): standard normal, or with the covariance ``spread.T @ spread``.
 
-    A product with a spread costs more than the rest of a step, so rows are kept, and each
-    draw turns two of them into one: ``cos(a) x + sin(a) y`` with any angle has the same
+    A product with a spread costs more than the rest of a step, so a pool of rows is kept,
+    and each draw combines two of them: ``cos(a) x + sin(a) y`` with any angle has the same
     distribution as x and y.
 
     Parameters
@@ -32,13 +32,13 @@ class Noise:
         self._pool, self._used = torch.empty(0), 0
 
     def fresh(self, n: int) -> Tensor:
-        """Independent rows (n, k)."""
+        """Return independent rows (n, k)."""
         if self.spread is None:
             return torch.randn(n, self.k, generator=self._draw)
         return torch.randn(n, len(self.spread), generator=self._draw) @ self.spread
 
     def rows(self, n: int) -> Tensor:
-        """Rows (n, k) for one step of training."""
+        """Return rows (n, k) for one training step."""
         if self.spread is None:
             return self.fresh(n)
         if self._used % LIFE == 0:

@@ -1,8 +1,8 @@
 """The straight path from noise to data, and the part of its velocity that is known.
 
-Were codes Gaussian with deviations s, the velocity that takes noise N(0, 1) to them would
-be ``x (t s^2 - (1 - t)) / ((1 - t)^2 + t^2 s^2)`` exactly. Networks learn what is left:
-those that are zero, or off, sample this Gaussian.
+If codes were Gaussian with standard deviations s, the velocity that takes noise N(0, 1) to
+them would be ``x (t s^2 - (1 - t)) / ((1 - t)^2 + t^2 s^2)`` exactly. Networks learn the
+difference: with a network that is zero, or off, samples are drawn from this Gaussian.
 
 References
 ----------
@@ -19,35 +19,35 @@ from torch import Tensor
 
 
 def interpolate(noise: Tensor, data: Tensor, t: Tensor) -> Tensor:
-    """Points (b, k) at times t (b, 1): 0 is noise, 1 is data."""
+    """Return the points (b, k) at times t (b, 1): 0 is noise, 1 is data."""
     return (1 - t) * noise + t * data
 
 
 @dataclass(frozen=True)
 class GaussianStart:
-    """What is known of the flow to Gaussian data with mean 0.
+    """Known part of the velocity: the flow to Gaussian data with mean 0.
 
     Attributes
     ----------
     deviation : Tensor of shape (k,)
-        Of the data, per dimension.
+        Standard deviation of the data, per dimension.
     """
 
     deviation: Tensor
 
     def scale(self, t: Tensor) -> Tensor:
-        """Deviation of the path at time t: the flow is ``scale(t) noise``."""
+        """Return the standard deviation at time t: the flow is ``scale(t) noise``."""
         return ((1 - t) ** 2 + (t * self.deviation) ** 2).sqrt()
 
     def rate(self, t: Tensor) -> Tensor:
-        """Derivative of the logarithm of the scale: the velocity is ``rate(t) x``."""
+        """Return the derivative of the log of the scale: the velocity is ``rate(t) x``."""
         variance = self.deviation**2
         return (t * variance - (1 - t)) / ((1 - t) ** 2 + t**2 * variance)
 
 
 @dataclass(frozen=True)
 class NoStart:
-    """Nothing is known but the noise: the network is the velocity, as published.
+    """No known part: the network is the whole velocity, as published.
 
     Attributes
     ----------
@@ -58,11 +58,11 @@ class NoStart:
     source: float = 1.0
 
     def scale(self, t: Tensor) -> Tensor:
-        """The deviation of the noise at all times."""
+        """Return the standard deviation of the noise, which does not depend on time."""
         return torch.full_like(t, self.source)
 
     def rate(self, t: Tensor) -> Tensor:
-        """Zero."""
+        """Return zero."""
         return torch.zeros_like(t)
 
 

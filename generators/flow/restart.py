@@ -1,10 +1,10 @@
-"""Samples made noisy and finished again: errors of a velocity are corrected by itself.
+"""Restarts: noise is added to samples and the flow integrated again, to correct errors.
 
 References
 ----------
 .. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differs: all restarts are at one
-   time, with less noise than was there, and by a single step of Euler, which spreads what
-   it makes a little, where accurate ones and less noise shrink it.
+   time, with less noise than was there, and by a single step of Euler, which spreads its
+   results a little, where accurate steps and less noise shrink them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from generators.flow.solver import Residual, Solver
 ASKED_TIMES, ASKED_GUIDANCE = 16, 1.5
 """Restarts and guidance of samples with a condition.
 
-Every restart takes networks nearer to what most are like, whatever was asked for: 64 leave
-a tenth of what asking for an accuracy changes, 16 with guidance 1.5 four fifths of it
-(digits, validation images, one fit).
+Every restart moves networks towards typical ones, whatever the condition: 64 restarts leave
+a tenth of the change that a condition on accuracy makes, 16 with guidance 1.5 leave four
+fifths of it (digits, validation images, one fit).
 """
 
 
 @dataclass(frozen=True)
 class Restart:
-    """How often, and from where.
+    """Number, time and noise of restarts.
 
     The defaults were chosen for `LearntSteps` on digits and MNIST, by validation images of
     one fit each.
@@ -37,12 +37,13 @@ class Restart:
     Attributes
     ----------
     times : int
+        Number of restarts.
     at : float
         Time to which samples go back, in (0, 1).
     noise : float
-        Deviation of what is added, in that of the path at this time.
+        Standard deviation of the added noise, relative to that of the path at this time.
     steps : int
-        Of Euler, back to time 1.
+        Number of Euler steps back to time 1.
     """
 
     times: int = 64
@@ -51,32 +52,38 @@ class Restart:
     steps: int = 1
 
     def __post_init__(self) -> None:
-        for name, fine, asked in (
+        for name, is_valid, expected in (
             ("times", self.times >= 0, "0 or more"),
             ("at", 0 < self.at < 1, "between 0 and 1"),
             ("noise", self.noise >= 0, "0 or more"),
             ("steps", self.steps >= 1, "1 or more"),
         ):
-            if not fine:
+            if not is_valid:
                 raise ValueError(
-                    f"{name} of Restart must be {asked}. Got {getattr(self, name)!r}."
+                    f"{name} of Restart must be {expected}. Got {getattr(self, name)!r}."
                 )
 
     def refine(
         self, ends: Tensor, residual: Residual, start: Start, noise: Callable[[int], Tensor]
     ) -> Tensor:
-        """Codes (b, k) again; of those that run away, as those of a poor fit may, as given.
+        """Return refined codes (b, k).
+
+        Codes that diverge, as those of a poor fit may, are returned unchanged.
 
         Parameters
         ----------
+        ends : Tensor of shape (b, k)
+            Codes at time 1.
+        residual : callable
+        start : Start
         noise : callable
-            Rows (b, k) of standard noise for restart i.
+            Function from the number i of a restart to rows (b, k) of standard noise.
         """
         at = ends.new_full((1, 1), self.at)
         size = self.noise * start.scale(torch.zeros_like(at))
         solver = Solver("euler", self.steps)
-        given = ends
+        initial = ends
         for i in range(self.times):
-            back = interpolate(size * noise(i), ends, at)
-            ends = solver.solve(residual, start, back, begin=self.at)
-        return torch.where(ends.isfinite().all(1, keepdim=True), ends, given)
+            noised = interpolate(size * noise(i), ends, at)
+            ends = solver.solve(residual, start, noised, begin=self.at)
+        return torch.where(ends.isfinite().all(1, keepdim=True), ends, initial)

@@ -1,4 +1,4 @@
-"""Networks as a flow sees them."""
+"""Training data of a flow: codes and conditions of networks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FlowRows:
-    """Networks as a flow sees them.
+    """Codes and conditions of networks.
 
     Attributes
     ----------
     codes : Tensor of shape (n, k)
     features : Tensor of shape (n, f) or None
-        Of their conditions.
+        Features of their conditions.
     spans : tuple of slice
-        Features of each column of the condition: what `Schedule.dropout` leaves out.
+        Features of each column of the condition, which `Schedule.dropout` omits together.
     """
 
     codes: Tensor
@@ -29,15 +29,15 @@ class FlowRows:
         return len(self.codes)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Some rows."""
+        """Return codes and features of some rows."""
         features = None if self.features is None else self.features[index]
         return self.codes[index], features
 
     def dropped(self, features: Tensor, share: float, draw: torch.Generator) -> Tensor:
-        """Features (b, f) with conditions left out: of a row, and of single columns."""
+        """Return features (b, f), with conditions and single columns set to 0 at random."""
         b = len(features)
-        kept = torch.rand(b, 1, generator=draw) >= share
-        features = features * kept
+        is_kept = torch.rand(b, 1, generator=draw) >= share
+        features = features * is_kept
         if len(self.spans) > 1:
             for span in self.spans:
                 features[:, span] *= torch.rand(b, 1, generator=draw) >= share

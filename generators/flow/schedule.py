@@ -1,4 +1,4 @@
-"""How a velocity is learned."""
+"""Training schedule of a velocity network."""
 
 from __future__ import annotations
 
@@ -17,48 +17,53 @@ Keep = Literal["validation", "lowest_batch", "last"]
 Source = Literal["fresh", "fixed"]
 Times = Literal["uniform", "middle"]
 MIDDLE, WIDTH = 0.75, 0.15
-"""Mean and deviation of the times "middle": before, points are noise; behind, networks."""
+"""Mean and standard deviation of the times "middle".
+
+Earlier points are nearly noise, later points nearly networks.
+"""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a velocity is learned.
+    """Training schedule of a velocity network.
 
     Attributes
     ----------
     iterations, batch_size : int
-        Most steps of AdamW, and networks per step.
+        Maximum number of AdamW steps, and number of networks per step.
     lr, final_lr, weight_decay, betas
-        Of AdamW; the rate falls to its final value along half a cosine.
+        Parameters of AdamW; the learning rate falls to its final value along half a cosine.
     decay : float
-        Of the moving average of the weights; 0: none.
+        Decay of the moving average of the weights; 0: no averaging.
     coupling : {"optimal_transport", "independent"}
-        Of noise and networks within a batch.
+        Coupling of noise and networks within a batch.
     source : {"fresh", "fixed"}
         New noise in every step, or one vector per network drawn once, as published.
     sigma : float
-        Deviation of noise added to points of the path.
+        Standard deviation of noise added to points of the path.
     dropout : float
-        Share of rows whose condition is left out; as often, each column by itself is.
+        Share of rows whose condition is omitted; each column is also omitted separately
+        with this share.
     keep : {"validation", "lowest_batch", "last"}
-        Which weights are kept: with the least validation loss of the average, with the
-        least loss of a single batch, as published, or the last.
+        Rule for the weights that are kept: those with the lowest validation loss of the
+        average, those with the lowest loss of a single batch, as published, or the last.
     times : {"uniform", "middle"}
-        Of training points: over all of [0, 1], or about 0.75, where networks take shape.
+        Distribution of the times of training points: over all of [0, 1], or about 0.75,
+        where networks take shape.
     warmup : int
-        Steps over which the rate rises.
+        Number of steps over which the learning rate rises.
     clip : float, optional
-        Largest norm of a gradient.
+        Maximum norm of a gradient.
     every, patience : int
-        Steps from one validation to the next, and validations without a better loss
-        after which it stops.
+        Number of steps between validations, and number of validations without a lower loss
+        after which training stops.
 
     Raises
     ------
     NotFound
         If there is no such coupling, source, times or keep.
     BadSetting
-        If a number is none, or out of range.
+        If a number has another type, or is out of range.
     """
 
     iterations: int = 2000
@@ -81,8 +86,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         names = {"coupling": Coupling, "source": Source, "keep": Keep, "times": Times}
-        for name, known in names.items():
-            Setting.of(self, name).one_of(get_args(known))
+        for name, choices in names.items():
+            Setting.of(self, name).one_of(get_args(choices))
         for name in ("iterations", "batch_size", "every", "patience"):
             Setting.of(self, name).whole(1)
         Setting.of(self, "warmup").whole(0)
@@ -99,13 +104,13 @@ class Schedule:
             replace(betas, value=value).number(0, 1, ends="[)")
 
     def rate(self, done: int) -> float:
-        """Learning rate after so many steps."""
-        share = (1 + math.cos(math.pi * done / self.iterations)) / 2
+        """Return the learning rate after so many steps."""
+        cosine = (1 + math.cos(math.pi * done / self.iterations)) / 2
         rise = min(1.0, (done + 1) / self.warmup) if self.warmup else 1.0
-        return rise * (self.final_lr + (self.lr - self.final_lr) * share)
+        return rise * (self.final_lr + (self.lr - self.final_lr) * cosine)
 
     def draw_times(self, n: int, draw: torch.Generator) -> Tensor:
-        """Times (n, 1) of training points."""
+        """Draw times (n, 1) of training points."""
         if self.times == "uniform":
             return torch.rand(n, 1, generator=draw)
         middle = MIDDLE + WIDTH * torch.randn(n, 1, generator=draw)
@@ -127,6 +132,6 @@ OF_LEARNT_STEPS = Schedule(
     every=250,
     patience=4,
 )
-"""How learnt steps are learnt."""
+"""Default schedule of learnt steps."""
 OF_CONVOLUTIONS = replace(OF_LEARNT_STEPS, iterations=1500, batch_size=8)
-"""The same, where each of their inputs is seen at many places."""
+"""Default schedule of learnt steps with convolutions, which see inputs at many places."""

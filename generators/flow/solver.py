@@ -1,4 +1,4 @@
-"""Integrating a velocity over time, with the part that is known done exactly.
+"""Integration of a velocity over time, with an exact solution of the known part.
 
 With ``x = scale(t) y`` the equation ``dx/dt = rate(t) x + residual`` becomes
 ``dy/dt = residual / scale(t)``: few steps suffice, and none where the residual is zero.
@@ -19,9 +19,9 @@ from generators.flow.path import Start
 
 Method = Literal["euler", "heun", "rk4"]
 EVALUATIONS = {"euler": 1, "heun": 2, "rk4": 4}
-"""Of the residual, per step."""
+"""Number of evaluations of the residual per step."""
 Residual = Callable[[Tensor, Tensor], Tensor]
-"""From codes (b, k) and times (b, 1) to velocities (b, k)."""
+"""Function from codes (b, k) and times (b, 1) to velocities (b, k)."""
 
 Slope = Callable[[Tensor, float], Tensor]
 """Right-hand side of an equation ``dy/dt = slope(y, t)``."""
@@ -29,7 +29,7 @@ Slope = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Solver:
-    """A fixed grid of steps.
+    """Solver with a fixed grid of steps.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Solver:
     NotFound
         If there is no such method.
     BadSetting
-        If there is not a step.
+        If the number of steps is not an int of at least 1.
     """
 
     method: Method = "rk4"
@@ -57,21 +57,27 @@ class Solver:
     def solve(
         self, residual: Residual, start: Start, noise: Tensor, *, begin: float = 0.0
     ) -> Tensor:
-        """Where standard normal noise (b, k), or points at another time, are at time 1."""
+        """Return the points at time 1 that standard noise (b, k) is transported to.
+
+        With ``begin``, ``noise`` holds points (b, k) at that time instead.
+        """
         y = noise / start.scale(noise.new_full((1, 1), begin)) if begin else noise
         y = self.integrate(scaled_slope(residual, start), y, begin=begin)
         return y * start.scale(torch.ones(1, 1, dtype=noise.dtype))
 
     def estimate(self, residual: Residual, start: Start, noise: Tensor) -> float:
-        """Relative error (root mean square) of end points, against twice the steps."""
-        ours = self.solve(residual, start, noise)
+        """Estimate the relative error (root mean square) of end points.
+
+        The reference solution has twice the steps.
+        """
+        coarse = self.solve(residual, start, noise)
         finer = Solver(self.method, 2 * self.steps).solve(residual, start, noise)
-        return _apart(ours, finer)
+        return _relative_error(coarse, finer)
 
     def integrate(
         self, slope: Slope, y: Tensor, *, backward: bool = False, begin: float = 0.0
     ) -> Tensor:
-        """The solution of ``dy/dt = slope(y, t)`` at time 1 from ``begin``, or backward."""
+        """Integrate ``dy/dt = slope(y, t)`` from time ``begin`` to 1, or backward."""
         span = 1 - begin
         grid = [begin + span * (i / self.steps) for i in range(self.steps + 1)]
         if backward:
@@ -82,7 +88,7 @@ class Solver:
 
 
 def scaled_slope(residual: Residual, start: Start) -> Slope:
-    """The velocity of ``y = x / scale(t)``."""
+    """Return the velocity of ``y = x / scale(t)``."""
 
     def slope(y: Tensor, t: float) -> Tensor:
         at = torch.full((len(y), 1), t, dtype=y.dtype)
@@ -101,26 +107,33 @@ def accurate_solver(
     tolerance: float = 1e-3,
     most: int = 128,
 ) -> Solver:
-    """The fewest steps 2, 4, 8, ... with an estimated error below the tolerance.
+    """Return the solver with the fewest steps whose error is within a tolerance.
+
+    The numbers of steps are 2, 4, 8, ...
 
     Parameters
     ----------
+    residual : callable
+    start : Start
     noise : Tensor of shape (b, k)
-        To estimate with.
+        Noise with which the error is estimated.
+    method : {"euler", "heun", "rk4"}
+    tolerance : float
+        Relative error.
     most : int
-        Steps that are not exceeded, whatever the error: it is stated in the result.
+        Maximum number of steps, whatever the error, which is stated in the result.
     """
-    steps, ours = 2, Solver(method, 2).solve(residual, start, noise)
+    steps, coarse = 2, Solver(method, 2).solve(residual, start, noise)
     while True:
         finer = Solver(method, 2 * steps).solve(residual, start, noise)
-        error = _apart(ours, finer)
+        error = _relative_error(coarse, finer)
         if error <= tolerance or 2 * steps > most:
             return Solver(method, steps, error)
-        steps, ours = 2 * steps, finer
+        steps, coarse = 2 * steps, finer
 
 
-def _apart(ours: Tensor, finer: Tensor) -> float:
-    return float((ours - finer).norm() / finer.norm())
+def _relative_error(coarse: Tensor, finer: Tensor) -> float:
+    return float((coarse - finer).norm() / finer.norm())
 
 
 def _step(method: Method, slope: Slope, y: Tensor, t: float, h: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Drawing samples towards values that a linear predictor finds in codes."""
+"""Guidance of samples towards values of linear predictors on codes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ def pulls_toward(
     *,
     extrapolate: bool = False,
 ) -> list[tuple[str, Pull, bool]]:
-    """Column, pull, and whether the target is within what was seen, for each target.
+    """Return column, pull, and whether the target is in range, for each target.
 
     Raises
     ------
     NotFound
         If a column has no predictor.
     BadSetting
-        If a target is no finite number.
+        If a target is not a finite number.
     CatalogError
-        If a target is outside of the training networks, unless extrapolation is asked for.
+        If a target is outside the range of the training networks, and ``extrapolate`` is
+        False.
     """
-    found = []
+    pulls = []
     for name, target in targets.items():
         if name not in predictors:
             raise NotFound(
                 f"No predictor of {name!r}. {closest(name, predictors)} Fit one with "
                 f"predictors=[{name!r}]."
             )
-        one = predictors[name]
-        Setting("toward", name, target, one.high).number()
-        inside = one.low <= target <= one.high
-        if not inside and not extrapolate:
+        predictor = predictors[name]
+        Setting("toward", name, target, predictor.high).number()
+        in_range = predictor.low <= target <= predictor.high
+        if not in_range and not extrapolate:
             raise CatalogError(
-                f"{name} = {target:g} is outside of the training networks, {one.low:g} to "
-                f"{one.high:g}. Ask for a value between, or pass extrapolate=True, which "
-                "marks the samples."
+                f"{name} = {target:g} is outside the range of the training networks, "
+                f"{predictor.low:g} to {predictor.high:g}. Choose a value within it, or "
+                "pass extrapolate=True, which marks the samples."
             )
-        w = torch.from_numpy(one.coefficients)
-        pull = Pull(w, one.intercept, one.error, float(target), strength)
-        found.append((name, pull, inside))
-    return found
+        w = torch.from_numpy(predictor.coefficients)
+        pull = Pull(w, predictor.intercept, predictor.error, float(target), strength)
+        pulls.append((name, pull, in_range))
+    return pulls

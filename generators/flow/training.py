@@ -1,4 +1,4 @@
-"""The one loop that learns a velocity: flow matching on codes."""
+"""Training loop of a velocity: flow matching on codes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ def learn(
     seed: int = 0,
     label: str | None = None,
 ) -> TrainingHistory:
-    """Learn a velocity; the weights that are kept are left in it.
+    """Train a velocity, and load the kept weights into it.
 
     Parameters
     ----------
+    velocity : Velocity
+    rows : FlowRows
+        Training networks.
+    validation : FlowRows or None
+    schedule : Schedule
     seed : int
-        Of noise, times and batches. Weights to begin with, and what layers drop out, come
-        from torch's own stream, which is the caller's to seed.
+        Seed of noise, times and batches. Initial weights and dropout use the global random
+        state of torch, which the caller seeds.
     label : str, optional
         Start of the progress line; None: no progress.
 
@@ -57,7 +62,7 @@ def learn(
         fused=True,
     )
     gate = Gate(velocity, validation, schedule, seed)
-    bar = Progress(schedule.iterations, "steps", label) if label else None
+    progress = Progress(schedule.iterations, "steps", label) if label else None
     velocity.train()
     done = 0
     for done in range(1, schedule.iterations + 1):
@@ -80,16 +85,16 @@ def learn(
             torch.nn.utils.clip_grad_norm_(velocity.parameters(), schedule.clip)
         if gate.stops(done, float(loss.detach()), optimizer):
             break
-        if bar:
-            bar.update(done)
-    if bar:
-        bar.close(done)
+        if progress:
+            progress.update(done)
+    if progress:
+        progress.close(done)
     gate.restore()
     velocity.eval()
     return gate.curve
 
 
 def _batches(n: int, size: int, draw: torch.Generator) -> Iterator[Tensor]:
-    """Rows of batches, shuffled anew in each epoch; the rest of an epoch is left out."""
+    """Yield rows of batches, shuffled in each epoch, without incomplete batches."""
     while True:
         yield from torch.randperm(n, generator=draw)[: n - n % size].split(size)

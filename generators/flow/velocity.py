@@ -1,4 +1,4 @@
-"""The velocity of a flow: what is known, what a network adds, and what conditions add."""
+"""Velocity of a flow: the known part, the network, and the effect of conditions."""
 
 from __future__ import annotations
 
@@ -21,31 +21,35 @@ NETWORKS: Mapping[str, type[nn.Module]] = {
     "learnt_steps": LearntSteps,
     "published_mlp": PublishedMLP,
 }
-"""By the name that ``velocity=`` takes: called with k, features and its own sizes, then
-with codes (b, k), times (b, 1) and features (b, f) or None. A new one is a line here."""
+"""Velocity networks by the name that ``velocity=`` takes.
+
+Each is called with k, features and its own sizes, then with codes (b, k), times (b, 1) and
+features (b, f) or None. A new network is added here.
+"""
 GENTLE = 0.1
-"""Share of the rate for ordinary layers within `LearntSteps`."""
+"""Share of the learning rate for ordinary layers within `LearntSteps`."""
 
 
 class Velocity(nn.Module):
-    """``rate(t) x + residual(x, t, condition)``.
+    """Velocity ``rate(t) x + residual(x, t, condition)``.
 
-    The residual is the network, and, with conditions, their linear `Effect`: were codes
-    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``. Where the
-    buffer ``on`` is False, the network counts as zero: the Gaussian itself is left.
+    The residual is the network and, with conditions, their linear `Effect`: if codes were
+    Gaussian around ``m = effect(condition)``, it would be ``m (1 - t rate(t))``. If the
+    buffer ``on`` is False, the network counts as zero, and only the Gaussian remains.
 
     Parameters
     ----------
     start : GaussianStart or NoStart
     network : str
-        A name of `NETWORKS`.
+        Name in `NETWORKS`.
     k, features : int
+        Length of a code, and number of features of a condition.
     sizes : mapping
         Further arguments of the network.
     effect : bool
-        Whether conditions have a linear effect, which begins with `Effect.begin`.
+        Whether conditions have a linear effect, which `Effect.begin` estimates.
     spread : Tensor of shape (r, k), optional
-        Of the noise, see `Noise`; not part of the state.
+        Spread of the noise, see `Noise`; not part of the state.
 
     Raises
     ------
@@ -76,25 +80,25 @@ class Velocity(nn.Module):
         self.register_buffer("on", torch.ones(1, dtype=torch.bool))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters with the ``share`` of the learning rate that they are learnt at."""
+        """Return parameters with the ``share`` of the learning rate of each group."""
         gentle = self.network.gentle() if isinstance(self.network, LearntSteps) else []
-        known = {id(parameter) for parameter in gentle}
-        others = [p for p in self.parameters() if id(p) not in known]
+        gentle_ids = {id(parameter) for parameter in gentle}
+        others = [p for p in self.parameters() if id(p) not in gentle_ids]
         groups = [{"params": others, "share": 1.0}, {"params": gentle, "share": GENTLE}]
         return [group for group in groups if group["params"]]
 
     def residual(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What is beyond the start, (b, k), at codes (b, k) and times (b, 1).
+        """Return the residual (b, k) at codes (b, k) and times (b, 1).
 
         No condition is the same as all features zero.
         """
         if self.features and condition is None:
-            condition = x.new_zeros(len(x), self.features)  # as where it was left out
-        found: Tensor = self.network(x, t, condition) if self.on else torch.zeros_like(x)
+            condition = x.new_zeros(len(x), self.features)  # as for omitted conditions
+        added: Tensor = self.network(x, t, condition) if self.on else torch.zeros_like(x)
         if self.effect is not None and condition is not None:
-            found = found + self.effect(condition) * (1 - t * self.start.rate(t))
-        return found
+            added = added + self.effect(condition) * (1 - t * self.start.rate(t))
+        return added
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The velocity (b, k)."""
+        """Return the velocity (b, k)."""
         return self.start.rate(t) * x + self.residual(x, t, condition)

@@ -1,4 +1,1 @@
-"""The verb `generate`: plan, fit or load, sample, judge, store, report.
-
-Methods, nulls and the judge live in rooms of their own.
-"""
+"""Steps of the command `generate`: plan, fit or load, sample, judge, store and report."""

@@ -1,4 +1,4 @@
-"""Samples, what training networks answer, and nulls, in one table."""
+"""Assessment of samples beside held-out networks, retrieval and nulls."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RETRIEVAL = "retrieval"
 
 @dataclass(frozen=True)
 class Assessed:
-    """What was judged.
+    """Judged samples.
 
     Attributes
     ----------
     assessments : list of Assessment
-        As they are, then by calibration.
+        Without calibration first, then one for each calibration.
     retrieval : Population or None
-        Where a condition is asked for: the training networks that answer it.
+        Training networks that fulfil the condition best; None without a condition.
     """
 
     assessments: list[Assessment]
@@ -46,15 +46,15 @@ class Assessed:
 def reference_of(
     generator: Generator, population: Population, heldout: Population, exam: Exam
 ) -> tuple[Reference, bool]:
-    """What a generator's samples are compared with, and whether they are raw.
+    """Return the reference that samples are compared with, and whether samples are raw.
 
-    A generator that does not align is judged in aligned units too, as nulls are made in
-    both and count with the better.
+    The samples of a generator that does not align are also judged in aligned units, because
+    nulls are made in both and count with the better of the two.
     """
     raw = generator.canonicaliser_ is None
     base = generator
     if raw and population.layout.symbols:
-        base = Train(aligned=True).fit(_like(generator.training_, population))
+        base = Train(aligned=True).fit(_same_runs(generator.training_, population))
     return Reference.of(base, population, heldout, exam), raw
 
 
@@ -68,21 +68,22 @@ def assess_samples(
 ) -> Assessed:
     """Judge samples beside retrieval and all nulls.
 
-    Where samples are the best of several, retrieval and nulls are too, by the same score.
+    If samples are the best of several candidates, retrieval and nulls are too, by the same
+    score.
     """
     of = request.sampling.best_of
     reference, raw = reference_of(generator, sides["train"], sides["test"], exam)
     sets = {best_of_label(request.generator.name, of): (samples, raw)}
-    answer = None
+    retrieval = None
     if request.conditions[0]:
-        answer = retrieved(
+        retrieval = retrieved(
             Retrieval(aligned=False).fit_to(reference.population),
             request.conditions, request.counts, request.seed, of, score,
         )  # fmt: skip
         if not isinstance(generator, Retrieval):
-            sets[best_of_label(RETRIEVAL, of)] = (answer, True)
+            sets[best_of_label(RETRIEVAL, of)] = (retrieval, True)
     calibrations = [None, *request.calibrations]
-    found = assess(
+    assessments = assess(
         reference,
         sets,
         calibrations=calibrations,
@@ -91,24 +92,30 @@ def assess_samples(
         label="judged",
     )
     if of > 1:
-        nulls = _chosen_nulls(request, reference, score)
-        found = [replace(own, nulls=nulls[own.calibration]) for own in found]
-    return Assessed(found, answer)
+        nulls = _best_of_nulls(request, reference, score)
+        assessments = [
+            replace(assessment, nulls=nulls[assessment.calibration])
+            for assessment in assessments
+        ]
+    return Assessed(assessments, retrieval)
 
 
 def best_of_label(label: str, of: int) -> str:
-    """Label of networks that are the best of several."""
+    """Return the label of networks that are the best of several candidates."""
     return label if of == 1 else f"{label}, best of {of}"
 
 
 def controls(
     request: Request, exam: Exam, answers: Mapping[str, Answers], retrieval: Population
 ) -> list[dict[str, Any]]:
-    """Requested against measured, where it can be measured; beside retrieval."""
-    found = []
+    """Compare requested with measured values, where these can be measured.
+
+    The same comparison is made for retrieval.
+    """
+    rows = []
     for column in request.conditions[0]:
-        split, _, what = column.rpartition("_")
-        if split not in answers or what not in ("accuracy", "loss"):
+        split, _, quantity = column.rpartition("_")
+        if split not in answers or quantity not in ("accuracy", "loss"):
             continue
         requested = np.concatenate(
             [
@@ -116,45 +123,45 @@ def controls(
                 for condition, count in zip(request.conditions, request.counts, strict=True)
             ]
         )
-        measured: Array = getattr(answers[split], what)
-        theirs: Array = getattr(exam.answers(retrieval.weights, split), what)
-        found.append(
+        measured: Array = getattr(answers[split], quantity)
+        of_retrieval: Array = getattr(exam.answers(retrieval.weights, split), quantity)
+        rows.append(
             {
                 "column": column,
                 **asdict(control(requested, measured, seed=request.seed)),
-                "retrieval": asdict(control(requested, theirs, seed=request.seed)),
+                "retrieval": asdict(control(requested, of_retrieval, seed=request.seed)),
             }
         )
-    return found
+    return rows
 
 
-def _chosen_nulls(
+def _best_of_nulls(
     request: Request, reference: Reference, score: Score
 ) -> dict[str | None, list[Judged]]:
-    """The best of several of every null, by calibration."""
+    """Judge the best of several candidates of every null, by calibration."""
     of, seed = request.sampling.best_of, request.seed
     entries = list(
         fitted_nulls(reference.population, reference.training, reference.canonicaliser)
     )
-    found: dict[str | None, list[Judged]] = {None: []}
-    found |= {calibration: [] for calibration in request.calibrations}
+    judged: dict[str | None, list[Judged]] = {None: []}
+    judged |= {calibration: [] for calibration in request.calibrations}
     progress = Progress(len(entries), "sets", f"nulls, best of {of}")
     for done, entry in enumerate(entries, 1):
-        made = best_of(entry.null, request.null_count, of, score, seed=seed)
-        before = None
-        for calibration, own in found.items():
-            one = reference.judge(
-                made, label=best_of_label(entry.label, of), calibration=calibration,
-                raw=entry.null.canonicaliser_ is None, before=before, seed=seed,
+        networks = best_of(entry.null, request.null_count, of, score, seed=seed)
+        uncalibrated = None
+        for calibration, judged_nulls in judged.items():
+            null = reference.judge(
+                networks, label=best_of_label(entry.label, of), calibration=calibration,
+                raw=entry.null.canonicaliser_ is None, before=uncalibrated, seed=seed,
             )  # fmt: skip
-            before = one if calibration is None else before
-            own.append(one)
+            uncalibrated = null if calibration is None else uncalibrated
+            judged_nulls.append(null)
         progress.update(done)
     progress.close(len(entries))
-    return found
+    return judged
 
 
-def _like(training: Population, population: Population) -> Population:
-    """The rows of the population that a generator kept."""
+def _same_runs(training: Population, population: Population) -> Population:
+    """Return the rows of a population that are of the training runs."""
     runs = set(training["run_id"])
     return population.select(np.array([run in runs for run in population["run_id"]]))

@@ -1,4 +1,4 @@
-"""Conditions on the command line: read, and checked before anything is fitted."""
+"""Conditions on the command line: parsing, and checks before anything is fitted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from generators.nulls.retrieval import Retrieval
 
 
 def conditions_of(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
-    """Conditions from ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``: all combinations.
+    """Parse ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE`` texts into all combinations.
 
-    Values are text, see `typed_conditions`.
+    Values stay text, see `typed_conditions`.
 
     Raises
     ------
     CatalogError
-        If a text is none, or a column comes twice.
+        If a text is malformed, or a column is given twice.
 
     Examples
     --------
@@ -33,13 +33,13 @@ def conditions_of(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
     """
     values: dict[str, list[str]] = {}
     for text in texts:
-        column, equals, given = text.partition("=")
-        if not equals or not column or not given or column in values:
+        column, equals, listed = text.partition("=")
+        if not equals or not column or not listed or column in values:
             raise CatalogError(
-                f"--condition takes COLUMN=VALUE, once for each column; several values "
-                f"with commas. Got {text!r}."
+                f"--condition takes COLUMN=VALUE or COLUMN=VALUE,VALUE, once for each "
+                f"column. Got {text!r}."
             )
-        values[column] = given.split(",")
+        values[column] = listed.split(",")
     return tuple(
         dict(zip(values, combination, strict=True))
         for combination in itertools.product(*values.values())
@@ -49,16 +49,18 @@ def conditions_of(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
 def typed_conditions(
     conditions: Sequence[Mapping[str, str]], table: pa.Table
 ) -> tuple[Condition, ...]:
-    """Values as their columns have them: a name may be written as a number.
+    """Convert the values of conditions to the types of their columns.
+
+    Values of text columns stay text, even if they can be read as numbers.
 
     Raises
     ------
     CatalogError
-        If a column of numbers is asked for something else.
+        If the value for a column of numbers is not a number.
     """
 
     def value(name: str, text: str) -> float | str:
-        kind = _kind(table[name])
+        kind = _value_type(table[name])
         if kinds.is_boolean(kind):
             return text.capitalize()
         if not (kinds.is_integer(kind) or kinds.is_floating(kind)):
@@ -66,19 +68,20 @@ def typed_conditions(
         try:
             return float(text)
         except ValueError:
-            raise CatalogError(f"{name} is a number. Got {text!r}.") from None
+            raise CatalogError(f"{name} must be a number. Got {text!r}.") from None
 
     return tuple(
-        {name: value(name, text) for name, text in one.items()} for one in conditions
+        {name: value(name, text) for name, text in condition.items()}
+        for condition in conditions
     )
 
 
 def columns_read(generator: Generator, conditions: Sequence[Condition]) -> list[str]:
-    """Columns of `models` that a generator learns from, or is asked by."""
-    found = dict.fromkeys(conditions[0])
+    """Return the columns of `models` that a generator learns from or is conditioned on."""
+    columns = dict.fromkeys(conditions[0])
     for parameter in ("conditions", "predictors"):
-        found |= dict.fromkeys(getattr(generator, parameter, ()))
-    return list(found)
+        columns |= dict.fromkeys(getattr(generator, parameter, ()))
+    return list(columns)
 
 
 def check_conditions(
@@ -89,20 +92,24 @@ def check_conditions(
     extrapolate: bool,
     can_extrapolate: bool,
 ) -> None:
-    """Refuse a condition of which training networks tell nothing.
+    """Check that the training networks cover the conditions.
 
     Parameters
     ----------
+    generator : Generator
+    conditions : sequence of mapping
     tables : dict of str to pyarrow.Table
-        By split, columns of `models` of the networks; of "train" and "validation" needed.
+        Columns of `models` of the networks, by split; "train" and "validation" are
+        required.
     extrapolate, can_extrapolate : bool
-        Whether numbers outside of them are allowed, and could be.
+        Whether numbers outside the range of the training networks are allowed, and whether
+        the generator can allow them.
 
     Raises
     ------
     CatalogError
-        If the generator takes no conditions, values of a column are missing or all the
-        same, or a number is outside of what training networks have.
+        If the generator takes no conditions, a column has missing values or one value only,
+        or a number is outside the range of the training networks.
     NotFound
         If no training network has a text.
     """
@@ -110,19 +117,21 @@ def check_conditions(
     if conditions[0] and names is None and not isinstance(generator, Retrieval):
         raise CatalogError(
             f"The generator {generator.name!r} takes no condition. Got "
-            f"{', '.join(conditions[0])}. Those that do: deepweightflow, retrieval."
+            f"{', '.join(conditions[0])}. Leave out --condition, or choose deepweightflow "
+            "or retrieval."
         )
-    for parameter in ("conditions", "predictors"):  # as fitting would find, hours later
-        own = Conditions.fit(tables["train"], getattr(generator, parameter, ()))
+    for parameter in ("conditions", "predictors"):  # else raised by the fit, hours later
+        fitted = Conditions.fit(tables["train"], getattr(generator, parameter, ()))
         if parameter == "conditions" and len(tables["validation"]):
-            own.encode(tables["validation"])
+            fitted.encode(tables["validation"])
     for name in conditions[0]:
         if names is not None and name not in names:
             raise CatalogError(
-                f"--set conditions names {', '.join(names) or 'no column'}, and "
-                f"--condition {name}. Leave --set conditions out, or name {name} there too."
+                f"--condition names {name}, but --set conditions names "
+                f"{', '.join(names) or 'no column'}. Leave out --set conditions, or name "
+                f"{name} there too."
             )
-        for value in dict.fromkeys(one[name] for one in conditions):
+        for value in dict.fromkeys(condition[name] for condition in conditions):
             _check_value(name, value, tables["train"], extrapolate, can_extrapolate)
 
 
@@ -131,10 +140,12 @@ def of_test_data(
     conditions: Sequence[Condition],
     known: Iterable[str],
 ) -> list[str]:
-    """A line for each column that was measured on the samples that judge.
+    """Return a warning for each column that was measured on the judge's test samples.
 
     Parameters
     ----------
+    generator : Generator
+    conditions : sequence of mapping
     known : iterable of str
         Columns of `models`.
     """
@@ -142,26 +153,30 @@ def of_test_data(
     for name in columns_read(generator, conditions):
         if "test" not in name.split("_"):
             continue
-        other = "_".join("validation" if p == "test" else p for p in name.split("_"))
+        validation_name = "_".join(
+            "validation" if p == "test" else p for p in name.split("_")
+        )
         if name in conditions[0]:
-            values = dict.fromkeys(one[name] for one in conditions)
-            paste = f"--condition {other}={','.join(_text(v) for v in values)}"
+            values = dict.fromkeys(condition[name] for condition in conditions)
+            option = f"--condition {validation_name}={','.join(_text(v) for v in values)}"
         else:
-            which = "predictors" if name in getattr(generator, "predictors", ()) else ""
-            paste = f"--set '{which or 'conditions'}=[\"{other}\"]'"
-        instead = f"Paste instead: {paste}" if other in known else "Better leave it out."
+            parameter = "predictors" if name in getattr(generator, "predictors", ()) else ""
+            option = f"--set '{parameter or 'conditions'}=[\"{validation_name}\"]'"
+        instead = (
+            f"Paste instead: {option}" if validation_name in known else "Leave it out."
+        )
         lines.append(
-            f"{name} was measured on the test samples, which judge: the generator learns "
-            f"from their labels. {instead}"
+            f"{name} was measured on the test samples, on which networks are judged: the "
+            f"generator would learn from their labels. {instead}"
         )
     return lines
 
 
 def _check_value(
-    name: str, value: float | str, table: pa.Table, extrapolate: bool, could: bool
+    name: str, value: float | str, table: pa.Table, extrapolate: bool, can_extrapolate: bool
 ) -> None:
     column = table[name]
-    kind = _kind(column)
+    kind = _value_type(column)
     if not (kinds.is_integer(kind) or kinds.is_floating(kind)):
         texts = sorted({str(v) for v in column.drop_null().to_pylist()})
         if str(value) not in texts:
@@ -171,17 +186,21 @@ def _check_value(
             )
         return
     if isinstance(value, str) or not np.isfinite(value):
-        raise CatalogError(f"{name} is a number. Got {str(value)!r}.")
+        raise CatalogError(f"{name} must be a finite number. Got {str(value)!r}.")
     numbers = column.drop_null().to_numpy().astype(np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
-        raise CatalogError(f"No training network has a value of {name!r}.")
+        raise CatalogError(
+            f"No training network has a value of {name!r}. Choose another column."
+        )
     low, high = numbers.min(), numbers.max()
     if not low <= value <= high and not extrapolate:
-        advice = ", or give --extrapolate, which marks the samples" if could else ""
+        advice = (
+            ", or give --extrapolate, which marks the samples" if can_extrapolate else ""
+        )
         raise CatalogError(
-            f"{name} = {value:g} is outside of the training networks, {low:g} to {high:g}. "
-            f"Ask for a value between{advice}."
+            f"{name} = {value:g} is outside the range of the training networks, {low:g} to "
+            f"{high:g}. Choose a value within it{advice}."
         )
 
 
@@ -189,7 +208,7 @@ def _text(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _kind(column: pa.ChunkedArray) -> pa.DataType:
-    """Type of the values."""
+def _value_type(column: pa.ChunkedArray) -> pa.DataType:
+    """Return the type of the values of a column."""
     kind = column.type
     return kind.value_type if kinds.is_dictionary(kind) else kind

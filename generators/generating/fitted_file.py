@@ -1,4 +1,4 @@
-"""Files of fitted generators that say what they follow from."""
+"""Files of fitted generators with the provenance of the fit."""
 
 from __future__ import annotations
 
@@ -20,30 +20,36 @@ _WORDS = {
     "networks": "networks",
     "code": "version of phasezoo",
 }
-"""Of the parts of a fit's provenance."""
+"""Names in messages of the parts of a fit's provenance."""
 
 
 def is_fitted(path: Path, request: Request) -> bool:
-    """Whether a file is there, and holds the fit that is asked for.
+    """Return whether a file exists; raise unless it holds the requested fit.
 
     Raises
     ------
     CatalogError
-        If it holds another one, or does not say which.
+        If the file holds another fit, or does not record what it was fitted to.
     """
     if not path.exists():
         return False
-    kept, asked = generator_about(path).get("fit"), request.fit_provenance
-    if kept == asked:
+    stored, requested = generator_about(path).get("fit"), request.fit_provenance
+    if stored == requested:
         return True
     advice = "Name another file with --to, or delete it."
-    if kept is None:
+    if stored is None:
         raise CatalogError(
             f"{path} holds the generator {generator_name(path)!r} and does not say what it "
-            f"was fitted to: save() in Python or an older version wrote it. {advice}"
+            f"was fitted to, as save() in Python or an older version wrote it. {advice}"
         )
-    other = [_difference(key, kept, asked) for key in _WORDS if kept.get(key) != asked[key]]
-    raise CatalogError(f"{path} holds another generator: {'; '.join(other)}. {advice}")
+    differences = [
+        _difference(key, stored, requested)
+        for key in _WORDS
+        if stored.get(key) != requested[key]
+    ]
+    raise CatalogError(
+        f"{path} holds another generator: {'; '.join(differences)}. {advice}"
+    )
 
 
 def load_or_fit(
@@ -52,31 +58,33 @@ def load_or_fit(
     sides: Mapping[str, Population],
     announce: Callable[[str], None],
 ) -> Generator:
-    """The generator in the file, if it is the one asked for; else fitted, and put there.
+    """Load the requested generator from its file, or fit it and write the file.
 
     Raises
     ------
     CatalogError
-        If the generator refuses the networks, or the file holds another.
+        If the generator rejects the networks, or the file holds another fit.
     """
     if is_fitted(path, request):
         announce(f"Fitted before: {path}")
         return open_generator(path)
     validation = sides["validation"] if len(sides["validation"]) else None
     try:
-        found = request.generator.fit(
+        generator = request.generator.fit(
             sides["train"], validation, label=request.generator.name
         )
     except ValueError as error:
         if isinstance(error, CatalogError):
             raise
-        raise CatalogError(f"{request.generator.name!r} refuses: {error}") from error
-    save_generator(found, path, {"fit": request.fit_provenance})
-    return found
+        raise CatalogError(
+            f"{request.generator.name!r} cannot be fitted: {error}"
+        ) from error
+    save_generator(generator, path, {"fit": request.fit_provenance})
+    return generator
 
 
 def fitted_path(request: Request, places: Sequence[Path]) -> Path | None:
-    """The first file that holds the fit that is asked for."""
+    """Return the first of several files that holds the requested fit."""
     for place in places:
         if place.exists() and generator_about(place).get("fit") == request.fit_provenance:
             return place
@@ -84,12 +92,12 @@ def fitted_path(request: Request, places: Sequence[Path]) -> Path | None:
 
 
 def copy_fitted(place: Path, path: Path) -> None:
-    """Put the generator of a file into another.
+    """Copy the file of a generator to another path.
 
     Raises
     ------
     ShardCorrupt
-        If bytes have changed since it was written.
+        If bytes have changed since the file was written.
     CatalogError
         If the other file cannot be written.
     """
@@ -98,9 +106,13 @@ def copy_fitted(place: Path, path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def _difference(key: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    theirs, ours = kept.get(key), asked[key]
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        names = [n for n in {**theirs, **ours} if theirs.get(n) != ours.get(n)]
+def _difference(key: str, stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
+    stored_part, requested_part = stored.get(key), requested[key]
+    if isinstance(stored_part, Mapping) and isinstance(requested_part, Mapping):
+        names = [
+            n
+            for n in {**stored_part, **requested_part}
+            if stored_part.get(n) != requested_part.get(n)
+        ]
         return f"other {_WORDS[key]} ({', '.join(names)})"
-    return f"{_WORDS[key]} {theirs!r}, not {ours!r}"
+    return f"{_WORDS[key]} {stored_part!r}, not {requested_part!r}"

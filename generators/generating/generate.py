@@ -1,4 +1,4 @@
-"""Fitting a generator to what a catalogue holds; its samples judged and written back."""
+"""Fitting of a generator to networks of a catalogue; its samples are judged and stored."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from generators.judging.plot import check_plot, save_plot
 from generators.judging.yardstick import calibration_named
 
 FOLDER = "generators"
-"""Of a catalogue: fitted generators, and what is known about their samples."""
+"""Folder of a catalogue that holds fitted generators, reports and plots."""
 
 
 def generate(
@@ -66,68 +66,72 @@ def generate(
     again: bool = False,
     announce: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Fit a generator, sample, judge with all nulls, and write the samples back as runs.
+    """Fit a generator, sample, judge beside all nulls, and store the samples as runs.
 
-    It learns from the networks of split "train" (`split_by_run`), those of "validation"
-    tell it when to stop, and it is judged by those of "test". The fitted generator is a
-    file; samples are runs of the zoo with ``_generated`` behind its name, and what the
-    judge said of each is in columns ``generated_...`` of `models`.
+    The generator is fitted to the networks of split "train" (`split_by_run`), those of
+    "validation" are used for early stopping, and those of "test" for the judgement. The
+    fitted generator is a file; samples are runs of the zoo with ``_generated`` appended to
+    its name, and the results for each sample are columns ``generated_...`` of `models`.
 
     Parameters
     ----------
+    catalog : Catalog
     name : str
-        Of a generator, see `generators.registry.generators_known`.
+        Name of a generator, see `generators.registry.generators_known`.
     where : str
-        A condition on `models`.
+        Condition on `models` that selects networks.
     steps : {"last", "all"}
-        Of the selected checkpoints of each run.
+        Whether the last or all of the selected checkpoints of each run are used.
     n : int
-        Samples.
+        Number of samples.
     conditions : sequence of str
-        Each ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; see
+        Texts ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; see
         `generators.generating.conditions.conditions_of`. Beside the samples, retrieval is
-        judged: the training networks that fulfil it best.
+        judged: the training networks that fulfil the conditions best.
     calibrations : sequence of str
-        Names of `generators.calibration`: reported beside what is not calibrated. Runs hold
-        samples as they are.
+        Names of `generators.calibration`, with which networks are judged in addition. The
+        stored runs hold samples without calibration.
     settings : mapping or iterable of str
         Values by name, or texts ``NAME=VALUE``, see `generators.registry.generator_named`.
     seed : int
-        Of samples and nulls. Each condition has a seed of its own that follows from it, see
-        `generators.generating.sampling.seed_of`, and is in the configuration of its
+        Seed of samples and nulls. Each condition has its own seed that is derived from it,
+        see `generators.generating.sampling.seed_of`, and stored in the configuration of its
         samples.
     null_count : int
-        Samples of each null.
+        Number of samples of each null.
     images : int, optional
-        Test images that the judge asks at most, drawn once for all networks. Default: all.
-        What is written of samples, ``test_accuracy`` among it, is measured on all.
+        Maximum number of test images that the judge uses, drawn once for all networks.
+        Default: all. The stored values of samples, including ``test_accuracy``, are
+        measured on all images.
     guidance, temperature, restarts, best_of, extrapolate
-        See `generators.generating.sampling.Sampling`; of generators that take them. The
-        best of several has the best accuracy on the validation samples of the task, and so
-        have nulls and retrieval then.
+        Options of generators that take them, see `generators.generating.sampling.Sampling`.
+        If ``best_of`` is above 1, candidates are selected by their accuracy on the
+        validation samples of the task, and so are those of nulls and retrieval.
     to : str or Path, optional
-        File of the generator; default in the folder ``generators`` of the catalogue. One
-        that is there is used if it is the same fit.
+        File of the generator; default in the folder ``generators`` of the catalogue. An
+        existing file is used if it holds the same fit.
     plot : str or Path, optional
-        Default beside the generator, if matplotlib is there.
+        File of the plot; default beside the report, if matplotlib is installed.
     data : str or Path, optional
-        Folder with the data of the task as files.
+        Folder that holds the data of the task as files.
+    device : str
+        Device on which networks are evaluated.
     again : bool
-        Do also what was done before.
+        Whether to sample and judge again even if a report exists.
     announce : callable
-        Is told what will be done before it is.
+        Called with a line of text before each longer step.
 
     Returns
     -------
     dict
         JSON values: ``assessments``, ``control``, ``file``, ``report``, ``plot``,
-        ``columns``, and ``known``, whether it was done before. ``file`` is None where the
-        generator of samples that are known is not there any more.
+        ``columns``, and ``known``, whether a report existed already. ``file`` is None if
+        the generator of known samples no longer exists.
 
     Raises
     ------
     CatalogError
-        If something is asked that cannot be done: before any weights are read.
+        If the request is invalid; raised before any weights are read.
     """
     request = Request.of(
         catalog, name, where=where, steps=steps, n=n, conditions=conditions,
@@ -139,29 +143,35 @@ def generate(
         check_plot(plot)
     folder = catalog.root / FOLDER
     report = folder / f"{request.report}.json"
-    own = folder / f"{request.file}.safetensors"
-    path = own if to is None else Path(to)
-    for inside in (own, report):
-        check_inside(catalog.root, inside)
+    default_path = folder / f"{request.file}.safetensors"
+    path = default_path if to is None else Path(to)
+    for written in (default_path, report):
+        check_inside(catalog.root, written)
     for line in request.warnings:
         announce(line)
-    is_fitted(path, request)  # refuses another one before anything is read
-    if not again and (known := read_report(catalog, report)) is not None:
+    is_fitted(path, request)  # raises for another fit before anything is read
+    if not again and (known_report := read_report(catalog, report)) is not None:
         with as_report(report):
-            kept = [] if known["file"] is None else [Path(known["file"])]
-            places = [path, own, *kept] if to is not None else [own, *kept]
-            place = fitted_path(request, places)
-            if place is None:
+            stored_paths = (
+                [] if known_report["file"] is None else [Path(known_report["file"])]
+            )
+            paths = (
+                [path, default_path, *stored_paths]
+                if to is not None
+                else [default_path, *stored_paths]
+            )
+            fitted = fitted_path(request, paths)
+            if fitted is None:
                 announce(
-                    f"The generator is not there any more: {path}. --again fits it anew."
+                    f"The generator no longer exists: {path}. Give --again to fit it again."
                 )
-            elif to is not None and place != path:
+            elif to is not None and fitted != path:
                 folder_of(path, instead=INSTEAD)
-                copy_fitted(place, path)
-                place = path
-            known["file"] = None if place is None else str(place)
-            drawn = _drawn_again(known, report, plot)
-            return {**known, "report": str(report), "plot": drawn, "known": True}
+                copy_fitted(fitted, path)
+                fitted = path
+            known_report["file"] = None if fitted is None else str(fitted)
+            plot_path = _plot_of_known(known_report, report, plot)
+            return {**known_report, "report": str(report), "plot": plot_path, "known": True}
     for line in request.notes:
         announce(line)
     sides = {side: catalog.select(keys).population() for side, keys in request.keys.items()}
@@ -184,23 +194,23 @@ def generate(
     samples = samples_of(
         generator, request.conditions, request.counts, request.seed, request.sampling, score
     )
-    found = assess_samples(request, generator, samples, sides, exam, score)
-    full = replace(exam, test_samples=None)
-    answers = {split: full.answers(samples.weights, split) for split in SPLITS}
+    assessed = assess_samples(request, generator, samples, sides, exam, score)
+    full_exam = replace(exam, test_samples=None)
+    answers = {split: full_exam.answers(samples.weights, split) for split in SPLITS}
     columns = store(
         catalog,
         samples,
-        full,
+        full_exam,
         answers,
-        [one.samples[0] for one in found.assessments],
+        [assessment.samples[0] for assessment in assessed.assessments],
         generator=generator,
-        about=_about(request, path),
+        about=_sample_provenance(request, path),
         provenance=request.provenance,
     )
     if plot is None and find_spec("matplotlib") is not None:
         plot = folder / f"{request.report}.svg"
     if plot is not None:
-        save_plot(found.assessments, plot)
+        save_plot(assessed.assessments, plot)
     result = {
         "generator": request.generator.name,
         "networks": {side: len(keys) for side, keys in request.keys.items()},
@@ -209,12 +219,12 @@ def generate(
         if "zoo" in samples.table.column_names
         else "",
         "samples": samples["run_id"].tolist(),
-        "table": [row for one in found.assessments for row in one.rows()],
-        "assessments": [one.to_json() for one in found.assessments],
-        "points": points_of(found.assessments),
+        "table": [row for assessment in assessed.assessments for row in assessment.rows()],
+        "assessments": [assessment.to_json() for assessment in assessed.assessments],
+        "points": points_of(assessed.assessments),
         "control": []
-        if found.retrieval is None
-        else controls(request, full, answers, found.retrieval),
+        if assessed.retrieval is None
+        else controls(request, full_exam, answers, assessed.retrieval),
         "best_of": request.sampling.best_of,
         "notes": generator.notes,
         "columns": columns,
@@ -227,8 +237,8 @@ def generate(
     return {**result, "known": False}
 
 
-def _about(request: Request, path: Path) -> list[dict[str, Any]]:
-    """What the configuration of each sample says of where it is from."""
+def _sample_provenance(request: Request, path: Path) -> list[dict[str, Any]]:
+    """Return the provenance that goes into the configuration of each sample."""
     shared = {
         "generator": request.generator.name,
         "generator_settings": request.fit_provenance["settings"],
@@ -237,18 +247,18 @@ def _about(request: Request, path: Path) -> list[dict[str, Any]]:
     }
     if request.sampling.best_of > 1:
         shared["chosen_by"] = "validation_accuracy"
-    parts = zip(request.conditions, request.counts, request.seeds, strict=True)
+    groups = zip(request.conditions, request.counts, request.seeds, strict=True)
     return [
         {**shared, "condition": dict(condition), "seed": seed}
-        for condition, count, seed in parts
+        for condition, count, seed in groups
         for _ in range(count)
     ]
 
 
-def _drawn_again(
+def _plot_of_known(
     known: Mapping[str, Any], report: Path, plot: str | Path | None
 ) -> str | None:
-    """The plot of what is known, where it is asked for or was."""
+    """Return the plot of a known report; draw it if requested or possible."""
     if plot is None and known["plot"] and Path(known["plot"]).exists():
         return str(known["plot"])
     if plot is None and find_spec("matplotlib") is not None:

@@ -1,4 +1,4 @@
-"""Everything about generating that can be known, and refused, before weights are read."""
+"""Request to generate samples, checked completely before any weights are read."""
 
 from __future__ import annotations
 
@@ -43,28 +43,30 @@ _MADE = "that were generated themselves"
 
 @dataclass(frozen=True)
 class Request:
-    """A generator, what it learns from, and what is asked of it.
+    """A generator, its training networks and the requested samples.
 
     Attributes
     ----------
     generator : Generator
-        Unfitted.
+        Unfitted generator.
     keys : dict of str to pyarrow.Table
         ``run_id`` and ``step`` of the networks of each split, in a fixed order.
     left_out : dict of str to int
-        Selected networks that are in none, by the reason.
+        Number of selected networks that are in no split, by the reason.
     n : int
-        Samples in all.
+        Number of samples in all.
     conditions : tuple of mapping
-        Each gets an equal share of the samples; one that is empty where nothing is asked.
+        Conditions that each get an equal share of the samples; one empty condition if none
+        is requested.
     calibrations : tuple of str
     seed : int
     null_count : int
+        Number of samples of each null.
     images : int or None
-        Test images that the judge asks at most.
+        Maximum number of test images that the judge uses.
     sampling : Sampling
     warnings : tuple of str
-        What makes the judgement worth less.
+        Reasons that make the judgement less reliable.
     made : tuple of str
         run_id of each selected checkpoint that was generated.
     """
@@ -99,12 +101,14 @@ class Request:
         images: int | None = None,
         sampling: Sampling | None = None,
     ) -> Request:
-        """Check everything; parameters as of `generators.generating.generate.generate`.
+        """Check a request and return it.
+
+        The parameters are those of `generators.generating.generate.generate`.
 
         Raises
         ------
         CatalogError
-            If something is asked that cannot be done.
+            If the request is invalid.
         """
         if n < 1 or null_count < 1:
             raise CatalogError(f"-n and --nulls must be 1 or more. Got {n}, {null_count}.")
@@ -116,83 +120,89 @@ class Request:
         texts = conditions_of(conditions)
         if len(texts) > n:
             raise CatalogError(
-                f"{len(texts)} conditions are asked for, and {n} samples. Give -n "
-                f"{len(texts)} or more."
+                f"{len(texts)} conditions need at least as many samples. Got -n {n}. Give "
+                f"-n {len(texts)} or more."
             )
         sampling.check(kind, texts[0])
-        own = parse(settings)
+        values = parse(settings)
         if texts[0] and "conditions" in inspect.signature(kind).parameters:
-            if preset := own.get("preset"):
+            if preset := values.get("preset"):
                 raise CatalogError(
                     f"The preset {str(preset)!r} of the generator {name!r} takes no "
                     "condition. Leave out --condition, or the preset."
                 )
-            own.setdefault("conditions", list(texts[0]))
-        generator = generator_named(name, own)
-        known = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
+            values.setdefault("conditions", list(texts[0]))
+        generator = generator_named(name, values)
+        model_columns = [row[0] for row in catalog.sql("DESCRIBE models").fetchall()]
         for column in columns_read(generator, texts):
-            if column not in known:
-                raise NotFound(f"No column {column!r} in models. {closest(column, known)}")
-        keys, left_out, made = _sides(catalog, where, steps)
+            if column not in model_columns:
+                raise NotFound(
+                    f"There is no column {column!r} in models. "
+                    f"{closest(column, model_columns)}"
+                )
+        keys, left_out, made = _split_keys(catalog, where, steps)
         _check_count(generator, keys["train"])
         tables = {
             side: catalog.select(keys[side]).table for side in ("train", "validation")
         }
-        asked = typed_conditions(texts, tables["train"])
+        typed = typed_conditions(texts, tables["train"])
         check_conditions(
             generator,
-            asked,
+            typed,
             tables,
             extrapolate=sampling.extrapolate,
             can_extrapolate=takes(kind, "extrapolate"),
         )
         return cls(
-            generator, keys, left_out, n, asked, tuple(calibrations), seed, null_count,
-            images, sampling, tuple(of_test_data(generator, asked, known)), made,
+            generator, keys, left_out, n, typed, tuple(calibrations), seed, null_count,
+            images, sampling, tuple(of_test_data(generator, typed, model_columns)), made,
         )  # fmt: skip
 
     def left_out_besides(self, samples: Collection[str]) -> dict[str, int]:
-        """Selected networks that are in no split, but for these samples.
+        """Count the selected networks that are in no split, except these samples.
 
-        They are there already if they are judged anew, or if that was interrupted.
+        The samples are in the catalogue already if they are judged again, or if a judgement
+        was interrupted.
         """
-        own = len([run for run in self.made if run in samples])
-        counts = {why: n - own * (why == _MADE) for why, n in self.left_out.items()}
-        return {why: n for why, n in counts.items() if n}
+        own_count = len([run for run in self.made if run in samples])
+        counts = {
+            reason: n - own_count * (reason == _MADE) for reason, n in self.left_out.items()
+        }
+        return {reason: n for reason, n in counts.items() if n}
 
     @property
     def counts(self) -> list[int]:
-        """Samples of each condition."""
+        """Number of samples of each condition."""
         parts = np.array_split(np.arange(self.n), len(self.conditions))
         return [len(part) for part in parts]
 
     @cached_property
     def fit_provenance(self) -> dict[str, Any]:
-        """What the fitted generator follows from, as JSON values."""
+        """Provenance of the fitted generator as JSON values."""
         return {
             "generator": self.generator.name,
-            "settings": _plain(constructed_with(self.generator)),
-            "networks": {side: _digest(table) for side, table in self.keys.items()},
+            "settings": _json_settings(constructed_with(self.generator)),
+            "networks": {side: _keys_digest(table) for side, table in self.keys.items()},
             "code": __version__,
         }
 
     @property
     def fit_id(self) -> str:
-        """Identifier of what the fitted generator follows from."""
+        """Identifier of the fit, a hash of its provenance."""
         return content_id(self.fit_provenance, 16)
 
     @property
     def seeds(self) -> list[int]:
-        """Of the samples of each condition."""
+        """Seed of the samples of each condition."""
         return [seed_of(self.seed, condition) for condition in self.conditions]
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """What samples and judgement follow from, as JSON values."""
+        """Provenance of the samples and the judgement as JSON values."""
         return {
             **self.fit_provenance,
             "n": self.n,
-            "conditions": [dict(one) for one in self.conditions],
+            "conditions": [dict(condition) for condition in self.conditions],
             "calibrations": list(self.calibrations),
             "seed": self.seed,
             "nulls": self.null_count,
@@ -203,51 +213,56 @@ class Request:
 
     @property
     def file(self) -> str:
-        """Name of the file that holds the fitted generator, without its ending."""
+        """Name of the file of the fitted generator, without its extension."""
         return f"{slug(self.generator.name)}-{content_id(self.fit_provenance, 8)}"
 
     @property
     def report(self) -> str:
-        """Name of the files about these samples, without their ending."""
+        """Name of the files about these samples, without their extension."""
         return f"{self.file}-{content_id(self.provenance, 8)}"
 
     @property
     def notes(self) -> list[str]:
-        """What will be done, and what to mind."""
+        """Lines on what will be done and on networks that are left out."""
         sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SPLITS)
         lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
-        lines += [f"Left out: {count:,} {why}." for why, count in self.left_out.items()]
+        lines += [
+            f"Left out: {count:,} {reason}." for reason, count in self.left_out.items()
+        ]
         if self.images is not None:
             lines.append(
-                f"Judged on at most {self.images:,} test images, the same for all."
+                f"Networks are judged on at most {self.images:,} test images, the same for "
+                "all networks."
             )
         return lines
 
 
-def _sides(
+def _split_keys(
     catalog: Catalog, where: str, steps: str
 ) -> tuple[dict[str, pa.Table], dict[str, int], tuple[str, ...]]:
     table, left_out = rows(catalog, where, steps)
-    left_out = {f"with {why}": count for why, count in left_out.items()}
+    left_out = {f"with {reason}": count for reason, count in left_out.items()}
     sources = catalog.sql("SELECT DISTINCT run_id FROM runs WHERE source = 'generated'")
-    made = pc.is_in(
+    is_generated = pc.is_in(
         table["run_id"], value_set=arrow_table(sources)["run_id"].combine_chunks()
     )
-    runs = tuple(table["run_id"].filter(made).to_pylist())
+    runs = tuple(table["run_id"].filter(is_generated).to_pylist())
     if runs:
         left_out[_MADE] = len(runs)
-        table = table.filter(pc.invert(made))
-    found = layouts(table)
-    kinds = {catalog.layout(arch).id for arch in found}
-    if len(kinds) > 1:
+        table = table.filter(pc.invert(is_generated))
+    by_architecture = layouts(table)
+    layout_ids = {catalog.layout(arch).id for arch in by_architecture}
+    if len(layout_ids) > 1:
         listed = "; ".join(
-            f"{len(own):,} x {arch}"
-            for arch, own in sorted(found.items(), key=lambda item: -len(item[1]))[:8]
+            f"{len(members):,} x {arch}"
+            for arch, members in sorted(
+                by_architecture.items(), key=lambda item: -len(item[1])
+            )[:8]
         )
-        largest = max(found, key=lambda arch: len(found[arch]))
+        largest = max(by_architecture, key=lambda arch: len(by_architecture[arch]))
         raise LayoutMismatch(
-            f"The selection has {len(kinds)} layouts, and a generator makes networks of "
-            f"one: {listed}. Narrow it, e.g. --where "
+            f"The selection has {len(layout_ids)} layouts, and a generator makes networks "
+            f"of one: {listed}. Narrow the selection, e.g. --where "
             f"{word(f'arch_id = {literal(largest)}')}"
         )
     split = table["split_by_run"]
@@ -255,15 +270,15 @@ def _sides(
         side: table.filter(pc.equal(split, side)).select(["run_id", "step"])
         for side in SPLITS
     }
-    inside = sum(map(len, keys.values()))
-    if inside < len(table):
-        left_out["of no split, as their parents are in several"] = len(table) - inside
+    in_split = sum(map(len, keys.values()))
+    if in_split < len(table):
+        left_out["of no split, as their parents are in several"] = len(table) - in_split
     tested = pc.count_distinct(keys["test"]["run_id"]).as_py()
     if tested < FEWEST:
         raise CatalogError(
             f"The selection has {tested} held-out runs (split_by_run = 'test') and "
-            f"{len(keys['train']):,} training networks; {FEWEST} are needed to judge "
-            "samples by. Widen --where to more runs, all splits included."
+            f"{len(keys['train']):,} training networks; {FEWEST} held-out runs are needed "
+            "to judge samples. Widen --where to more runs, all splits included."
         )
     return keys, left_out, runs
 
@@ -273,25 +288,28 @@ def _check_count(generator: Generator, train: pa.Table) -> None:
     if runs < generator.fewest:
         raise CatalogError(
             f"The selection has {runs} training runs (split_by_run = 'train'); "
-            f"{generator.name!r} needs {generator.fewest}. Widen --where to more runs."
+            f"{generator.name!r} needs at least {generator.fewest}. Widen --where to more "
+            "runs."
         )
 
 
-def _digest(table: pa.Table) -> str:
+def _keys_digest(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for run, step in zip(*(table[n].to_pylist() for n in ("run_id", "step")), strict=True):
         digest.update(f"{run}@{step} ".encode())
     return digest.hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
-    """Settings as JSON values."""
+def _json_settings(value: Any) -> Any:
+    """Return settings as JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+        return _json_settings(
+            {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        )
     if isinstance(value, Mapping):
-        return {str(key): _plain(own) for key, own in value.items()}
+        return {str(key): _json_settings(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
+        return [_json_settings(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # as the error of a solver that is given, which is not known yet
+        return str(value)  # such as the error of a given solver, not yet known
     return value

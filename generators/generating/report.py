@@ -1,4 +1,4 @@
-"""Reports of the judge in a catalogue: found again, and drawn again."""
+"""Reports of the judge in a catalogue: writing, reading and plotting."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from catalog.storage.whole_file import whole_file
 from generators.judging.assessment import Assessment
 from generators.judging.plot import save_plot
 
-_ADVICE = "Delete it, or give --again to judge anew."
+_ADVICE = "Delete the report, or give --again to judge again."
 FORMAT = 2
-"""Of reports; others are not read."""
+"""Format of reports; reports of other formats are not read."""
 
 
 def save_report(path: Path, result: Mapping[str, Any]) -> None:
-    """Put it there."""
-    text = json.dumps(_finite({"format": FORMAT, **result}), indent=1)
+    """Write a report as JSON; values that are not finite become null."""
+    text = json.dumps(_finite_json({"format": FORMAT, **result}), indent=1)
     with whole_file(path) as file:
         file.write(text.encode())
 
 
 def read_report(catalog: Catalog, path: Path) -> dict[str, Any] | None:
-    """A report whose samples are still in the catalogue; None if there is none.
+    """Read a report whose samples are still in the catalogue; None if there is none.
 
     Raises
     ------
@@ -43,44 +43,47 @@ def read_report(catalog: Catalog, path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     with as_report(path):
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found.pop("format", None) != FORMAT:  # an older version wrote it
+        report: dict[str, Any] = json.loads(path.read_text())
+        if report.pop("format", None) != FORMAT:  # an older version wrote it
             return None
-        samples = [str(run) for run in found["samples"]]
+        samples = [str(run) for run in report["samples"]]
         for name in ("assessments", "points", "table", "control", "file", "plot"):
-            found[name]
+            report[name]
         if not samples:
             raise CatalogError(f"The report {path} names no samples. {_ADVICE}")
     listed = ", ".join(map(literal, samples))
-    have = catalog.sql(f"SELECT count(*) FROM models WHERE run_id IN ({listed})")
-    return found if have.fetchall() == [(len(samples),)] else None
+    present = catalog.sql(f"SELECT count(*) FROM models WHERE run_id IN ({listed})")
+    return report if present.fetchall() == [(len(samples),)] else None
 
 
 def as_report(path: str | Path) -> AbstractContextManager[None]:
-    """Tell what of a report is odd, whatever that leads to; see `as_written`."""
+    """Turn errors from unexpected content of a report into one error; see `as_written`."""
     return as_written(path, "a report", _ADVICE)
 
 
 def points_of(assessments: Sequence[Assessment]) -> list[dict[str, Any]]:
-    """What a plot shows of each sample, as JSON values; all else is in the summaries."""
+    """Return the novelty and accuracy of each sample as JSON values, for the plot.
+
+    All other points of the plot are in the summaries.
+    """
     return [
         {
             judged.label: {
                 "novelty": judged.novelty.tolist(),
                 "accuracy": judged.accuracy.tolist(),
             }
-            for judged in own.samples
+            for judged in assessment.samples
         }
-        for own in assessments
+        for assessment in assessments
     ]
 
 
 def redraw(report: Mapping[str, Any], path: str | Path) -> None:
-    """Draw the plot of a report again, without judging anything."""
+    """Draw the plot of a report without judging again."""
     drawn: Any = [
         SimpleNamespace(
-            calibration=own["calibration"],
-            chance=own["chance"],
+            calibration=assessment["calibration"],
+            chance=assessment["chance"],
             samples=[
                 SimpleNamespace(
                     label=label,
@@ -89,19 +92,21 @@ def redraw(report: Mapping[str, Any], path: str | Path) -> None:
                 )
                 for label, values in points.items()
             ],
-            heldout=_middle(own["heldout"]),
-            nulls=[_middle(null) for null in own["nulls"]],
+            heldout=_single_point(assessment["heldout"]),
+            nulls=[_single_point(null) for null in assessment["nulls"]],
             frontier=SimpleNamespace(
-                points=[(p["novelty"], p["accuracy"], p["null"]) for p in own["frontier"]]
+                points=[
+                    (p["novelty"], p["accuracy"], p["null"]) for p in assessment["frontier"]
+                ]
             ),
         )
-        for own, points in zip(report["assessments"], report["points"], strict=True)
+        for assessment, points in zip(report["assessments"], report["points"], strict=True)
     ]
     save_plot(drawn, path)
 
 
-def _middle(summary: Mapping[str, Any]) -> SimpleNamespace:
-    """A set of which a plot shows one point."""
+def _single_point(summary: Mapping[str, Any]) -> SimpleNamespace:
+    """Return a set of networks that the plot shows as one point."""
     return SimpleNamespace(
         label=summary["label"],
         bar=summary["accuracy"]["bar"],
@@ -110,12 +115,12 @@ def _middle(summary: Mapping[str, Any]) -> SimpleNamespace:
     )
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: None."""
+def _finite_json(value: Any) -> Any:
+    """Replace floats that are not finite by None, as JSON has no NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _finite(own) for key, own in value.items()}
+        return {key: _finite_json(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(own) for own in value]
+        return [_finite_json(part) for part in value]
     return value

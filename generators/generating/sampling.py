@@ -1,4 +1,4 @@
-"""How samples are drawn: of every condition, and the best of several."""
+"""Sampling for several conditions, and selection of the best of several candidates."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from catalog.names import content_id
 from generators.generator import Condition, Generator
 
 _NUMBERS = ("guidance", "temperature", "restarts")
-"""Options that a generator has defaults for."""
+"""Options for which generators have defaults."""
 Score = Callable[[Population], Array]
-"""Of networks, higher is better."""
+"""Score of each network of a population, higher is better."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What some generators take when they sample.
+    """Sampling options that some generators take.
 
     Attributes
     ----------
     guidance : float, optional
-        1 asks for the condition, above 1 for more of it; default the generator's.
+        Strength of the condition: 1 follows it, above 1 amplifies it; default of the
+        generator.
     temperature : float, optional
-        Factor of the noise; default the generator's.
+        Factor of the noise; default of the generator.
     restarts : int, optional
-        Times that samples are made noisy and finished again; default the generator's.
+        Number of times that noise is added to samples and the flow is integrated again;
+        default of the generator.
     best_of : int
-        So many are made for each that is kept, the one with the best accuracy on the
-        validation samples of the task.
+        Number of candidates for each sample, of which the one with the best accuracy on the
+        validation samples of the task is kept.
     extrapolate : bool
-        Allow conditions outside of the training networks.
+        Whether conditions outside the range of the training networks are allowed.
     """
 
     guidance: float | None = None
@@ -48,25 +50,26 @@ class Sampling:
 
     @property
     def given(self) -> dict[str, Any]:
-        """What is not as it is by default."""
-        found: dict[str, Any] = {
+        """Options that differ from their defaults."""
+        options: dict[str, Any] = {
             name: getattr(self, name)
             for name in _NUMBERS
             if getattr(self, name) is not None
         }
         if self.best_of != 1:
-            found["best_of"] = self.best_of
+            options["best_of"] = self.best_of
         if self.extrapolate:
-            found["extrapolate"] = True
-        return found
+            options["extrapolate"] = True
+        return options
 
     def check(self, kind: type[Generator], condition: Condition) -> None:
-        """Refuse what a generator does not take, or has no use.
+        """Check that a generator takes the given options and that each has an effect.
 
         Raises
         ------
         CatalogError
-            With the option's name.
+            If an option is out of range, not taken, or without effect; the message names
+            it.
         """
         if self.best_of < 1:
             raise CatalogError(f"--best-of must be 1 or more. Got {self.best_of}.")
@@ -77,26 +80,26 @@ class Sampling:
         for name in self.given:
             if not takes(kind, name):
                 raise CatalogError(
-                    f"The generator {kind.name!r} takes no --{name.replace('_', '-')}: "
-                    "leave it out."
+                    f"The generator {kind.name!r} takes no --{name.replace('_', '-')}. "
+                    "Leave it out."
                 )
             if name in ("guidance", "extrapolate") and not condition:
                 raise CatalogError(
-                    f"--{name} has no use without a condition. Give one, e.g. --condition "
-                    "validation_accuracy=0.9"
+                    f"--{name} has no use without a condition. Leave it out, or give e.g. "
+                    "--condition validation_accuracy=0.9"
                 )
 
 
 def takes(kind: type[Generator], option: str) -> bool:
-    """Whether the samples of a generator have such an option."""
+    """Return whether `sample` of a generator has an option."""
     return option in inspect.signature(kind.sample).parameters
 
 
 def seed_of(seed: int, condition: Condition) -> int:
-    """Seed of the samples of one condition: independent of those of others.
+    """Return the seed of the samples of one condition, independent of other conditions.
 
-    The same condition has the same seed whatever else is asked for. Without one it is
-    the seed itself.
+    The same condition has the same seed whichever conditions are requested with it. Without
+    a condition it is the given seed.
 
     Examples
     --------
@@ -118,14 +121,19 @@ def samples_of(
     sampling: Sampling,
     score: Score,
 ) -> Population:
-    """Samples of every condition, one after the other.
+    """Sample for each condition in turn.
 
     Parameters
     ----------
+    generator : Generator
+        Fitted generator.
+    conditions : sequence of mapping
     counts : sequence of int
-        Samples of each condition.
+        Number of samples of each condition.
+    seed : int
+    sampling : Sampling
     score : callable
-        What is best, where the best of several is kept.
+        Score by which the best of several candidates is selected.
     """
     options = sampling.given
     if "best_of" in options:
@@ -148,12 +156,15 @@ def best_of(
     seed: int,
     condition: Condition | None = None,
 ) -> Population:
-    """The best of every ``of`` samples, n in all; for generators without that option."""
-    made = generator.sample(n * of, seed=seed, condition=condition)
+    """Return the best of every ``of`` samples, n in all.
+
+    For generators whose `sample` has no such option.
+    """
+    candidates = generator.sample(n * of, seed=seed, condition=condition)
     if of == 1:
-        return made
-    scores = np.asarray(score(made), np.float64).reshape(n, of)
-    return made.select(np.arange(n) * of + scores.argmax(1))
+        return candidates
+    scores = np.asarray(score(candidates), np.float64).reshape(n, of)
+    return candidates.select(np.arange(n) * of + scores.argmax(1))
 
 
 def retrieved(
@@ -164,9 +175,10 @@ def retrieved(
     of: int,
     score: Score,
 ) -> Population:
-    """What training networks answer the same conditions with.
+    """Return the training networks that fulfil the same conditions best.
 
-    To a number outside of them the nearest is the same as to their end on that side.
+    A number outside the range of the training networks is clipped to it, which gives the
+    same nearest networks.
     """
     parts = [
         best_of(
@@ -175,19 +187,19 @@ def retrieved(
             of,
             score,
             seed=seed_of(seed, condition),
-            condition=_inside(condition, retrieval.training_),
+            condition=_clipped(condition, retrieval.training_),
         )
         for condition, count in zip(conditions, counts, strict=True)
     ]
     return parts[0] if len(parts) == 1 else Population.concat(parts)
 
 
-def _inside(condition: Condition, training: Population) -> Mapping[str, float | str]:
-    found: dict[str, float | str] = {}
+def _clipped(condition: Condition, training: Population) -> Mapping[str, float | str]:
+    clipped: dict[str, float | str] = {}
     for name, value in condition.items():
         if not isinstance(value, str) and training[name].dtype.kind in "iuf":
             numbers = training[name].astype(float)
             numbers = numbers[np.isfinite(numbers)]
             value = float(np.clip(value, numbers.min(), numbers.max()))
-        found[name] = value
-    return found
+        clipped[name] = value
+    return clipped

@@ -1,1 +1,1 @@
-"""Judging weights: never an accuracy without novelty."""
+"""Judgement of weights by accuracy and novelty together."""

@@ -1,4 +1,4 @@
-"""Samples beside held-out networks and all nulls, under one calibration."""
+"""Assessment of samples beside held-out networks and all nulls, under one calibration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from generators.nulls.suite import fitted_nulls
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is printed, drawn and kept.
+    """Judged samples, held-out networks and nulls, to be printed, drawn and stored.
 
     Attributes
     ----------
     calibration : str or None
     samples : sequence of Judged
-        One for each set.
+        One for each set of samples.
     heldout : Judged
     nulls : sequence of Judged
     chance : float
@@ -42,24 +42,24 @@ class Assessment:
 
     @property
     def frontier(self) -> Frontier:
-        """Of the nulls, by mean accuracy and median novelty."""
+        """Frontier of the nulls, by mean accuracy and median novelty."""
         points = [(_novelty(j), float(j.accuracy.mean()), j.label) for j in self.nulls]
         return Frontier.of(points, self.chance)
 
     def above(self, judged: Judged) -> float:
-        """By how much networks are above the null frontier, each at its own novelty."""
+        """Return how far networks are above the null frontier, each at its own novelty."""
         return self.frontier.above(judged.novelty, judged.accuracy)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row of a table each: samples, held-out networks, nulls."""
-        word = "" if self.calibration is None else f" + {self.calibration}"
+        """Return one row of a table for each of samples, held-out networks and nulls."""
+        suffix = "" if self.calibration is None else f" + {self.calibration}"
         return [
-            {**judged.row_of(f"{judged.label}{word}"), "above": self.above(judged)}
+            {**judged.row_of(f"{judged.label}{suffix}"), "above": self.above(judged)}
             for judged in (*self.samples, self.heldout, *self.nulls)
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Return the assessment as JSON values."""
         return {
             "calibration": self.calibration,
             "chance": self.chance,
@@ -89,20 +89,22 @@ def assess(
 
     Parameters
     ----------
+    reference : Reference
     samples : mapping of str to (Population, bool)
-        By label; whether each was made of networks as they were, see `Reference.judge`.
+        Samples by label, each with whether it was made of networks before alignment, see
+        `Reference.judge`.
     calibrations : sequence of (str or None)
-        None: as they are.
+        Names of calibrations; None is without calibration.
     null_count : int, default=200
-        Samples of each null; 0: none are judged, and there is no frontier.
+        Number of samples of each null; 0 judges no nulls, and there is no frontier.
     seed : int, default=0
-        Of what nulls draw.
+        Seed of the samples of nulls.
     label : str, optional
         Start of the progress line; None: no progress.
     """
     reference.yardstick(None)
-    sets = [(name, own, raw) for name, (own, raw) in samples.items()]
-    found = {name: list[list[Judged]]([[], []]) for name in calibrations}
+    sets = [(name, networks, raw) for name, (networks, raw) in samples.items()]
+    judged_sets = {name: list[list[Judged]]([[], []]) for name in calibrations}
     entries = []
     if null_count:
         sides = (reference.population, reference.training, reference.canonicaliser)
@@ -110,22 +112,27 @@ def assess(
     total = len(sets) + len(entries)
     progress = None if label is None else Progress(total, "sets", label)
 
-    def judged(name: str, own: Population, raw: bool, which: int) -> None:
-        before = None
+    def judge_set(name: str, networks: Population, raw: bool, group: int) -> None:
+        uncalibrated = None
         for calibration in sorted(calibrations, key=lambda c: c is not None):
-            one = reference.judge(
-                own, label=name, calibration=calibration, raw=raw, before=before, seed=seed
+            result = reference.judge(
+                networks,
+                label=name,
+                calibration=calibration,
+                raw=raw,
+                before=uncalibrated,
+                seed=seed,
             )
-            before = one if calibration is None else before
-            found[calibration][which].append(one)
+            uncalibrated = result if calibration is None else uncalibrated
+            judged_sets[calibration][group].append(result)
 
-    for done, (name, own, raw) in enumerate(sets, 1):
-        judged(name, own, raw, 0)
+    for done, (name, networks, raw) in enumerate(sets, 1):
+        judge_set(name, networks, raw, 0)
         if progress:
             progress.update(done)
     for done, entry in enumerate(entries, len(sets) + 1):
-        made = entry.null.sample(null_count, seed=seed)
-        judged(entry.label, made, entry.null.canonicaliser_ is None, 1)
+        null_samples = entry.null.sample(null_count, seed=seed)
+        judge_set(entry.label, null_samples, entry.null.canonicaliser_ is None, 1)
         if progress:
             progress.update(done)
     if progress:
@@ -133,9 +140,9 @@ def assess(
     return [
         Assessment(
             calibration,
-            found[calibration][0],
+            judged_sets[calibration][0],
             reference.judge_heldout(calibration, seed=seed),
-            found[calibration][1],
+            judged_sets[calibration][1],
             reference.chance,
             reference.between(calibration),
         )

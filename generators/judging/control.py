@@ -1,4 +1,4 @@
-"""Whether samples are what was asked for."""
+"""Comparison of requested and measured values of conditions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Control:
     Attributes
     ----------
     slope : float
-        Of the least-squares line of measured over requested: 1 is obeyed, 0 ignored; NaN
-        where one value was requested.
+        Slope of the least-squares line of measured over requested values: 1 if samples
+        follow the condition, 0 if they ignore it; NaN if only one value was requested.
     low, high : float
-        Its 95 % interval, by bootstrap over samples.
+        95 % confidence interval of the slope, by bootstrap over samples.
     error : float
         Mean absolute difference.
     """
@@ -32,7 +32,7 @@ class Control:
 
 
 def control(requested: Array, measured: Array, *, seed: int = 0) -> Control:
-    """How measured values (n,) follow requested ones.
+    """Measure how measured values (n,) follow requested values (n,).
 
     Examples
     --------
@@ -44,11 +44,11 @@ def control(requested: Array, measured: Array, *, seed: int = 0) -> Control:
     error = float(np.abs(x - y).mean())
     if len(np.unique(x)) < 2:
         return Control(np.nan, np.nan, np.nan, error)
-    drawn = [_slope(x[i], y[i]) for i in resamples(len(x), seed=seed)]
-    return Control(_slope(x, y), *percentile_interval(drawn), error)
+    slopes = [_slope(x[i], y[i]) for i in resamples(len(x), seed=seed)]
+    return Control(_slope(x, y), *percentile_interval(slopes), error)
 
 
 def _slope(x: Array, y: Array) -> float:
-    apart = x - x.mean()
-    square = float(apart @ apart)
-    return float(apart @ (y - y.mean()) / square) if square > 0 else float("nan")
+    centred = x - x.mean()
+    square = float(centred @ centred)
+    return float(centred @ (y - y.mean()) / square) if square > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""What samples gain by voting: copies of one network gain nothing."""
+"""Accuracy that networks gain by voting, which is zero for copies of one network."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import numpy as np
 from catalog.dtypes import Array
 
 VOTES = 16
-"""Networks of a vote."""
+"""Number of networks in a vote."""
 
 
 def ensemble_gain(labels: Array, truth: Array, *, seed: int = 0) -> float:
-    """Accuracy of plurality votes less the mean accuracy of those who vote.
+    """Return the accuracy of plurality votes minus the mean accuracy of the voters.
 
     Parameters
     ----------
     labels : ndarray of shape (n, m)
-        Classes; -1 is none.
+        Predicted classes; -1 is no class.
     truth : ndarray of shape (m,)
+    seed : int, default=0
 
     Returns
     -------
     float
         Mean over disjoint groups of `VOTES` networks, drawn by the seed; NaN if there
-        are fewer.
+        are fewer networks.
     """
     groups = len(labels) // VOTES
     if not groups:
@@ -32,10 +33,10 @@ def ensemble_gain(labels: Array, truth: Array, *, seed: int = 0) -> float:
     classes = int(max(labels.max(), truth.max())) + 1
     gains = []
     for group in order.reshape(groups, VOTES):
-        own = labels[group]
-        votes = np.stack([(own == c).sum(0) for c in range(classes)])
-        first = (votes == votes.max(0)) & (votes > 0)
-        # A tie is drawn by lot.
-        right = first[truth, np.arange(len(truth))] / np.maximum(first.sum(0), 1)
-        gains.append(right.mean() - (own == truth).mean())
+        predictions = labels[group]
+        votes = np.stack([(predictions == c).sum(0) for c in range(classes)])
+        is_winner = (votes == votes.max(0)) & (votes > 0)
+        # Expected accuracy if ties are broken at random.
+        right = is_winner[truth, np.arange(len(truth))] / np.maximum(is_winner.sum(0), 1)
+        gains.append(right.mean() - (predictions == truth).mean())
     return float(np.mean(gains))

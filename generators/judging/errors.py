@@ -1,4 +1,4 @@
-"""How alike the errors of networks are: intersection over union of error sets."""
+"""Similarity of the errors of networks: intersection over union of error sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BLOCK = 1024
 
 
 def error_overlap(wrong: Array, others: Array) -> Array:
-    """Intersection over union of the samples that networks get wrong.
+    """Return the intersection over union of the samples that networks get wrong.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def error_overlap(wrong: Array, others: Array) -> Array:
     Returns
     -------
     ndarray of shape (n, m)
-        From 0 to 1; 1 for two networks without errors.
+        Values from 0 to 1; 1 for two networks without errors.
 
     Examples
     --------
@@ -28,15 +28,15 @@ def error_overlap(wrong: Array, others: Array) -> Array:
     >>> error_overlap(one, np.array([[True, False, True], [True, True, False]]))
     array([[0.33333333, 1.        ]])
     """
-    both = wrong.astype(np.float32) @ others.astype(np.float32).T
-    either = wrong.sum(1)[:, None] + others.sum(1)[None] - both.astype(np.float64)
-    return np.divide(both, either, out=np.ones(both.shape), where=either > 0)
+    intersection = wrong.astype(np.float32) @ others.astype(np.float32).T
+    union = wrong.sum(1)[:, None] + others.sum(1)[None] - intersection.astype(np.float64)
+    return np.divide(intersection, union, out=np.ones(intersection.shape), where=union > 0)
 
 
 def largest_overlap(wrong: Array, others: Array) -> Array:
-    """The largest overlap (n,) of each network with any of the others."""
-    found = np.empty(len(wrong))
+    """Return the largest overlap (n,) of each network with any of the others."""
+    overlap = np.empty(len(wrong))
     for start in range(0, len(wrong), BLOCK):
         part = slice(start, start + BLOCK)
-        found[part] = error_overlap(wrong[part], others).max(1)
-    return found
+        overlap[part] = error_overlap(wrong[part], others).max(1)
+    return overlap

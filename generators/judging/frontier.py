@@ -1,4 +1,4 @@
-"""The best accuracy that nulls reach at each novelty."""
+"""Frontier of the best accuracy that nulls reach at each novelty."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from catalog.dtypes import Array
 class Frontier:
     """Points that no null beats in both accuracy and novelty.
 
-    Between two of them accuracy falls along the line that joins them, which is what a null
-    of a strength in between does about: a step would reward the last thousandth of novelty.
-    Beyond the most novel null it stays, to be on the safe side: nulls get more novel still,
-    and worse.
+    Between two points, accuracy falls along the line that joins them, which is about what a
+    null of intermediate strength achieves: a step function would reward the last thousandth
+    of novelty. Beyond the most novel null the accuracy stays constant, to be on the safe
+    side: nulls of higher novelty exist and are worse.
 
     Attributes
     ----------
     points : tuple of (novelty, accuracy, label)
-        By rising novelty and falling accuracy.
+        Points by rising novelty and falling accuracy.
     chance : float
         Accuracy of guessing.
     """
@@ -32,7 +32,7 @@ class Frontier:
 
     @classmethod
     def of(cls, points: Sequence[tuple[float, float, str]], chance: float) -> Frontier:
-        """The frontier of nulls, each with its novelty, accuracy and label.
+        """Return the frontier of nulls, each with its novelty, accuracy and label.
 
         Examples
         --------
@@ -44,24 +44,24 @@ class Frontier:
         >>> round(frontier.above(np.array([0.15, 0.3]), np.array([0.95, 0.8])), 3)
         0.05
         """
-        kept: list[tuple[float, float, str]] = []
+        frontier: list[tuple[float, float, str]] = []
         for point in sorted(points, key=lambda p: (-p[0], -p[1])):
-            if point[1] > max(chance, kept[-1][1] if kept else chance):
-                kept.append(point)
-        return cls(tuple(kept[::-1]), chance)
+            if point[1] > max(chance, frontier[-1][1] if frontier else chance):
+                frontier.append(point)
+        return cls(tuple(frontier[::-1]), chance)
 
     def accuracy(self, novelty: Array) -> Array:
-        """Best accuracy (n,) of nulls at novelties (n,)."""
+        """Return the best accuracy (n,) of nulls at novelties (n,)."""
         if not self.points:
             return np.full(len(novelty), self.chance)
         x, y = zip(*((n, a) for n, a, _ in self.points), strict=True)
-        found: Array = np.interp(novelty, x, y)
-        return found
+        best: Array = np.interp(novelty, x, y)
+        return best
 
     def above(self, novelty: Array, accuracy: Array) -> float:
-        """By how much networks are above the frontier in the mean; negative below it.
+        """Return the mean accuracy of networks above the frontier; negative below it.
 
-        Each is compared at its own novelty: copies mixed with new and bad networks are as
-        novel as the one half and as accurate as the other, and gain nothing.
+        Each network is compared at its own novelty: copies mixed with new but bad networks
+        have the novelty of one half and the accuracy of the other, and gain nothing.
         """
         return float((accuracy - self.accuracy(novelty)).mean())

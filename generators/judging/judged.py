@@ -1,4 +1,4 @@
-"""What is known about one set of networks: arrays of each, numbers of all."""
+"""Results for one set of judged networks: arrays per network, numbers for the set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from generators.judging.two_sample import TwoSample
 from probes.judging.bootstrap import mean_interval, share_interval
 
 SPREADS = (0.25, 0.5, 0.9)
-"""Novelties that are asked for: shares of the distance between training networks."""
+"""Required novelties, as shares of the distance between training networks."""
 
 
 @dataclass(frozen=True)
@@ -24,41 +24,43 @@ class Judged:
     ----------
     label : str
     calibration : str or None
-        What was done to them, and to what they are compared with.
+        Calibration of these networks and of those that they are compared with.
     accuracy, loss : ndarray of shape (n,)
-        On the test split; cross-entropy in nats.
+        Accuracy, and cross-entropy in nats, on the test split.
     bar : float
-        5th percentile of the accuracy of held-out networks, calibrated alike.
+        5th percentile of the accuracy of held-out networks with the same calibration.
     spaces : dict of str to ndarray of shape (n,)
         Novelty in each space of weights: raw, transported, matched (see `Matcher`), and
-        over the parameters without the last layer; calibrated networks also before it, and
-        over the tensors that it leaves.
+        over the parameters without the last layer; for calibrated networks also before
+        calibration, and over the tensors that the calibration leaves.
     functions : dict of str to ndarray of shape (n,)
-        Novelty in function, which does not depend on the order and scale of units, as it is
-        and with the last layer refit; calibrated networks also before it.
+        Novelty in function, which does not depend on the order and scale of units, directly
+        and with the last layer refitted; for calibrated networks also before calibration.
     novelty : ndarray of shape (n,)
-        The smallest of all these.
+        The smallest of all these novelties.
     ratio : ndarray of shape (n,)
-        d1 / d2: nearest over second nearest training network, in the space of weights where
-        it is nearest. Near 0 for copies, near 1 for new networks.
+        d1 / d2: distance to the nearest over that to the second nearest training network,
+        in the space of weights where the network is nearest. Near 0 for copies, near 1 for
+        new networks.
     row : ndarray of shape (n,), int64
         The nearest training network in that space.
     agreement, agreement_functional : ndarray of shape (n,)
-        Share of test samples with the class that the nearest network in weights, or in
-        function, gives.
+        Share of test samples with the same predicted class as the nearest network in
+        weights, and as the nearest network in function.
     overlap : ndarray of shape (n,)
-        Largest intersection over union of its errors with those of a training network.
+        Largest intersection over union of the network's errors with those of a training
+        network.
     scores : dict of str to float
         Z_U of `copying_score` by space.
     tests : dict of str to TwoSample
-        By space; of weights before calibration.
+        Two-sample tests by space; those of weights are before calibration.
     dispersion : dict of str to float
-        Root mean square distance from their mean over that of training networks, by space;
-        of weights before calibration.
+        Root mean square distance from the mean over that of training networks, by space;
+        that of weights is before calibration.
     coverage : int
-        Distinct training networks that are nearest to one of them.
+        Number of distinct training networks that are nearest to one of the networks.
     gain : float
-        See `ensemble_gain`.
+        Gain by voting, see `ensemble_gain`.
     """
 
     label: str
@@ -86,22 +88,22 @@ class Judged:
     @property
     def functional(self) -> Array:
         """Novelty (n,) in function: the smallest of `functions`."""
-        found: Array = np.min(list(self.functions.values()), axis=0)
-        return found
+        smallest: Array = np.min(list(self.functions.values()), axis=0)
+        return smallest
 
     def performant(self, spread: float) -> Array:
-        """Which networks (n,) are novel and performant (N&P).
+        """Return which networks (n,) are novel and performant (N&P).
 
         Parameters
         ----------
         spread : float
-            Novelty that is asked for, in every space.
+            Novelty that is required in every space.
         """
-        good: Array = (self.accuracy >= self.bar) & (self.novelty >= spread)
-        return good
+        passed: Array = (self.accuracy >= self.bar) & (self.novelty >= spread)
+        return passed
 
     def row_of(self, name: str) -> dict[str, Any]:
-        """Where it stands: one row of a table."""
+        """Return the results as one row of a table under the given name."""
         return {
             "networks": name,
             "accuracy": float(self.accuracy.mean()),
@@ -117,7 +119,10 @@ class Judged:
         }
 
     def summary(self) -> dict[str, Any]:
-        """All of it as JSON values; intervals of 95 %, by bootstrap, of shares Wilson's."""
+        """Return all results as JSON values.
+
+        Intervals are of 95 %: by bootstrap, and Wilson's for shares.
+        """
 
         def mean(values: Array) -> dict[str, float]:
             low, high = mean_interval(values)
@@ -145,8 +150,12 @@ class Judged:
             "loss": mean(self.loss),
             "novelty": {
                 **spread_of(self.novelty),
-                "spaces": {name: spread_of(own) for name, own in self.spaces.items()},
-                "functions": {n: spread_of(own) for n, own in self.functions.items()},
+                "spaces": {
+                    name: spread_of(novelty) for name, novelty in self.spaces.items()
+                },
+                "functions": {
+                    n: spread_of(novelty) for n, novelty in self.functions.items()
+                },
                 "functional": spread_of(self.functional),
             },
             "novel_and_performant": [

@@ -1,4 +1,4 @@
-"""Networks matched to training networks: copies whose units have another order or scale."""
+"""Matching to training networks, to find copies with permuted or rescaled units."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ MATCHED = "matched"
 
 @dataclass(frozen=True)
 class Matcher:
-    """Brings networks into the units of training networks, each for itself.
+    """Matcher that puts each network in the units of the training networks.
 
-    First as training networks were: aligned with the canonicaliser's reference. Then with
-    single training networks that it may be a copy of. Where matching fails, a copy is as
-    far as it was: distances of matched networks only ever stand beside others, of which
-    the smallest counts. Novelty 1 is what training networks are apart, matched alike.
+    First each network is aligned as training networks were, with the canonicaliser's
+    reference, and then with single training networks that it may be a copy of. If matching
+    fails, a copy is as far as before: distances of matched networks are only used beside
+    others, of which the smallest counts. Novelty 1 is the distance between training
+    networks that are matched in the same way.
 
     Attributes
     ----------
     canonicaliser : Canonicaliser
-        What took the training networks to where they are.
+        Canonicaliser that aligned the training networks.
     whole : Space
         Training networks in canonical units.
     body : Space, optional
-        Their parameters before the last layer, the others 0. What each unit reads has
-        norm 1 there, where its scale is free: in canonical units it depends on the last
-        layer, which a copy can have as it likes.
+        Parameters of the training networks before the last layer, with the others set to 0.
+        The incoming weights of each unit have norm 1 there if its scale is free: in
+        canonical units the norm depends on the last layer, which a copy can choose freely.
     columns : ndarray of bool, shape (d,)
         Parameters of the body.
     """
@@ -54,114 +55,129 @@ class Matcher:
         runs: Array,
         functions: Sequence[Space],
     ) -> Self:
-        """A matcher to training networks.
+        """Return a matcher to training networks.
 
         Parameters
         ----------
+        canonicaliser : Canonicaliser
         transported : Space
             Training networks in canonical units.
         columns : ndarray of bool, shape (d,)
+            Parameters of the body.
         runs : ndarray of shape (n,), int64
+            Run of each training network.
         functions : sequence of Space
-            The same networks, as what they compute: nearest there are suspects.
+            Functions of the same networks: the nearest networks there are possible
+            originals.
         """
         layout = canonicaliser.layout_.widened()
-        some = measured_rows(len(runs))
+        measured_index = measured_rows(len(runs))
         suspects = [
-            rows for space in functions for rows in _both(other_runs(space.train, runs))
+            rows for space in functions for rows in _two_rows(other_runs(space.train, runs))
         ]
 
         def measured(space: Space, others: Sequence[Array]) -> Near:
             near = other_runs(space.train, runs)
-            rows = [*_both(near), *others]
-            return _matched(near, space.train[some], space.train, layout, rows)
+            rows = [*_two_rows(near), *others]
+            return _matched(near, space.train[measured_index], space.train, layout, rows)
 
         near = measured(transported, suspects)
-        whole = transported.measured_as(MATCHED, near.distance)
-        found = cls(canonicaliser, whole, None, columns)
+        matched_space = transported.measured_as(MATCHED, near.distance)
+        matcher = cls(canonicaliser, matched_space, None, columns)
         if not columns.any() or columns.all():
-            return found
-        bodies = found._bodies(transported.train, layout)
+            return matcher
+        bodies = matcher._bodies(transported.train, layout)
         body = Space.of(f"{MATCHED}, rest", bodies, runs)
         near = measured(body, [*suspects, near.row])
-        return replace(found, body=body.measured_as(body.name, near.distance))
+        return replace(matcher, body=body.measured_as(body.name, near.distance))
 
     def near(self, networks: Population, suspects: Sequence[Array]) -> dict[str, Near]:
-        """Where n networks stand once their units are in order, by space.
+        """Return the nearest training networks of n networks after matching, by space.
+
+        Networks so large that products of their weights are not finite are far, and not
+        matched.
 
         Parameters
         ----------
+        networks : Population
         suspects : sequence of ndarray of shape (n,)
             Rows of training networks to match each network with, beside those that are
-            nearest in canonical units. Networks so large that products of their weights
-            are not finite are far, and not matched.
+            nearest in canonical units.
         """
-        finite = _squares_are_known(networks.weights)
+        finite = _finite_squares(networks.weights)
         if not finite.any():
-            both = [space for space in (self.whole, self.body) if space is not None]
-            return {space.name: space.near(networks.weights) for space in both}
-        own = self.canonicaliser.transform(networks.select(finite))
-        spaces = {MATCHED: (self.whole, own.weights)}
+            all_spaces = [space for space in (self.whole, self.body) if space is not None]
+            return {space.name: space.near(networks.weights) for space in all_spaces}
+        aligned = self.canonicaliser.transform(networks.select(finite))
+        spaces = {MATCHED: (self.whole, aligned.weights)}
         if self.body is not None:
-            spaces[self.body.name] = self.body, self._bodies(own.weights, own.layout)
-        found: dict[str, Near] = {}
+            spaces[self.body.name] = (
+                self.body,
+                self._bodies(aligned.weights, aligned.layout),
+            )
+        near_by_space: dict[str, Near] = {}
         rows = [row[finite] for row in suspects]
         for name, (space, weights) in spaces.items():
             part = space.near(weights)
-            part = _matched(part, weights, space.train, own.layout, [*_both(part), *rows])
+            part = _matched(
+                part, weights, space.train, aligned.layout, [*_two_rows(part), *rows]
+            )
             rows = [*rows, part.row]
             near = part
             if not finite.all():
                 near = space.near(networks.weights)
                 for field in ("distance", "second", "row", "second_row"):
                     getattr(near, field)[finite] = getattr(part, field)
-            found[name] = replace(near, novelty=near.distance / space.scale)
-        return found
+            near_by_space[name] = replace(near, novelty=near.distance / space.scale)
+        return near_by_space
 
     def _bodies(self, weights: Array, layout: Layout) -> Array:
         bodies = np.empty_like(weights, np.float32)
         for rows in chunks(*weights.shape):
-            own = normalise(weights[rows], layout, self.canonicaliser.scaled_)
-            bodies[rows] = np.where(self.columns, own, np.float32(0))
+            normalised = normalise(weights[rows], layout, self.canonicaliser.scaled_)
+            bodies[rows] = np.where(self.columns, normalised, np.float32(0))
         return bodies
 
 
-def _squares_are_known(weights: Array) -> Array:
-    """Which networks (n,) have a squared norm in float32."""
+def _finite_squares(weights: Array) -> Array:
+    """Return which networks (n,) have a finite squared norm in float32."""
     with np.errstate(over="ignore", invalid="ignore"):
-        found: Array = np.isfinite(np.einsum("nd,nd->n", weights, weights))
-    return found
+        is_finite: Array = np.isfinite(np.einsum("nd,nd->n", weights, weights))
+    return is_finite
 
 
-def _both(near: Near) -> tuple[Array, Array]:
+def _two_rows(near: Near) -> tuple[Array, Array]:
     return near.row, near.second_row
 
 
 def _matched(
     near: Near, weights: Array, train: Array, layout: Layout, suspects: Sequence[Array]
 ) -> Near:
-    """Where networks (n, d) stand if they may be matched with rows of training networks."""
-    known = _squares_are_known(weights)
+    """Return the nearest rows of networks (n, d) after matching with the suspects."""
+    is_finite = _finite_squares(weights)
     for rows in suspects:
         distance = np.full(len(weights), np.inf)
-        for within in chunks(int(known.sum()), weights.shape[1]):
-            part = np.flatnonzero(known)[within]
-            theirs = train[rows[part]]
-            order = match(weights[part], theirs, layout).permutations
-            apart = permute(weights[part], order, layout).astype(np.float64) - theirs
-            distance[part] = np.linalg.norm(apart, axis=1)
-        other = rows != near.row
-        first = distance < near.distance
-        second = ~first & other & (distance < near.second)
+        for chunk in chunks(int(is_finite.sum()), weights.shape[1]):
+            part = np.flatnonzero(is_finite)[chunk]
+            train_weights = train[rows[part]]
+            permutations = match(weights[part], train_weights, layout).permutations
+            differences = (
+                permute(weights[part], permutations, layout).astype(np.float64)
+                - train_weights
+            )
+            distance[part] = np.linalg.norm(differences, axis=1)
+        is_other = rows != near.row
+        is_nearest = distance < near.distance
+        is_second = ~is_nearest & is_other & (distance < near.second)
         near = replace(
             near,
-            distance=np.where(first, distance, near.distance),
-            row=np.where(first, rows, near.row),
+            distance=np.where(is_nearest, distance, near.distance),
+            row=np.where(is_nearest, rows, near.row),
             second=np.select(
-                [first & other, second], [near.distance, distance], near.second
+                [is_nearest & is_other, is_second], [near.distance, distance], near.second
             ),
             second_row=np.select(
-                [first & other, second], [near.row, rows], near.second_row
+                [is_nearest & is_other, is_second], [near.row, rows], near.second_row
             ),
         )
     return near

@@ -1,4 +1,4 @@
-"""Whether samples are nearer to training networks than held-out networks are."""
+"""Test whether samples are nearer to training networks than held-out networks are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from catalog.dtypes import Array
 
 
 def copying_score(sampled: Array, heldout: Array) -> float:
-    """Z_U of Meehan et al. [1]_: the Mann-Whitney statistic, standardised.
+    """Return Z_U of Meehan et al. [1]_: the Mann-Whitney statistic, standardised.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ def copying_score(sampled: Array, heldout: Array) -> float:
     Returns
     -------
     float
-        Standard normal if both are distances of one distribution. Negative: samples are
-        nearer, so copied; below -3 beyond doubt. Positive: farther.
+        Standard normal if both are distances of one distribution. Negative if samples are
+        nearer, that is copied, with certainty below -3; positive if they are farther.
 
     References
     ----------
@@ -37,5 +37,5 @@ def copying_score(sampled: Array, heldout: Array) -> float:
     u = ranks[:n].sum() - n * (n + 1) / 2
     _, ties = np.unique(ranks, return_counts=True)
     total = n + m
-    spread = n * m / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
-    return float((u - n * m / 2) / np.sqrt(spread)) if spread > 0 else 0.0
+    variance = n * m / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
+    return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0

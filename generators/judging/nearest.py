@@ -1,4 +1,4 @@
-"""The nearest of many vectors, exactly where it matters: among near-copies."""
+"""Search for the nearest of many vectors, with exact distances among near-copies."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from catalog.dtypes import Array
 from catalog.errors import LayoutMismatch
 
 BLOCK = 512
-"""Points whose products with all others are held at once."""
+"""Number of points whose products with all others are held at once."""
 SPARE = 6
-"""Candidates beyond those asked for whose distances are found in float64."""
+"""Number of candidates, beyond those requested, whose distances are computed in float64."""
 EXACT = 1 << 23
-"""Values of the differences that are held at once: 64 MiB."""
+"""Number of values of the differences that are held at once: 64 MiB."""
 
 
 class Others:
-    """Vectors (m, d) that many points are compared with, centred once: twice the memory.
+    """Vectors (m, d) that many points are compared with.
+
+    They are centred once, which doubles the memory.
 
     Attributes
     ----------
     vectors, centred : ndarray of shape (m, d)
     centre : ndarray of shape (d,)
     squares : ndarray of shape (m,)
-        Squared norms of the centred ones.
+        Squared norms of the centred vectors.
     """
 
     def __init__(self, vectors: Array) -> None:
@@ -41,27 +43,27 @@ def nearest(
     runs: Array | None = None,
     other_runs: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Euclidean distances to the nearest other vectors, and which these are.
+    """Return the Euclidean distances to the nearest other vectors, and their rows.
 
     Products of centred float32 matrices find a few candidates; their distances are then
     summed in float64 from the differences. So a copy at a thousandth of the norm has the
-    right distance, which the products alone would round away.
+    correct distance, which the products alone would lose to rounding.
 
     Parameters
     ----------
     points : ndarray of shape (n, d)
     others : ndarray of shape (m, d), or Others
     count : int, default=2
-        How many of the nearest.
+        Number of nearest vectors.
     runs, other_runs : ndarray of int, optional
-        Which run each is of: vectors of the same run are left out.
+        Run of each point and of each other vector: vectors of the same run are excluded.
 
     Returns
     -------
     distances : ndarray of shape (n, count), float64
-        Rising; infinite where there are fewer others.
+        Rising distances; infinite where there are fewer others.
     rows : ndarray of shape (n, count), int64
-        Of ``others``.
+        Rows of ``others``.
 
     Raises
     ------
@@ -77,39 +79,41 @@ def nearest(
     shape = (others.vectors if isinstance(others, Others) else others).shape
     if points.shape[1:] != shape[1:] or not shape[0]:
         raise LayoutMismatch(
-            f"Distances are between vectors of one length, to one at least. Got "
-            f"{points.shape} and {shape}."
+            f"Points and others must be vectors of one length, and there must be at least "
+            f"one other. Got shapes {points.shape} and {shape}."
         )
-    known = others if isinstance(others, Others) else Others(others)
+    centred_others = others if isinstance(others, Others) else Others(others)
     n, m = len(points), shape[0]
-    wide = min(m, count + SPARE)
+    candidate_count = min(m, count + SPARE)
     distances = np.full((n, count), np.inf)
     rows = np.zeros((n, count), np.int64)
     for start in range(0, n, BLOCK):
         part = slice(start, min(start + BLOCK, n))
-        moved = np.subtract(points[part], known.centre, dtype=np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is so far is far
-            order = known.squares - 2 * (moved @ known.centred.T)
+        centred_points = np.subtract(points[part], centred_others.centre, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow means far
+            order = centred_others.squares - 2 * (centred_points @ centred_others.centred.T)
         np.nan_to_num(order, copy=False, nan=np.inf)
         if runs is not None and other_runs is not None:
             order[runs[part, None] == other_runs] = np.inf
-        picked = np.argpartition(order, wide - 1, axis=1)[:, :wide]
-        barred = ~np.isfinite(np.take_along_axis(order, picked, 1))
-        exact = _distances(points[part], known.vectors, picked)
-        exact[barred] = np.inf
+        candidates = np.argpartition(order, candidate_count - 1, axis=1)[
+            :, :candidate_count
+        ]
+        is_excluded = ~np.isfinite(np.take_along_axis(order, candidates, 1))
+        exact = _distances(points[part], centred_others.vectors, candidates)
+        exact[is_excluded] = np.inf
         best = np.argsort(exact, axis=1, kind="stable")[:, :count]
-        have = best.shape[1]
-        distances[part, :have] = np.take_along_axis(exact, best, 1)
-        rows[part, :have] = np.take_along_axis(picked, best, 1)
+        available = best.shape[1]
+        distances[part, :available] = np.take_along_axis(exact, best, 1)
+        rows[part, :available] = np.take_along_axis(candidates, best, 1)
     return distances, rows
 
 
-def _distances(points: Array, others: Array, picked: Array) -> Array:
-    """Distances (n, k) of each point to its picks, in float64."""
-    found = np.empty(picked.shape)
-    step = max(1, EXACT // max(picked.shape[1] * points.shape[1], 1))
+def _distances(points: Array, others: Array, candidates: Array) -> Array:
+    """Return the distances (n, k) from each point to its candidates, in float64."""
+    distances = np.empty(candidates.shape)
+    step = max(1, EXACT // max(candidates.shape[1] * points.shape[1], 1))
     for start in range(0, len(points), step):
         part = slice(start, start + step)
-        apart = others[picked[part]].astype(np.float64) - points[part, None]
-        found[part] = np.sqrt(np.einsum("nkd,nkd->nk", apart, apart))
-    return found
+        differences = others[candidates[part]].astype(np.float64) - points[part, None]
+        distances[part] = np.sqrt(np.einsum("nkd,nkd->nk", differences, differences))
+    return distances

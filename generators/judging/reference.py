@@ -1,4 +1,4 @@
-"""What samples are compared with: made once, for a generator and all nulls."""
+"""Training and held-out networks that the samples of a generator are compared with."""
 
 from __future__ import annotations
 
@@ -35,8 +35,20 @@ RAW, TRANSPORTED = "raw", "transported"
 
 
 @dataclass(frozen=True)
-class _Given:
-    """Networks to judge: as they came, by side, which side is theirs, and which are not."""
+class _Subjects:
+    """Networks to judge.
+
+    Attributes
+    ----------
+    networks : Population
+        Networks as they were passed.
+    points : mapping of str to ndarray
+        Weights to compare, by side.
+    side : str
+        Side that the networks belong to.
+    foreign : frozenset of str
+        Sides that they do not belong to.
+    """
 
     networks: Population
     points: Mapping[str, Array]
@@ -44,40 +56,40 @@ class _Given:
     foreign: frozenset[str]
 
 
-class _Set(NamedTuple):
+class _SpaceSets(NamedTuple):
     """Samples (n, k), held-out and training networks in one space."""
 
-    made: Array
-    held: Array
+    samples: Array
+    heldout: Array
     train: Array
 
 
 class Reference:
     """Training and held-out networks of one generator.
 
-    Samples are compared with training networks as they were (raw), as the generator has
-    them (transported), and in function, which units in whatever order cannot change, as it
-    is and with the last layer refit. Where units have another order than in the samples,
-    training networks are far from each other, but no farther from the samples: there
-    distances count in units of the side where they are least. Where training networks were
-    aligned, samples are also matched, see `Matcher`: in the place of these distances that
-    would make copies look new, beside them it can only find more. The smallest novelty
-    counts.
+    Samples are compared with training networks before alignment (raw), as the generator has
+    them (transported), and in function, which the order of units cannot change, directly
+    and with the last layer refitted. On a side whose units have another order than in the
+    samples, training networks are far from each other, but no farther from the samples:
+    distances there are in units of the side where these units are smallest. If training
+    networks were aligned, samples are also matched, see `Matcher`: in place of the other
+    distances this would make copies look new, beside them it can only find more copies. The
+    smallest novelty counts.
 
     Parameters
     ----------
     exam : Exam
     population : Population
-        Training networks as they were.
+        Training networks before alignment.
     heldout : Population
-        Networks of other runs, which the generator has not seen: they say how accurate
-        is accurate enough, and what the best generator would score.
+        Networks of other runs, which the generator has not seen: they define which accuracy
+        is sufficient, and what the best generator would score.
     training : Population, optional
-        Training networks in the units of the samples; default as they were. What is not
-        among them (a generator may hold some out to know when to stop) is compared with
-        too; nulls are made of these alone.
+        Training networks in the units of the samples; default ``population``. Networks of
+        the population that are not among them (a generator may hold some out for early
+        stopping) are compared with too; nulls are made of ``training`` only.
     canonicaliser : Canonicaliser, optional
-        What took them there.
+        Canonicaliser that aligned ``training``.
 
     Raises
     ------
@@ -100,18 +112,18 @@ class Reference:
         check_sides(population, heldout)
         # Earlier checkpoints of held-out runs would lower the bar.
         heldout = heldout.select(last_rows(heldout)[0])
-        known = population
+        fitted = population
         if training is not None:
-            known = population.select(places(training, population))
-        self.exam, self.population, self.heldout = exam, known, heldout
-        self.training = known if training is None else training
+            fitted = population.select(places(training, population))
+        self.exam, self.population, self.heldout = exam, fitted, heldout
+        self.training = fitted if training is None else training
         self.canonicaliser = canonicaliser
         sides = [Side(RAW, population.weights, heldout.weights)]
         if canonicaliser is not None:
-            every, held = (
+            train, transported_heldout = (
                 in_canonical_units(canonicaliser, p) for p in (population, heldout)
             )
-            sides.append(Side(TRANSPORTED, every.weights, held.weights))
+            sides.append(Side(TRANSPORTED, train.weights, transported_heldout.weights))
         self._sides = {side.name: side for side in sides}
         self._runs = np.unique(population["run_id"].astype(str), return_inverse=True)[1]
         self._made: dict[str | None, Yardstick] = {}
@@ -123,7 +135,7 @@ class Reference:
     def of(
         cls, generator: Generator, population: Population, heldout: Population, exam: Exam
     ) -> Self:
-        """What the samples of a fitted generator are compared with."""
+        """Return the reference of a fitted generator."""
         return cls(
             exam,
             population,
@@ -138,7 +150,7 @@ class Reference:
         return 1 / self.exam.classes
 
     def yardstick(self, calibration: str | None = None) -> Yardstick:
-        """All that is compared with under a calibration; measured once.
+        """Return the yardstick under a calibration; it is computed only once.
 
         Raises
         ------
@@ -148,9 +160,11 @@ class Reference:
             If it cannot be applied to these networks.
         """
         if calibration not in self._made:
-            own = None if calibration is None else calibration_named(calibration, self.exam)
+            applied = (
+                None if calibration is None else calibration_named(calibration, self.exam)
+            )
             self._made[calibration] = Yardstick.of(
-                self.exam, list(self._sides.values()), self._runs, own
+                self.exam, list(self._sides.values()), self._runs, applied
             )
         return self._made[calibration]
 
@@ -169,37 +183,41 @@ class Reference:
         Parameters
         ----------
         samples : Population
-            In the units of the training networks, or in any.
+            Networks in the units of the training networks, or in any.
+        label : str, default="samples"
         calibration : str, optional
-            Name of one in `generators.calibration`. Novelty is then the smallest in every
-            space: before it, over the parameters that it leaves, and to training networks
-            that were calibrated alike. So a copy with a new head is a copy.
+            Name of a calibration in `generators.calibration`. Novelty is then the smallest
+            in every space: before calibration, over the parameters that the calibration
+            leaves, and to training networks that were calibrated in the same way. So a copy
+            with a new head is a copy.
         raw : bool, default=False
-            Whether samples were made from networks as they were, where there are aligned
-            ones too. What REPAIR aims at are statistics of units in their order.
+            Whether samples were made from networks before alignment, if there are aligned
+            networks too. It decides the side: the goals of REPAIR are statistics of units
+            in their order.
         before : Judged, optional
-            The same samples judged without calibration: saves time.
+            The same samples judged without calibration, to save time.
         seed : int, default=0
-            Of the networks that the two-sample tests draw.
+            Seed of the networks that the two-sample tests draw.
 
         Raises
         ------
         LayoutMismatch
-            If there are none, or samples have another layout or values that are not finite.
+            If there are no samples, or samples have another layout or values that are not
+            finite.
         NotFound
             If there is no such calibration.
         """
         check_samples(samples, self.population)
         side = RAW if raw else list(self._sides)[-1]
         points = dict.fromkeys(self._sides, samples.weights)
-        given = _Given(samples, points, side, frozenset(set(self._sides) - {side}))
-        return self._judged(given, label, calibration, before, seed)
+        subjects = _Subjects(samples, points, side, frozenset(set(self._sides) - {side}))
+        return self._judged(subjects, label, calibration, before, seed)
 
     def between(self, calibration: str | None = None) -> dict[str, dict[str, float]]:
-        """Distances between training networks by space."""
-        own = self.yardstick(calibration)
-        spaces = [*own.spaces.values(), *own.rest.values(), own.function]
-        spaces += [own.refit] if own.refit is not None else []
+        """Return the distances between training networks by space."""
+        yardstick = self.yardstick(calibration)
+        spaces = [*yardstick.spaces.values(), *yardstick.rest.values(), yardstick.function]
+        spaces += [yardstick.refit] if yardstick.refit is not None else []
         if calibration is None and self._matcher is not None:
             spaces += [
                 s for s in (self._matcher.whole, self._matcher.body) if s is not None
@@ -207,97 +225,106 @@ class Reference:
         return {space.name: space.summary() for space in spaces}
 
     def judge_heldout(self, calibration: str | None = None, *, seed: int = 0) -> Judged:
-        """Judge the held-out networks themselves: what the best generator would score.
+        """Judge the held-out networks: what the best generator would score.
 
-        They were transported as training networks were, which depends on each alone.
+        They are transported as training networks are; the result for each depends on it
+        alone.
         """
         if (calibration, seed) not in self._held:
             points = {name: side.heldout for name, side in self._sides.items()}
-            given = _Given(self.heldout, points, list(self._sides)[-1], frozenset())
+            subjects = _Subjects(self.heldout, points, list(self._sides)[-1], frozenset())
             before = None
             if calibration is not None:
                 before = self.judge_heldout(None, seed=seed)
             label = "held-out networks"
-            found = self._judged(given, label, calibration, before, seed)
-            self._held[calibration, seed] = found
+            judged = self._judged(subjects, label, calibration, before, seed)
+            self._held[calibration, seed] = judged
         return self._held[calibration, seed]
 
     def _judged(
         self,
-        given: _Given,
+        subjects: _Subjects,
         label: str,
         calibration: str | None,
         before: Judged | None,
         seed: int,
     ) -> Judged:
-        own = self.yardstick(calibration)
-        points, side, foreign = given.points, given.side, given.foreign
+        yardstick = self.yardstick(calibration)
+        points, side, foreign = subjects.points, subjects.side, subjects.foreign
         novelties, functions = dict[str, Array](), dict[str, Array]()
-        ends = points
+        calibrated = points
         before = None if calibration is None else before
-        itself = points[side] is self._sides[side].heldout  # are judged by their halves
+        is_heldout = points[side] is self._sides[side].heldout  # tested by halves
         if calibration is not None:
             if before is None:
-                before = self._judged(given, label, None, None, seed)
+                before = self._judged(subjects, label, None, None, seed)
             novelties |= {f"{name}, before": v for name, v in before.spaces.items()}
             functions |= {f"{name}, before": v for name, v in before.functions.items()}
-            ends = self._calibrated(points, side, calibration, own)
-        novelties |= _rest(own, points, foreign)
+            calibrated = self._calibrated(points, side, calibration, yardstick)
+        novelties |= _rest_novelties(yardstick, points, foreign)
         near = {
-            name: space.near(ends[name], _unit(own.spaces, name in foreign))
-            for name, space in own.spaces.items()
+            name: space.near(
+                calibrated[name], _novelty_unit(yardstick.spaces, name in foreign)
+            )
+            for name, space in yardstick.spaces.items()
         }
-        answers = self.exam.answers(ends[side])
-        functional = own.function.near(answers.function)
+        answers = self.exam.answers(calibrated[side])
+        functional = yardstick.function.near(answers.function)
         functions[FUNCTION] = functional.novelty
         suspects = [functional.row, functional.second_row]
-        if own.refit is not None:
-            refit = self.exam.answers(self._refit(ends[side]))
-            other = own.refit.near(refit.function)
-            functions[REFIT] = other.novelty
-            suspects += [other.row, other.second_row]
+        if yardstick.refit is not None:
+            answers_refit = self.exam.answers(self._refit(calibrated[side]))
+            refit_near = yardstick.refit.near(answers_refit.function)
+            functions[REFIT] = refit_near.novelty
+            suspects += [refit_near.row, refit_near.second_row]
         if calibration is None and self._matcher is not None:
-            near |= self._matcher.near(given.networks, suspects)
+            near |= self._matcher.near(subjects.networks, suspects)
         row, ratio = _closest(list(near.values()))
-        if before is not None:  # it was matched; calibrated networks are not
-            here = np.min([found.novelty for found in near.values()], axis=0)
-            closer = np.min(list(before.spaces.values()), axis=0) < here
+        if before is not None:  # calibrated networks are not matched
+            smallest = np.min([space_near.novelty for space_near in near.values()], axis=0)
+            closer = np.min(list(before.spaces.values()), axis=0) < smallest
             row = np.where(closer, before.row, row)
             ratio = np.where(closer, before.ratio, ratio)
-        novelties |= {name: found.novelty for name, found in near.items()}
+        novelties |= {name: space_near.novelty for name, space_near in near.items()}
         sets = {
-            FUNCTION: _Set(
-                answers.function, own.heldout_answers.function, own.function.train
+            FUNCTION: _SpaceSets(
+                answers.function,
+                yardstick.heldout_answers.function,
+                yardstick.function.train,
             )
-        }  # fmt: skip
+        }
         tests, dispersion = dict[str, TwoSample](), dict[str, float]()
         if before is None:
-            train = own.spaces[side].train
-            sets = {side: _Set(ends[side], own.heldout[side], train), **sets}
-        else:  # as a set weights are judged before: a few of a new layer may be huge
+            train = yardstick.spaces[side].train
+            sets = {
+                side: _SpaceSets(calibrated[side], yardstick.heldout[side], train),
+                **sets,
+            }
+        else:  # a few weights of a new layer may be huge
             tests |= {side: before.tests[side]}
             dispersion |= {side: before.dispersion[side]}
-        for name, one in sets.items():
-            pair = (one.made[::2], one.made[1::2]) if itself else (one.made, one.held)
+        for name, vectors in sets.items():
+            halves = vectors.samples[::2], vectors.samples[1::2]
+            pair = halves if is_heldout else (vectors.samples, vectors.heldout)
             tests[name] = two_sample(*pair, seed=seed)
-            dispersion[name] = _rms(one.made) / _rms(one.train)
+            dispersion[name] = _rms(vectors.samples) / _rms(vectors.train)
         return Judged(
             label=label,
             calibration=calibration,
             accuracy=answers.accuracy,
             loss=answers.loss,
-            bar=own.bar,
+            bar=yardstick.bar,
             spaces=novelties,
             functions=functions,
             novelty=np.min([*novelties.values(), *functions.values()], axis=0),
             ratio=ratio,
             row=row,
-            agreement=(answers.labels == own.answers.labels[row]).mean(1),
+            agreement=(answers.labels == yardstick.answers.labels[row]).mean(1),
             agreement_functional=(
-                answers.labels == own.answers.labels[functional.row]
+                answers.labels == yardstick.answers.labels[functional.row]
             ).mean(1),
-            overlap=largest_overlap(answers.wrong, own.answers.wrong),
-            scores=self._scores(own, {**novelties, **functions}, foreign, itself),
+            overlap=largest_overlap(answers.wrong, yardstick.answers.wrong),
+            scores=self._scores(yardstick, {**novelties, **functions}, foreign, is_heldout),
             tests=tests,
             dispersion=dispersion,
             coverage=len(np.unique(row)),
@@ -306,19 +333,19 @@ class Reference:
 
     def _scores(
         self,
-        own: Yardstick,
+        yardstick: Yardstick,
         novelties: Mapping[str, Array],
         foreign: Collection[str],
-        itself: bool,
+        is_heldout: bool,
     ) -> dict[str, float]:
-        """Z_U by space, against held-out networks."""
-        held = dict(own.novelty)
+        """Return Z_U by space, against held-out networks."""
+        heldout_novelties = dict(yardstick.novelty)
         if MATCHED in novelties:
-            judged = novelties if itself else self.judge_heldout().spaces
-            held[MATCHED] = judged[MATCHED]
+            judged = novelties if is_heldout else self.judge_heldout().spaces
+            heldout_novelties[MATCHED] = judged[MATCHED]
         return {
-            name: copying_score(novelties[name], known)
-            for name, known in held.items()
+            name: copying_score(novelties[name], heldout_novelty)
+            for name, heldout_novelty in heldout_novelties.items()
             if name not in foreign
         }
 
@@ -326,67 +353,71 @@ class Reference:
     def _matcher(self) -> Matcher | None:
         if self.canonicaliser is None:
             return None
-        own = self.yardstick(None)
-        functions = [own.function] + ([own.refit] if own.refit is not None else [])
-        space = own.spaces[TRANSPORTED]
-        return Matcher.of(self.canonicaliser, space, own.columns, self._runs, functions)
+        yardstick = self.yardstick(None)
+        functions = [yardstick.function] + (
+            [yardstick.refit] if yardstick.refit is not None else []
+        )
+        space = yardstick.spaces[TRANSPORTED]
+        return Matcher.of(
+            self.canonicaliser, space, yardstick.columns, self._runs, functions
+        )
 
     def _calibrated(
-        self, points: Mapping[str, Array], side: str, calibration: str, own: Yardstick
+        self, points: Mapping[str, Array], side: str, calibration: str, yardstick: Yardstick
     ) -> dict[str, Array]:
-        """The networks after a calibration, by side; samples are the same on both."""
+        """Return calibrated networks by side; samples are the same on both sides."""
         apply = calibration_named(calibration, self.exam).apply
         if calibration == Head.name:
-            first = self._refit(points[side])
+            calibrated = self._refit(points[side])
         else:
-            first = apply(self.exam, points[side], own.learnt[side])
+            calibrated = apply(self.exam, points[side], yardstick.learnt[side])
         return {
-            name: first
-            if given is points[side]
-            else apply(self.exam, given, own.learnt[name])
-            for name, given in points.items()
+            name: calibrated
+            if weights is points[side]
+            else apply(self.exam, weights, yardstick.learnt[name])
+            for name, weights in points.items()
         }
 
     def _refit(self, weights: Array) -> Array:
-        """Networks with the last layer refit; the last ones are kept: they come twice."""
+        """Return networks with the last layer refitted; caches the last result."""
         if self._refitted[0] is not weights:
             self._refitted = (weights, Head().apply(self.exam, weights, {}))
         return self._refitted[1]
 
 
-def _rest(
-    own: Yardstick, points: Mapping[str, Array], foreign: Collection[str]
+def _rest_novelties(
+    yardstick: Yardstick, points: Mapping[str, Array], foreign: Collection[str]
 ) -> dict[str, Array]:
-    """Novelty (n,) over the parameters that were left, by side."""
+    """Return the novelty (n,) over the parameters that were left, by side."""
     return {
         f"{name}, rest": space.near(
-            np.ascontiguousarray(points[name][:, own.columns]),
-            _unit(own.rest, name in foreign),
+            np.ascontiguousarray(points[name][:, yardstick.columns]),
+            _novelty_unit(yardstick.rest, name in foreign),
         ).novelty
-        for name, space in own.rest.items()
+        for name, space in yardstick.rest.items()
     }
 
 
-def _unit(spaces: Mapping[str, Space], foreign: bool) -> float | None:
-    """Distance of novelty 1: the space's own, or the least, see `Reference`."""
+def _novelty_unit(spaces: Mapping[str, Space], foreign: bool) -> float | None:
+    """Return the distance of novelty 1: the space's own, or the least, see `Reference`."""
     return min(space.scale for space in spaces.values()) if foreign else None
 
 
 def _closest(near: Sequence[Near]) -> tuple[Array, Array]:
-    """Rows and d1 / d2 (n,) in the space where each network is nearest."""
-    novelty = np.stack([own.novelty for own in near])
-    at, best = np.arange(novelty.shape[1]), novelty.argmin(0)
+    """Return rows and d1 / d2 (n,) in the space where each network is nearest."""
+    novelty = np.stack([space_near.novelty for space_near in near])
+    columns, best = np.arange(novelty.shape[1]), novelty.argmin(0)
     first, second, rows = (
-        np.stack([getattr(own, name) for own in near])[best, at]
+        np.stack([getattr(space_near, name) for space_near in near])[best, columns]
         for name in ("distance", "second", "row")
     )
-    # Two copies of one training network: as near to both, at distance 0.
-    ratio = np.divide(first, second, out=np.ones(len(at)), where=second > 0)
+    # Two training networks at distance 0 are equally near: the ratio is 1.
+    ratio = np.divide(first, second, out=np.ones(len(columns)), where=second > 0)
     return rows, ratio
 
 
 def _rms(points: Array) -> float:
-    """Root mean square distance from the mean."""
+    """Return the root mean square distance from the mean."""
     mean = points.mean(0, dtype=np.float64)
     total = sum(
         float(np.square(part - mean).sum())

@@ -1,4 +1,4 @@
-"""A space in which networks are near or far, with what is far among training networks."""
+"""Spaces in which the novelty of networks is measured against training networks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from generators.judging.nearest import Others, nearest
 from zoo import stream
 
 MEASURED = 2048
-"""Training networks, at most, whose distance to the nearest other is measured."""
+"""Maximum number of training networks whose distance to the nearest other is measured."""
 
 
 @dataclass(frozen=True)
 class Near:
-    """Where n networks stand among training networks.
+    """Distances of n networks to their nearest training networks.
 
     Attributes
     ----------
     distance, second : ndarray of shape (n,)
-        To the nearest and the second nearest training network (d1, d2).
+        Distance to the nearest and the second nearest training network (d1, d2).
     row, second_row : ndarray of shape (n,), int64
-        Which these are.
+        Rows of these training networks.
     novelty : ndarray of shape (n,)
         The distance in units of the space's `Space.scale`.
     """
@@ -39,16 +39,17 @@ class Near:
 
 @dataclass(frozen=True)
 class Space:
-    """Training networks as vectors.
+    """Training networks as vectors, with their distances to each other.
 
     Attributes
     ----------
     name : str
     train : ndarray of shape (n, k), float32
     own : ndarray of shape (min(n, MEASURED),)
-        From training networks, drawn if there are more, to the nearest of another run.
+        Distances from training networks, a random draw if there are more, to the nearest of
+        another run.
     scale : float
-        Their median: novelty 1.
+        Median of these distances: novelty 1.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Space:
 
         Parameters
         ----------
+        name : str
+        train : ndarray of shape (n, k)
         runs : ndarray of shape (n,)
             Integers; networks of one run do not count as neighbours.
 
@@ -70,30 +73,31 @@ class Space:
         CatalogError
             If half of the training networks have a copy among the others.
         """
-        own = other_runs(train, runs).distance
-        return cls(name, train, own, unit_of(name, own))
+        distances = other_runs(train, runs).distance
+        return cls(name, train, distances, unit_of(name, distances))
 
     def measured_as(self, name: str, own: Array) -> Space:
-        """The same networks, which are so far apart (m,) in another measure."""
-        found = Space(name, self.train, own, unit_of(name, own))
-        vars(found)["_others"] = self._others  # as large as the networks
-        return found
+        """Return a space of the same networks with distances (m,) of another measure."""
+        space = Space(name, self.train, own, unit_of(name, own))
+        vars(space)["_others"] = self._others  # shared, as it is as large as the networks
+        return space
 
     @cached_property
     def _others(self) -> Others:
         return Others(self.train)
 
     def summary(self) -> dict[str, float]:
-        """Distances between training networks, of which the median is novelty 1."""
+        """Return quantiles of distances between training networks (median: novelty 1)."""
         marks = np.quantile(self.own, (0.05, 0.5, 0.95))
         names = ("p05", "median", "p95")
         return {name: float(v) for name, v in zip(names, marks, strict=True)}
 
     def near(self, points: Array, unit: float | None = None) -> Near:
-        """Where networks (m, k) stand.
+        """Return the nearest training networks of networks (m, k).
 
         Parameters
         ----------
+        points : ndarray of shape (m, k)
         unit : float, optional
             Distance that counts as novelty 1; default the scale.
         """
@@ -104,7 +108,7 @@ class Space:
 
 
 def measured_rows(count: int) -> Array:
-    """Rows of training networks by which it is measured how far they are apart."""
+    """Return the rows of training networks whose distances to others are measured."""
     rows = np.arange(count)
     if count > MEASURED:
         rows = np.sort(stream(0, "space").choice(rows, MEASURED, replace=False))
@@ -112,26 +116,26 @@ def measured_rows(count: int) -> Array:
 
 
 def other_runs(train: Array, runs: Array) -> Near:
-    """Where `measured_rows` of training networks stand among those of other runs."""
-    some = measured_rows(len(train))
-    distance, row = nearest(train[some], train, runs=runs[some], other_runs=runs)
-    # Where there is no second one its row is any, perhaps its own.
+    """Return the nearest of other runs for `measured_rows` of training networks."""
+    measured = measured_rows(len(train))
+    distance, row = nearest(train[measured], train, runs=runs[measured], other_runs=runs)
+    # Without a second network its row is arbitrary, and may be the network itself.
     second = np.where(np.isfinite(distance[:, 1]), row[:, 1], row[:, 0])
     return Near(distance[:, 0], distance[:, 1], row[:, 0], second, distance[:, 0])
 
 
 def unit_of(name: str, own: Array) -> float:
-    """The distance that is novelty 1: the median among training networks.
+    """Return the distance that is novelty 1: the median among training networks.
 
     Raises
     ------
     CatalogError
-        If half of them have a copy among the others.
+        If half of the training networks have a copy among the others.
     """
     scale = float(np.median(own))
     if not 0 < scale < np.inf:
         raise CatalogError(
-            f"Novelty in the {name} space cannot be told: the median distance from a "
+            f"Novelty in the {name} space is undefined: the median distance from a "
             f"training network to the nearest of another run is {scale:g}. Load at "
             "least two runs that differ."
         )

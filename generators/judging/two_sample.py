@@ -1,4 +1,4 @@
-"""Can samples be told from held-out networks? By their nearest neighbours."""
+"""Two-sample test of samples against held-out networks, by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from catalog.dtypes import Array
 from generators.judging.nearest import nearest
 
 MOST = 1000
-"""Networks of each side."""
+"""Maximum number of networks of each side."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,14 @@ class TwoSample:
     Attributes
     ----------
     sampled : float
-        Share of samples whose nearest neighbour is a sample: above 0.5 they lie apart or
-        in clumps.
+        Share of samples whose nearest neighbour is a sample: above 0.5 the samples lie
+        apart or in clusters.
     heldout : float
         Share of held-out networks whose nearest neighbour is one: above 0.5 the samples
-        leave out where they lie.
+        do not cover the region of the held-out networks.
     count : int
-        Networks of each side; about 0.5 +- 1 / sqrt(count) if nothing tells them apart.
+        Number of networks of each side; shares are about 0.5 +- 1 / sqrt(count) if the two
+        sides cannot be distinguished.
     """
 
     sampled: float
@@ -35,16 +36,20 @@ class TwoSample:
 
 
 def two_sample(sampled: Array, heldout: Array, *, seed: int = 0) -> TwoSample:
-    """Test vectors (n, d) against vectors (m, d); as many of each, drawn by the seed.
+    """Test vectors (n, d) against vectors (m, d), with equal numbers drawn by the seed.
 
-    After Lopez-Paz and Oquab, 2017, arXiv:1610.06545, with 1-NN and the sides apart, as
-    their errors cancel in the mean.
+    After Lopez-Paz and Oquab, 2017, arXiv:1610.06545, with 1-NN and the accuracy of each
+    side separately, as their errors cancel in the mean.
     """
     count = min(len(sampled), len(heldout), MOST)
     rng = np.random.default_rng(seed)
-    sides = [own[rng.permutation(len(own))[:count]] for own in (sampled, heldout)]
+    sides = [
+        vectors[rng.permutation(len(vectors))[:count]] for vectors in (sampled, heldout)
+    ]
     points = np.concatenate(sides)
-    at = np.arange(len(points))
-    _, rows = nearest(points, points, count=1, runs=at, other_runs=at)
-    same = (rows[:, 0] < count) == (at < count)
-    return TwoSample(float(same[:count].mean()), float(same[count:].mean()), count)
+    index = np.arange(len(points))
+    _, rows = nearest(points, points, count=1, runs=index, other_runs=index)
+    same_side = (rows[:, 0] < count) == (index < count)
+    return TwoSample(
+        float(same_side[:count].mean()), float(same_side[count:].mean()), count
+    )

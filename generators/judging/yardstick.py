@@ -1,4 +1,4 @@
-"""Training and held-out networks under one calibration: what samples stand beside."""
+"""Training and held-out networks under one calibration, the yardstick of samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUNCTION, REFIT = "function", "function, last layer refit"
 
 @dataclass(frozen=True)
 class Side:
-    """Networks in one order of units: as they were, or as a generator's samples have them.
+    """Networks in one order of units: original, or that of a generator's samples.
 
     Attributes
     ----------
@@ -38,32 +38,34 @@ class Side:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """All that is compared with under one calibration.
+    """All that samples are compared with under one calibration.
 
     Attributes
     ----------
     spaces : dict of str to Space
-        Weights by side, calibrated.
+        Calibrated weights, by side.
     rest : dict of str to Space
-        By side, only the parameters that the calibration leaves; without one, those before
-        the last layer. Buffers are not among them: they are few and large, and a copy can
-        have others. Empty if nothing is left, or nothing left out.
-    columns : ndarray of shape (d,)
-        Which these are.
+        Spaces of only the parameters that the calibration leaves, by side; without
+        calibration, of the parameters before the last layer. Buffers are excluded: they are
+        few and large, and a copy can have others. Empty if no parameters are left, or if
+        all are.
+    columns : ndarray of bool, shape (d,)
+        Columns of these parameters.
     learnt : dict of str to Learnt
-        What the calibration took from the training networks of each side.
+        Values that the calibration took from the training networks of each side.
     function : Space
+        Functions of the networks.
     refit : Space, optional
-        Function with the last layer refit in closed form: that finds copies with another
-        one. Of networks as they are, if they have such a layer.
+        Functions with the last layer refitted in closed form, which finds copies with
+        another last layer. Only without calibration, and if there is such a layer.
     answers, heldout_answers : Answers
-        Of training and held-out networks.
+        Predictions of training and held-out networks.
     heldout : dict of str to ndarray
         Weights of held-out networks, by side.
     novelty : dict of str to ndarray of shape (m,)
-        Of held-out networks, by side and in function.
+        Novelty of held-out networks, by side and in function.
     bar : float
-        Accuracy.
+        Accuracy that samples must reach.
     """
 
     spaces: Mapping[str, Space]
@@ -90,50 +92,57 @@ class Yardstick:
 
         Parameters
         ----------
+        exam : Exam
         sides : sequence of Side
-            The last is that of the samples: what its networks answer counts.
+            The last side is that of the samples: its predictions count.
         runs : ndarray of shape (n,), int64
-            Of the training networks.
+            Run of each training network.
+        calibration : Calibration or None
         """
         trains = {side.name: side.train for side in sides}
         heldout = {side.name: side.heldout for side in sides}
         learnt: dict[str, Learnt] = {}
         rest: dict[str, Space] = {}
-        columns = _left(exam, calibration)
+        columns = _left_columns(exam, calibration)
         for side in sides:
             name = side.name
             if columns.any() and not columns.all():
-                left = np.ascontiguousarray(side.train[:, columns])
-                rest[name] = Space.of(f"{name}, rest", left, runs)
+                left_weights = np.ascontiguousarray(side.train[:, columns])
+                rest[name] = Space.of(f"{name}, rest", left_weights, runs)
             if calibration is not None:
                 learnt[name] = calibration.learn(exam, side.train)
                 trains[name] = calibration.apply(exam, side.train, learnt[name])
                 heldout[name] = calibration.apply(exam, side.heldout, learnt[name])
-        last = sides[-1].name
-        spaces = {name: Space.of(name, own, runs) for name, own in trains.items()}
-        answers, held = exam.answers(trains[last]), exam.answers(heldout[last])
+        sample_side = sides[-1].name
+        spaces = {name: Space.of(name, weights, runs) for name, weights in trains.items()}
+        answers, heldout_answers = (
+            exam.answers(trains[sample_side]),
+            exam.answers(heldout[sample_side]),
+        )
         function = Space.of(FUNCTION, answers.function, runs)
         refit = None
         if calibration is None and not no_head(exam):
-            refit = Space.of(REFIT, refitted(exam, trains[last]), runs)
-        novelty = {name: spaces[name].near(own).novelty for name, own in heldout.items()}
-        novelty[FUNCTION] = function.near(held.function).novelty
+            refit = Space.of(REFIT, refitted(exam, trains[sample_side]), runs)
+        novelty = {
+            name: spaces[name].near(weights).novelty for name, weights in heldout.items()
+        }
+        novelty[FUNCTION] = function.near(heldout_answers.function).novelty
         if refit is not None:
-            novelty[REFIT] = refit.near(refitted(exam, heldout[last])).novelty
-        bar = float(np.quantile(held.accuracy, BAR))
+            novelty[REFIT] = refit.near(refitted(exam, heldout[sample_side])).novelty
+        bar = float(np.quantile(heldout_answers.accuracy, BAR))
         return cls(
-            spaces, rest, columns, learnt, function, refit, answers, held, heldout,
-            novelty, bar,
+            spaces, rest, columns, learnt, function, refit, answers, heldout_answers,
+            heldout, novelty, bar,
         )  # fmt: skip
 
 
 def refitted(exam: Exam, weights: Array) -> Array:
-    """Function of networks (n, d) whose last layer is refit, as that of `Answers`."""
+    """Return functions of networks (n, d) with the last layer refitted, as in `Answers`."""
     return exam.answers(Head().apply(exam, weights, {})).function
 
 
-def _left(exam: Exam, calibration: Calibration | None) -> Array:
-    """Mask (d,) of the parameters that a calibration, or a new last layer, leaves."""
+def _left_columns(exam: Exam, calibration: Calibration | None) -> Array:
+    """Return the mask (d,) of parameters that a calibration or a new last layer leaves."""
     layout = exam.architecture.layout
     columns = np.zeros(layout.d, bool)
     for name, span in layout.slices.items():
@@ -142,21 +151,21 @@ def _left(exam: Exam, calibration: Calibration | None) -> Array:
         return columns & ~calibration.touched(exam)
     try:
         return columns & ~LastLayer.of(exam).columns(exam)
-    except CatalogError:  # a family without such a layer
+    except CatalogError:  # architecture without such a layer
         return columns
 
 
 def calibration_named(name: str, exam: Exam) -> Calibration:
-    """A calibration by name, with its defaults.
+    """Return a calibration by name, with its default settings.
 
     Raises
     ------
     NotFound
-        If there is none, with the closest names.
+        If no calibration has this name; the message suggests the closest names.
     CatalogError
         If it cannot be applied to these networks.
     """
-    found: Calibration = CALIBRATIONS[name]()
-    if why := found.refusal(exam):
-        raise CatalogError(f"These networks cannot be calibrated by {name!r}: {why}")
-    return found
+    calibration: Calibration = CALIBRATIONS[name]()
+    if reason := calibration.refusal(exam):
+        raise CatalogError(f"These networks cannot be calibrated by {name!r}: {reason}")
+    return calibration

@@ -1,4 +1,4 @@
-"""Methods that learn to make weights."""
+"""Generators that learn from a population of networks."""
 
 from catalog.plugins.registry import Registry
 from generators.generator import Generator

@@ -1,4 +1,4 @@
-"""What a DeepWeightFlow is asked to be: settings checked, its velocity network chosen."""
+"""Checks of the settings of a DeepWeightFlow, and the choice of its velocity network."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from generators.flow.solver import Solver
 from generators.flow.velocity import NETWORKS
 
 NONE = {("film_mlp", "depth"), ("learnt_steps", "width")}
-"""Sizes of networks that may be 0."""
+"""Sizes of velocity networks that may be 0, as (network, size)."""
 
 
 def check_choices(asked: Any) -> None:
-    """Refuse settings that cannot be, whatever the networks are.
+    """Check the settings of a DeepWeightFlow, independently of any networks.
+
+    Parameters
+    ----------
+    asked : DeepWeightFlow
+        Unfitted generator.
 
     Raises
     ------
     NotFound
-        If there is no such velocity, size of it, or strategy.
+        If there is no such velocity, size of a velocity, or strategy.
     BadSetting
         If a value has another type, or is out of range.
     """
@@ -69,50 +74,56 @@ def check_choices(asked: Any) -> None:
 
 
 def check_request(**numbers: float) -> None:
-    """Refuse values of `DeepWeightFlow.sample` that are no finite numbers.
+    """Check that arguments of `DeepWeightFlow.sample` are finite numbers.
 
     Raises
     ------
     BadSetting
-        If one is none, or a temperature is negative.
+        If an argument is not a finite number, or the temperature is negative.
     """
     for name, value in numbers.items():
-        own = Setting("sample", name, value, 1.0)
-        own.number(0) if name == "temperature" else own.number()
+        argument = Setting("sample", name, value, 1.0)
+        argument.number(0) if name == "temperature" else argument.number()
 
 
 def chosen_network(asked: Any, population: Population) -> tuple[str, dict[str, Any]]:
-    """The velocity network for these networks, and its sizes.
+    """Return the name and the sizes of the velocity network for a population.
+
+    Parameters
+    ----------
+    asked : DeepWeightFlow
+        Generator with the settings.
+    population : Population
 
     Raises
     ------
     CatalogError
-        If learnt steps are asked for, and cannot run the networks.
+        If learnt steps are required but cannot run the networks.
     """
     sizes = dict(asked.sizes or {})
     if asked.velocity not in (None, "learnt_steps"):
         return str(asked.velocity), sizes
-    plain = asked.tensors == "*" and asked.components is None and asked.source is None
-    # Sizes without a name are those of film_mlp, the network that fits all.
-    plain = plain and (asked.velocity is not None or not sizes)
-    plain = plain and asked.whiten and not asked.predictors
-    config = runnable(population) if plain else None
+    is_plain = asked.tensors == "*" and asked.components is None and asked.source is None
+    # Sizes without a velocity are sizes of film_mlp, which suits all networks.
+    is_plain = is_plain and (asked.velocity is not None or not sizes)
+    is_plain = is_plain and asked.whiten and not asked.predictors
+    config = runnable(population) if is_plain else None
     if config is not None:
-        # A saved generator keeps its inputs whatever becomes of the default.
+        # Stored explicitly: a saved generator must not change if the default does.
         inputs = sizes.get("inputs") or usual_inputs(config)
         return "learnt_steps", {**sizes, "inputs": inputs, "architecture": config}
     if asked.velocity is None:
         return "film_mlp", sizes
     raise CatalogError(
-        "velocity='learnt_steps' runs the networks that it makes: it needs networks of "
+        "velocity='learnt_steps' runs the networks that it makes, so it needs networks of "
         "a recorded architecture that is a chain of affine maps, such as mlp or "
-        "cnn_small, and all of their tensors, without components, source, or "
-        "predictors. Leave velocity out to use film_mlp where that is not so."
+        "cnn_small, and all of their tensors, without components, source or "
+        "predictors. Leave velocity out: film_mlp is used for other networks."
     )
 
 
 def usual_schedule(network: str, sizes: Mapping[str, Any]) -> Schedule:
-    """How that velocity network is learned, if nothing else is asked for."""
+    """Return the default schedule of a velocity network."""
     if network != "learnt_steps":
         return Schedule()
     return OF_CONVOLUTIONS if convolves(sizes["architecture"]) else OF_LEARNT_STEPS
@@ -120,32 +131,32 @@ def usual_schedule(network: str, sizes: Mapping[str, Any]) -> Schedule:
 
 def _check_columns(setting: Setting) -> None:
     if not _is_names(setting.value):
-        own = setting.value if isinstance(setting.value, str) else "test_accuracy"
-        setting.wrong(f"must be a sequence of columns, such as ({own!r},)")
+        column = setting.value if isinstance(setting.value, str) else "test_accuracy"
+        setting.wrong(f"must be a sequence of columns, such as ({column!r},)")
 
 
 def _is_names(value: object) -> bool:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return False
-    return all(isinstance(one, str) for one in value)
+    return all(isinstance(name, str) for name in value)
 
 
 def _check_sizes(network: str, sizes: Mapping[str, Any]) -> None:
-    known = {
+    defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(NETWORKS[network]).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
         and parameter.default is not parameter.empty
     }
     for name, value in sizes.items():
-        if name not in known:
-            default = ", ".join(f"{key!r}: {own}" for key, own in known.items())
+        if name not in defaults:
+            listed = ", ".join(f"{key!r}: {size}" for key, size in defaults.items())
             raise NotFound(
-                f"The velocity {network!r} has no size {name!r}. {closest(name, known)} By "
-                f"default sizes={{{default}}}."
+                f"The velocity {network!r} has no size {name!r}. {closest(name, defaults)} "
+                f"By default sizes={{{listed}}}."
             )
-        own = Setting(network, name, value, known[name])
-        if isinstance(known[name], float):
-            own.number(0, 1, ends="[)")  # dropout
+        size_setting = Setting(network, name, value, defaults[name])
+        if isinstance(defaults[name], float):
+            size_setting.number(0, 1, ends="[)")  # dropout
         else:
-            own.whole(0 if (network, name) in NONE else 1)
+            size_setting.whole(0 if (network, name) in NONE else 1)

@@ -1,4 +1,4 @@
-"""Flow matching on canonical codes, after DeepWeightFlow [1]_."""
+"""Flow matching on canonical codes of networks, after DeepWeightFlow [1]_."""
 
 from __future__ import annotations
 
@@ -43,88 +43,93 @@ from generators.methods.choices import (
 from generators.samples import sample_runs
 
 HELD_OUT = 0.1
-"""Share of runs that decide when to stop, where no validation networks are given."""
+"""Share of runs that are held out for early stopping if no validation set is given."""
 Score = Callable[[Population], Array]
-"""Of networks, higher is better: such as their accuracy on validation data."""
+"""Score of each network of a population, higher is better, e.g. validation accuracy."""
 
 
 class DeepWeightFlow(Generator):
-    """Makes networks by a flow from noise to codes of canonical networks.
+    """Generator that transports noise to codes of canonical networks by a flow.
 
-    Units are put in canonical order and scale, weights become codes (themselves, each in
-    its own unit, or principal components), and a velocity learns the straight paths from
-    noise to them: what it adds to that of the Gaussian with the same mean and covariance.
-    It stops when the loss on held-out networks no longer falls, and keeps the average of
-    its weights with the least, or the Gaussian itself if none has less: by that loss it is
-    never worse than the Gaussian, and ``flow_.curve.kept`` = 0 says that this is kept.
+    Units are put in canonical order and scale, weights are encoded (as themselves, each in
+    its own unit, or as principal components), and a velocity network learns the straight
+    paths from noise to the codes: it learns the difference to the velocity of the Gaussian
+    with the same mean and covariance. Training stops when the loss on held-out networks no
+    longer falls, and keeps the moving average of the weights with the lowest loss, or the
+    Gaussian itself if no weights have a lower one: by that loss the generator is never
+    worse than the Gaussian, and ``flow_.curve.kept`` = 0 means that the Gaussian is kept.
 
     Parameters
     ----------
     conditions : sequence of str
-        Columns of the table, numbers or text, that samples may be asked for.
+        Columns of the table, numbers or text, that samples can be conditioned on.
     predictors : sequence of str
-        Columns of numbers that samples may be drawn towards, see `sample`. A ridge
-        regression on codes each.
+        Columns of numbers towards which samples can be guided, see `sample`; each gets a
+        ridge regression on codes.
     tensors : str or sequence of str, default="*"
-        Globs of the tensors that are made. The others are taken from the nearest training
-        network by the codes of those that are, or from ``base`` of `sample`.
+        Globs of the tensors to generate. The other tensors are copied from the nearest
+        training network, by the codes of the generated tensors, or from ``base`` of
+        `sample`.
     components : int, optional
-        Principal components. Default: all of the rank, with which no training network
-        loses anything.
+        Number of principal components. Default: all of the rank, with which no training
+        network loses anything.
     whiten : bool, default=True
+        Whether codes are divided by the standard deviations of the components.
     shrinkage : float, optional
-        Of variances to their mean. Default: estimated, see `Components`.
+        Shrinkage of the variances towards their mean. Default: estimated, see `Components`.
     velocity : str, optional
-        A name of `generators.flow.velocity.NETWORKS`. Default: "learnt_steps" on weights,
-        where the networks are chains of affine maps whose architecture is recorded, and
-        all tensors are made from all components without predictors; else "film_mlp" on
-        components.
+        Name in `generators.flow.velocity.NETWORKS`. Default: "learnt_steps" on weights if
+        the networks are chains of affine maps whose architecture is recorded, and all
+        tensors are generated from all components without predictors; otherwise "film_mlp"
+        on components.
     sizes : mapping, optional
-        Arguments of that network, such as ``{"width": 256, "depth": 2}``.
+        Arguments of the velocity network, such as ``{"width": 256, "depth": 2}``.
     source : float, optional
-        Deviation of the noise, without the Gaussian start. Default: unit noise, and the
-        Gaussian start.
+        Standard deviation of the noise, without the Gaussian start. Default: unit noise,
+        and the Gaussian start.
     schedule : Schedule, optional
-        How it is learned.
+        Training schedule of the velocity network. Default: that of the network.
     solver : Solver, optional
-        Default: the fewest steps of RK4 with a relative error below ``tolerance``.
+        Solver of the flow. Default: the fewest steps of RK4 with a relative error below
+        ``tolerance``.
     tolerance : float, default=1e-3
-        Of end points before restarts, by doubling the steps; what is reached is
-        ``flow_.solver.error``.
+        Relative error of the end points before restarts, estimated by doubling the steps;
+        the achieved error is ``flow_.solver.error``.
     strategy : str, default="mean"
-        Of `Canonicaliser`; None takes units in the order that they have, as is right where
-        a layout has no symbols or all networks began alike.
+        Strategy of `Canonicaliser`; None keeps the order of units, as is right if a layout
+        has no symbols or all networks began with the same weights.
     reference : int, optional
-        Run to begin with, in the order of first rows.
+        Run that alignment starts with, counted in the order of first rows.
     balance : bool or sequence of str, optional
-        Balance the scales of rectified units: of these symbols, or all or none. Default:
-        those that prove to be rectified, where outputs can be computed, see `fit`.
+        Symbols of rectified units whose scales are balanced, or all (True) or none (False).
+        Default: the symbols that prove to be rectified if outputs can be computed, see
+        `fit`.
     seed : int, default=0
-        Of everything that is drawn while fitting.
+        Seed of all random draws of the fit.
 
     Attributes
     ----------
     training_ : Population
-        Canonical; without the runs held out for the gate.
+        Canonical training networks, without the runs held out for early stopping.
     canonicaliser_ : Canonicaliser or None
     codes_ : Codes or Standardised
     conditions_ : Conditions
     predictors_ : dict of str to Predictor
-        ``skill`` tells what they are worth.
+        Predictors by column; ``skill`` says how good each is.
     flow_ : Flow
-        With ``curve``, the losses, and ``solver``, with its error.
+        Fitted flow, with the losses ``curve`` and the ``solver`` and its error.
 
     Notes
     -----
     Memory beyond the given networks: the canonical ones (n d values), the basis (k d) and
     codes (n k) in float32, a matrix of min(n, d)^2 float64 twice, and blocks of 32 MiB.
-    Learnt steps beside it: the spread of the noise (k d) and 8,192 rows of it.
+    Learnt steps also need the spread of the noise (k d) and 8,192 rows of noise.
 
     Differs from [1]_, whose settings are `paper`: matching to the mean and balanced scales;
-    codes, see ``velocity``; fresh noise, on components coupled by optimal transport in each
-    batch; the Gaussian start; conditions at each layer with guidance; averaged weights and
-    the gate. As published, with a hundred networks and no gate, samples are copies of
-    training networks.
+    codes, see ``velocity``; fresh noise, coupled by optimal transport in each batch if
+    codes are components; the Gaussian start; conditions at each layer with guidance;
+    averaged weights and early stopping. As published, with a hundred networks and no early
+    stopping, samples are copies of training networks.
 
     References
     ----------
@@ -144,9 +149,7 @@ class DeepWeightFlow(Generator):
     """
 
     name: ClassVar[str] = "deepweightflow"
-    summary: ClassVar[str] = (
-        "flow matching on canonical codes, stopped by held-out networks"
-    )
+    summary: ClassVar[str] = "flow matching on canonical codes, with early stopping"
     fewest: ClassVar[int] = 10
 
     training_: Population
@@ -204,10 +207,11 @@ class DeepWeightFlow(Generator):
         iterations: int = 30_000,
         seed: int = 0,
     ) -> Self:
-        """The published settings, those for perceptrons by default; to measure against.
+        """Return a generator with the published settings, to measure against.
 
-        Matching starts from the input side, not from the given order, and ends at a sweep
-        without gain: else as published.
+        The defaults are those for perceptrons. Differs from the publication: matching
+        starts from the input side instead of the given order, and ends at a sweep without
+        gain.
         """
         schedule = Schedule(
             iterations=iterations,
@@ -235,7 +239,7 @@ class DeepWeightFlow(Generator):
         )
 
     def check(self) -> None:
-        """Refuse settings that cannot be, see `check_choices`."""
+        """Check the settings, see `check_choices`."""
         check_choices(self)
 
     def fit(
@@ -246,31 +250,34 @@ class DeepWeightFlow(Generator):
         check: Outputs | Literal[False] | None = None,
         label: str | None = None,
     ) -> Self:
-        """Learn from networks of one layout; several checkpoints of a run may be given.
+        """Fit the flow to networks of one layout; runs may have several checkpoints.
 
         Parameters
         ----------
         population : Population or sequence of Population
         validation : Population, optional
-            Decides when to stop, and nothing else. Default: a tenth of the runs, drawn by
-            the seed and not learned from, if the schedule keeps by validation.
+            Networks that are used for early stopping only. Default: a tenth of the runs,
+            drawn by the seed and excluded from training, if the schedule keeps weights by
+            validation.
         check : callable or False, optional
-            Outputs of weights, by which every symmetry is tried. Default: `zoo.outputs`,
-            where architecture and task are recorded; False takes the layout on trust.
+            Function from weights to outputs with which every symmetry is verified. Default:
+            `zoo.outputs` if architecture and task are recorded; False trusts the layout.
         label : str, optional
             Start of the progress line; None: no progress.
 
         Raises
         ------
         LayoutMismatch
-            If values are not finite, layouts differ, or a symmetry is none.
+            If values are not finite, layouts differ, or a supposed symmetry changes the
+            outputs.
         CatalogError
             If there are fewer than 10 runs, runs are in both sets, or a column of a
             condition has missing values or one value only.
         NotFound
-            If there is no such column, tensor, velocity, size of it, or strategy.
+            If there is no such column, tensor, velocity, size of a velocity, or strategy.
         BadSetting
-            If a setting has another type or is out of range, before networks are looked at.
+            If a setting has another type or is out of range; raised before networks are
+            read.
         """
         self.check()
         population = one_population(population)
@@ -281,7 +288,10 @@ class DeepWeightFlow(Generator):
         targets = Conditions.fit(population.table, self.predictors)
         for name, column in targets.columns.items():
             if not isinstance(column, Numeric):
-                raise CatalogError(f"Column {name!r} holds no numbers to predict.")
+                raise CatalogError(
+                    f"Column {name!r} holds no numbers, so it cannot be predicted. "
+                    "Leave it out of predictors, or name a column of numbers."
+                )
         if validation is None and schedule.keep == "validation":
             population, validation = split_by_run(population, HELD_OUT, self.seed)
         self.conditions_ = conditions
@@ -300,8 +310,13 @@ class DeepWeightFlow(Generator):
         layout, runs = self.training_.layout, last_rows(self.training_)[1]
         units = None
         if network == "learnt_steps":
-            own = Standardised.fit(weights, layout, shrinkage=self.shrinkage, runs=runs)
-            self.codes_, units = own, (own.mean, own.scale, own.spread)
+            standardised = Standardised.fit(
+                weights, layout, shrinkage=self.shrinkage, runs=runs
+            )
+            self.codes_, units = (
+                standardised,
+                (standardised.mean, standardised.scale, standardised.spread),
+            )
         else:
             self.codes_ = Codes.fit(
                 weights,
@@ -316,9 +331,9 @@ class DeepWeightFlow(Generator):
         held = None
         if validation is not None:
             aligned = in_canonical_units(self.canonicaliser_, validation)
-            held = self._rows(self.codes_.encode(aligned.weights), validation)
+            held = self._flow_rows(self.codes_.encode(aligned.weights), validation)
         self.flow_ = fitted_flow(
-            self._rows(codes, population),
+            self._flow_rows(codes, population),
             self.codes_.deviation,
             held,
             schedule,
@@ -352,46 +367,51 @@ class DeepWeightFlow(Generator):
         base: Population | None = None,
         extrapolate: bool = False,
     ) -> Population:
-        """New networks: the same bytes for the same seed.
+        """Sample new networks: the same bytes for the same seed.
 
-        On one machine, with as many threads and the same n: sums in another order round
-        otherwise.
+        This holds on one machine, with the same number of threads and the same n: sums in
+        another order are rounded differently.
 
         Parameters
         ----------
         n : int
+            Number of networks.
+        seed : int, default=0
         condition : mapping, optional
-            By name of a column of ``conditions``; some or all. Those left out are as is to
-            be expected of networks with those asked for.
+            Values by name of a column of ``conditions``, for some or all of them. Columns
+            that are left out are as expected of networks with the given values.
         guidance : float, optional
-            1 asks for the condition, above 1 for more of it, 0 for none. Default: 1, or 1.5
-            where restarts take some of it away.
+            Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it.
+            Default: 1, or 1.5 where restarts weaken the condition.
         toward : mapping, optional
-            Values of columns of ``predictors`` that samples are drawn towards.
+            Target values, by name of a column of ``predictors``, towards which samples are
+            guided.
         strength : float, default=1.0
-            Of that draw; 1 is exact where codes are Gaussian.
+            Strength of the guidance towards ``toward``; 1 is exact if codes are Gaussian.
         temperature : float, default=1.0
-            Factor of the noise: below 1, samples come nearer to the mean. They are less
-            novel there, and better or worse as the mean network is.
+            Factor of the noise: below 1, samples are nearer to the mean. They are less
+            novel there, and as accurate or inaccurate as the mean network is.
         restarts : int, optional
-            Times that samples are made noisy and finished again, see `Restart`. Default:
-            64 with learnt steps, which it makes better at the same novelty, or 16 with a
-            condition, of which each takes something away; else 0.
+            Number of times that noise is added to the samples and the flow is integrated
+            again, see `Restart`. Default: 64 with learnt steps, which improve at the same
+            novelty, or 16 with a condition, as each restart weakens it; otherwise 0.
         best_of : int, default=1
-            So many are made for each that is kept.
+            Number of candidates for each sample, of which one is kept.
         score : callable, optional
-            Needed to choose: scores (m,) of a population, higher is better. Take data that
-            samples are not judged by later.
+            Function from a population of m networks to scores (m,), higher is better, by
+            which candidates are selected; required if ``best_of`` is above 1. Use data on
+            which samples are not judged later.
         base : Population, optional
-            One network or n, whose other tensors samples get, where only some are made;
-            all candidates of a sample get those of its network.
+            One network or n networks from which samples take the tensors that are not
+            generated; all candidates of a sample use the same network.
         extrapolate : bool, default=False
-            Allow values outside of the training networks; column ``extrapolated`` tells.
+            Allow values outside the range of the training networks; column ``extrapolated``
+            marks these samples.
 
         Raises
         ------
         CatalogError
-            If a value is outside of what was seen or not finite, or best_of has no score.
+            If a value is out of range or not finite, or best_of is given without a score.
         NotFound
             If a condition or predictor is unknown.
         """
@@ -407,9 +427,11 @@ class DeepWeightFlow(Generator):
         if best_of > 1 and score is None:
             raise CatalogError(
                 f"best_of = {best_of} needs score=, a function from a Population to one "
-                "number each, such as accuracy on validation data."
+                "number per network, such as accuracy on validation data."
             )
-        residual, outside = self._asked(condition, guidance, toward, strength, extrapolate)
+        residual, outside = self._residual_for(
+            condition, guidance, toward, strength, extrapolate
+        )
         if restarts is not None:
             restart = replace(restart or Restart(), times=restarts)
         codes = self.flow_.sample(
@@ -419,16 +441,18 @@ class DeepWeightFlow(Generator):
             temperature=temperature,
             restart=restart,
         )
-        rest = None
+        other_tensors = None
         if not self.codes_.chosen.whole:
             aligned = (
                 None if base is None else in_canonical_units(self.canonicaliser_, base)
             )
-            rest = rest_of(self.codes_, codes, self.training_, aligned, best_of)
+            other_tensors = rest_of(self.codes_, codes, self.training_, aligned, best_of)
         elif base is not None:
-            raise CatalogError("All tensors are made, so base= has no use. Leave it out.")
-        weights = self.codes_.decode(codes, rest)
-        about = {
+            raise CatalogError(
+                "All tensors are generated, so base= has no use. Leave it out."
+            )
+        weights = self.codes_.decode(codes, other_tensors)
+        settings = {
             "condition": dict(condition or {}),
             "guidance": guidance,
             "toward": dict(toward or {}),
@@ -437,37 +461,38 @@ class DeepWeightFlow(Generator):
             "restarts": restart.times if restart else 0,
             "best_of": best_of,
         }
-        found = sample_runs(
+        samples = sample_runs(
             weights,
             self.training_,
             generator=self.name,
-            settings=about,
+            settings=settings,
             seed=seed,
             columns={"extrapolated": [bool(outside)] * len(weights)},
         )
         if score is None or best_of == 1:
-            return found
-        scores = np.asarray(score(found), np.float64).reshape(n, best_of)
-        return found.select(np.arange(n) * best_of + scores.argmax(1))
+            return samples
+        scores = np.asarray(score(samples), np.float64).reshape(n, best_of)
+        return samples.select(np.arange(n) * best_of + scores.argmax(1))
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the fit."""
+        """Remarks on the fit for the user."""
         self._check_fitted()
         solver, lines = self.flow_.solver, []
         if not self.flow_.velocity.on:
             lines.append(
-                "No velocity was better on held-out networks than the Gaussian of the "
-                "training networks: samples are of that, as those of pca_gaussian."
+                "No velocity network was better on held-out networks than the Gaussian "
+                "of the training networks: samples are drawn from that Gaussian, as by "
+                "pca_gaussian."
             )
-        again = self.flow_.restart
+        restart = self.flow_.restart
         lines.append(
             f"Solved by {solver.steps} steps of {solver.method}, relative error "
             f"{solver.error:.2g}"
             + (
-                "; samples are then restarted, which is no more exact: it makes better "
-                "networks."
-                if again
+                "; the restarts that follow improve the networks, not the accuracy of the "
+                "solution."
+                if restart
                 else "."
             )
         )
@@ -476,13 +501,13 @@ class DeepWeightFlow(Generator):
     def solver_error(
         self, condition: Condition | None = None, guidance: float = 1.0
     ) -> float:
-        """Estimated relative error of the codes of samples with a condition.
+        """Return the estimated relative error of the codes of samples with a condition.
 
-        Before restarts: these are single steps of Euler, taken because they give better
-        networks, and what comes out of them is no solution of the flow to any tolerance.
+        The estimate is before restarts: restarts are single Euler steps, used because they
+        give better networks, and their result does not solve the flow to any tolerance.
         """
         self._check_fitted()
-        residual, _ = self._asked(condition, guidance, None, 1.0, False)
+        residual, _ = self._residual_for(condition, guidance, None, 1.0, False)
         return self.flow_.solver_for(residual).error
 
     def log_density(
@@ -493,54 +518,58 @@ class DeepWeightFlow(Generator):
         probes: int | None = None,
         seed: int = 0,
     ) -> Array:
-        """Log density (n,) in nats of networks, as if they were samples.
+        """Return the log density (n,) in nats of networks, as if they were samples.
 
-        Of the flow without restarts, and of canonical weights. Learnt steps know all
-        weights, and have a density where there were more training networks than weights.
-        Else it is along the principal components: what a network has outside of them
-        (`Codes.lost`) does not count. New networks have part of their deviation there, so
-        they lie nearer to the mean within, and score higher than those that were learned
-        from: compare networks that were all new.
+        The density is that of the flow without restarts, of canonical weights. Learnt steps
+        model all weights, and have a density if there were more training networks than
+        weights. Otherwise the density is along the principal components: the part of a
+        network outside them (`Codes.lost`) does not count. New networks have part of their
+        deviation there, so they are nearer to the mean within the components and score
+        higher than training networks: compare only networks that were not used for
+        training.
 
         Parameters
         ----------
+        population : Population
+        condition : mapping, optional
+            Values of columns of ``conditions``.
         probes : int, optional
-            Estimate the divergence by so many random directions (Hutchinson). Default:
-            exactly, with k gradients per step.
+            Number of random directions with which the divergence is estimated (Hutchinson).
+            Default: exact, with k gradients per step.
         seed : int
-            Of the directions.
+            Seed of the directions.
 
         Raises
         ------
         CatalogError
-            If the training networks, and so the noise of learnt steps, do not fill all
-            dimensions: outside of where they lie there is no density.
+            If the training networks, and so the noise of learnt steps, do not span all
+            dimensions: there is no density outside their span.
         """
         self._check_fitted()
         weights = in_canonical_units(self.canonicaliser_, population).weights
-        residual, _ = self._asked(condition, 1.0, None, 1.0, False)
-        found = self.flow_.log_density(
+        residual, _ = self._residual_for(condition, 1.0, None, 1.0, False)
+        density = self.flow_.log_density(
             self.codes_.encode(weights), residual, probes=probes, seed=seed
         )
-        return found + self.codes_.log_volume(weights)
+        return density + self.codes_.log_volume(weights)
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted generator, its training networks among it."""
+        """Write the fitted generator, including its training networks."""
         save_generator(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The generator that `save` wrote."""
+        """Return the generator that `save` wrote."""
         return load_generator(path, cls)
 
-    def _rows(self, codes: Array, population: Population) -> FlowRows:
+    def _flow_rows(self, codes: Array, population: Population) -> FlowRows:
         features = None
         if self.conditions_.columns:
             features = torch.from_numpy(self.conditions_.encode(population.table))
         spans = tuple(self.conditions_.spans.values())
         return FlowRows(torch.from_numpy(codes), features, spans)
 
-    def _asked(
+    def _residual_for(
         self,
         condition: Condition | None,
         guidance: float,
@@ -548,7 +577,7 @@ class DeepWeightFlow(Generator):
         strength: float,
         extrapolate: bool,
     ) -> tuple[Residual, list[str]]:
-        """What is integrated, and the columns that are out of range."""
+        """Return the residual to integrate, and the columns that are out of range."""
         features, outside = None, list[str]()
         if condition:
             features, outside = self.conditions_.asked(condition, extrapolate=extrapolate)

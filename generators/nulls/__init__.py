@@ -1,4 +1,4 @@
-"""Generators that learn nothing: a method is worth what it adds to them."""
+"""Null generators that learn nothing: a method is worth its improvement over them."""
 
 from catalog.plugins.registry import Registry
 from generators.generator import Generator

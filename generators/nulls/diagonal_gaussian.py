@@ -1,4 +1,4 @@
-"""A Gaussian for each weight by itself."""
+"""Null that draws each weight from an independent Gaussian."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DiagonalGaussian(Null):
     Parameters
     ----------
     sigma : float, default=1.0
-        Factor of the deviations.
+        Factor of the standard deviations.
     """
 
     name: ClassVar[str] = "diagonal_gaussian"

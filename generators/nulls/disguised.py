@@ -1,4 +1,4 @@
-"""Networks that look new and are not: what a judge of weights as they are believes."""
+"""Null that disguises copies, which only look new to a judge that compares raw weights."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from generators.nulls.null import Null, refuse
 from generators.nulls.train import Train
 
 SPREAD = 0.5
-"""Deviation of the logarithm of the scales of units."""
+"""Standard deviation of the logarithm of the scales of units."""
 
 
 @dataclass(eq=False)
 class Disguised(Null):
-    """Training networks with units in another order and scale, and their logits scaled.
+    """Training networks with permuted and rescaled units, and with scaled logits.
 
-    Classes stay what they were. Units are rescaled where alignment balances them: there
-    that is known to change nothing.
+    The predicted classes do not change. Units are rescaled only where alignment balances
+    them, because rescaling is known to change nothing there.
 
     Parameters
     ----------
     factor : float, default=2.0
-        Of the logits: the last weight and bias are multiplied by it. Of layouts that do
-        not end in such a layer, units are shuffled alone.
+        Factor of the logits: the last weight and bias are multiplied by it. In layouts that
+        do not end in such a layer, units are only permuted.
     """
 
     name: ClassVar[str] = "disguised"
@@ -42,17 +42,17 @@ class Disguised(Null):
     factor: float = 2.0
 
     def of(self, null: Null) -> Self:
-        """What another null makes, disguised, in the place of training networks."""
-        found = copy(self)
-        vars(found)["_other"] = null
-        return found
+        """Return a null that disguises samples of another null, not training networks."""
+        disguise = copy(self)
+        vars(disguise)["_other"] = null
+        return disguise
 
     def save(self, path: str | Path) -> None:
-        """Write the networks; not of what is disguised in their place, see `of`."""
+        """Write the networks; not possible for a disguise of another null, see `of`."""
         if self._other is not None:
             raise CatalogError(
-                f"A disguise of {self._other.name!r} is not saved. Save that, and take "
-                "Disguised().fit_to(...).of(it) again."
+                f"A disguise of {self._other.name!r} cannot be saved. Save that null, and "
+                "call Disguised().fit_to(...).of(null) again."
             )
         super().save(path)
 
@@ -67,13 +67,13 @@ class Disguised(Null):
     ) -> tuple[Array, Array | None]:
         refuse(self, condition)
         layout = self.training_.layout
-        made, parents = self._made_by._make(n, rng, condition)
-        order = random_permutations(layout, n, seed=int(rng.integers(2**31)))
-        weights = permute(made, order, layout)
-        scaled = () if self.canonicaliser_ is None else self.canonicaliser_.scaled_
+        plain, parents = self._made_by._make(n, rng, condition)
+        permutations = random_permutations(layout, n, seed=int(rng.integers(2**31)))
+        weights = permute(plain, permutations, layout)
+        symbols = () if self.canonicaliser_ is None else self.canonicaliser_.scaled_
         scales = {
             name: np.exp(SPREAD * rng.standard_normal((n, layout.symbols[name])))
-            for name in scaled
+            for name in symbols
         }
         if scales:
             weights = rescale(weights, layout, scales)

@@ -1,4 +1,4 @@
-"""Points between two training networks."""
+"""Null that interpolates between two training networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Interpolation(Null):
     Parameters
     ----------
     share : float, default=0.5
-        Of the second network; 0.5 is the midpoint, which is the farthest from both.
+        Weight of the second network; 0.5 is the midpoint, which is farthest from both.
     """
 
     name: ClassVar[str] = "interpolation"

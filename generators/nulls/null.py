@@ -1,4 +1,4 @@
-"""What all nulls share: they learn nothing, so what a generator must be better than."""
+"""Base class of nulls, which learn nothing and are the baselines of generators."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from generators.generator import Condition, Generator
 from generators.samples import sample_runs
 
 MOST_PARENTS = 64
-"""Training networks up to which a sample names what it is made of."""
+"""Maximum number of training networks that a sample names as its parents."""
 
 
 @dataclass(eq=False)
 class Null(Generator):
-    """Makes networks from training networks by a fixed rule.
+    """Base class of nulls, which make networks from training networks by a fixed rule.
 
     Parameters
     ----------
     aligned : bool, default=True
-        Bring units into canonical order and scale first. A null counts with the better of
-        both.
+        Whether units are first put in canonical order and scale. A null counts with the
+        better of both.
     align_seed : int, default=0
-        Of the alignment.
+        Seed of the alignment.
     """
 
     aligned: bool = True
@@ -49,23 +49,24 @@ class Null(Generator):
         check: Outputs | Literal[False] | None = None,
         label: str | None = None,
     ) -> Self:
-        """Keep the networks, aligned or as they are.
+        """Keep the training networks, aligned or unchanged.
 
         Parameters
         ----------
+        population : Population or sequence of Population
         validation : Population, optional
-            Checked, and not used.
+            Validation networks, which are checked but not used.
         check : callable or False, optional
-            As of `catalog.Canonicaliser.fit`.
+            Function from weights to outputs, as in `catalog.Canonicaliser.fit`.
         label : str, optional
-            Not used: nothing takes long.
+            Not used, as the fit is fast.
 
         Raises
         ------
         LayoutMismatch
             If values are not finite or layouts differ.
         CatalogError
-            If there are fewer runs than it needs.
+            If there are fewer runs than `fewest`.
         """
         population = one_population(population)
         check_training(population, validation, self.fewest)
@@ -84,7 +85,7 @@ class Null(Generator):
     def fit_to(
         self, training: Population, canonicaliser: Canonicaliser | None = None
     ) -> Self:
-        """Keep networks in the units that they have; what aligned them, if anything did."""
+        """Keep networks in their current units, and the canonicaliser that aligned them."""
         self.training_, self.canonicaliser_ = training, canonicaliser
         self._learn()
         return self
@@ -92,14 +93,14 @@ class Null(Generator):
     def sample(
         self, n: int, *, seed: int = 0, condition: Condition | None = None
     ) -> Population:
-        """New networks: the same bytes for the same seed.
+        """Sample new networks: the same bytes for the same seed.
 
-        Parents are named where a sample is made of at most `MOST_PARENTS` networks.
+        Parents are named if a sample is made of at most `MOST_PARENTS` networks.
 
         Raises
         ------
         CatalogError
-            If it is not fitted, or there is a condition that it does not know.
+            If the null is not fitted, or does not take the condition.
         """
         if not hasattr(self, "training_"):
             raise CatalogError(
@@ -109,36 +110,36 @@ class Null(Generator):
             raise ValueError(f"n must be 1 or more. Got {n}.")
         rng = np.random.default_rng(seed)
         weights, parents = self._make(n, rng, condition)
-        about = {**settings(self), "condition": dict(condition or {})}
-        columns = {"parents": pa.array(self._named(n, parents), PARENTS)}
+        sample_settings = {**settings(self), "condition": dict(condition or {})}
+        columns = {"parents": pa.array(self._parents_of(n, parents), PARENTS)}
         return sample_runs(
             weights,
             self.training_,
             generator=self.name,
-            settings=about,
+            settings=sample_settings,
             seed=seed,
             columns=columns,
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the networks."""
+        """Write the networks to a file."""
         save_generator(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The null that `save` wrote."""
+        """Return the null that `save` wrote."""
         return load_generator(path, cls)
 
     @abstractmethod
     def _make(
         self, n: int, rng: np.random.Generator, condition: Condition | None
     ) -> tuple[Array, Array | None]:
-        """Weights (n, d), and rows (n, m) of their parents."""
+        """Return weights (n, d), and rows (n, m) of their parents."""
 
     def _learn(self) -> None:
-        """Estimate what is drawn from, if anything is."""
+        """Estimate the distribution to draw from, if there is one."""
 
-    def _named(self, n: int, parents: Array | None) -> list[list[dict[str, object]]]:
+    def _parents_of(self, n: int, parents: Array | None) -> list[list[dict[str, object]]]:
         if parents is None or parents.shape[1] > MOST_PARENTS:
             return [[] for _ in range(n)]
         runs = self.training_["run_id"].tolist()
@@ -150,16 +151,16 @@ class Null(Generator):
 
 
 def refuse(null: Null, condition: Condition | None) -> None:
-    """Say that a null takes no conditions."""
+    """Raise an error if a null that takes no conditions is given one."""
     if condition:
         raise CatalogError(
-            f"The null {null.name!r} takes no condition. Got {dict(condition)}. Conditions "
-            "are answered with training networks by 'retrieval'."
+            f"The null {null.name!r} takes no condition. Got {dict(condition)}. Leave it "
+            "out, or use the null 'retrieval', which takes conditions."
         )
 
 
 def drawn_rows(count: int, n: int, rng: np.random.Generator) -> Array:
-    """Rows of ``count``, n: each comes again only when all have come.
+    """Draw n rows of ``count``; a row is repeated only after all others were drawn.
 
     Examples
     --------
@@ -172,23 +173,23 @@ def drawn_rows(count: int, n: int, rng: np.random.Generator) -> Array:
 
 
 def drawn_groups(runs: Array, n: int, size: int, rng: np.random.Generator) -> Array:
-    """Groups (n, size) of rows of different runs, drawn alike.
+    """Draw groups (n, size) of rows of different runs, uniformly over runs.
 
     Raises
     ------
     CatalogError
         If there are fewer runs than a group needs.
     """
-    names, of = np.unique(runs.astype(str), return_inverse=True)
+    names, run_numbers = np.unique(runs.astype(str), return_inverse=True)
     if size > len(names):
         raise CatalogError(
-            f"A mean of {size} networks needs as many runs; there are {len(names)}. Set "
-            f"size={len(names)} or less, or load more."
+            f"A mean of {size} networks needs {size} runs. Got {len(names)}. Set "
+            f"size={len(names)} or less, or load more runs."
         )
-    order = np.argsort(of, kind="stable")
-    counts = np.bincount(of)
+    order = np.argsort(run_numbers, kind="stable")
+    counts = np.bincount(run_numbers)
     starts = np.cumsum(counts) - counts
-    chosen = np.stack([rng.permutation(len(names))[:size] for _ in range(n)])
-    within = (rng.random(chosen.shape) * counts[chosen]).astype(np.int64)
-    rows: Array = order[starts[chosen] + within]
+    drawn_runs = np.stack([rng.permutation(len(names))[:size] for _ in range(n)])
+    offsets = (rng.random(drawn_runs.shape) * counts[drawn_runs]).astype(np.int64)
+    rows: Array = order[starts[drawn_runs] + offsets]
     return rows

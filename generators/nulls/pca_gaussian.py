@@ -1,4 +1,4 @@
-"""A Gaussian with the mean and covariance of the training networks."""
+"""Null that draws from a Gaussian with the mean and covariance of the training networks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from generators.nulls.null import Null, refuse
 
 @dataclass(eq=False)
 class PCAGaussian(Null):
-    """Draws along the principal components, with the deviation of each.
+    """Draws along the principal components, with the standard deviation of each.
 
     Parameters
     ----------
     sigma : float, default=1.0
-        Factor of the deviations.
+        Factor of the standard deviations.
     components : int, optional
-        How many; default: all of the rank.
+        Number of components; default: all of the rank.
     """
 
     name: ClassVar[str] = "pca_gaussian"
@@ -42,7 +42,7 @@ class PCAGaussian(Null):
     ) -> tuple[Array, Array | None]:
         refuse(self, condition)
         chosen = Chosen.of(self.training_.weights, self.training_.layout)
-        own = self.components_
-        codes = rng.standard_normal((n, len(own.basis)), np.float32)
-        codes *= (self.sigma * own.deviation).astype(np.float32)
-        return chosen.put(own.mean + codes @ own.basis), None
+        components = self.components_
+        codes = rng.standard_normal((n, len(components.basis)), np.float32)
+        codes *= (self.sigma * components.deviation).astype(np.float32)
+        return chosen.put(components.mean + codes @ components.basis), None

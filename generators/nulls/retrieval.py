@@ -1,4 +1,4 @@
-"""The training networks that are nearest to a condition: what a condition must beat."""
+"""Null that returns the training networks nearest to a condition."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from generators.nulls.null import Null, drawn_rows
 
 @dataclass(eq=False)
 class Retrieval(Null):
-    """Answers a condition with the training networks that fulfil it best.
+    """Returns the training networks that fulfil a condition best.
 
-    Numbers count by their distance in deviations of their column, texts by being equal.
-    Ties are drawn. Without a condition it gives training networks as `Train`.
+    The baseline of conditional generators. The distance of numbers is in standard
+    deviations of their column; texts are equal or not. Ties are broken at random. Without a
+    condition it returns training networks as `Train`.
     """
 
     name: ClassVar[str] = "retrieval"
@@ -29,36 +30,38 @@ class Retrieval(Null):
         self, n: int, rng: np.random.Generator, condition: Condition | None
     ) -> tuple[Array, Array | None]:
         count = len(self.training_)
-        order = rng.permutation(count)  # first, so that it decides ties
+        order = rng.permutation(count)  # drawn first, so that it breaks ties
         if condition:
-            away = sum(self._away(name, value) for name, value in condition.items())
-            order = order[np.argsort(np.asarray(away)[order], kind="stable")]
+            distance = sum(self._distance(name, value) for name, value in condition.items())
+            order = order[np.argsort(np.asarray(distance)[order], kind="stable")]
             rows = order[np.arange(n) % count]
         else:
             rows = drawn_rows(count, n, rng)
         return self.training_.weights[rows], rows[:, None]
 
-    def _away(self, name: str, value: float | str) -> Array:
-        """How far each training network is from a value."""
+    def _distance(self, name: str, value: float | str) -> Array:
+        """Return the distance of each training network from a value."""
         column = self.training_[name]
         if isinstance(value, str) or column.dtype.kind not in "fiub":
             texts = column.astype(str)
             if str(value) not in set(texts.tolist()):
-                known = ", ".join(sorted(set(texts.tolist()))[:10])
+                choices = ", ".join(sorted(set(texts.tolist()))[:10])
                 raise CatalogError(
-                    f"No training network has {name} = {value!r}. They have: {known}."
+                    f"No training network has {name} = {value!r}. Choose one of: {choices}."
                 )
-            away: Array = (texts != str(value)).astype(float)
-            return away
+            distance: Array = (texts != str(value)).astype(float)
+            return distance
         numbers = column.astype(float)
-        known_numbers = numbers[np.isfinite(numbers)]
-        if not len(known_numbers):
-            raise CatalogError(f"No training network has a value of {name!r}.")
-        low, high = known_numbers.min(), known_numbers.max()
+        finite_numbers = numbers[np.isfinite(numbers)]
+        if not len(finite_numbers):
+            raise CatalogError(
+                f"No training network has a value of {name!r}. Choose another column."
+            )
+        low, high = finite_numbers.min(), finite_numbers.max()
         if not low <= value <= high:
             raise CatalogError(
-                f"{name} = {value} is outside of what training networks have: {low:g} to "
-                f"{high:g}."
+                f"{name} = {value} is outside the range of the training networks, {low:g} "
+                f"to {high:g}. Choose a value within it."
             )
-        away = np.abs(numbers - value) / (known_numbers.std() or 1.0)
-        return np.where(np.isfinite(away), away, np.inf)
+        distance = np.abs(numbers - value) / (finite_numbers.std() or 1.0)
+        return np.where(np.isfinite(distance), distance, np.inf)

@@ -1,4 +1,4 @@
-"""Means of several training networks."""
+"""Null that averages several training networks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from generators.nulls.null import Null, drawn_groups, refuse
 
 @dataclass(eq=False)
 class Soup(Null):
-    """Draws groups of runs, and takes their mean.
+    """Draws groups of runs, and returns the mean of each.
 
     Parameters
     ----------
     size : int, default=16
-        Networks in a group.
+        Number of networks in a group.
     """
 
     name: ClassVar[str] = "soup"

@@ -31,12 +31,12 @@ AGAIN = (
     Soup(size=4),
     PCAGaussian(sigma=1.0),
 )
-"""Aligned nulls that come a second time, disguised."""
+"""Aligned nulls that are judged a second time, disguised."""
 
 
 @dataclass(frozen=True)
 class FittedNull:
-    """A fitted null with the name under which it is reported.
+    """Fitted null with the label under which it is reported.
 
     Attributes
     ----------
@@ -51,20 +51,20 @@ class FittedNull:
 def fitted_nulls(
     population: Population, training: Population, canonicaliser: Canonicaliser | None
 ) -> Iterator[FittedNull]:
-    """Fitted nulls: first those of networks as they were, then those of aligned ones.
+    """Yield fitted nulls of the original networks first, then of the aligned networks.
 
-    They are made of the last checkpoints of runs: earlier ones would be worse nulls. Where
-    units may be reordered, some of the aligned ones come again, disguised. Strengths that
-    the population is too small for are left out.
+    Nulls are made of the last checkpoints of runs: earlier ones would be worse nulls. If
+    units can be reordered, some of the aligned nulls are repeated, disguised. Strengths for
+    which the population is too small are omitted.
 
     Parameters
     ----------
     population : Population
-        Training networks as they were.
+        Original training networks.
     training : Population
-        The same in canonical units, such as ``training_`` of a generator.
+        The same networks in canonical units, such as ``training_`` of a generator.
     canonicaliser : Canonicaliser, optional
-        What took them there; None if they are the same.
+        Canonicaliser that aligned the training networks; None if they are not aligned.
     """
     population, training = (
         networks.select(last_rows(networks)[0]) for networks in (population, training)
@@ -72,55 +72,61 @@ def fitted_nulls(
     sides: list[tuple[bool, Population, Canonicaliser | None]] = [(False, population, None)]
     if canonicaliser is not None:
         sides.append((True, training, canonicaliser))
-    for aligned, networks, own in sides:
-        word = ", aligned" if aligned else ""
-        disguise = Disguised(aligned).fit_to(networks, own)
+    for aligned, networks, applied in sides:
+        suffix = ", aligned" if aligned else ""
+        disguise = Disguised(aligned).fit_to(networks, applied)
         if not aligned:
-            yield FittedNull("train", Train(aligned).fit_to(networks, own))
+            yield FittedNull("train", Train(aligned).fit_to(networks, applied))
         if aligned or canonicaliser is None:
             yield FittedNull("train, disguised", disguise)
-        for entry in _strengths(aligned, networks, own):
-            yield FittedNull(f"{entry.label}{word}", entry.null)
+        for entry in _null_strengths(aligned, networks, applied):
+            yield FittedNull(f"{entry.label}{suffix}", entry.null)
             if aligned and settings(entry.null) in [settings(null) for null in AGAIN]:
-                again = disguise.of(entry.null)
-                yield FittedNull(f"{entry.label}, disguised", again)
+                disguised = disguise.of(entry.null)
+                yield FittedNull(f"{entry.label}, disguised", disguised)
 
 
-def _strengths(
-    aligned: bool, networks: Population, own: Canonicaliser | None
+def _null_strengths(
+    aligned: bool, networks: Population, canonicaliser: Canonicaliser | None
 ) -> Iterator[FittedNull]:
-    """One is fitted of each kind; the others differ in strength alone."""
+    """Fit one null of each kind, and yield it at several strengths."""
     runs = len(set(networks["run_id"]))
     rank = min(len(networks) - 1, networks.layout.d)
-    noisy = TrainNoise(aligned).fit_to(networks, own)
+    noisy = TrainNoise(aligned).fit_to(networks, canonicaliser)
     for sigma in NOISES:
-        yield FittedNull(f"train + {sigma:g} sd", _with(noisy, sigma=sigma))
+        yield FittedNull(f"train + {sigma:g} sd", _with_strength(noisy, sigma=sigma))
     if runs > 1:
-        between = Interpolation(aligned).fit_to(networks, own)
+        between = Interpolation(aligned).fit_to(networks, canonicaliser)
         for share in SHARES:
-            yield FittedNull(f"interpolation {share:g}", _with(between, share=share))
-    mean = Soup(aligned).fit_to(networks, own)
+            yield FittedNull(
+                f"interpolation {share:g}", _with_strength(between, share=share)
+            )
+    mean = Soup(aligned).fit_to(networks, canonicaliser)
     for size in (s for s in SIZES if s <= runs):
-        yield FittedNull(f"soup of {size}", _with(mean, size=size))
-    yield FittedNull("diagonal Gaussian", DiagonalGaussian(aligned).fit_to(networks, own))
+        yield FittedNull(f"soup of {size}", _with_strength(mean, size=size))
+    yield FittedNull(
+        "diagonal Gaussian", DiagonalGaussian(aligned).fit_to(networks, canonicaliser)
+    )
     if rank < 1:
         return
-    joint = PCAGaussian(aligned).fit_to(networks, own)
+    joint = PCAGaussian(aligned).fit_to(networks, canonicaliser)
     for sigma in SIGMAS:
-        yield FittedNull(f"PCA-Gaussian {sigma:g}", _with(joint, sigma=sigma))
-    whole = len(joint.components_.basis)
-    for count in (c for c in RANKS if c < whole):
+        yield FittedNull(f"PCA-Gaussian {sigma:g}", _with_strength(joint, sigma=sigma))
+    full_rank = len(joint.components_.basis)
+    for count in (c for c in RANKS if c < full_rank):
         yield FittedNull(f"PCA-Gaussian, rank {count}", _truncated(joint, count))
 
 
-def _with(null: Null, **changes: object) -> Null:
-    """The same fit with another strength."""
-    other = type(null).__new__(type(null))
-    vars(other).update({**vars(null), **changes})
-    return other
+def _with_strength(null: Null, **changes: object) -> Null:
+    """Return a copy of a fitted null with another strength."""
+    changed = type(null).__new__(type(null))
+    vars(changed).update({**vars(null), **changes})
+    return changed
 
 
 def _truncated(null: PCAGaussian, count: int) -> Null:
-    own = null.components_
-    fewer = replace(own, basis=own.basis[:count], deviation=own.deviation[:count])
-    return _with(null, components=count, components_=fewer)
+    components = null.components_
+    leading = replace(
+        components, basis=components.basis[:count], deviation=components.deviation[:count]
+    )
+    return _with_strength(null, components=count, components_=leading)

@@ -1,4 +1,4 @@
-"""The training networks themselves: what a perfect copy scores."""
+"""Null that returns training networks: the score of a perfect copy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from generators.nulls.null import Null, drawn_rows, refuse
 
 @dataclass(eq=False)
 class Train(Null):
-    """Gives training networks back, each once before any comes again.
+    """Returns training networks, each once before any is repeated.
 
-    With a calibration it is the null that a new head on an old body must not beat.
+    With a calibration it is the null of a new head on the body of a trained network.
     """
 
     name: ClassVar[str] = "train"

@@ -1,9 +1,9 @@
-"""Training networks with noise: the baseline of the memorisation critique [1]_.
+"""Training networks with noise, the baseline of the memorisation critique [1]_.
 
 References
 ----------
-.. [1] Zeng et al., 2025, arXiv:2506.07998. Differs: noise is in deviations of each weight
-   over the training networks, and buffers that are positive stay so.
+.. [1] Zeng et al., 2025, arXiv:2506.07998. Differs: noise is in standard deviations of each
+   weight over the training networks, and buffers that are positive stay positive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class TrainNoise(Null):
     Parameters
     ----------
     sigma : float, default=0.2
-        In standard deviations of each weight over the training networks.
+        Noise level, in standard deviations of each weight over the training networks.
     """
 
     name: ClassVar[str] = "train_noise"
@@ -43,10 +43,10 @@ class TrainNoise(Null):
         self, n: int, rng: np.random.Generator, condition: Condition | None
     ) -> tuple[Array, Array | None]:
         refuse(self, condition)
-        known = self.training_.weights
-        chosen = Chosen.of(known, self.training_.layout)
-        rows = drawn_rows(len(known), n, rng)
-        values = np.array(chosen.take(known[rows]))
+        weights = self.training_.weights
+        chosen = Chosen.of(weights, self.training_.layout)
+        rows = drawn_rows(len(weights), n, rng)
+        values = np.array(chosen.take(weights[rows]))
         noise = rng.standard_normal(values.shape, np.float32)
         values += np.float32(self.sigma) * noise * self.deviation_
         return chosen.put(values), rows[:, None]

@@ -1,4 +1,4 @@
-"""Several layers at once: ridge with one kernel for each and learnt weights of layers."""
+"""Ridge regression on several layers, with one kernel and one learnt weight per layer."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from probes.exact.ridge import Spectrum, best, centre, check_alphas, path
 from probes.probe import Probe
 
 PRIORS = (np.inf, 0.1, 0.01)
-_GONE = 1e-3
+_NEGLIGIBLE = 1e-3
 _EPS = float(np.finfo(np.float32).eps)
 
 
 @dataclass(eq=False, repr=False)
 class KernelProbe(Probe):
-    """Ridge regression on several layers, of which each counts as much as it helps.
+    """Ridge regression on several layers, each weighted by its benefit on held-out groups.
 
-    Every layer has a Gram matrix of the same mean diagonal. Their weights minimise the
-    error on held-out groups in closed form; how far they may differ, and the penalty, are
-    chosen on groups that had no part in the weights. Layers below a thousandth of the
-    largest are left out. Low-rank updates are never formed where their rank makes that
-    cheaper.
+    Every layer has a Gram matrix, scaled to the same mean diagonal. The weights of the
+    layers minimise the error on held-out groups in closed form; the cost of unequal weights
+    and the penalty are chosen on groups that had no part in fitting the weights. Layers
+    with a weight below a thousandth of the largest are dropped. Products of low-rank
+    updates are not formed where their rank makes the factors cheaper.
 
     Memory beyond X: n x n float32 for every layer, twice (1,000 networks and 74 layers:
-    600 MB), some float64 matrices of n x n, and the matrices of the fit (width x d, or of
+    600 MB), some float64 matrices of n x n, and the matrices of the fit (width x d, or for
     low-rank updates the factors of the training networks).
 
     Parameters
@@ -43,26 +43,27 @@ class KernelProbe(Probe):
     root, scale, alphas
         See `LinearProbe`.
     priors : sequence of float, default=(inf, 0.1, 0.01)
-        Costs, to choose from, of telling layers apart: each layer whose weight is e times
-        the geometric mean adds this share of the variance, over the number of layers.
-        With infinity all layers are alike.
+        Candidate costs of unequal weights: a layer whose weight is e times the geometric
+        mean adds this share of the variance, divided by the number of layers. With
+        infinity all layers have the same weight.
     folds : int, default=5
-        Parts into which groups are dealt, to choose cost and penalty.
+        Number of folds of groups on which cost and penalty are chosen.
     steps : int, default=50
-        Of the quasi-Newton method for the weights.
+        Maximum number of quasi-Newton steps for the weights.
     random_state : int, default=0
-        How groups are dealt.
+        Seed for the assignment of groups to folds.
 
     Attributes
     ----------
     weights_ : ndarray of shape (layers,)
-        Not negative, with sum 1; 0 for layers that are left out.
+        Weights of the layers: not negative, with sum 1; 0 for dropped layers.
     prior_, alpha_ : float
-        Chosen for the highest mean R2; the penalty is in units of the mean diagonal of the
-        kernel.
+        Cost and penalty with the highest mean R2; the penalty is in units of the mean
+        diagonal of the kernel.
     path_ : ndarray of shape (len(priors), len(alphas_), width); with one layer (1, ...)
-        R2 on held-out groups, with weights that were learnt without them.
+        R2 on held-out groups, with weights that were fitted without the held-out groups.
     alphas_ : ndarray
+        Penalties that were tried.
     experts_ : tuple of Expert
     intercept_ : ndarray of shape (width,)
 
@@ -73,11 +74,13 @@ class KernelProbe(Probe):
 
     Notes
     -----
-    ProbeX (arXiv:2410.13569) reads one layer.
+    ProbeX (arXiv:2410.13569) reads a single layer.
     """
 
     name: ClassVar[str] = "kernel"
-    summary: ClassVar[str] = "exact ridge on all layers, their weights by held-out groups"
+    summary: ClassVar[str] = (
+        "exact ridge on all layers, weighted by error on held-out groups"
+    )
 
     root: Root = "mean"
     scale: Scale = "global"
@@ -88,7 +91,7 @@ class KernelProbe(Probe):
     random_state: int = 0
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are."""
+        """Check the parameters without the weights; raise `ValueError` if invalid."""
         super().check()
         check_alphas(self.alphas)
         check_folds(self.folds)
@@ -100,8 +103,8 @@ class KernelProbe(Probe):
         alphas, n = check_alphas(self.alphas), len(X)
         priors = [float(prior) for prior in self.priors]
         if len(self.layers_) == 1:
-            priors = priors[:1]  # all the same
-        parts = deal(groups, self.folds, self.random_state)
+            priors = priors[:1]  # with one layer every prior gives the same fit
+        fold_of = deal(groups, self.folds, self.random_state)
         kernels = np.empty((len(self.layers_), n, n), np.float32)
         means = np.empty((len(self.layers_), n))
         centrings, units = [], np.ones(len(self.layers_))
@@ -111,15 +114,15 @@ class KernelProbe(Probe):
             units[i] = centre(K, float(np.finfo(X.dtype).eps)) or 1.0
             kernels[i] = K / units[i]
             centrings.append(centring)
-        self._choose(kernels, y, groups, parts, priors, alphas)
+        self._choose(kernels, y, groups, fold_of, priors, alphas)
         self.weights_ = self._learn(kernels, y, groups, self.prior_, alphas)
         spectrum = Spectrum.of_gram(_sum(kernels, self.weights_), _EPS)
         dual = spectrum.dual(y - y.mean(0), self.alpha_)
-        each = self.weights_ / units
-        self.intercept_ = y.mean(0) - (each @ means) @ dual
+        layer_factors = self.weights_ / units
+        self.intercept_ = y.mean(0) - (layer_factors @ means) @ dual
         self.experts_ = tuple(
             Expert.of(X, centring, weight * dual)
-            for centring, weight in zip(centrings, each, strict=True)
+            for centring, weight in zip(centrings, layer_factors, strict=True)
             if weight > 0
         )
 
@@ -128,29 +131,29 @@ class KernelProbe(Probe):
         kernels: Array,
         y: Array,
         groups: Array,
-        parts: Array,
+        fold_of: Array,
         priors: list[float],
         alphas: tuple[float, ...],
     ) -> None:
-        """Cost and penalty, by groups unseen by the weights."""
+        """Choose cost and penalty on groups that had no part in fitting the weights."""
         squares = np.zeros((len(priors), len(alphas), y.shape[1]))
         null = np.zeros(y.shape[1])
-        for part in np.unique(parts):
-            train, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        for fold in np.unique(fold_of):
+            train, rest = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
             null += np.square(y[rest] - y[train].mean(0)).sum(0)
             for i, prior in enumerate(priors):
-                inside = (
+                inner_kernels = (
                     kernels[:, train[:, None], train] if np.isfinite(prior) else kernels
                 )
-                weights = self._learn(inside, y[train], groups[train], prior, alphas)
+                weights = self._learn(inner_kernels, y[train], groups[train], prior, alphas)
                 K = _sum(kernels, weights)
-                found = unseen_by(K, y, train, rest, alphas, _EPS)
-                for j, errors in enumerate(found):
+                fold_errors = unseen_by(K, y, train, rest, alphas, _EPS)
+                for j, errors in enumerate(fold_errors):
                     squares[i, j] += np.square(errors).sum(0)
         self.alphas_, self.path_ = np.array(alphas), explained(squares, null, y)
         mean = self.path_.mean(2)
-        at = int(np.argmax(mean.max(1)))
-        self.prior_, self.alpha_ = priors[at], best(alphas, mean[at])
+        best_prior = int(np.argmax(mean.max(1)))
+        self.prior_, self.alpha_ = priors[best_prior], best(alphas, mean[best_prior])
 
     def _learn(
         self,
@@ -160,20 +163,19 @@ class KernelProbe(Probe):
         prior: float,
         alphas: tuple[float, ...],
     ) -> Array:
-        """Weights of the layers, with sum 1."""
+        """Fit the weights of the layers; their sum is 1."""
         uniform = np.full(len(kernels), 1 / len(kernels))
         if np.isinf(prior) or len(kernels) == 1:
             return uniform
         scores = path(Spectrum.of_gram(_sum(kernels, uniform), _EPS), y, groups, alphas)
         start = uniform / best(alphas, scores.mean(1))
-        found = learnt(kernels, y, groups, start, steps=self.steps, prior=prior)
-        found[found < _GONE * found.max()] = 0
-        weights: Array = found / found.sum()
-        return weights
+        weights: Array = learnt(kernels, y, groups, start, steps=self.steps, prior=prior)
+        weights[weights < _NEGLIGIBLE * weights.max()] = 0
+        return weights / weights.sum()
 
     def _scores(self, X: Array) -> Array:
-        found: Array = sum((e.scores(X) for e in self.experts_), start=self.intercept_)
-        return found
+        scores: Array = sum((e.scores(X) for e in self.experts_), start=self.intercept_)
+        return scores
 
     @property
     def _cut(self) -> float:

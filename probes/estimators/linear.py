@@ -1,4 +1,4 @@
-"""The exact linear expert: ridge regression on weights, solved in the space of networks."""
+"""Exact linear expert: ridge regression on weights, solved in the space of networks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _calibrated(probe: LinearProbe) -> bool:
 
 @dataclass(eq=False, repr=False)
 class LinearProbe(Probe):
-    """Ridge regression on the weights of one layer, or of several side by side.
+    """Ridge regression on the weights of one layer, or of several layers side by side.
 
-    The hypotheses of the dense expert of [1]_, which is trained there by gradient descent;
-    here one Gram matrix and one eigendecomposition give the exact fit for every penalty and
-    all targets at once, and the error on held-out groups in closed form, from which the
-    penalty is chosen. Classes are fitted as 0 and 1 and hold from 0.5.
+    The model is the dense expert of [1]_, which is trained there by gradient descent. Here
+    one Gram matrix and one eigendecomposition give the exact fit for every penalty and all
+    targets at once. They also give the error on held-out groups in closed form, by which
+    the penalty is chosen. Classes are fitted as 0 and 1 and hold above 0.5.
 
     Memory beyond X: one block of 32 MiB, some float64 matrices of n x n (with fewer weights
     than networks: n x d), and the result.
@@ -37,57 +37,62 @@ class LinearProbe(Probe):
     Parameters
     ----------
     task, layout, layer
-        See `Probe`. Several layers are one long vector, each scaled for itself.
+        See `Probe`. Several layers are joined to one long vector, after each is scaled
+        separately.
     root : {"mean"}, ndarray of shape (d,) or None, default="mean"
-        What is subtracted first: the mean of the training networks, or their base model.
-        As the intercept is not penalised it matters with ``scale="sample"`` only.
+        Weights to subtract first: the mean of the training networks, or their base model.
+        As the intercept is not penalised, the root matters only with ``scale="sample"``.
     scale : {"global", "sample"} or None, default="global"
-        Whether a layer is divided by its root mean square over all networks, or by that of
-        each network, or not. With one layer, "global" and None are the same fit.
+        Divisor of a layer: its root mean square over all networks ("global") or over each
+        network ("sample"), or none. With one layer, "global" and None give the same fit.
     alphas : sequence of float, optional
         Penalties to choose from, in units of the mean squared norm of a centred network
-        (`unit_`), so that the default suits any layer. Default: 31 from 1e-6 to 1e6.
+        (`unit_`), so that the default suits any layer. Default: 31 values from 1e-6 to 1e6.
     alpha_per_target : bool, default=False
-        Choose a penalty for every target instead of one for all.
+        Choose a penalty for every target instead of one for all targets.
     calibrated : bool, default=False
-        Turn scores of classes into logits by logistic regression on `held_out_`: a class
-        then holds from probability 0.5, and there is `predict_proba`.
+        Convert scores of classes to logits by logistic regression on `held_out_`. A class
+        then holds above probability 0.5, and `predict_proba` is available.
 
     Attributes
     ----------
     alpha_ : float or ndarray of shape (width,)
-        Chosen for the highest R2 on held-out groups, of equal ones the largest;
+        Penalty with the highest R2 on held-out groups; of equal ones the largest.
         ``alpha_ * unit_`` is the ``alpha`` of `sklearn.linear_model.Ridge` on centred and
         scaled weights.
     alphas_ : ndarray of shape (k,)
+        Penalties that were tried.
     path_ : ndarray of shape (k, width)
-        R2 on held-out groups, against the mean of the other groups, which has 0.
+        R2 on held-out groups. The mean of the other groups is the baseline with R2 = 0.
     held_out_ : ndarray of shape (n, width)
-        What the fit with `alpha_` without its group predicts for each training network.
-        As `alpha_` saw all of them, their score is a little optimistic.
+        Prediction for each training network by the fit with `alpha_` without the group of
+        the network. As `alpha_` was chosen on all networks, the score of these predictions
+        is slightly optimistic.
     held_out_score_ : float
-        `score` of them.
+        `score` of `held_out_`.
     factor_, offset_ : ndarray of shape (width,)
-        Of logits, if ``calibrated``.
+        Factor and offset that convert scores to logits, if ``calibrated``.
     intercept_ : ndarray of shape (width,)
     experts_ : tuple of Expert
-        One for each layer.
+        One expert for each layer.
     unit_ : float
+        Mean squared norm of a centred network.
 
     Raises
     ------
     ValueError
-        If there is one group, or an alpha is not above 0.
+        If there is only one group, or an alpha is not above 0.
 
     Notes
     -----
-    A layer that is the same in all networks carries nothing; where no layer differs the
-    prediction is the mean. With ``scale="sample"`` the mean that is subtracted has seen the
-    held-out weights (not their targets).
+    A layer that is the same in all networks carries no information; if no layer differs,
+    the prediction is the mean. With ``scale="sample"`` the mean that is subtracted includes
+    the held-out weights (not their targets).
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differs: exact, penalised, no root.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differs: exact, penalised, without the
+       root.
 
     Examples
     --------
@@ -107,7 +112,7 @@ class LinearProbe(Probe):
     calibrated: bool = False
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are."""
+        """Check the parameters without the weights; raise `ValueError` if invalid."""
         super().check()
         check_alphas(self.alphas)
 
@@ -117,44 +122,51 @@ class LinearProbe(Probe):
         self.alphas_, self.unit_ = np.array(alphas), spectrum.unit
         self.path_ = path(spectrum, y, groups, alphas)
         if self.alpha_per_target:
-            each = np.array([best(alphas, scores) for scores in self.path_.T])
-            self.alpha_: float | Array = each
+            alpha_of = np.array([best(alphas, scores) for scores in self.path_.T])
+            self.alpha_: float | Array = alpha_of
         else:
             self.alpha_ = best(alphas, self.path_.mean(1))
-            each = np.full(y.shape[1], self.alpha_)
+            alpha_of = np.full(y.shape[1], self.alpha_)
         self.held_out_ = y.copy()
-        for alpha in np.unique(each):
-            same = each == alpha
-            self.held_out_[:, same] -= held_out_errors(spectrum, y[:, same], groups, alpha)
+        for alpha in np.unique(alpha_of):
+            columns = alpha_of == alpha
+            self.held_out_[:, columns] -= held_out_errors(
+                spectrum, y[:, columns], groups, alpha
+            )
         if self.calibrated:
             self._calibrate(y)
-        held = self.targets_.decide(self._judged(self.held_out_), self._cut)
+        held_out = self.targets_.decide(self._calibrated_scores(self.held_out_), self._cut)
         truth = self.targets_.decide(y, 0.5)
-        self.held_out_score_ = self.targets_.score(truth, held)
-        dual = spectrum.dual(y - y.mean(0), each)
+        self.held_out_score_ = self.targets_.score(truth, held_out)
+        dual = spectrum.dual(y - y.mean(0), alpha_of)
         self.intercept_ = y.mean(0) - mean @ dual
         self.experts_ = tuple(Expert.of(X, centring, dual) for centring in centrings)
 
     @available_if(_calibrated)  # type: ignore[untyped-decorator]  # sklearn's
     def predict_proba(self, X: Array) -> Array:
-        """Probabilities (n, classes), or (n, k) of each label; with ``calibrated=True``."""
+        """Return probabilities (n, classes) or (n, labels), if ``calibrated``."""
         logits, _ = self._decided(X)
-        found = probabilities(logits, exclusive=self.targets_.kind == "multiclass")
-        return np.hstack([1 - found, found]) if self.targets_.kind == "binary" else found
+        columns = probabilities(logits, exclusive=self.targets_.kind == "multiclass")
+        return (
+            np.hstack([1 - columns, columns]) if self.targets_.kind == "binary" else columns
+        )
 
     def _scores(self, X: Array) -> Array:
         values = sum((e.scores(X) for e in self.experts_), start=self.intercept_)
-        return self._judged(values)
+        return self._calibrated_scores(values)
 
     def _calibrate(self, y: Array) -> None:
         if self.task != "classification":
-            raise ValueError("Only a classification is calibrated: calibrated=False.")
+            raise ValueError(
+                "calibrated=True needs a classification: pass calibrated=False, or "
+                "task='classification'."
+            )
         exclusive = self.targets_.kind == "multiclass"
         self.factor_, self.offset_ = score_calibration(
             self.held_out_, y, exclusive=exclusive
         )
 
-    def _judged(self, values: Array) -> Array:
+    def _calibrated_scores(self, values: Array) -> Array:
         return self.factor_ * values + self.offset_ if self.calibrated else values
 
     @property
@@ -163,13 +175,14 @@ class LinearProbe(Probe):
 
     @property
     def coef_(self) -> Array:
-        """Weights (width, dH, dW) of the one layer, or (width, values) of all layers.
+        """Coefficients (width, dH, dW) of a single layer, or (width, values) of all layers.
 
-        In target units per unit of centred and scaled weights; low-rank updates are formed.
+        They are in target units per unit of centred and scaled weights. Low-rank updates
+        are formed.
         """
-        found = [expert.coefficients for expert in self.experts_]
-        if self.layout is not None and len(found) == 1:
-            return found[0]
+        coefficients = [expert.coefficients for expert in self.experts_]
+        if self.layout is not None and len(coefficients) == 1:
+            return coefficients[0]
         return np.concatenate(
-            [matrices.reshape(len(matrices), -1) for matrices in found], 1
+            [matrices.reshape(len(matrices), -1) for matrices in coefficients], 1
         )

@@ -1,4 +1,4 @@
-"""MVProbe: four standardised views of a weight matrix, of first and second order."""
+"""MVProbe: four standardised first- and second-order views of a weight matrix."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class MVProbe(LearntProbe):
-    """Probes X U, X Xᵀ W, Xᵀ V and Xᵀ X Z, standardised for each network [1]_.
+    """Estimator on the views X U, X Xᵀ W, Xᵀ V and Xᵀ X Z, standardised per network [1]_.
 
     Parameters
     ----------
     task, layout, layer
-        See `Probe`. Several layers have encoders of their own; their embeddings are
-        summed with learnt weights.
+        See `Probe`. Each of several layers has its own encoder; the embeddings are summed
+        with learnt weights.
     n_probes, n_projections : int, default=64
-        Probes of each view, and what it is projected to.
+        Number of probes of each view, and number of values it is projected to.
     n_representation : int, default=256
         Size of the embedding.
     root, scale, cores, epochs, batch_size, lr, weight_decay, evaluate_every, validation,
@@ -33,18 +33,18 @@ class MVProbe(LearntProbe):
 
     See Also
     --------
-    MVProbe.paper : as published.
+    MVProbe.paper : Settings as published.
 
     Notes
     -----
-    X Xᵀ and Xᵀ X do not change while probes are learnt: they are multiplied out once,
-    where they take at most `probes.learning.resident.GRAM_BYTES`, and each view is one
-    product. Low-rank updates are multiplied factor by factor.
+    X Xᵀ and Xᵀ X do not change during training. They are computed once if they take at
+    most `probes.learning.resident.GRAM_BYTES`, and then each view is one product. Low-rank
+    updates are multiplied factor by factor.
 
     References
     ----------
-    .. [1] "What Linear Probes Miss", 2026, arXiv:2605.23410. Differs: the root and the
-       scale are taken away first, sizes are smaller, the last epoch is evaluated too.
+    .. [1] "What Linear Probes Miss", 2026, arXiv:2605.23410. Differs: weights are
+       centred and scaled first, sizes are smaller, the last epoch is evaluated too.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class MVProbe(LearntProbe):
 
     @classmethod
     def paper(cls, task: str = "classification", **params: Any) -> Self:
-        """As published: raw weights, 128/128/512, Adam at 3e-4, 3,000 epochs."""
+        """Return the published setup: raw weights, 128/128/512, Adam 3e-4, 3,000 epochs."""
         published = {
             "n_probes": 128, "n_projections": 128, "n_representation": 512,
             "epochs": 3000, "root": None, "scale": None,

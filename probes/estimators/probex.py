@@ -1,4 +1,4 @@
-"""ProbeX: learnt probes of a weight matrix, and one rectified projection of each."""
+"""ProbeX: learnt probes of a weight matrix with a rectified projection of each probe."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class ProbeX(LearntProbe):
-    """y = T Σ_l M_l ReLU(Vᵀ X u_l), learnt by Adam [1]_.
+    """Estimator y = T Σ_l M_l ReLU(Vᵀ X u_l), trained by Adam [1]_.
 
     Parameters
     ----------
     task, layout, layer
-        See `Probe`. Several layers have encoders of their own; their embeddings are
-        summed with learnt weights.
+        See `Probe`. Each of several layers has its own encoder; the embeddings are summed
+        with learnt weights.
     n_probes, n_projections, n_representation : int, default=128
-        r_U, r_V and r_T of [1]_.
+        Sizes r_U, r_V and r_T of [1]_.
     relu : bool, default=True
-        False: linear, a Tucker-factorised dense expert.
+        Apply the ReLU. False: a linear, Tucker-factorised dense expert.
     root, scale, cores, epochs, batch_size, lr, weight_decay, evaluate_every, validation,
     patience, precision, random_state, resume, verbose
         See `LearntProbe`.
 
     See Also
     --------
-    ProbeX.paper : as published.
+    ProbeX.paper : Settings as published.
 
     Notes
     -----
-    Differs from the published code: the root and the scale are taken away first, the last
-    epoch is evaluated too, and low-rank updates are multiplied factor by factor.
+    Differs from the published code: weights are centred and scaled first, the last epoch is
+    evaluated too, and low-rank updates are multiplied factor by factor.
 
     References
     ----------
@@ -62,10 +62,10 @@ class ProbeX(LearntProbe):
 
     @classmethod
     def paper(cls, task: str = "classification", **params: Any) -> Self:
-        """As published: raw weights, 128/128/128, Adam at 1e-3, 500 epochs.
+        """Return the published setup: raw weights, 128/128/128, Adam at 1e-3, 500 epochs.
 
-        The released command line has 512 as its default of r_T; the paper's 2.3 M
-        parameters and its scripts have 128.
+        The released command line has r_T = 512 as default; the 2.3 M parameters of the
+        paper and its scripts correspond to 128.
         """
         return cls(task, **{"root": None, "scale": None, **params})
 

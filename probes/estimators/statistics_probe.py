@@ -1,4 +1,4 @@
-"""A probe that reads statistics of weights: any width, any depth, seconds."""
+"""Probe on statistics of weights, for networks of any width and depth."""
 
 from __future__ import annotations
 
@@ -27,54 +27,57 @@ MODELS = get_args(Model)
 
 @dataclass(eq=False, repr=False)
 class StatisticsProbe(Probe):
-    """Regression on statistics of each tensor, which do not know the order of units.
+    """Regression on statistics of each tensor, which do not depend on the order of units.
 
     Parameters
     ----------
     task, layout, layer
-        See `Probe`. Without ``layer`` vectors are read too.
+        See `Probe`. Without ``layer``, vectors are read too.
     model : {"smooth", "ridge", "boosting"}, default="smooth"
-        Exact ridge regression on a Gaussian kernel; on the statistics themselves, the
-        linear baseline of [1]_; or boosted trees by LightGBM, as there (install
-        ``phasezoo[boosting]``). Penalty and kernel width, or leaves and trees, are chosen
-        on held-out groups.
+        "smooth": exact ridge regression with a Gaussian kernel. "ridge": exact ridge
+        regression on the statistics, the linear baseline of [1]_. "boosting": boosted
+        trees by LightGBM, as in [1]_ (install ``phasezoo[boosting]``). Penalty and kernel
+        width, or numbers of leaves and trees, are chosen on held-out groups.
     shape : {"quantile", "standard"}, default="quantile"
-        How statistics are scaled for the first two: as normal scores among the training
-        networks, or to unit standard deviation.
+        Scaling of the statistics for "smooth" and "ridge": normal scores among the training
+        networks, or unit standard deviation.
     spectrum, aggregate : bool
         See `WeightStatistics`.
     described : bool, default=False
-        X holds statistics (n, p) already, such as of networks with several layouts.
+        True if X already holds statistics (n, p), for example of networks with several
+        layouts.
     relative : {"quantile", "standard"}, optional
-        Compare statistics within each zoo, see `Within`. X then holds the number of the zoo
-        before the statistics, as `probes.statistics.within.numbered` puts it.
+        Compare statistics within each zoo, see `Within`. The first column of X then holds
+        the number of the zoo, as `probes.statistics.within.numbered` returns it.
     alphas : sequence of float, optional
-        Penalties; default `probes.exact.ridge.ALPHAS`.
+        Penalties to choose from. Default: `probes.exact.ridge.ALPHAS`.
     random_state : int, default=0
-        Of folds and trees; and beyond 2,000 networks of the bumps of the kernel.
+        Seed of folds and trees, and beyond 2,000 networks of the centres of the kernel.
 
     Attributes
     ----------
     within_ : Within
-        Only if ``relative``.
+        Comparison within zoos; only if ``relative``.
     shaping_ : Shaping
+        Scaling of the statistics.
     smooth_, boosting_ : Smooth, Boosting
-        Only of that model.
+        Fitted model; only for the ``model`` of the same name.
     coef_ : ndarray of shape (p, width)
-        Of "ridge": target units per unit of a shaped statistic; with ``intercept_``.
+        Coefficients of "ridge", in target units per unit of a scaled statistic; with
+        ``intercept_``.
     alpha_ : float
-        The chosen penalty, of the first two.
+        Chosen penalty of "smooth" and "ridge".
 
     Raises
     ------
     ValueError
-        If there is one group, or no such model or shape; or ``relative`` without
-        ``described``.
+        If there is only one group, if there is no such model or shape, or if ``relative``
+        is set without ``described``.
 
     References
     ----------
-    .. [1] Unterthiner et al. 2020, arXiv:2002.11448. Differs: singular values too, normal
-       scores, and a kernel by default.
+    .. [1] Unterthiner et al. 2020, arXiv:2002.11448. Differs: statistics include singular
+       values, they are normal scores, and the default model is a kernel.
 
     Examples
     --------
@@ -96,15 +99,15 @@ class StatisticsProbe(Probe):
     random_state: int = 0
 
     def statistics(self, X: Array) -> Array:
-        """What it reads of weights (n, d): statistics (n, p)."""
+        """Compute the statistics (n, p) of weights (n, d)."""
         if self.described:
             return np.asarray(X, np.float64)
         reader = WeightStatistics(self.layout, self.layer, self.spectrum, self.aggregate)
-        found: Array = reader.fit(X).transform(X)
-        return found
+        statistics: Array = reader.fit(X).transform(X)
+        return statistics
 
     def reading(self, layout: Layout, aggregate: bool) -> StatisticsProbe:
-        """The same fit to statistics, as a probe that reads weights of one layout."""
+        """Return this fit to statistics as a probe that reads weights of one layout."""
         probe: StatisticsProbe = clone(self)
         probe.set_params(described=False, layout=layout, aggregate=aggregate)
         for key, value in fitted_attributes(self).items():
@@ -114,7 +117,7 @@ class StatisticsProbe(Probe):
         return probe
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are."""
+        """Check the parameters without the weights; raise `ValueError` if invalid."""
         super().check()
         if self.model not in MODELS:
             raise ValueError(f"The model must be one of {MODELS}. Got {self.model!r}.")
@@ -126,8 +129,8 @@ class StatisticsProbe(Probe):
         if self.relative is not None:
             if not self.described:
                 raise ValueError(
-                    "relative compares statistics by the zoo before them: it needs "
-                    "described=True, and X as probes.statistics.within.numbered gives it."
+                    "relative compares statistics within zoos: it needs described=True "
+                    "and an X that probes.statistics.within.numbered returned."
                 )
             self.within_ = Within.of(F[:, 1:], F[:, 0], self.relative)
             F = self.within_.apply(F[:, 1:], F[:, 0])
@@ -156,8 +159,8 @@ class StatisticsProbe(Probe):
         A = self.shaping_.apply(F)
         if self.model == "smooth":
             return self.smooth_.scores(A)
-        found: Array = A @ self.coef_ + self.intercept_
-        return found
+        scores: Array = A @ self.coef_ + self.intercept_
+        return scores
 
     @property
     def _cut(self) -> float:
@@ -165,8 +168,8 @@ class StatisticsProbe(Probe):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        if not self.described:  # what hangs on single weights is not in the statistics
-            for part in (tags.regressor_tags, tags.classifier_tags):
-                if part is not None:
-                    part.poor_score = True
+        if not self.described:  # statistics do not show the effect of single weights
+            for estimator_tags in (tags.regressor_tags, tags.classifier_tags):
+                if estimator_tags is not None:
+                    estimator_tags.poor_score = True
         return tags

@@ -1,10 +1,10 @@
-"""One expert for each model tree, as in ProbeX's mixture of experts.
+"""Probe with one expert for each model tree, as in the mixture of experts of ProbeX.
 
 References
 ----------
-.. [1] Kahana et al. 2024, arXiv:2410.13569: inside of one tree a linear function of the
-   weights tells training classes, across trees none does, and networks of other trees make
-   an expert worse.
+.. [1] Kahana et al. 2024, arXiv:2410.13569: within one tree a linear function of the
+   weights predicts training classes, across trees no linear function does, and networks of
+   other trees make an expert worse.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ STRANGERS = get_args(Strangers)
 
 @dataclass(eq=False, repr=False)
 class TreeProbe(Probe):
-    """Routes networks to the expert of their tree.
+    """Mixture of experts that routes each network to the expert of its tree.
 
-    Trees are found in the weights, see `Router`. Networks of trees too small for an expert
-    share one. Where all networks of a tree are one group, its expert chooses on rows.
+    Trees are found from the weights, see `Router`. Trees too small for an expert share one
+    expert. Where all networks of a tree are one group, the expert of the tree chooses its
+    parameters on single rows.
 
     Parameters
     ----------
     task, layout, layer
-        See `Probe`; they take the place of those of the expert.
+        See `Probe`; they replace these parameters of the expert.
     expert : Probe, optional
-        What is cloned for each tree. Default: `LinearProbe()`.
+        Probe to clone for each tree. Default: `LinearProbe()`.
     smallest : int, default=20
-        Networks that a tree needs for an expert of its own.
+        Minimum number of networks of a tree with its own expert.
     strangers : {"shared", "nearest", "refuse"}, default="shared"
-        Who predicts for a network that is near no root: the expert of small trees if there
-        is one, otherwise that of the nearest root; always the latter; or nobody: an error.
+        Handling of a network that is near no root. "shared": the expert of small trees
+        predicts if there is one, otherwise the expert of the nearest root. "nearest": the
+        expert of the nearest root predicts. "refuse": `ValueError`.
     columns, apart, random_state
         See `Router`.
 
@@ -50,10 +52,10 @@ class TreeProbe(Probe):
     ----------
     routes_ : Routes
     roots_ : ndarray of shape (trees,)
-        Row of `experts_` for each tree.
+        Index into `experts_` for each tree.
     experts_ : tuple of Probe
     shared_ : int
-        The expert of small trees, or -1.
+        Index of the expert of small trees, or -1.
     """
 
     name: ClassVar[str] = "tree"
@@ -67,13 +69,13 @@ class TreeProbe(Probe):
     random_state: int = 0
 
     def tree(self, X: Array) -> Array:
-        """Tree of each network (n,): 0, 1, ..., or -1 of a stranger."""
+        """Return the tree of each network (n,): 0, 1, ..., or -1 if it is near no root."""
         check_is_fitted(self, "routes_")
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
         return self.routes_.nearest(X)
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are."""
+        """Check the parameters without the weights; raise `ValueError` if invalid."""
         super().check()
         if self.smallest < 2 or self.strangers not in STRANGERS:
             raise ValueError(
@@ -96,38 +98,38 @@ class TreeProbe(Probe):
         )
 
     def _expert(self, X: Array, y: Array, groups: Array, rows: Array) -> Probe:
-        """What the networks of one tree teach, on targets that all trees share."""
-        kind = LinearProbe() if self.expert is None else self.expert
-        expert: Probe = clone(kind).set_params(
+        """Fit the expert of one tree, on the encoded targets that all trees share."""
+        template = LinearProbe() if self.expert is None else self.expert
+        expert: Probe = clone(template).set_params(
             task=self.task, layout=self.layout, layer=self.layer
         )
         expert.targets_, expert.layers_ = self.targets_, self.layers_
         expert.n_features_in_ = X.shape[1]
         if hasattr(self, "classes_"):
             expert.classes_ = self.classes_
-        own = np.unique(groups[rows], return_inverse=True)[1]
-        if own.max() == 0:
-            own = np.arange(len(rows))
-        expert._fit(X[rows], y[rows], own)
+        tree_groups = np.unique(groups[rows], return_inverse=True)[1]
+        if tree_groups.max() == 0:
+            tree_groups = np.arange(len(rows))
+        expert._fit(X[rows], y[rows], tree_groups)
         return expert
 
     def _scores(self, X: Array) -> Array:
         tree = self.routes_.nearest(X)
-        strange = tree == UNKNOWN
-        if strange.any() and self.strangers == "refuse":
+        is_stranger = tree == UNKNOWN
+        if is_stranger.any() and self.strangers == "refuse":
             raise ValueError(
-                f"{strange.sum()} of {len(X)} networks are near no root, the first in row "
-                f"{np.flatnonzero(strange)[0]}. Leave them out, X[probe.tree(X) >= 0], or "
-                "let the nearest expert answer: strangers='nearest'."
+                f"{is_stranger.sum()} of {len(X)} networks are near no root, the first in "
+                f"row {np.flatnonzero(is_stranger)[0]}. Leave these rows out, "
+                "X[probe.tree(X) >= 0], or use the nearest expert: strangers='nearest'."
             )
         expert_of = self.roots_[
-            np.where(strange, self.routes_.nearest(X, known=True), tree)
+            np.where(is_stranger, self.routes_.nearest(X, known=True), tree)
         ]
         if self.shared_ != UNKNOWN and self.strangers == "shared":
-            expert_of = np.where(strange, self.shared_, expert_of)
-        found = np.empty((len(X), self.targets_.width))
+            expert_of = np.where(is_stranger, self.shared_, expert_of)
+        scores = np.empty((len(X), self.targets_.width))
         for k in np.unique(expert_of):
             rows, expert = np.flatnonzero(expert_of == k), self.experts_[k]
             cut = expert._cut if self.task == "classification" else 0.0
-            found[rows] = expert._scores(X[rows]) - cut
-        return found
+            scores[rows] = expert._scores(X[rows]) - cut
+        return scores

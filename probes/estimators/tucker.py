@@ -1,4 +1,4 @@
-"""The Tucker expert in closed form: ridge, its shared subspaces, ridge on small cores."""
+"""Tucker expert in closed form: ridge, its shared subspaces, ridge on small cores."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from probes.probe import Probe
 Bases = Literal["shared", "target"]
 BASES = get_args(Bases)
 RANKS = {"shared": (1, 2, 4, 8, 16, 32, 64, 128), "target": (1, 2, 4, 8)}
-"""Ranks tried by default."""
+"""Ranks that are tried by default."""
 
 
 @dataclass(eq=False, repr=False)
 class TuckerProbe(TransformerMixin, Probe):
-    """Ridge regression on the weights seen through the subspaces that matter.
+    """Ridge regression on weights projected onto the subspaces that ridge found.
 
     A linear ProbeX [1]_ is a dense expert whose matrices W_t, one for each target, share
-    Tucker factors. Here these are found without gradient descent: (1) exact ridge gives
-    W_t; (2) the leading k eigenvectors of sum_t W_t W_t.T and sum_t W_t.T W_t are bases V
-    (dH, k) and U (dW, k); (3) ridge again, on cores V.T X U of k x k values. Rank and
-    penalty are chosen on groups that had no part in any of the three steps.
+    Tucker factors. Here the factors are found without gradient descent: (1) exact ridge
+    gives W_t; (2) the leading k eigenvectors of sum_t W_t W_t.T and sum_t W_t.T W_t are
+    bases V (dH, k) and U (dW, k); (3) ridge again, on cores V.T X U of k x k values. Rank
+    and penalty are chosen on groups that had no part in any of the three steps.
 
     Memory beyond X: the matrices W_t (targets x layer), cores of the largest rank, and
     some float64 matrices of n x n.
@@ -41,30 +41,33 @@ class TuckerProbe(TransformerMixin, Probe):
     Parameters
     ----------
     task, layout, layer
-        See `Probe`. Several layers have bases each; their cores are one vector.
+        See `Probe`. Each of several layers has its own bases; the cores of all layers are
+        joined to one vector.
     root, scale, alphas
         See `LinearProbe`.
     ranks : sequence of int, optional
-        Ranks k to choose from; one larger than the matrix is cut to its size. Default: 1,
-        2, 4, ... up to 128, or up to 8 with bases of each target.
+        Ranks k to choose from; a rank larger than the matrix is reduced to its size.
+        Default: 1, 2, 4, ... up to 128, or up to 8 with ``bases="target"``.
     bases : {"shared", "target"}, default="shared"
-        "target": every target has bases of its own, from the singular vectors of its W_t,
-        and a fit of its own on their cores.
+        "target": every target has its own bases, from the singular vectors of its W_t, and
+        its own fit on the cores in these bases.
     folds : int, default=5
-        Parts into which groups are dealt, to choose rank and penalty.
+        Number of folds of groups on which rank and penalty are chosen.
     random_state : int, default=0
-        How groups are dealt.
+        Seed for the assignment of groups to folds.
 
     Attributes
     ----------
     rank_, alpha_ : int, float
-        Chosen for the highest mean R2 on held-out groups.
+        Rank and penalty with the highest mean R2 on held-out groups.
     path_ : ndarray of shape (len(ranks_), len(alphas_), width)
-        R2 on held-out groups. The bases were fitted without them: errors in closed form
-        on cores whose bases have seen all rows are far too good (see Notes).
+        R2 on held-out groups, with bases that were fitted without these groups. Errors in
+        closed form on cores whose bases were fitted to all rows are far too low (see
+        Notes).
     ranks_, alphas_ : ndarray
+        Ranks and penalties that were tried.
     first_alpha_ : float
-        Penalty of the ridge that the bases come from.
+        Penalty of the ridge regression from which the bases are computed.
     centrings_ : tuple of Centring
     left_, right_ : tuple of ndarray, (dH, k) and (dW, k), or (width, dH, k), (width, dW, k)
         Bases V and U of each layer.
@@ -74,12 +77,12 @@ class TuckerProbe(TransformerMixin, Probe):
     Raises
     ------
     ValueError
-        If there are fewer than 3 groups, or no such rank, penalty or kind of bases.
+        If there are fewer than 3 groups, or a rank, a penalty or ``bases`` is invalid.
 
     Notes
     -----
     On random weights and targets (200 networks of 32 x 32, 10 targets, rank 8, five seeds)
-    leaving one out in closed form on cores says R2 = 0.16 to 0.22, and `path_` 0.00.
+    leave-one-out in closed form on cores reports R2 = 0.16 to 0.22, and `path_` 0.00.
 
     References
     ----------
@@ -98,20 +101,20 @@ class TuckerProbe(TransformerMixin, Probe):
     random_state: int = 0
 
     def transform(self, X: Array) -> Array:
-        """Cores (n, k, k) of the one layer, or (n, values) of several layers.
+        """Return the cores (n, k, k) of a single layer, or (n, values) of several layers.
 
-        With bases of each target (n, width, k, k), or (n, width, values).
+        With ``bases="target"`` the shape is (n, width, k, k), or (n, width, values).
         """
         check_is_fitted(self, "left_")
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        found = self._cores(X)
-        if len(found) > 1:
-            joined = self._features(found, self.rank_)
+        layer_cores = self._cores(X)
+        if len(layer_cores) > 1:
+            joined = self._features(layer_cores, self.rank_)
             return joined[:, 0] if self.bases == "shared" else joined
-        return found[0][:, 0] if self.bases == "shared" else found[0]
+        return layer_cores[0][:, 0] if self.bases == "shared" else layer_cores[0]
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are."""
+        """Check the parameters without the weights; raise `ValueError` if invalid."""
         super().check()
         check_alphas(self.alphas)
         check_folds(self.folds)
@@ -123,13 +126,13 @@ class TuckerProbe(TransformerMixin, Probe):
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas, ranks = check_alphas(self.alphas), self._ranks()
-        parts = deal(groups, self.folds, self.random_state)
+        fold_of = deal(groups, self.folds, self.random_state)
         self.ranks_, self.alphas_ = np.array(ranks), np.array(alphas)
         K, self.centrings_ = joint_gram(X, self.layers_, self.root, self.scale)
         squares = np.zeros((len(ranks), len(alphas), y.shape[1]))
         null = np.zeros(y.shape[1])
-        for part in np.unique(parts):
-            train, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        for fold in np.unique(fold_of):
+            train, rest = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
             null += np.square(y[rest] - y[train].mean(0)).sum(0)
             self._learn_bases(X, K, y, groups, train, max(ranks))
             cores = self._cores(X)
@@ -140,8 +143,8 @@ class TuckerProbe(TransformerMixin, Probe):
                         squares[i, j, targets] += np.square(error).sum(0)
         self.path_ = explained(squares, null, y)
         mean = self.path_.mean(2)
-        at = int(np.argmax(mean.max(1)))
-        self.rank_, self.alpha_ = int(ranks[at]), best(alphas, mean[at])
+        best_rank = int(np.argmax(mean.max(1)))
+        self.rank_, self.alpha_ = int(ranks[best_rank]), best(alphas, mean[best_rank])
         self._learn_bases(X, K, y, groups, np.arange(len(X)), self.rank_)
         Z = self._features(self._cores(X), self.rank_)
         self.coef_ = np.empty((y.shape[1], Z.shape[2]))
@@ -156,21 +159,21 @@ class TuckerProbe(TransformerMixin, Probe):
         Z = self._features(self._cores(X), self.rank_)
         if self.bases == "shared":
             return Z[:, 0] @ self.coef_.T + self.intercept_
-        found: Array = np.einsum("nsq,sq->ns", Z, self.coef_)
-        return found + self.intercept_
+        scores: Array = np.einsum("nsq,sq->ns", Z, self.coef_)
+        return scores + self.intercept_
 
     def _learn_bases(
         self, X: Array, K: Array, y: Array, groups: Array, train: Array, rank: int
     ) -> None:
-        """Ridge on some rows, and the bases of its matrices."""
+        """Fit ridge regression to some rows, and compute the bases of its matrices."""
         spectrum = Spectrum.of_gram(K[np.ix_(train, train)], float(np.finfo(X.dtype).eps))
         scores = path(spectrum, y[train], groups[train], tuple(self.alphas_)).mean(1)
         self.first_alpha_ = best(tuple(self.alphas_), scores)
-        dual = np.zeros(y.shape)  # of all rows: no copy of the others
+        dual = np.zeros(y.shape)  # 0 for other rows, so that X need not be copied
         dual[train] = spectrum.dual(y[train] - y[train].mean(0), self.first_alpha_)
-        found = shared_bases if self.bases == "shared" else own_bases
+        bases_of = shared_bases if self.bases == "shared" else own_bases
         experts = (Expert.of(X, centring, dual) for centring in self.centrings_)
-        pairs = [found(expert.coefficients, rank) for expert in experts]
+        pairs = [bases_of(expert.coefficients, rank) for expert in experts]
         self.left_ = tuple(left for left, _ in pairs)
         self.right_ = tuple(right for _, right in pairs)
 
@@ -182,13 +185,13 @@ class TuckerProbe(TransformerMixin, Probe):
             )
         ]
 
-    def _features(self, found: list[Array], rank: int) -> Array:
-        """Cores cut to a rank, (n, sets, values)."""
-        cut = [c[:, :, :rank, :rank] for c in found]
+    def _features(self, layer_cores: list[Array], rank: int) -> Array:
+        """Cut the cores to a rank and join them, (n, sets, values)."""
+        cut = [c[:, :, :rank, :rank] for c in layer_cores]
         return np.concatenate([c.reshape(*c.shape[:2], -1) for c in cut], axis=2)
 
     def _views(self, Z: Array, y: Array) -> Iterator[tuple[Array, slice]]:
-        """Features (n, values), and the targets that are read from them."""
+        """Yield features (n, values) with the targets that are fitted to them."""
         if self.bases == "shared":
             yield Z[:, 0], slice(None)
         else:
@@ -196,10 +199,10 @@ class TuckerProbe(TransformerMixin, Probe):
                 yield Z[:, t], slice(t, t + 1)
 
     def _ranks(self) -> list[int]:
-        """Ranks to choose from, each once, none larger than a matrix."""
+        """Return the distinct ranks to choose from, at most the size of a matrix."""
         ranks = RANKS[self.bases] if self.ranks is None else self.ranks
-        most = max(max(layer.shape) for layer in self.layers_)
-        return sorted({min(int(k), most) for k in ranks})
+        largest = max(max(layer.shape) for layer in self.layers_)
+        return sorted({min(int(k), largest) for k in ranks})
 
     @property
     def _cut(self) -> float:

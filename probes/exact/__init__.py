@@ -1,1 +1,1 @@
-"""Exact solvers: what ridge regression on weights needs, layer by layer."""
+"""Exact solvers for ridge regression on weights, layer by layer."""

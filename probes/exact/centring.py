@@ -1,8 +1,8 @@
-"""The root and the scale of weights, taken away layer by layer.
+"""Centring and scaling of weights, layer by layer.
 
-Fine-tuned networks differ from their root by a few percent, so that what they share hides
-what tells them apart: probes trained by gradient descent on raw weights may not learn at
-all. Differs from the published code of ProbeX [1]_ and MVProbe, which read raw weights.
+Fine-tuned networks differ from their root by a few percent, so the shared part hides the
+differences: probes trained by gradient descent on raw weights may not learn at all. This
+differs from the published code of ProbeX [1]_ and MVProbe, which read raw weights.
 
 References
 ----------
@@ -25,26 +25,27 @@ Scale = Literal["global", "sample", None]
 SCALES = get_args(Scale)
 Root = Array | Literal["mean"] | None
 BLOCK = 1 << 23
-"""Values that are copied at once: 32 MiB of float32."""
+"""Number of values that are copied at once: 32 MiB of float32."""
 ROUNDING = 8
-"""Units in the last place of the root by which equal layers may differ: products of factors
-round differently from row to row."""
+"""Units in the last place of the root by which equal layers may differ, because products of
+factors round differently from row to row."""
 
 
 @dataclass(frozen=True)
 class Centring:
-    """What is subtracted from a layer of every network, and what it is divided by.
+    """Root that is subtracted from a layer of every network, and its divisor.
 
     Attributes
     ----------
     layer : Layer
     root : ndarray of shape (dH, dW) or None
-        None: nothing is subtracted.
+        Matrix that is subtracted; None: nothing is subtracted.
     scale : float
-        Root mean square of all centred training values; 1 where nothing is divided, and
-        for a layer that is the same in all networks, which stays zero.
+        Root mean square of all centred training values. 1 without scaling, and for a layer
+        that is the same in all networks, which stays zero.
     each : bool
-        Every network is divided by its own root mean square instead, unless that is 0.
+        True if every network is divided by its own root mean square instead, unless that
+        is 0.
     """
 
     layer: Layer
@@ -56,35 +57,35 @@ class Centring:
     def of(
         cls, X: Array, layer: Layer, root: Any = "mean", scale: str | None = "global"
     ) -> Centring:
-        """Learn it from training weights X (n, d), of which one block is copied at once.
+        """Fit the centring to training weights X (n, d), copying one block at a time.
 
         Parameters
         ----------
         root : {"mean"}, ndarray of shape (d,) or None, default="mean"
-            Mean of these networks, or one network such as their base model; of low-rank
-            updates the matrix is the product of the root's factors.
+            Mean of these networks, or one network such as their base model. For low-rank
+            updates the matrix is the product of the factors of the root.
         scale : {"global", "sample"} or None, default="global"
-            One number for all networks, or one for each ("cosine normalisation").
+            One divisor for all networks, or one for each network ("cosine normalisation").
 
         Raises
         ------
         ValueError
-            If there is no such root or scale.
+            If the root or the scale is invalid.
         LayoutMismatch
-            If the root has another length than a network.
+            If the length of the root differs from the length of a network.
         """
         check_centring(root, scale, X.shape[1])
         squares = np.zeros(len(X))
-        found = None if root is None else np.empty(size(layer), X.dtype)
-        for _, block in removed(X, layer, root, found):
+        centre = None if root is None else np.empty(size(layer), X.dtype)
+        for _, block in removed(X, layer, root, centre):
             squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
-        return cls.measured(layer, found, squares, scale)
+        return cls.measured(layer, centre, squares, scale)
 
     @classmethod
     def measured(
         cls, layer: Layer, root: Array | None, squares: Array, scale: str | None
     ) -> Centring:
-        """From the squared norms (n,) of centred networks."""
+        """Return the centring for the squared norms (n,) of centred networks."""
         rms = float(np.sqrt(squares.mean() / size(layer)))
         rms = rms if rms > _rounding(root) else 0.0
         return cls(
@@ -95,9 +96,9 @@ class Centring:
         )
 
     def apply(self, X: Array) -> Array:
-        """Centred and scaled matrices (n, dH, dW) of weights (n, d); a copy.
+        """Return centred and scaled matrices (n, dH, dW) of weights (n, d); a copy.
 
-        Pass a block of rows where a second copy of the layer is too large.
+        Pass a block of rows if a second copy of the layer is too large.
         """
         matrices = np.array(self.layer.of(X))
         if self.root is not None:
@@ -111,7 +112,7 @@ class Centring:
         return matrices
 
     def divisors(self, X: Array) -> Array:
-        """What each network (n,) is divided by once the root is gone."""
+        """Return the divisor of each network (n,) after the root is subtracted."""
         squares = np.zeros(len(X))
         if self.each:
             for columns, block in column_blocks(X, self.layer):
@@ -121,7 +122,7 @@ class Centring:
         return self.divided(squares)
 
     def divided(self, squares: Array) -> Array:
-        """`divisors` from the squared norms (n,) of centred networks."""
+        """Return `divisors` from the squared norms (n,) of centred networks."""
         if not self.each:
             return np.full(len(squares), self.scale)
         rms: Array = np.sqrt(squares / size(self.layer))
@@ -129,22 +130,22 @@ class Centring:
 
 
 def _rounding(root: Array | None) -> float:
-    """Root mean square below which what is left of a root is rounding, not a difference."""
+    """Return the root mean square below which a difference to the root is rounding."""
     if root is None:
         return 0.0
-    own = float(np.sqrt(np.mean(root.astype(np.float64) ** 2)))
-    return ROUNDING * float(np.finfo(root.dtype).eps) * own
+    rms = float(np.sqrt(np.mean(root.astype(np.float64) ** 2)))
+    return ROUNDING * float(np.finfo(root.dtype).eps) * rms
 
 
 def check_centring(root: Any, scale: str | None, d: int) -> None:
-    """Refuse what `Centring.of` does not know; d is the length of a network.
+    """Check root and scale for `Centring.of`; d is the length of a network.
 
     Raises
     ------
     ValueError
-        If there is no such root or scale.
+        If the root or the scale is invalid.
     LayoutMismatch
-        If the root has another length than a network.
+        If the length of the root differs from the length of a network.
     """
     if scale not in SCALES:
         raise ValueError(f"The scale must be one of {SCALES}. Got {scale!r}.")
@@ -164,47 +165,47 @@ def check_centring(root: Any, scale: str | None, d: int) -> None:
 
 
 def size(layer: Layer) -> int:
-    """Number of values of a matrix."""
+    """Return the number of values of a matrix."""
     return layer.shape[0] * layer.shape[1]
 
 
 def column_blocks(
     X: Array, layer: Layer, networks: int | None = None
 ) -> Iterator[tuple[slice, Array]]:
-    """Column blocks (n, c) of the flattened matrices, each a copy, and where they lie.
+    """Yield the columns and the copied block (n, c) of the flattened matrices.
 
-    Products of low-rank updates are formed a block at a time. Blocks of two sets of
-    networks fit together when ``networks`` is the larger number for both.
+    Products of low-rank updates are formed one block at a time. Blocks of two sets of
+    networks have the same columns if ``networks`` is the larger number in both calls.
     """
-    rows, columns = layer.shape
+    rows, width = layer.shape
     step = max(BLOCK // max(networks or len(X), 1), 1)
     if isinstance(layer, Dense):
-        for start in range(0, rows * columns, step):
-            at = slice(start, min(start + step, rows * columns))
+        for start in range(0, rows * width, step):
+            columns = slice(start, min(start + step, rows * width))
             first = layer.start + start
-            yield at, np.array(X[:, first : layer.start + at.stop])
+            yield columns, np.array(X[:, first : layer.start + columns.stop])
         return
-    step = max(step // columns, 1)
+    step = max(step // width, 1)
     up, down = layer.up.of(X), layer.down.of(X)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
         product = up[:, start:stop] @ down
-        yield slice(start * columns, stop * columns), product.reshape(len(X), -1)
+        yield slice(start * width, stop * width), product.reshape(len(X), -1)
 
 
 def removed(
     X: Array, layer: Layer, root: Any, found: Array | None
 ) -> Iterator[tuple[slice, Array]]:
-    """Yield `column_blocks` without their root, written to ``found`` (dH * dW,)."""
-    given = None
+    """Yield centred `column_blocks`, and write the root to ``found`` (dH * dW,)."""
+    root_values = None
     if root is not None and not isinstance(root, str):
-        given = layer.of(np.asarray(root, X.dtype)[None]).reshape(-1)
+        root_values = layer.of(np.asarray(root, X.dtype)[None]).reshape(-1)
     for columns, block in column_blocks(X, layer):
         if found is not None:
-            # First the first network: what all share is gone before sums round.
-            found[columns] = block[0] if given is None else given[columns]
+            # Subtract the first network before the mean, so that sums round less.
+            found[columns] = block[0] if root_values is None else root_values[columns]
             block -= found[columns]
-            if given is None:
+            if root_values is None:
                 mean = block.mean(0)
                 found[columns] += mean
                 block -= mean

@@ -1,4 +1,4 @@
-"""A linear function of one layer, as ridge regression finds it."""
+"""Linear function of one layer, as ridge regression fits it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Expert:
     ----------
     centring : Centring
     matrices : ndarray of shape (width, dH, dW) or None
-        Of a dense layer, in units of its centred and scaled values.
+        Matrices for a dense layer, per unit of its centred and scaled values.
     factors : ndarray of shape (n, r * (dH + dW)) or None
-        Of low-rank updates: those of the training networks, whose sum times ``dual`` the
-        matrices are. So they are never formed.
+        Factors of the training networks, for low-rank updates. The matrices are the sum of
+        the updates weighted by ``dual``, and need not be formed.
     dual : ndarray of shape (n, width) or None
+        Weight of each training network, for low-rank updates.
     """
 
     centring: Centring
@@ -34,56 +35,59 @@ class Expert:
 
     @classmethod
     def of(cls, X: Array, centring: Centring, dual: Array) -> Expert:
-        """The sum of centred and scaled networks (n, d) times weights (n, width)."""
+        """Return the sum of centred and scaled networks (n, d), weighted by (n, width)."""
         scaled = dual / centring.divisors(X)[:, None]
         layer = centring.layer
         if isinstance(layer, LowRank):
             return cls(centring, None, layer_matrix(X, layer), scaled)
         matrices = np.empty((dual.shape[1], size(layer)), X.dtype)
         weights = scaled.T.astype(X.dtype)
-        for at, block in column_blocks(X, layer):
+        for columns, block in column_blocks(X, layer):
             if centring.root is not None:
-                block -= centring.root.reshape(-1)[at]
-            matrices[:, at] = weights @ block
+                block -= centring.root.reshape(-1)[columns]
+            matrices[:, columns] = weights @ block
         return cls(centring, matrices.reshape(-1, *layer.shape))
 
     def scores(self, X: Array) -> Array:
-        """Values (n, width) float64 for weights (n, d)."""
+        """Compute values (n, width) in float64 for weights (n, d)."""
         layer, centring = self.centring.layer, self.centring
         squares = np.zeros(len(X))
         if isinstance(layer, LowRank):
             return self._of_factors(X, layer)
         assert self.matrices is not None
-        found = np.zeros((len(X), len(self.matrices)))
+        values = np.zeros((len(X), len(self.matrices)))
         flat = self.matrices.reshape(len(self.matrices), -1)
-        for at, block in column_blocks(X, layer):
+        for columns, block in column_blocks(X, layer):
             if centring.root is not None:
-                block -= centring.root.reshape(-1)[at]
+                block -= centring.root.reshape(-1)[columns]
             if centring.each:
                 squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
-            found += block @ flat[:, at].T
-        return found / centring.divided(squares)[:, None]
+            values += block @ flat[:, columns].T
+        return values / centring.divided(squares)[:, None]
 
     def _of_factors(self, X: Array, layer: LowRank) -> Array:
         assert self.factors is not None
         assert self.dual is not None
-        mine, theirs = layer_matrix(X, layer), self.factors.astype(X.dtype, copy=False)
+        factors, training_factors = (
+            layer_matrix(X, layer),
+            self.factors.astype(X.dtype, copy=False),
+        )
         layer, root = _alone(layer), self.centring.root
-        inner = products(mine, theirs, layer)
-        squares = lengths(mine, layer) if self.centring.each else np.zeros(len(X))
+        inner = products(factors, training_factors, layer)
+        squares = lengths(factors, layer) if self.centring.each else np.zeros(len(X))
         if root is not None:
-            along, length = against(mine, layer, root), float((root**2.0).sum())
+            along, length = against(factors, layer, root), float((root**2.0).sum())
             inner -= along[:, None]
-            inner += length - against(theirs, layer, root)
-            before = squares
+            inner += length - against(training_factors, layer, root)
+            uncentred = squares
             squares = squares - 2 * along + length
-            squares[squares <= 1e2 * np.finfo(X.dtype).eps * before] = 0
-        found: Array = inner @ self.dual
-        return found / self.centring.divided(squares)[:, None]
+            squares[squares <= 1e2 * np.finfo(X.dtype).eps * uncentred] = 0
+        values: Array = inner @ self.dual
+        return values / self.centring.divided(squares)[:, None]
 
     @property
     def coefficients(self) -> Array:
-        """Matrices (width, dH, dW); formed, of low-rank updates."""
+        """Matrices (width, dH, dW); low-rank updates are formed."""
         if self.matrices is not None:
             return self.matrices
         assert self.factors is not None
@@ -91,18 +95,18 @@ class Expert:
         layer = self.centring.layer
         assert isinstance(layer, LowRank)
         layer = _alone(layer)
-        found = np.zeros((self.dual.shape[1], size(layer)))
+        matrices = np.zeros((self.dual.shape[1], size(layer)))
         step = max(BLOCK // size(layer), 1)
         for start in range(0, len(self.dual), step):
             rows = slice(start, start + step)
             formed = layer.of(self.factors[rows]).reshape(-1, size(layer))
             if self.centring.root is not None:
                 formed = formed - self.centring.root.reshape(-1)
-            found += self.dual[rows].T @ formed
-        return found.reshape(-1, *layer.shape)
+            matrices += self.dual[rows].T @ formed
+        return matrices.reshape(-1, *layer.shape)
 
 
 def _alone(layer: LowRank) -> LowRank:
-    found = alone(layer)
-    assert isinstance(found, LowRank)
-    return found
+    layer_alone = alone(layer)
+    assert isinstance(layer_alone, LowRank)
+    return layer_alone

@@ -1,4 +1,4 @@
-"""Ridge regression on features that fit in memory, judged on rows it has not seen."""
+"""Ridge regression on features that fit in memory, with errors on held-out rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from probes.layers import Dense
 
 
 def coefficients(Z: Array, y: Array, alpha: float) -> tuple[Array, Array]:
-    """Coefficients (q, width) and intercept (width,) from features (n, q).
+    """Fit coefficients (q, width) and intercept (width,) to features (n, q).
 
     ``alpha`` is in units of the mean squared norm of centred features.
     """
@@ -30,7 +30,7 @@ def coefficients(Z: Array, y: Array, alpha: float) -> tuple[Array, Array]:
 def unseen(
     Z: Array, y: Array, train: Array, rest: Array, alphas: Sequence[float]
 ) -> Iterator[Array]:
-    """Errors (len(rest), width) on some rows of fits to others, for each penalty."""
+    """Yield errors (len(rest), width) of fits to the training rows, for each penalty."""
     if Z.shape[1] >= len(train):
         eps = float(np.finfo(Z.dtype).eps)
         return unseen_by(_products(Z), y, train, rest, alphas, eps)
@@ -44,19 +44,22 @@ def unseen(
 def unseen_by(
     K: Array, y: Array, train: Array, rest: Array, alphas: Sequence[float], eps: float
 ) -> Iterator[Array]:
-    """`unseen` from inner products (n, n) of precision ``eps``."""
-    inside = K[np.ix_(train, train)]
-    mean = inside.mean(0)
-    spectrum = Spectrum.of_gram(inside, eps)
+    """Yield the errors of `unseen` from inner products (n, n) of precision ``eps``."""
+    inner = K[np.ix_(train, train)]
+    mean = inner.mean(0)
+    spectrum = Spectrum.of_gram(inner, eps)
     cross = (K[np.ix_(rest, train)] - mean) @ spectrum.vectors
     return _errors(spectrum, cross, y[train], y[rest], alphas)
 
 
 def explained(squares: Array, null: Array, y: Array) -> Array:
-    """R2 (..., width) from squared errors and those of the mean; 0 of a constant target."""
+    """Compute R2 (..., width) from squared errors of the fit and of the mean.
+
+    R2 of a constant target is 0.
+    """
     varies = null > 1e-20 * np.square(y).sum(0)
-    found: Array = np.where(varies, 1 - squares / np.where(varies, null, 1), 0.0)
-    return found
+    r2: Array = np.where(varies, 1 - squares / np.where(varies, null, 1), 0.0)
+    return r2
 
 
 def check_folds(folds: int) -> None:
@@ -66,31 +69,31 @@ def check_folds(folds: int) -> None:
 
 
 def deal(groups: Array, folds: int, seed: int) -> Array:
-    """Part (n,) of each row: groups are shuffled and dealt.
+    """Return the fold (n,) of each row; groups are shuffled and assigned in turn.
 
     Raises
     ------
     ValueError
-        If there are fewer than 3 groups, or folds.
+        If there are fewer than 3 groups, or fewer than 2 folds.
     """
     check_folds(folds)
     names, inverse = np.unique(groups, return_inverse=True)
     if len(names) < 3:
         few = "one group" if len(names) == 1 else "two groups"
         raise ValueError(
-            f"The {len(groups)} rows are {few}: what is chosen on held-out groups needs "
-            "3 or more. Pass groups with more values, such as run ids, or None."
+            f"The {len(groups)} rows are {few}: choosing on held-out groups needs 3 or "
+            "more. Pass groups with more values, such as run ids, or None."
         )
-    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
-    found: Array = dealt[inverse]
-    return found
+    fold_of_group = np.random.default_rng(seed).permutation(len(names)) % folds
+    fold_of_row: Array = fold_of_group[inverse]
+    return fold_of_row
 
 
 def _errors(
-    spectrum: Spectrum, cross: Array, seen: Array, y: Array, alphas: Sequence[float]
+    spectrum: Spectrum, cross: Array, y_train: Array, y: Array, alphas: Sequence[float]
 ) -> Iterator[Array]:
-    level = seen.mean(0)
-    inner = spectrum.vectors.T @ (seen - level)
+    level = y_train.mean(0)
+    inner = spectrum.vectors.T @ (y_train - level)
     for alpha in alphas:
         share = 1 / (spectrum.values + alpha * spectrum.unit)
         yield y - level - cross @ (share[:, None] * inner)

@@ -1,9 +1,9 @@
 """Ridge regression for all penalties at once, with exact errors on held-out groups.
 
 One eigendecomposition of the centred Gram matrix (or, with fewer weights than networks, of
-the covariance) gives the fit for every penalty and every target. What a fit without some
-rows would predict for them follows in closed form from the fit with all rows, whatever the
-size of the groups that are left out together: with S the matrix that maps targets to
+the covariance) gives the fit for every penalty and every target. Predictions of a fit
+without some rows for these rows follow in closed form from the fit with all rows, whatever
+the size of the groups that are held out together: with S the matrix that maps targets to
 predictions, the errors of group g are ``inv(I - S[g, g]) @ (y - S y)[g]``.
 """
 
@@ -17,24 +17,24 @@ import numpy as np
 from catalog.dtypes import Array
 
 ALPHAS = tuple(float(f"{10**p:.3g}") for p in np.linspace(-6, 6, 31))
-"""Penalties tried by default, over the mean squared norm of a network."""
+"""Penalties that are tried by default, relative to the mean squared norm of a network."""
 EPS = float(np.finfo(np.float64).eps)
 _TILE = 1 << 22
-"""Values that are held at once of rows of eigenvectors."""
+"""Maximum number of values of eigenvector rows that are held at once."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What all ridge fits with an unpenalised intercept share.
+    """Eigendecomposition that all ridge fits with an unpenalised intercept share.
 
     Attributes
     ----------
     vectors : ndarray of shape (n, q)
-        Orthonormal, orthogonal to 1: eigenvectors of the centred Gram matrix.
+        Eigenvectors of the centred Gram matrix: orthonormal, orthogonal to ones.
     values : ndarray of shape (q,)
-        Their eigenvalues, above 0.
+        Eigenvalues of the vectors, above 0.
     unit : float
-        Mean of the diagonal of the centred Gram matrix: a penalty of 1.
+        Mean of the diagonal of the centred Gram matrix; the unit of penalties.
     """
 
     vectors: Array
@@ -43,21 +43,21 @@ class Spectrum:
 
     @classmethod
     def of_gram(cls, K: Array, eps: float = EPS) -> Spectrum:
-        """From inner products (n, n), which are overwritten.
+        """Decompose inner products (n, n), which are overwritten.
 
-        ``eps`` is the precision of the weights: networks that differ by less are one.
+        ``eps`` is the precision of the weights: networks that differ by less are equal.
         """
         size = float(K.diagonal().max(initial=0.0))
         unit = centre(K, eps)
         if not unit:
             return cls(np.empty((len(K), 0)), np.empty(0), 0.0)
         values, vectors = np.linalg.eigh(K)
-        good = values > 4 * np.sqrt(len(K)) * eps * size  # others are rounding of K
+        good = values > 4 * np.sqrt(len(K)) * eps * size  # smaller ones are rounding of K
         return cls(vectors[:, good], values[good], unit)
 
     @classmethod
     def of_features(cls, Z: Array, eps: float = EPS) -> Spectrum:
-        """From float64 features (n, q) with q < n, which are overwritten."""
+        """Decompose float64 features (n, q) with q < n, which are overwritten."""
         size = float(np.einsum("ij,ij->i", Z, Z).max(initial=0.0))
         Z -= Z.mean(0)
         C = Z.T @ Z
@@ -69,26 +69,26 @@ class Spectrum:
         return cls(Z @ (axes[:, good] / np.sqrt(values[good])), values[good], unit)
 
     def shrinkage(self, alpha: float) -> Array:
-        """Share (q,) of each direction that the fit keeps."""
-        found: Array = self.values / (self.values + alpha * self.unit)
-        return found
+        """Return the share (q,) of each eigenvector that the fit keeps."""
+        shares: Array = self.values / (self.values + alpha * self.unit)
+        return shares
 
     def dual(self, y: Array, alpha: Array | float) -> Array:
-        """Weights (n, width) of the networks in the fit to centred targets (n, width).
+        """Return weights (n, width) of the networks in the fit to centred y (n, width).
 
-        The fit is the sum of the networks times these. ``alpha`` is one number, or one
-        for each target.
+        The fitted coefficients are the sum of the networks times these weights. ``alpha``
+        is one number, or one for each target.
         """
-        each = np.broadcast_to(np.asarray(alpha, np.float64), (y.shape[1],))
-        share = 1 / (self.values[:, None] + each * self.unit)
-        found: Array = self.vectors @ (share * (self.vectors.T @ y))
-        return found
+        alphas = np.broadcast_to(np.asarray(alpha, np.float64), (y.shape[1],))
+        share = 1 / (self.values[:, None] + alphas * self.unit)
+        weights: Array = self.vectors @ (share * (self.vectors.T @ y))
+        return weights
 
 
 def centre(K: Array, eps: float = EPS) -> float:
-    """Centre inner products in place; the mean of their diagonal, or 0.
+    """Centre inner products in place, and return the mean of their diagonal, or 0.
 
-    It is 0 where all networks are one but for ``eps``, the precision of the weights.
+    The result is 0 if all networks are equal up to ``eps``, the precision of the weights.
     """
     size = float(K.diagonal().max(initial=0.0))
     K -= K.mean(0)
@@ -101,14 +101,15 @@ def centre(K: Array, eps: float = EPS) -> float:
 
 
 def held_out_errors(spectrum: Spectrum, y: Array, groups: Array, alpha: float) -> Array:
-    """Errors (n, width) on rows whose group had no part in the fit: y minus prediction.
+    """Return errors (n, width), y minus prediction, of fits without the group of the row.
 
-    Exact, with the intercept fitted anew; for infinite ``alpha`` those of the mean.
+    The errors are exact, with the intercept fitted anew. For infinite ``alpha`` they are
+    the errors of the mean.
 
     Raises
     ------
     ValueError
-        If there is one group.
+        If there is only one group.
     """
     return next(_errors(spectrum, y, groups, [alpha]))
 
@@ -116,44 +117,44 @@ def held_out_errors(spectrum: Spectrum, y: Array, groups: Array, alpha: float) -
 def path(
     spectrum: Spectrum, y: Array, groups: Array, alphas: tuple[float, ...] = ALPHAS
 ) -> Array:
-    """R2 on held-out groups for every penalty and target, (len(alphas), width).
+    """Compute R2 on held-out groups for every penalty and target, (len(alphas), width).
 
-    1 - (squared errors) / (squared errors of the mean of the other groups): a fit that
-    knows nothing has 0. A target that never varies has 0 too.
+    R2 is 1 - (squared errors) / (squared errors of the mean of the other groups), so that
+    the baseline has 0. A constant target has 0 too.
 
     Raises
     ------
     ValueError
-        If there is one group.
+        If there is only one group.
     """
     shares = [np.inf, *alphas]
     squares = [np.square(e).sum(0) for e in _errors(spectrum, y, groups, shares)]
     rounding = 1e-20 * np.square(y).sum(0)
     null = np.where(squares[0] > rounding, squares[0], np.inf)
-    found = np.array([np.where(np.isinf(null), 0, 1 - s / null) for s in squares[1:]])
-    return found
+    r2 = np.array([np.where(np.isinf(null), 0, 1 - s / null) for s in squares[1:]])
+    return r2
 
 
 def best(alphas: tuple[float, ...], scores: Array) -> float:
-    """The penalty with the highest score (len(alphas),); of equal ones the largest."""
+    """Return the penalty with the highest score (len(alphas),); of ties the largest."""
     order = np.argsort(alphas)[::-1]
     return float(alphas[order[np.argmax(scores[order])]])
 
 
 def check_alphas(alphas: object) -> tuple[float, ...]:
-    """Penalties as numbers above 0; None: `ALPHAS`.
+    """Return penalties as numbers above 0; None: `ALPHAS`.
 
     Raises
     ------
     ValueError
-        If there is none, or one is not above 0.
+        If the sequence is empty, or a penalty is not above 0.
     """
     if alphas is None:
         return ALPHAS
-    found = np.atleast_1d(np.asarray(alphas, np.float64))
-    if found.ndim != 1 or not len(found) or not (found > 0).all():
+    values = np.atleast_1d(np.asarray(alphas, np.float64))
+    if values.ndim != 1 or not len(values) or not (values > 0).all():
         raise ValueError(f"The alphas must be numbers above 0. Got {alphas!r}.")
-    return tuple(found.tolist())
+    return tuple(values.tolist())
 
 
 def _errors(
@@ -169,10 +170,9 @@ def _errors(
             share = spectrum.shrinkage(alpha)
         errors = centred - U @ (share[:, None] * inner)
         for rows in sets:
-            one = rows.shape[1] == 1
-            if one:
-                own = 1 - 1 / n - np.square(U[rows[:, 0]]) @ share
-                errors[rows[:, 0]] /= own[:, None]
+            if rows.shape[1] == 1:
+                diagonal = 1 - 1 / n - np.square(U[rows[:, 0]]) @ share
+                errors[rows[:, 0]] /= diagonal[:, None]
                 continue
             part = U[rows]
             block = np.eye(rows.shape[1]) - 1 / n - (part * share) @ part.transpose(0, 2, 1)
@@ -181,19 +181,19 @@ def _errors(
 
 
 def by_size(groups: Array) -> list[Array]:
-    """Rows of groups of one size together, (count, size), in parts of bounded memory."""
+    """Return arrays (count, size) of rows of equally large groups, of bounded memory."""
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(counts) < 2:
         raise ValueError(
-            f"All {len(groups)} rows are one group, so none can be held out. Pass groups "
-            "with 2 values or more, such as run ids, or None."
+            f"All {len(groups)} rows are one group, so no group can be held out. Pass "
+            "groups with 2 values or more, such as run ids, or None."
         )
     order = np.argsort(inverse, kind="stable")
     starts = np.cumsum(counts) - counts
-    found = []
+    sets = []
     for size in np.unique(counts):
         firsts = starts[counts == size]
         rows = order[firsts[:, None] + np.arange(size)]
         step = max(_TILE // (int(size) * max(int(size), len(groups))), 1)
-        found += [rows[i : i + step] for i in range(0, len(rows), step)]
-    return found
+        sets += [rows[i : i + step] for i in range(0, len(rows), step)]
+    return sets

@@ -17,7 +17,7 @@ from probes.layers import Layer
 def spectrum_of(
     X: Array, layers: Sequence[Layer], root: Any = "mean", scale: str | None = "global"
 ) -> tuple[Spectrum, tuple[Centring, ...], Array]:
-    """Return what ridge needs of layers side by side, and how they were centred.
+    """Return the spectrum of layers side by side, and how the layers were centred.
 
     Returns
     -------
@@ -33,6 +33,6 @@ def spectrum_of(
         Z = Z.astype(np.float64, copy=False)
         mean = Z @ Z.mean(0)
         return Spectrum.of_features(Z, eps), centrings, mean
-    K, found = joint_gram(X, layers, root, scale)
+    K, centrings = joint_gram(X, layers, root, scale)
     mean = K.mean(0)
-    return Spectrum.of_gram(K, eps), found, mean
+    return Spectrum.of_gram(K, eps), centrings, mean

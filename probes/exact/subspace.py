@@ -1,4 +1,4 @@
-"""Subspaces that matrices share, and networks seen through them (Tucker cores)."""
+"""Subspaces that matrices share, and projections of networks onto them (Tucker cores)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from probes.layers import LowRank
 
 
 def shared_bases(matrices: Array, rank: int) -> tuple[Array, Array]:
-    """Leading k eigenvectors of ``sum_t W_t W_t.T`` and of ``sum_t W_t.T W_t``.
+    """Return the leading k eigenvectors of ``sum_t W_t W_t.T`` and ``sum_t W_t.T W_t``.
 
-    The truncated higher-order SVD of the stack, of two of its three modes.
+    They are the truncated higher-order SVD of the stack in two of its three modes.
 
     Parameters
     ----------
     matrices : ndarray of shape (width, dH, dW)
     rank : int
-        Cut to what the matrices have.
+        Rank k; reduced to the size of the matrices if larger.
 
     Returns
     -------
@@ -39,55 +39,59 @@ def shared_bases(matrices: Array, rank: int) -> tuple[Array, Array]:
 
 
 def own_bases(matrices: Array, rank: int) -> tuple[Array, Array]:
-    """Leading k singular vectors of every matrix, (width, dH, k) and (width, dW, k)."""
-    found = [_singular(W, rank) for W in matrices]
-    return np.stack([left for left, _ in found]), np.stack([right for _, right in found])
+    """Return leading k singular vectors of each matrix: (width, dH, k), (width, dW, k)."""
+    bases = [_singular(W, rank) for W in matrices]
+    return np.stack([left for left, _ in bases]), np.stack([right for _, right in bases])
 
 
 def cores(X: Array, centring: Centring, left: Array, right: Array) -> Array:
-    """Centred and scaled networks in s pairs of bases, (n, s, k, k).
+    """Project centred and scaled networks onto s pairs of bases, (n, s, k, k).
 
     One block of networks is copied at a time; low-rank updates are not formed.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
-        Finite.
+        Finite weights.
     centring : Centring
     left, right : ndarray of shape (s, dH, k) and (s, dW, k)
     """
     layer = centring.layer
     sets, columns, k = right.shape
-    onto = left.transpose(0, 2, 1).astype(X.dtype, copy=False)[:, None]
-    wide = right.transpose(1, 0, 2).reshape(columns, sets * k).astype(X.dtype, copy=False)
-    found = np.empty((len(X), sets, left.shape[2], k), X.dtype)
-    each = layer.rank * sum(layer.shape) if isinstance(layer, LowRank) else size(layer)
-    step = max(BLOCK // (each + sets * k * layer.shape[0]), 1)
+    left_T = left.transpose(0, 2, 1).astype(X.dtype, copy=False)[:, None]
+    right_flat = (
+        right.transpose(1, 0, 2).reshape(columns, sets * k).astype(X.dtype, copy=False)
+    )
+    projections = np.empty((len(X), sets, left.shape[2], k), X.dtype)
+    values_per_network = (
+        layer.rank * sum(layer.shape) if isinstance(layer, LowRank) else size(layer)
+    )
+    step = max(BLOCK // (values_per_network + sets * k * layer.shape[0]), 1)
 
-    def seen(matrices: Array) -> Array:
-        image = (matrices @ wide).reshape(*matrices.shape[:2], sets, k)
+    def times_right(matrices: Array) -> Array:
+        image = (matrices @ right_flat).reshape(*matrices.shape[:2], sets, k)
         return image.transpose(2, 0, 1, 3)
 
-    def seen_by_both(some: Array) -> Array:
+    def projected(rows: Array) -> Array:
         if not isinstance(layer, LowRank):
-            return (onto @ seen(centring.apply(some))).transpose(1, 0, 2, 3)
-        part = (onto @ layer.up.of(some)) @ seen(layer.down.of(some))
+            return (left_T @ times_right(centring.apply(rows))).transpose(1, 0, 2, 3)
+        part = (left_T @ layer.up.of(rows)) @ times_right(layer.down.of(rows))
         if centring.root is not None:
-            part -= onto @ seen(centring.root[None])
+            part -= left_T @ times_right(centring.root[None])
         part = part.transpose(1, 0, 2, 3)
         if centring.each:
-            return part / centring.divisors(some).astype(X.dtype)[:, None, None, None]
+            return part / centring.divisors(rows).astype(X.dtype)[:, None, None, None]
         return part / X.dtype.type(centring.scale)
 
     # OpenBLAS (0.3.31 with AVX-512) reads past small float32 matrices and sets the flag
     with np.errstate(invalid="ignore"):
         for start in range(0, len(X), step):
-            found[start : start + step] = seen_by_both(X[start : start + step])
-    return found
+            projections[start : start + step] = projected(X[start : start + step])
+    return projections
 
 
 def _singular(W: Array, rank: int) -> tuple[Array, Array]:
-    """Leading left and right singular vectors, from the smaller Gram matrix."""
+    """Return leading left and right singular vectors, from the smaller Gram matrix."""
     if W.shape[0] < W.shape[1]:
         right, left = _singular(W.T, rank)
         return left, right
@@ -98,13 +102,13 @@ def _singular(W: Array, rank: int) -> tuple[Array, Array]:
 
 
 def _leading(symmetric: Array, rank: int) -> Array:
-    """Leading eigenvectors; zeros where the eigenvalue is rounding of the largest.
+    """Return the leading eigenvectors, with zeros for eigenvalues that are rounding.
 
-    Any other vector would do there, and cores must not depend on which.
+    Such an eigenvector is arbitrary, and cores must not depend on the choice.
     """
     n, eps = len(symmetric), float(np.finfo(symmetric.dtype).eps)
-    within = (max(n - rank, 0), n - 1)
-    values, vectors = eigh(symmetric.astype(np.float64), subset_by_index=within)
-    kept = values > n * eps * max(float(values[-1]), 0.0)
-    found: Array = np.where(kept, vectors, 0.0)[:, ::-1]
-    return found
+    selection = (max(n - rank, 0), n - 1)
+    values, vectors = eigh(symmetric.astype(np.float64), subset_by_index=selection)
+    significant = values > n * eps * max(float(values[-1]), 0.0)
+    leading: Array = np.where(significant, vectors, 0.0)[:, ::-1]
+    return leading

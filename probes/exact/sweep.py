@@ -1,4 +1,4 @@
-"""Every layer of a population, judged at once by its exact linear expert."""
+"""Scores of every layer of a population by its exact linear expert."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from probes.targets import Targets
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `sweep` found.
+    """Result of `sweep`: one fit per layer.
 
     Attributes
     ----------
@@ -38,15 +38,15 @@ class Sweep:
     shapes : tuple of (int, int)
     targets : tuple of str
     alphas : ndarray of shape (layers,)
-        Penalty of each layer, of highest mean R2.
+        Penalty of each layer with the highest mean R2.
     r2 : ndarray of shape (layers, targets)
-        On held-out groups, in closed form; the mean of the other groups has 0.
+        R2 on held-out groups, in closed form; the mean of the other groups has 0.
     error : ndarray of shape (layers,)
         Standard error of the mean of `r2` over targets, from the spread between groups.
     scores : ndarray of shape (layers,)
-        Of predictions for held-out groups, see `Targets.score`.
+        Score of predictions for held-out groups, see `Targets.score`.
     baseline : float
-        The same score of predicting the mean of the other groups.
+        Score of predicting the mean of the other groups.
     """
 
     layers: tuple[str, ...]
@@ -60,14 +60,14 @@ class Sweep:
 
     @property
     def best(self) -> str:
-        """Layer of the highest mean R2; to be chosen on training networks only."""
+        """Layer with the highest mean R2; choose a layer on training networks only."""
         return self.layers[int(np.argmax(self.r2.mean(1)))]
 
     @property
     def table(self) -> pa.Table:
-        """One row per layer, the best one first; a column ``r2_TARGET`` for several."""
+        """Table of layers, best first; with ``r2_TARGET`` columns for several targets."""
         order = np.argsort(-self.r2.mean(1), kind="stable")
-        found = {
+        columns = {
             "layer": [self.layers[i] for i in order],
             "rows": [self.shapes[i][0] for i in order],
             "columns": [self.shapes[i][1] for i in order],
@@ -79,8 +79,8 @@ class Sweep:
         }
         if len(self.targets) > 1:
             for j, target in enumerate(self.targets):
-                found[f"r2_{target}"] = self.r2[order, j]
-        return pa.table(found)
+                columns[f"r2_{target}"] = self.r2[order, j]
+        return pa.table(columns)
 
 
 def sweep(
@@ -95,24 +95,25 @@ def sweep(
     scale: str | None = "global",
     alphas: Sequence[float] | None = None,
 ) -> Sweep:
-    """Fit `LinearProbe` to every layer: all targets, all penalties, held-out groups.
+    """Fit `LinearProbe` to every layer, and score it on held-out groups.
 
-    One layer is in memory at a time when ``networks`` is a selection of a catalogue:
-    ``catalog.open(path).select(where)``. Only its tensors are read.
+    All targets and penalties are fitted at once. One layer is in memory at a time if
+    ``networks`` is a selection of a catalogue, ``catalog.open(path).select(where)``; only
+    the tensors of that layer are read.
 
     Parameters
     ----------
     networks : Population or Selection
     y : str, sequence of str or ndarray of shape (n,) or (n, k)
-        Columns of the networks' table, or values.
+        Columns of the table of the networks, or values.
     task : {"regression", "classification"}, default="regression"
     layers : sequence of str, optional
-        See `Probe`. Default: all matrices.
+        Names of layers, see `Probe`. Default: all matrices.
     vectors : bool, default=False
-        Also tensors of one axis or none.
+        Include tensors of one axis or none.
     groups : str or ndarray of shape (n,), optional
-        A column such as "run_id", or values: rows that are held out together. Default:
-        each row for itself.
+        Column such as "run_id", or values: rows of one group are held out together.
+        Default: each row is its own group.
     root, scale, alphas
         See `LinearProbe`.
 
@@ -121,12 +122,12 @@ def sweep(
     NotFound
         If there is no such column or layer.
     ValueError
-        If values are missing or not finite, or there is one group or class.
+        If values are missing or not finite, or there is only one group or class.
 
     Notes
     -----
-    The score of the best of many layers is too good: choose on training networks, and
-    judge on others.
+    The score of the best of many layers is too optimistic: choose the layer on training
+    networks, and evaluate it on held-out networks.
 
     Examples
     --------
@@ -145,16 +146,16 @@ def sweep(
     rows = _groups(networks, groups)
     cut = 0.5
     truth = targets.decide(encoded, cut)
-    nothing = Spectrum(np.empty((len(encoded), 0)), np.empty(0), 0.0)
-    null = held_out_errors(nothing, encoded, rows, np.inf)
+    empty = Spectrum(np.empty((len(encoded), 0)), np.empty(0), 0.0)
+    null = held_out_errors(empty, encoded, rows, np.inf)
     baseline = targets.score(truth, targets.decide(encoded - null, cut))
     layout = networks.layout
     if layers is None and vectors:
-        wanted = layers_of(layout, vectors=True)
+        selected = layers_of(layout, vectors=True)
     else:
-        wanted = chosen_layers(layout, layers, layout.d)
-    found = []
-    for X, layer, origin in _read(networks, wanted, root):
+        selected = chosen_layers(layout, layers, layout.d)
+    fits = []
+    for X, layer, origin in _read(networks, selected, root):
         finite(X)
         spectrum, _, _ = spectrum_of(X, (layer,), origin, scale)
         scores = path(spectrum, encoded, rows, penalties)
@@ -162,15 +163,15 @@ def sweep(
         errors = held_out_errors(spectrum, encoded, rows, alpha)
         r2 = scores[penalties.index(alpha)]
         score = targets.score(truth, targets.decide(encoded - errors, cut))
-        found.append((alpha, r2, _error(errors, null, r2, rows), score))
+        fits.append((alpha, r2, _error(errors, null, r2, rows), score))
     return Sweep(
-        tuple(layer.name for layer in wanted),
-        tuple(layer.shape for layer in wanted),
+        tuple(layer.name for layer in selected),
+        tuple(layer.shape for layer in selected),
         _names(y, targets),
-        np.array([alpha for alpha, *_ in found]),
-        np.array([r2 for _, r2, *_ in found]),
-        np.array([error for *_, error, _ in found]),
-        np.array([score for *_, score in found]),
+        np.array([alpha for alpha, *_ in fits]),
+        np.array([r2 for _, r2, *_ in fits]),
+        np.array([error for *_, error, _ in fits]),
+        np.array([score for *_, score in fits]),
         baseline,
     )
 
@@ -178,7 +179,7 @@ def sweep(
 def _read(
     networks: Population | Selection, layers: Sequence[Layer], root: Any
 ) -> Iterator[tuple[Array, Layer, Any]]:
-    """Weights of one layer after the other, where they lie in them, and the root."""
+    """Yield the weights of each layer, the layer within these weights, and the root."""
     check_centring(root, None, networks.layout.d)
     for layer in layers:
         origin = root
@@ -188,8 +189,8 @@ def _read(
             yield layer_matrix(networks.weights, layer), alone(layer), origin
             continue
         parts = (layer,) if isinstance(layer, Dense) else (layer.up, layer.down)
-        read = [_tensor(networks, part.name) for part in parts]
-        yield read[0] if len(read) == 1 else np.hstack(read), alone(layer), origin
+        tensors = [_tensor(networks, part.name) for part in parts]
+        yield tensors[0] if len(tensors) == 1 else np.hstack(tensors), alone(layer), origin
 
 
 def _tensor(networks: Selection, name: str) -> Array:
@@ -214,19 +215,19 @@ def _values(networks: Population | Selection, y: str | Sequence[str] | Array) ->
 
 def _column(networks: Population | Selection, name: str) -> Array:
     if name not in networks.table.column_names:
-        known = networks.table.column_names
-        raise NotFound(f"No column {name!r}. {closest(name, known)}")
+        names = networks.table.column_names
+        raise NotFound(f"No column {name!r}. {closest(name, names)}")
     column = networks.table[name]
     values: Array = column.to_numpy(zero_copy_only=False)
-    odd = column.null_count
+    n_missing = column.null_count
     if values.dtype.kind == "f":
-        odd = int((~np.isfinite(values)).sum())
-    if odd:
-        own = identifier(name)
-        condition = f"{own} IS NOT NULL AND isfinite({own})"
+        n_missing = int((~np.isfinite(values)).sum())
+    if n_missing:
+        quoted = identifier(name)
+        condition = f"{quoted} IS NOT NULL AND isfinite({quoted})"
         raise ValueError(
-            f"{odd} of {len(values)} networks have no finite {name!r}. Leave them out: "
-            f"catalog.select({condition!r})."
+            f"{n_missing} of {len(values)} networks have no finite {name!r}. Leave "
+            f"these out: catalog.select({condition!r})."
         )
     return values.astype(str) if values.dtype == object else values
 
@@ -234,12 +235,12 @@ def _column(networks: Population | Selection, name: str) -> Array:
 def _groups(networks: Population | Selection, groups: str | Array | None) -> Array:
     if groups is None:
         return np.arange(len(networks))
-    found = _column(networks, groups) if isinstance(groups, str) else np.asarray(groups)
-    if len(found) != len(networks):
+    values = _column(networks, groups) if isinstance(groups, str) else np.asarray(groups)
+    if len(values) != len(networks):
         raise ValueError(
-            f"groups has {len(found)} rows and there are {len(networks)} networks."
+            f"groups has {len(values)} rows and there are {len(networks)} networks."
         )
-    _, inverse = np.unique(found, return_inverse=True)
+    _, inverse = np.unique(values, return_inverse=True)
     return inverse
 
 
@@ -254,10 +255,10 @@ def _names(y: str | Sequence[str] | Array, targets: Targets) -> tuple[str, ...]:
 
 
 def _error(errors: Array, null: Array, r2: Array, groups: Array) -> float:
-    """Standard error of the mean R2 over groups: of a ratio of sums, linearised."""
+    """Standard error of the mean R2 over groups, by linearisation of a ratio of sums."""
     total = np.square(null).sum(0)
     varies = total > 0
-    apart = (np.square(errors) - (1 - r2) * np.square(null))[:, varies] / total[varies]
-    each = np.bincount(groups, apart.sum(1) / len(r2))
-    n = len(each)
-    return float(np.sqrt(n / (n - 1) * np.square(each).sum()))
+    deviations = (np.square(errors) - (1 - r2) * np.square(null))[:, varies] / total[varies]
+    group_sums = np.bincount(groups, deviations.sum(1) / len(r2))
+    n = len(group_sums)
+    return float(np.sqrt(n / (n - 1) * np.square(group_sums).sum()))

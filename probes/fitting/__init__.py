@@ -1,1 +1,1 @@
-"""The verb `phasezoo probe`: from a question to a kept probe and its predictions."""
+"""Command `phasezoo probe`: fitting, saving and applying probes."""

@@ -1,4 +1,4 @@
-"""What a saved probe says about other networks of a catalogue."""
+"""Application of a saved probe to other networks of a catalogue."""
 
 from __future__ import annotations
 
@@ -36,53 +36,54 @@ def apply_probe(
     steps: str = "last",
     announce: Callable[[str], None] = lambda line: None,
 ) -> tuple[pa.Table, dict[str, int], Applied]:
-    """Predict with a probe that `fit_probe` kept, and write the predictions back.
+    """Predict with a probe that `fit_probe` saved, and write the predictions back.
 
-    The columns are those that the fit filled. The one that ends with ``_split`` says
-    "train" of a network that the probe learnt from, and of every copy; "test" of one that
-    it was judged on; "kin" of others that the fit keeps on one side with what was learnt
-    from, such as children and, by cell, other seeds; "new" of all others.
+    The predictions fill the same columns as those of the fit. The column that ends with
+    ``_split`` is "train" for networks of the training set and all their copies, "test" for
+    networks that the fit was tested on, "kin" for networks related to the training set
+    (the fit keeps these on one side with the training networks, such as children and, with
+    ``by="cell"``, other seeds), and "new" for all other networks.
 
     Parameters
     ----------
     path : str or Path
-        The file of the probe.
+        File of the probe.
     where, steps
         See `probes.fitting.selection.TargetSelection.of`.
     announce : callable
-        Is told what to mind, and whose predictions were replaced.
+        Called with warnings, and with a line for each fit whose predictions were replaced.
 
     Returns
     -------
     predictions : pyarrow.Table
         ``run_id``, ``step``, the predictions, and the split.
     left_out : dict of str to int
-        Selected networks without a prediction, by the reason.
+        Number of selected networks without a prediction, by reason.
     applied : Applied
-        Scores on networks with a known target that the probe has not learnt from.
+        Scores on networks with a known target outside the training set.
 
     Raises
     ------
     LayoutMismatch
-        If the networks have other tensors than those that the probe learnt from.
+        If the tensors of the networks differ from those of the training networks.
     CatalogError
-        If the file holds no probe with its targets, or does not say what it learnt from,
-        or nothing is selected.
+        If the file holds no probe with its targets, if it does not record its training
+        set, or if nothing is selected.
     """
     path = Path(path)
     about = probe_file.about(path)
     if "labels" not in about:
         raise CatalogError(
-            f"{path} does not say what it predicts. Write it with 'phasezoo probe NAME "
+            f"{path} does not record its target. Write it with 'phasezoo probe NAME "
             "--target COLUMN', or use probes.load(...).predict(weights)."
         )
     with probe_file.as_probe(path):
-        learnt = TrainingSet.read(about, path)
+        training_set = TrainingSet.read(about, path)
     probe = probe_file.load(path)
     table, left_out = rows(catalog, where, steps)
     with probe_file.as_probe(path):
         scores, cut = _decided(catalog, table, probe, about, path, announce)
-        standing = learnt.standing(catalog, table)
+        standing = training_set.standing(catalog, table)
         split = np.where(standing.kin, "kin", "new").astype(object)
         split[np.isin(table["run_id"].to_pylist(), about["test"])] = "test"
         split[standing.same] = "train"
@@ -91,10 +92,10 @@ def apply_probe(
         )
         applied = judge_new(catalog, table, probe, scores, cut, about, standing)
         predicted = probe.targets_.decide(scores, cut)
-        told = predictions.prediction_table(table, columns, predicted, split.tolist())
+        written = predictions.prediction_table(table, columns, predicted, split.tolist())
         provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
-    predictions.write(catalog, told, probe.name, provenance, announce)
-    return told, left_out, applied
+    predictions.write(catalog, written, probe.name, provenance, announce)
+    return written, left_out, applied
 
 
 def _decided(
@@ -105,77 +106,76 @@ def _decided(
     path: Path,
     announce: Callable[[str], None],
 ) -> tuple[Array, float]:
-    """Scores (n, width), and the one from which a label holds."""
+    """Compute scores (n, width), and the score above which a label holds."""
     if probe.layout is not None:
         _check_layout(catalog, table, probe.layout, path)
-        own = weight_chunks(catalog, table, probe.layout)
-        parts = [probe._decided(block) for block in own]
+        chunks = weight_chunks(catalog, table, probe.layout)
+        parts = [probe._decided(block) for block in chunks]
         return np.concatenate([scores for scores, _ in parts]), parts[0][1]
     params = {**probe.get_params(deep=False), "aggregate": about["aggregate"]}
     X = _ordered(weight_statistics(catalog, table, params), about, path)
     if about["relative"] is not None:
-        zoos, learnt = table["zoo"].to_pylist(), about["learnt_from"]["zoos"]
-        if unseen := sorted(set(zoos) - set(learnt)):
+        zoos, training_zoos = table["zoo"].to_pylist(), about["learnt_from"]["zoos"]
+        if unseen := sorted(set(zoos) - set(training_zoos)):
             announce(among_themselves(unseen))
         X = numbered(X, zoos, about["zoos"])
     return probe._decided(X)
 
 
 def _check_layout(catalog: Catalog, table: pa.Table, layout: Layout, path: Path) -> None:
-    """Names and shapes must agree; how a tensor is stored and permuted need not."""
-    for arch, own in layouts(table).items():
-        theirs = {p.name: p.shape for p in catalog.layout(arch) if p.in_vector}
+    """Check that names and shapes of tensors agree; dtypes and symmetries may differ."""
+    for arch, arch_rows in layouts(table).items():
+        shapes = {p.name: p.shape for p in catalog.layout(arch) if p.in_vector}
         for param in layout:
-            if param.in_vector and theirs.get(param.name) != param.shape:
-                told = (
-                    f"of shape {theirs[param.name]}"
-                    if param.name in theirs
-                    else "not there"
+            if param.in_vector and shapes.get(param.name) != param.shape:
+                difference = (
+                    f"it has shape {shapes[param.name]}"
+                    if param.name in shapes
+                    else "it is missing"
                 )
                 raise LayoutMismatch(
-                    f"{path} reads {param.name!r} of shape {param.shape}; in {len(own)} of "
-                    f"the selected networks it is {told}. Narrow --where, e.g. "
-                    f"{word(f'arch_id <> {literal(arch)}')}; the probe 'statistics' learns "
-                    "from several layouts."
+                    f"{path} reads {param.name!r} of shape {param.shape}; in "
+                    f"{len(arch_rows)} of the selected networks {difference}. Narrow "
+                    f"--where, e.g. {word(f'arch_id <> {literal(arch)}')}; the probe "
+                    "'statistics' reads several layouts."
                 )
 
 
-def _ordered(material: ProbeInputs, about: dict[str, Any], path: Path) -> Array:
+def _ordered(inputs: ProbeInputs, about: dict[str, Any], path: Path) -> Array:
     names = about["statistics"]
-    place = {name: i for i, name in enumerate(material.statistics)}
-    lacking = [name for name in names if name not in place]
-    if not about[
-        "aggregate"
-    ]:  # another depth: the last layer is not the one that was the last
-        lacking += [name for name in place if name not in names]
-    if lacking:
+    place = {name: i for i, name in enumerate(inputs.statistics)}
+    unmatched = [name for name in names if name not in place]
+    if not about["aggregate"]:  # at another depth the last layer is another one
+        unmatched += [name for name in place if name not in names]
+    if unmatched:
         raise LayoutMismatch(
-            f"{path} reads {len(names)} statistics, the selected networks have "
-            f"{len(place)}: {', '.join(map(repr, lacking[:3]))} on one side only. Narrow "
-            "--where to networks with the same tensors, or learn anew with --set "
-            "aggregate=true."
+            f"{path} reads {len(names)} statistics, and the selected networks have "
+            f"{len(place)}; only one of the two has "
+            f"{', '.join(map(repr, unmatched[:3]))}. Narrow --where to networks with the "
+            "same tensors, or fit the probe again with --set aggregate=true."
         )
-    found: Array = np.ascontiguousarray(material.X[:, [place[name] for name in names]])
-    return found
+    X: Array = np.ascontiguousarray(inputs.X[:, [place[name] for name in names]])
+    return X
 
 
 @dataclass(frozen=True)
 class Applied:
-    """Scores of a probe on networks that are new to it.
+    """Scores of a probe on networks outside its training set.
 
     Attributes
     ----------
     estimates : list of Estimate
-        Empty if none can be scored. Without an interval if there is one group.
+        Scores; empty if no network can be scored, without intervals if there is one group.
     judged_on, groups : int
-        Networks, and independent groups of them, which intervals resample.
+        Number of scored networks, and of independent groups that intervals resample.
     learnt_from, kin : int
-        Networks that are left out of the score: the probe learnt from them, or from a copy;
-        or from what the fit keeps on one side with them, such as other seeds of a cell.
+        Numbers of networks that are left out of the score: networks of the training set
+        and their copies, and networks related to the training set, such as other seeds of
+        a cell.
     by : str
-        How the probe was fitted: what the groups are, one of `probes.judging.folds.BY`.
+        Grouping with which the probe was fitted, one of `probes.judging.folds.BY`.
     note : str
-        Why there is no score; empty if there is.
+        Reason why there is no score; empty if there is one.
     """
 
     estimates: list[Estimate]
@@ -196,64 +196,70 @@ def judge_new(
     about: dict[str, Any],
     standing: Standing,
 ) -> Applied:
-    """Score what a probe said about some rows, where their target is known.
+    """Score the predictions of a probe for the rows whose target is known.
 
-    Intervals resample what the fit keeps on one side: runs, or all seeds of a cell, or
-    whole zoos.
+    Intervals resample the groups that the fit keeps on one side: runs, or all seeds of a
+    cell, or whole zoos.
 
     Parameters
     ----------
     table : pyarrow.Table
-        n rows as `probes.fitting.selection.rows` gives them.
+        n rows as `probes.fitting.selection.rows` returns them.
     scores : ndarray of shape (n, width)
-        What the probe said, and the ``cut`` from which a label holds.
+        Scores that the probe predicts.
+    cut : float
+        Score above which a label holds.
     about : dict
-        What `probes.file.about` says of the file.
+        Result of `probes.file.about` for the file.
     standing : Standing
-        Of the rows, to what the probe learnt from.
+        Relation of the rows to the training set.
     """
     by = about["provenance"]["by"]
     try:
-        asked = _asked(catalog, table, about["provenance"]["targets"])
+        target_table = _target_table(catalog, table, about["provenance"]["targets"])
         values = TargetValues.of(
-            asked, asked.column_names, about["result"]["task"], constant=True
+            target_table, target_table.column_names, about["result"]["task"], constant=True
         )
-    except CatalogError as error:  # another catalogue may lack the column
+    except CatalogError as error:  # the column may be missing in another catalogue
         return Applied([], by=by, note=f"No score: {error}")
-    chosen = values.known & (standing.groups > 0)
-    left = int((values.known & standing.same).sum())
-    kin = int((values.known & standing.kin).sum())
-    if not chosen.any():
-        why = (
-            f"the probe learnt from all {left + kin:,} networks with a known "
-            f"{about['target']}, or from their kin by {by}"
+    is_new = values.known & (standing.groups > 0)
+    n_train = int((values.known & standing.same).sum())
+    n_related = int((values.known & standing.kin).sum())
+    if not is_new.any():
+        reason = (
+            f"all {n_train + n_related:,} networks with a known {about['target']} are in "
+            f"the training set of the probe, or related to it by {by}"
         )
-        return Applied([], 0, 0, left, kin, by, f"No score: {why}.")
-    y = _aligned(values, about["labels"])[chosen[values.known]]
+        return Applied([], 0, 0, n_train, n_related, by, f"No score: {reason}.")
+    y = _aligned(values, about["labels"])[is_new[values.known]]
     targets = _targets(probe, y)
-    _, own = np.unique(standing.groups[chosen], return_inverse=True)
+    _, groups = np.unique(standing.groups[is_new], return_inverse=True)
     prior = _prior(probe, targets, about["trivial"])
-    judgement = judged_as_is(probe, scores[chosen], cut, y, targets, own, prior)
-    found = [one for one in judgement.estimates() if np.isfinite(one.value)]
-    return Applied(found, len(y), int(own.max()) + 1, left, kin, by)
+    judgement = judged_as_is(probe, scores[is_new], cut, y, targets, groups, prior)
+    estimates = [
+        estimate for estimate in judgement.estimates() if np.isfinite(estimate.value)
+    ]
+    return Applied(estimates, len(y), int(groups.max()) + 1, n_train, n_related, by)
 
 
-def _asked(catalog: Catalog, table: pa.Table, expressions: dict[str, str]) -> pa.Table:
-    """Targets of the rows of a table, in its order."""
+def _target_table(
+    catalog: Catalog, table: pa.Table, expressions: dict[str, str]
+) -> pa.Table:
+    """Read the targets of the rows of a table, in the order of the table."""
     columns = ", ".join(
         f"{catalog.expression(sql)} AS pz_target_{i}"
         for i, sql in enumerate(expressions.values())
     )
-    found = arrow_table(catalog.sql(f"SELECT run_id, step, {columns} FROM models"))
-    keys = found["run_id"].to_pylist(), found["step"].to_pylist()
+    values = arrow_table(catalog.sql(f"SELECT run_id, step, {columns} FROM models"))
+    keys = values["run_id"].to_pylist(), values["step"].to_pylist()
     place = {key: i for i, key in enumerate(zip(*keys, strict=True))}
-    wanted = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
-    rows = found.take(pa.array([place[key] for key in wanted]))
+    wanted_keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
+    rows = values.take(pa.array([place[key] for key in wanted_keys]))
     return rows.drop_columns(["run_id", "step"]).rename_columns(list(expressions))
 
 
 def _aligned(values: TargetValues, labels: Sequence[str]) -> Array:
-    """Targets in the order of the labels that a probe learnt; a class not there is 0."""
+    """Order the targets like the labels of a probe; a label without values is 0."""
     if values.y.ndim == 1 or tuple(labels) == values.labels:
         return values.y
     place = {label: i for i, label in enumerate(values.labels)}
@@ -265,22 +271,22 @@ def _aligned(values: TargetValues, labels: Sequence[str]) -> Array:
 
 
 def _targets(probe: Probe, y: Array) -> Targets:
-    """Those of the probe; with further classes, if networks have some."""
-    own: Targets = probe.targets_
-    if own.classes is None or np.isin(y, own.classes).all():
-        return own
-    classes = np.unique(np.concatenate([own.classes, np.unique(y)]))
+    """Return the targets of the probe, extended by further classes of the networks."""
+    known: Targets = probe.targets_
+    if known.classes is None or np.isin(y, known.classes).all():
+        return known
+    classes = np.unique(np.concatenate([known.classes, np.unique(y)]))
     return Targets("multiclass", len(classes), classes)
 
 
 def _prior(probe: Probe, targets: Targets, means: Sequence[float]) -> Array:
-    """Means (width,) of encoded targets in training; 0 for classes it had none of."""
-    found = np.zeros(targets.width)
-    own: Targets = probe.targets_
+    """Return training means (width,) of encoded targets; 0 for classes not in training."""
+    prior = np.zeros(targets.width)
+    known: Targets = probe.targets_
     values = np.asarray(means, np.float64)
-    if targets is own or own.classes is None or targets.classes is None:
+    if targets is known or known.classes is None or targets.classes is None:
         return values
-    if own.kind == "binary":
+    if known.kind == "binary":
         values = np.array([1 - values[0], values[0]])
-    found[np.searchsorted(targets.classes, own.classes)] = values
-    return found
+    prior[np.searchsorted(targets.classes, known.classes)] = values
+    return prior

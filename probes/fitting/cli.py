@@ -1,4 +1,4 @@
-"""The verb probe: fit a probe, or apply a saved one."""
+"""Command line of probes: fit a probe, or apply a saved probe."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from catalog.console.program import (
 
 _APPLY = "apply"
 _ROWS = 30
-"""Targets and predictions that are printed; --json prints all."""
+"""Number of targets and predictions that are printed; --json prints all."""
 
 
 _KIN = {
-    "run": "made from them, or from what they were made from",
-    "sibling": "made from them",
-    "cell": "such as other seeds of their cells",
-    "zoo": "of their zoos",
-    "tree": "of their trees",
+    "run": "which share ancestors with it",
+    "sibling": "which share branches with it",
+    "cell": "such as other seeds of its cells",
+    "zoo": "from its zoos",
+    "tree": "from its trees",
 }
-"""What a fit keeps on one side with what it learns from, by how it splits."""
+"""Networks that a fit keeps on one side with its training set, by its ``by``."""
 
 
 class _Probes(click.Group):
-    """One command for each probe, and ``apply``; probes are imported when one is called."""
+    """One command for each probe, and ``apply``; a probe is imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Only ``apply``: ``--list`` shows the probes."""
+        """Return ``apply`` only; ``--list`` shows the probes."""
         return [_APPLY]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """The command ``apply``, or one that fits the probe of this name."""
+        """Return the command ``apply``, or the command that fits the probe of this name."""
         if cmd_name == _APPLY:
             return apply
         return _fitting(cmd_name)
@@ -54,14 +54,15 @@ class _Probes(click.Group):
     subcommand_metavar="NAME --target COLUMN [OPTIONS] | apply FILE [OPTIONS]",
     epilog="Example: phasezoo probe statistics --target test_accuracy",
 )
-@click.option("--list", "listing", is_flag=True, help="List the probes.")
+@click.option("--list", "listing", is_flag=True, help="List the probes and exit.")
 @json_option
 @click.pass_context
 def probe(context: click.Context, listing: bool, as_json: bool) -> None:
-    """Learn from weights: fit the probe NAME to a column of models, or apply a saved one.
+    """Fit the probe NAME to a column of models, or apply a saved probe.
 
-    'phasezoo probe NAME --help' shows the options. A good start is NAME = statistics, which
-    reads networks of any shapes, or linear, which reads weights of one layout.
+    'phasezoo probe NAME --help' shows the options. Good probes to start with are
+    statistics, which reads networks of any shapes, and linear, which reads weights of one
+    layout.
     """
     if context.invoked_subcommand is not None:
         return
@@ -80,10 +81,13 @@ def _where(function: Any) -> Any:
             default="last",
             show_default=True,
             type=click.Choice(["last", "all"]),
-            help="Which of the selected checkpoints of each run.",
+            help="Checkpoints to use of each run: the last selected one, or all.",
         ),
         click.option(
-            "--where", default="true", metavar="SQL", help="A condition on models."
+            "--where",
+            default="true",
+            metavar="SQL",
+            help="SQL condition that selects models; default: all.",
         ),
     ):
         function = option(function)
@@ -91,7 +95,7 @@ def _where(function: Any) -> Any:
 
 
 def _fitting(name: str) -> click.Command:
-    """The command that fits one probe."""
+    """Return the command that fits one probe."""
 
     @click.command(
         name, epilog="Example: phasezoo probe statistics --target test_accuracy --by cell"
@@ -102,64 +106,76 @@ def _fitting(name: str) -> click.Command:
         multiple=True,
         required=True,
         metavar="COLUMN",
-        help="Of models; also a pattern (saw_*) or NAME=SQL. May be repeated.",
+        help="Column of models to predict, a pattern (saw_*), or NAME=SQL; repeatable.",
     )
     @click.option(
         "--task",
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "regression", "classification"]),
+        help="Kind of target; auto decides by the values of the target.",
     )
     @click.option(
         "--by",
         default="run",
         show_default=True,
         type=click.Choice(["run", "sibling", "cell", "zoo", "tree"]),
-        help="What is never on both sides; zoo and tree are held out in turn.",
+        help="Groups that are never split between training and test set; each zoo or tree "
+        "is held out in turn.",
     )
     @click.option(
         "--folds",
         "deal",
         type=click.IntRange(2),
-        help="Deal runs or cells to folds, each judged once, instead of the fixed split.",
+        help="Number of folds of runs or cells, each tested once. Default: the fixed "
+        "split.",
     )
     @click.option(
         "--layer",
         multiple=True,
         metavar="TENSOR",
-        help="To read, may be repeated; or auto: chosen on training networks.",
+        help="Tensor to read, repeatable; auto chooses one on training networks. Default: "
+        "all matrices.",
     )
-    @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
+    @click.option(
+        "--seeds",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Number of fits with different random seeds.",
+    )
     @click.option(
         "--relative",
         type=click.Choice(["quantile", "standard"]),
-        help="Compare statistics within each zoo, with its training networks; those of a "
+        help="Compare statistics with the training networks of the same zoo; within a "
         "held-out zoo with one another, without targets.",
     )
-    @settings_option("NAME=VALUE", "A parameter of it.")
+    @settings_option("NAME=VALUE", "Parameter of the probe, repeatable.")
     @click.option(
-        "--to", metavar="FILE", help="Where to keep it; default in the catalogue."
+        "--to",
+        metavar="FILE",
+        help="File to write the probe to; default: inside the catalogue.",
     )
-    @click.option("--again", is_flag=True, help="Fit also what was fitted before.")
+    @click.option("--again", is_flag=True, help="Fit again even if the same fit is stored.")
     @_where
     @catalog_option
     @json_option
     def fit(catalog_path: str, as_json: bool, **options: Any) -> None:
-        """Fit a probe, judge it on networks that it has not seen, write predictions back.
+        """Fit a probe, score it on held-out networks, and write predictions back.
 
-        The predictions are columns PROBE_TARGET of models, and PROBE_TARGET_split says
-        which networks were learnt from. What was fitted before is not fitted again. Fits of
-        one probe to one target share the columns: the last one that you ask for is shown.
+        The predictions are the columns PROBE_TARGET of models, and PROBE_TARGET_split tells
+        training from test networks. A stored fit is not repeated. Fits of one probe to one
+        target share the columns, which show the last fit that was requested.
         """
         from probes.file import as_probe
         from probes.fitting.fit import fit_probe
         from probes.fitting.settings import probe_named
 
-        probe_named(name, options["settings"])  # refuses before anything is read
+        probe_named(name, options["settings"])  # raises before anything is read
         store = open_catalog(catalog_path)
         result = fit_probe(store, name, announce=note, **options)
         if result["known"]:
-            note("Fitted before; --again fits it anew.")
+            note("Fitted before; use --again to fit again.")
         with as_probe(result["file"]):
             print_json(result) if as_json else _print(result)
 
@@ -174,12 +190,12 @@ def _fitting(name: str) -> click.Command:
 @catalog_option
 @json_option
 def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -> None:
-    """Predict with the probe in FILE, and write it back as columns of models.
+    """Predict with the probe in FILE, and write the predictions to columns of models.
 
-    Where the target is known, the predictions are scored. Networks that the probe learnt
-    from are left out of the score, under any name; so are their kin, which the fit keeps
-    on one side with them, such as other seeds of a cell after --by cell. With --json the
-    score goes to stderr.
+    Predictions of networks with a known target are scored. The score leaves out the
+    training set of the probe, including copies under other names, and networks related to
+    it, such as other seeds of a cell after --by cell. With --json the score is written to
+    stderr.
     """
     from probes.fitting.apply import apply_probe
 
@@ -194,68 +210,69 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
             note(line)
     else:
         if applied.learnt_from:
-            note(f"Left out of the score: {applied.learnt_from:,} that were learnt from.")
+            note(f"Left out of the score: {applied.learnt_from:,} of the training set.")
         if applied.kin:
             note(
-                f"Left out of the score: {applied.kin:,} kin of these, {_KIN[applied.by]}."
+                f"Left out of the score: {applied.kin:,} related to the training set, "
+                f"{_KIN[applied.by]}."
             )
         if applied.groups == 1:
-            note(f"All are of one group by {applied.by}: the score has no interval.")
+            note(f"All networks are one group by {applied.by}: the score has no interval.")
     if as_json:
-        for one in applied.estimates:
+        for estimate in applied.estimates:
             note(
-                f"{one.score} of {_sized(applied.judged_on, 'network')} in "
-                f"{_sized(applied.groups, 'group')}: {one.value:.4g} "
+                f"{estimate.score} on {_counted(applied.judged_on, 'network')} in "
+                f"{_counted(applied.groups, 'group')}: {estimate.value:.4g} "
                 + (
-                    f"({one.low:.4g} to {one.high:.4g})"
-                    if math.isfinite(one.low)
+                    f"({estimate.low:.4g} to {estimate.high:.4g})"
+                    if math.isfinite(estimate.low)
                     else "(no interval)"
                 )
             )
         print_json(table.to_pylist())
         return
     if applied.estimates:
-        networks, groups = _sized(applied.judged_on, "network"), applied.groups
-        say(f"{networks} in {_sized(groups, 'group')}:")
-        print_table([_row(asdict(one)) for one in applied.estimates])
+        networks, groups = _counted(applied.judged_on, "network"), applied.groups
+        say(f"{networks} in {_counted(groups, 'group')}:")
+        print_table([_row(asdict(estimate)) for estimate in applied.estimates])
         if groups == 1:
-            say("No interval: only 1 group of related runs judged; widen --where.")
+            say("No interval: only 1 group of related runs was scored; widen --where.")
         say()
     print_table(table.slice(0, _ROWS).to_pylist())
     if len(table) > _ROWS:
-        note(f"First {_ROWS} of {len(table):,}; all are in models, and --json prints all.")
+        note(f"First {_ROWS} of {len(table):,} rows; models holds all, --json prints all.")
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    networks = _sized(result["judged_on"], "network")
-    groups = _sized(result["groups"], "group")
-    told = f"{networks} in {groups}, by {result['by']}"
-    say(f"{result['probe']}: {result['target']} of {told}")
-    print_table([_row(one) for one in result["estimates"]])
-    for line in result.get("notes", ()):  # older files have none
+    networks = _counted(result["judged_on"], "network")
+    groups = _counted(result["groups"], "group")
+    scored = f"{networks} in {groups}, by {result['by']}"
+    say(f"{result['probe']}: {result['target']} of {scored}")
+    print_table([_row(estimate) for estimate in result["estimates"]])
+    for line in result.get("notes", ()):  # files of older versions have no notes
         say(line)
     for name in ("by_fold", "by_target"):
         if result[name]:
             say()
-            print_table(_each(name.removeprefix("by_"), result[name]))
+            print_table(_part_rows(name.removeprefix("by_"), result[name]))
     say()
-    say(f"{result['file']}: the probe")
-    say(f"{', '.join(_shown(result['columns']))}: its predictions, in models")
+    say(f"{result['file']}: the fitted probe")
+    say(f"{', '.join(_abbreviated(result['columns']))}: its predictions, columns of models")
 
 
-def _sized(count: int, noun: str) -> str:
+def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _row(estimate: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of a table, with a dash for what is not there."""
-    found = {"score": estimate["score"]}
+    """Return the row of a table, with None for a missing value."""
+    row = {"score": estimate["score"]}
     for name in ("value", "low", "high", "baseline"):
-        found[name] = estimate[name] if math.isfinite(estimate[name]) else None
-    return found
+        row[name] = estimate[name] if math.isfinite(estimate[name]) else None
+    return row
 
 
-def _each(
+def _part_rows(
     kind: str, parts: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
     rows = [
@@ -267,7 +284,7 @@ def _each(
     return rows[: 3 * _ROWS]
 
 
-def _shown(columns: Sequence[str]) -> list[str]:
+def _abbreviated(columns: Sequence[str]) -> list[str]:
     if len(columns) <= 4:
         return list(columns)
     return [*columns[:2], "...", columns[-1]]

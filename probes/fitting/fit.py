@@ -1,4 +1,4 @@
-"""Fitting a probe to what a catalogue holds: judged, kept as a file, written back."""
+"""Fitting a probe to networks of a catalogue, with scores, file and stored predictions."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from probes.probe import Probe
 from probes.statistics.within import numbered
 
 FOLDER = "probes"
-"""Of a catalogue: fitted probes."""
+"""Folder of a catalogue for fitted probes."""
 _ALL = 0
-"""In place of a fold: all networks."""
+"""Key of the layer for the fit to all networks, in place of the `id` of a fold."""
 
 
 def fit_probe(
@@ -54,50 +54,53 @@ def fit_probe(
     again: bool = False,
     announce: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Fit a probe, judge it on networks that it has not seen, keep it and what it says.
+    """Fit a probe, score it on held-out networks, and save it with its predictions.
 
-    The probe becomes a file, and its predictions columns of `models`: ``PROBE_TARGET``,
-    and ``PROBE_TARGET_split``, which says where a network stood. With a fixed split they
-    are of the probe that was judged, which has not seen the networks of "test"; with
-    folds, held-out zoos or trees each is of a fit without its group ("test"), and the file
-    holds one more fit, to all networks.
+    The probe is written to a file, and its predictions to columns of `models`:
+    ``PROBE_TARGET``, and ``PROBE_TARGET_split`` with the side of each network. With a fixed
+    split, all predictions are of the probe that is scored, which was fitted without the
+    networks of "test". With folds, or held-out zoos or trees, each prediction is of a fit
+    without the group of the network ("test"), and the file holds one more fit, to all
+    networks.
 
     Parameters
     ----------
     name : str
-        Of a probe, see `probes.estimators.PROBES`.
+        Name of a probe, see `probes.estimators.PROBES`.
     targets, where, steps, task
         See `probes.fitting.selection.TargetSelection.of`.
     by, deal
         See `probes.judging.folds.Folds.of`.
     layer : sequence of str
-        Tensors to read; ``("auto",)`` chooses one in every fold, on training networks.
+        Tensors to read; ``("auto",)`` chooses one tensor in every fold, on training
+        networks.
     seeds : int
-        Fits with random states 0, 1, ..., and with other folds where these are dealt.
+        Number of fits with random states 0, 1, ...; with ``deal``, folds differ too.
     settings : mapping or iterable of str
         See `probes.fitting.settings.probe_named`.
     relative : str, optional
-        See `StatisticsProbe`; only of the probe "statistics". Networks of a zoo are
-        compared with those that are learnt from there, in every fold; those of a held-out
-        zoo with one another.
+        See `StatisticsProbe`; only for the probe "statistics". In every fold, networks are
+        compared with the training networks of their zoo; networks of a held-out zoo are
+        compared with one another.
     to : str or Path, optional
-        A file that is not there yet; default one in the folder ``probes`` of the catalogue.
+        Path of a new file. Default: a file in the folder ``probes`` of the catalogue.
     again : bool
-        Fit also if the same was fitted before; that file is replaced.
+        Fit again even if the same fit is stored; its file is replaced.
     announce : callable
-        Is told what will be done before it is; and whose predictions were replaced: those
-        of other fits of the probe to the target are in the same columns.
+        Called with a description of the fit before it starts, and with a line for each
+        other fit of the probe to the target whose predictions were replaced, because all
+        these fits share the columns.
 
     Returns
     -------
     dict
-        JSON values: ``estimates`` and what they are of, ``file``, ``columns``, and
-        ``known``, whether it was fitted before.
+        JSON values: ``estimates`` with what was scored, ``file``, ``columns``, and
+        ``known``, which is true if the fit was stored before.
 
     Raises
     ------
     CatalogError
-        If something is asked that cannot be answered: before any weights are read.
+        If the request is invalid; it is checked before any weights are read.
     """
     plan = Plan.of(
         catalog, name, targets, where=where, steps=steps, task=task, by=by, deal=deal,
@@ -112,100 +115,102 @@ def fit_probe(
         return {**known, "file": str(path), "known": True}
     for line in plan.notes:
         announce(line)
-    chosen = layer_by_fold(catalog, plan) if plan.choose_layer else {}
+    layer_of = layer_by_fold(catalog, plan) if plan.choose_layer else {}
     if plan.choose_layer and not plan.fixed:
-        every = np.arange(len(plan.question))
-        chosen[_ALL] = best_layer(catalog, plan, every, plan.folds[0].groups)
-    material = read(catalog, plan, sorted(set(chosen.values())))
+        all_rows = np.arange(len(plan.question))
+        layer_of[_ALL] = best_layer(catalog, plan, all_rows, plan.folds[0].groups)
+    inputs = read(catalog, plan, sorted(set(layer_of.values())))
     if plan.by_statistics:
         plan.probe.set_params(described=True, relative=plan.relative)
     else:
-        plan.probe.set_params(layout=material.layout)
+        plan.probe.set_params(layout=inputs.layout)
 
     def prepare(probe: Probe, fold: Fold) -> None:
-        probe.set_params(layer=chosen[id(fold)])
+        probe.set_params(layer=layer_of[id(fold)])
 
     y = plan.question.values.y
     try:
         judgement = judge(
-            plan.probe, material.X, y, plan.folds, prepare=prepare if chosen else None
+            plan.probe, inputs.X, y, plan.folds, prepare=prepare if layer_of else None
         )
-        kept = judgement.probe
+        fitted = judgement.probe
         if not plan.fixed:
-            kept = seeded(plan.probe, 0)
-            if chosen:
-                kept.set_params(layer=chosen[_ALL])
-            kept.fit(material.X, y, plan.folds[0].groups)
-    except ValueError as error:  # how estimators refuse parameters, targets and weights
-        raise CatalogError(f"The probe {name!r} refuses: {error}") from error
+            fitted = seeded(plan.probe, 0)
+            if layer_of:
+                fitted.set_params(layer=layer_of[_ALL])
+            fitted.fit(inputs.X, y, plan.folds[0].groups)
+    except ValueError as error:  # raised by estimators for parameters, targets and weights
+        raise CatalogError(f"The probe {name!r} cannot be fitted: {error}") from error
     columns = predictions.prediction_columns(
         name, plan.question.name, plan.question.values.labels
     )
-    result = {**_result(plan, judgement), "layer": kept.layer, "columns": columns}
-    told = predictions.prediction_table(
-        plan.question.table, columns, *_predicted(plan, material, judgement, kept)
+    result = {**_result(plan, judgement), "layer": fitted.layer, "columns": columns}
+    written = predictions.prediction_table(
+        plan.question.table, columns, *_predicted(plan, inputs, judgement, fitted)
     )
     if to is None:
         folder_inside(catalog.root, FOLDER)
     else:
         folder_of(path, instead=probe_file.INSTEAD)
-    _keep(catalog, plan, material, kept, path, result)
-    predictions.write(catalog, told, name, plan.provenance, announce)
+    _keep(catalog, plan, inputs, fitted, path, result)
+    predictions.write(catalog, written, name, plan.provenance, announce)
     return {**result, "file": str(path), "known": False}
 
 
 def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> ProbeInputs:
-    """What the probe of a plan reads; of weights no more than the chosen layers."""
+    """Read the inputs of the probe of a plan; of weights only the chosen layers."""
     table = plan.question.table
     if not plan.by_statistics:
         return weights(catalog, table, list(layers) or plan.probe.layer)
     params = plan.probe.get_params(deep=False)
-    found = weight_statistics(catalog, table, params)
+    inputs = weight_statistics(catalog, table, params)
     if plan.relative is None:
-        return found
-    return replace(found, X=numbered(found.X, table["zoo"].to_pylist(), plan.zoos))
+        return inputs
+    return replace(inputs, X=numbered(inputs.X, table["zoo"].to_pylist(), plan.zoos))
 
 
 def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, Any] | None:
-    """The result of the same fit, if it is there with all that it said."""
+    """Return the stored result of the same fit, if all its predictions are stored."""
     if not path.exists():
         return None
-    kept = probe_file.about(path)
-    if kept.get("measure_id") != plan.measure_id:
+    about = probe_file.about(path)
+    if about.get("measure_id") != plan.measure_id:
         raise CatalogError(
             f"{path} holds another probe. Name another file with --to, or delete it."
         )
-    if again or "learnt_from" not in kept:  # an older version wrote it
+    if again or "learnt_from" not in about:  # written by an older version
         return None
     with probe_file.as_probe(path):
-        result: dict[str, Any] = kept["result"]
-        shown = StoredPredictions(catalog.refreshed(), result["columns"])
-        told = shown.written(plan.measure_id)
-    return result if told is not None and len(told) == len(plan.question) else None
+        result: dict[str, Any] = about["result"]
+        stored = StoredPredictions(catalog.refreshed(), result["columns"])
+        written = stored.written(plan.measure_id)
+    return result if written is not None and len(written) == len(plan.question) else None
 
 
 def _show(
     catalog: Catalog, plan: Plan, columns: list[str], announce: Callable[[str], None]
 ) -> None:
-    """Write again what a fit said, if `models` shows something else in its columns."""
-    shown = StoredPredictions(catalog.refreshed(), columns)
-    told = shown.written(plan.measure_id)
-    assert told is not None
-    if shown.others(told, plan.measure_id)[0]:
-        announce("Others wrote to its columns since: its predictions are written again.")
-        predictions.write(catalog, told, plan.probe.name, plan.provenance, announce)
+    """Write the predictions of a fit again, if other values have replaced them."""
+    stored = StoredPredictions(catalog.refreshed(), columns)
+    written = stored.written(plan.measure_id)
+    assert written is not None
+    if stored.others(written, plan.measure_id)[0]:
+        announce(
+            "Other values have replaced predictions of this fit, which are written again."
+        )
+        predictions.write(catalog, written, plan.probe.name, plan.provenance, announce)
 
 
 def _predicted(
-    plan: Plan, material: ProbeInputs, judgement: Judgement, probe: Probe
+    plan: Plan, inputs: ProbeInputs, judgement: Judgement, probe: Probe
 ) -> tuple[Array, list[str]]:
-    """Predictions of all rows that were asked about, and their sides."""
+    """Return the predictions of all selected rows, and the side of each row."""
     if not plan.fixed:
         return judgement.predictions(), ["test"] * len(plan.question)
     side = np.full(len(plan.question), "mixed", object)
     fold = plan.folds[0].folds[0]
     side[fold.train], side[fold.test] = "train", "test"
-    return probe.predict(material.X), side.tolist()
+    return probe.predict(inputs.X), side.tolist()
 
 
 def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
@@ -224,11 +229,14 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
         "judged_on": len(judgement.tested),
         "groups": plan.tested_groups,
         "left_out": plan.question.left_out,
-        "estimates": [asdict(one) for one in estimates],
-        "by_fold": {name: [asdict(one) for one in own] for name, own in by_fold.items()},
+        "estimates": [asdict(estimate) for estimate in estimates],
+        "by_fold": {
+            name: [asdict(estimate) for estimate in fold_estimates]
+            for name, fold_estimates in by_fold.items()
+        },
         "notes": notes(judgement, estimates, by_fold),
         "by_target": {
-            label: [asdict(one) for one in judgement.estimates(i)]
+            label: [asdict(estimate) for estimate in judgement.estimates(i)]
             for i, label in enumerate(values.labels)
         }
         if several
@@ -239,13 +247,13 @@ def _result(plan: Plan, judgement: Judgement) -> dict[str, Any]:
 def _keep(
     catalog: Catalog,
     plan: Plan,
-    material: ProbeInputs,
+    inputs: ProbeInputs,
     probe: Probe,
     path: Path,
     result: dict[str, Any],
 ) -> None:
     table, rows = plan.question.table, plan.rows("train")
-    learnt = TrainingSet.of(catalog, table.take(pa.array(rows)), plan.folds[0].by)
+    training_set = TrainingSet.of(catalog, table.take(pa.array(rows)), plan.folds[0].by)
     tested = table["run_id"].take(pa.array(plan.rows("test"))).to_pylist()
     about = {
         "measure_id": plan.measure_id,
@@ -253,38 +261,40 @@ def _keep(
         "result": result,
         "target": plan.question.name,
         "labels": list(plan.question.values.labels),
-        "statistics": list(material.statistics),
-        "aggregate": material.aggregate,
+        "statistics": list(inputs.statistics),
+        "aggregate": inputs.aggregate,
         "relative": plan.relative,
         "zoos": plan.zoos,
-        **learnt.kept(),
+        **training_set.kept(),
         "test": sorted(set(tested)),
         "trivial": probe.targets_.encode(plan.question.values.y[rows]).mean(0).tolist(),
     }
-    whole = plan.relative is None and material.layout is not None
-    if whole and isinstance(probe, StatisticsProbe):
-        assert material.layout is not None
-        probe = probe.reading(material.layout, material.aggregate)
+    reads_one_layout = plan.relative is None and inputs.layout is not None
+    if reads_one_layout and isinstance(probe, StatisticsProbe):
+        assert inputs.layout is not None
+        probe = probe.reading(inputs.layout, inputs.aggregate)
     probe_file.save(probe, path, about)
 
 
 def layer_by_fold(catalog: Catalog, plan: Plan) -> dict[int, str]:
-    """The best layer of every training side, by the `id` of its `Fold`.
+    """Choose the best layer for every training set, by the `id` of its `Fold`.
 
-    That from which exact ridge predicts held-out groups best: for other probes a proxy,
-    which costs one Gram matrix and one eigendecomposition a layer where theirs would cost
-    a whole fit. One layer of the training networks is in memory at a time.
+    The best layer is the one from which exact ridge predicts held-out groups best. For
+    other probes this is a proxy: it costs one Gram matrix and one eigendecomposition per
+    layer instead of a whole fit. One layer of the training networks is in memory at a time.
     """
-    found: dict[int, str] = {}
+    layer_of: dict[int, str] = {}
     for folds in plan.folds:
         for fold in folds.folds:
-            if id(fold) not in found:
-                found[id(fold)] = best_layer(catalog, plan, fold.train, folds.inside(fold))
-    return found
+            if id(fold) not in layer_of:
+                layer_of[id(fold)] = best_layer(
+                    catalog, plan, fold.train, folds.inside(fold)
+                )
+    return layer_of
 
 
 def best_layer(catalog: Catalog, plan: Plan, rows: Array, groups: Array) -> str:
-    """The best layer for some rows of a plan, see `layer_by_fold`."""
+    """Choose the best layer for some rows of a plan, see `layer_by_fold`."""
     networks = selected_networks(catalog, plan.question.table.take(rows))
     values = plan.question.values
     return sweep(networks, values.y[rows], task=values.task, groups=groups).best

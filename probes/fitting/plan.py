@@ -1,4 +1,4 @@
-"""Everything about a fit that can be known, and refused, before weights are read."""
+"""Plan of a fit, checked before any weights are read."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ from probes.probe import Probe
 from probes.statistics.shaping import SHAPES
 
 AUTO = "auto"
-"""In place of a layer: choose one on training networks."""
+"""Value of --layer that chooses a layer on training networks."""
 _FEW = 10
-"""Tested groups below which an interval is rough."""
+"""Number of tested groups below which a confidence interval is rough."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A probe, the networks it learns from and is judged on, and what it may do.
+    """Probe, selected networks and folds of one fit.
 
     Attributes
     ----------
     probe : Probe
-        Unfitted, without a layout.
-    question : Question
+        Unfitted probe, without a layout.
+    question : TargetSelection
+        Selected networks with their targets.
     folds : tuple of Folds
-        One for each seed.
+        Folds for each seed.
     deal : int or None
-        Folds that groups are dealt to; None: the fixed split, or held-out zoos or trees.
+        Number of folds; None: the fixed split, or held-out zoos or trees.
     choose_layer : bool
+        True if the layer is chosen on training networks.
     relative : str or None
-        How statistics are compared within zoos, see `StatisticsProbe`.
+        Comparison of statistics within zoos, see `StatisticsProbe`.
     where, steps : str
-        As the question was asked.
+        Condition and checkpoints of the selection.
     """
 
     probe: Probe
@@ -79,12 +81,12 @@ class Plan:
         settings: Settings = (),
         relative: str | None = None,
     ) -> Plan:
-        """Check everything; parameters as of `probes.fitting.fit.fit_probe`.
+        """Make and check a plan; for parameters see `probes.fitting.fit.fit_probe`.
 
         Raises
         ------
         CatalogError
-            If something is asked that cannot be answered.
+            If the request is invalid.
         """
         if seeds < 1:
             raise CatalogError(f"--seeds must be at least 1. Got {seeds}.")
@@ -100,8 +102,8 @@ class Plan:
             Folds.of(question.table, parents, by, deal=deal, seed=seed)
             for seed in range(count)
         ]
-        every = tuple(folds if deal else folds * seeds)
-        plan = cls(probe, question, every, deal, choose, relative, where, steps)
+        all_folds = tuple(folds if deal else folds * seeds)
+        plan = cls(probe, question, all_folds, deal, choose, relative, where, steps)
         plan._check_layers(catalog)
         plan._check_groups()
         plan._check_classes()
@@ -109,22 +111,22 @@ class Plan:
 
     @property
     def by_statistics(self) -> bool:
-        """Whether the probe reads statistics, so networks of any layouts."""
+        """True if the probe reads statistics, and so networks of any layouts."""
         return "described" in self.probe.get_params(deep=False)
 
     @property
     def fixed(self) -> bool:
-        """Whether there is one training side, that of the fixed split."""
+        """True if there is one training set, that of the fixed split."""
         return not self.deal and not self.folds[0].strata
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """What the result follows from, as JSON values."""
-        left = ("layout", "described", "relative", "random_state")
+        """Provenance of the result, as JSON values."""
+        excluded = ("layout", "described", "relative", "random_state")
         params = self.probe.get_params(deep=False)
         return {
             "probe": self.probe.name,
-            "params": plain({k: value for k, value in params.items() if k not in left}),
+            "params": plain({k: value for k, value in params.items() if k not in excluded}),
             "choose_layer": self.choose_layer,
             "targets": self.question.expressions,
             "where": self.where,
@@ -139,7 +141,7 @@ class Plan:
 
     @property
     def measure_id(self) -> str:
-        """Identity of the predictions: equal plans have equal ones."""
+        """Identifier of the predictions; equal plans have equal identifiers."""
         return measure_id_of(self.probe.name, self.provenance)
 
     @property
@@ -150,26 +152,30 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What will be done, and what to mind."""
-        fold, n = self.folds[0], len(self.question)
-        ends = (
-            f"{len(fold.folds[0].train):,} to learn from, {len(fold.folds[0].test):,} to "
-            "judge on"
+        """Lines that describe the fit, and warnings."""
+        folds, n = self.folds[0], len(self.question)
+        sizes = (
+            f"{len(folds.folds[0].train):,} for training, {len(folds.folds[0].test):,} for "
+            "testing"
             if self.fixed
-            else f"{len(fold.folds)} folds"
+            else f"{len(folds.folds)} folds"
         )
-        lines = [f"{self.probe.name}: {self.question.name} of {n:,} networks, {ends}"]
-        lost = {**self.question.left_out}
-        if len(fold.left_out):
-            lost["of parents in several splits, or copies"] = len(fold.left_out)
-        lines += [f"Left out: {count:,} with {why}." for why, count in lost.items()]
+        lines = [f"{self.probe.name}: {self.question.name} of {n:,} networks, {sizes}"]
+        left_out = {**self.question.left_out}
+        if len(folds.left_out):
+            left_out["parents in several splits, or a copy in the test set"] = len(
+                folds.left_out
+            )
+        lines += [
+            f"Left out: {count:,} with {reason}." for reason, count in left_out.items()
+        ]
         if 1 < (groups := self.tested_groups) < _FEW:
-            lines.append(f"Only {groups} groups are judged: the interval is rough.")
+            lines.append(f"Only {groups} groups are tested: the interval is rough.")
         if unknown := len(self.unknown):
-            judged = sum(len(one.test) for one in fold.folds)
+            n_test = sum(len(split.test) for split in folds.folds)
             lines.append(
-                f"{unknown:,} of {judged:,} judged networks have a class that is not "
-                "learnt from: errors, whatever the probe says."
+                f"{unknown:,} of {n_test:,} test networks have a class that no training "
+                "network has: no prediction for these can be right."
             )
         if self.relative is not None and self.unseen_zoos:
             lines.append(among_themselves(self.unseen_zoos))
@@ -177,23 +183,23 @@ class Plan:
 
     @cached_property
     def zoos(self) -> list[str]:
-        """Of the networks asked about, sorted: zoo 0, 1, ... of relative statistics."""
+        """Sorted zoos of the selected networks; relative statistics store their index."""
         return sorted(set(self.question.table["zoo"].to_pylist()))
 
     @cached_property
     def unseen_zoos(self) -> list[str]:
-        """Zoos of judged networks of which none is learnt from in the same fold."""
+        """Zoos of test networks without a training network in the same fold."""
         zoos = np.array(self.question.table["zoo"].to_pylist())
-        found = [
+        unseen = [
             set(zoos[fold.test]) - set(zoos[fold.train])
             for folds in self.folds
             for fold in folds.folds
         ]
-        return sorted(set[str]().union(*found))
+        return sorted(set[str]().union(*unseen))
 
     @cached_property
     def unknown(self) -> Array:
-        """Judged rows of the first seed whose class no training network of the fold has."""
+        """Test rows of the first seed whose class no training network of the fold has."""
         y = self.question.values.y
         if self.question.values.task != "classification" or y.ndim > 1:
             return np.zeros(0, np.int64)
@@ -203,62 +209,59 @@ class Plan:
 
     @property
     def tested_groups(self) -> int:
-        """Independent groups of networks that are judged."""
+        """Number of independent groups of test networks."""
         folds = self.folds[0]
         return len({int(g) for fold in folds.folds for g in folds.clusters[fold.test]})
 
     def rows(self, side: str) -> Array:
-        """Rows of the side "train" or "test" of the probe that is kept."""
+        """Return the rows of the side "train" or "test" of the probe that is saved."""
         if not self.fixed:
             return np.arange(len(self.question) if side == "train" else 0)
-        found: Array = getattr(self.folds[0].folds[0], side)
-        return found
+        side_rows: Array = getattr(self.folds[0].folds[0], side)
+        return side_rows
 
     def _check_layers(self, catalog: Catalog) -> None:
         if self.relative is not None and not self.by_statistics:
             raise CatalogError(
-                f"--relative shapes statistics, and {self.probe.name!r} reads weights. "
-                "Take the probe 'statistics'."
+                f"--relative compares statistics, and {self.probe.name!r} reads weights. "
+                "Use the probe 'statistics'."
             )
         if self.relative not in (None, *SHAPES):
             raise CatalogError(
                 f"--relative must be one of {', '.join(SHAPES)}. Got {self.relative!r}."
             )
-        found = layouts(self.question.table)
-        kinds = {(layout := catalog.layout(arch)).id: layout for arch in found}
-        for layout in kinds.values():
+        rows_of = layouts(self.question.table)
+        layout_of = {(layout := catalog.layout(arch)).id: layout for arch in rows_of}
+        for layout in layout_of.values():
             chosen_layers(layout, self.probe.layer, layout.d)
-        if len(kinds) > 1 and (not self.by_statistics or self.choose_layer):
-            largest = max(found, key=lambda arch: len(found[arch]))
-            what = (
-                "a layer is chosen in"
-                if self.choose_layer
-                else "this probe reads weights of"
-            )
+        if len(layout_of) > 1 and (not self.by_statistics or self.choose_layer):
+            largest = max(rows_of, key=lambda arch: len(rows_of[arch]))
+            purpose = "--layer auto" if self.choose_layer else f"{self.probe.name!r}"
             raise LayoutMismatch(
-                f"The selection has {len(kinds)} layouts, and {what} one. Narrow it, e.g. "
+                f"The selection has {len(layout_of)} layouts, and {purpose} needs "
+                "exactly one. Narrow the selection, e.g. "
                 f"--where {word(f'arch_id = {literal(largest)}')} "
-                f"({len(found[largest])} networks), or "
-                "take the probe 'statistics', which reads any."
+                f"({len(rows_of[largest])} networks), or use the "
+                "probe 'statistics', which reads any layouts."
             )
         if self.choose_layer and self.by_statistics:
             raise CatalogError(
-                "--layer auto is of probes that read weights; 'statistics' reads all "
+                "--layer auto is for probes that read weights; 'statistics' reads all "
                 "tensors at once, or those that --layer names."
             )
 
     def _check_groups(self) -> None:
         for folds in self.folds[:1]:
             for fold in folds.folds:
-                learnt = len(np.unique(folds.groups[fold.train]))
-                if learnt < 2 and not folds.strata:
+                n_groups = len(np.unique(folds.groups[fold.train]))
+                if n_groups < 2 and not folds.strata:
                     raise CatalogError(
-                        f"There is {learnt} group of runs to learn from, by "
-                        f"{folds.by}; 2 or more are needed, better 20. Widen --where."
+                        f"The training set has {n_groups} group of runs by {folds.by}; 2 "
+                        "or more are needed, better 20. Widen --where."
                     )
 
     def _check_classes(self) -> None:
-        """Refuse a target of which no class is on both sides of any fold."""
+        """Raise an error if no class of the target is on both sides of any fold."""
         tested = np.concatenate([fold.test for fold in self.folds[0].folds])
         if len(self.unknown) < len(tested):
             return
@@ -267,19 +270,19 @@ class Plan:
         pairs = {(label, run) for label, run in zip(y.tolist(), runs, strict=True)}
         classes = len(np.unique(y))
         if classes < len(pairs):
-            paste = "Paste --by run" if by != "run" else "Paste --folds 5, or widen --where"
+            advice = "Use --by run" if by != "run" else "Use --folds 5, or widen --where"
         elif y.dtype.kind in "iuf":
-            paste = "No class has two runs: paste --task regression"
+            advice = "No class has two runs: use --task regression"
         else:
-            paste = (
-                "No class has two runs: paste a --target whose classes runs share, such as "
-                "--target zoo, or NAME=SQL that joins them"
+            advice = (
+                "No class has two runs: use a --target whose classes runs share, such as "
+                "--target zoo, or NAME=SQL that merges classes"
             )
-        judged = len(np.unique(y[tested]))
+        n_test_classes = len(np.unique(y[tested]))
         raise CatalogError(
             f"{self.question.name} has {classes:,} classes in {len(y):,} networks. By "
-            f"{by}, {judged:,} of them are judged and 0 of these are learnt from: every "
-            f"answer would be wrong. {paste}."
+            f"{by}, the test set has {n_test_classes:,} classes and the training set has "
+            f"none of these: every prediction would be wrong. {advice}."
         )
 
     def _digest(self) -> str:
@@ -292,9 +295,9 @@ class Plan:
 
 
 def among_themselves(zoos: Sequence[str]) -> str:
-    """What to mind of relative statistics of zoos that are not learnt from."""
+    """Return the warning on relative statistics of zoos outside the training set."""
     named = ", ".join(zoos[:3]) + (", ..." if len(zoos) > 3 else "")
     return (
-        f"Statistics of {named} are compared among the predicted networks, as none is "
-        "learnt from: without targets, but each prediction depends on the others."
+        f"Statistics of {named} are compared among the predicted networks, as no training "
+        "network is from there: without targets, but predictions depend on one another."
     )

@@ -1,4 +1,4 @@
-"""What a probe says about stored networks, as measures of them."""
+"""Storage of the predictions of a probe as measures of networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from catalog.storage.metadata import metadata_source
 
 
 def prediction_columns(probe: str, name: str, labels: Sequence[str]) -> list[str]:
-    """Columns that `write` fills: one for each label, and one for the split.
+    """Return the columns that `write` fills: one for each label, and one for the split.
 
     Examples
     --------
@@ -34,25 +34,26 @@ def prediction_columns(probe: str, name: str, labels: Sequence[str]) -> list[str
 def prediction_table(
     table: pa.Table, columns: Sequence[str], predicted: Array, split: Sequence[str]
 ) -> pa.Table:
-    """Rows of measures.
+    """Build the table of measures from predictions.
 
     Parameters
     ----------
     table : pyarrow.Table
         n rows with ``run_id`` and ``step``.
     columns : sequence of str
-        As `prediction_columns` names them.
+        Names as returned by `prediction_columns`.
     predicted : ndarray of shape (n,) or (n, k)
     split : sequence of str
-        Of each row: "train" or "test" when the probe was fitted, "mixed" if it was
-        neither; if it was not there "kin" of what was learnt from, or "new".
+        Side of each row: "train" or "test" if it was part of the fit, "mixed" if it was
+        selected but on neither side; otherwise "kin" if it is related to the training set,
+        or "new".
     """
     values = predicted[:, None] if predicted.ndim == 1 else predicted
     fields: dict[str, Any] = {name: table[name] for name in ("run_id", "step")}
-    for column, own in zip(columns[:-1], values.T, strict=True):
+    for column, values_of_label in zip(columns[:-1], values.T, strict=True):
         kinds = {"f": pa.float64(), "b": pa.bool_(), "i": pa.int64(), "u": pa.int64()}
-        kind = kinds.get(own.dtype.kind, pa.string())
-        fields[column] = pa.array(own.tolist(), kind)
+        kind = kinds.get(values_of_label.dtype.kind, pa.string())
+        fields[column] = pa.array(values_of_label.tolist(), kind)
     fields[columns[-1]] = pa.array(list(split), pa.string())
     return pa.table(fields)
 
@@ -64,7 +65,7 @@ def write(
     provenance: dict[str, Any],
     announce: Callable[[str], None],
 ) -> None:
-    """Commit the measures, and tell whose predictions are in the columns no longer."""
+    """Commit the measures, and announce the fits whose predictions were replaced."""
     columns = [column for column in table.column_names if column not in ("run_id", "step")]
     lines = StoredPredictions(catalog.refreshed(), columns).told(table, name, provenance)
     with catalog.writer() as writer:
@@ -81,11 +82,11 @@ _OPTIONS = {
     "targets": "target", "where": "where", "steps": "steps", "by": "by", "folds": "folds",
     "seeds": "seeds", "relative": "relative",
 }  # fmt: skip
-"""Parts of the provenance of a fit that are options of the command."""
+"""Command-line options for the keys of the provenance of a fit."""
 
 
 def measure_id_of(name: str, provenance: Mapping[str, Any]) -> str:
-    """Identity of the predictions of a probe: equal fits have equal ones."""
+    """Return the identifier of predictions; equal fits have equal identifiers."""
     return content_id([name, dict(provenance)], 16)
 
 
@@ -97,16 +98,17 @@ class StoredPredictions:
     ----------
     catalog : Catalog
     columns : sequence of str
-        As `probes.fitting.predictions.prediction_columns` names them.
+        Names as returned by `prediction_columns`.
     """
 
     catalog: Catalog
     columns: Sequence[str]
 
     def written(self, measure_id: str) -> pa.Table | None:
-        """What a measure wrote, shown or not: ``run_id``, ``step`` and the columns.
+        """Return what a measure wrote: ``run_id``, ``step`` and the columns.
 
-        None if it did not write all of them.
+        The result includes values that newer measures hide. It is None if the measure did
+        not write all columns.
         """
         if self._source is None or len(self._known) < len(self.columns):
             return None
@@ -118,51 +120,51 @@ class StoredPredictions:
             f"{literal(measure_id)} GROUP BY run_id, step ORDER BY run_id, step"
         )
         table = arrow_table(self.catalog.sql(query))
-        whole = len(table) and not any(table[c].null_count for c in self.columns)
-        return table if whole else None
+        complete = len(table) and not any(table[c].null_count for c in self.columns)
+        return table if complete else None
 
     def others(self, table: pa.Table, measure_id: str) -> tuple[Counter[str], Counter[str]]:
-        """Networks of which the columns show other measures, by their identity.
+        """Count the networks whose columns show other measures, by measure id.
 
         Parameters
         ----------
         table : pyarrow.Table
-            With ``run_id`` and ``step``.
+            Rows with ``run_id`` and ``step``.
 
         Returns
         -------
         here, elsewhere : Counter
-            Among the rows of the table, and among all others.
+            Counts among the rows of the table, and among all other networks.
         """
         keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
-        asked = set(keys)
+        rows = set(keys)
         here, elsewhere = Counter[str](), Counter[str]()
         for run, step, shown in self._newest:
             if shown != measure_id:
-                (here if (run, step) in asked else elsewhere)[shown] += 1
+                (here if (run, step) in rows else elsewhere)[shown] += 1
         return here, elsewhere
 
     def told(self, table: pa.Table, name: str, provenance: Mapping[str, Any]) -> list[str]:
-        """Lines on whose predictions a table of new ones replaces, and is mixed with."""
+        """Return lines on the predictions that a new table replaces or is mixed with."""
         here, elsewhere = self.others(table, measure_id_of(name, provenance))
-        own = _fit(provenance)
+        new_fit = _fit(provenance)
         lines = [
-            f"Replaces, of {count:,} networks, {self._named(one, own)}."
-            for one, count in here.most_common()
+            f"Replaces {self._named(measure_id, new_fit)} for {count:,} networks."
+            for measure_id, count in here.most_common()
         ]
-        fit_id = measure_id_of(name, own)
-        strange = [x for x in elsewhere.most_common() if self._fit_id(x[0]) != fit_id]
-        if strange:
-            total, more = sum(count for _, count in strange), len(strange) - 1
+        fit_id = measure_id_of(name, new_fit)
+        foreign = [x for x in elsewhere.most_common() if self._fit_id(x[0]) != fit_id]
+        if foreign:
+            total, more = sum(count for _, count in foreign), len(foreign) - 1
             lines.append(
-                f"{self.columns[0]} also shows, of {total:,} other networks, "
-                f"{self._named(strange[0][0], own)}{f', and {more} more' if more else ''}."
+                f"{self.columns[0]} also shows {self._named(foreign[0][0], new_fit)} "
+                f"{f'and {more} more ' if more else ''}for {total:,} other networks."
             )
         return lines
 
     @cached_property
     def _known(self) -> list[str]:
-        """Those of the columns that anything has filled."""
+        """Columns that any measure has filled."""
         filled = {
             column.lower()
             for manifest in self.catalog.snapshot.manifests
@@ -172,13 +174,13 @@ class StoredPredictions:
 
     @cached_property
     def _source(self) -> str | None:
-        """SQL for the measures with any of the columns, ranked by commit."""
-        wanted = {column.lower() for column in self._known}
+        """SQL of the measures with any of the columns, ranked by commit."""
+        columns = {column.lower() for column in self._known}
         shards = self.catalog.snapshot.shards
         holders = {
             manifest.pack or manifest.shard
             for manifest in self.catalog.snapshot.manifests
-            if wanted.intersection(column.lower() for column in manifest.measure_columns)
+            if columns.intersection(column.lower() for column in manifest.measure_columns)
         }
         if not holders:
             return None
@@ -188,7 +190,7 @@ class StoredPredictions:
 
     @cached_property
     def _newest(self) -> list[tuple[str, int, str]]:
-        """(run_id, step, measure_id) for what the columns of each network come from."""
+        """Rows (run_id, step, measure_id) of the measures that the columns show."""
         if self._source is None:
             return []
         names = list(map(identifier, self._known))
@@ -219,34 +221,33 @@ class StoredPredictions:
         name, provenance = self._origins[measure_id]
         return measure_id_of(name, _fit(provenance))
 
-    def _named(self, measure_id: str, own: Mapping[str, Any]) -> str:
+    def _named(self, measure_id: str, new_fit: Mapping[str, Any]) -> str:
         name, provenance = self._origins[measure_id]
         if "probe" not in provenance:
             return f"the values of {name!r}"
-        theirs = _fit(provenance)
-        applied = (
-            "what apply said with" if "applied" in provenance else "the predictions of"
-        )
-        if theirs == own:
-            return f"{applied} this fit"
-        fit = f"the fit {self._fit_id(measure_id)[:8]}"  # its file is called so
-        return f"{applied} {fit} ({', '.join(_differences(theirs, own))})"
+        old_fit = _fit(provenance)
+        by = "by apply " if "applied" in provenance else ""
+        if old_fit == new_fit:
+            return f"the predictions {by}of this fit"
+        short = self._fit_id(measure_id)[:8]  # as in the name of the file of the fit
+        differences = ", ".join(_differences(old_fit, new_fit))
+        return f"the predictions {by}of the fit {short} ({differences})"
 
 
 def _fit(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance of the fit behind predictions, whatever it was applied to."""
+    """Return the provenance of the fit, without the networks it was applied to."""
     return {key: value for key, value in provenance.items() if key != "applied"}
 
 
-def _differences(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """What one fit has that another has not, as options of the command."""
-    found = []
+def _differences(old_fit: Mapping[str, Any], new_fit: Mapping[str, Any]) -> list[str]:
+    """List the options of one fit that differ in another, as on the command line."""
+    options = []
     for key, option in _OPTIONS.items():
-        if (value := theirs.get(key)) != own.get(key):
+        if (value := old_fit.get(key)) != new_fit.get(key):
             text = json.dumps(value) if isinstance(value, dict) else value
-            found.append(f"no --{option}" if value is None else f"--{option} {text}")
-    params = theirs.get("params", {}), own.get("params", {})
-    found += [f"{k}={v}" for k, v in params[0].items() if params[1].get(k) != v]
-    if theirs.get("choose_layer") and not own.get("choose_layer"):
-        found.append("--layer auto")
-    return found or ["of other networks, targets or another version"]
+            options.append(f"no --{option}" if value is None else f"--{option} {text}")
+    params = old_fit.get("params", {}), new_fit.get("params", {})
+    options += [f"{k}={v}" for k, v in params[0].items() if params[1].get(k) != v]
+    if old_fit.get("choose_layer") and not new_fit.get("choose_layer"):
+        options.append("--layer auto")
+    return options or ["other networks, targets or version"]

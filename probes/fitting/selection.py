@@ -1,4 +1,4 @@
-"""What is asked of a probe: which networks, and what about them; checked first."""
+"""Selection of networks and targets for a probe, checked before weights are read."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from catalog.errors import CatalogError
 from probes.fitting.target_columns import TargetColumns, TargetValues
 from probes.judging.folds import COLUMNS
 
-_OWN = (*COLUMNS, "arch_id", "shard", "row", "finite")
+_COLUMNS = (*COLUMNS, "arch_id", "shard", "row", "finite")
 _TARGET = "pz_target_"
 
 
 @dataclass(frozen=True)
 class TargetSelection:
-    """Networks with their targets.
+    """Selected networks with their targets.
 
     Attributes
     ----------
     table : pyarrow.Table
-        n rows of ``run_id``, ``step``, where they are stored and what `Folds` reads, in a
-        fixed order.
+        n rows of ``run_id``, ``step``, the place where they are stored and the columns that
+        `Folds` reads, in a fixed order.
     values : TargetValues
-        Of these rows.
+        Targets of these rows.
     name : str
-        Of the targets together.
+        Common name of the targets.
     expressions : dict of str to str
-        As `TargetColumns` has them.
+        SQL of the targets, see `TargetColumns`.
     left_out : dict of str to int
-        Selected rows that are not here, by the reason.
+        Number of selected rows that are not in the table, by reason.
     """
 
     table: pa.Table = field(repr=False)
@@ -58,29 +58,30 @@ class TargetSelection:
         steps: str = "last",
         task: str = "auto",
     ) -> TargetSelection:
-        """Ask about the checkpoints of a catalogue.
+        """Select checkpoints of a catalogue, and read their targets.
 
         Parameters
         ----------
         targets : sequence of str
             See `TargetColumns.of`.
         where : str
-            A condition on `models`; ORDER BY and LIMIT may follow.
+            SQL condition on `models`; ORDER BY and LIMIT may follow.
         steps : {"last", "all"}
-            Of the selected checkpoints of each run.
+            Checkpoints to use of each run: the last selected one, or all.
         task : str
             See `TargetValues.of`.
 
         Raises
         ------
         CatalogError
-            If nothing is selected, no selected row has a target, or all have one.
+            If nothing is selected, if no selected row has a target, or if all rows have
+            the same target.
         """
         columns = TargetColumns.of(catalog, targets)
         table, left_out = rows(catalog, where, steps, columns.expressions)
         keys = [f"{_TARGET}{i}" for i in range(len(columns.expressions))]
-        asked = table.select(keys).rename_columns(list(columns.expressions))
-        values = TargetValues.of(asked, list(columns.expressions), task)
+        target_table = table.select(keys).rename_columns(list(columns.expressions))
+        values = TargetValues.of(target_table, list(columns.expressions), task)
         table = table.drop_columns(keys)
         unknown = int((~values.known).sum())
         if unknown:
@@ -92,29 +93,29 @@ class TargetSelection:
 def rows(
     catalog: Catalog, where: str, steps: str, expressions: dict[str, str] | None = None
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Checkpoints that have finite weights, in a fixed order; and how many have not.
+    """Select checkpoints with finite weights, in a fixed order, and count the others.
 
     Parameters
     ----------
     expressions : dict of str to str, optional
-        SQL whose values become the columns ``pz_target_0``, ...
+        SQL expressions whose values become the columns ``pz_target_0``, ...
 
     Raises
     ------
     CatalogError
-        If the condition or an expression is no SQL, or nothing is left.
+        If the condition or an expression is not valid SQL, or no checkpoint is left.
     """
     if steps not in ("all", "last"):
         raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
-    own = ", ".join(f'"{name}"' for name in _OWN)
-    asked = "".join(
+    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
+    targets = "".join(
         f", {catalog.expression(sql)} AS {_TARGET}{i}"
         for i, sql in enumerate((expressions or {}).values())
     )
     last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
     table = arrow_table(
         catalog.sql(
-            f"SELECT {own}{asked} FROM ({catalog.matching(where)}) models {last} "
+            f"SELECT {columns}{targets} FROM ({catalog.matching(where)}) models {last} "
             "ORDER BY zoo, run_id, step"
         )
     )
@@ -136,6 +137,6 @@ def rows(
 
 
 def layouts(table: pa.Table) -> dict[str, Array]:
-    """Rows of each arch_id."""
+    """Return the rows of each arch_id."""
     ids = np.array(table["arch_id"].to_pylist())
     return {str(arch): np.flatnonzero(ids == arch) for arch in np.unique(ids)}

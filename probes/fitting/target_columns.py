@@ -1,4 +1,4 @@
-"""Which columns of `models` a probe predicts, and their values as numbers or classes."""
+"""Target columns of `models`, and their values as numbers or classes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from probes.targets import TASKS
 
 @dataclass(frozen=True)
 class TargetColumns:
-    """What `--target` says.
+    """Columns and expressions that `--target` names.
 
     Attributes
     ----------
     name : str
-        Of all of them together: the column, or what the pattern begins with.
+        Common name of the targets: the column, or the beginning of the pattern.
     expressions : dict of str to str
-        SQL over `models` by the name of its values.
+        SQL over `models`, by name of the target.
     """
 
     name: str
@@ -35,49 +35,48 @@ class TargetColumns:
 
     @classmethod
     def of(cls, catalog: Catalog, targets: Sequence[str]) -> TargetColumns:
-        """Find the columns.
+        """Find the columns that the targets name.
 
         Parameters
         ----------
         targets : sequence of str
-            Each a column of `models`, a pattern of columns such as ``saw_*``, or
-            ``NAME=SQL``, an expression over columns such as
-            ``gap=train_accuracy - test_accuracy``. A list of classes becomes a label of 0
-            and 1 for each class.
+            Names of columns of `models`, patterns such as ``saw_*``, or expressions
+            ``NAME=SQL`` over columns such as ``gap=train_accuracy - test_accuracy``. A list
+            of classes becomes a label of 0 and 1 for each class.
 
         Raises
         ------
         NotFound
-            If there is no such column, with the closest names.
+            If there is no such column; the message lists the closest names.
         """
         columns = catalog.sql("FROM models").columns
-        found: dict[str, str] = {}
+        expressions: dict[str, str] = {}
         names = []
         for target in targets:
-            named = re.fullmatch(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", target, re.DOTALL)
-            if named:
-                found[named[1]] = named[2]
-                names.append(named[1])
+            expression = re.fullmatch(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", target, re.DOTALL)
+            if expression:
+                expressions[expression[1]] = expression[2]
+                names.append(expression[1])
                 continue
-            several = any(mark in target for mark in "*?[")
-            matches = [c for c in columns if several and fnmatchcase(c, target)]
+            is_pattern = any(mark in target for mark in "*?[")
+            matches = [c for c in columns if is_pattern and fnmatchcase(c, target)]
             if not matches and target not in columns:
                 raise NotFound(
                     f"No column {target!r} of models. {closest(target, columns)}"
                 )
-            found.update({c: identifier(c) for c in matches or [target]})
+            expressions.update({c: identifier(c) for c in matches or [target]})
             stem = re.split(r"[*?\[]", target)[0].strip("_") or "targets"
-            names.append(stem if several else target)
-        if not found:
+            names.append(stem if is_pattern else target)
+        if not expressions:
             raise CatalogError(
-                "Name what to predict: --target COLUMN, such as test_accuracy."
+                "No target was given. Name one with --target COLUMN, such as test_accuracy."
             )
-        return cls(names[0] if len(names) == 1 else f"{names[0]}_and_more", found)
+        return cls(names[0] if len(names) == 1 else f"{names[0]}_and_more", expressions)
 
 
 @dataclass(frozen=True)
 class TargetValues:
-    """Targets of the rows that have some.
+    """Target values of the rows in which all targets are known.
 
     Attributes
     ----------
@@ -86,7 +85,7 @@ class TargetValues:
         Name of each column.
     task : str
     known : ndarray of bool
-        Rows of the table that have a value of every target.
+        True for rows of the table that have a value of every target.
     """
 
     y: Array
@@ -103,20 +102,21 @@ class TargetValues:
         *,
         constant: bool = False,
     ) -> TargetValues:
-        """Values of some columns of a table; numbers that are not finite are not known.
+        """Read columns of a table as targets; numbers that are not finite are unknown.
 
         Parameters
         ----------
         task : {"auto", "regression", "classification"}
-            Automatically: text, booleans, numbers that are all 0 or 1, and lists are
+            With "auto", text, booleans, numbers that are all 0 or 1, and lists are
             classes; other numbers are values.
         constant : bool
-            Whether all rows may have one value: to judge, not to learn.
+            Accept the same value in all rows, to score predictions without fitting.
 
         Raises
         ------
         CatalogError
-            If no row has a value, types do not go together, or there is one class.
+            If no row has a value, if types cannot be combined, or if there is only one
+            class.
         """
         if task not in ("auto", *TASKS):
             raise CatalogError(f"--task must be auto or one of {TASKS}. Got {task!r}.")
@@ -130,23 +130,27 @@ class TargetValues:
                 f"None of {len(known)} networks has a value of {', '.join(empty or names)}."
                 " Measure it first ('phasezoo measure ZOO'), or widen --where or --steps."
             )
-        kept = [column[known] for column in columns]
+        known_columns = [column[known] for column in columns]
         if task == "auto":
-            values = all(c.dtype.kind in "iuf" for c in kept)
-            flags = values and all(np.isin(c, (0, 1)).all() for c in kept)
+            values = all(c.dtype.kind in "iuf" for c in known_columns)
+            flags = values and all(np.isin(c, (0, 1)).all() for c in known_columns)
             task = "regression" if values and not flags else "classification"
-        text = [n for n, c in zip(names, kept, strict=True) if c.dtype.kind not in "iufb"]
+        text = [
+            n
+            for n, c in zip(names, known_columns, strict=True)
+            if c.dtype.kind not in "iufb"
+        ]
         if text and (task == "regression" or len(names) > 1):
             raise CatalogError(
-                f"{', '.join(text)} holds text, which is "
-                f"{'no number' if task == 'regression' else 'no label of 0 and 1'}. "
-                "Predict it alone with --task classification."
+                f"{', '.join(text)} holds text, which is not a "
+                f"{'number' if task == 'regression' else 'label of 0 and 1'}. Predict one "
+                "text column alone with --task classification."
             )
         if task == "classification" and len(names) == 1:
-            own: Array = kept[0].astype(_kind(kept[0]))
-            return cls._checked(own, tuple(names), task, known, constant)
+            classes: Array = known_columns[0].astype(_kind(known_columns[0]))
+            return cls._checked(classes, tuple(names), task, known, constant)
         kind = np.float64 if task == "regression" else np.int64
-        y: Array = np.stack(kept, axis=1).astype(kind)
+        y: Array = np.stack(known_columns, axis=1).astype(kind)
         y = y[:, 0] if len(names) == 1 else y
         return cls._checked(y, tuple(names), task, known, constant)
 
@@ -155,10 +159,10 @@ class TargetValues:
         cls, table: pa.Table, name: str, task: str, constant: bool
     ) -> TargetValues:
         if task == "regression":
-            raise CatalogError(f"{name} is a list of classes, no number: drop --task.")
+            raise CatalogError(f"{name} is a list of classes, not a number: omit --task.")
         lists = table[name].to_pylist()
         known = np.array([value is not None for value in lists])
-        classes = sorted({one for value in lists for one in value or ()}, key=str)
+        classes = sorted({item for value in lists for item in value or ()}, key=str)
         if not classes:
             raise CatalogError(f"None of {len(lists)} networks has a class in {name}.")
         y = np.array(
@@ -173,18 +177,18 @@ class TargetValues:
         cls, y: Array, labels: tuple[str, ...], task: str, known: Array, constant: bool
     ) -> TargetValues:
         if not constant and len(np.unique(y, axis=0)) < 2:
-            what = "class" if task == "classification" else "value"
+            noun = "class" if task == "classification" else "value"
             only = np.unique(y, axis=0)[0].tolist()
             raise CatalogError(
-                f"All {len(y)} networks have one {what} of {', '.join(labels)}: "
-                f"{only!r}. There is nothing to learn; widen --where."
+                f"All {len(y)} networks have the same {noun} of {', '.join(labels)}: "
+                f"{only!r}. A probe needs two or more; widen --where."
             )
         if task == "classification" and y.ndim == 2:
-            odd = np.setdiff1d(y, (0, 1))
-            if len(odd):
+            invalid = np.setdiff1d(y, (0, 1))
+            if len(invalid):
                 raise CatalogError(
-                    f"Several targets of a classification are labels of 0 and 1. Got "
-                    f"{odd[:3].tolist()}; for values use --task regression."
+                    f"Several targets of a classification must be labels of 0 and 1. Got "
+                    f"{invalid[:3].tolist()}; for other values use --task regression."
                 )
         return cls(y, labels, task, known)
 
@@ -197,7 +201,9 @@ def _column(table: pa.Table, name: str) -> Array:
     if values.dtype == object and not pa.types.is_string(column.type):
         kinds = "number, boolean, text or list of classes"
         if not pa.types.is_boolean(column.type):
-            raise CatalogError(f"{name} is {column.type}; a target is a {kinds}.")
+            raise CatalogError(
+                f"{name} has type {column.type}; a target must be a {kinds}."
+            )
     return values
 
 
@@ -210,7 +216,7 @@ def _known(column: Array) -> Array:
 
 
 def _kind(column: Array) -> type:
-    """Classes as text, booleans or whole numbers."""
+    """Return the type of classes: text, booleans or integers."""
     if column.dtype == object:
         return bool if isinstance(column[0], bool) else str
     if column.dtype.kind == "f" and (column == np.round(column)).all():

@@ -1,4 +1,4 @@
-"""What a probe learnt from, in words that hold in other catalogues too."""
+"""Training set of a probe, recorded so that it can be recognised in other catalogues."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True)
 class Standing:
-    """How the rows of a table stand to what a probe learnt from.
+    """Relation of the rows of a table to the training set of a probe.
 
     Attributes
     ----------
     same : ndarray of shape (n,), bool
-        The probe learnt from this run, or from these very weights.
+        True if the run, or equal weights, are in the training set.
     kin : ndarray of shape (n,), bool
-        It did not; but from what the fit keeps on one side with them.
+        True if the row is not in the training set, but in a group with training networks.
     groups : ndarray of shape (n,)
-        Of rows that such a fit keeps together; 0 is what was learnt from, and its kin.
+        Group of each row, by the grouping of the fit; 0 is the training set with all
+        related rows.
     """
 
     same: Array
@@ -41,19 +42,20 @@ class Standing:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The training side of a fit.
+    """Training set of a fit.
 
     Attributes
     ----------
     by : str
-        One of `probes.judging.folds.BY`: which networks the fit took for kin.
+        Grouping of the fit, one of `probes.judging.folds.BY`.
     runs : tuple of str
-        Their run_ids.
+        Training runs, by run_id.
     weights : tuple of str
-        As `fingerprints` names the weights of every row.
+        Fingerprints of the weights of all rows, see `fingerprints`.
     cells : tuple of (str, str)
-        Zoo and cell of what was not made from others.
+        Zoo and cell of the runs without parents.
     zoos : tuple of str
+        Zoos of the training runs.
     """
 
     by: str
@@ -64,64 +66,64 @@ class TrainingSet:
 
     @classmethod
     def of(cls, catalog: Catalog, table: pa.Table, by: str) -> Self:
-        """Take it from the training rows, as `probes.fitting.selection.rows` gives them."""
+        """Record the training rows that `probes.fitting.selection.rows` returned."""
         cells = {cell for cell in _cells(table, parents_in(catalog)) if cell is not None}
         return cls(
             by,
-            _each(table["run_id"].to_pylist()),
-            _each(fingerprints(catalog, table)),
+            _distinct(table["run_id"].to_pylist()),
+            _distinct(fingerprints(catalog, table)),
             tuple(sorted(cells)),
-            _each(table["zoo"].to_pylist()),
+            _distinct(table["zoo"].to_pylist()),
         )
 
     @classmethod
     def read(cls, about: Mapping[str, Any], path: Path) -> Self:
-        """Of a file.
+        """Read the training set from the ``about`` of a file.
 
         Raises
         ------
         CatalogError
-            If an older version wrote it, which did not keep it.
+            If the file was written by an older version, without the training set.
         """
         if "learnt_from" not in about:
             raise CatalogError(
-                f"{path} does not say which weights it learnt from: an older phasezoo "
-                "wrote it, and what is new to it cannot be told. Fit it again, with the "
-                f"options it had: phasezoo probe {word(about['result']['probe'])} --target "
-                f"{word(about['target'])} --again; or use "
+                f"{path} does not record its training set, as it was written by an older "
+                "phasezoo, so new networks cannot be recognised. Fit the probe again with "
+                f"the same options: phasezoo probe {word(about['result']['probe'])} "
+                f"--target {word(about['target'])} --again; or use "
                 "probes.load(...).predict(weights)."
             )
-        kept = about["learnt_from"]
+        stored = about["learnt_from"]
         return cls(
-            kept["by"],
+            stored["by"],
             tuple(about["train"]),
-            tuple(kept["weights"]),
-            tuple((zoo, cell) for zoo, cell in kept["cells"]),
-            tuple(kept["zoos"]),
+            tuple(stored["weights"]),
+            tuple((zoo, cell) for zoo, cell in stored["cells"]),
+            tuple(stored["zoos"]),
         )
 
     def kept(self) -> dict[str, Any]:
-        """JSON values that `read` takes, under the names that files have."""
-        own: dict[str, Any] = {"by": self.by, "weights": self.weights}
-        own |= {"cells": self.cells, "zoos": self.zoos}
-        return {"train": list(self.runs), "learnt_from": own}
+        """Return the JSON values that a file stores and `read` takes."""
+        learnt_from: dict[str, Any] = {"by": self.by, "weights": self.weights}
+        learnt_from |= {"cells": self.cells, "zoos": self.zoos}
+        return {"train": list(self.runs), "learnt_from": learnt_from}
 
     def standing(self, catalog: Catalog, table: pa.Table) -> Standing:
-        """Tell rows that were learnt from, their kin and others apart.
+        """Classify rows as training networks, related networks and others.
 
-        Kin is what `Folds` keeps on one side: what shares an ancestor, and copies; in a
-        fit by cell also all seeds of a cell, by zoo all of a zoo. In a fit by sibling,
-        children of one parent are strangers.
+        Networks are related if `Folds` keeps them on one side: networks that share an
+        ancestor, and copies; in a fit by cell also all seeds of a cell, and in a fit by zoo
+        all networks of a zoo. In a fit by sibling, children of one parent are not related.
         """
         parents = parents_in(catalog)
         runs, weights = table["run_id"].to_pylist(), fingerprints(catalog, table)
-        lines = [*self.runs, *runs]
-        kin: Sequence[object] = (
-            [branch(run, parents) for run in lines]
+        all_runs = [*self.runs, *runs]
+        related: Sequence[object] = (
+            [branch(run, parents) for run in all_runs]
             if self.by == "sibling"
-            else families(lines, parents).tolist()
+            else families(all_runs, parents).tolist()
         )
-        keys = [_Key(kin[: len(self.runs)], kin[len(self.runs) :])]
+        keys = [_Key(related[: len(self.runs)], related[len(self.runs) :])]
         keys.append(_Key(self.weights, weights))
         keys.append(_Key((), table["content"].to_pylist()))
         if self.by == "cell":
@@ -130,26 +132,28 @@ class TrainingSet:
             keys.append(_Key(self.zoos, table["zoo"].to_pylist()))
         first = sum(len(key.learnt) for key in keys)
         groups = joined(*_columns(keys))
-        own = groups[first:]
-        found = np.where(np.isin(own, groups[:first]), 0, own + 1)
+        row_groups = groups[first:]
+        numbered = np.where(np.isin(row_groups, groups[:first]), 0, row_groups + 1)
         same = np.isin(runs, self.runs) | np.isin(weights, self.weights)
-        return Standing(same, (found == 0) & ~same, found)
+        return Standing(same, (numbered == 0) & ~same, numbered)
 
 
 @dataclass(frozen=True)
 class _Key:
-    """One kind of key: those that were learnt from, and those of the rows asked about."""
+    """Keys of one kind, of the training set and of the rows of a table."""
 
     learnt: Sequence[object]
     asked: Sequence[object]
 
 
 def _columns(keys: Sequence[_Key]) -> list[list[object]]:
-    """For `joined`: what was learnt from has one key each, rows all of theirs."""
+    """Return columns for `joined`: one key per training entry, all keys of each row."""
     columns: list[list[object]] = []
     for key in keys:
-        learnt = [part for k in keys for part in (k.learnt if k is key else _none(k))]
-        columns.append([*learnt, *key.asked])
+        training_keys = [
+            part for k in keys for part in (k.learnt if k is key else _none(k))
+        ]
+        columns.append([*training_keys, *key.asked])
     return columns
 
 
@@ -158,31 +162,31 @@ def _none(key: _Key) -> list[None]:
 
 
 def fingerprints(catalog: Catalog, table: pa.Table) -> list[str]:
-    """A name (n,) for the weights of each row: equal ones have equal tensors.
+    """Return fingerprints (n,) of the weights of the rows; equal tensors have equal ones.
 
-    Hashes the names of tensors and their hashes, which a catalogue has of all: no weight
-    is read. Unlike ``content``, networks that were trained here have one too.
+    A fingerprint hashes the names and the stored hashes of all tensors, so no weights are
+    read. Unlike ``content``, networks that were trained here have a fingerprint too.
 
     Raises
     ------
     ShardCorrupt
-        If a shard has no hashes of a row.
+        If the hashes of a row of a shard are missing.
     """
     shards = sorted(set(table["shard"].to_pylist()))
-    found = arrow_table(
+    hashes = arrow_table(
         catalog.sql(
             "SELECT shard, row, sha256(string_agg(tensor || ' ' || hex(blake3), ' ' "
             "ORDER BY tensor))[:32] AS name FROM tensor_stats "
             f"WHERE shard IN ({', '.join(map(literal, shards))}) GROUP BY shard, row"
         )
     )
-    columns = (found[name].to_pylist() for name in ("shard", "row", "name"))
-    known = {(shard, row): name for shard, row, name in zip(*columns, strict=True)}
+    columns = (hashes[name].to_pylist() for name in ("shard", "row", "name"))
+    name_of = {(shard, row): name for shard, row, name in zip(*columns, strict=True)}
     keys = zip(table["shard"].to_pylist(), table["row"].to_pylist(), strict=True)
-    names = [known.get(key) for key in keys]
-    lacking = [i for i, name in enumerate(names) if name is None]
-    if lacking:
-        shard, row = (table[name][lacking[0]].as_py() for name in ("shard", "row"))
+    names = [name_of.get(key) for key in keys]
+    missing = [i for i, name in enumerate(names) if name is None]
+    if missing:
+        shard, row = (table[name][missing[0]].as_py() for name in ("shard", "row"))
         raise ShardCorrupt(
             f"tensor_stats/ has no hashes of row {row} of shard {shard!r}. Run 'phasezoo "
             "verify', then fetch or train the shard again."
@@ -191,7 +195,7 @@ def fingerprints(catalog: Catalog, table: pa.Table) -> list[str]:
 
 
 def _cells(table: pa.Table, parents: Parents) -> list[Cell | None]:
-    """Zoo and cell of rows; what was made from others is where these are."""
+    """Return zoo and cell of rows; None for a run with parents, which set its group."""
     names = (table[name].to_pylist() for name in ("run_id", "zoo", "cell"))
     return [
         None if run in parents or cell is None else (zoo, cell)
@@ -199,5 +203,5 @@ def _cells(table: pa.Table, parents: Parents) -> list[Cell | None]:
     ]
 
 
-def _each(values: Sequence[str]) -> tuple[str, ...]:
+def _distinct(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(values)))

@@ -1,1 +1,1 @@
-"""Splits without leaks, scores, intervals: the one judge."""
+"""Splits without leakage, scores and confidence intervals of predictions."""

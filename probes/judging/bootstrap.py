@@ -1,6 +1,6 @@
-"""Confidence intervals of scores, means and shares, most of them from resampling.
+"""Confidence intervals of scores, means and shares, mostly by resampling.
 
-Whole groups are resampled, such as runs, where their rows hang together.
+Whole groups, such as runs, are resampled if their rows are dependent.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from catalog.dtypes import Array
 
 LEVEL = 0.95
 DRAWS = 1000
-"""Resamples of single samples."""
+"""Number of resamples of single samples."""
 
 
 def group_draws(sizes: Sequence[int], replicates: int, rng: np.random.Generator) -> Array:
-    """How often each group counts in each replicate.
+    """Draw the weight of each group in each bootstrap replicate.
 
     Parameters
     ----------
     sizes : sequence of int
-        Groups of every stratum; as many are drawn again, with replacement, of each.
+        Number of groups of every stratum; within each stratum as many groups are drawn
+        with replacement.
     replicates : int
+        Number of replicates.
 
     Returns
     -------
@@ -37,27 +39,28 @@ def group_draws(sizes: Sequence[int], replicates: int, rng: np.random.Generator)
 
 
 def left_out(sizes: Sequence[int]) -> Array:
-    """Weightings (G, G), in each of which one group does not count."""
+    """Return jackknife weightings (G, G), each without one group."""
     total = sum(sizes)
     return np.ones((total, total)) - np.eye(total)
 
 
 def bca_interval(point: float, replicates: Array, jackknife: Array) -> tuple[float, float]:
-    """95 % interval, corrected for bias and skewness (BCa [1]_).
+    """Compute the 95 % interval, corrected for bias and skewness (BCa [1]_).
 
     Parameters
     ----------
     point : float
-        The score itself.
+        Score of the original sample.
     replicates : ndarray of shape (b,)
-        The score of every resample; NaN where it has none.
+        Score of every resample; NaN if it is undefined.
     jackknife : ndarray of shape (G,)
-        The score with one group left out.
+        Score without one group, for every group.
 
     Returns
     -------
     low, high : float
-        NaN if there are fewer than two groups, or a tenth of the resamples has no score.
+        NaN if there are fewer than two groups, or more than a tenth of the resamples has
+        no score.
 
     References
     ----------
@@ -72,27 +75,27 @@ def bca_interval(point: float, replicates: Array, jackknife: Array) -> tuple[flo
     jackknife = jackknife[np.isfinite(jackknife)]
     if not len(jackknife):
         return np.nan, np.nan
-    pull = jackknife.mean() - jackknife
-    spread = (pull**2).sum()
-    acceleration = (pull**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    deviations = jackknife.mean() - jackknife
+    spread = (deviations**2).sum()
+    acceleration = (deviations**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
     bias, tails = norm.ppf(below), norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    moved = bias + (bias + tails) / (1 - acceleration * (bias + tails))
-    low, high = np.quantile(known, norm.cdf(moved))
+    adjusted = bias + (bias + tails) / (1 - acceleration * (bias + tails))
+    low, high = np.quantile(known, norm.cdf(adjusted))
     return float(low), float(high)
 
 
 def without_errors(groups: int) -> float:
-    """Return the lower end of a share that all of some groups have (Clopper-Pearson)."""
+    """Return the lower bound of a share observed as 1 in all groups (Clopper-Pearson)."""
     return float(binomtest(groups, groups).proportion_ci(LEVEL, method="exact").low)
 
 
 def resamples(n: int, *, seed: int = 0) -> Array:
-    """Return rows (DRAWS, n) of n samples, drawn with replacement."""
+    """Draw row numbers (DRAWS, n) of n samples with replacement."""
     return np.random.default_rng(seed).integers(0, n, (DRAWS, n))
 
 
 def percentile_interval(replicates: Array | Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval between percentiles of resampled values, NaN left out."""
+    """Return the 95 % interval between percentiles of resampled values, without NaN."""
     low, high = np.nanquantile(replicates, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
 
@@ -106,8 +109,9 @@ def mean_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
 def grouped_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % interval of a mean of groups (g, n), such as samples of several fits.
 
-    Student's, of the means of groups: a bootstrap of five groups is too narrow. Of one
-    group it is that of its samples, and knows nothing of others.
+    It is Student's interval of the means of groups, as a bootstrap of five groups is too
+    narrow. For a single group it is the interval over its samples, without the variation
+    between groups.
     """
     means = np.asarray(values, np.float64).mean(1)
     g = len(means)
@@ -118,7 +122,7 @@ def grouped_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
 
 
 def share_interval(passed: Array) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson): right where none or all pass, too.
+    """Return the 95 % interval of a share (Wilson), which is valid at 0 and 1 too.
 
     Examples
     --------

@@ -1,14 +1,14 @@
-"""What predictions without any error, or without any success, say about the next ones.
+"""Exact bounds of scores for predictions that are all right or all wrong.
 
-Groups drawn again from groups without an error have none either, so that resampling
-finds an interval of width 0. But m independent chances to err, none of them taken, are
-likely enough (a tail of 2.5 %) only if no more than ``1 - 0.025**(1 / m)`` of such chances
-are (Clopper and Pearson [1]_). Here m counts groups, never rows. The same shares hold where
-all is wrong, with errors and successes exchanged. Of several strata or targets the mean of
-their shares holds: no error anywhere is no likelier than none in one of them.
+Groups resampled from groups without an error contain no error, so resampling gives an
+interval of width 0. But m independent trials without an error have a probability of 2.5 %
+or more only if the error rate is at most ``1 - 0.025**(1 / m)`` (Clopper and Pearson [1]_).
+Here m counts groups, not rows. The same bounds hold if all predictions are wrong, with
+errors and successes exchanged. For several strata or targets the bound is the mean of their
+bounds: no error anywhere is at most as likely as no error in one of them.
 
-Each function takes targets (n, k) and groups (n,), and gives the lowest share (k,) of
-successes that goes with no failure at all.
+Each function takes targets (n, k) and groups (n,), and returns the lowest share (k,) of
+successes that is compatible with no failure.
 
 References
 ----------
@@ -24,53 +24,57 @@ from probes.judging.bootstrap import without_errors
 
 
 def of_groups(y: Array, group: Array) -> Array:
-    """Of accuracy: every group is a chance to err."""
+    """Bound of the accuracy, with every group as one trial."""
     return np.full(y.shape[1], without_errors(len(np.unique(group))))
 
 
 def of_classes(y: Array, group: Array) -> Array:
-    """Of balanced accuracy: the mean over classes of what the groups of each tell.
+    """Bound of the balanced accuracy: the mean over classes of bounds by their groups.
 
-    No error at all is no likelier than no error in one class, so the bound of every class
-    holds at the level of all, whether or not groups have several classes. It is
-    conservative: errors would have to be as frequent as may be in all classes at once.
+    No error anywhere is at most as likely as no error in one class, so the bounds of all
+    classes hold together at the same level, whether or not groups have several classes.
+    The mean is conservative: it assumes the largest error rate in all classes at once.
     """
     return np.array(
         [
             np.mean(
-                [without_errors(len(np.unique(group[own == c]))) for c in np.unique(own)]
+                [
+                    without_errors(len(np.unique(group[column == c])))
+                    for c in np.unique(column)
+                ]
             )
-            for own in y.T
+            for column in y.T
         ]
     )
 
 
 def of_contrasts(y: Array, group: Array) -> Array:
-    """Of AUC: pairs of one group with a positive and one with a negative, none in two.
+    """Bound of the AUC, from disjoint pairs of a positive and a negative group.
 
     The AUC is the share of pairs in the right order. Pairs without a common group are
-    independent, and there are as many as groups of the rarer class (fewer where most groups
-    have both). No higher bound holds for all distributions: positives may be above all
-    negatives as often as that, and else below all.
+    independent; their number is the number of groups of the rarer class (less if most
+    groups have both classes). No higher bound holds for all distributions: positives may
+    be above all negatives with the probability of the bound, and otherwise below all.
     """
     groups = len(np.unique(group))
-    found = []
-    for own in y.T:
-        sides = len(np.unique(group[own == 1])), len(np.unique(group[own != 1]))
-        found.append(_bound(min(groups // 2, *sides)))
-    return np.array(found)
+    bounds = []
+    for column in y.T:
+        sides = len(np.unique(group[column == 1])), len(np.unique(group[column != 1]))
+        bounds.append(_bound(min(groups // 2, *sides)))
+    return np.array(bounds)
 
 
 def of_orders(y: Array, group: Array) -> Array:
-    """Of Kendall's tau, as a share of the way from -1 to 1: pairs as in `of_contrasts`.
+    """Bound of Kendall's tau, scaled from [-1, 1] to [0, 1], by pairs of groups.
 
-    Of each group the first target stands for it, and pairs are of different ones. With e
-    the share of such pairs that are not in order, tau-b is at least 1 - 2 e.
+    Pairs are disjoint as in `of_contrasts`. The first target of a group represents it, and
+    a pair has two different targets. With e the share of pairs that are not in order, tau-b
+    is at least 1 - 2 e.
     """
     first = np.unique(group, return_index=True)[1]
-    most = [np.unique(own[first], return_counts=True)[1].max() for own in y.T]
+    largest = [np.unique(column[first], return_counts=True)[1].max() for column in y.T]
     groups = len(first)
-    return np.array([_bound(min(groups // 2, groups - int(m))) for m in most])
+    return np.array([_bound(min(groups // 2, groups - int(m))) for m in largest])
 
 
 def _bound(pairs: int) -> float:

@@ -1,7 +1,7 @@
-"""What is learnt from and what is judged on: the fixed splits, folds, and held-out zoos.
+"""Training and test sets: the fixed splits, folds, and held-out zoos or trees.
 
-Rows that belong together never stand on both sides: checkpoints of one run, runs and what
-was made from them, copies of one network.
+Related rows are never divided between the sides: checkpoints of one run, runs and their
+descendants, copies of one network.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from catalog.storage.splits import split
 from probes.judging.kinship import Parents, branch, families, joined
 
 BY = {
-    "run": "the fixed split of runs; children are in their parent's",
-    "sibling": "inside of trees: children of one parent stand on both sides",
-    "cell": "the fixed split of cells: no seed of a tested cell is learnt from",
+    "run": "the fixed split of runs; children are on the side of their parent",
+    "sibling": "a split within trees: children of one parent are on both sides",
+    "cell": "the fixed split of cells: no seed of a test cell is in the training set",
     "zoo": "each zoo held out in turn",
-    "tree": "each tree, all that descends from one run, held out in turn",
+    "tree": "each tree, all descendants of one run, held out in turn",
 }
-"""Ways to split, and what they mean."""
+"""Ways to split, with their descriptions."""
 
 COLUMNS = ("run_id", "step", "zoo", "cell", "content", "split_by_run", "split_by_cell")
-"""What `Folds.of` reads of `models`."""
+"""Columns of `models` that `Folds.of` reads."""
 
 
 _MOST = 50
-"""Zoos or trees that are held out one by one."""
+"""Maximum number of zoos or trees that are held out one by one."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One time of learning and judging.
+    """One training set with its test set.
 
     Attributes
     ----------
     name : str
-        "test", "fold 1", or the zoo or tree that is held out.
+        "test", "fold 1", or the name of the held-out zoo or tree.
     train, test : ndarray of int
-        Rows, which share no group.
+        Row numbers; the two sets share no group.
     """
 
     name: str
@@ -54,22 +54,22 @@ class Fold:
 
 @dataclass(frozen=True)
 class Folds:
-    """How rows are split.
+    """Split of rows into folds.
 
     Attributes
     ----------
     by : str
         One of `BY`.
     folds : tuple of Fold
-        No row is tested twice.
+        Folds; no row is tested twice.
     groups : ndarray of shape (n,)
-        For choices inside of training: rows of one group are on one side.
+        Group of each row for choices within a training set, which hold out whole groups.
     clusters : ndarray of shape (n,)
-        What intervals resample.
+        Group of each row that intervals resample.
     strata : bool
-        Whether folds are judged apart and their scores averaged: held-out zoos and trees.
+        True if folds are scored separately and averaged: held-out zoos and trees.
     left_out : ndarray of int
-        Rows in no fold: made from parents in several splits, or a copy of a tested one.
+        Rows in no fold: rows with parents in several splits, and copies of test rows.
     """
 
     by: str
@@ -80,9 +80,9 @@ class Folds:
     left_out: Array
 
     def inside(self, fold: Fold) -> Array:
-        """Groups of the training rows of a fold, for what is chosen there.
+        """Return groups of the training rows of a fold, for choices within it.
 
-        Where it has one zoo or tree, choices are made on what is told apart inside.
+        If the fold has a single zoo or tree, the groups are the clusters within it.
         """
         groups = self.groups[fold.train]
         if self.strata and len(np.unique(groups)) < 2:
@@ -101,27 +101,27 @@ class Folds:
     ) -> Folds:
         """Split the rows of a table.
 
-        Of the fixed splits "validation" is learnt from too: what has to be chosen is
-        chosen on held-out groups of the training side, so that "test" alone is judged on.
+        With the fixed splits, "validation" belongs to the training set: choices are made on
+        held-out groups of the training set, so that only "test" is scored.
 
         Parameters
         ----------
         table : pyarrow.Table
-            With `COLUMNS`.
+            Table with `COLUMNS`.
         parents : mapping
-            As `probes.judging.kinship.parents_in` gives them.
+            Result of `probes.judging.kinship.parents_in`.
         by : str
             One of `BY`.
         deal : int, optional
-            Instead of the fixed split, deal the groups to this many folds, each tested
-            once. Only by run, sibling and cell.
+            Number of folds to which groups are assigned instead of the fixed split; each
+            fold is tested once. Only for "run", "sibling" and "cell".
         seed : int
-            Of the dealing.
+            Seed of the assignment to folds.
 
         Raises
         ------
         CatalogError
-            If a side would be empty, with what to do instead.
+            If a side would be empty; the message says what to do instead.
         """
         if by not in BY:
             raise CatalogError(f"--by must be one of {', '.join(BY)}. Got {by!r}.")
@@ -129,7 +129,7 @@ class Folds:
         if by in ("zoo", "tree"):
             if deal is not None:
                 raise CatalogError(
-                    f"--folds goes with --by run, sibling or cell, not {by}."
+                    f"--folds needs --by run, sibling or cell. Got --by {by}."
                 )
             return cls._held_out(by, rows)
         if deal is not None:
@@ -147,19 +147,18 @@ class Folds:
         if not len(train) or not len(test):
             counts = {str(k): int((fixed == k).sum()) for k in sorted(set(fixed), key=str)}
             raise CatalogError(
-                f"The fixed split by {by} leaves nothing to "
-                f"{'judge on' if len(train) else 'learn from'}: {counts}. Select more "
-                "runs, deal them out with --folds 5, or for children of few parents use "
-                "--by sibling."
+                f"The fixed split by {by} has no "
+                f"{'test' if len(train) else 'training'} networks: {counts}. Select more "
+                "runs, use --folds 5, or for children of few parents use --by sibling."
             )
         kept = np.sort(np.concatenate([train, test]))
         left_out = np.setdiff1d(np.arange(len(fixed)), kept)
         units = rows.units(by, kept)
-        if both := np.intersect1d(units[train], units[test]).tolist():
-            run = rows.keys["run_id"][int(np.flatnonzero(units == both[0])[0])]
+        if shared := np.intersect1d(units[train], units[test]).tolist():
+            run = rows.keys["run_id"][int(np.flatnonzero(units == shared[0])[0])]
             raise CatalogError(
-                f"{len(both)} groups of related runs, such as that of {run!r}, stand on "
-                f"both sides of the fixed split by {by}. Deal them out: --folds 5"
+                f"{len(shared)} groups of related runs, such as that of {run!r}, are on "
+                f"both sides of the fixed split by {by}. Use --folds 5."
             )
         return cls(by, (Fold("test", train, test),), units, units, False, left_out)
 
@@ -170,10 +169,14 @@ class Folds:
             raise CatalogError(
                 f"--folds must be 2 to {count}, the number of groups by {by}. Got {deal}."
             )
-        place = np.random.default_rng(seed).permutation(count) % deal
-        side = place[units]
+        fold_of_group = np.random.default_rng(seed).permutation(count) % deal
+        fold_of_row = fold_of_group[units]
         folds = tuple(
-            Fold(f"fold {k + 1}", np.flatnonzero(side != k), np.flatnonzero(side == k))
+            Fold(
+                f"fold {k + 1}",
+                np.flatnonzero(fold_of_row != k),
+                np.flatnonzero(fold_of_row == k),
+            )
             for k in range(deal)
         )
         return cls(by, folds, units, units, False, np.zeros(0, np.int64))
@@ -185,45 +188,47 @@ class Folds:
         count = int(units.max()) + 1
         if count < 2:
             raise CatalogError(
-                f"--by {by} holds out each {by} in turn and needs two or more that share "
-                f"no run. The selection has one: {names[0]}. Widen --where, or use --by "
-                "run."
+                f"--by {by} holds out each {by} in turn and needs two or more {by}s that "
+                f"share no run. The selection has one: {names[0]}. Widen --where, or use "
+                "--by run."
             )
         runs = set(rows.keys["run_id"])
         if by == "tree" and runs.isdisjoint(rows.parents):
             raise CatalogError(
-                f"No run here has recorded parents, so each of {len(runs)} would be a tree "
-                "of its own; use --by run."
+                f"No selected run has recorded parents, so each of the {len(runs)} runs "
+                "would be its own tree; use --by run."
             )
         if count > _MOST:
             raise CatalogError(
-                f"--by {by} would learn {count} times, once without each {by}. Use --by "
-                "run: whole trees are in one of its splits."
+                f"--by {by} would fit {count} times, once without each {by}; the limit is "
+                f"{_MOST}. Use --by run, which keeps whole trees on one side."
             )
         folds = []
         for unit in range(count):
-            mine = np.flatnonzero(units == unit)
-            name = " + ".join(sorted({names[i] for i in mine})[: 3 if by == "zoo" else 1])
-            folds.append(Fold(name, np.flatnonzero(units != unit), mine))
+            unit_rows = np.flatnonzero(units == unit)
+            name = " + ".join(
+                sorted({names[i] for i in unit_rows})[: 3 if by == "zoo" else 1]
+            )
+            folds.append(Fold(name, np.flatnonzero(units != unit), unit_rows))
         clusters = rows.units("cell" if by == "zoo" else "sibling")
         return cls(by, tuple(folds), units, clusters, True, np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Keys of rows, and who descends from whom."""
+    """Keys of rows, and parents of runs."""
 
     keys: Mapping[str, list[Any]]
     parents: Parents
 
     def fixed(self, by: str) -> Array:
-        """The fixed split of each row."""
+        """Return the fixed split of each row."""
         if by == "sibling":
             return np.array([split(branch(r, self.parents)) for r in self.keys["run_id"]])
         return np.array(self.keys[f"split_by_{by}"], object)
 
     def units(self, by: str, kept: Array | None = None) -> Array:
-        """Group (n,) of rows that stay together; rows that are not kept are alone."""
+        """Group (n,) rows that stay together; a row that is not kept is its own group."""
         n = len(self.keys["run_id"])
         kept = np.arange(n) if kept is None else kept
         runs, zoos, cells, copies = (
@@ -231,21 +236,21 @@ class _Rows:
             for name in ("run_id", "zoo", "cell", "content")
         )
         if by == "sibling":
-            found = joined([branch(run, self.parents) for run in runs], copies)
+            groups = joined([branch(run, self.parents) for run in runs], copies)
         else:
-            kin: list[Sequence[object]] = [families(runs, self.parents).tolist(), copies]
+            keys: list[Sequence[object]] = [families(runs, self.parents).tolist(), copies]
             if by == "zoo":
-                kin.append(zoos)
-            if by == "cell":  # what was made from others is where they are
-                kin.append(
+                keys.append(zoos)
+            if by == "cell":  # a run with parents is in the group of its parents
+                keys.append(
                     [
                         None if run in self.parents or cell is None else (zoo, cell)
                         for run, zoo, cell in zip(runs, zoos, cells, strict=True)
                     ]
                 )
-            found = joined(*kin)
+            groups = joined(*keys)
         units = np.empty(n, np.int64)
-        units[kept] = found
+        units[kept] = groups
         others = np.setdiff1d(np.arange(n), kept)
-        units[others] = found.max() + 1 + np.arange(len(others))
+        units[others] = groups.max() + 1 + np.arange(len(others))
         return units

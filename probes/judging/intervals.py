@@ -1,4 +1,4 @@
-"""Means over strata and targets of scores, and the interval of such a mean."""
+"""Means of scores over strata and targets, and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from probes.judging.bootstrap import bca_interval, group_draws, left_out, withou
 from probes.judging.scores import Weighted
 
 REPLICATES = 1000
-"""Resamples behind an interval."""
+"""Number of resamples for an interval."""
 
 
 @dataclass(frozen=True)
 class Averaged:
-    """The mean over strata of a score, under weightings (b, G) of the groups of all.
+    """Mean of a score over strata, as a function of weightings (b, G) of all groups.
 
-    A stratum in which a target has no score, such as R2 of one value, has no part in the
-    mean of that target, of whatever resample.
+    A stratum in which the score of a target is undefined, such as R2 of one value, is left
+    out of the mean of that target in all resamples.
 
     Attributes
     ----------
     sizes : tuple of int
-        Groups of each stratum.
+        Number of groups of each stratum.
     parts : tuple of Weighted
-        The score in each.
+        Score in each stratum.
     counted : ndarray of shape (strata, k), bool
-        Where there is one.
+        True if the score is defined.
     """
 
     sizes: tuple[int, ...]
@@ -38,19 +38,19 @@ class Averaged:
 
     @classmethod
     def of(cls, sizes: Sequence[int], parts: Sequence[Weighted]) -> Averaged:
-        """From the score in each stratum."""
-        alone = [part(np.ones((1, m)))[0] for m, part in zip(sizes, parts, strict=True)]
-        return cls(tuple(sizes), tuple(parts), np.isfinite(alone))
+        """Make the mean from the score in each stratum."""
+        values = [part(np.ones((1, m)))[0] for m, part in zip(sizes, parts, strict=True)]
+        return cls(tuple(sizes), tuple(parts), np.isfinite(values))
 
     def __call__(self, weights: Array) -> Array:
-        """Values (b, k)."""
+        """Return values (b, k) for weightings (b, G)."""
         cuts = np.cumsum(self.sizes)[:-1]
-        own = np.split(weights, cuts, axis=1)
-        each = [part(w) for part, w in zip(self.parts, own, strict=True)]
-        return self.mean(np.stack(each))
+        stratum_weights = np.split(weights, cuts, axis=1)
+        values = [part(w) for part, w in zip(self.parts, stratum_weights, strict=True)]
+        return self.mean(np.stack(values))
 
     def mean(self, values: Array) -> Array:
-        """Mean (..., k) of values (strata, ..., k) of the strata that count."""
+        """Return the mean (..., k) of values (strata, ..., k) over the counted strata."""
         shape = (len(self.sizes), *[1] * (values.ndim - 2), self.counted.shape[1])
         counted = self.counted.reshape(shape)
         total = np.where(counted, values, 0).sum(0)
@@ -58,7 +58,7 @@ class Averaged:
         return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
     def resampled(self, target: int | None = None) -> bool:
-        """Whether every stratum that counts has several groups, whose doubt is known."""
+        """Return True if every counted stratum has several groups to resample."""
         counted = self.counted.any(1) if target is None else self.counted[:, target]
         return bool(counted.any() and (np.array(self.sizes)[counted] > 1).all())
 
@@ -66,22 +66,22 @@ class Averaged:
 def confidence_intervals(
     value: Callable[[Array], Array], of: Sequence[Averaged], target: int | None = None
 ) -> tuple[float, float, float]:
-    """Point and 95 % interval.
+    """Compute a value and its 95 % interval by resampling of groups and seeds.
 
     Parameters
     ----------
     value : callable
-        Values (seeds, b) of weightings (b, G).
+        Function from weightings (b, G) to values (seeds, b).
     of : sequence of Averaged
-        What they are means of, for each seed.
+        Mean over strata for each seed.
     target : int, optional
-        Of which target; default of all.
+        Index of the target. Default: all targets.
 
     Returns
     -------
     value, low, high : float
-        No interval (NaN) where a stratum that counts has one group: nothing tells how much
-        another one would differ.
+        The interval is NaN if a counted stratum has a single group, as the variation
+        between groups is then unknown.
     """
     sizes, seeds = of[0].sizes, len(of)
     point = float(value(np.ones((1, sum(sizes)))).mean())
@@ -89,14 +89,14 @@ def confidence_intervals(
         return point, np.nan, np.nan
     rng = np.random.default_rng(0)
     resampled = value(group_draws(sizes, REPLICATES, rng))
-    # Seeds are drawn anew as well: whoever fits again has another one.
-    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), REPLICATES) / seeds
-    replicates = (resampled * chosen.T).sum(0)
+    # Seeds are resampled too, because another fit would have another seed.
+    seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), REPLICATES) / seeds
+    replicates = (resampled * seed_weights.T).sum(0)
     return point, *bca_interval(point, replicates, value(left_out(sizes)).mean(0))
 
 
 def mean_share(shares: Array) -> tuple[float, float, float]:
-    """Mean of shares (G,) from 0 to 1, one of each group, and its 95 % interval."""
+    """Compute the mean of shares (G,) from 0 to 1, one per group, and its 95 % interval."""
     mean = Averaged.of(
         [len(shares)],
         [lambda weights: (weights @ shares / weights.sum(1))[:, None]],
@@ -109,7 +109,7 @@ def mean_share(shares: Array) -> tuple[float, float, float]:
 
 
 def over(values: Array, target: int | None) -> Array:
-    """One target (b,) of values (b, k), or the mean of those that have a score."""
+    """Return one target (b,) of values (b, k), or the mean of the targets with a score."""
     if target is not None:
         return values[:, target]
     known = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""The one judge: fits a probe on what it may see and scores it on what it has not."""
+"""Scoring of probes on held-out networks, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Prepare = Callable[[Probe, Fold], None]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its doubt, and what it takes to be better than nothing.
+    """Score with its confidence interval and its baseline.
 
     Attributes
     ----------
     score : str
-        A name of `probes.judging.scores.SCORES`.
+        Name of one of `probes.judging.scores.SCORES`.
     value : float
-        Mean over targets, seeds and, where zoos or trees are held out, these. What has no
-        score, such as labels of one class, does not count.
+        Mean over targets, seeds and held-out zoos or trees. A target without a score, such
+        as a label of one class, is left out.
     low, high : float
-        95 %; resamples groups, and seeds where there are several. Of predictions without
-        an error see `probes.judging.exact_bounds`. NaN if that of one group would be
-        needed.
+        Ends of the 95 % interval, which resamples groups, and seeds if there are several.
+        For predictions without an error see `probes.judging.exact_bounds`. NaN if there is
+        only one group to resample.
     baseline : float
-        The same score of the trivial answer: the training mean, the most frequent class.
+        Score of the trivial prediction: the training mean, or the most frequent class.
     """
 
     score: str
@@ -48,14 +48,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class FoldPredictions:
-    """What a probe, and the trivial answer, said about the rows of one fold.
+    """Predictions for the test rows of one fold, by the probe and by the baseline.
 
     Attributes
     ----------
     rows : ndarray of int
-        The tested rows.
+        Test rows.
     predicted, scores : ndarray of shape (m, k), (m, width)
+        Predictions and scores of the probe.
     trivial, trivial_scores : ndarray of the same shapes
+        Predictions and scores of the baseline.
     """
 
     rows: Array
@@ -67,19 +69,19 @@ class FoldPredictions:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a probe said about networks that it has not seen, and how good that is.
+    """Predictions of a probe for held-out networks, and their scores.
 
     Attributes
     ----------
     y : ndarray of shape (n, k)
-        Targets; of many classes (n, 1) of indices.
+        Targets; for many classes their indices (n, 1).
     targets : Targets
     folds : tuple of Folds
-        One for each seed.
-    answers : tuple of tuple of Answers
-        By seed and fold.
+        Folds of each seed.
+    answers : tuple of tuple of FoldPredictions
+        Predictions by seed and fold.
     probe : Probe
-        Of the first seed, as fitted in its last fold.
+        Probe of the first seed, as fitted in its last fold.
     """
 
     y: Array
@@ -89,40 +91,40 @@ class Judgement:
     probe: Probe
 
     def predictions(self) -> Array:
-        """What the first seed said about the `tested` rows: values, classes or labels."""
+        """Return predictions of the first seed for the `tested` rows, decoded."""
         rows = np.concatenate([answers.rows for answers in self.answers[0]])
-        said = np.concatenate([answers.predicted for answers in self.answers[0]])
-        said = said[np.argsort(rows)]
+        predicted = np.concatenate([answers.predicted for answers in self.answers[0]])
+        predicted = predicted[np.argsort(rows)]
         if self.targets.kind in ("regression", "multilabel"):
-            return said[:, 0] if self.targets.flat else said
+            return predicted[:, 0] if self.targets.flat else predicted
         assert self.targets.classes is not None
-        return self.targets.classes[said[:, 0].astype(np.int64)]
+        return self.targets.classes[predicted[:, 0].astype(np.int64)]
 
     @property
     def tested(self) -> Array:
-        """Rows that were judged, in order."""
+        """Test rows, in order."""
         return np.sort(np.concatenate([answers.rows for answers in self.answers[0]]))
 
     def estimates(self, target: int | None = None) -> list[Estimate]:
-        """Every score, of all targets together or of one."""
+        """Return the estimate of every score, for all targets together or for one."""
         return [self._estimate(score, target) for score in scores_of(self.targets.kind)]
 
     def by_fold(self) -> dict[str, list[Estimate]]:
-        """Scores of each held-out zoo or tree by its name."""
-        found = {}
+        """Return the estimates for each held-out zoo or tree, by its name."""
+        estimates = {}
         for f, fold in enumerate(self.folds[0].folds):
             answers = tuple((seed[f],) for seed in self.answers)
             part = Judgement(self.y, self.targets, self.folds, answers, self.probe)
-            found[fold.name] = part.estimates()
-        return found
+            estimates[fold.name] = part.estimates()
+        return estimates
 
     def estimate(self, score: str) -> Estimate:
-        """One score by name, of all targets together."""
-        (found,) = (s for s in scores_of(self.targets.kind) if s.name == score)
-        return self._estimate(found, None)
+        """Return the estimate of one score by name, for all targets together."""
+        (match,) = (s for s in scores_of(self.targets.kind) if s.name == score)
+        return self._estimate(match, None)
 
     def weighted(self, score: ProbeScore, *, trivial: bool = False) -> list[Averaged]:
-        """The score of each seed under weightings of the groups of all strata."""
+        """Return the score of each seed as a function of weightings of all groups."""
         return [
             Averaged.of(self.sizes, [self._scored(score, a, trivial) for a in seed])
             for seed in self._strata
@@ -130,14 +132,14 @@ class Judgement:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Groups of each stratum."""
+        """Number of groups of each stratum."""
         return [int(self._group_of(a.rows).max()) + 1 for a in self._strata[0]]
 
     @cached_property
     def _strata(self) -> list[list[FoldPredictions]]:
         if self.folds[0].strata:
             return [list(seed) for seed in self.answers]
-        return [[_together(seed)] for seed in self.answers]
+        return [[_joined(seed)] for seed in self.answers]
 
     def _group_of(self, rows: Array) -> Array:
         group: Array = np.unique(self.folds[0].clusters[rows], return_inverse=True)[1]
@@ -146,21 +148,21 @@ class Judgement:
     def _scored(
         self, score: ProbeScore, answers: FoldPredictions, trivial: bool
     ) -> Weighted:
-        said = (
+        predictions = (
             (answers.trivial, answers.trivial_scores)
             if trivial
             else (answers.predicted, answers.scores)
         )
-        return score.of(self.y[answers.rows], *said, self._group_of(answers.rows))
+        return score.of(self.y[answers.rows], *predictions, self._group_of(answers.rows))
 
     def _estimate(self, score: ProbeScore, target: int | None) -> Estimate:
         def value(of: Sequence[Averaged]) -> Callable[[Array], Array]:
             return lambda weights: np.stack([over(w(weights), target) for w in of])
 
-        own = self.weighted(score)
-        point, low, high = confidence_intervals(value(own), own, target)
-        if own[0].resampled(target):
-            low, high = self._widened(score, own[0], target, (point, low, high))
+        averaged = self.weighted(score)
+        point, low, high = confidence_intervals(value(averaged), averaged, target)
+        if averaged[0].resampled(target):
+            low, high = self._widened(score, averaged[0], target, (point, low, high))
         if (baseline := score.blind) is None:
             ones = np.ones((1, sum(self.sizes)))
             baseline = float(value(self.weighted(score, trivial=True))(ones).mean())
@@ -171,18 +173,18 @@ class Judgement:
         score: ProbeScore,
         averaged: Averaged,
         target: int | None,
-        found: tuple[float, float, float],
+        interval: tuple[float, float, float],
     ) -> tuple[float, float]:
-        """The interval, where resampling knows no doubt: all is right, or all is wrong."""
-        point, low, high = found
+        """Return the interval, with an exact bound if all is right or all is wrong."""
+        point, low, high = interval
         if point not in score.ends:
             return low, high
-        if score.flawless is None:  # nothing bounds how bad it may be elsewhere
+        if score.flawless is None:  # the score has no exact bound
             return np.nan, np.nan
-        each = [
+        shares = [
             score.flawless(self.y[a.rows], self._group_of(a.rows)) for a in self._strata[0]
         ]
-        share = float(over(averaged.mean(np.stack(each))[None], target)[0])
+        share = float(over(averaged.mean(np.stack(shares))[None], target)[0])
         worst, best = score.ends
         if point == best:
             return worst + share * (best - worst), best
@@ -197,51 +199,51 @@ def judge(
     *,
     prepare: Prepare | None = None,
 ) -> Judgement:
-    """Fit a probe in every fold, and keep what it says about the rows it has not seen.
+    """Fit a probe in every fold, and predict the test rows of the fold.
 
-    A tested row is used once: for the score. What a probe chooses, such as a penalty, it
-    chooses on the training rows, by `Folds.inside`. Rows that are learnt from are copied
-    once, unless they follow one another.
+    A test row is used only for the score. Hyperparameters such as a penalty are chosen on
+    the training rows, by `Folds.inside`. The training rows are copied once, unless they are
+    consecutive.
 
     Parameters
     ----------
     probe : Probe
-        Is cloned; its ``random_state``, if it has one, is the seed.
+        Probe to clone; its ``random_state``, if it has one, is set to the seed.
     X : ndarray of shape (n, d)
     y : ndarray of shape (n,) or (n, k)
     folds : Folds, or one for each seed
-        Seeds are 0, 1, ...
+        Folds of each seed 0, 1, ...
     prepare : callable, optional
-        ``prepare(probe, fold)`` sets parameters of an unfitted probe, such as the layer
-        to read, by what the training rows of the fold say.
+        Function ``prepare(probe, fold)`` that sets parameters of an unfitted probe, such
+        as the layer to read, from the training rows of the fold.
 
     Raises
     ------
     ValueError
-        If shapes disagree, or a training side has one class.
+        If shapes disagree, or a training set has only one class.
     """
-    every = [folds] if isinstance(folds, Folds) else list(folds)
+    all_folds = [folds] if isinstance(folds, Folds) else list(folds)
     y = np.asarray(y)
-    if not every or any(len(f.groups) != len(X) for f in every) or len(y) != len(X):
+    if not all_folds or any(len(f.groups) != len(X) for f in all_folds) or len(y) != len(X):
         raise ValueError(
-            f"X has {len(X)} rows and y has {len(y)}; give Folds of as many. Got "
-            f"{[len(f.groups) for f in every]}."
+            f"X, y and Folds must have the same number of rows. X has {len(X)}, y has "
+            f"{len(y)} and Folds have {[len(f.groups) for f in all_folds]}."
         )
     targets = Targets.of(y, probe.task)
-    plain = _plain(targets, y)
+    encoded = _encoded(targets, y)
     answers, fitted = [], None
-    for seed, split in enumerate(every):
-        told = []
+    for seed, split in enumerate(all_folds):
+        predictions = []
         for fold in split.folds:
             fit = seeded(probe, seed)
             if prepare is not None:
                 prepare(fit, fold)
             fit.fit(_rows(X, fold.train), y[fold.train], split.inside(fold))
-            told.append(_answers(fit, X, y, fold.test, fold.train, targets))
+            predictions.append(_predicted(fit, X, y, fold.test, fold.train, targets))
             fitted = fit if seed == 0 else fitted
-        answers.append(tuple(told))
+        answers.append(tuple(predictions))
     assert fitted is not None
-    return Judgement(plain, targets, tuple(every), tuple(answers), fitted)
+    return Judgement(encoded, targets, tuple(all_folds), tuple(answers), fitted)
 
 
 def judged_as_is(
@@ -253,66 +255,68 @@ def judged_as_is(
     groups: Array,
     prior: Array,
 ) -> Judgement:
-    """Judge what a fitted probe said about networks that it has not seen.
+    """Score the predictions of a fitted probe for networks outside its training set.
 
     Parameters
     ----------
     scores : ndarray of shape (n, width)
-        Of the probe, and the ``cut`` from which a label holds.
+        Scores that the probe predicts.
+    cut : float
+        Score above which a label holds.
     y : ndarray of shape (n,) or (n, k)
     targets : Targets
-        Those of the probe, or with further classes.
+        Targets of the probe, possibly with further classes.
     groups : ndarray of shape (n,)
-        What intervals resample.
+        Groups that intervals resample.
     prior : ndarray of shape (width,)
-        Mean of encoded targets in training, from which the trivial answer follows.
+        Training mean of encoded targets, which defines the baseline.
     """
     rows = np.arange(len(y))
     fold = Fold("new", rows[:0], rows)
     folds = Folds("run", (fold,), groups, groups, False, rows[:0])
-    told = _told(probe, scores, cut, rows, targets, prior)
-    return Judgement(_plain(targets, y), targets, (folds,), ((told,),), probe)
+    predictions = _fold_predictions(probe, scores, cut, rows, targets, prior)
+    return Judgement(_encoded(targets, y), targets, (folds,), ((predictions,),), probe)
 
 
 def score_difference(
     first: Judgement, second: Judgement, score: str
 ) -> tuple[float, float, float]:
-    """How much better the first is than the second, on the same rows; with its interval.
+    """Compute the difference of a score between two judgements, with its interval.
 
     Returns
     -------
     value, low, high : float
-        Of the first minus the second: 95 %, resampling both together.
+        Score of the first minus the second, with the 95 % interval by joint resampling.
 
     Raises
     ------
     ValueError
-        If they were judged on other rows, groups or seeds.
+        If the judgements have different rows, groups or seeds.
     """
-    same = (
+    comparable = (
         len(first.answers) == len(second.answers)
         and np.array_equal(first.tested, second.tested)
         and np.array_equal(first.folds[0].clusters, second.folds[0].clusters)
         and np.array_equal(first.y[first.tested], second.y[second.tested])
         and first.sizes == second.sizes
     )
-    if not same:
+    if not comparable:
         raise ValueError(
-            "Two probes are compared on the same networks, groups and seeds: judge both "
-            "with the same targets and Folds."
+            "The two judgements differ in networks, groups or seeds. Pass the same targets "
+            "and Folds to judge() for both probes."
         )
-    (found,) = (s for s in scores_of(first.targets.kind) if s.name == score)
-    a, b = first.weighted(found), second.weighted(found)
+    (match,) = (s for s in scores_of(first.targets.kind) if s.name == score)
+    of_first, of_second = first.weighted(match), second.weighted(match)
 
     def value(weights: Array) -> Array:
-        pairs = zip(a, b, strict=True)
+        pairs = zip(of_first, of_second, strict=True)
         return np.stack([over(x(weights), None) - over(z(weights), None) for x, z in pairs])
 
-    return confidence_intervals(value, a)
+    return confidence_intervals(value, of_first)
 
 
 def seeded(probe: Probe, seed: int) -> Probe:
-    """An unfitted copy that draws from a seed, if it draws."""
+    """Return an unfitted copy with ``random_state`` set to the seed, if it has one."""
     copy: Probe = clone(probe)
     if "random_state" in copy.get_params(deep=False):
         copy.set_params(random_state=seed)
@@ -320,55 +324,57 @@ def seeded(probe: Probe, seed: int) -> Probe:
 
 
 def _rows(X: Array, rows: Array) -> Array:
-    """Rows in order; a view where they follow one another, as zoos do."""
-    together = (
+    """Return rows in order; a view if they are consecutive, as zoos are."""
+    consecutive = (
         len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
     )
-    return X[rows[0] : rows[-1] + 1] if together else X[rows]
+    return X[rows[0] : rows[-1] + 1] if consecutive else X[rows]
 
 
-def _together(answers: Sequence[FoldPredictions]) -> FoldPredictions:
+def _joined(answers: Sequence[FoldPredictions]) -> FoldPredictions:
     fields = (
-        np.concatenate([getattr(one, name) for one in answers])
+        np.concatenate([getattr(part, name) for part in answers])
         for name in ("rows", "predicted", "scores", "trivial", "trivial_scores")
     )
     return FoldPredictions(*fields)
 
 
-def _plain(targets: Targets, y: Array) -> Array:
-    """Targets (n, k); of many classes their indices."""
+def _encoded(targets: Targets, y: Array) -> Array:
+    """Return targets (n, k); for many classes their indices."""
     if targets.kind == "multiclass":
         assert targets.classes is not None
         return np.searchsorted(targets.classes, y)[:, None]
     return targets.encode(y)
 
 
-def _answers(
+def _predicted(
     probe: Probe, X: Array, y: Array, rows: Array, train: Array, targets: Targets
 ) -> FoldPredictions:
     scores, cut = probe._decided(_rows(X, rows))
-    return _told(probe, scores, cut, rows, targets, targets.encode(y[train]).mean(0))
+    return _fold_predictions(
+        probe, scores, cut, rows, targets, targets.encode(y[train]).mean(0)
+    )
 
 
-def _told(
+def _fold_predictions(
     probe: Probe, scores: Array, cut: float, rows: Array, targets: Targets, prior: Array
 ) -> FoldPredictions:
-    predicted = _plain(targets, probe.targets_.decide(scores, cut))
-    own, trivial = _wide(probe, targets, scores), _trivial(targets, prior)
-    blind = np.tile(trivial, (len(rows), 1)), np.tile(prior, (len(rows), 1))
-    return FoldPredictions(rows, predicted, own, *blind)
+    predicted = _encoded(targets, probe.targets_.decide(scores, cut))
+    wide_scores, trivial = _wide(probe, targets, scores), _trivial(targets, prior)
+    trivial_rows = np.tile(trivial, (len(rows), 1)), np.tile(prior, (len(rows), 1))
+    return FoldPredictions(rows, predicted, wide_scores, *trivial_rows)
 
 
 def _wide(probe: Probe, targets: Targets, scores: Array) -> Array:
-    """Scores (m, width) of all classes: training may have lacked some."""
-    own: Any = probe.targets_.classes
-    if targets.kind != "multiclass" or len(own) == targets.width:
+    """Return scores (m, width) of all classes, including classes without training rows."""
+    known: Any = probe.targets_.classes
+    if targets.kind != "multiclass" or len(known) == targets.width:
         return scores
     if probe.targets_.kind == "binary":
         scores = np.concatenate([-scores, scores], axis=1)
     assert targets.classes is not None
     wide = np.full((len(scores), targets.width), -np.inf)
-    wide[:, np.searchsorted(targets.classes, own)] = scores
+    wide[:, np.searchsorted(targets.classes, known)] = scores
     return wide
 
 

@@ -1,4 +1,4 @@
-"""Which runs descend from which: what may not stand on both sides of a split."""
+"""Relations between runs, which must not be divided between the sides of a split."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from catalog.catalog import Catalog
 from catalog.dtypes import Array
 
 Parents = Mapping[str, Sequence[str]]
-"""run_id of runs that were made from others: run_ids of these."""
+"""Parents of runs: run_ids by the run_id of a run that was made from other runs."""
 
 
 def parents_in(catalog: Catalog) -> dict[str, list[str]]:
-    """The parents of all runs of a catalogue that have some."""
+    """Return the parents of all runs of a catalogue that have parents."""
     query = "SELECT run_id, parents FROM runs WHERE len(parents) > 0"
-    found: dict[str, list[str]] = {}
+    parents_of: dict[str, list[str]] = {}
     for run, parents in catalog.sql(query).fetchall():
-        found[run] = sorted({parent["run_id"] for parent in parents})
-    return found
+        parents_of[run] = sorted({parent["run_id"] for parent in parents})
+    return parents_of
 
 
 def ancestors(run: str, parents: Parents) -> set[str]:
-    """All runs that a run was made from, directly or not."""
-    found: set[str] = set()
-    left = list(parents.get(run, ()))
-    while left:
-        one = left.pop()
-        if one not in found:
-            found.add(one)
-            left += parents.get(one, ())
-    return found
+    """Return all runs that a run was made from, directly or indirectly."""
+    visited: set[str] = set()
+    queue = list(parents.get(run, ()))
+    while queue:
+        ancestor = queue.pop()
+        if ancestor not in visited:
+            visited.add(ancestor)
+            queue += parents.get(ancestor, ())
+    return visited
 
 
 def branch(run: str, parents: Parents) -> str:
-    """The ancestor of a run that is a child of its root; the root itself for a root.
+    """Return the ancestor of a run that is a child of the root; for a root, the root.
 
-    Siblings, and what was made from them, are told apart by it. Where a run has several
-    parents it is its own branch.
+    The branch distinguishes siblings and their descendants. A run with several parents is
+    its own branch.
 
     Examples
     --------
@@ -48,20 +48,22 @@ def branch(run: str, parents: Parents) -> str:
     >>> branch("grandchild", parents), branch("root", parents)
     ('child', 'root')
     """
-    above, seen = parents.get(run, ()), {run}  # a file may say that they go in a circle
-    while len(above) == 1 and parents.get(above[0]) and above[0] not in seen:
-        run, above = above[0], parents[above[0]]
+    run_parents, seen = parents.get(run, ()), {run}  # parents in a file may form a cycle
+    while (
+        len(run_parents) == 1 and parents.get(run_parents[0]) and run_parents[0] not in seen
+    ):
+        run, run_parents = run_parents[0], parents[run_parents[0]]
         seen.add(run)
     return run
 
 
 def joined(*keys: Sequence[object]) -> Array:
-    """Group (n,) of rows that share a key of any kind, directly or through others.
+    """Group (n,) rows that share a key of any kind, directly or through other rows.
 
     Parameters
     ----------
     keys : sequence of length n
-        Each of one kind; None is shared with nobody.
+        Keys of one kind per sequence; None is not shared.
 
     Examples
     --------
@@ -75,9 +77,9 @@ def joined(*keys: Sequence[object]) -> Array:
 
 
 def families(runs: Sequence[str], parents: Parents) -> Array:
-    """Group (n,) of rows whose runs share an ancestor, or are one run or its ancestor."""
-    lines = {run: {run, *ancestors(run, parents)} for run in set(runs)}
-    pairs = ((i, member) for i, run in enumerate(runs) for member in lines[run])
+    """Group (n,) rows whose runs are equal, share an ancestor, or one is an ancestor."""
+    lineages = {run: {run, *ancestors(run, parents)} for run in set(runs)}
+    pairs = ((i, member) for i, run in enumerate(runs) for member in lineages[run])
     return _components(len(runs), pairs)
 
 

@@ -1,4 +1,4 @@
-"""What is missing in the scores of a judgement, and why, as lines to print."""
+"""Lines to print on missing scores and intervals of a judgement."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from probes.judging.folds import Folds
 from probes.judging.judge import Estimate, Judgement
 
-_ONE = {
+_UNIT = {
     "run": "group of related runs",
     "sibling": "branch of a tree",
     "cell": "cell",
     "zoo": "cell",
     "tree": "branch",
 }
-"""What intervals resample, by how rows are split."""
+"""Unit that intervals resample, by the way rows are split."""
 
 
 def notes(
@@ -24,38 +24,42 @@ def notes(
     estimates: Sequence[Estimate],
     by_fold: Mapping[str, Sequence[Estimate]],
 ) -> list[str]:
-    """Why scores or intervals are not there; empty if all are.
+    """Explain missing scores and intervals; empty if nothing is missing.
 
     Parameters
     ----------
     estimates : sequence of Estimate
-        As `Judgement.estimates` gives them.
+        Result of `Judgement.estimates`.
     by_fold : mapping
-        Of held-out zoos or trees, as `Judgement.by_fold` gives them; else empty.
+        Result of `Judgement.by_fold` for held-out zoos or trees; otherwise empty.
     """
     folds: Folds = judgement.folds[0]
-    one, lines = _ONE[folds.by], []
+    unit, lines = _UNIT[folds.by], []
     if not by_fold:
-        if lacking := _lacking(estimates):
-            lines.append(f"No {lacking}: {_ALIKE}.")
+        if missing := _missing(estimates):
+            lines.append(f"No {missing}: {_CONSTANT}.")
         if judgement.sizes == [1]:
-            lines.append(f"No interval: only 1 {one} judged; use --folds N.")
+            lines.append(f"No interval: only 1 {unit} was tested; use --folds N.")
         return lines
-    for name, own in by_fold.items():
-        if lacking := _lacking(own):
-            lines.append(f"No {lacking} of {folds.by} {name}, nor in the means: {_ALIKE}.")
-    alone = [name for name, m in zip(by_fold, judgement.sizes, strict=True) if m == 1]
-    doubtless = [e.score for e in estimates if np.isfinite(e.value) and np.isnan(e.low)]
-    if alone and doubtless:
+    for name, fold_estimates in by_fold.items():
+        if missing := _missing(fold_estimates):
+            lines.append(
+                f"No {missing} of {folds.by} {name}, which the means omit: {_CONSTANT}."
+            )
+    single = [name for name, m in zip(by_fold, judgement.sizes, strict=True) if m == 1]
+    without_interval = [
+        e.score for e in estimates if np.isfinite(e.value) and np.isnan(e.low)
+    ]
+    if single and without_interval:
         lines.append(
-            f"No interval of {', '.join(doubtless)}: only 1 {one} judged in {folds.by} "
-            f"{', '.join(alone)}; use --by run, or leave it out with --where."
+            f"No interval of {', '.join(without_interval)}: only 1 {unit} was tested in "
+            f"{folds.by} {', '.join(single)}; use --by run, or exclude it with --where."
         )
     return lines
 
 
-_ALIKE = "the networks judged have one value or class"
+_CONSTANT = "all tested networks have the same value or class"
 
 
-def _lacking(estimates: Sequence[Estimate]) -> str:
+def _missing(estimates: Sequence[Estimate]) -> str:
     return ", ".join(e.score for e in estimates if not np.isfinite(e.value))

@@ -1,8 +1,8 @@
-"""Scores of predictions as functions of how often each group of networks counts.
+"""Scores of predictions, as functions of the weights of groups of networks.
 
-A bootstrap over groups asks for one score under a thousand weightings. Every score here
-first sums what it needs by group (or by pair of groups), and then answers for all
-weightings at once: exactly what it would be on the resampled rows.
+A bootstrap over groups needs one score under a thousand weightings. Every score in this
+module first sums its terms by group (or by pair of groups), and then computes the values
+for all weightings at once. They equal the score on the resampled rows exactly.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from catalog.dtypes import Array
 from probes.judging import exact_bounds
 
 Weighted = Callable[[Array], Array]
-"""From weightings (b, G) of groups to values (b, k), one for each target; NaN where there
-is none, such as AUC without one of the classes."""
+"""Function from weightings (b, G) of groups to values (b, k), one for each target. A value
+is NaN where the score is undefined, such as AUC without one of the classes."""
 
 _BYTES = 64 << 20
-"""Of pairs of rows that are compared at a time."""
+"""Bytes of pairs of rows that are compared at a time."""
 
 
 @dataclass(frozen=True)
 class ProbeScore:
-    """One number that judges predictions.
+    """Score of predictions.
 
     Attributes
     ----------
     name : str
     summary : str
     kinds : tuple of str
-        Kinds of `Targets` it judges.
+        Kinds of `Targets` to which the score applies.
     of : callable
-        ``of(y, predicted, scores, group)``: targets and predictions (n, k), scores
-        (n, width), group (n,) of 0 to G - 1; gives a `Weighted`. Classes of many are
-        (n, 1) of indices.
+        Function ``of(y, predicted, scores, group)`` that returns a `Weighted`, for targets
+        and predictions (n, k), scores (n, width) and groups (n,) from 0 to G - 1. One of
+        many classes is given as index (n, 1).
     ends : tuple of float
-        Of predictions that are all wrong, and all right.
+        Score of predictions that are all wrong, and of predictions that are all right.
     flawless : callable, optional
-        ``flawless(y, group)``: the lowest share (k,) of the way from the one end to the
-        other that goes with predictions that are all right. Without, the score has no
-        bound, and neither have its intervals there.
+        Function ``flawless(y, group)`` that returns the lowest share (k,) of the range
+        between the ends that is compatible with predictions that are all right. Without
+        it the score has no exact bound, and no interval at its ends.
     blind : float, optional
-        Value of an answer that is the same for all, where only the order counts. Without,
-        the trivial answer is scored.
+        Score of constant predictions, for scores of the order only. Without it the
+        baseline is the score of the trivial prediction.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ProbeScore:
 
 
 def _r2(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
-    centred = y - y.mean(0)  # sums of squares cancel less
+    centred = y - y.mean(0)  # reduces cancellation in sums of squares
     rows = _by_group(np.ones((len(y), 1)), group)
     first, second = _by_group(centred, group), _by_group(centred**2, group)
     errors = _by_group((y - predicted) ** 2, group)
@@ -88,12 +88,14 @@ def _balanced(y: Array, predicted: Array, scores: Array, group: Array) -> Weight
 
     def value(weights: Array) -> Array:
         shape = (len(weights), y.shape[1])
-        found, drawn = np.zeros(shape), np.zeros(shape)
-        for own, count in zip(hits, counts, strict=True):
+        recall, occurs = np.zeros(shape), np.zeros(shape)
+        for class_hits, count in zip(hits, counts, strict=True):
             total = weights @ count
-            found += np.divide(weights @ own, total, out=np.zeros(shape), where=total > 0)
-            drawn += total > 0
-        return _ratio(found, drawn)
+            recall += np.divide(
+                weights @ class_hits, total, out=np.zeros(shape), where=total > 0
+            )
+            occurs += total > 0
+        return _ratio(recall, occurs)
 
     return value
 
@@ -110,12 +112,14 @@ def _tau(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
         forms.append([_pairs(sign, group) for sign in signs])
 
     def value(weights: Array) -> Array:
-        found = []
-        for both, of_y, of_p in forms:
-            concordant, rises, told = (_form(weights, f) for f in (both, of_y, of_p))
-            tau = _ratio(concordant, np.sqrt(rises * told))
-            found.append(np.where((told == 0) & (rises > 0), 0.0, tau))
-        return np.stack(found, axis=1)
+        taus = []
+        for of_both, of_y, of_p in forms:
+            concordant, rises, predicted_rises = (
+                _form(weights, f) for f in (of_both, of_y, of_p)
+            )
+            tau = _ratio(concordant, np.sqrt(rises * predicted_rises))
+            taus.append(np.where((predicted_rises == 0) & (rises > 0), 0.0, tau))
+        return np.stack(taus, axis=1)
 
     return value
 
@@ -123,13 +127,13 @@ def _tau(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
 def _auc(y: Array, predicted: Array, scores: Array, group: Array) -> Weighted:
     forms, positives = [], y == 1
     for column in range(y.shape[1]):
-        s, yes = scores[:, column], positives[:, column].astype(np.float64)
+        s, positive = scores[:, column], positives[:, column].astype(np.float64)
 
-        def won(i: Array, s: Array = s, yes: Array = yes) -> Array:
+        def ordered(i: Array, s: Array = s, positive: Array = positive) -> Array:
             above = 0.5 + 0.5 * np.sign(s[i, None] - s)
-            return above * yes[i, None] * (1 - yes)
+            return above * positive[i, None] * (1 - positive)
 
-        forms.append(_pairs(won, group))
+        forms.append(_pairs(ordered, group))
     counts = _by_group(positives, group), _by_group(~positives, group)
 
     def value(weights: Array) -> Array:
@@ -144,7 +148,7 @@ SCORES = (
     ProbeScore("r2", "coefficient of determination", ("regression",), _r2, (-np.inf, 1)),
     ProbeScore(
         "tau",
-        "Kendall's tau-b; 0 of constant predictions",
+        "Kendall's tau-b; 0 for constant predictions",
         ("regression",),
         _tau,
         (-1, 1),
@@ -160,7 +164,7 @@ SCORES = (
     ),
     ProbeScore(
         "accuracy",
-        "share of right answers, over all labels",
+        "share of correct predictions, over all labels",
         _CLASSES,
         _accuracy,
         (0, 1),
@@ -168,7 +172,7 @@ SCORES = (
     ),
     ProbeScore(
         "balanced_accuracy",
-        "mean over the classes there of the share that is found",
+        "mean recall over the classes that occur",
         _CLASSES,
         _balanced,
         (0, 1),
@@ -187,7 +191,7 @@ SCORES = (
 
 
 def scores_of(kind: str) -> tuple[ProbeScore, ...]:
-    """The scores that judge a kind of `Targets`."""
+    """Return the scores for a kind of `Targets`."""
     return tuple(score for score in SCORES if kind in score.kinds)
 
 
@@ -197,14 +201,14 @@ def _mean(values: Array, group: Array) -> Weighted:
 
 
 def _by_group(values: Array, group: Array) -> Array:
-    """Sums (G, k) of values (n, k)."""
+    """Sum values (n, k) by group, (G, k)."""
     sums = np.zeros((group.max() + 1, values.shape[1]))
     np.add.at(sums, group, values)
     return sums
 
 
 def _pairs(compare: Callable[[Array], Array], group: Array) -> Array:
-    """Sums (G, G) over pairs of rows of what ``compare(i)`` (len(i), n) says of rows i."""
+    """Sum ``compare(i)``, (len(i), n) for rows i, over pairs of groups, (G, G)."""
     n, G = len(group), group.max() + 1
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(G))
@@ -212,8 +216,8 @@ def _pairs(compare: Callable[[Array], Array], group: Array) -> Array:
     step = max(_BYTES // (8 * n), 1)
     for first in range(0, n, step):
         rows = order[first : first + step]
-        found = np.add.reduceat(compare(rows)[:, order], starts, axis=1)
-        np.add.at(sums, group[rows], found)
+        block_sums = np.add.reduceat(compare(rows)[:, order], starts, axis=1)
+        np.add.at(sums, group[rows], block_sums)
     return sums
 
 

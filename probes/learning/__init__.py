@@ -1,1 +1,1 @@
-"""What probes that gradient descent learns share."""
+"""Shared parts of probes that are trained by gradient descent."""

@@ -1,8 +1,8 @@
-"""Bases in which learnt probes see small cores instead of whole matrices.
+"""Bases that project matrices to small cores, for probes trained by gradient descent.
 
-They come in closed form from exact ridge, as those of `probes.estimators.tucker`; of a
-dense expert they keep what matters, and an epoch on k x k cores costs a fraction of one on
-matrices.
+The bases are computed in closed form from exact ridge, like those of
+`probes.estimators.tucker`. They keep the leading subspaces of a dense expert, and an epoch
+on k x k cores costs a fraction of an epoch on matrices.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from probes.layers import Layer
 
 @dataclass(frozen=True)
 class Bases:
-    """Where cores of a layer come from.
+    """Bases of the cores of one layer.
 
     Attributes
     ----------
     centring : Centring
     left, right : ndarray of shape (1, dH, k) and (1, dW, k)
-        ``right`` is scaled so that the root mean square of training cores is 1.
+        Bases; ``right`` is scaled so that the root mean square of training cores is 1.
     """
 
     centring: Centring
@@ -38,11 +38,11 @@ class Bases:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of a core."""
+        """Shape of a core."""
         return self.left.shape[2], self.right.shape[2]
 
     def cores(self, X: Array) -> Array:
-        """Cores (n, k, k) of weights X (n, d)."""
+        """Compute the cores (n, k, k) of weights X (n, d)."""
         return cores(X, self.centring, self.left, self.right)[:, 0]
 
 
@@ -56,14 +56,14 @@ def ridge_bases(
     scale: str | None,
     rank: int,
 ) -> tuple[Bases, ...]:
-    """Learn bases of rank k from targets y (n, width) of the training rows.
+    """Fit bases of rank k to targets y (n, width) of the training rows.
 
-    All layers enter one ridge, whose penalty is chosen on held-out groups.
+    All layers enter one ridge regression; its penalty is chosen on held-out groups.
 
     Raises
     ------
     ValueError
-        If the training rows are of one group.
+        If all training rows are one group.
     """
     K, centrings = joint_gram(X, layers, root, scale)
     spectrum = Spectrum.of_gram(K[np.ix_(train, train)], float(np.finfo(X.dtype).eps))
@@ -71,11 +71,13 @@ def ridge_bases(
     scores = path(spectrum, y[train], groups[train], alphas).mean(1)
     dual = np.zeros(y.shape)
     dual[train] = spectrum.dual(y[train] - y[train].mean(0), best(alphas, scores))
-    return tuple(_of(X, c, dual, train, rank) for c in centrings)
+    return tuple(_layer_bases(X, c, dual, train, rank) for c in centrings)
 
 
-def _of(X: Array, centring: Centring, dual: Array, train: Array, rank: int) -> Bases:
+def _layer_bases(
+    X: Array, centring: Centring, dual: Array, train: Array, rank: int
+) -> Bases:
     left, right = shared_bases(Expert.of(X, centring, dual).coefficients, rank)
-    found = Bases(centring, left, right)
-    rms = float(np.sqrt(np.square(found.cores(X)[train], dtype=np.float64).mean()))
+    bases = Bases(centring, left, right)
+    rms = float(np.sqrt(np.square(bases.cores(X)[train], dtype=np.float64).mean()))
     return Bases(centring, left, right / rms if rms > 0 else right)

@@ -1,7 +1,8 @@
-"""The one loop that learns probes by gradient: epochs, Adam, the best checkpoint.
+"""Training loop of probes: epochs of Adam, with the best checkpoint kept.
 
-A state file makes it resumable bit for bit: each epoch draws its order from the seed and
-its number, so that weights, moments and the number are the whole state.
+With a state file, training can be resumed bit for bit: the order of an epoch is drawn from
+the seed and the number of the epoch, so weights, moments and this number are the whole
+state.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from catalog.console.progress import Progress
 from probes.learning.descent_state import Curve, DescentState, read_state, write_state
 
 PAUSE = 30.0
-"""Seconds between two states on disk."""
+"""Seconds between two writes of the state."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """How long and how fast.
+    """Settings of one training run.
 
     Attributes
     ----------
     epochs, batch_size : int
     lr : float
-        Of Adam.
+        Learning rate of Adam.
     weight_decay : float
-        Added to the gradient (L2), as Adam does; not decoupled.
+        L2 penalty that is added to the gradient, as in Adam; not decoupled.
     evaluate_every : int
-        Epochs from one evaluation to the next: after the first one, each such number of
-        epochs, and after the last. 0: never; the last weights are kept.
+        Number of epochs between evaluations, which follow the first epoch, every such
+        number of epochs, and the last epoch. 0: no evaluation; the last weights are kept.
     patience : int, optional
-        Evaluations without a better score after which it stops.
+        Number of evaluations without a better score after which training stops.
     seed : int
-        Of the order of networks.
+        Seed of the order of networks.
     """
 
     epochs: int
@@ -51,7 +52,7 @@ class Descent:
     seed: int
 
     def evaluates(self, epoch: int) -> bool:
-        """Whether it evaluates once so many epochs are done."""
+        """Return True if the network is evaluated after this number of epochs."""
         if not self.evaluate_every:
             return False
         return (epoch - 1) % self.evaluate_every == 0 or epoch == self.epochs
@@ -68,23 +69,29 @@ def fit_by_descent(
     fingerprint: str = "",
     label: str | None = None,
 ) -> Curve:
-    """Learn the parameters of a network; those with the best score are left in it.
+    """Train the parameters of a network, and leave the best ones in it.
 
     Parameters
     ----------
     loss : callable
-        Of a batch: rows in, a scalar with gradient out.
+        Function from the rows of a batch to a scalar loss with gradient.
     score : callable
-        Of the network as it is, on networks that are not in ``rows``: a number of which
-        higher is better, and the loss.
+        Function that evaluates the current network on networks outside ``rows``; returns a
+        score, of which higher is better, and the loss.
     rows : Tensor of int64
         Training rows.
     resume : str or Path, optional
-        State file: written at least every `PAUSE` seconds, read if it is there.
+        State file, which is read if it exists, and written after an epoch once `PAUSE`
+        seconds have passed.
     fingerprint : str, optional
-        Of data and settings: a state with another one is refused.
+        Fingerprint of data and settings; a state with another fingerprint is an error.
     label : str, optional
         Start of the progress line; None: no progress.
+
+    Returns
+    -------
+    Curve
+        Losses and scores of the evaluations.
 
     Raises
     ------
@@ -93,7 +100,7 @@ def fit_by_descent(
     CatalogError
         If the state belongs to another fit.
     KeyboardInterrupt
-        Again, saying how to go on.
+        If interrupted; the message says how to resume.
     """
     optimizer = torch.optim.Adam(
         network.parameters(), lr=descent.lr, weight_decay=descent.weight_decay, fused=True
@@ -117,7 +124,7 @@ def fit_by_descent(
             if bar:
                 bar.update(state.epoch)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(path, state.epoch)) from None
+        raise KeyboardInterrupt(_how_to_resume(path, state.epoch)) from None
     if path is not None:
         write_state(path, state, fingerprint, network, optimizer)
     if bar:
@@ -153,11 +160,11 @@ def _evaluate(
     score: Callable[[], tuple[float, float]],
 ) -> None:
     with torch.no_grad():
-        found, validation_loss = score()
+        validation_score, validation_loss = score()
     curve = state.curve
     curve.epoch.append(state.epoch)
     curve.train_loss.append(train_loss)
-    curve.validation_score.append(found)
+    curve.validation_score.append(validation_score)
     curve.validation_loss.append(validation_loss)
     if curve.best == len(curve.epoch) - 1:
         state.best = {name: value.clone() for name, value in network.state_dict().items()}
@@ -172,12 +179,14 @@ def _stale(curve: Curve, patience: int | None) -> bool:
 def _require_finite(train_loss: float, epoch: int, lr: float) -> None:
     if not np.isfinite(train_loss):
         raise ValueError(
-            f"The training loss is {train_loss} in epoch {epoch}: the steps are too long. "
-            f"Pass a smaller lr, such as lr={lr / 10:g}."
+            f"The training loss is {train_loss} in epoch {epoch}: the learning rate is too "
+            f"large. Pass a smaller lr, such as lr={lr / 10:g}."
         )
 
 
-def _how_to_go_on(path: Path | None, epoch: int) -> str:
+def _how_to_resume(path: Path | None, epoch: int) -> str:
     if path is None:
-        return f"{epoch} epochs were done. Pass resume='FILE' to go on after the next time."
-    return f"{epoch} epochs were done; the same fit goes on from {path}."
+        return (
+            f"{epoch} epochs were done. Pass resume='FILE' to make the next fit resumable."
+        )
+    return f"{epoch} epochs were done; the same fit resumes from {path}."

@@ -1,4 +1,4 @@
-"""Where a descent stands, as a file of the container `catalog.fitted.file`."""
+"""State of a training run, as a file of the container `catalog.fitted.file`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from catalog.dtypes import Array
 from catalog.fitted.file import Kind
 from catalog.formats.format import Tensor as Stored
 
-_INSTEAD = "give resume= another name"
-_STATE = Kind("descent", "state of a fit", 1, "Give resume= another name.", _INSTEAD)
+_INSTEAD = "pass another file name as resume="
+_STATE = Kind(
+    "descent", "state of a fit", 1, "Pass another file name as resume=.", _INSTEAD
+)
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass
 class Curve:
-    """What was seen on the way.
+    """Learning curve: losses and scores of the evaluations.
 
     Attributes
     ----------
     epoch : list of int
-        Epochs done.
+        Number of epochs done at each evaluation.
     train_loss : list of float
-        Mean over the steps of the epoch.
+        Mean loss over the steps of the epoch.
     validation_score, validation_loss : list of float
-        On networks that were held out; of equal scores the lower loss is better.
+        Score and loss on held-out networks; of equal scores the lower loss is better.
     """
 
     epoch: list[int] = field(default_factory=list)
@@ -40,24 +42,24 @@ class Curve:
 
     @property
     def best(self) -> int:
-        """Number of the best evaluation."""
+        """Index of the best evaluation."""
         losses = np.negative(self.validation_loss)
         ranks = list(zip(self.validation_score, losses, strict=True))
         return ranks.index(max(ranks))
 
     def arrays(self) -> dict[str, Array]:
-        """Its columns."""
+        """Return the columns of the curve as arrays."""
         return {name: np.array(values) for name, values in vars(self).items()}
 
 
 @dataclass
 class DescentState:
-    """What is neither in the network nor in its optimiser.
+    """State of training besides the network and its optimiser.
 
     Attributes
     ----------
     epoch : int
-        Epochs done.
+        Number of epochs done.
     curve : Curve
     best : dict of str to Tensor, optional
         Weights with the best score.
@@ -75,7 +77,7 @@ def write_state(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write all to a file; the state before stays until this one is whole."""
+    """Write the state to a file; the previous file stays until the new one is complete."""
     groups = {"weight": network.state_dict(), "best": state.best or {}}
     for moment in _MOMENTS:
         groups[moment] = {
@@ -99,12 +101,12 @@ def write_state(
 def read_state(
     path: Path, fingerprint: str, network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> DescentState:
-    """Fill network and optimiser from a file.
+    """Read a state, and load network and optimiser from it.
 
     Raises
     ------
     ShardCorrupt
-        If bytes have changed since it was written.
+        If bytes of the file have changed since it was written.
     CatalogError
         If the file holds something else, or the state of another fit.
     """
@@ -113,8 +115,8 @@ def read_state(
         if body["fingerprint"] != fingerprint:
             raise CatalogError(
                 f"{path} holds the state of a fit with other networks, targets or "
-                "settings (epochs, evaluate_every and patience may differ). Give resume= "
-                "another name, or delete the file."
+                "settings (epochs, evaluate_every and patience may differ). Pass "
+                "another file name as resume=, or delete the file."
             )
         groups: dict[str, dict[str, Tensor]] = {}
         for full, values in tensors.items():

@@ -1,4 +1,4 @@
-"""Networks that turn weight matrices into embeddings: ProbeX, MVProbe, several layers."""
+"""Encoders of weight matrices as embeddings: ProbeX, MVProbe, and several layers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Shape = tuple[int, int]
 
 
 class ProbeXEncoder(nn.Module):
-    """e = Σ_l M_l ReLU(Vᵀ X u_l) + b of one matrix [1]_.
+    """Encoder e = Σ_l M_l ReLU(Vᵀ X u_l) + b of one matrix [1]_.
 
     Parameters
     ----------
     shape : (dH, dW)
     n_probes, n_projections, n_representation : int
-        r_U, r_V and r_T.
+        Sizes r_U, r_V and r_T.
     relu : bool, default=True
-        False: the encoder is linear, a Tucker-factorised dense expert.
+        Apply the ReLU. False: a linear encoder, a Tucker-factorised dense expert.
 
     Notes
     -----
     U is drawn from U(±1/sqrt(r_U)), as in the published code, where the probes are the
-    weights of a linear layer used backwards: the fan-in is that of the layer, not dW.
+    weights of a transposed linear layer: the fan-in is that of the layer, not dW.
 
     References
     ----------
@@ -51,22 +51,23 @@ class ProbeXEncoder(nn.Module):
         self.M = nn.Linear(n_probes * n_projections, n_representation)
 
     def forward(self, X: Matrices) -> Tensor:
-        """Embeddings (b, r_T)."""
+        """Return embeddings (b, r_T)."""
         P = X.right(self.U) @ self.V
         return self.M((P.relu() if self.relu else P).flatten(1))
 
 
 class MVProbeEncoder(nn.Module):
-    """Four views of one matrix, standardised for every network, and an encoder [1]_.
+    """Encoder of four views of one matrix, standardised for every network [1]_.
 
-    The views are X U, X Xᵀ W, Xᵀ V and Xᵀ X Z. Each has mean 0 and standard deviation 1
-    over its values, is projected and rectified; one linear layer reads all.
+    The views are X U, X Xᵀ W, Xᵀ V and Xᵀ X Z. Each view is standardised to mean 0 and
+    standard deviation 1 over its values, projected and rectified; one linear layer reads
+    all views.
 
     Parameters
     ----------
     shape : (dH, dW)
     n_probes, n_projections, n_representation : int
-        Probes of each view; what a view is projected to; outputs.
+        Number of probes of each view, of values it is projected to, and of outputs.
 
     References
     ----------
@@ -86,25 +87,25 @@ class MVProbeEncoder(nn.Module):
         self.encoder = nn.Linear(4 * r * q, n_representation)
 
     def forward(self, X: Matrices) -> Tensor:
-        """Embeddings (b, n_representation)."""
+        """Return embeddings (b, n_representation)."""
         views = (X.right(self.U), X.outer(self.W), X.left(self.V), X.inner(self.Z))
-        seen = [
+        projected = [
             _projected(view, projection).relu().flatten(1)
             for view, projection in zip(views, self.projections, strict=True)
         ]
-        return self.encoder(torch.cat(seen, 1))
+        return self.encoder(torch.cat(projected, 1))
 
 
 class EncoderNetwork(nn.Module):
-    """Encoders of the layers, the sum of their embeddings, and a head.
+    """Network of one encoder per layer, the sum of their embeddings, and a head.
 
     Parameters
     ----------
     encoder : callable
-        Makes the encoder of one shape.
+        Function that makes the encoder of a shape.
     shapes : sequence of (dH, dW)
-        Of several layers the embeddings are summed with learnt weights: a softmax, which
-        starts even.
+        Shapes of the layers. The embeddings of several layers are summed with the weights
+        of a learnt softmax, which starts uniform.
     n_representation, width : int
         Sizes of an embedding and of the outputs.
     """
@@ -123,32 +124,32 @@ class EncoderNetwork(nn.Module):
         self.head = nn.Linear(n_representation, width)
 
     def embed(self, layers: Sequence[Matrices]) -> Tensor:
-        """Embeddings (b, n_representation)."""
-        each = [e(X) for e, X in zip(self.encoders, layers, strict=True)]
-        if len(each) == 1:
-            return each[0]
-        return torch.einsum("l,lbe->be", self.mixture.softmax(0), torch.stack(each))
+        """Return embeddings (b, n_representation)."""
+        embeddings = [encoder(X) for encoder, X in zip(self.encoders, layers, strict=True)]
+        if len(embeddings) == 1:
+            return embeddings[0]
+        return torch.einsum("l,lbe->be", self.mixture.softmax(0), torch.stack(embeddings))
 
     def forward(self, layers: Sequence[Matrices]) -> Tensor:
-        """Outputs (b, width)."""
+        """Return outputs (b, width)."""
         return self.head(self.embed(layers))
 
     def start_at_zero(self) -> None:
-        """Set biases to 0, so that what carries nothing is given the mean."""
+        """Set biases to 0, so that zero input gives the mean as prediction."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.zeros_(layer.bias)
 
 
 class TextNetwork(EncoderNetwork):
-    """A network whose outputs are cosines with texts: the head maps these.
+    """Network whose outputs are cosines with texts; its head maps the texts.
 
     Parameters
     ----------
     texts : ndarray of shape (C, e)
         Embeddings of the training classes.
     temperature : bool
-        Whether cosines are divided by a learnt number, which starts at 0.07 as in CLIP.
+        Divide cosines by a learnt temperature, which starts at 0.07 as in CLIP.
     """
 
     def __init__(
@@ -169,20 +170,20 @@ class TextNetwork(EncoderNetwork):
         )
 
     def forward(self, layers: Sequence[Matrices]) -> Tensor:
-        """Logits (b, C)."""
+        """Return logits (b, C)."""
         texts = F.normalize(self.head(self.texts), dim=1)
         return self.sharpness.exp() * (F.normalize(self.embed(layers), dim=1) @ texts.T)
 
 
 def _projected(view: Tensor, projection: Tensor) -> Tensor:
-    """Standardised views (b, r, m) times (m, q)."""
+    """Standardise views (b, r, m), and multiply them by (m, q)."""
     n = view[0].numel()
-    # One fused kernel; it divides by n where a standard deviation divides by n - 1.
+    # layer_norm is one fused kernel; it divides by n, a standard deviation by n - 1.
     normal = F.layer_norm(view, view.shape[1:], eps=1e-16)
     return normal @ (projection * math.sqrt((n - 1) / n))
 
 
 def _uniform(rows: int, columns: int, *, fan_in: int) -> nn.Parameter:
-    """What `torch.nn.Linear` draws."""
+    """Draw initial values as `torch.nn.Linear` does."""
     bound = 1 / math.sqrt(fan_in)
     return nn.Parameter(torch.empty(rows, columns).uniform_(-bound, bound))

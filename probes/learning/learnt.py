@@ -1,4 +1,4 @@
-"""Probes that gradient descent learns: what ProbeX, MVProbe and their like share."""
+"""Base class of probes that are trained by gradient descent, such as ProbeX and MVProbe."""
 
 from __future__ import annotations
 
@@ -30,59 +30,62 @@ _FREE = (
     "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root",
     "encoder",
 )  # fmt: skip
-"""Parameters that may differ when a fit goes on, or whose effect is compared instead."""
+"""Parameters that may differ when a fit resumes, or whose effect is compared instead."""
 _BLOCK = 32
-"""Networks that are predicted at once."""
+"""Number of networks that are predicted at once."""
 
 
 @dataclass(eq=False, repr=False)
 class LearntProbe(Probe):
-    """A probe with encoders and a head; subclasses say which encoder.
+    """Probe with an encoder per layer and a head; subclasses define the encoder.
 
     Parameters
     ----------
     root : {"mean"}, ndarray of shape (d,) or None, default="mean"
-        What is subtracted from every network; see `probes.exact.centring`.
+        Weights that are subtracted from every network; see `probes.exact.centring`.
     scale : {"global", "sample"} or None, default="global"
-        What they are divided by.
+        Divisor of the centred weights; see `probes.exact.centring`.
     cores : int, optional
-        Learn on cores of so many rows and columns, in bases that exact ridge gives from
-        the training share; see `probes.learning.bases`. Default: on whole matrices.
+        Number of rows and columns of the cores to train on, in bases that exact ridge
+        fits to the training share; see `probes.learning.bases`. Default: whole matrices.
     epochs, batch_size : int
     lr : float
-        Of Adam.
+        Learning rate of Adam.
     weight_decay : float
         L2 penalty in the gradient of Adam.
     evaluate_every : int
-        Epochs between evaluations on the validation share; the best weights are kept.
+        Number of epochs between evaluations on the validation share; the best weights are
+        kept.
     validation : float, default=0.125
-        Share of the groups that is held out to choose them; 0: the last ones are kept.
+        Share of the groups that is held out to choose the best weights; 0: the last
+        weights are kept.
     patience : int, optional
-        Evaluations without a better score after which it stops. Default: never.
+        Number of evaluations without a better score after which training stops. Default:
+        never.
     precision : {"float32", "bfloat16"}, default="float32"
-        Of the layer in memory and of products. bfloat16 takes half the memory, and some
-        processors multiply it several times as fast; it needs a root, since raw weights
-        of one tree differ by less than it resolves.
+        Precision of the layer in memory and of products. bfloat16 takes half the memory,
+        and some processors multiply it several times as fast. It needs a root, since raw
+        weights of one tree differ by less than its resolution.
     random_state : int, default=0
-        Of the initial weights, the held-out groups and the order of networks.
+        Seed of the initial weights, the held-out groups and the order of networks.
     resume : str or Path, optional
-        State file of a fit that can be killed and goes on; see `probes.learning.descent`.
+        State file from which an interrupted fit resumes; see `probes.learning.descent`.
     verbose : bool, default=False
-        Progress on stderr.
+        Show progress on stderr.
 
     Attributes
     ----------
     curve_ : dict of str to ndarray
-        ``epoch``, ``train_loss``, ``validation_loss``, ``validation_score`` (accuracy; of
-        a regression 1 - MSE over the variance of the training targets).
+        ``epoch``, ``train_loss``, ``validation_loss``, ``validation_score`` (accuracy, or
+        for regression 1 - MSE over the variance of the training targets).
     seen_ : tuple of Centring or Bases
-        How every layer is seen.
+        Centring or bases of every layer.
     weights_ : dict of str to ndarray
-        Of the network.
+        Weights of the trained network.
     """
 
     second_order: ClassVar[bool] = False
-    """Whether the encoder multiplies by Gram matrices."""
+    """True if the encoder multiplies by Gram matrices."""
 
     root: Root = "mean"
     scale: Scale = "global"
@@ -102,10 +105,10 @@ class LearntProbe(Probe):
 
     @abstractmethod
     def _encoder(self) -> Callable[[Shape], nn.Module]:
-        """Makes the encoder of a matrix."""
+        """Return the function that makes the encoder of a matrix of given shape."""
 
     def embed(self, X: Array) -> Array:
-        """Embeddings (n, n_representation) of weights X (n, d)."""
+        """Compute embeddings (n, n_representation) of weights X (n, d)."""
         return self._forward(self._checked(X), "embed")
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
@@ -113,7 +116,7 @@ class LearntProbe(Probe):
 
         from probes.learning.descent import fit_by_descent
 
-        train, held = self._split(groups)
+        train, held_out = self._split(groups)
         self.offset_, self.spread_ = self._standard(y[train])
         encoded = torch.from_numpy(self._standardised(y).astype(np.float32))
         self.seen_ = self._seen(X, y, groups, train)
@@ -127,17 +130,17 @@ class LearntProbe(Probe):
             return criterion(outputs.float(), encoded[rows])
 
         def score() -> tuple[float, float]:
-            rows = torch.from_numpy(held)
+            rows = torch.from_numpy(held_out)
             outputs = self._outputs(network, batches, rows)
-            lost = criterion(torch.from_numpy(outputs), encoded[rows].double())
-            return self._validation_score(outputs, y[held]), float(lost)
+            validation_loss = criterion(torch.from_numpy(outputs), encoded[rows].double())
+            return self._validation_score(outputs, y[held_out]), float(validation_loss)
 
-        found = fit_by_descent(
-            network, loss, score, torch.from_numpy(train), self._descent(len(held)),
+        curve = fit_by_descent(
+            network, loss, score, torch.from_numpy(train), self._descent(len(held_out)),
             resume=self.resume, fingerprint=self._fingerprint(X, y, train),
             label=self.name if self.verbose else None,
         )  # fmt: skip
-        self.curve_ = found.arrays()
+        self.curve_ = curve.arrays()
         self._keep(network)
 
     def _scores(self, X: Array) -> Array:
@@ -152,7 +155,7 @@ class LearntProbe(Probe):
         return ridge_bases(X, y, groups, train, self.layers_, root, scale, self.cores)
 
     def check(self) -> None:
-        """Refuse parameters that cannot be, whatever the weights are."""
+        """Check the parameters without the weights; raise `ValueError` if invalid."""
         super().check()
         for name in ("epochs", "batch_size", "evaluate_every", "cores"):
             value = getattr(self, name)
@@ -170,27 +173,27 @@ class LearntProbe(Probe):
             )
         if self.precision == "bfloat16" and self.root is None:
             raise ValueError(
-                "bfloat16 has 8 bits, fewer than what tells raw weights of one tree apart. "
-                "Pass root='mean', or precision='float32'."
+                "bfloat16 has 8 significant bits, too few to distinguish raw weights of "
+                "one tree. Pass root='mean', or precision='float32'."
             )
 
     def _split(self, groups: Array) -> tuple[Array, Array]:
-        """Training rows and held-out rows, of different groups."""
+        """Split rows into training and held-out rows of different groups."""
         n = int(groups.max()) + 1
         if not self.validation:
             return np.arange(len(groups)), np.arange(0)
         if n < 2:
             raise ValueError(
-                "All networks are of one group, so that none can be held out to choose a "
-                "checkpoint. Pass validation=0 to keep the last one."
+                "All networks are one group, so no group can be held out to choose a "
+                "checkpoint. Pass validation=0 to keep the last checkpoint."
             )
-        draw = np.random.default_rng([self.random_state, 1])
+        rng = np.random.default_rng([self.random_state, 1])
         count = min(max(round(self.validation * n), 1), n - 1)
-        held = np.isin(groups, draw.permutation(n)[:count])
-        return np.flatnonzero(~held), np.flatnonzero(held)
+        held_out = np.isin(groups, rng.permutation(n)[:count])
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
     def _standard(self, y: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of values; of classes 0 and 1."""
+        """Return mean and standard deviation of values; 0 and 1 for classes."""
         if self.targets_.kind != "regression":
             return np.zeros(y.shape[1]), np.ones(y.shape[1])
         return y.mean(0), y.std(0)
@@ -258,17 +261,17 @@ class LearntProbe(Probe):
         return torch.autocast("cpu", torch.bfloat16, enabled=low)
 
     def _outputs(self, call: Any, batches: ResidentBatches, rows: torch.Tensor) -> Array:
-        """What a network gives for rows of batches."""
+        """Compute the outputs of a network for rows of batches."""
         import torch
 
         with torch.no_grad(), self._autocast():
-            parts = [call(batches[some]).float() for some in rows.split(self.batch_size)]
+            parts = [call(batches[batch]).float() for batch in rows.split(self.batch_size)]
         return torch.cat(parts).numpy().astype(np.float64)
 
     def _forward(self, X: Array, method: str) -> Array:
-        """Outputs of the fitted network; `_BLOCK` networks are copied at once.
+        """Compute outputs of the fitted network, copying `_BLOCK` networks at once.
 
-        In float64: of float32 the last digits depend on how many networks come together.
+        It uses float64, as the last digits of float32 depend on the size of the batch.
         """
         import torch
 
@@ -290,16 +293,16 @@ class LearntProbe(Probe):
                 parts.append(getattr(network, method)(layers).numpy())
         return np.concatenate(parts)
 
-    def _descent(self, held: int) -> Any:
+    def _descent(self, n_held_out: int) -> Any:
         from probes.learning.descent import Descent
 
         return Descent(
             self.epochs, self.batch_size, self.lr, self.weight_decay,
-            self.evaluate_every if held else 0, self.patience, self.random_state,
+            self.evaluate_every if n_held_out else 0, self.patience, self.random_state,
         )  # fmt: skip
 
     def _fingerprint(self, X: Array, y: Array, train: Array) -> str:
-        """Of what a resumed fit must share with the one that was killed."""
+        """Return a fingerprint of what a resumed fit must share with the first fit."""
         if self.resume is None:
             return ""
         free = (
@@ -321,8 +324,8 @@ class LearntProbe(Probe):
 
 
 def _arrays(seen: tuple[Centring | Bases, ...]) -> Iterator[Array | None]:
-    for one in seen:
-        yield from (one.left, one.right) if isinstance(one, Bases) else (one.root,)
+    for view in seen:
+        yield from (view.left, view.right) if isinstance(view, Bases) else (view.root,)
 
 
 def _binary(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

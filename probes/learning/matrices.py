@@ -1,6 +1,6 @@
 """Batches of weight matrices, multiplied by probes in the cheapest order.
 
-Every product comes with one row per probe, so that what follows reads it in order.
+Every product has one row per probe, so that the next operation reads it in memory order.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from torch import Tensor
 
 
 class Matrices(Protocol):
-    """Matrices X (dH, dW) of b networks."""
+    """Batch of matrices X (dH, dW) of b networks."""
 
     def right(self, U: Tensor) -> Tensor:
-        """(X U)ᵀ of shape (b, r, dH), for probes U (dW, r)."""
+        """Return (X U)ᵀ of shape (b, r, dH), for probes U (dW, r)."""
         ...
 
     def left(self, V: Tensor) -> Tensor:
-        """Vᵀ X of shape (b, r, dW), for probes V (dH, r)."""
+        """Return Vᵀ X of shape (b, r, dW), for probes V (dH, r)."""
         ...
 
     def outer(self, W: Tensor) -> Tensor:
-        """(X Xᵀ W)ᵀ of shape (b, r, dH), for probes W (dH, r)."""
+        """Return (X Xᵀ W)ᵀ of shape (b, r, dH), for probes W (dH, r)."""
         ...
 
     def inner(self, Z: Tensor) -> Tensor:
-        """(Xᵀ X Z)ᵀ of shape (b, r, dW), for probes Z (dW, r)."""
+        """Return (Xᵀ X Z)ᵀ of shape (b, r, dW), for probes Z (dW, r)."""
         ...
 
 
 @dataclass(frozen=True)
 class DenseMatrices:
-    """Matrices as they are.
+    """Batch of dense matrices.
 
     Attributes
     ----------
     X : Tensor of shape (b, dH, dW)
     XXt, XtX : Tensor of shapes (b, dH, dH) and (b, dW, dW), optional
-        Known Gram matrices: one product instead of two, and no gradient through X.
+        Precomputed Gram matrices: one product instead of two, without gradient through X.
     """
 
     X: Tensor
@@ -62,16 +62,17 @@ class DenseMatrices:
 
 @dataclass(frozen=True)
 class LowRankMatrices:
-    """Matrices B A - s R of which the product is never formed.
+    """Batch of matrices B A - s R, whose products B A are never formed.
 
     Attributes
     ----------
     B, A : Tensor of shapes (b, dH, r0) and (b, r0, dW)
     s : Tensor of shape (b, 1, 1), default=1
-        What the common matrix is multiplied by.
+        Factor of the common matrix.
     R : Tensor of shape (dH, dW), optional
+        Common matrix of all networks.
     RAt, BtR : Tensor of shapes (b, dH, r0) and (b, r0, dW), optional
-        R Aᵀ and Bᵀ R, which do not change while probes are learnt.
+        Products R Aᵀ and Bᵀ R, which do not change during training.
     """
 
     B: Tensor
@@ -111,13 +112,13 @@ class LowRankMatrices:
 
 
 class _Probed(torch.autograd.Function):
-    """Vᵀ X of one V and many X: the gradient sums over networks inside one product."""
+    """Product Vᵀ X of one V and many X, whose gradient is one summed product."""
 
     @staticmethod
     def forward(ctx: Any, V: Tensor, X: Tensor) -> Tensor:
         ctx.save_for_backward(X)
         ctx.dtype = V.dtype
-        # matmul would fold X into one matrix, and copy it where it is transposed.
+        # matmul would fold X into one matrix, and copy a transposed X.
         rows = V.to(X.dtype).mT.contiguous().expand(len(X), -1, -1)
         return torch.bmm(rows, X)
 
@@ -130,6 +131,6 @@ class _Probed(torch.autograd.Function):
 
 
 def probed(V: Tensor, X: Tensor) -> Tensor:
-    """Vᵀ X (b, r, m) of probes V (k, r) and matrices X (b, k, m) without gradient."""
-    found: Tensor = _Probed.apply(V, X)
-    return found
+    """Return Vᵀ X (b, r, m) for probes V (k, r) and X (b, k, m) without gradient."""
+    product: Tensor = _Probed.apply(V, X)
+    return product

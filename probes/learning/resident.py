@@ -1,4 +1,4 @@
-"""Layers of many networks in memory, centred and scaled once; batches are rows of them."""
+"""Layers of many networks in memory, centred and scaled once, with batches of rows."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from probes.learning.bases import Bases
 from probes.learning.matrices import DenseMatrices, LowRankMatrices, Matrices
 
 GRAM_BYTES = 2 << 30
-"""Up to which the Gram matrices of a layer are kept beside it."""
+"""Maximum size in bytes of the Gram matrices that are kept with a layer."""
 _BLOCK = 64
-"""Networks that are centred at once."""
+"""Number of networks that are centred at once."""
 
 
 @dataclass(frozen=True)
 class Resident:
-    """One layer of n networks.
+    """Layer of n networks in memory.
 
     Attributes
     ----------
     tensors : dict of str to Tensor of shape (n, ...)
-        Fields of the batches, one row a network.
+        Fields of the batches, one row per network.
     common : dict of str to Tensor
         Fields that all networks share.
     """
@@ -41,16 +41,16 @@ class Resident:
     def of(
         cls, X: Array, seen: Centring | Bases, dtype: torch.dtype, *, second_order: bool
     ) -> Resident:
-        """A layer of weights X (n, d), centred and scaled, or its cores.
+        """Centre and scale a layer of weights X (n, d), or compute its cores.
 
         Parameters
         ----------
         second_order : bool
-            Also keep X Xᵀ and Xᵀ X, where that takes at most `GRAM_BYTES`.
+            Keep X Xᵀ and Xᵀ X too, if they take at most `GRAM_BYTES`.
 
         Notes
         -----
-        Takes one copy of the layer in ``dtype``; of low-rank updates one of the factors.
+        Memory is one copy of the layer in ``dtype``, or of the factors of low-rank updates.
         """
         if isinstance(seen, Bases):
             return cls._dense(X, seen.shape, seen.cores, dtype, second_order)
@@ -100,7 +100,7 @@ class Resident:
         return cls(*({k: v.to(dtype) for k, v in t.items()} for t in (tensors, common)))
 
     def take(self, rows: Tensor, buffers: dict[str, Tensor] | None = None) -> Matrices:
-        """The matrices of some rows, in buffers that the next batch will overwrite."""
+        """Copy the matrices of some rows to buffers that the next batch overwrites."""
         buffers = {} if buffers is None else buffers
         fields = {}
         for name, values in self.tensors.items():
@@ -110,13 +110,13 @@ class Resident:
             if len(buffer) < len(rows):
                 buffer = buffers[name] = values.new_empty(len(rows), *values.shape[1:])
             fields[name] = torch.index_select(values, 0, rows, out=buffer[: len(rows)])
-        kind: Any = DenseMatrices if "X" in fields else LowRankMatrices
-        found: Matrices = kind(**fields, **self.common)
-        return found
+        matrices_class: Any = DenseMatrices if "X" in fields else LowRankMatrices
+        matrices: Matrices = matrices_class(**fields, **self.common)
+        return matrices
 
 
 class ResidentBatches:
-    """Batches of several layers, each in memory that is used again.
+    """Batches of several layers, in memory that is reused.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class ResidentBatches:
         self._buffers: list[dict[str, Tensor]] = [{} for _ in layers]
 
     def __getitem__(self, rows: Tensor) -> list[Matrices]:
-        """Matrices of every layer; valid until the next call."""
+        """Return the matrices of every layer; valid until the next call."""
         pairs = zip(self.layers, self._buffers, strict=True)
         return [layer.take(rows, buffers) for layer, buffers in pairs]
 

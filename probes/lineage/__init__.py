@@ -1,4 +1,4 @@
-"""Where networks come from, read in their weights: trees, parents, reused modules."""
+"""Recovery of lineage from weights: model trees, parents and reused modules."""
 
 from probes.lineage.distances import by_tensor as by_tensor
 from probes.lineage.distances import relative as relative

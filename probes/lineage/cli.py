@@ -1,4 +1,4 @@
-"""The verb lineage."""
+"""Command line of lineage recovery."""
 
 from __future__ import annotations
 
@@ -17,24 +17,37 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: phasezoo lineage --where \"zoo LIKE 'tree_mini%'\"")
-@click.option("--where", default="true", metavar="SQL", help="A condition on models.")
+@click.option(
+    "--where",
+    default="true",
+    metavar="SQL",
+    help="SQL condition that selects models; default: all.",
+)
 @click.option(
     "--direction",
     default="particular",
     show_default=True,
     type=click.Choice(["particular", "centre", "kurtosis", "rising kurtosis"]),
-    help="What tells a root.",
+    help="Criterion by which the root of a tree is chosen.",
 )
 @click.option(
     "--apart",
     default=0.5,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Squared distance that parts trees; strangers have 1.",
+    help="Relative squared distance that separates trees; unrelated networks have 1.",
 )
-@click.option("--permuted", is_flag=True, help="Units may have been reordered.")
 @click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(0), help="Rows to print."
+    "--permuted",
+    is_flag=True,
+    help="Match hidden units first, as they may have been reordered.",
+)
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of rows to print.",
 )
 @catalog_option
 @json_option
@@ -47,9 +60,10 @@ def lineage(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Recover from weights alone which network was made from which.
+    """Recover the parents of networks from their weights alone.
 
-    Of every run the last checkpoint counts. Recorded parents are only compared with.
+    The last checkpoint of every run is used. Recorded parents are only compared with the
+    result.
     """
     from probes.lineage.survey import (
         lineage_of,
@@ -60,25 +74,28 @@ def lineage(
 
     populations = list(populations_of(open_catalog(catalog_path), where))
     if not populations:
-        raise NotFound(f"No network with weights fits the condition {where!r}.")
-    found = lineage_of(populations, direction=direction, apart=apart, permuted=permuted)
+        raise NotFound(f"No network with weights matches the condition {where!r}.")
+    networks = lineage_of(populations, direction=direction, apart=apart, permuted=permuted)
     recorded = recorded_parents(populations)
-    counts = asdict(parent_agreement(found, recorded))
+    counts = asdict(parent_agreement(networks, recorded))
     if as_json:
-        rows = [{**asdict(one), "recorded": recorded[one.run_id]} for one in found]
+        rows = [
+            {**asdict(network), "recorded": recorded[network.run_id]}
+            for network in networks
+        ]
         print_json({"networks": rows, "recorded_parents": counts})
         return
-    children = [one for one in found if one.parent is not None]
+    children = [network for network in networks if network.parent is not None]
     if shown := children[:limit]:
-        print_table([_row(one, recorded) for one in shown])
+        print_table([_row(network, recorded) for network in shown])
     if len(children) > limit:
         say(f"... {len(children) - limit} more; --limit {len(children)} or --json")
-    say(f"{len(found)} networks, {len(found) - len(children)} roots")
+    say(f"{len(networks)} networks, {len(networks) - len(children)} roots")
     say("Recorded parents: " + ", ".join(f"{v} {k}" for k, v in counts.items()))
 
 
-def _row(one: Found, recorded: dict[str, list[str]]) -> dict[str, Any]:
-    row = asdict(one)
-    known = recorded[one.run_id]
-    row["recorded"] = None if not known else one.parent in known
+def _row(network: Found, recorded: dict[str, list[str]]) -> dict[str, Any]:
+    row = asdict(network)
+    parents = recorded[network.run_id]
+    row["recorded"] = None if not parents else network.parent in parents
     return {"child": row.pop("run_id"), **row}

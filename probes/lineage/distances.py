@@ -1,7 +1,7 @@
 """Distances between networks from one Gram matrix.
 
-d_ij^2 = K_ii + K_jj - 2 K_ij. Weights are read once, in blocks of columns, and products are
-summed in double precision.
+The squared distance is d_ij^2 = K_ii + K_jj - 2 K_ij. Weights are read once, in blocks of
+columns, and products are summed in double precision.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from catalog import Layout
 from catalog.dtypes import Array
 
 BLOCK = 1 << 14
-"""Columns that are multiplied at once."""
+"""Number of columns that are multiplied at once."""
 
 
 def squared_distances(X: Array, columns: slice | None = None) -> Array:
-    """Squared distances (n, n) between all networks (n, d).
+    """Compute squared distances (n, n) between all networks (n, d).
 
-    They are taken from the mean network, so that what all share costs no digits: what is
-    left of rounding is about 1e-7 of the largest squared deviation.
+    Deviations from the mean network are used, so that the shared part costs no precision:
+    the rounding error is about 1e-7 of the largest squared deviation.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
     columns : slice, optional
-        Those of one tensor. Default: all.
+        Columns of one tensor. Default: all.
     """
     columns = columns or slice(0, X.shape[1])
     gram = np.zeros((len(X), len(X)))
@@ -35,33 +35,35 @@ def squared_distances(X: Array, columns: slice | None = None) -> Array:
         part = X[:, start : min(start + BLOCK, columns.stop)]
         part = part - part.mean(0, dtype=np.float64).astype(part.dtype)
         gram += part @ part.T
-    own = np.diag(gram)
-    squared: Array = np.maximum(own[:, None] + own - 2 * gram, 0)
+    norms = np.diag(gram)
+    squared: Array = np.maximum(norms[:, None] + norms - 2 * gram, 0)
     np.fill_diagonal(squared, 0)
     return squared
 
 
 def by_tensor(X: Array, layout: Layout) -> Iterator[tuple[str, Array]]:
-    """Squared distances (n, n) of each tensor; their sum are those of the networks."""
+    """Yield squared distances (n, n) of each tensor; they sum to those of the networks."""
     for name, columns in layout.slices.items():
         yield name, squared_distances(X, columns)
 
 
 def relative(squared: Array, own: Array, other: Array) -> Array:
-    """Squared distances in those of unrelated networks: 0 of copies, about 1 of strangers.
+    """Return squared distances relative to those of unrelated networks.
+
+    The result is 0 for copies and about 1 for unrelated networks.
 
     Parameters
     ----------
     squared : ndarray of shape (n, m)
     own, other : ndarray of shape (n,) and (m,)
-        Squared norms of the networks.
+        Squared norms of the networks in rows and in columns.
     """
     scale = own[:, None] + other
     return np.divide(squared, scale, out=np.zeros_like(squared), where=scale > 0)
 
 
 def squared_norms(X: Array) -> Array:
-    """Squared norms (n,) in double precision."""
+    """Compute squared norms (n,) in double precision."""
     parts = [
         np.square(X[:, i : i + BLOCK], dtype=np.float64).sum(1)
         for i in range(0, X.shape[1], BLOCK)

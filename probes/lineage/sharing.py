@@ -1,7 +1,7 @@
-"""Which tensors two networks share: bit for bit, up to a rounding, or nearly.
+"""Comparison of the tensors of two networks: identical, equal up to rounding, or different.
 
-A layer that was frozen in fine-tuning is identical in parent and child; one that went
-through half precision is equal up to its rounding.
+A layer that was frozen in fine-tuning is identical in parent and child; a layer that was
+stored in half precision is equal up to the rounding of that type.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ ROUNDINGS = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Largest relative error of one rounding, half a unit in the last place; finest first."""
 
 SUBNORMAL = {"float32": 2.0**-150, "float16": 2.0**-25, "bfloat16": 2.0**-134}
-"""And the largest absolute one where numbers have no more digits."""
+"""Largest absolute error of one rounding, for subnormal numbers."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """How alike one tensor is in two networks.
+    """Similarity of one tensor in two networks.
 
     Attributes
     ----------
     name : str
     kind : str
-        ``"identical"``, the type up to whose rounding all values agree (``"float16"``), or
-        ``"different"``.
+        ``"identical"``, ``"different"``, or the type (such as ``"float16"``) up to whose
+        rounding all values agree.
     distance : float
-        Norm of the difference over the root of the summed squared norms: 0 of copies, about
-        1 of strangers.
+        Norm of the difference over the root of the summed squared norms: 0 for copies,
+        about 1 for unrelated networks.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Shared:
 
     @property
     def frozen(self) -> bool:
-        """Whether the tensor was not trained, or nothing of it shows."""
+        """True if no difference by training is visible."""
         return self.kind != "different"
 
 
@@ -54,12 +54,12 @@ def shared_tensors(
     Parameters
     ----------
     first, second : mapping of str to ndarray
-        State dicts, of any floating or integer types.
+        State dicts of any floating or integer types.
 
     Raises
     ------
     LayoutMismatch
-        If they have none in common.
+        If the networks have no tensor in common.
 
     Examples
     --------
@@ -71,46 +71,48 @@ def shared_tensors(
     common = [n for n in first if n in second and first[n].shape == second[n].shape]
     if not common:
         raise LayoutMismatch(
-            "The two networks have no tensor of one name and shape in common. Where names "
-            "differ, probes.lineage.find_reuse compares by shape."
+            "The two networks have no tensor of one name and shape in common. If names "
+            "differ, use probes.lineage.find_reuse, which compares by shape."
         )
     return tuple(_compared(name, first[name], second[name]) for name in common)
 
 
 def frozen_tensors(X: Array, parents: Array, layout: Layout) -> dict[str, Array]:
-    """For each tensor which networks (n,) have it from their parent, up to rounding.
+    """Return, for each tensor, which networks (n,) share it with their parent.
+
+    Tensors are shared if they are identical or equal up to rounding.
 
     Parameters
     ----------
     X, parents : ndarray of shape (n, d)
-        Networks, and the parent of each.
+        Weights of the networks, and of the parent of each.
     """
     if X.shape != parents.shape or X.shape[1] != layout.d:
         raise LayoutMismatch(
             f"Networks and parents must both be (n, {layout.d}). Got {X.shape} and "
             f"{parents.shape}."
         )
-    found = {}
+    frozen = {}
     for name, columns in layout.slices.items():
         pairs = zip(X[:, columns], parents[:, columns], strict=True)
-        found[name] = np.array([_rounding(a, b) != "different" for a, b in pairs], bool)
-    return found
+        frozen[name] = np.array([_rounding(a, b) != "different" for a, b in pairs], bool)
+    return frozen
 
 
 def _compared(name: str, a: Array, b: Array) -> Shared:
-    wide = [v.astype(np.float64).ravel() for v in (a, b)]
-    scale = float(np.sqrt(wide[0] @ wide[0] + wide[1] @ wide[1]))
-    away = float(np.linalg.norm(wide[0] - wide[1]))
-    return Shared(name, _rounding(a, b), away / scale if scale else 0.0)
+    values = [v.astype(np.float64).ravel() for v in (a, b)]
+    scale = float(np.sqrt(values[0] @ values[0] + values[1] @ values[1]))
+    difference = float(np.linalg.norm(values[0] - values[1]))
+    return Shared(name, _rounding(a, b), difference / scale if scale else 0.0)
 
 
 def _rounding(a: Array, b: Array) -> str:
     if (a == b).all():
         return "identical"
     first, second = a.astype(np.float64), b.astype(np.float64)
-    off = np.abs(first - second)
+    difference = np.abs(first - second)
     size = np.maximum(np.abs(first), np.abs(second))
     for kind, relative in ROUNDINGS.items():
-        if (off <= relative * size + SUBNORMAL[kind]).all():
+        if (difference <= relative * size + SUBNORMAL[kind]).all():
             return kind
     return "different"

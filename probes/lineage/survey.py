@@ -1,7 +1,7 @@
-"""The lineage of all networks of a selection, whatever their shapes.
+"""Lineage of all networks of a selection, of any shapes.
 
-Networks that embed a smaller one come first: its tensors are theirs. The rest are compared
-with those of their own layout.
+Networks that embed a smaller network are found first. The others are compared with the
+networks of their own layout.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from probes.lineage.tree import recover_parents
 
 @dataclass(frozen=True)
 class Found:
-    """What was found about one network.
+    """Recovered lineage of one network.
 
     Attributes
     ----------
     run_id : str
     parent : str or None
-        run_id of its parent; None of a root.
+        run_id of the parent; None for a root.
     relation : str
-        ``"embedded"`` in it, ``"tuned"`` from it, or ``"root"``.
+        ``"embedded"`` if the network embeds its parent, ``"tuned"`` if it was fine-tuned
+        from its parent, or ``"root"``.
     distance : float or None
-        From its parent: of a tuned network in its own norm, of an embedded one 1 - score.
+        Distance from the parent: relative to the norm of the network if it was tuned, and
+        1 - score if it embeds the parent.
     confidence : float or None
-        See `Links` and `Reuse`.
+        Confidence as in `Links` and `Reuse`.
     """
 
     run_id: str
@@ -44,16 +46,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Parents found, against those that were recorded.
+    """Agreement of recovered parents with recorded parents.
 
     Attributes
     ----------
     right, wrong, missed : int
-        Networks with a recorded parent: it was found, another was, none was.
+        Number of networks with a recorded parent for which this parent, another parent or
+        no parent was found.
     false : int
-        Networks without, for which one was found.
+        Number of networks without a recorded parent for which a parent was found.
     roots : int
-        Networks without, for which none was.
+        Number of networks without a recorded parent for which no parent was found.
     """
 
     right: int = 0
@@ -64,9 +67,9 @@ class Agreement:
 
 
 def populations_of(catalog: Catalog, where: str = "true") -> Iterator[Population]:
-    """Last checkpoints that fit a condition on `models`, one population for each layout.
+    """Load the last checkpoints that match a condition on `models`, by layout.
 
-    Networks with weights that are not finite are left out.
+    Each layout is one population. Networks with weights that are not finite are left out.
     """
     last = (
         f"FROM ({catalog.matching(where)}) WHERE row IS NOT NULL "
@@ -94,77 +97,79 @@ def lineage_of(
     Parameters
     ----------
     populations : sequence of Population
-        One layout each, one checkpoint of a run.
+        Populations of one layout each, with one checkpoint per run.
     direction, apart
         See `recover_parents`.
     permuted : bool, default=False
-        Whether units of embedded networks may be in another order, see `find_reuse`; only
-        for networks whose layout has symbols.
+        True if units of embedded networks may be permuted, see `find_reuse`; only for
+        networks whose layout has symbols.
 
     Returns
     -------
     list of Found
-        In the order of the populations.
+        One entry per network, in the order of the populations.
     """
-    found: dict[str, Found] = {}
+    found_by_run: dict[str, Found] = {}
     for hosts in populations:
         for host_id, best in _embedded(hosts, populations, permuted).items():
-            found[host_id] = best
+            found_by_run[host_id] = best
     for population in populations:
         ids = _ids(population)
-        left = np.array([i for i, run in enumerate(ids) if run not in found], np.int64)
-        if not len(left):
+        remaining = np.array(
+            [i for i, run in enumerate(ids) if run not in found_by_run], np.int64
+        )
+        if not len(remaining):
             continue
         links = recover_parents(
-            population.weights[left], layout=population.layout, direction=direction,
+            population.weights[remaining], layout=population.layout, direction=direction,
             apart=apart,
         )  # fmt: skip
-        for k, i in enumerate(left):
-            up = int(links.parent[k])
-            if up < 0:
-                found[ids[i]] = Found(ids[i])
+        for k, i in enumerate(remaining):
+            parent = int(links.parent[k])
+            if parent < 0:
+                found_by_run[ids[i]] = Found(ids[i])
                 continue
-            found[ids[i]] = Found(
-                ids[i], ids[left[up]], "tuned", float(links.distance[k]),
+            found_by_run[ids[i]] = Found(
+                ids[i], ids[remaining[parent]], "tuned", float(links.distance[k]),
                 float(links.confidence[k]),
             )  # fmt: skip
-    return [found[run] for population in populations for run in _ids(population)]
+    return [found_by_run[run] for population in populations for run in _ids(population)]
 
 
 def parent_agreement(
     found: Sequence[Found], recorded: Mapping[str, Sequence[str]]
 ) -> Agreement:
-    """Compare with recorded parents, by run_id.
+    """Compare recovered with recorded parents, by run_id.
 
-    Of recorded parents only those count that were among the networks.
+    Recorded parents that are not among the networks are ignored.
     """
-    there = {one.run_id for one in found}
+    present = {network.run_id for network in found}
     counts = dict.fromkeys(("right", "wrong", "missed", "false", "roots"), 0)
-    for one in found:
-        known = there.intersection(recorded.get(one.run_id, ()))
-        if known:
-            kind = "missed" if one.parent is None else "wrong"
-            kind = "right" if one.parent in known else kind
+    for network in found:
+        recorded_here = present.intersection(recorded.get(network.run_id, ()))
+        if recorded_here:
+            kind = "missed" if network.parent is None else "wrong"
+            kind = "right" if network.parent in recorded_here else kind
         else:
-            kind = "roots" if one.parent is None else "false"
+            kind = "roots" if network.parent is None else "false"
         counts[kind] += 1
     return Agreement(**counts)
 
 
 def recorded_parents(populations: Sequence[Population]) -> dict[str, list[str]]:
-    """run_ids of recorded parents, by run_id."""
-    found = {}
+    """Return the run_ids of recorded parents, by run_id."""
+    parents_of = {}
     for population in populations:
         listed = population.table["parents"].to_pylist()
         for run, parents in zip(_ids(population), listed, strict=True):
-            found[run] = [parent["run_id"] for parent in parents or ()]
-    return found
+            parents_of[run] = [parent["run_id"] for parent in parents or ()]
+    return parents_of
 
 
 def _embedded(
     hosts: Population, populations: Sequence[Population], permuted: bool
 ) -> dict[str, Found]:
-    """Which smaller network each host embeds, by the host's run_id."""
+    """Find the smaller network that each host embeds, by the run_id of the host."""
     best: dict[str, tuple[float, Found]] = {}
     ids = _ids(hosts)
     for parts in populations:
@@ -183,11 +188,13 @@ def _embedded(
             )
             if ids[i] not in best or score > best[ids[i]][0]:
                 best[ids[i]] = score, new
-    return {run: one for run, (_, one) in best.items()}
+    return {run: found for run, (_, found) in best.items()}
 
 
 def _ids(population: Population) -> list[str]:
     ids: list[str] = population.table["run_id"].to_pylist()
     if len(set(ids)) < len(ids):
-        raise LayoutMismatch("A run has several checkpoints; lineage takes one of each.")
+        raise LayoutMismatch(
+            "A run has several checkpoints; lineage needs one checkpoint per run."
+        )
     return ids

@@ -1,13 +1,13 @@
-"""Who was fine-tuned from whom: a spanning tree of distances, and its direction.
+"""Recovery of fine-tuning parents: a spanning tree of distances, and its direction.
 
 References
 ----------
 .. [1] Horwitz et al. 2024, arXiv:2405.18432 (MoTHer): distances of weights are distances in
    the tree, and outliers, measured by kurtosis, become fewer as networks specialise.
-   Differs: the tree is the undirected one, exact for each group of relatives; its links are
-   checked, see `probes.lineage.inheritance`; and kurtosis, if it is asked for, only says
-   which node is the root, by a vote of all edges, where they add a penalty per edge with a
-   weight to choose.
+   Differs: the spanning tree is undirected, exact for each group of related networks; its
+   links are checked, see `probes.lineage.inheritance`; and kurtosis, if requested, only
+   selects the root by a vote of all edges, where [1]_ adds a penalty per edge with a weight
+   to choose.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ DIRECTIONS = ("particular", "centre", "kurtosis", "rising kurtosis")
 
 @dataclass(frozen=True)
 class Links:
-    """The parent of each of n networks.
+    """Parents of n networks.
 
     Attributes
     ----------
     parent : ndarray of shape (n,)
-        Its row, or -1 of a root.
+        Row of the parent, or -1 for a root.
     distance : ndarray of shape (n,)
-        From the parent, in the norm of the network; NaN of a root.
+        Distance from the parent, relative to the norm of the network; NaN for a root.
     confidence : ndarray of shape (n,)
-        How much of what is particular to the parent the network has, from 0 to 1; of
-        children of the root 1 - the most that it has of any other. NaN of a root.
+        Share, from 0 to 1, of what is particular to the parent that the network has. For
+        children of the root, 1 - the largest share of any other network. NaN for a root.
     tree : ndarray of shape (n,)
-        Number of its tree.
+        Number of the tree.
     """
 
     parent: Array
@@ -64,25 +64,26 @@ def recover_parents(
     ----------
     X : ndarray of shape (n, d)
     layout : Layout, optional
-        Kurtosis is that of its matrices, on average. Default: of all weights.
+        Layout over whose matrices the kurtosis is averaged. Default: kurtosis of all
+        weights.
     direction : {"particular", "centre", "kurtosis", "rising kurtosis"}
-        The root is the node of which least is particular to it (default), the one with the
-        least sum of distances, or that for which most edges lead from higher to lower
-        kurtosis [1]_, or to higher.
+        Choice of the root: the node with the smallest particular part (default), the node
+        with the smallest sum of distances, or the node for which most edges lead from
+        higher to lower kurtosis [1]_, or from lower to higher.
     apart : float, default=0.5
-        Relative squared distance that parts trees, see `clustered`.
+        Relative squared distance that separates trees, see `clustered`.
     inherited : float, default=0.75
-        Share of what is particular to a parent that its child must have; others are
-        children of the root. 0 believes the distances.
+        Share of what is particular to a parent that its child must have; other networks
+        become children of the root. 0: links follow the distances alone.
     trees : ndarray of shape (n,), optional
-        If they are known.
+        Trees of the networks, if known.
     roots : ndarray of shape (n,) of bool, optional
-        If they are known: at most one in a tree, and the direction follows.
+        True for known roots, at most one per tree; they determine the direction.
 
     Raises
     ------
     ValueError
-        If there is no such direction, or a tree has two roots.
+        If the direction is unknown, or a tree has several roots.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"The direction must be one of {DIRECTIONS}. Got {direction!r}.")
@@ -96,40 +97,41 @@ def recover_parents(
     for number in range(tree.max() + 1):
         rows = np.flatnonzero(tree == number)
         squared = squared_distances(X[rows])
-        away, inverse = np.sqrt(squared), precision(squared)
-        given = np.zeros(n, bool) if roots is None else np.asarray(roots, bool)
-        known = np.flatnonzero(given[rows])
-        if len(known) > 1:
+        distances, inverse = np.sqrt(squared), precision(squared)
+        is_root = np.zeros(n, bool) if roots is None else np.asarray(roots, bool)
+        known_roots = np.flatnonzero(is_root[rows])
+        if len(known_roots) > 1:
             raise ValueError(
-                f"Tree {number} has {len(known)} roots, rows {rows[known][:5].tolist()}. "
-                "Networks that stand apart are of trees of their own: lower apart."
+                f"Tree {number} has {len(known_roots)} roots, rows "
+                f"{rows[known_roots][:5].tolist()}. Pass at most one root per tree, or a "
+                "smaller apart, which gives more trees."
             )
-        edges = spanning_tree(away)
-        if len(known):
-            root = int(known[0])
+        edges = spanning_tree(distances)
+        if len(known_roots):
+            root = int(known_roots[0])
         elif direction == "particular":
             root = least_particular(inverse)
         elif peaks is None:
-            root = int(away.sum(1).argmin())
+            root = int(distances.sum(1).argmin())
         else:
             sign = -1.0 if direction == "rising kurtosis" else 1.0
             root = voted_root(edges, sign * peaks[rows])
-        up, order = rooted(edges, root)
-        up, sure = checked_parents(up, order, inverse, inherited)
-        parent[rows] = np.where(up < 0, -1, rows[up])
+        parent_of, order = rooted(edges, root)
+        parent_of, sure = checked_parents(parent_of, order, inverse, inherited)
+        parent[rows] = np.where(parent_of < 0, -1, rows[parent_of])
         for i, row in enumerate(rows):
-            if up[i] < 0:
+            if parent_of[i] < 0:
                 continue
-            # The Gram matrix rounds; a link is measured anew.
-            step = X[row].astype(np.float64) - X[rows[up[i]]]
-            length = float(np.linalg.norm(step))
+            # The Gram matrix rounds, so the distance of a link is computed again.
+            difference = X[row].astype(np.float64) - X[rows[parent_of[i]]]
+            length = float(np.linalg.norm(difference))
             distance[row] = length / norms[row] if norms[row] else 0.0
             confidence[row] = sure[i]
     return Links(parent, distance, confidence, tree)
 
 
 def spanning_tree(away: Array) -> Array:
-    """Edges (n - 1, 2) of the minimum spanning tree of distances (n, n), after Prim."""
+    """Return edges (n - 1, 2) of the minimum spanning tree of distances (n, n), by Prim."""
     n = len(away)
     best, nearest = away[0].astype(np.float64), np.zeros(n, np.int64)
     outside = np.ones(n, bool)
@@ -145,46 +147,46 @@ def spanning_tree(away: Array) -> Array:
 
 
 def voted_root(edges: Array, falls: Array) -> int:
-    """The root for which most edges lead from higher to lower values (n,)."""
+    """Return the root for which most edges lead from higher to lower values (n,)."""
     n = len(edges) + 1
-    up, order = rooted(edges, 0)
+    parent_of, order = rooted(edges, 0)
     votes = np.zeros(n)
-    right = np.zeros(n)
+    vote = np.zeros(n)
     for i in order[1:]:
-        right[i] = np.sign(falls[up[i]] - falls[i])
-    votes[0] = right.sum()
-    for i in order[1:]:  # moving the root over an edge turns it round
-        votes[i] = votes[up[i]] - 2 * right[i]
+        vote[i] = np.sign(falls[parent_of[i]] - falls[i])
+    votes[0] = vote.sum()
+    for i in order[1:]:  # moving the root over an edge reverses the edge
+        votes[i] = votes[parent_of[i]] - 2 * vote[i]
     return int(votes.argmax())
 
 
 def rooted(edges: Array, root: int) -> tuple[Array, Array]:
-    """Parents (n,), -1 of the root, and all nodes with parents before their children."""
+    """Return parents (n,), -1 for the root, and nodes ordered from the root outwards."""
     n = len(edges) + 1
-    beside: list[list[int]] = [[] for _ in range(n)]
+    neighbours: list[list[int]] = [[] for _ in range(n)]
     for a, b in edges.tolist():
-        beside[a].append(b)
-        beside[b].append(a)
-    up, order = np.full(n, -1), [root]
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    parent_of, order = np.full(n, -1), [root]
     for i in order:
-        for other in beside[i]:
-            if other != up[i]:
-                up[other] = i
+        for other in neighbours[i]:
+            if other != parent_of[i]:
+                parent_of[other] = i
                 order.append(other)
-    return up, np.array(order)
+    return parent_of, np.array(order)
 
 
 def kurtosis(X: Array, layout: Layout | None = None) -> Array:
-    """Mean over matrices of the kurtosis of their values, (n,); 3 of a normal one."""
+    """Compute the mean kurtosis (n,) over matrices; 3 for normally distributed values."""
     parts = [slice(0, X.shape[1])]
     if layout is not None:
         matrices = [layout.slices[p.name] for p in layout if p.in_vector and p.size > 1]
         parts = matrices or parts
     total = np.zeros(len(X))
-    for i, row in enumerate(X):  # a network at a time: no copy of all
+    for i, row in enumerate(X):  # one network at a time, without a copy of all
         for columns in parts:
-            off = row[columns] - row[columns].mean(dtype=np.float64)
-            square = np.square(off)
+            deviations = row[columns] - row[columns].mean(dtype=np.float64)
+            square = np.square(deviations)
             second = square.mean()
             total[i] += np.square(square).mean() / second**2 if second > 0 else 0.0
     return total / len(parts)

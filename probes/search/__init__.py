@@ -1,4 +1,4 @@
-"""The verb `search`: networks ranked by how near they are to a text.
+"""Command `search`: ranking of networks by similarity to a text.
 
 Text probes and encoders live in `probes.text`.
 """

@@ -1,4 +1,4 @@
-"""The verb search."""
+"""Command line of text search."""
 
 from __future__ import annotations
 
@@ -28,21 +28,32 @@ _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
 @click.option(
     "--target",
     metavar="COLUMN",
-    help="Names of classes to learn from; the probe is kept and found again.",
+    help="Column of class names to fit a probe to; the probe is saved and reused.",
 )
 @click.option(
-    "--probe", "path", metavar="FILE", help="Instead of --target: a saved text probe."
+    "--probe", "path", metavar="FILE", help="Saved text probe to use instead of --target."
 )
-@click.option("--encoder", default="minilm", show_default=True, help="With --target.")
-@click.option("--again", is_flag=True, help="Learn also what was learnt before.")
+@click.option(
+    "--encoder",
+    default="minilm",
+    show_default=True,
+    help="Text encoder of the probe for --target.",
+)
+@click.option("--again", is_flag=True, help="Fit again even if the probe is saved.")
 @click.option(
     "--where",
     metavar="SQL",
-    help="A condition on models; with --target also on those to learn from.",
+    help="SQL condition that selects models to rank, and with --target to train on.",
 )
-@click.option("--new", is_flag=True, help="Only networks that were not learnt from.")
 @click.option(
-    "--top", default=10, show_default=True, type=click.IntRange(1), help="Rows to print."
+    "--new", is_flag=True, help="Rank only networks outside the training set of the probe."
+)
+@click.option(
+    "--top",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of rows to print.",
 )
 @catalog_option
 @at_option
@@ -60,54 +71,56 @@ def search(
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Rank networks by how near they are to TEXT, such as the name of a class.
+    """Rank networks by similarity to TEXT, such as the name of a class.
 
-    With --target a probe learns from networks whose class has a name; TEXT may be a class
-    that none of them has. The networks ranked are those of its layout; one that was learnt
-    from says so, and is ranked as if it were new: by the fit without it.
+    With --target a probe is fitted to networks with class names; TEXT may be a class that
+    no network has. The networks of the layout of the probe are ranked. Networks of the
+    training set are marked in the column learnt, and ranked by a fit without them.
     """
     if (target is None) == (path is None):
-        raise click.UsageError("Give --target COLUMN, such as class_name, or --probe FILE.")
+        raise click.UsageError(
+            "Pass either --target COLUMN, such as class_name, or --probe FILE."
+        )
     from probes.file import about, as_probe, load
     from probes.text.ranking import search as ranked
 
     store = open_catalog(catalog_path, at=at)
     if target is not None:
-        file, selection = _learnt(store, target, encoder, where or "true", again)
+        file, selection = _target_probe(store, target, encoder, where or "true", again)
     else:
-        file, selection = _there(str(path)), store.select(where)
-    said = about(file)
+        file, selection = _existing(str(path)), store.select(where)
+    facts = about(file)
     with as_probe(file):
-        rows = [(run, step) for run, step in said.get("rows", ())]
-        runs = said.get("train")
-        learnt = pa.array([] if runs is None else runs, pa.string())
+        rows = [(run, step) for run, step in facts.get("rows", ())]
+        runs = facts.get("train")
+        training_runs = pa.array([] if runs is None else runs, pa.string())
         table = ranked(load(file), selection, text, rows=rows)
     if runs is not None:
-        known = pc.is_in(table["run_id"], learnt)
-        table = table.append_column("learnt", known)
-        table = table.filter(pc.invert(known)) if new else table
+        in_training = pc.is_in(table["run_id"], training_runs)
+        table = table.append_column("learnt", in_training)
+        table = table.filter(pc.invert(in_training)) if new else table
     elif new:
         raise CatalogError(
-            f"{file} does not say which networks it learnt from, so --new cannot leave "
-            "them out. Narrow --where instead."
+            f"{file} does not record its training set, so --new cannot leave it out. "
+            "Narrow --where instead."
         )
     table = table.slice(0, top)
     if "learnt" in table.column_names:
-        flattered = pc.and_(table["learnt"], pc.invert(table["left_out"]))
-        if count := pc.sum(flattered).as_py():
+        overfitted = pc.and_(table["learnt"], pc.invert(table["left_out"]))
+        if count := pc.sum(overfitted).as_py():
             note(
-                f"{count} of these {len(table)} were learnt from, and their similarity is "
-                "of that very fit: too high. --new leaves them out."
+                f"{count} of these {len(table)} networks are in the training set, and "
+                "their similarity by the same fit is too high. --new leaves them out."
             )
-    shown = (*_SHOWN, *([target] if target is not None else []))
-    found = table.select([x for x in shown if x in table.column_names]).to_pylist()
-    print_json(found) if as_json else print_table(found)
+    columns = (*_SHOWN, *([target] if target is not None else []))
+    rows_shown = table.select([x for x in columns if x in table.column_names]).to_pylist()
+    print_json(rows_shown) if as_json else print_table(rows_shown)
 
 
-def _learnt(
+def _target_probe(
     store: Catalog, target: str, encoder: str, where: str, again: bool
 ) -> tuple[Path, Selection]:
-    """The probe of a target, and the last checkpoints of its layout."""
+    """Return the probe of a target, and the last checkpoints of its layout."""
     from probes.fitting.selection import rows
     from probes.search.fit import text_probe
 
@@ -117,14 +130,14 @@ def _learnt(
     table, _ = rows(store, where, "last")
     assert probe.layout is not None
     archs = table["arch_id"].to_pylist()
-    own = {arch for arch in set(archs) if store.layout(arch).id == probe.layout.id}
-    return file, store.select(table.filter(pa.array([arch in own for arch in archs])))
+    matching = {arch for arch in set(archs) if store.layout(arch).id == probe.layout.id}
+    return file, store.select(table.filter(pa.array([arch in matching for arch in archs])))
 
 
-def _there(path: str) -> Path:
+def _existing(path: str) -> Path:
     if not Path(path).is_file():
         raise NotFound(
-            f"There is no file {path}. Learn one with --target COLUMN, or write one with "
+            f"There is no file {path}. Fit a probe with --target COLUMN, or write one with "
             "probes.save(probe, path)."
         )
     return Path(path)

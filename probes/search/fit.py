@@ -1,4 +1,4 @@
-"""Text probes fitted to a catalogue when they are asked for, and kept as files."""
+"""Text probes that are fitted to a catalogue on request, and saved as files."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ def text_probe(
     again: bool = False,
     announce: Callable[[str], None] = lambda line: None,
 ) -> tuple[TextBilinear, Path]:
-    """Fit `TextBilinear` to a column of class names, or read it if it is there.
+    """Fit `TextBilinear` to a column of class names, or load it if it is saved.
 
-    The file lies in the folder ``probes`` of the catalogue. The same networks, names and
-    version of this package have the same file.
+    The file is in the folder ``probes`` of the catalogue. Its name is determined by the
+    networks, the names and the version of this package.
 
     Parameters
     ----------
     target : str
-        A column of `models` that holds text, or ``NAME=SQL``.
+        Column of `models` that holds text, or ``NAME=SQL``.
     where : str
-        A condition on `models`; of each run the last checkpoint is learnt from.
+        SQL condition on `models`; the last checkpoint of each run is used.
     encoder : str
         Name of an encoder.
     again : bool
-        Fit also if the file is there.
+        Fit again even if the file exists.
     announce : callable
-        Is told what will be done before it is.
+        Called with lines that describe the fit.
 
     Returns
     -------
     TextBilinear, Path
-        Fitted, and where it is kept. Of ``probe_file.about(path)`` "train" are the
-        runs that it learnt from, and "rows" the networks [run_id, step] of its `left_out_`.
+        Fitted probe, and its file. In ``probe_file.about(path)``, "train" lists the runs
+        of the training set, and "rows" the networks [run_id, step] of `left_out_`.
 
     Raises
     ------
     CatalogError
-        If the column is not there or holds no text, there are fewer than 4 classes, or
-        networks have several layouts: before weights are read.
+        If the column is missing or holds no text, there are fewer than 4 classes, or
+        networks have several layouts; checked before weights are read.
     ModuleNotFoundError
         If the encoder is not installed.
     """
@@ -70,9 +70,9 @@ def text_probe(
     y = question.values.y
     if y.ndim > 1 or y.dtype.kind not in "US":
         raise CatalogError(
-            f"{question.name} holds no names of classes. Text search learns from a column "
-            "of text, one class a network, such as --target class_name; 'phasezoo schema' "
-            "lists columns."
+            f"{question.name} does not hold class names. Text search needs a column of "
+            "text with one class per network, such as --target class_name; 'phasezoo "
+            "schema' lists the columns."
         )
     classes = np.unique(y)
     if len(classes) < FEWEST:
@@ -80,14 +80,14 @@ def text_probe(
             f"{len(y)} networks have {len(classes)} classes of {question.name}: "
             f"{', '.join(classes)}. Text search needs {FEWEST} or more; widen --where."
         )
-    found = layouts(question.table)
-    if len({catalog.layout(arch).id for arch in found}) > 1:
-        largest = max(found, key=lambda arch: len(found[arch]))
+    rows_of = layouts(question.table)
+    if len({catalog.layout(arch).id for arch in rows_of}) > 1:
+        largest = max(rows_of, key=lambda arch: len(rows_of[arch]))
         raise LayoutMismatch(
-            f"The networks with a {question.name} have {len(found)} layouts, and a text "
-            "probe reads one. Narrow it: --where "
+            f"The networks with a {question.name} have {len(rows_of)} layouts, and a text "
+            "probe reads one. Narrow the selection: --where "
             f"{word(f'arch_id = {literal(largest)}')} "
-            f"({len(found[largest])} networks)."
+            f"({len(rows_of[largest])} networks)."
         )
     path = catalog.root / FOLDER / _file(question, encoder)
     check_inside(catalog.root, path)
@@ -95,14 +95,14 @@ def text_probe(
         probe = probe_file.load(path)
         assert isinstance(probe, TextBilinear)
         return probe, path
-    encoder_of(encoder)  # whether it is installed, before weights are read
+    encoder_of(encoder)  # fails before weights are read if the encoder is not installed
     for reason, count in question.left_out.items():
-        announce(f"Not learnt from: {count:,} with {reason}.")
-    announce(f"Learning {len(classes)} classes of {len(y):,} networks.")
-    material = weights(catalog, question.table)
-    # What is said of a network without it is said without its copies too.
+        announce(f"Left out: {count:,} with {reason}.")
+    announce(f"Fitting {len(classes)} classes of {len(y):,} networks.")
+    inputs = weights(catalog, question.table)
+    # A prediction without a network must be made without its copies too.
     copies = joined(question.table["content"].to_pylist())
-    probe = TextBilinear(encoder, layout=material.layout).fit(material.X, y, copies)
+    probe = TextBilinear(encoder, layout=inputs.layout).fit(inputs.X, y, copies)
     runs, steps = (question.table[name].to_pylist() for name in ("run_id", "step"))
     about = {
         "target": question.name,
@@ -112,29 +112,29 @@ def text_probe(
     }
     folder_inside(catalog.root, FOLDER)
     probe_file.save(probe, path, about)
-    announce(f"Kept as {path}. {_score(probe)}")
+    announce(f"Saved as {path}. {_score(probe)}")
     return probe, path
 
 
 def _score(probe: TextBilinear) -> str:
-    """How well it names classes that it has not seen, as a sentence."""
-    what = "Of classes left out in turn, a network is nearer to its own name than to"
+    """Return a sentence on the score for classes that were left out."""
+    finding = "With classes left out in turn, a network is nearer to its own name than to"
     count = len(probe.classes_)
     share, low, high = mean_share(probe.unseen_)
     if np.isnan(share):
         return (
-            f"{what} {probe.path_.max():.0%} of the others (chance 50%): the best of "
-            f"{probe.path_.size} penalties for these very classes, so too good. With 6 "
-            f"classes or more (here {count}) it is measured apart."
+            f"{finding} {probe.path_.max():.0%} of the others (chance 50%). This is "
+            f"optimistic, as the best of {probe.path_.size} penalties was chosen on the "
+            f"same classes; with 6 classes or more (here {count}) other classes are used."
         )
     return (
-        f"{what} {share:.0%} of the others ({low:.0%} to {high:.0%}, 95% over {count} "
+        f"{finding} {share:.0%} of the others ({low:.0%} to {high:.0%}, 95% over {count} "
         "classes; chance 50%), with penalties chosen on other classes."
     )
 
 
 def _file(question: TargetSelection, encoder: str) -> str:
-    """Name of the file: equal questions have equal ones."""
+    """Return the name of the file; equal selections have equal names."""
     digest = hashlib.sha256()
     for name in ("run_id", "step"):
         digest.update("\n".join(map(str, question.table[name].to_pylist())).encode())

@@ -1,1 +1,1 @@
-"""Numbers that describe tensors, and regression on them."""
+"""Statistics of tensors, and regression on these statistics."""

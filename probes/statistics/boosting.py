@@ -1,4 +1,4 @@
-"""Gradient boosting of trees with LightGBM, kept as its own text, so without pickle."""
+"""Gradient boosting of trees with LightGBM, stored as text instead of pickle."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from catalog.dtypes import Array
 from probes.statistics.trees_text import checked_trees
 
 ROUNDS = 400
-"""Trees at most; how many are kept is chosen on held-out groups."""
+"""Maximum number of trees; the number is chosen on held-out groups."""
 LEAVES = (4, 8, 16)
-"""Leaves of a tree that are tried."""
+"""Numbers of leaves per tree that are tried."""
 _FOLDS = 4
 
 
 @dataclass(frozen=True)
 class Boosting:
-    """Trees for each target.
+    """Boosted trees for each target.
 
     Attributes
     ----------
     texts : tuple of str
-        The models, as LightGBM writes them.
+        Models of the targets, in the text format of LightGBM.
     leaves, rounds : tuple of int
-        Chosen for each target.
+        Number of leaves per tree, and of trees, chosen for each target.
     """
 
     texts: tuple[str, ...]
@@ -38,21 +38,21 @@ class Boosting:
 
     @classmethod
     def of(cls, F: Array, y: Array, groups: Array, labels: bool, seed: int) -> Boosting:
-        """Fit features (n, p) to targets (n, width), one after the other.
+        """Fit targets (n, width) one by one to features (n, p).
 
-        Leaves and rounds are those with the least loss over four folds of groups.
+        Leaves and rounds are those with the lowest loss over four folds of groups.
 
         Parameters
         ----------
         labels : bool
-            Whether targets are 0 and 1; their scores are then logits.
+            True if targets are 0 and 1; the scores are then logits.
 
         Raises
         ------
         ModuleNotFoundError
             If LightGBM is not installed.
         CatalogError
-            If what it needs of the system is not there.
+            If the OpenMP library that LightGBM needs is missing.
         """
         lightgbm = _library()
         common = {
@@ -70,18 +70,20 @@ class Boosting:
         folds = _folds(groups, seed)
         texts, leaves, rounds = [], [], []
         for column in y.T:
-            tried: list[tuple[float, int, int]] = []
+            candidates: list[tuple[float, int, int]] = []
             constant = bool((column == column[0]).all())
             for count in () if constant else LEAVES:
-                found = lightgbm.cv(
+                results = lightgbm.cv(
                     {**common, "num_leaves": count},
                     lightgbm.Dataset(F, column, free_raw_data=False),
                     ROUNDS,
                     folds=folds,
                 )
-                losses = np.array(next(v for k, v in found.items() if k.endswith("-mean")))
-                tried.append((float(losses.min()), count, int(losses.argmin()) + 1))
-            _, count, trees = min(tried, default=(0.0, 2, 1))
+                losses = np.array(
+                    next(v for k, v in results.items() if k.endswith("-mean"))
+                )
+                candidates.append((float(losses.min()), count, int(losses.argmin()) + 1))
+            _, count, trees = min(candidates, default=(0.0, 2, 1))
             booster = lightgbm.train(
                 {**common, "num_leaves": count}, lightgbm.Dataset(F, column), trees
             )
@@ -91,40 +93,42 @@ class Boosting:
         return cls(tuple(texts), tuple(leaves), tuple(rounds))
 
     def scores(self, F: Array) -> Array:
-        """Values, or logits, (n, width) at features (n, p)."""
+        """Predict values, or logits, (n, width) from features (n, p)."""
         lightgbm = _library()
         models = [checked_trees(text, F.shape[1]) for text in self.texts]
-        found: list[Any] = [
+        columns: list[Any] = [
             lightgbm.Booster(model_str=model).predict(F, raw_score=True, num_threads=1)
             for model in models
         ]
-        return np.stack(found, axis=1)
+        return np.stack(columns, axis=1)
 
 
 def _library() -> ModuleType:
-    """LightGBM, whose wheel expects the OpenMP library of the system."""
+    """Import LightGBM, whose wheel needs the OpenMP library of the system."""
     require("lightgbm")
     try:
         import lightgbm
     except OSError as error:
         raise CatalogError(
-            f"LightGBM cannot start: {error}. Its trees need the system's OpenMP library: "
-            "apt-get install libgomp1, or brew install libomp. Or take model=smooth."
+            f"LightGBM cannot start: {error}. It needs the OpenMP library of the system: "
+            "apt-get install libgomp1, or brew install libomp. Or use model=smooth."
         ) from error
-    found: ModuleType = lightgbm
-    return found
+    module: ModuleType = lightgbm
+    return module
 
 
 def _folds(groups: Array, seed: int) -> list[tuple[Array, Array]]:
-    """Training and held-out rows, whole groups on one side."""
-    found = np.unique(groups, return_inverse=True)[1]
-    count = int(found.max()) + 1
+    """Return training and held-out rows of folds of whole groups."""
+    group_numbers = np.unique(groups, return_inverse=True)[1]
+    count = int(group_numbers.max()) + 1
     if count < 2:
         raise ValueError(
-            f"All {len(groups)} rows are one group, so none can be held out. Pass groups "
-            "with 2 values or more, such as run ids, or None."
+            f"All {len(groups)} rows are one group, so no group can be held out. Pass "
+            "groups with 2 values or more, such as run ids, or None."
         )
-    side = (np.random.default_rng(seed).permutation(count) % min(_FOLDS, count))[found]
+    side = (np.random.default_rng(seed).permutation(count) % min(_FOLDS, count))[
+        group_numbers
+    ]
     return [
         (np.flatnonzero(side != k), np.flatnonzero(side == k))
         for k in range(min(_FOLDS, count))

@@ -1,4 +1,4 @@
-"""Ridge regression on a Gaussian kernel: smooth functions of a few features, exactly."""
+"""Exact ridge regression with a Gaussian kernel, for smooth functions of few features."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from catalog.dtypes import Array
 from probes.exact.ridge import Spectrum, best, path
 
 WIDTHS = (0.3, 1.0, 3.0, 10.0)
-"""Of the kernel, in units of the median squared distance."""
+"""Candidate widths of the kernel, in units of the median squared distance."""
 LANDMARKS = 2000
-"""Training rows that the function is a sum over; more are drawn from."""
+"""Maximum number of kernel centres, drawn at random from more training rows."""
 
 
 @dataclass(frozen=True)
 class Smooth:
-    """A sum of Gaussian bumps at training rows.
+    """Sum of Gaussian kernels that are centred at training rows.
 
     Attributes
     ----------
     landmarks : ndarray of shape (m, p)
     width : float
-        Squared distance at which a bump has fallen to 1 / e.
+        Squared distance at which the kernel has fallen to 1 / e.
     weights : ndarray of shape (m, width of y)
     intercept : ndarray of shape (width of y,)
     alpha, score : float
-        The chosen penalty, and its mean R2 on held-out groups.
+        Chosen penalty, and its mean R2 on held-out groups.
     """
 
     landmarks: Array
@@ -48,22 +48,26 @@ class Smooth:
         seed: int,
         widths: Sequence[float] = WIDTHS,
     ) -> Smooth:
-        """Fit features (n, p) to targets (n, width), choosing on held-out groups.
+        """Fit targets (n, width) to features (n, p), choosing on held-out groups.
 
-        Up to `LANDMARKS` rows it is exact kernel ridge; beyond, of the functions that are
-        sums over as many rows (Nystroem [1]_). Takes some matrices of n x m float64.
+        Up to `LANDMARKS` rows the fit is exact kernel ridge; beyond, it is exact among sums
+        over `LANDMARKS` rows (Nystroem [1]_). Memory is some matrices of n x m float64.
 
         References
         ----------
         .. [1] Williams and Seeger 2001, NeurIPS 13.
         """
         m = min(len(A), LANDMARKS)
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(A))[:m])
-        landmarks = A[chosen]
+        rows = np.sort(np.random.default_rng(seed).permutation(len(A))[:m])
+        landmarks = A[rows]
         squares = _squares(landmarks, landmarks)
-        apart = squares[np.triu_indices(m, 1)]
-        unit = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
-        found: list[Smooth] = []
+        pair_squares = squares[np.triu_indices(m, 1)]
+        unit = (
+            float(np.median(pair_squares[pair_squares > 0]))
+            if (pair_squares > 0).any()
+            else 1.0
+        )
+        fits: list[Smooth] = []
         for relative in widths:
             width = relative * unit
             values, axes = np.linalg.eigh(np.exp(-squares / width))
@@ -72,12 +76,12 @@ class Smooth:
             Z = np.exp(-_squares(A, landmarks) / width) @ root
             mean = Z.mean(0)
             features = Z if Z.shape[1] < len(Z) else Z @ Z.T
-            of = Spectrum.of_features if Z.shape[1] < len(Z) else Spectrum.of_gram
-            spectrum = of(features.copy())
+            decompose = Spectrum.of_features if Z.shape[1] < len(Z) else Spectrum.of_gram
+            spectrum = decompose(features.copy())
             scores = path(spectrum, y, groups, alphas).mean(1)
             alpha = best(alphas, scores)
             slope = (Z - mean).T @ spectrum.dual(y - y.mean(0), alpha)
-            found.append(
+            fits.append(
                 cls(
                     landmarks,
                     width,
@@ -87,17 +91,17 @@ class Smooth:
                     float(scores.max()),
                 )
             )
-        return max(found, key=lambda one: one.score)
+        return max(fits, key=lambda fit: fit.score)
 
     def scores(self, A: Array) -> Array:
-        """Values (n, width of y) at features (n, p)."""
+        """Predict values (n, width of y) from features (n, p)."""
         bumps = np.exp(-_squares(A, self.landmarks) / self.width)
-        found: Array = bumps @ self.weights + self.intercept
-        return found
+        values: Array = bumps @ self.weights + self.intercept
+        return values
 
 
 def _squares(A: Array, B: Array) -> Array:
-    """Squared distances (n, m)."""
+    """Compute squared distances (n, m)."""
     inner = A @ B.T
     inner *= -2
     inner += np.einsum("ij,ij->i", A, A)[:, None]

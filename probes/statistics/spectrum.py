@@ -1,4 +1,4 @@
-"""What the singular values of weight matrices say, for stacks of matrices at once."""
+"""Statistics of singular values, computed for stacks of weight matrices at once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ SPECTRAL = (
 """Names of the columns of `spectral`."""
 
 _FLOOR = 1e-6
-"""Of eigenvalues, in units of the largest: below it float32 Gram matrices hold noise."""
+"""Floor of eigenvalues relative to the largest; smaller ones are float32 noise."""
 _BYTES = 64 << 20
-"""Of Gram matrices at a time."""
+"""Bytes of Gram matrices at a time."""
 
 
 def squares(layer: Layer, X: Array) -> Array:
-    """Squared singular values of a layer of every network, ascending.
+    """Compute squared singular values of a layer of every network, ascending.
 
-    By the Gram matrix of the smaller side, for low-rank updates by those of the factors:
-    their product is not formed. Takes 64 MB, or what one matrix takes.
+    They are eigenvalues of the Gram matrix of the smaller side; for low-rank updates, of
+    Gram matrices of the factors, whose product is not formed. Memory is 64 MB, or one
+    matrix.
 
     Parameters
     ----------
@@ -39,67 +40,67 @@ def squares(layer: Layer, X: Array) -> Array:
     Returns
     -------
     ndarray of shape (n, k), float64
-        k = min(dH, dW), or the rank of a low-rank update. Not negative.
+        Values that are not negative; k = min(dH, dW), or the rank of a low-rank update.
     """
     k = _size(layer)
-    found = np.empty((len(X), k))
+    values = np.empty((len(X), k))
     step = max(_BYTES // (8 * max(k * k, 1)), 1)
     for rows in _blocks(len(X), step):
-        found[rows] = np.linalg.eigvalsh(_gram(layer, X[rows]).astype(np.float64))
-    return np.maximum(found, 0, out=found)
+        values[rows] = np.linalg.eigvalsh(_gram(layer, X[rows]).astype(np.float64))
+    return np.maximum(values, 0, out=values)
 
 
 def spectral(eigenvalues: Array) -> Array:
-    """Statistics of squared singular values.
+    """Compute statistics of squared singular values.
 
     Parameters
     ----------
     eigenvalues : ndarray of shape (n, k)
-        Ascending, as `squares` gives them.
+        Ascending squared singular values, as returned by `squares`.
 
     Returns
     -------
     ndarray of shape (n, 6)
         Columns `SPECTRAL`. Stable rank: squared Frobenius over squared spectral norm.
         Effective rank [1]_: exponential of the entropy of normalised singular values.
-        Tail exponent [2]_: of a power law through the upper half of the squares, by
-        Hill's estimator. Log-determinant: mean logarithm of the squares, in units of
-        their mean, with what float32 cannot resolve cut off. All zero for a matrix of
-        zeros.
+        Tail exponent [2]_: exponent of a power law fitted to the upper half of the squares
+        by Hill's estimator, as ``1 - 1 / exponent``. Log-determinant: mean logarithm of
+        the squares relative to their mean, with squares below the resolution of float32
+        raised to it. All statistics of a zero matrix are 0.
 
     References
     ----------
     .. [1] Roy and Vetterli 2007, EUSIPCO.
-    .. [2] Martin et al. 2021, arXiv:2002.06716, where the tail's start is fitted; here it
-       is the median, which moves less from network to network.
+    .. [2] Martin et al. 2021, arXiv:2002.06716, where the start of the tail is fitted; here
+       it is the median, which varies less between networks.
     """
     k = eigenvalues.shape[1]
     top = eigenvalues[:, -1]
-    alive = top > 0
-    kept = np.where(alive[:, None], eigenvalues, 1.0)
-    kept = np.maximum(kept, _FLOOR * kept[:, -1:])
-    singular = np.sqrt(kept)
+    nonzero = top > 0
+    clipped = np.where(nonzero[:, None], eigenvalues, 1.0)
+    clipped = np.maximum(clipped, _FLOOR * clipped[:, -1:])
+    singular = np.sqrt(clipped)
     share = singular / singular.sum(1, keepdims=True)
     entropy = -(share * np.log(share)).sum(1)
     total = eigenvalues.sum(1)
-    tail = np.log(kept[:, k // 2 :])
+    tail = np.log(clipped[:, k // 2 :])
     rise = (tail - tail[:, :1]).mean(1)
     statistics = np.stack(
         [
             np.sqrt(top),
             np.sqrt(total),
-            total / np.where(alive, top, 1.0),
+            total / np.where(nonzero, top, 1.0),
             np.exp(entropy),
-            1 / (1 + rise),  # of the exponent 1 + 1 / rise, as 1 - 1 / exponent: bounded
-            np.log(kept).mean(1) - np.log(kept.mean(1)),
+            1 / (1 + rise),  # bounded form 1 - 1 / exponent of the exponent 1 + 1 / rise
+            np.log(clipped).mean(1) - np.log(clipped.mean(1)),
         ],
         axis=1,
     )
-    return np.where(alive[:, None], statistics, 0.0)
+    return np.where(nonzero[:, None], statistics, 0.0)
 
 
 def low_rank_moments(layer: LowRank, X: Array, eigenvalues: Array) -> Array:
-    """Mean and standard deviation of the values of ``up @ down``, which is not formed.
+    """Compute mean and standard deviation of ``up @ down`` without forming the product.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def _gram(layer: Layer, X: Array) -> Array:
             matrices = matrices.transpose(0, 2, 1)
         gram: Array = matrices @ matrices.transpose(0, 2, 1)
         return gram
-    # The squares of B A are the eigenvalues of S B'B S', where S'S = A A'.
+    # The squared singular values of B A are the eigenvalues of S B'B S', with S'S = A A'.
     up, down = layer.up.of(X), layer.down.of(X)
     values, vectors = np.linalg.eigh((down @ down.transpose(0, 2, 1)).astype(np.float64))
     root = np.sqrt(np.maximum(values, 0))[:, :, None] * vectors.transpose(0, 2, 1)

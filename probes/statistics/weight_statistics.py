@@ -1,4 +1,4 @@
-"""Statistics of the weights of each network, tensor by tensor: small, fast, any width."""
+"""Statistics of the weights of each network, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from probes.statistics.moments import MOMENTS, moments
 from probes.statistics.spectrum import SPECTRAL, low_rank_moments, spectral, squares
 
 DEPTHS = ("first", "last", "mean")
-"""What is kept over depth: the first layer, the last, and the mean of all."""
+"""Aggregates over depth: the first layer, the last layer, and the mean of all layers."""
 
 
 class WeightStatistics(TransformerMixin, BaseEstimator):
-    """Statistics of every tensor of every network.
+    """Transformer of weights to statistics of every tensor.
 
-    The classic seven [1]_ of every tensor, and of every matrix six more of its singular
-    values, see `probes.statistics.spectrum.spectral`. Of a low-rank update only the mean,
-    the standard deviation and the six, of the product of its factors.
+    Every tensor has the seven statistics of [1]_, and every matrix six more of its singular
+    values, see `probes.statistics.spectrum.spectral`. A low-rank update has only the mean,
+    the standard deviation and the six statistics of singular values, all of the product of
+    its factors.
 
-    They do not change when the units of a network are reordered: each tensor's values
-    stay the same but for their order, and its singular values do.
+    The statistics do not change if the units of a network are reordered: the values of each
+    tensor change only their order, and its singular values stay the same.
 
     Parameters
     ----------
     layout : Layout, optional
-        What the columns of X mean. Default: one tensor of d values.
+        Names and shapes of the tensors in the columns of X. Default: one tensor of d
+        values.
     layer : str or sequence of str, optional
-        Tensors to read. Default: all, vectors too.
+        Names of the tensors to read. Default: all, including vectors.
     spectrum : bool, default=True
-        Whether to add the six of singular values, most of the cost of large matrices:
-        O(k^3) with k their smaller side.
+        Add the six statistics of singular values, which are most of the cost of large
+        matrices: O(k^3) with k their smaller side.
     aggregate : bool, default=False
-        Put statistics of matrices, and of biases, together over depth: of the first, of
-        the last, and their mean. Networks of different depth then have the same
+        Aggregate the statistics of matrices, and of biases, over depth: those of the first
+        and of the last layer, and the mean. Networks of different depth then have the same
         statistics. Other vectors, such as those of normalisation, are left out.
 
     Attributes
@@ -76,19 +78,19 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
         self.aggregate = aggregate
 
     def fit(self, X: Array, y: Array | None = None) -> Self:
-        """Check the layout; nothing is learnt.
+        """Check the layout; there is nothing to fit.
 
         Raises
         ------
         LayoutMismatch
-            If the layout does not fit X.
+            If the layout does not match X.
         """
         X = validate_data(self, X, dtype=(np.float32, np.float64))
         self.layers_: tuple[Layer, ...] = self._chosen(X.shape[1])
         return self
 
     def transform(self, X: Array) -> Array:
-        """Statistics (n, p) of weights (n, d), in the order of `get_feature_names_out`."""
+        """Compute statistics (n, p) of weights (n, d), named by `get_feature_names_out`."""
         check_is_fitted(self, "layers_")
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
         parts = [self._statistics(layer, X) for layer in self.layers_]
@@ -104,23 +106,23 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
         )
 
     def get_feature_names_out(self, input_features: Array | None = None) -> Array:
-        """Names (p,): tensor and statistic, or kind, depth and statistic."""
+        """Return names (p,) of tensor and statistic, or of kind, depth and statistic."""
         check_is_fitted(self, "layers_")
         if not self.aggregate:
-            found = [f"{x.name} {s}".strip() for x in self.layers_ for s in self._names(x)]
+            names = [f"{x.name} {s}".strip() for x in self.layers_ for s in self._names(x)]
         else:
-            found = [
+            names = [
                 f"{kind} {depth} {statistic}"
                 for kind, members in self._by_kind().items()
                 for depth in DEPTHS
                 for statistic in self._names(self.layers_[members[0]])
             ]
-        return np.array(found, dtype=object)
+        return np.array(names, dtype=object)
 
     def _chosen(self, d: int) -> tuple[Layer, ...]:
         if self.layout is None or self.layer is not None:
             return chosen_layers(self.layout, self.layer, d)
-        chosen_layers(self.layout, None, d)  # refuses what does not fit
+        chosen_layers(self.layout, None, d)  # raises if the layout does not match
         layers = layers_of(self.layout, vectors=True)
         return tuple(x for x in layers if not self.aggregate or self._kind(x) != "vector")
 
@@ -134,15 +136,15 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
         )
 
     def _statistics(self, layer: Layer, X: Array) -> Array:
-        values = squares(layer, X) if self._has_spectrum(layer) else None
+        eigenvalues = squares(layer, X) if self._has_spectrum(layer) else None
         if isinstance(layer, LowRank):
-            assert values is not None
-            found = low_rank_moments(layer, X, values)
+            assert eigenvalues is not None
+            values_statistics = low_rank_moments(layer, X, eigenvalues)
         else:
-            found = moments(X[:, layer.columns])
-        if values is None:
-            return found
-        return np.concatenate([found, spectral(values)], axis=1)
+            values_statistics = moments(X[:, layer.columns])
+        if eigenvalues is None:
+            return values_statistics
+        return np.concatenate([values_statistics, spectral(eigenvalues)], axis=1)
 
     def _by_kind(self) -> dict[str, list[int]]:
         kinds: dict[str, list[int]] = {}
@@ -151,7 +153,7 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
         return kinds
 
     def _kind(self, layer: Layer) -> str:
-        """What is put together over depth; "vector" is left out."""
+        """Return the kind of a layer for aggregation; "vector" is left out."""
         if isinstance(layer, LowRank):
             return "update"
         if self.layout is not None and len(self.layout[layer.name].shape) > 1:

@@ -1,4 +1,4 @@
-"""Features compared within groups of networks, such as zoos."""
+"""Scaling of features within groups of networks, such as zoos."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from probes.statistics.shaping import Shaping
 
 @dataclass(frozen=True)
 class Within:
-    """A `Shaping` for each group, as its training rows say.
+    """One `Shaping` for each group, fitted to its training rows.
 
-    What is left of a feature is how a row differs from the training rows of its group.
-    Rows of a group that had none are compared with one another: that uses no target, but
-    what is said of one of them depends on the others.
+    A scaled feature tells how a row differs from the training rows of its group. Rows of a
+    group without training rows are compared with one another: this uses no target, but the
+    prediction for one row depends on the others.
 
     Attributes
     ----------
     shape : str
         See `Shaping.of`.
     groups : ndarray of shape (g,)
-        Numbers of the groups of training, sorted.
+        Sorted numbers of the training groups.
     shapings : tuple of Shaping
-        Of these.
+        Scaling of each group.
     """
 
     shape: str
@@ -35,7 +35,7 @@ class Within:
 
     @classmethod
     def of(cls, F: Array, groups: Array, shape: str) -> Within:
-        """Learn it from training features (n, p) and the group (n,) of each row.
+        """Fit the scaling to training features (n, p) and the group (n,) of each row.
 
         Raises
         ------
@@ -47,18 +47,18 @@ class Within:
         return cls(shape, known, shapings)
 
     def apply(self, F: Array, groups: Array) -> Array:
-        """Shaped features (n, p) of rows of any groups (n,)."""
-        found = np.empty(F.shape)
-        known = dict(zip(self.groups.tolist(), self.shapings, strict=True))
+        """Scale features (n, p) of rows of any groups (n,)."""
+        scaled = np.empty(F.shape)
+        shaping_of = dict(zip(self.groups.tolist(), self.shapings, strict=True))
         for group in np.unique(groups).tolist():
-            own = groups == group
-            shaping = known.get(group) or Shaping.of(F[own], self.shape)
-            found[own] = shaping.apply(F[own])
-        return found
+            in_group = groups == group
+            shaping = shaping_of.get(group) or Shaping.of(F[in_group], self.shape)
+            scaled[in_group] = shaping.apply(F[in_group])
+        return scaled
 
 
 def numbered(F: Array, names: Sequence[str], known: Sequence[str]) -> Array:
-    """Features (n, 1 + p) after the number of the group of each row.
+    """Prepend the number of the group of each row to features, (n, 1 + p).
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def numbered(F: Array, names: Sequence[str], known: Sequence[str]) -> Array:
     names : sequence of str
         Group of each row.
     known : sequence of str
-        Groups 0, 1, ...; others get the numbers after these.
+        Names of groups 0, 1, ...; other groups get the following numbers.
 
     Examples
     --------
     >>> numbered(np.array([[0.5], [1.5]]), ["new", "b"], ["a", "b"]).tolist()
     [[2.0, 0.5], [1.0, 1.5]]
     """
-    every = [*known, *sorted(set(names) - set(known))]
-    place = {name: i for i, name in enumerate(every)}
-    return np.column_stack([[place[name] for name in names], F])
+    all_names = [*known, *sorted(set(names) - set(known))]
+    number_of = {name: i for i, name in enumerate(all_names)}
+    return np.column_stack([[number_of[name] for name in names], F])

@@ -1,4 +1,4 @@
-"""Networks and texts in one space: zero-shot classes and search.
+"""Probes that embed networks and texts in one space, for zero-shot classes and search.
 
 An encoder is any callable that takes texts and returns an array (m, e).
 """

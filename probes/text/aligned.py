@@ -1,4 +1,4 @@
-"""What probes that are aligned to text share: similarity, zero-shot classes, search."""
+"""Base class of probes that are aligned to text, with similarity and zero-shot classes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from probes.text.encoder import TEMPLATE, Encoder
 from probes.text.encoders import embedded
 
 FEWEST = 4
-"""Classes, to choose a penalty by those left out."""
+"""Minimum number of classes, to choose a penalty on classes that are left out."""
 _SHARPNESS, _ROUNDS = 3.0, 50
-"""Of balanced answers: of the softmax over standardised cosines, and its iterations."""
+"""Sharpness of the softmax over standardised cosines, and number of iterations, for
+balanced classes."""
 
 
 class TextAligned(Probe):
-    """Networks and texts in one space; y (n,) are names of classes.
+    """Base class of probes that embed networks and texts in one space.
+
+    The targets y (n,) are names of classes.
 
     Parameters
     ----------
     encoder : str or callable, default="minilm"
-        What turns texts into an array (m, e), or its name: "minilm", "clip", "ngrams". A
-        callable has no place in a file: set ``encoder=None`` before saving, and pass it
-        again to `similarity` and `zero_shot`.
+        Function from texts to an array (m, e), or name of an encoder: "minilm", "clip",
+        "ngrams". A function cannot be saved: set ``encoder=None`` before saving, and pass
+        the function again to `similarity` and `zero_shot`.
     template : str or sequence of str, default="a photo of a {}"
-        What names are put into; of several the mean counts.
+        Prompt into which names are inserted; embeddings of several prompts are averaged.
 
     Attributes
     ----------
     classes_ : ndarray of shape (C,)
-        Names seen in training.
+        Names of the training classes.
     """
 
     task = "classification"
@@ -42,16 +45,16 @@ class TextAligned(Probe):
 
     @abstractmethod
     def embed(self, X: Array) -> Array:
-        """Unit vectors (n, k) of weights X (n, d)."""
+        """Embed weights X (n, d) as unit vectors (n, k)."""
 
     @abstractmethod
     def project(self, vectors: Array) -> Array:
-        """Unit vectors (m, k) of text embeddings (m, e)."""
+        """Map text embeddings (m, e) to unit vectors (m, k)."""
 
     def similarity(
         self, X: Array, texts: Sequence[str], encoder: Encoder | None = None
     ) -> Array:
-        """Cosines (n, m) of weights X (n, d) and m texts, seen in training or not."""
+        """Compute cosines (n, m) of weights X (n, d) and m texts, known or new."""
         return self.embed(X) @ self.project(self._embedded(texts, encoder)).T
 
     def zero_shot(
@@ -62,50 +65,51 @@ class TextAligned(Probe):
         *,
         balanced: bool = False,
     ) -> Array:
-        """The most similar of some names for each network (n,); none need be known.
+        """Return the most similar of some names for each network (n,); names may be new.
 
         Parameters
         ----------
         balanced : bool, default=False
-            Each name is the answer for about as many networks (Sinkhorn's iteration), so
-            that an answer depends on the other networks. Wrong where some are rare.
+            Assign about the same number of networks to each name (Sinkhorn's iteration).
+            A prediction then depends on the other networks, and the assumption is wrong if
+            some classes are rare.
         """
-        found = self.similarity(X, names, encoder)
-        found = _balanced(found) if balanced else found
-        answers: Array = np.asarray(names)[found.argmax(1)]
+        similarity = self.similarity(X, names, encoder)
+        similarity = _balanced(similarity) if balanced else similarity
+        answers: Array = np.asarray(names)[similarity.argmax(1)]
         return answers
 
     def _embedded(self, texts: Sequence[str], encoder: Encoder | None = None) -> Array:
         return embedded(encoder or self.encoder, texts, self.template)
 
     def _class_vectors(self) -> Array:
-        """Embedded names of the training classes; enough of them to leave some out."""
+        """Embed the names of the training classes, and check their number."""
         vectors = self._embedded([str(name) for name in self.classes_])
         if len(vectors) < FEWEST:
             raise ValueError(
                 f"There are {len(vectors)} classes; alignment to text needs {FEWEST} or "
-                "more, of which 2 at a time are left out to choose the penalty."
+                "more, because 2 classes at a time are left out to choose the penalty."
             )
         return vectors
 
     def _numbers(self, y: Array) -> Array:
-        """Number of the class of each row of encoded targets."""
-        found: Array = y.argmax(1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
-        return found
+        """Return the number of the class of each row of encoded targets."""
+        numbers: Array = y.argmax(1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
+        return numbers
 
     def _columns(self, scores: Array) -> Array:
-        """Scores as `Targets` decides: of two classes, how much more the second."""
+        """Return scores as `Targets` expects them: for two classes their difference."""
         return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
 
 
 def _balanced(similarity: Array) -> Array:
-    """Shares (n, m) of each network in each name, of which all have as much."""
+    """Return shares (n, m) of networks in names, with equal totals of the names."""
     spread = similarity.std() or 1.0
-    found: Array = np.exp(_SHARPNESS * similarity / spread)
+    shares: Array = np.exp(_SHARPNESS * similarity / spread)
     for _ in range(_ROUNDS):
-        found /= found.sum(0)
-        found /= found.sum(1, keepdims=True)
-    return found
+        shares /= shares.sum(0)
+        shares /= shares.sum(1, keepdims=True)
+    return shares
 
 
 def nearest_names(
@@ -114,20 +118,20 @@ def nearest_names(
     encoder: str | Encoder,
     template: str | Sequence[str] = TEMPLATE,
 ) -> Array:
-    """The trivial zero-shot answer: of some names the one nearest to a known class.
+    """Baseline of zero-shot classes: the name nearest to the predicted known class.
 
     Parameters
     ----------
     predicted : sequence of str
-        What any classifier of training classes says about each network.
+        Training class of each network, as predicted by any classifier.
     names : sequence of str
-        Candidates.
+        Candidate names.
 
     Returns
     -------
     ndarray of shape (n,)
     """
     known = sorted(set(predicted))
-    closest = embedded(encoder, known, template) @ embedded(encoder, names, template).T
-    answers = dict(zip(known, np.asarray(names)[closest.argmax(1)], strict=True))
-    return np.array([answers[name] for name in predicted])
+    cosines = embedded(encoder, known, template) @ embedded(encoder, names, template).T
+    nearest = dict(zip(known, np.asarray(names)[cosines.argmax(1)], strict=True))
+    return np.array([nearest[name] for name in predicted])

@@ -1,4 +1,4 @@
-"""Text search in closed form: ridge on both sides, from weights to classes to texts."""
+"""Text search in closed form: ridge regression of classes on weights and on texts."""
 
 from __future__ import annotations
 
@@ -18,53 +18,54 @@ from probes.text.encoders import unit
 from probes.text.left_out_classes import ClassesLeftOut, coefficients, onehot
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Penalties of the weights tried by default."""
+"""Penalties of the weights that are tried by default."""
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Penalties of the texts tried by default."""
+"""Penalties of the texts that are tried by default."""
 
 
 class TextBilinear(TextAligned):
-    """Compare what a network and a text each have in common with training classes [1]_.
+    """Similarity of networks and texts by their relation to the training classes [1]_.
 
-    A network becomes its ridge scores on the C training classes, a text its ridge
-    coefficients on their names; the similarity is the cosine of the two vectors. So a name
-    is compared with all classes that a network is more or less like, where the nearest
-    name to the one class that it is most like loses the others. Every layer has a kernel
-    of the same mean diagonal. Penalties of both sides are chosen on classes left out
-    together: names that are to be tried later have no part in it.
+    A network is represented by its ridge scores on the C training classes, a text by its
+    ridge coefficients on the names of these classes; the similarity is the cosine of the
+    two vectors. A name is thus compared with all classes that a network resembles, whereas
+    the name nearest to the most similar class ignores the other classes. Every layer has a
+    kernel of the same mean diagonal. Penalties of both sides are chosen on classes that are
+    left out together; names that are tried later have no part in the choice.
 
     Parameters
     ----------
     encoder, template
-        See `TextAligned`. By default the mean of nine prompts.
+        See `TextAligned`. Default: the mean of nine prompts.
     layout, layer
         See `Probe`.
     root, scale
-        See `probes.exact.centring`. By default every network counts by its direction alone.
+        See `probes.exact.centring`. By default only the direction of a network matters.
     alphas, betas : sequence of float, optional
-        Penalties of weights and of texts to choose from, over the mean squared norm of
-        either. Default: `ALPHAS`, `BETAS`.
+        Penalties of weights and of texts to choose from, relative to the mean squared norm
+        of the respective side. Default: `ALPHAS`, `BETAS`.
     folds : int, default=5
-        Parts into which classes are dealt, to choose the penalties.
+        Number of folds of classes on which the penalties are chosen.
     random_state : int, default=0
-        How they are dealt.
+        Seed for the assignment of classes to folds.
 
     Attributes
     ----------
     alpha_, beta_ : float
-        With the highest share; of equal ones the largest.
+        Penalties with the highest share; of equal ones the largest.
     path_ : ndarray of shape (len(alphas), len(betas))
-        On networks of classes left out, the share of the other names left out that are
-        less similar to a network than its own, a mean over classes. Chance is 0.5; the
-        highest of many is a little too good, and `unseen_` is not.
+        Share of the other left-out names that are less similar to a network than its own
+        name, for networks of left-out classes, averaged over classes. Chance level is 0.5.
+        The highest of many shares is slightly optimistic; `unseen_` is not.
     unseen_ : ndarray of shape (C,)
-        That share of each class, by the penalties that are best on the other parts, each
-        left out together with its own. NaN with fewer than 6 classes and some choice.
+        Share of each class with the penalties that are best on the other folds, each left
+        out together with the fold of the class. NaN with fewer than 6 classes, if there
+        are penalties to choose from.
     left_out_ : ndarray of shape (n, C) or None
-        `embed` of the training networks, exactly by fits without the group of each; roots,
-        scales and penalties are of all. None if all networks are one group.
+        `embed` of each training network by the exact fit without its group; roots, scales
+        and penalties are those of all networks. None if all networks are one group.
     mean_, names_ : ndarray of shape (e,) and (C, e)
-        Mean of the embedded names, and their directions from it.
+        Mean of the embedded names, and unit vectors from the mean to the names.
 
     Raises
     ------
@@ -74,8 +75,8 @@ class TextBilinear(TextAligned):
     References
     ----------
     .. [1] Romera-Paredes and Torr 2015, ICML: an embarrassingly simple approach to
-       zero-shot learning. Differs: every candidate has unit length, for otherwise some
-       are the answer for all; kernels of layers.
+       zero-shot learning. Differs: every candidate has unit length, as otherwise some
+       candidates are predicted for all networks; every layer has a kernel.
 
     Examples
     --------
@@ -87,7 +88,7 @@ class TextBilinear(TextAligned):
     """
 
     name: ClassVar[str] = "text_bilinear"
-    summary: ClassVar[str] = "exact ridge on both sides, weights and names of classes"
+    summary: ClassVar[str] = "exact ridge on weights and on names of classes"
 
     def __init__(
         self,
@@ -115,31 +116,31 @@ class TextBilinear(TextAligned):
         self.random_state = random_state
 
     def embed(self, X: Array) -> Array:
-        """Unit vectors (n, C): scores on the training classes."""
+        """Return unit vectors (n, C) of scores on the training classes."""
         return unit(self._scores(self._checked(X)))
 
     def project(self, vectors: Array) -> Array:
-        """Unit vectors (m, C) of text embeddings (m, e): their share in training names."""
+        """Map text embeddings (m, e) to unit vectors (m, C) of coefficients on names."""
         texts = unit(vectors - self.mean_)
         return unit(coefficients(self.names_, texts, self.beta_))
 
     def left_out_similarity(
         self, texts: Sequence[str], encoder: Encoder | None = None
     ) -> Array:
-        """`similarity` (n, m) of the training networks by fits without them.
+        """Return `similarity` (n, m) of each training network by the fit without its group.
 
         Raises
         ------
         ValueError
-            If all of them were one group, so that nothing is left without it.
+            If all training networks were one group.
         """
         if self.left_out_ is None:
             raise ValueError(
-                "All training networks were one group, so there is no fit without it. Fit "
-                "with groups of several values, such as run ids, or None."
+                "All training networks were one group, so there is no fit without a group. "
+                "Fit with groups of several values, such as run ids, or None."
             )
-        found: Array = self.left_out_ @ self.project(self._embedded(texts, encoder)).T
-        return found
+        cosines: Array = self.left_out_ @ self.project(self._embedded(texts, encoder)).T
+        return cosines
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
         alphas = check_alphas(ALPHAS if self.alphas is None else self.alphas)
@@ -149,10 +150,10 @@ class TextBilinear(TextAligned):
         eps = float(np.finfo(X.dtype).eps)
         K, parts = np.zeros((len(X), len(X))), []
         for layer in self.layers_:
-            one, centring = gram(X, layer, self.root, self.scale)
-            mean = one.mean(0)
-            if size := centre(one, eps):
-                K += one / size
+            kernel, centring = gram(X, layer, self.root, self.scale)
+            mean = kernel.mean(0)
+            if size := centre(kernel, eps):
+                K += kernel / size
                 parts.append((centring, size, mean))
         self._choose(K, number, vectors, alphas, betas, eps)
         self.mean_ = vectors.mean(0)
@@ -187,14 +188,14 @@ class TextBilinear(TextAligned):
     def _scores(self, X: Array) -> Array:
         parts = (expert.scores(X) for expert in self.experts_)
         start = np.tile(self.intercept_, (len(X), 1))
-        found: Array = sum(parts, start=start)
-        return found
+        scores: Array = sum(parts, start=start)
+        return scores
 
 
 def _left_out(
     spectrum: Spectrum, targets: Array, groups: Array, alpha: float
 ) -> Array | None:
-    """Unit vectors (n, C) float32 of networks by the fits without their groups (n,)."""
+    """Embed networks as unit vectors (n, C) float32, by fits without their groups (n,)."""
     rows = np.bincount(groups)
     if len(rows) < 2:
         return None

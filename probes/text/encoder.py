@@ -1,4 +1,4 @@
-"""What turns text into vectors: any callable, or one that has a name here."""
+"""Text encoders: any callable, or a named encoder of this package."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import ClassVar
 from catalog.dtypes import Array
 
 Encoder = Callable[[list[str]], Array]
-"""Takes m texts, returns an array (m, e)."""
+"""Function from m texts to an array (m, e)."""
 
 TEMPLATE = "a photo of a {}"
-"""The prompt of CLIP and of ProbeX."""
+"""Prompt of CLIP and ProbeX."""
 TEMPLATES = (
     TEMPLATE,
     "{}",
@@ -24,15 +24,15 @@ TEMPLATES = (
     "a blurry photo of a {}",
     "a grey image of a {}",
 )
-"""Prompts whose mean says more about a name than one of them, as in CLIP."""
+"""Prompts to average, as in CLIP: their mean represents a name better than one prompt."""
 
 
 class NamedEncoder(ABC):
-    """An encoder that a saved probe finds again by its name."""
+    """Base class of encoders that a saved probe refers to by name."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
 
     @abstractmethod
     def __call__(self, texts: list[str]) -> Array:
-        """Vectors (m, e) of m texts."""
+        """Return vectors (m, e) of m texts."""

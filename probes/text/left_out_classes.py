@@ -1,9 +1,9 @@
-"""How well `TextBilinear` names classes that it has not seen, with penalties so chosen.
+"""Choice of the penalties of `TextBilinear` on left-out classes, with nested scores.
 
-Classes are dealt to parts. Penalties are chosen on each part left out; how good that
-choice is has to be seen on classes that had no say in it. So of every part the penalties
-are chosen on the other parts, each left out together with it: two parts at a time share
-one eigendecomposition, of the networks of all others.
+Classes are assigned to parts, and penalties are chosen on parts that are left out. The
+choice must be scored on classes that had no part in it. For every part, the penalties are
+therefore chosen on the other parts, each left out together with that part. Two parts at a
+time share one eigendecomposition, of the networks of all other parts.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from probes.text.ridge import beaten
 
 @dataclass(frozen=True)
 class ClassesLeftOut:
-    """Networks of C classes, of which some are left out at a time.
+    """Networks of C classes with parts of classes to leave out.
 
     Attributes
     ----------
     K : ndarray of shape (n, n)
-        Inner products of networks, of precision ``eps``. Their root and scale are of all.
+        Inner products of networks, of precision ``eps``, centred and scaled by all
+        networks.
     number : ndarray of shape (n,)
-        Class of each, 0 to C - 1.
+        Class of each network, 0 to C - 1.
     vectors : ndarray of shape (C, e)
         Embedded names.
     alphas, betas : sequence of float
@@ -58,87 +59,92 @@ class ClassesLeftOut:
         seed: int,
         eps: float,
     ) -> ClassesLeftOut:
-        """With two classes or more in each part: against known names unseen ones lose."""
+        """Assign classes to parts of two or more, as a new name loses to known names."""
         count = min(folds, len(vectors) // 2)
         parts = deal(np.arange(len(vectors)), count, seed)
         return cls(K, number, vectors, alphas, betas, parts, eps)
 
     def shares(self) -> Array:
-        """For each pair of penalties and class (len(alphas), len(betas), C).
+        """Compute the share of each class, for each pair of penalties.
 
-        The share of the other names of its part that are less similar to a network than
-        its own, a mean over its networks.
+        The share is that of the other names of the part that are less similar to a network
+        than its own name, averaged over the networks of the class. The shape is
+        (len(alphas), len(betas), C).
         """
-        found = np.empty((len(self.alphas), len(self.betas), len(self.vectors)))
+        shares = np.empty((len(self.alphas), len(self.betas), len(self.vectors)))
         for part in np.unique(self.parts):
-            left = np.flatnonzero(self.parts == part)
-            (found[..., left],) = self._without(left)
-        return found
+            left_out = np.flatnonzero(self.parts == part)
+            (shares[..., left_out],) = self._without(left_out)
+        return shares
 
     def nested(self, shares: Array) -> Array:
-        """`shares` (C,) by the penalties that the other parts choose.
+        """Compute `shares` (C,) with the penalties that are best on the other parts.
 
-        NaN if there are 2 parts: none is left to learn from. Of one pair of penalties,
-        which nobody chose, ``shares`` as they are.
+        The result is NaN if there are 2 parts, as no part is left to fit. With a single
+        pair of penalties nothing is chosen, and ``shares`` are returned unchanged.
         """
         names = np.unique(self.parts)
         if shares[..., 0].size == 1:
             return shares[0, 0].copy()
-        found = np.full(len(self.vectors), np.nan)
+        result = np.full(len(self.vectors), np.nan)
         if len(names) < 3:
-            return found
+            return result
         chosen_by = {part: np.zeros(shares.shape[:2]) for part in names.tolist()}
-        for one, other in combinations(names.tolist(), 2):
-            both = [np.flatnonzero(self.parts == part) for part in (one, other)]
-            of_one, of_other = self._without(*both)
-            chosen_by[one] += of_other.sum(-1)
-            chosen_by[other] += of_one.sum(-1)
+        for first, second in combinations(names.tolist(), 2):
+            left_out = [np.flatnonzero(self.parts == part) for part in (first, second)]
+            of_first, of_second = self._without(*left_out)
+            chosen_by[first] += of_second.sum(-1)
+            chosen_by[second] += of_first.sum(-1)
         for part, path in chosen_by.items():
-            mine = self.parts == part
+            in_part = self.parts == part
             i, j = self.best(path)
-            found[mine] = shares[i, j, mine]
-        return found
+            result[in_part] = shares[i, j, in_part]
+        return result
 
     def best(self, path: Array) -> tuple[int, int]:
-        """The highest of a path (len(alphas), len(betas)); of equal ones the largest."""
+        """Return the indices of the best penalties of a path; of ties the largest."""
         pairs = np.ndindex(path.shape)
         return max(pairs, key=lambda p: (path[p], self.alphas[p[0]], self.betas[p[1]]))
 
     def _without(self, *parts: Array) -> list[Array]:
-        """Shares (len(alphas), len(betas), len(part)) of parts left out together."""
-        out = np.isin(np.arange(len(self.vectors)), np.concatenate(parts))
-        seen = np.flatnonzero(~out)
-        train, rest = np.flatnonzero(~out[self.number]), np.flatnonzero(out[self.number])
-        mean = self.vectors[seen].mean(0)
-        names = unit(self.vectors[seen] - mean)
+        """Compute shares (len(alphas), len(betas), len(part)) of jointly left-out parts."""
+        is_out = np.isin(np.arange(len(self.vectors)), np.concatenate(parts))
+        training_classes = np.flatnonzero(~is_out)
+        train = np.flatnonzero(~is_out[self.number])
+        rest = np.flatnonzero(is_out[self.number])
+        mean = self.vectors[training_classes].mean(0)
+        names = unit(self.vectors[training_classes] - mean)
         sides = [
             [coefficients(names, unit(self.vectors[p] - mean), b) for b in self.betas]
             for p in parts
         ]
-        found = [np.empty((len(self.alphas), len(self.betas), len(p))) for p in parts]
-        for i, told in enumerate(self._scores(seen, train, rest)):
-            for part, side, into in zip(parts, sides, found, strict=True):
-                mine = np.isin(self.number[rest], part)
-                own = np.searchsorted(part, self.number[rest[mine]])
+        shares = [np.empty((len(self.alphas), len(self.betas), len(p))) for p in parts]
+        for i, scores in enumerate(self._scores(training_classes, train, rest)):
+            for part, side, part_shares in zip(parts, sides, shares, strict=True):
+                in_part = np.isin(self.number[rest], part)
+                own_class = np.searchsorted(part, self.number[rest[in_part]])
                 for j, texts in enumerate(side):
-                    each = beaten(told[mine], texts, own)
-                    into[i, j] = np.bincount(own, each) / np.bincount(own)
-        return found
+                    share = beaten(scores[in_part], texts, own_class)
+                    sizes = np.bincount(own_class)
+                    part_shares[i, j] = np.bincount(own_class, share) / sizes
+        return shares
 
-    def _scores(self, seen: Array, train: Array, rest: Array) -> Iterator[Array]:
-        """Scores on the classes that are seen, of networks of others, by penalty."""
-        targets = onehot(self.number, seen)
+    def _scores(
+        self, training_classes: Array, train: Array, rest: Array
+    ) -> Iterator[Array]:
+        """Yield scores of left-out networks on the training classes, for each penalty."""
+        targets = onehot(self.number, training_classes)
         for errors in unseen_by(self.K, targets, train, rest, self.alphas, self.eps):
             yield targets[rest] - errors - targets[train].mean(0)
 
 
 def coefficients(names: Array, texts: Array, beta: float) -> Array:
-    """Ridge coefficients (m, C), of mean 0, of texts on names of classes: unit vectors."""
+    """Compute centred ridge coefficients (m, C) of texts on names, all unit vectors."""
     G = names @ names.T
-    found: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T
-    return found - found.mean(1)[:, None]
+    weights: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T
+    return weights - weights.mean(1)[:, None]
 
 
 def onehot(number: Array, classes: Array) -> Array:
-    """Whether a network (n,) is of a class (C,): 0 or 1."""
+    """Encode the classes of networks (n,) as 0 and 1, (n, C)."""
     return (number[:, None] == classes).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Text search by learnt probes: ProbeX or MVProbe, and a linear map of the text."""
+"""Text search by trained probes: ProbeX or MVProbe, with a linear map of texts."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ VIEWS = ("probex", "mvprobe")
 
 
 class TextProbe(TextAligned, LearntProbe):
-    """Embeddings of networks next to those of their class names, learnt by Adam [1]_.
+    """Alignment of embeddings of networks and of class names, trained by Adam [1]_.
 
-    The logit of a class is the cosine of the network's embedding and a linear map of the
-    name's, times a learnt temperature; the loss is cross-entropy over training classes.
-    The checkpoint is chosen on held-out networks of these classes: names to be tried later
-    have no part in it.
+    The logit of a class is the cosine of the embedding of a network and a linear map of the
+    embedding of the name, divided by a learnt temperature; the loss is cross-entropy over
+    training classes. The checkpoint is chosen on held-out networks of these classes; names
+    that are tried later have no part in the choice.
 
     Parameters
     ----------
     encoder, template
         See `TextAligned`.
     views : {"probex", "mvprobe"}, default="probex"
-        The encoder of matrices.
+        Encoder of matrices.
     temperature : bool, default=True
-        False: logits are cosines, so that the loss of C classes cannot fall below
-        log(1 + (C - 1) exp(-2)).
+        Learn a temperature. False: logits are cosines, so that the loss of C classes cannot
+        fall below log(1 + (C - 1) exp(-2)).
     layout, layer, n_probes, n_projections, n_representation
         See `ProbeX`.
     root, scale, cores, epochs, batch_size, lr, weight_decay, evaluate_every, validation,
     patience, precision, random_state, resume, verbose
-        See `LearntProbe`. Cores come from ridge onto the classes.
+        See `LearntProbe`. Cores are computed from ridge regression of the classes.
 
     See Also
     --------
-    TextProbe.paper : as published.
+    TextProbe.paper : Settings as published.
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differs: a temperature as in CLIP, the root
-       and the scale are taken away; the published code also chooses a checkpoint by its
-       accuracy on the classes that are held out.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differs: there is a temperature as in CLIP,
+       and weights are centred and scaled; the published code also chooses a checkpoint by
+       its accuracy on the held-out classes.
     """
 
     name: ClassVar[str] = "text_probe"
@@ -115,7 +115,7 @@ class TextProbe(TextAligned, LearntProbe):
 
     @classmethod
     def paper(cls, encoder: str | Encoder = "clip", **params: Any) -> Self:
-        """As published: raw weights, CLIP, no temperature, Adam at 2e-3, no decay."""
+        """Return the published setup: raw, CLIP, no temperature, Adam 2e-3, no decay."""
         published = {
             "root": None, "scale": None, "temperature": False, "lr": 2e-3,
             "weight_decay": 0.0,
@@ -123,11 +123,11 @@ class TextProbe(TextAligned, LearntProbe):
         return cls(encoder, **{**published, **params})
 
     def embed(self, X: Array) -> Array:
-        """Unit vectors (n, n_representation)."""
+        """Return unit vectors (n, n_representation)."""
         return unit(super(TextAligned, self).embed(X))
 
     def project(self, vectors: Array) -> Array:
-        """Unit vectors (m, n_representation) of text embeddings (m, e)."""
+        """Map text embeddings (m, e) to unit vectors (m, n_representation)."""
         weight, bias = self.weights_["head.weight"], self.weights_["head.bias"]
         return unit(vectors @ weight.T.astype(float) + bias)
 
@@ -145,9 +145,9 @@ class TextProbe(TextAligned, LearntProbe):
     def _encoder(self) -> Callable[[Shape], nn.Module]:
         from probes.learning.encoders import MVProbeEncoder, ProbeXEncoder
 
-        kind: Any = MVProbeEncoder if self.views == "mvprobe" else ProbeXEncoder
+        encoder_class: Any = MVProbeEncoder if self.views == "mvprobe" else ProbeXEncoder
         sizes = (self.n_probes, self.n_projections, self.n_representation)
-        return lambda shape: kind(shape, *sizes)
+        return lambda shape: encoder_class(shape, *sizes)
 
     def _build(self, width: int) -> nn.Module:
         from probes.learning.encoders import TextNetwork
@@ -158,9 +158,9 @@ class TextProbe(TextAligned, LearntProbe):
         )  # fmt: skip
 
     def _fingerprint(self, X: Array, y: Array, train: Array) -> str:
-        # An encoder is what it says about the classes, whatever it is called.
-        found = super()._fingerprint(X, y, train)
-        return found and f"{found} {blake3(self.texts_.tobytes()).hexdigest()}"
+        # The fingerprint covers the embeddings of the classes instead of the encoder name.
+        base = super()._fingerprint(X, y, train)
+        return base and f"{base} {blake3(self.texts_.tobytes()).hexdigest()}"
 
     def _criterion(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         from torch.nn import functional as F

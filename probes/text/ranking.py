@@ -1,4 +1,4 @@
-"""Ranking networks by how near they are to a text."""
+"""Ranking of networks by similarity to a text."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ def search(
     encoder: Encoder | None = None,
     rows: Sequence[tuple[str, int]] = (),
 ) -> pa.Table:
-    """Networks by similarity to a text, the nearest first.
+    """Rank networks by similarity to a text, the most similar first.
 
     Parameters
     ----------
     probe : TextBilinear, TextRidge or TextProbe
-        Fitted.
+        Fitted probe.
     networks : Population or Selection
-        Of a selection a part is read at a time.
+        Networks to rank; a selection is read in parts.
     text : str
-        Put into the template of the probe: "ankle boot", not a sentence.
+        Text that is inserted into the template of the probe: "ankle boot", not a sentence.
     encoder : callable, optional
-        Of a probe whose encoder has no name.
+        Encoder of a probe that was fitted with a function.
     rows : sequence of (str, int)
-        run_id and step of the networks that a `TextBilinear` learnt from, in the order of
-        its fit. They are ranked as if they were new: by the fit without each of them.
+        run_id and step of the training networks of a `TextBilinear`, in the order of its
+        fit. These networks are ranked by the fit without them.
 
     Returns
     -------
     pyarrow.Table
-        The table of the networks, a column ``similarity`` of cosines, and ``left_out``,
-        whether that is of a fit without the network, which is in ``rows``.
+        Table of the networks with the columns ``similarity``, the cosine, and ``left_out``,
+        true for networks of ``rows`` whose similarity is of a fit without them.
 
     Raises
     ------
     CatalogError
         If the probe was not aligned to text.
     LayoutMismatch
-        If networks have another layout than the probe was fitted on.
+        If the layout of the networks differs from that of the probe.
     """
     if not isinstance(probe, TextAligned):
         name = getattr(probe, "name", type(probe).__name__)
         raise CatalogError(
-            f"The probe {name!r} knows no text. 'phasezoo search TEXT --target COLUMN' "
-            "fits one that does, to names of classes."
+            f"The probe {name!r} is not aligned to text. 'phasezoo search TEXT --target "
+            "COLUMN' fits a text probe to names of classes."
         )
     layout = networks.layout
     if probe.layout is not None and probe.layout.id != layout.id:
@@ -67,7 +67,7 @@ def search(
             f"{layout.id}. Select others, such as with --where \"arch_id = '...'\"."
         )
     reader = encoder_of(encoder or probe.encoder)
-    found = []
+    similarities = []
     step = max(BLOCK // max(4 * layout.d, 1), 1)
     for start in range(0, len(networks), step):
         if isinstance(networks, Population):
@@ -75,15 +75,17 @@ def search(
         else:
             part = networks.slice(start, min(step, len(networks) - start))
             weights = part.population().weights
-        found.append(probe.similarity(weights, [text], reader)[:, 0])
-    similarity, table = np.concatenate(found), networks.table
+        similarities.append(probe.similarity(weights, [text], reader)[:, 0])
+    similarity, table = np.concatenate(similarities), networks.table
     left_out = np.zeros(len(similarity), bool)
     if rows and isinstance(probe, TextBilinear) and probe.left_out_ is not None:
         keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
-        known = {tuple(key): i for i, key in enumerate(rows)}
-        place = np.array([known.get(key, -1) for key in keys], np.int64)
-        left_out = place >= 0
-        similarity[left_out] = probe.left_out_similarity([text], reader)[place[left_out], 0]
+        row_of = {tuple(key): i for i, key in enumerate(rows)}
+        fit_row = np.array([row_of.get(key, -1) for key in keys], np.int64)
+        left_out = fit_row >= 0
+        similarity[left_out] = probe.left_out_similarity([text], reader)[
+            fit_row[left_out], 0
+        ]
     table = table.append_column("similarity", pa.array(similarity))
     table = table.append_column("left_out", pa.array(left_out))
     return table.take(pa.array(np.argsort(-similarity, kind="stable")))

@@ -21,40 +21,41 @@ from probes.text.encoders import unit
 
 
 class TextRidge(TextAligned):
-    """Predict the text embedding of a network's class from its weights, exactly.
+    """Exact ridge regression from weights to the text embedding of the class.
 
     Embeddings of the C training classes are centred and reduced to the C - 1 directions
-    that they span. The penalty is chosen on classes left out, since unseen classes are
-    what the probe is for: names that are to be tried later have no part in it.
+    that they span. The penalty is chosen on left-out classes, since the probe is meant for
+    new classes; names that are tried later have no part in the choice.
 
     Parameters
     ----------
     encoder, template
         See `TextAligned`.
     layout, layer
-        See `Probe`. Several layers are one long vector, each scaled for itself.
+        See `Probe`. Several layers are joined to one long vector, after each is scaled
+        separately.
     root, scale
-        See `probes.exact.centring`. By default every network counts by its direction alone.
+        See `probes.exact.centring`. By default only the direction of a network matters.
     cores : int, optional
-        Ridge on Tucker cores of so many rows and columns, in bases that ridge gives (see
-        `probes.learning.bases`). Default: on whole matrices.
+        Number of rows and columns of Tucker cores to fit, in bases from a first ridge
+        regression (see `probes.learning.bases`). Default: whole matrices.
     alphas : sequence of float, optional
         Penalties to choose from. Default: 31 from 1e-6 to 1e6.
     folds : int, default=5
-        Parts into which classes are dealt, to choose the penalty.
+        Number of folds of classes on which the penalty is chosen.
     random_state : int, default=0
-        How they are dealt.
+        Seed for the assignment of classes to folds.
 
     Attributes
     ----------
     alpha_ : float
-        The largest whose share is within one standard error over classes of the highest:
-        there are few classes, and the path is noisy.
+        Largest penalty whose share is within one standard error over classes of the
+        highest share, because there are few classes and the path is noisy.
     path_ : ndarray of shape (len(alphas),)
-        On networks of classes left out, the share of the other names left out that are
-        less similar to a network than its own. Chance is 0.5.
+        Share of the other left-out names that are less similar to a network than its own
+        name, for networks of left-out classes. Chance level is 0.5.
     mean_, axes_ : ndarray of shape (e,) and (q, e)
-        Of the embeddings of training classes.
+        Mean and principal axes of the embeddings of training classes.
 
     Raises
     ------
@@ -63,7 +64,7 @@ class TextRidge(TextAligned):
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569, aligns by gradient descent.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569, which aligns by gradient descent.
 
     Examples
     --------
@@ -103,7 +104,7 @@ class TextRidge(TextAligned):
         self.random_state = random_state
 
     def embed(self, X: Array) -> Array:
-        """Unit vectors (n, q): the predicted embeddings, in the span of known classes."""
+        """Predict unit vectors (n, q) in the span of the embeddings of known classes."""
         X = self._checked(X)
         if self.cores is None:
             codes = sum(expert.scores(X) for expert in self.experts_) + self.intercept_
@@ -112,7 +113,7 @@ class TextRidge(TextAligned):
         return unit(codes)
 
     def project(self, vectors: Array) -> Array:
-        """Unit vectors (m, q) of text embeddings (m, e)."""
+        """Map text embeddings (m, e) to unit vectors (m, q)."""
         return unit((vectors - self.mean_) @ self.axes_.T)
 
     def _fit(self, X: Array, y: Array, groups: Array) -> None:
@@ -129,15 +130,15 @@ class TextRidge(TextAligned):
         centrings: tuple[Centring, ...] = ()
         if self.cores is None:
             K, centrings = joint_gram(X, self.layers_, self.root, self.scale)
-        # Two classes or more in each part: against known names unseen ones lose.
+        # A part has two classes or more, as a new name loses to known names.
         parts = deal(number, min(self.folds, len(names) // 2), self.random_state)
         for part in np.unique(parts):
             train, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-            left = np.unique(number[rest])
-            own = np.searchsorted(left, number[rest])
+            left_out = np.unique(number[rest])
+            own_class = np.searchsorted(left_out, number[rest])
             errors = self._errors(X, K, codes, number, train, rest, alphas)
             for i, error in enumerate(errors):
-                shares[i, rest] = beaten(codes[rest] - error, names[left], own)
+                shares[i, rest] = beaten(codes[rest] - error, names[left_out], own_class)
         self.path_ = shares.mean(1)
         self.alpha_ = _strongest(np.asarray(alphas), shares, number)
         self._solve(X, K, centrings, codes, number)
@@ -167,8 +168,8 @@ class TextRidge(TextAligned):
     ) -> None:
         if K is None:
             self.bases_ = self._bases(X, codes, number, np.arange(len(X)))
-            found = coefficients(_features(X, self.bases_), codes, self.alpha_)
-            self.coef_, self.intercept_ = found
+            solution = coefficients(_features(X, self.bases_), codes, self.alpha_)
+            self.coef_, self.intercept_ = solution
             return
         mean = K.mean(0)
         spectrum = Spectrum.of_gram(K, float(np.finfo(X.dtype).eps))
@@ -190,25 +191,25 @@ class TextRidge(TextAligned):
 
 
 def _strongest(alphas: Array, shares: Array, number: Array) -> float:
-    """The largest penalty within one standard error over classes of the best one."""
+    """Return the largest penalty within one standard error over classes of the best."""
     counts = np.bincount(number)
-    each = np.stack([np.bincount(number, row) for row in shares]) / counts
-    less = each[each.mean(1).argmax()] - each
-    doubt = less.std(1, ddof=1) / np.sqrt(len(counts))
-    return float(alphas[less.mean(1) <= doubt].max())
+    class_shares = np.stack([np.bincount(number, row) for row in shares]) / counts
+    deficits = class_shares[class_shares.mean(1).argmax()] - class_shares
+    standard_error = deficits.std(1, ddof=1) / np.sqrt(len(counts))
+    return float(alphas[deficits.mean(1) <= standard_error].max())
 
 
 def _features(X: Array, bases: Sequence[Bases]) -> Array:
-    """Cores of all layers side by side, float64 (n, q)."""
+    """Join the cores of all layers, float64 (n, q)."""
     return np.concatenate(
         [b.cores(X).reshape(len(X), -1).astype(np.float64) for b in bases], axis=1
     )
 
 
 def beaten(predicted: Array, names: Array, number: Array) -> Array:
-    """Share of other names that are less similar to each network than its own."""
+    """Return the share of other names that are less similar to a network than its own."""
     cosines = unit(predicted) @ unit(names).T
-    own = np.take_along_axis(cosines, number[:, None], 1)
-    below = (cosines < own).sum(1) + ((cosines == own).sum(1) - 1) / 2
-    found: Array = below / (len(names) - 1)
-    return found
+    own_cosine = np.take_along_axis(cosines, number[:, None], 1)
+    below = (cosines < own_cosine).sum(1) + ((cosines == own_cosine).sum(1) - 1) / 2
+    shares: Array = below / (len(names) - 1)
+    return shares

@@ -204,7 +204,7 @@ def test_a_tensor_of_no_architecture_is_told(zoo: Catalog) -> None:
     record.write_text(json.dumps(value))
     (zoo.root / "HEAD").unlink()
     shutil.rmtree(zoo.root / "snapshots")
-    with pytest.raises(CatalogError, match=r"tensors/ of .* has a row without a name"):
+    with pytest.raises(CatalogError, match=r"tensors/ of .* has a row without an arch_id"):
         catalog.open(zoo.root).load()
 
 

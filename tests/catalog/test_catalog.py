@@ -143,7 +143,9 @@ def test_the_message_about_several_layouts_offers_a_condition_that_works(
     zoo, _ = mixed
     with pytest.raises(LayoutMismatch, match=r"3 layouts .*8 x .*4 x ") as caught:
         zoo.load("row IS NOT NULL")
-    condition = re.search(r"Add for example: (arch_id = '[^']+')$", str(caught.value))
+    condition = re.search(
+        r"Add a condition, for example: (arch_id = '[^']+')$", str(caught.value)
+    )
     assert condition is not None
     loaded = zoo.load(condition[1])
     assert len(loaded) == 8
@@ -284,7 +286,7 @@ def test_verify_catches_one_flipped_bit_of_a_payload(zoo: Catalog, tensor: str) 
     path.write_bytes(data)
     reopened = zoo.refreshed()
     assert len(reopened.load()) == 5  # a plain load does not hash
-    with pytest.raises(ShardCorrupt, match=f"row 3, tensor '{tensor}' is not what was"):
+    with pytest.raises(ShardCorrupt, match=f"row 3, tensor '{tensor}' differs from"):
         reopened.load(verify=True)
     assert len(reopened.load("row <> 3", verify=True)) == 4
 

@@ -83,7 +83,7 @@ W = Param("w", (4, 3), ("h", None))
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Layout((W, W)), "Two tensors are called 'w'"),
+        (lambda: Layout((W, W)), "Two tensors have the name 'w'"),
         (
             lambda: Layout((W, Param("b", (5,), ("h",)))),
             "'h' stands for 4 units in 'w' and for 5",
@@ -99,9 +99,9 @@ W = Param("w", (4, 3), ("h", None))
             "Unknown dtype 'float31'.*float32",
         ),
         (lambda: Param("w", (2,), role="weight"), "role of 'w' must be one of"),
-        (lambda: split_symbol("c*"), r"'c\*' must be a name"),
-        (lambda: split_symbol("c*0"), r"'c\*0' must be a name"),
-        (lambda: split_symbol("*3"), r"'\*3' must be a name"),
+        (lambda: split_symbol("c*"), r"'c\*' is not valid"),
+        (lambda: split_symbol("c*0"), r"'c\*0' is not valid"),
+        (lambda: split_symbol("*3"), r"'\*3' is not valid"),
         (lambda: Layout((W,)).flatten({}), "'w' .4, 3. is missing"),
         (
             lambda: Layout((W,)).flatten({"w": np.zeros((3, 4))}),
@@ -111,12 +111,12 @@ W = Param("w", (4, 3), ("h", None))
             lambda: Layout((W,)).flatten({"w": np.zeros((1, 1, 4, 3))}),
             r"expected \(4, 3\)",
         ),
-        (lambda: Layout((W,)).unflatten(np.zeros(11)), "do not end in d = 12"),
+        (lambda: Layout((W,)).unflatten(np.zeros(11)), "must have length d = 12"),
         (
             lambda: Layout((W, Param("b", (4,)))).flatten(
                 {"w": np.zeros((2, 4, 3)), "b": np.zeros((3, 4))}
             ),
-            r"'b' holds \(3,\) networks, the tensors before it \(2,\)",
+            r"'b' holds \(3,\) networks, but the tensors before it hold \(2,\)",
         ),
     ],
 )

@@ -87,7 +87,7 @@ EXTRA = {"n": np.zeros(1, np.int64)}
             WEIGHTS,
             pa.table({"run_id": ["a"]}),
             EXTRA,
-            "no column 'step'.*It has: run_id",
+            "no column 'step'.*Its columns: run_id",
         ),
         (WEIGHTS, pa.table({"step": [0]}), EXTRA, "no column 'run_id'"),
         (WEIGHTS, TABLE, {}, r"extra\['n'\] must be int64 \(1,\). Got nothing"),
@@ -169,5 +169,5 @@ def test_to_arrow_shares_memory_with_the_weights(networks: Any, small_layout: An
 def test_to_arrow_does_not_hide_a_column() -> None:
     table = pa.table({"run_id": ["a"], "step": [0], "weights": [1.0]})
     population = Population(np.ones((1, 2), np.float32), Layout((Param("w", (2,)),)), table)
-    with pytest.raises(LayoutMismatch, match="has a column 'weights' already"):
+    with pytest.raises(LayoutMismatch, match="already has a column 'weights'"):
         population.to_arrow()

@@ -162,7 +162,7 @@ def test_a_closed_writer_refuses_and_closes_once(new_zoo: Any, runs_of: Any) -> 
     writer = new_zoo().writer()
     writer.close()
     writer.close()
-    with pytest.raises(CatalogError, match=r"closed; open another: catalog.writer\(\)"):
+    with pytest.raises(CatalogError, match=r"closed. Open a new one: catalog.writer\(\)"):
         writer.commit(runs_of(["a"]), pa.table({"run_id": ["a"], "step": [0]}))
 
 
@@ -452,7 +452,7 @@ def test_a_version_that_cannot_be_written_is_a_warning_after_a_commit(
     writer = zoo.writer()
     runs = runs_of(population.table["run_id"].to_pylist())
     writer.commit(runs, population.table, population)
-    with pytest.warns(RuntimeWarning, match="It is done"):
+    with pytest.warns(RuntimeWarning, match="The data is committed"):
         writer.close()
     assert len(zoo.refreshed().load()) == 2
 

@@ -33,7 +33,7 @@ def test_what_fitting_does_not_leave_is_no_attribute(kept, tmp_path, name):
     path = changed(
         kept, tmp_path / "p.safetensors", lambda b: b["fitted"]["dict"].update({name: 5})
     )
-    with pytest.raises(CatalogError, match=f"{name!r}, which fitting does not leave"):
+    with pytest.raises(CatalogError, match=f"{name!r}, but fitting sets only"):
         probe_file.load(path)
 
 

@@ -37,5 +37,5 @@ def test_unknown_layers_and_wrong_layouts_are_refused():
         chosen_layers(ADAPTER, "conf", ADAPTER.d)
     with pytest.raises(LayoutMismatch, match=r"layout=population\.layout"):
         chosen_layers(ADAPTER, None, 7)
-    with pytest.raises(LayoutMismatch, match="nothing says where"):
+    with pytest.raises(LayoutMismatch, match="cannot be located"):
         chosen_layers(None, "conv", 7)

@@ -111,4 +111,5 @@ def test_train_prints_one_json_document_or_a_sentence(capsys, tmp_path):
         "checkpoints": 7, "stacks": 1,
     }  # fmt: skip
     code, out, _ = phasezoo(capsys, *command)
-    assert (code, out) == (0, "digits_mlp_phases: all 1 runs are there already\n")
+    expected = "digits_mlp_phases: all 1 runs are already in the catalogue\n"
+    assert (code, out) == (0, expected)

@@ -97,7 +97,7 @@ def test_checkpoints_are_increasing_steps_of_the_run(checkpoints):
 
 
 def test_a_class_stands_once():
-    with pytest.raises(ValueError, match=r"A class stands twice in classes: \(1, 2, 1\)"):
+    with pytest.raises(ValueError, match=r"classes lists a class twice: \(1, 2, 1\)"):
         replace(RUN, classes=(1, 2, 1))
 
 

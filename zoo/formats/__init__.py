@@ -1,1 +1,1 @@
-"""Foreign populations that need torch to be read: pickles."""
+"""Readers of foreign populations that need torch, such as pickled state dicts."""

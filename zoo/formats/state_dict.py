@@ -1,11 +1,13 @@
-"""State dicts written by `torch.save`: one file, or a folder of them at any depth.
+"""Reader of state dicts written by `torch.save`: one file, or a folder at any depth.
 
-A file holds a state dict, or a dict with one under ``state_dict``, ``model_state_dict``,
-``model``, ``net``, ``params``, ``model_state`` or ``weights``; scalars beside it become
-columns of the checkpoint. What trainers save beside, such as ``optimizer.pt``, is skipped.
-A csv may add columns, keyed by ``path`` below the source; it wins over the file, and its
-``run_name`` and ``step`` group files into runs. Where neither says them, a name that
-counts does, as ``run/epoch_5.pt``; any other file is a run of its own.
+A file holds a state dict, or a dict with a state dict under ``state_dict``,
+``model_state_dict``, ``model``, ``net``, ``params``, ``model_state`` or ``weights``;
+scalars beside the state dict become columns of the checkpoint. Files that trainers save
+beside networks, such as ``optimizer.pt``, are skipped. A csv may add columns, keyed by
+``path`` below the source; its values take precedence over the file, and its ``run_name``
+and ``step`` group files into runs. If neither the csv nor the file has them, they are read
+from a file name with a counter, such as ``run/epoch_5.pt``; any other file is a run of its
+own.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from catalog.formats.trajectory import placed, run_and_step_of
 from zoo.formats.torch_file import TorchFile, read_torch_file
 
 SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin")
-# What trainers put beside a network: their own state.
+# Names of files with the trainer's own state beside a network.
 _BESIDE = re.compile("optimizer|scheduler|scaler|training_args|rng_state.*")
-_MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # of torch.save, and before 1.6
+_MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # torch.save since 1.6, and before
 _STEPS = ("step", "global_step")
 
 
@@ -37,23 +39,23 @@ class StateDict:
     takes_table = True
 
     def recognises(self, source: Path) -> bool:
-        """Whether it is such a file, or a folder with one that Ray did not write."""
+        """Return whether the source is such a file, or a folder of them not from Ray."""
         return bool(_files(source)) and not any(source.rglob("result.json"))
 
     def read(self, source: Path, metadata: Path | None = None) -> Iterator[Network]:
-        """Yield the files in order of their paths.
+        """Yield the networks of all files, ordered by path.
 
         Raises
         ------
         CatalogError
-            If a file is not a state dict, or file and csv do not match.
+            If there is no file, a file is not a state dict, or files and csv do not match.
         """
         files = [source] if source.is_file() else _files(source)
         if not files:
             raise CatalogError(f"{source} has no file that ends in {', '.join(SUFFIXES)}.")
         if parts := [path for path in files if is_part(path)]:
             raise CatalogError(
-                f"{parts[0]} is called like a part of a network; only safetensors are "
+                f"{parts[0]} is called like a part of a network, but only safetensors are "
                 "read in parts. Load the network and save it in one file."
             )
         root = source.parent if source.is_file() else source
@@ -66,6 +68,7 @@ class StateDict:
 
 
 def _files(source: Path) -> list[Path]:
+    """Return the files of a source that may hold networks."""
     files = files_of(source, *SUFFIXES)
     if source.is_file():
         return files
@@ -73,7 +76,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _is_weights(path: Path) -> bool:
-    """Whether a file may be of `torch.save`: `.bin` is what anything is called."""
+    """Return whether a file may be from `torch.save`; `.bin` is a suffix of any data."""
     if path.suffix.lower() != ".bin" or path.name.startswith("pytorch_model"):
         return True
     with path.open("rb") as file:
@@ -83,20 +86,22 @@ def _is_weights(path: Path) -> bool:
 def _network(
     name: str, file: TorchFile, row: Row, place: Row, later: Collection[str]
 ) -> Network:
+    """Return the record of one file with the columns of the csv, the file and its name."""
     columns, inside = dict(row), dict(file.scalars)
     run_name, step = columns.pop("run_name", None), columns.pop("step", None)
     if run_name is None:
         run_name = inside.pop("run_name", None)
     if step is None:
-        step = _counted(columns, inside)
-    left = {key: value for key, value in inside.items() if key not in row}
-    own = {**published(left), **file.notes}
+        step = _popped_step(columns, inside)
+    new = {key: value for key, value in inside.items() if key not in row}
+    of_file = {**published(new), **file.notes}
     columns |= {"run_name": run_name, "step": step}
-    return network(name, file.tensors, placed({**own, **columns}, place), {*own, *later})
+    all_columns = placed({**of_file, **columns}, place)
+    return network(name, file.tensors, all_columns, {*of_file, *later})
 
 
-def _counted(*rows: Row) -> Scalar:
-    """The first whole number of steps, taken out of its row."""
+def _popped_step(*rows: Row) -> Scalar:
+    """Remove the first whole number of steps from its row and return it."""
     for key in _STEPS:
         for row in rows:
             if type(row.get(key)) is int:

@@ -1,4 +1,4 @@
-"""The verbs `measure` and `downstream`: plan, distribute, store.
+"""Commands `measure` and `downstream`: planning, distribution and storing of results.
 
-Metrics live in `zoo.metrics`, processes in `zoo.workers`.
+Metrics are in `zoo.metrics`, worker processes in `zoo.workers`.
 """

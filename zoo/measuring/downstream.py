@@ -1,8 +1,8 @@
-"""The downstream suite: what the networks of a zoo are good for.
+"""Downstream suite, which evaluates the networks of a zoo in applications.
 
-Averages over steps and seeds, soups, ensembles, barriers, pruning, input noise and
-transfer, each a metric of `zoo.metrics`. Results become columns of ``models``; averages
-and fine-tuned networks become runs of zoos of their own, with their parents.
+Its parts are averages over steps and seeds, soups, ensembles, barriers, pruning, input
+noise and transfer, each a metric of `zoo.metrics`. Results become columns of ``models``;
+averages and fine-tuned networks become runs of separate zoos, with their parents recorded.
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ if TYPE_CHECKING:
 
 
 def suite_parts(only: Sequence[str] = ()) -> list[str]:
-    """Names of the parts of the suite.
+    """Return the names of the parts of the suite.
 
     Parameters
     ----------
     only : sequence of str
-        Names, or how some begin: ``average`` is ``average_seeds`` and ``average_steps``.
+        Names of parts or beginnings of names: ``average`` selects ``average_seeds`` and
+        ``average_steps``. Empty selects all parts.
 
     Raises
     ------
     NotFound
-        If nothing is called so.
+        If an entry matches no part.
     """
     from zoo.metrics import metrics
 
     known = list(metrics("downstream"))
-    found: list[str] = []
+    parts: list[str] = []
     for part in only or [""]:
-        own = [name for name in known if name == part] or [
+        matches = [name for name in known if name == part] or [
             name for name in known if name.startswith(part)
         ]
-        if not own:
-            raise NotFound(f"No part {part!r} of the suite. {closest(part, known)}")
-        found += own
-    return list(dict.fromkeys(found))
+        if not matches:
+            raise NotFound(f"The suite has no part {part!r}. {closest(part, known)}")
+        parts += matches
+    return list(dict.fromkeys(parts))
 
 
 def downstream(
@@ -54,7 +55,7 @@ def downstream(
     steps: str = "last",
     **options: Any,
 ) -> Measured:
-    """Run the downstream suite on a zoo and store what comes out.
+    """Run the downstream suite on a zoo and store the results.
 
     Parameters
     ----------
@@ -63,11 +64,12 @@ def downstream(
     zoo : str
         Name of the zoo.
     metrics : sequence of Metric or str, optional
-        Parts of the suite; default all.
+        Parts of the suite; default: all parts.
     steps : {"last", "all"}, default="last"
-        Which checkpoints; averages over steps see all of a run.
+        Checkpoints of each run to measure; averages over steps use all checkpoints of a
+        run.
     **options
-        As of `zoo.measuring.measure`.
+        Further options of `zoo.measuring.measure`.
 
     Returns
     -------
@@ -76,11 +78,11 @@ def downstream(
     Raises
     ------
     CatalogError
-        As `zoo.measuring.measure`.
+        Under the conditions of `zoo.measuring.measure`.
 
     Notes
     -----
-    Which phase gains from averaging is one query over ``models``::
+    A query over ``models`` shows which phases gain from averaging::
 
         SELECT phase, count(*) AS networks, avg(average_steps_gain_last) AS steps,
             avg(average_raw_gain) AS raw, avg(average_aligned_gain) AS aligned,

@@ -1,8 +1,8 @@
-"""Measuring checkpoints of a catalogue: workers measure, this process hands out jobs.
+"""Measuring of checkpoints: worker processes measure, this process hands out jobs.
 
-This module needs no torch. Every job is committed as one shard of measures, so that what
-was measured survives an interruption and is not measured again. A worker holds the weights
-of one job (`zoo.measuring.plan.MOST_BYTES`, or one cell) and what a metric states.
+This module needs no torch. Every job is committed as one shard of measures, so that its
+results survive an interruption and are not measured again. A worker holds the weights of
+one job (`zoo.measuring.plan.MOST_BYTES`, or one cell) and the memory that a metric states.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Measured:
-    """What `measure` did.
+    """Summary of one call of `measure`.
 
     Attributes
     ----------
     zoo : str
-        Its name.
+        Name of the zoo.
     checkpoints : int
-        Selected.
+        Number of selected checkpoints.
     known, measured : dict of str to int
-        Checkpoints by metric: measured before with the same settings, and now.
+        Number of checkpoints by metric: measured before with the same settings, and
+        measured now.
     seconds : dict of str to float
-        Estimated processor time by metric, before it was measured.
+        Processor time by metric, estimated before measuring.
     """
 
     zoo: str
@@ -72,28 +73,31 @@ def measure(
     zoo : str
         Name of the zoo.
     metrics : sequence of Metric or str, optional
-        Of `zoo.metrics`; default those of the suite "landscape". Names take the default
-        settings.
+        Metrics of `zoo.metrics`; by default those of the suite "landscape". Metrics given
+        by name have their default settings.
     settings : mapping or iterable of str
-        Of metrics, values by ``METRIC.FIELD`` or texts ``METRIC.FIELD=VALUE``, see
-        `zoo.metrics.settings.with_settings`.
+        Settings of metrics, as values by ``METRIC.FIELD`` or as texts
+        ``METRIC.FIELD=VALUE``, see `zoo.metrics.settings.with_settings`.
     where : str
-        Condition on ``models``, to measure a part. What compares seeds measures the whole
-        cells that it touches.
+        SQL condition on ``models`` that selects checkpoints. Metrics that compare seeds
+        measure every cell with a selected checkpoint as a whole.
     steps : {"all", "last"}
-        Which checkpoints of each run.
+        Checkpoints of each run to measure.
     data : str or Path, optional
         Folder or file with the data, as for `zoo.training.train`.
     task, architecture : str, optional
-        For runs that do not say what they are: name of a task, JSON of an architecture.
+        Name of the task and JSON of the architecture, for runs that do not record them.
     seed : int
-        Of all draws; part of the provenance.
+        Seed of all random draws; part of the provenance.
     workers : int, optional
-        Processes; default one per core.
+        Number of worker processes; default: one per core.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, or the best available device.
     again : bool
-        Measure also what is there already.
+        Whether to measure again what was already measured with the same settings.
     announce : callable
-        Is told what will be measured and how long it may take, before it starts.
+        Function that is called, before measuring starts, with lines that say what will be
+        measured and how long it may take.
 
     Returns
     -------
@@ -102,8 +106,8 @@ def measure(
     Raises
     ------
     CatalogError
-        If a setting cannot be, before anything is read; if the zoo, the metric or the data
-        are absent, or a worker fails; what was committed stays.
+        If a setting is invalid, before anything is read; if the zoo, the metric or the data
+        do not exist, or a worker fails. Committed results stay.
     """
     if workers is not None and workers < 1:
         raise CatalogError(f"--workers must be at least 1. Got {workers}.")
@@ -111,20 +115,20 @@ def measure(
         raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
     require("torch")
     count = workers or os.cpu_count() or 1
-    chosen = None
+    metric_setup = None
     settings = parse(settings)
-    if settings:  # else the workers alone need torch
+    if settings:  # without settings, only the workers need torch
         from zoo.metrics import metrics as known
         from zoo.metrics.settings import with_settings
 
-        given = known("landscape") if metrics is None else metrics
-        metrics = with_settings(tuple(given), settings)
+        selected = known("landscape") if metrics is None else metrics
+        metrics = with_settings(tuple(selected), settings)
     if metrics is not None:
-        chosen = [m if isinstance(m, str) else m.provenance() for m in metrics]
+        metric_setup = [m if isinstance(m, str) else m.provenance() for m in metrics]
     setup = {
         "catalog": str(catalog),
         "zoo": zoo,
-        "metrics": chosen,
+        "metrics": metric_setup,
         "where": where,
         "steps": steps,
         "data": None if data is None else str(data),
@@ -137,24 +141,24 @@ def measure(
         "again": again,
     }
     account = _Account(zoo)
-    crew = WorkerPool("zoo.measuring.worker", account.committed, account.take)
+    pool = WorkerPool("zoo.measuring.worker", account.committed, account.take)
     try:
-        crew.start(count, setup)
-        plan = crew.expect("plan")
+        pool.start(count, setup)
+        plan = pool.expect("plan")
         for text in account.begin(plan, count):
             announce(text)
         if plan["jobs"]:
-            crew.work(plan["jobs"])
+            pool.work(plan["jobs"])
         return account.result
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(str(interrupt) or "Nothing was measured yet.") from None
     finally:
         account.close()
-        crew.end()
+        pool.end()
 
 
 class _Account:
-    """What the workers report, as a result and a bar."""
+    """Account of the workers' reports: the result and the progress bar."""
 
     def __init__(self, zoo: str) -> None:
         self.result = Measured(zoo, known={}, measured={}, seconds={})
@@ -162,16 +166,16 @@ class _Account:
         self._done = 0.0
 
     def begin(self, plan: dict[str, Any], workers: int) -> list[str]:
-        """Take the plan; lines that say what it will cost."""
+        """Take the plan and return lines that say what it will cost."""
         self.result.checkpoints = plan["checkpoints"]
         self.result.known, self.result.seconds = plan["known"], plan["seconds"]
         self.result.measured = dict.fromkeys(plan["known"], 0)
         lines = []
         for name, seconds in plan["seconds"].items():
-            left = plan["checkpoints"] - plan["known"][name]
-            if left:
+            remaining = plan["checkpoints"] - plan["known"][name]
+            if remaining:
                 lines.append(
-                    f"{name}: {left:,} checkpoints, about {clock(seconds / workers)}"
+                    f"{name}: {remaining:,} checkpoints, about {clock(seconds / workers)}"
                 )
         total = sum(job["seconds"] for job in plan["jobs"])
         if plan["jobs"]:
@@ -179,7 +183,7 @@ class _Account:
         return lines
 
     def take(self, message: Message) -> None:
-        """Account for one message."""
+        """Account for one message of a worker."""
         if "share" in message:
             self._done += message["share"]
             if self._bar is not None:
@@ -189,16 +193,16 @@ class _Account:
             self.result.measured[message["metric"]] += message["networks"]
 
     def committed(self) -> str:
-        """How much is safe."""
+        """Return a clause that says how much is committed."""
         counts = (self.result.measured or {}).items()
         listed = ", ".join(f"{n:,} of {name}" for name, n in counts if n)
         return f"Results of {listed} are committed" if listed else "Nothing is committed"
 
     def close(self) -> None:
-        """Show the end of the bar."""
+        """Finish the progress bar."""
         if self._bar is not None:
             self._bar.close(self._done)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the result as JSON values."""
         return asdict(self.result)

@@ -1,4 +1,4 @@
-"""What is left to measure of a zoo, in jobs, with their cost."""
+"""Planning of measurements: the jobs that remain for a zoo, and their cost."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ from zoo.stored import cell_of, run_of
 from zoo.task import Data
 
 JOBS = 8
-"""Jobs per worker, metric and architecture: what an interruption can cost."""
+"""Number of jobs per worker, metric and architecture; an interruption can cost one job."""
 
 FEWEST = 32
-"""Checkpoints of a job, where there are so many and they fit: stacks should be deep."""
+"""Minimum number of checkpoints of a job, if there are enough and they fit, because stacks
+should be deep."""
 
 MOST_BYTES = 64 << 20
-"""Weights of a job at most, unless a single cell has more."""
+"""Maximum size of the weights of a job in bytes, unless a single cell is larger."""
 
 Row = dict[str, Any]
 
 
 def selected_rows(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Row]:
-    """Rows of ``models`` with weights, in an order that does not depend on ``where``.
+    """Return rows of ``models`` with weights, in an order independent of ``where``.
 
     Raises
     ------
     NotFound
-        If the zoo has none that match.
+        If there is no such zoo, or none of its checkpoints with weights matches.
     """
     last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
     query = f"""SELECT * FROM ({catalog.matching(where)}) WHERE zoo = {literal(zoo)}
@@ -57,28 +58,44 @@ def selected_rows(catalog: Catalog, zoo: str, where: str, steps: str) -> list[Ro
         zoos = [r[0] for r in catalog.sql("SELECT DISTINCT zoo FROM runs").fetchall()]
         if zoo not in zoos:
             raise NotFound(f"No zoo {zoo!r} in {catalog.root}. {closest(zoo, zoos)}")
-        raise NotFound(f"No checkpoint of {zoo!r} with weights matches: {where}")
+        raise NotFound(
+            f"No checkpoint of {zoo!r} with weights matches the condition: {where}"
+        )
     return rows
 
 
 def settings_column(metric: Metric) -> str:
-    """Column that says which settings gave a metric's newest values."""
+    """Return the column that holds the settings id of a metric's newest values."""
     return f"{metric.name}_settings"
 
 
 def settings_id(metric: Metric, provenance: Mapping[str, Any]) -> str:
-    """What stands there: the id that `Writer.commit_measures` gives such results."""
+    """Return the settings id: the id that `Writer.commit_measures` gives to the results."""
     return content_id([metric.name, dict(provenance)], 16)
 
 
 def known_keys(metric: Metric, rows: Sequence[Row], own: str) -> set[Any]:
-    """Checkpoints whose newest values come from these settings, whatever came out."""
+    """Return the checkpoints whose newest values, null or not, come from these settings.
+
+    Parameters
+    ----------
+    metric : Metric
+        Metric whose settings column is read.
+    rows : sequence of dict
+        Rows of ``models``.
+    own : str
+        Settings id to look for.
+    """
     column = settings_column(metric)
     return {(row["run_id"], row["step"]) for row in rows if row.get(column) == own}
 
 
 def measuring_groups(metric: Metric, rows: Sequence[Row]) -> dict[str, list[list[Row]]]:
-    """By architecture, what belongs together: cells, or parts of large ones."""
+    """Return, by architecture, the groups of rows that must be measured together.
+
+    A group is a cell at one step, or a part of a large cell, for a metric that compares
+    seeds; a run for a metric that compares the checkpoints of a run; otherwise one row.
+    """
     groups: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         group = f"{row['run_id']} {row['step']}"
@@ -102,20 +119,20 @@ def measuring_groups(metric: Metric, rows: Sequence[Row]) -> dict[str, list[list
 def jobs_of(
     metric: Metric, rows: Sequence[Row], known: set[Any], workers: int
 ) -> list[Any]:
-    """Lists of keys that are measured together: of one architecture, in whole cells."""
+    """Return jobs: lists of keys of one architecture, made of whole measuring groups."""
     jobs = []
     for cells in measuring_groups(metric, rows).values():
-        left = [
+        remaining = [
             cell
             for cell in cells
             if any((row["run_id"], row["step"]) not in known for row in cell)
         ]
-        total = sum(len(cell) for cell in left)
-        each = 4 * int(cells[0][0]["parameters"] or 1)
+        total = sum(len(cell) for cell in remaining)
+        net_bytes = 4 * int(cells[0][0]["parameters"] or 1)
         size = max(-(-total // (JOBS * workers)), min(total, FEWEST))
-        size = max(1, min(size, MOST_BYTES // each))
+        size = max(1, min(size, MOST_BYTES // net_bytes))
         job: list[Any] = []
-        for cell in left:
+        for cell in remaining:
             job += [(row["run_id"], row["step"]) for row in cell]
             if len(job) >= size:
                 jobs.append(job)
@@ -126,14 +143,14 @@ def jobs_of(
 
 
 class Speed:
-    """Seconds per gradient of one network on one sample, measured once a network."""
+    """Seconds per gradient of one network on one sample, measured once per architecture."""
 
     def __init__(self, data: Data, device: torch.device) -> None:
         self._data, self._device = data, device
         self._known: dict[Architecture, float] = {}
 
     def seconds(self, run: Run) -> float:
-        """Time of one gradient; of a stack as training would use it."""
+        """Return the time of one gradient in a stack such as training would use."""
         network = build_architecture(dict(run.architecture))
         if network not in self._known:
             self._known[network] = self._measured(run, network)
@@ -142,11 +159,11 @@ class Speed:
     def _measured(self, run: Run, network: Architecture) -> float:
         from zoo.engine.stack import Stack
 
-        seen = view(run, self._data, "train")
-        own = replace(run, batch_size=min(32, len(seen.index)), init_from=None)
-        runs = (own,) * min(8, best_size(own, network))
+        train_view = view(run, self._data, "train")
+        timed = replace(run, batch_size=min(32, len(train_view.index)), init_from=None)
+        runs = (timed,) * min(8, best_size(timed, network))
         objective = OBJECTIVES[self._data.task.objective]
-        views = [seen] * len(runs)
+        views = [train_view] * len(runs)
         batches = Batches(self._data, runs, views, self._device)
         batch = Batch(*batches.empty(), objective.constants(runs, self._device))
         batches.fill(batch.x, batch.y)
@@ -159,21 +176,22 @@ class Speed:
             began = time.perf_counter()
             gradient()
             times.append(time.perf_counter() - began)
-        return float(np.median(times)) / (len(runs) * own.batch_size)
+        return float(np.median(times)) / (len(runs) * timed.batch_size)
 
 
 def whole_cells(rows: Sequence[Row], all_rows: Sequence[Row]) -> list[Row]:
-    """All checkpoints of the cells and steps that rows touch.
+    """Return all checkpoints of the cells and steps that occur in ``rows``.
 
-    Seeds are compared with all others, also those that a condition leaves out: otherwise
-    what a pair says would depend on the order in which parts were measured.
+    Seeds are compared with all other seeds of their cell, including those that a condition
+    leaves out. Otherwise the values would depend on the order in which parts of a zoo were
+    measured.
     """
     touched = {cell_of(row) for row in rows}
     return [row for row in all_rows if cell_of(row) in touched]
 
 
 def whole_runs(rows: Sequence[Row], all_rows: Sequence[Row]) -> list[Row]:
-    """All checkpoints of the runs that rows touch."""
+    """Return all checkpoints of the runs that occur in ``rows``."""
     touched = {row["run_id"] for row in rows}
     return [row for row in all_rows if row["run_id"] in touched]
 
@@ -186,33 +204,54 @@ def plan_measures(
     setup: Mapping[str, Any],
     device: torch.device,
 ) -> dict[str, Any]:
-    """Jobs of all metrics with their estimated seconds, as JSON values."""
+    """Return the jobs of all metrics and their estimated seconds, as JSON values.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Selected rows of ``models``.
+    all_rows : sequence of dict
+        All rows of the zoo.
+    metrics : sequence of Metric
+        Metrics to measure.
+    data : Data
+        Data of the task.
+    setup : mapping
+        First message of the parent process.
+    device : torch.device
+        Device on which the speed is measured.
+
+    Raises
+    ------
+    CatalogError
+        If the settings of a metric do not fit a network.
+    """
     speed, plan = Speed(data, device), []
     known_of, seconds_of = {}, {}
-    chosen = {(row["run_id"], row["step"]) for row in rows}
+    selected = {(row["run_id"], row["step"]) for row in rows}
     for metric in metrics:
-        own_rows = whole_cells(rows, all_rows) if metric.paired else rows
-        own_rows = whole_runs(rows, all_rows) if metric.along else own_rows
-        of_key = {(row["run_id"], row["step"]): row for row in own_rows}
-        own_id = settings_id(metric, provenance_of(metric, setup["seed"], data))
-        known = set() if setup["again"] else known_keys(metric, own_rows, own_id)
-        jobs = jobs_of(metric, own_rows, known, setup["workers"])
+        metric_rows = whole_cells(rows, all_rows) if metric.paired else rows
+        metric_rows = whole_runs(rows, all_rows) if metric.along else metric_rows
+        row_of = {(row["run_id"], row["step"]): row for row in metric_rows}
+        wanted = settings_id(metric, provenance_of(metric, setup["seed"], data))
+        known = set() if setup["again"] else known_keys(metric, metric_rows, wanted)
+        jobs = jobs_of(metric, metric_rows, known, setup["workers"])
         seconds_of[metric.name] = 0.0
         for keys in jobs:
-            own = [of_key[key] for key in keys]
-            for row in {cell_of(row): row for row in own}.values():
+            job_rows = [row_of[key] for key in keys]
+            for row in {cell_of(row): row for row in job_rows}.values():
                 metric.check(run_of(row, setup["task"], setup["architecture"]), data.task)
             cells: dict[str, int] = {}
-            for row in own:
+            for row in job_rows:
                 cells[cell_of(row)] = cells.get(cell_of(row), 0) + 1
             pairs = sum(len(pairing(n)) for n in cells.values())
-            run = run_of(own[0], setup["task"], setup["architecture"])
-            passes = metric.passes(len(own), pairs, data.samples("train"))
+            run = run_of(job_rows[0], setup["task"], setup["architecture"])
+            passes = metric.passes(len(job_rows), pairs, data.samples("train"))
             cost = passes * speed.seconds(run)
             seconds_of[metric.name] += cost
             plan.append({"metric": metric.name, "keys": keys, "seconds": cost})
-        left = {key for keys in jobs for key in keys}
-        known_of[metric.name] = len(chosen - left)
+        remaining = {key for keys in jobs for key in keys}
+        known_of[metric.name] = len(selected - remaining)
     plan.sort(key=lambda job: -job["seconds"])
     return {
         "checkpoints": len(rows),
@@ -223,5 +262,5 @@ def plan_measures(
 
 
 def provenance_of(metric: Metric, seed: int, data: Data) -> dict[str, Any]:
-    """What decides a metric's values beside the checkpoint."""
+    """Return everything beside the checkpoint that decides a metric's values."""
     return {**metric.provenance(), "seed": seed, "data": data.fingerprint}

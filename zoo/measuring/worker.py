@@ -1,6 +1,6 @@
-"""A measuring process: takes jobs as JSON lines, commits its own shards of measures.
+"""Measuring process, which takes jobs as JSON lines and commits its own shards of measures.
 
-Run by `zoo.measuring.measure` as ``python -m zoo.measuring.worker``.
+`zoo.measuring.measure` runs the module as ``python -m zoo.measuring.worker``.
 """
 
 from __future__ import annotations
@@ -40,57 +40,71 @@ from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
 
 
 def chosen_metrics(given: list[Any] | None) -> dict[str, Metric]:
-    """Metrics by name; each is given as its name or as its provenance."""
-    found: dict[str, Metric] = {}
+    """Return metrics by name.
+
+    Parameters
+    ----------
+    given : list of (str or dict) or None
+        Name or provenance of each metric; None stands for the suite "landscape".
+    """
+    metric_of: dict[str, Metric] = {}
     for item in given if given is not None else metrics("landscape"):
         name = item if isinstance(item, str) else item["metric"]
         metric = METRICS[name]
         if not isinstance(item, str):
             settings = {k: v for k, v in item.items() if k not in ("metric", "version")}
             metric = replace(metric, **settings)
-        found[name] = metric
-    return found
+        metric_of[name] = metric
+    return metric_of
 
 
 def measured_table(metric: Metric, found: Mapping[str, Array], nets: Networks) -> pa.Table:
-    """Results as a table of measures; NaN becomes null.
+    """Return the results of a metric as a table of measures; NaN becomes null.
 
     Raises
     ------
     CatalogError
-        If the metric did not give its columns.
+        If the results lack columns of the metric or have others.
     """
-    if missing := {c.name for c in metric.columns} ^ set(found):
-        raise CatalogError(f"Metric {metric.name!r}: columns differ by {sorted(missing)}.")
+    if different := {c.name for c in metric.columns} ^ set(found):
+        raise CatalogError(
+            f"Metric {metric.name!r}: its results and its columns differ by "
+            f"{sorted(different)}."
+        )
     columns: dict[str, Any] = {}
     for column in metric.columns:
         values = found[column.name]
-        lost = [v is None or v != v for v in values.tolist()]
+        null = [v is None or v != v for v in values.tolist()]
         columns[column.name] = pa.array(
-            [None if gone else v for gone, v in zip(lost, values.tolist(), strict=True)],
+            [
+                None if missing else v
+                for missing, v in zip(null, values.tolist(), strict=True)
+            ],
             column.type,
         )
     return pa.table(columns)
 
 
 def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
+    """Plan if this worker leads, then measure jobs and commit their results."""
     request = StopRequest()
     device = chosen_device(setup["device"])
     tune_process(setup["threads"])
     store = open_catalog(setup["catalog"])
-    known = chosen_metrics(setup["metrics"])
+    metric_of = chosen_metrics(setup["metrics"])
     rows = selected_rows(store, setup["zoo"], setup["where"], setup["steps"])
     tasks = {run_of(row, setup["task"], setup["architecture"]).task for row in rows}
     if len(tasks) > 1:
         raise CatalogError(
-            f"The selection has {len(tasks)} tasks ({', '.join(sorted(tasks))}); measure "
-            f"one at a time: --where {word(f'task_name = {literal(min(tasks))}')}"
+            f"The selected runs have {len(tasks)} tasks ({', '.join(sorted(tasks))}). "
+            "Measure one task at a time: --where "
+            f"{word(f'task_name = {literal(min(tasks))}')}"
         )
     directory = None if setup["data"] is None else Path(setup["data"])
     data = load_task(TASKS[tasks.pop()], directory)
     if setup["leads"]:
-        every = selected_rows(store, setup["zoo"], "true", "all")
-        plan = plan_measures(rows, every, list(known.values()), data, setup, device)
+        all_rows = selected_rows(store, setup["zoo"], "true", "all")
+        plan = plan_measures(rows, all_rows, list(metric_of.values()), data, setup, device)
         line.send(plan=plan)
     line.send(ready=True)
     first = jobs.readline()
@@ -99,7 +113,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     with Writer(Path(setup["catalog"])) as writer:
         for text in itertools.chain([first], jobs):
             job = json.loads(text)
-            metric = known[job["metric"]]
+            metric = metric_of[job["metric"]]
             keys = [(run, step) for run, step in job["keys"]]
             nets = networks(
                 store,
@@ -110,33 +124,35 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
                 architecture=setup["architecture"],
                 folder=directory,
             )
-            told = 0.0
+            reported = 0.0
 
             def progress(share: float, job: Mapping[str, Any] = job) -> None:
-                nonlocal told
+                nonlocal reported
                 if request.made:
                     raise Stopped
-                line.send(share=(share - told) * job["seconds"])
-                told = share
+                line.send(share=(share - reported) * job["seconds"])
+                reported = share
 
-            made: list[Shard] = []
+            shards: list[Shard] = []
             try:
                 if isinstance(metric, Maker):
-                    found, made = metric.make(nets, seed=setup["seed"], progress=progress)
+                    values, shards = metric.make(
+                        nets, seed=setup["seed"], progress=progress
+                    )
                 else:
-                    found = metric.measure(nets, seed=setup["seed"], progress=progress)
+                    values = metric.measure(nets, seed=setup["seed"], progress=progress)
             except Stopped:
                 break
-            table = measured_table(metric, found, nets)
+            table = measured_table(metric, values, nets)
             table = table.add_column(0, "run_id", pa.array([k[0] for k in keys]))
             table = table.add_column(1, "step", pa.array([k[1] for k in keys], pa.int64()))
             provenance = provenance_of(metric, setup["seed"], data)
-            own = pa.array([settings_id(metric, provenance)] * len(keys))
-            table = table.append_column(settings_column(metric), own)
-            # The code's version is recorded, but does not make older values stale: a
-            # change that changes values raises the metric's own version.
+            ids = pa.array([settings_id(metric, provenance)] * len(keys))
+            table = table.append_column(settings_column(metric), ids)
+            # The version of phasezoo is recorded but does not make older values stale: a
+            # change that changes values raises the version of the metric.
             made_by = {**provenance, "phasezoo": __version__}
-            for shard in made:  # first: a measure says that its networks are there
+            for shard in shards:  # before the measures, which imply that networks exist
                 store_shard(writer, shard, metric.name, made_by)
             writer.commit_measures(table, metric.name, made_by)
             progress(1.0)

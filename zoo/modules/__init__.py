@@ -1,4 +1,4 @@
-"""Networks of a catalogue as torch modules and datasets, and back.
+"""Conversion of networks of a catalogue to torch modules and datasets, and back.
 
-Training never passes through here.
+Training does not use this package.
 """

@@ -1,8 +1,9 @@
-"""Which axes of a module in memory permute together: read from its layers, not names.
+"""Axis symbols of modules in memory, derived from their layers, not from names.
 
-Only `torch.nn.Sequential`, nested or not, of layers that are known here has symbols. A
-batch axis comes first and linear layers read ``(batch, features)``, as their input is
-not known. Anything else may mix, tie or split units, and gets None on every axis.
+Axes with the same symbol permute together. Only `torch.nn.Sequential`, nested or not, of
+layers that are known here has symbols. Inputs are not known, so the batch axis is assumed
+to come first, and linear layers are assumed to read ``(batch, features)``. Any other module
+may mix, tie or split units, and has None on every axis.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _ELEMENTWISE = {
     nn.ReLU, nn.ReLU6, nn.GELU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.SiLU, nn.ELU,
     nn.SELU, nn.Softplus, nn.Identity, nn.Dropout, nn.AlphaDropout,
 }  # fmt: skip
-# Positions behind batch and channels that a module expects: elsewhere it takes another
-# axis for channels.
+# Number of axes behind batch and channels that a module expects. With another number of
+# axes, the module would take another axis for the channels.
 _POSITIONS: dict[type[nn.Module], int] = {
     nn.Dropout1d: 1, nn.Dropout2d: 2, nn.Dropout3d: 3,
     nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3,
@@ -37,22 +38,23 @@ _NORMS: dict[type[nn.Module], tuple[int, ...]] = {
 
 
 class _NotKnown(Exception):
-    """A module that is not known to keep units apart."""
+    """Raised for a module that is not known to keep units apart."""
 
 
 def module_axes(module: nn.Module) -> dict[str, Axes]:
-    """Axis symbols of a module's state.
+    """Return the axis symbols of a module's state.
 
     Parameters
     ----------
     module : torch.nn.Module
+        Module to examine.
 
     Returns
     -------
     dict of str to tuple of (str or None)
-        One symbol or None per axis of every tensor of the state dict; all None unless
-        the module is a `torch.nn.Sequential` of known layers, without hooks, and no two
-        of its tensors share memory.
+        One symbol or None per axis of every tensor of the state dict. All are None unless
+        the module is a `torch.nn.Sequential` of known layers, without hooks, and no two of
+        its tensors share memory.
 
     Examples
     --------
@@ -62,30 +64,34 @@ def module_axes(module: nn.Module) -> dict[str, Axes]:
     """
     state = module.state_dict(keep_vars=True)
     try:
-        found = _sequence_axes(module)
+        axes = _sequence_axes(module)
     except _NotKnown:
-        found = {}
-    if found and (found.keys() != state.keys() or _share_memory(list(state.values()))):
-        found = {}
-    return {name: found.get(name, (None,) * value.dim()) for name, value in state.items()}
+        axes = {}
+    if axes and (axes.keys() != state.keys() or _share_memory(list(state.values()))):
+        axes = {}
+    return {name: axes.get(name, (None,) * value.dim()) for name, value in state.items()}
 
 
 @dataclass
 class _Flow:
-    """What flows from layer to layer.
+    """State of the walk from layer to layer.
 
     Attributes
     ----------
+    layers : int
+        Number of linear and convolutional layers of the module.
     symbol : str or None
-        Of the units; None for what is not permuted, as the inputs.
+        Symbol of the current units; None if they are not permuted, as the inputs.
     units : int
-        0 before the first layer.
+        Number of current units; 0 before the first layer.
     positions : int or None
-        Axes behind the channels, 0 for features; None before the first layer.
+        Number of axes behind the channels, 0 for features; None before the first layer.
     flat : bool
         Whether channels were flattened, so that units span several positions.
     layer : int
-        How many layers came so far.
+        Number of layers passed so far.
+    axes : dict of str to tuple
+        Symbols of the tensors passed so far.
     """
 
     layers: int
@@ -97,7 +103,7 @@ class _Flow:
     axes: dict[str, Axes] = field(default_factory=dict)
 
     def through(self, name: str, module: nn.Module) -> None:
-        """Follow one module, or raise."""
+        """Pass one module, or raise `_NotKnown`."""
         kind = type(module)
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             self._layer(name, module)
@@ -117,20 +123,20 @@ class _Flow:
 
     def _layer(self, name: str, module: nn.Linear | nn.modules.conv._ConvNd) -> None:
         if isinstance(module, nn.Linear):
-            positions, into, out = 0, module.in_features, module.out_features
+            positions, inputs, outputs = 0, module.in_features, module.out_features
         else:
             positions = len(module.kernel_size)
-            into, out = module.in_channels, module.out_channels
+            inputs, outputs = module.in_channels, module.out_channels
             if module.groups != 1:
                 raise _NotKnown
         if self.positions not in (None, positions):
             raise _NotKnown
-        before = self._spanning(into)
+        input_symbol = self._spanning(inputs)
         self.layer += 1
         kind = "channels" if positions else "hidden"
         self.symbol = f"{kind}{self.layer}" if self.layer < self.layers else None
-        self.units, self.positions, self.flat = out, positions, False
-        self.axes[f"{name}.weight"] = (self.symbol, before, *[None] * positions)
+        self.units, self.positions, self.flat = outputs, positions, False
+        self.axes[f"{name}.weight"] = (self.symbol, input_symbol, *[None] * positions)
         if module.bias is not None:
             self.axes[f"{name}.bias"] = (self.symbol,)
 
@@ -149,7 +155,7 @@ class _Flow:
             raise _NotKnown
 
     def _spanning(self, size: int) -> str | None:
-        """The symbol of an axis of this size, on which the units lie in blocks."""
+        """Return the symbol of an axis of this size, on which the units lie in blocks."""
         if self.symbol is None:
             return None
         block, rest = divmod(size, self.units) if self.units else (0, 1)
@@ -159,6 +165,7 @@ class _Flow:
 
 
 def _sequence_axes(module: nn.Module) -> dict[str, Axes]:
+    """Return the symbols of a sequence of known layers, or raise `_NotKnown`."""
     leaves = []
     for name, part in module.named_modules(remove_duplicate=False):
         if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
@@ -176,12 +183,12 @@ def _sequence_axes(module: nn.Module) -> dict[str, Axes]:
 
 
 def _known(part: nn.Module) -> bool:
-    # The very types: a subclass may compute something else.
+    # Exact types only: a subclass may compute something else.
     others = {nn.LayerNorm, nn.Flatten, *_POSITIONS, *_NORMS}
     return type(part) in _LAYERS | _ELEMENTWISE | others
 
 
 def _share_memory(tensors: list[Tensor]) -> bool:
-    """Whether tensors are tied: each would have to be permuted as the other is."""
+    """Return whether tensors share memory, so that they would have to permute alike."""
     places = [t.untyped_storage().data_ptr() for t in tensors if t.numel()]
     return len(set(places)) < len(places)

@@ -1,4 +1,4 @@
-"""A stored network as a torch module."""
+"""Building of torch modules from stored networks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def build(population: Population, i: int) -> nn.Module:
-    """Network i of a population, in evaluation mode.
+    """Return network i of a population as a torch module in evaluation mode.
 
-    Its input is normalised as the JSON column ``task`` says: ``(raw * scale - mean) /
-    std``, channels first.
+    The module expects inputs that are normalised with the values of the JSON column
+    ``task``: ``(raw * scale - mean) / std``, channels first.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Modules in memory as foreign networks: torch.nn, transformers, timm."""
+"""Import of modules in memory: torch.nn, transformers, timm."""
 
 from __future__ import annotations
 
@@ -45,28 +45,33 @@ def import_modules(
     ----------
     modules : mapping or iterable
         Modules by name, or by ``(run name, step)`` for checkpoints of one run. An
-        iterable gives pairs of key and module, or modules alone, which are numbered. It
-        may change and yield the same module again: weights are copied.
+        iterable yields pairs of key and module, or modules alone, which are numbered. The
+        iterable may change a module and yield it again: weights are copied.
     root : str or Path
-        Catalogue folder.
+        Folder of the catalogue.
     zoo : str
         Name of the zoo.
     columns : mapping, optional
-        By key: hyper-parameters and metrics, documented names in their units.
+        Hyper-parameters and metrics by key, with documented names in their units.
     source_name, license : str, optional
-        Where the modules come from, and the licence of their weights.
+        Source of the modules, and licence of their weights.
     rename, percent, load, temperature, one_layout, allow_nonfinite, progress : optional
-        As in `catalog.import_source`; errors call them ``--rename``, ``--percent``, ...
+        Options of `catalog.import_source`; errors call them ``--rename`` and so on.
     axes : {"certain", "chain", "none"}, default="certain"
-        "certain" gives axis symbols to `torch.nn.Sequential` of layers that are known,
-        see `zoo.modules.axes`. "chain" says that the layers of other modules form a plain
-        chain in the order of their names; if that is wrong, permuting along the symbols
-        changes what a network computes. "none" gives no symbols.
+        Rule for axis symbols. "certain" gives symbols to a `torch.nn.Sequential` of known
+        layers, see `zoo.modules.axes`. "chain" also assumes that the layers of other
+        modules form a plain chain in the order of their names; if that is wrong, permuting
+        along the symbols changes what a network computes. "none" gives no symbols.
+
+    Returns
+    -------
+    ImportSummary
+        Summary of the import.
 
     Raises
     ------
     CatalogError
-        If a state is not made of dense tensors, or a key stands twice.
+        If a state does not consist of dense tensors, or a key occurs twice.
     """
     return import_networks(
         Path(root),
@@ -89,41 +94,49 @@ def networks_of(
     columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
     axes: AxesRule = "certain",
 ) -> Iterator[Network]:
-    """Records of modules, with roles and axis symbols as the modules themselves know them.
+    """Yield the records of modules, with the roles and axis symbols that modules define.
 
-    Tensors that share memory (tied weights) are stored under each name, and the column
-    ``tied_weights`` says which are one. See `import_modules` for the parameters.
+    Tensors that share memory (tied weights) are stored under each of their names, and the
+    column ``tied_weights`` lists the names that are tied. See `import_modules` for the
+    parameters.
+
+    Raises
+    ------
+    CatalogError
+        If a state does not consist of dense tensors, a key occurs twice, or ``columns``
+        has a key without a module.
     """
-    given = dict(columns or {})
+    unused = dict(columns or {})
     seen: set[Key] = set()
     for i, item in enumerate(modules.items() if isinstance(modules, Mapping) else modules):
         key, module = item if isinstance(item, tuple) else (str(i), item)
         if key in seen:
             raise CatalogError(f"Two modules have the key {key!r}.")
         seen.add(key)
-        yield _network(key, module, given.pop(key, {}), axes)
-    if given:
+        yield _network(key, module, unused.pop(key, {}), axes)
+    if unused:
         raise CatalogError(
-            f"columns has {len(given)} keys without a module, e.g. {next(iter(given))!r}."
+            f"columns has {len(unused)} keys without a module, e.g. {next(iter(unused))!r}."
         )
 
 
 def _network(
     key: Key, module: nn.Module, columns: Mapping[str, Scalar], axes: AxesRule
 ) -> Network:
+    """Return the record of one module."""
     from torch.nn import Module
 
     run_name, step = key if isinstance(key, tuple) else (key, 0)
     name = f"{run_name}@{step}" if isinstance(key, tuple) else run_name
     if not isinstance(module, Module):
         raise CatalogError(
-            f"{name!r} is a {type(module).__name__}; a torch.nn.Module was expected. For "
-            "state dicts: phasezoo import FILE."
+            f"{name!r} is a {type(module).__name__}; expected a torch.nn.Module. To import "
+            "a state dict: phasezoo import FILE"
         )
     run, checkpoint = divided(published(columns), free="checkpoint")
     tensors, tied = _tensors(name, module)
     tensors = _with_axes(tensors, module, axes)
-    noted: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
+    notes: dict[str, Scalar] = {"tied_weights": tied} if tied else {}
     described: dict[str, Scalar] = {"architecture_name": type(module).__name__}
     for attribute in ("config", "pretrained_cfg"):
         value: Any = getattr(module, attribute, None)
@@ -133,7 +146,7 @@ def _network(
     return Network(
         name,
         tensors,
-        {**described, **noted, **run},
+        {**described, **notes, **run},
         checkpoint,
         run_name=run_name,
         step=step,
@@ -143,17 +156,20 @@ def _network(
 def _with_axes(
     tensors: dict[str, Tensor], module: nn.Module, axes: AxesRule
 ) -> dict[str, Tensor]:
-    """Tensors with the symbols that the module shows; under "chain", names may say more."""
+    """Return tensors with the symbols that the module's layers define.
+
+    Under "chain", a module without symbols is left to the rule of the tensor names.
+    """
     from zoo.modules.axes import module_axes
 
-    found = module_axes(module)
-    if axes == "chain" and not any(symbol for own in found.values() for symbol in own):
+    symbols = module_axes(module)
+    if axes == "chain" and not any(s for of_tensor in symbols.values() for s in of_tensor):
         return tensors
-    return {name: replace(tensor, axes=found[name]) for name, tensor in tensors.items()}
+    return {name: replace(tensor, axes=symbols[name]) for name, tensor in tensors.items()}
 
 
 def _tensors(name: str, module: nn.Module) -> tuple[dict[str, Tensor], str]:
-    """Copies of the module's state with roles, and which of it is tied."""
+    """Return copies of the module's state with roles, and a list of its tied tensors."""
     import torch
 
     from zoo.formats.torch_file import as_tensor, copied
@@ -161,18 +177,18 @@ def _tensors(name: str, module: nn.Module) -> tuple[dict[str, Tensor], str]:
     parameters = {key for key, _ in module.named_parameters(remove_duplicate=False)}
     tensors: dict[str, Tensor] = {}
     tied: list[str] = []
-    first: dict[tuple[Any, ...], str] = {}
+    first_name: dict[tuple[Any, ...], str] = {}
     for key, value in module.state_dict().items():
         tensor = as_tensor(value, key, f"module {name!r}")
         if value.is_floating_point():
             role = "parameter" if key in parameters else "buffer"
         else:
-            counts = key not in parameters and value.dim() == 0
-            role = "counter" if counts and value.dtype != torch.bool else "constant"
+            is_counter = key not in parameters and value.dim() == 0
+            role = "counter" if is_counter and value.dtype != torch.bool else "constant"
         tensors[key] = copied(Tensor(tensor.values, tensor.dtype, role))
         if value.numel():
-            where = (value.device, value.data_ptr(), value.dtype, *value.shape)
-            where += tuple(value.stride())
-            if first.setdefault(where, key) != key:
-                tied.append(f"{key} = {first[where]}")
+            place = (value.device, value.data_ptr(), value.dtype, *value.shape)
+            place += tuple(value.stride())
+            if first_name.setdefault(place, key) != key:
+                tied.append(f"{key} = {first_name[place]}")
     return tensors, "; ".join(tied)

@@ -1,4 +1,4 @@
-"""What stored networks compute, as a function of their weights alone."""
+"""Outputs of stored networks on fixed inputs, as a function of their weights."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from zoo.engine.stack_weights import StackWeights
 from zoo.tasks import TASKS
 
 INPUTS = 32
-"""Drawn where none are given."""
+"""Number of inputs that are drawn if none are given."""
 
 
 def outputs(
     population: Population, x: Array | None = None, *, seed: int = 0
 ) -> Callable[[Array], Array]:
-    """What networks of the population's architecture answer to some inputs.
+    """Return a function that computes the outputs of networks on fixed inputs.
 
-    For ``check=`` of `catalog.Canonicaliser`.
+    The function can be passed as ``check=`` to `catalog.Canonicaliser`.
 
     Parameters
     ----------
     population : Population
-        Of one architecture, which `zoo.modules.build` can make.
+        Networks of one architecture that `zoo.modules.build` can make.
     x : ndarray of shape (b, *input shape), optional
-        Normalised inputs, or tokens. Default: some that are drawn for the task of the
-        networks, standard normal or uniform over the tokens.
+        Normalised inputs, or tokens. By default `INPUTS` inputs are drawn for the task of
+        the networks, standard normal or uniform over the tokens.
+    seed : int, default=0
+        Seed of the drawn inputs.
 
     Returns
     -------
     callable
-        From weights (m, d) to outputs (m, k), float32.
+        Function from weights (m, d) to outputs (m, k), float32.
 
     Raises
     ------
     NotFound
         If the architecture is not recorded.
     CatalogError
-        If nothing says what inputs look like.
+        If neither inputs are given nor a task is recorded.
     LayoutMismatch
         If the architecture has other tensors than the population.
 
@@ -63,27 +65,30 @@ def outputs(
     layout = network.layout
     if layout.widened() != population.layout.widened():
         raise LayoutMismatch(
-            f"The architecture {network.name} has other tensors than the networks: "
-            f"{layout.difference(population.layout)}."
+            f"The tensors of the architecture {network.name} differ from those of the "
+            f"networks: {layout.difference(population.layout)}."
         )
-    batch = torch.from_numpy(_drawn(population, seed) if x is None else np.asarray(x))
+    batch = torch.from_numpy(
+        _drawn_inputs(population, seed) if x is None else np.asarray(x)
+    )
 
     @torch.no_grad()
-    def answer(weights: Array) -> Array:
+    def outputs_of(weights: Array) -> Array:
         stack = StackWeights(layout, np.asarray(weights, np.float32), torch.device("cpu"))
-        found = network.forward(stack.tensors, batch.expand(len(weights), *batch.shape))
-        return found.reshape(len(weights), -1).numpy()
+        logits = network.forward(stack.tensors, batch.expand(len(weights), *batch.shape))
+        return logits.reshape(len(weights), -1).numpy()
 
-    return answer
+    return outputs_of
 
 
-def _drawn(population: Population, seed: int) -> Array:
+def _drawn_inputs(population: Population, seed: int) -> Array:
+    """Draw inputs for the task of the networks."""
     table = population.table
     name = table["task_name"][0].as_py() if "task_name" in table.column_names else None
     if not name:
         raise CatalogError(
-            "Nothing says what inputs of these networks look like. Pass x=, an array "
-            "(b, *input shape) of normalised inputs."
+            "The networks have no task_name, so their inputs are not known. Pass x=, an "
+            "array (b, *input shape) of normalised inputs."
         )
     task, rng = TASKS[name], np.random.default_rng(seed)
     if task.objective == "language":

@@ -1,4 +1,4 @@
-"""Stored arrays as torch tensors that share their memory."""
+"""Conversion of stored arrays to torch tensors that share their memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def to_torch(population: Population) -> Tensor:
-    """The weights as one tensor ``(n, d)`` of float32, sharing their memory.
+    """Return the weights as one float32 tensor ``(n, d)`` that shares their memory.
 
-    What is written to one is seen in the other. Weights that are read-only (a view of
-    an Arrow table, say) are copied, as torch has no read-only tensors.
+    Writing to the tensor changes the population, and vice versa. Read-only weights, such as
+    views of an Arrow table, are copied, as torch has no read-only tensors.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def to_torch(population: Population) -> Tensor:
 
 
 def as_torch(values: Array, kind: str) -> Tensor:
-    """An array of a storage dtype as a tensor of its own dtype (uint16: bfloat16)."""
+    """Return a stored array as a tensor of dtype ``kind``; bfloat16 is stored as uint16."""
     import torch
 
     tensor = torch.from_numpy(values if values.flags.writeable else values.copy())

@@ -19,34 +19,36 @@ GIVES = ("vector", "state_dict")
 
 
 class NetworkDataset(Dataset[Any]):
-    """Networks, and optionally a number to learn about each.
+    """Map-style dataset of networks, optionally with a target value of each network.
 
     Parameters
     ----------
     networks : Selection or Population
-        A selection reads a network from disk when it is asked for (about 20 us); a
-        population is in memory and is shared between workers, not copied.
+        Networks of the dataset. A selection reads a network from disk on access (about
+        20 us); a population is in memory and is shared between workers, not copied.
     target : str, optional
-        A column of numbers or truth values without nulls.
+        Column of numbers or truth values without nulls.
     gives : {"vector", "state_dict"}, default="vector"
-        Float32 tensor of shape (d,), or tensors by name in their own dtypes.
+        Form of a network: a float32 tensor of shape (d,), or tensors by name in their own
+        dtypes.
     lossy : bool, default=False
-        Round float64 that has no float32 equal instead of raising.
-
-    Notes
-    -----
-    Item i is the network, or ``(network, target)``. Works in `DataLoader` workers,
-    spawned or forked: each process opens the shards itself. Networks come in the order
-    of the selection; split by run, since checkpoints of one run leak into one another.
+        Whether to round float64 values that float32 cannot represent instead of raising.
 
     Raises
     ------
     NotFound
         If there is no such column.
     CatalogError
-        If a target is null or no number, or ``gives`` is something else.
+        If a target is null, or ``gives`` is none of its options.
     LayoutMismatch
-        If vectors of several layouts are asked for.
+        If a target is not a number, or vectors of several layouts are requested.
+
+    Notes
+    -----
+    Item i is the network, or ``(network, target)``. The dataset works in `DataLoader`
+    workers, spawned or forked: each process opens the shards itself. Networks keep the
+    order of the selection. Split a dataset by run, since checkpoints of one run leak into
+    one another.
     """
 
     def __init__(
@@ -76,13 +78,13 @@ class NetworkDataset(Dataset[Any]):
         return self._length
 
     def __getitem__(self, i: int) -> Any:
-        """One network, or ``(network, target)``."""
+        """Return network i, or ``(network, target)``."""
         at = range(self._length)[i]
         network = self._vector(at) if self.gives == "vector" else self._tensors(at)
         return network if self._targets is None else (network, self._targets[at])
 
     def _selection(self) -> Selection:
-        """The selection, opened by this process."""
+        """Return the selection, reopened if the process was forked or spawned."""
         assert self._open is not None
         if self._process != os.getpid():
             self._open, self._process = self._open.reopened(), os.getpid()
@@ -110,6 +112,7 @@ class NetworkDataset(Dataset[Any]):
 
 
 def _targets(networks: Selection | Population, name: str) -> torch.Tensor:
+    """Return the values of a target column as a tensor."""
     table = networks.table
     if name not in table.column_names:
         raise NotFound(f"No column {name!r}. {closest(name, table.column_names)}")
@@ -122,8 +125,8 @@ def _targets(networks: Selection | Population, name: str) -> torch.Tensor:
     values = column.to_numpy()
     if values.dtype.kind not in "biuf":
         raise LayoutMismatch(
-            f"Column {name!r} is {column.type}; a target must be numbers. Encode it in "
-            f"SQL, e.g. dense_rank() OVER (ORDER BY {identifier(name)}) - 1."
+            f"Column {name!r} is {column.type}; a target must be numbers. Encode the "
+            f"column in SQL, e.g. dense_rank() OVER (ORDER BY {identifier(name)}) - 1."
         )
     if values.dtype.kind == "f":
         values = values.astype(np.float32)

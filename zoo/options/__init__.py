@@ -1,4 +1,4 @@
-"""Optimizers, schedules, augmentations: what a recipe chooses by name.
+"""Optimisers, schedules, augmentations and transforms, which recipes choose by name.
 
-Loops that use them live in `zoo.engine`.
+The loops that use them are in `zoo.engine`.
 """

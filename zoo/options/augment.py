@@ -1,8 +1,8 @@
-"""What happens to images anew at every step: crops, flips, rotations.
+"""Random augmentation of images at every step: crops, flips, rotations.
 
-As torchvision's ``RandomCrop(padding=4)``, ``RandomHorizontalFlip`` and
-``RandomRotation(20)`` (nearest pixel) in that order, composed into one map of pixels.
-What lies outside is black.
+An augmentation applies torchvision's ``RandomCrop(padding=4)``, ``RandomHorizontalFlip``
+and ``RandomRotation(20)`` (nearest pixel) in that order, composed into one map of pixels.
+Pixels from outside the image are black.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from catalog.errors import closest
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are moved.
+    """Strength of an augmentation.
 
     Attributes
     ----------
     padding : int
-        Pixels by which a crop moves at most, each way.
+        Maximum number of pixels by which a crop moves the image in each direction.
     flip : bool
-        Whether half of the images are mirrored.
+        Whether images are mirrored with probability 0.5.
     degrees : float
-        Angles are uniform from minus to plus this.
+        Maximum angle in degrees; angles are uniform from ``-degrees`` to ``degrees``.
     """
 
     padding: int
@@ -49,15 +49,16 @@ AUGMENTATIONS = {
 
 
 def check_augmentation(name: str) -> None:
-    """Raise `NotFound` unless there is one of that name."""
+    """Raise `NotFound` unless there is an augmentation of that name."""
     if name not in AUGMENTATIONS:
         raise NotFound(f"No augmentation {name!r}. {closest(name, AUGMENTATIONS)}")
 
 
 def augmentation_draws(name: str, generator: np.random.Generator, count: int) -> Array:
-    """Random numbers (count, 4) of an augmentation: down, right, mirrored, angle.
+    """Draw the random numbers (count, 4) of an augmentation.
 
-    Pixels, pixels, 0 or 1, radians.
+    The columns are the shift down and the shift right in pixels, whether the image is
+    mirrored (0 or 1), and the angle in radians.
     """
     kind = AUGMENTATIONS[name]
     uniform = generator.random((count, 4), np.float32)
@@ -69,10 +70,14 @@ def augmentation_draws(name: str, generator: np.random.Generator, count: int) ->
 
 
 def augmented(x: Tensor, drawn: Tensor, black: Tensor) -> Tensor:
-    """Images ``(n, b, c, h, w)`` moved by ``drawn (n, b, 4)``.
+    """Return augmented images.
 
     Parameters
     ----------
+    x : Tensor of shape (n, b, c, h, w)
+        Images.
+    drawn : Tensor of shape (n, b, 4)
+        Random numbers of `augmentation_draws`.
     black : Tensor of shape (c, 1, 1)
         Value of a black pixel.
     """
@@ -82,7 +87,7 @@ def augmented(x: Tensor, drawn: Tensor, black: Tensor) -> Tensor:
     y = torch.arange(h, device=x.device).view(h, 1) - middle_y
     at = torch.arange(w, device=x.device) - middle_x
     sine, cosine = angle.sin(), angle.cos()
-    # From where each pixel of the result comes, last step first.
+    # Trace each pixel of the result back to its source, so the last step comes first.
     source_y = (cosine * y - sine * at + middle_y).round()
     source_x = (sine * y + cosine * at + middle_x).round()
     inside = (source_y >= 0) & (source_y < h) & (source_x >= 0) & (source_x < w)

@@ -1,7 +1,7 @@
-"""Optimisers over a stack: one learning rate, momentum and decay per network.
+"""Optimisers of stacks, with a learning rate, momentum and weight decay per network.
 
-Each works in place on flat buffers of shape ``(n, d)`` and computes, row by row, what
-torch's optimiser of the same name computes for one network.
+Each optimiser works in place on flat buffers of shape ``(n, d)`` and computes, row by row,
+the same as torch's optimiser of the same name computes for one network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from catalog.errors import closest
 
 
 class Optimizer(Protocol):
-    """Moves the weights of a stack by one step."""
+    """Protocol of optimisers, which move the weights of a stack by one step."""
 
     def step(self, gradient: Tensor, factor: float) -> None:
         """Update the weights in place.
@@ -25,9 +25,9 @@ class Optimizer(Protocol):
         Parameters
         ----------
         gradient : Tensor of shape (n, d)
-            May be overwritten.
+            Gradient of the loss; it may be overwritten.
         factor : float
-            What the schedule multiplies the learning rates by.
+            Factor of the learning rates, from the schedule.
         """
 
 
@@ -37,9 +37,9 @@ class SGD:
     Parameters
     ----------
     weights : Tensor of shape (n, d)
-        Updated in place.
+        Weights, which are updated in place.
     lr, momentum, weight_decay : Tensor of shape (n, 1)
-        One value per network.
+        Settings, one value per network.
     """
 
     buffers = 1
@@ -62,14 +62,16 @@ class SGD:
 
 
 class Adam:
-    """Adam; ``momentum`` is beta_1, beta_2 is 0.999, epsilon 1e-8.
+    """Adam with coupled weight decay.
+
+    ``momentum`` is beta_1, beta_2 is 0.999, and epsilon is 1e-8.
 
     Parameters
     ----------
     weights : Tensor of shape (n, d)
-        Updated in place.
+        Weights, which are updated in place.
     lr, momentum, weight_decay : Tensor of shape (n, 1)
-        One value per network.
+        Settings, one value per network.
     """
 
     buffers = 2
@@ -114,7 +116,8 @@ class AdamW(Adam):
 class _Fused:
     """Torch's fused Adam or AdamW, for a stack whose networks share all settings.
 
-    One pass over the memory in place of nine: three to four times as fast.
+    The fused step passes over the memory once instead of nine times and is three to four
+    times as fast.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class _Fused:
 def make_optimizer(
     name: str, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
 ) -> Optimizer:
-    """The fastest optimiser of that name; parameters as for `SGD`."""
+    """Return the fastest optimiser of a name; the other parameters are those of `SGD`."""
     settings = [column.unique() for column in (lr, momentum, weight_decay)]
     if name in _FUSED and all(len(values) == 1 for values in settings):
         lr_, beta1, decay = (float(values) for values in settings)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a factor of the peak rate for every step."""
+"""Learning rate schedules: a factor of the peak learning rate for every step."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from catalog.errors import closest
 
 
 def constant(step: int, steps: int) -> float:
-    """The peak rate throughout."""
+    """Return 1, the peak learning rate, at every step."""
     return 1.0
 
 
 def linear(step: int, steps: int) -> float:
-    """From the peak rate to zero in a straight line."""
+    """Return a factor that decays linearly from 1 to 0."""
     return 1 - step / steps
 
 
 def cosine(step: int, steps: int) -> float:
-    """From the peak rate to zero along half a cosine."""
+    """Return a factor that decays from 1 to 0 along half a cosine."""
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def one_cycle(step: int, steps: int) -> float:
-    """Up along a cosine over the first 30 %, down to 4e-6 of the peak.
+    """Return a factor that rises over the first 30 % of the steps and then falls to 4e-6.
 
-    As ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults, except that momentum
-    is not cycled.
+    Both parts follow a cosine. The schedule is that of
+    ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults, except that momentum is not
+    cycled.
     """
     top = 0.3 * steps - 1
     if step <= top:
@@ -47,12 +48,12 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 
 
 def schedule(name: str) -> Callable[[int, int], float]:
-    """The schedule of that name.
+    """Return the schedule of a name.
 
     Raises
     ------
     NotFound
-        If there is none.
+        If there is no schedule of that name.
     """
     if name not in SCHEDULES:
         raise NotFound(f"No schedule {name!r}. {closest(name, SCHEDULES)}")

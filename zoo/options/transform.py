@@ -1,4 +1,4 @@
-"""What a run's own task may do to every image, as exact maps of its pixels."""
+"""Transforms of all images of a run's task, as exact maps of their pixels."""
 
 from __future__ import annotations
 
@@ -24,17 +24,22 @@ GEOMETRIC: dict[str, Callable[[Array], Array]] = {
 
 
 def check_transform(name: str) -> None:
-    """Raise `NotFound` unless the transform exists."""
+    """Raise `NotFound` unless there is a transform of that name."""
     if name not in GEOMETRIC and not re.fullmatch(r"permute:\d+|negate", name):
         known = [*GEOMETRIC, "negate", "permute:<seed>"]
         raise NotFound(f"No transform {name!r}. {closest(name, known)}")
 
 
 def transform(name: str, images: Array) -> Array:
-    """Transformed copies of images of shape ``(N, channels, height, width)``.
+    """Return transformed copies of images of shape ``(N, channels, height, width)``.
 
-    ``permute:<seed>`` moves all pixels by one fixed permutation per seed; ``negate``
-    flips the sign of normalised inputs, and takes bytes from 255.
+    ``permute:<seed>`` permutes the pixels of all images with one fixed permutation per
+    seed; ``negate`` flips the sign of normalised inputs, and subtracts bytes from 255.
+
+    Raises
+    ------
+    NotFound
+        If there is no transform of that name.
     """
     check_transform(name)
     if name == "negate":

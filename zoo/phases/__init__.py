@@ -1,6 +1,7 @@
-"""Phase labels of the cells of a zoo, from metrics of their networks; no torch needed.
+"""Phase labels of the cells of a zoo, computed from metrics of their networks.
 
 A phase belongs to a (cell, step), not to a network: the seeds of a cell are averaged.
+The package needs no torch.
 """
 
 from zoo.phases.agreement import agreement as agreement

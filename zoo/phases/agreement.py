@@ -1,4 +1,4 @@
-"""How far two labellings of the same cells agree, and how far beyond chance."""
+"""Agreement of two labellings of the same cells, raw and corrected for chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from catalog.dtypes import Array
 
 
 def agreement(one: Array, two: Array) -> tuple[float, float]:
-    """Share of equal labels, and Cohen's kappa.
+    """Return the share of equal labels, and Cohen's kappa.
 
     Parameters
     ----------
@@ -18,8 +18,13 @@ def agreement(one: Array, two: Array) -> tuple[float, float]:
     Returns
     -------
     tuple of float
-        Agreement in [0, 1]; kappa, 1 at most and 0 at chance, NaN where chance alone
-        would agree always.
+        Agreement in [0, 1]; and kappa, at most 1 and 0 at chance, NaN if both labellings
+        have the same single label, so that chance alone agrees always.
+
+    Raises
+    ------
+    ValueError
+        If the lists are empty or differ in length.
 
     Examples
     --------
@@ -29,7 +34,8 @@ def agreement(one: Array, two: Array) -> tuple[float, float]:
     first, second = np.asarray(one, dtype=str), np.asarray(two, dtype=str)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
         raise ValueError(
-            f"Two lists of equal length are needed. Got {first.shape} and {second.shape}."
+            "agreement needs two non-empty lists of equal length. Got shapes "
+            f"{first.shape} and {second.shape}."
         )
     share = float((first == second).mean())
     chance = sum(

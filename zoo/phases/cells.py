@@ -11,16 +11,16 @@ from catalog import CatalogError
 from catalog.dtypes import Array
 
 METRICS = ("train_loss", "mode_connectivity", "logit_cka")
-"""What decides the phase."""
+"""Metrics that decide the phase."""
 
 PAIRED = METRICS[1:]
-"""Those that compare two seeds."""
+"""Metrics that compare two seeds."""
 
 SHARPNESS = ("hessian_trace", "hessian_top_eig")
-"""What is reported beside it, the first that is there."""
+"""Metrics of sharpness; the first that is present is reported beside the phase."""
 
 FEWEST_SEEDS = 2
-"""Connectivity and CKA compare seeds: one network has no phase."""
+"""Minimum number of seeds of a cell with a phase, as connectivity and CKA compare seeds."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Cells:
     load, temperature : ndarray of shape (c,)
         Position on the grid, NaN where the zoo has none.
     seeds : ndarray of int, shape (c,)
-        Networks that count: finite and not diverged.
+        Number of networks that count: with a finite train loss and not diverged.
     mean, error : dict of str to ndarray of shape (c,)
-        Per metric (nats, fraction of train error, CKA) the mean over those of these
-        networks that have a finite value, and its standard error. NaN where there is
-        none, or where nothing tells the error: the stated one of connectivity and CKA
-        needs 3 seeds.
+        Mean of each metric (nats, fraction of train error, CKA) and its standard error,
+        over the networks that count and have a finite value. The mean is NaN if there is
+        no such network; the error is NaN if it is not known: the stated error of
+        connectivity and CKA needs 3 seeds.
     sharpness : ndarray of shape (c,)
-        Mean Hessian trace, or top eigenvalue, or NaN. It may be negative.
+        Mean Hessian trace, or mean top eigenvalue, or NaN. It may be negative.
     reason : ndarray of str, shape (c,)
-        Why a cell cannot have any phase; empty where it may.
+        Reason why a cell cannot have any phase; empty if it can.
     member : ndarray of int, shape (n,)
-        Entry of each network of the table.
+        Index of the entry that each network of the table belongs to.
     counts : ndarray of bool, shape (n,)
-        Whether the network is one of those averaged.
+        Whether the network is included in the means.
     """
 
     cell: Array
@@ -74,31 +74,38 @@ def cell_means(table: pa.Table) -> Cells:
     Parameters
     ----------
     table : pyarrow.Table
-        One row per network and step: ``cell``; where known ``step``, ``load``,
-        ``temperature``, ``status`` and ``diverged_step``; ``train_loss`` (nats, evaluated),
-        ``mode_connectivity`` (fraction of train error, negative = barrier), ``logit_cka``,
-        standard errors of both with ``_se``, ``hessian_trace``, ``hessian_top_eig``. A
-        value of a pair of seeds may stand at each of them. Null and NaN are missing.
+        One row per network and step, with the column ``cell``; if known ``step``,
+        ``load``, ``temperature``, ``status`` and ``diverged_step``; the metrics
+        ``train_loss`` (nats, evaluated), ``mode_connectivity`` (fraction of train error,
+        negative = barrier) and ``logit_cka``; the standard errors of the latter two, with
+        the suffix ``_se``; ``hessian_trace`` and ``hessian_top_eig``. The value of a pair
+        of seeds may be repeated in the row of each of the two. Null and NaN are missing
+        values.
+
+    Returns
+    -------
+    Cells
+        Means, standard errors and the reason why a cell has no phase.
+
+    Raises
+    ------
+    CatalogError
+        If the table has no row, or a row has no cell.
 
     Notes
     -----
     A network does not count once it has diverged, or without a finite train loss.
 
-    The standard error of the train loss is that between seeds, unknown where all seeds
-    state one value. That of connectivity and CKA is the stated one alone, the mean over
-    the cell's networks: their values are means over pairs that share networks, whose
-    spread is no standard error.
-
-    Raises
-    ------
-    CatalogError
-        If there is no row, or a row without a cell.
+    The standard error of the train loss is computed between seeds; it is unknown if all
+    seeds state the same value. The standard error of connectivity and CKA is the mean of
+    the stated errors of the cell's networks: the values of these metrics are means over
+    pairs that share networks, so their spread is no standard error.
     """
     if not len(table):
-        raise CatalogError("There is no network to label: the table of metrics is empty.")
+        raise CatalogError("No network to label: the table of metrics is empty.")
     if "cell" not in table.column_names or table["cell"].null_count:
         raise CatalogError(
-            "Every network needs a 'cell': phases belong to cells of a grid."
+            "Every network needs a 'cell', as phases belong to the cells of a grid."
         )
     n = len(table)
     names = np.array(table["cell"].to_pylist(), dtype=str)
@@ -124,30 +131,31 @@ def cell_means(table: pa.Table) -> Cells:
             error[name] = _mean(stated, member, counts, size)[0]
     sharp = np.full(size, np.nan)
     for name in SHARPNESS:
-        found = _mean(numbers(table, name), member, counts, size)[0]
-        sharp = np.where(np.isnan(sharp), found, sharp)
+        candidate = _mean(numbers(table, name), member, counts, size)[0]
+        sharp = np.where(np.isnan(sharp), candidate, sharp)
     lost = np.bincount(member[diverged], minlength=size)
     total = np.bincount(member, minlength=size)
-    joined = mean["mode_connectivity"]
-    reason = [_reason(seeds[i], lost[i], total[i], joined[i]) for i in range(size)]
+    connectivity = mean["mode_connectivity"]
+    reason = [_reason(seeds[i], lost[i], total[i], connectivity[i]) for i in range(size)]
     return Cells(
         names[at], step[at], load[at], temperature[at], seeds, mean, error, sharp,
         np.array(reason, dtype=object), member, counts,
     )  # fmt: skip
 
 
-def _reason(seeds: int, lost: int, total: int, joined: float) -> str:
+def _reason(seeds: int, lost: int, total: int, connectivity: float) -> str:
+    """Return the reason why a cell cannot have any phase, or an empty string."""
     if lost and seeds < FEWEST_SEEDS:
         return f"diverged: {lost} of {total} seeds"
     if not seeds:
         return "no finite train_loss"
     if seeds < FEWEST_SEEDS:
         return "one seed only"
-    return "no finite mode_connectivity" if np.isnan(joined) else ""
+    return "no finite mode_connectivity" if np.isnan(connectivity) else ""
 
 
 def _mean(values: Array, member: Array, counts: Array, size: int) -> tuple[Array, Array]:
-    """Mean over networks, and its standard error between them."""
+    """Return the mean over the networks of each cell, and its standard error."""
     use = counts & np.isfinite(values)
     number = np.bincount(member[use], minlength=size)
     total = np.bincount(member[use], values[use], minlength=size)
@@ -158,22 +166,23 @@ def _mean(values: Array, member: Array, counts: Array, size: int) -> tuple[Array
             np.bincount(member[use], off, minlength=size) / (number - 1.0) / number
         )
         between[number < 2] = np.nan
-        # Equal to rounding at every seed: one value of the cell, repeated; 0 can be both.
+        # Values that are equal up to rounding are one value of the cell, repeated at every
+        # seed, so nothing is known of its error; zeros can also be measured separately.
         between[(between <= 1e-12 * np.abs(mean)) & (mean != 0)] = np.nan
     return mean, between
 
 
 def has_diverged(table: pa.Table, step: Array) -> Array:
-    """Whether each network of a table (n,) has diverged by its step."""
+    """Return whether each network of a table (n,) has diverged by its step."""
     if "status" not in table.column_names:
         return np.zeros(len(table), bool)
-    said = np.array([s == "diverged" for s in table["status"].to_pylist()], bool)
+    diverged = np.array([s == "diverged" for s in table["status"].to_pylist()], bool)
     since = numbers(table, "diverged_step")
-    return said & (np.isnan(since) | (step >= since))
+    return diverged & (np.isnan(since) | (step >= since))
 
 
 def numbers(table: pa.Table, name: str, absent: float = np.nan) -> Array:
-    """A column as float64, ``absent`` where it is null or not finite."""
+    """Return a column as float64, with ``absent`` for nulls and values not finite."""
     if name not in table.column_names:
         return np.full(len(table), absent)
     column = table[name].cast(pa.float64())

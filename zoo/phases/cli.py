@@ -1,4 +1,4 @@
-"""The verb phases."""
+"""Command `phases`, which labels the cells of a zoo."""
 
 from __future__ import annotations
 
@@ -18,22 +18,55 @@ from catalog.storage.whole_file import whole_file
 
 _KINDS = (".svg", ".png", ".pdf")
 
-_JUDGED = ("test_accuracy", "test_relative_error")
-"""What the networks of a task are judged by; shown where there is a value."""
+_SCORES = ("test_accuracy", "test_relative_error")
+"""Test scores of the networks; a score is shown if it has a value."""
 
 
 @click.command(epilog="Example: phasezoo phases digits_mlp_phases --plot phases.svg")
 @click.argument("zoo")
-@click.option("--plot", metavar="FILE", help="Draw the diagrams: .svg, .png or .pdf.")
 @click.option(
-    "--step", default="all", show_default=True, metavar="N|last|all", help="Which to label."
+    "--plot", metavar="FILE", help="Draw the diagrams to a .svg, .png or .pdf file."
 )
-@click.option("--classes", type=click.IntRange(2), help="Of a task that is not known here.")
-@click.option("--train-loss", type=float, help="Cutoff by hand, nats.")
-@click.option("--connectivity", type=float, help="And of mode connectivity, such as -0.02.")
-@click.option("--cka", type=float, help="And of CKA between seeds.")
-@click.option("--cka-reference", type=float, help="Measured CKA of unrelated networks.")
-@click.option("--seed", default=0, show_default=True, help="Of the stability.")
+@click.option(
+    "--step",
+    default="all",
+    show_default=True,
+    metavar="N|last|all",
+    help="Checkpoints to label: one step, the last of each run, or all.",
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(2),
+    help="Number of classes of the task; default: that of the recorded task.",
+)
+@click.option(
+    "--train-loss",
+    type=float,
+    help="Cutoff of the train loss, nats; default: from the calibration.",
+)
+@click.option(
+    "--connectivity",
+    type=float,
+    help="Cutoff of mode connectivity, fraction of train error, such as -0.02; default: "
+    "from the calibration.",
+)
+@click.option(
+    "--cka",
+    type=float,
+    help="Cutoff of CKA between seeds; default: from the calibration.",
+)
+@click.option(
+    "--cka-reference",
+    type=float,
+    help="CKA of unrelated networks, an anchor of the CKA cutoff; default: the measured "
+    "CKA with freshly initialised networks.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Seed of the draws behind the stability of the labels.",
+)
 @catalog_option
 @json_option
 def phases(
@@ -51,67 +84,72 @@ def phases(
 ) -> None:
     """Label the cells of ZOO with their phases, store the labels, draw the diagrams.
 
-    Needs train loss, mode connectivity and CKA between seeds: `phasezoo measure ZOO`.
+    The command needs the train loss, mode connectivity and CKA between seeds; measure them
+    first with `phasezoo measure ZOO`.
     """
     from zoo.phases.store import label_zoo
 
     number = re.fullmatch("[0-9]{1,18}", step)
     if step not in ("all", "last") and not number:
-        raise click.BadParameter(f"{step!r} is no step; give a number, 'last' or 'all'.")
+        raise click.BadParameter(f"{step!r} is not a step. Give a number, 'last' or 'all'.")
     if plot and not plot.endswith(_KINDS):
         raise click.BadParameter(f"{plot!r} must end in one of {', '.join(_KINDS)}.")
-    chosen = int(step) if number else step
+    requested = int(step) if number else step
     store = open_catalog(catalog_path)
-    found = label_zoo(
-        store, zoo, step=chosen, classes=classes, seed=seed, cka_reference=cka_reference,
+    labels = label_zoo(
+        store, zoo, step=requested, classes=classes, seed=seed, cka_reference=cka_reference,
         train_loss=train_loss, mode_connectivity=connectivity, logit_cka=cka,
     )  # fmt: skip
     store = store.refreshed()
-    document = _document(store, zoo, chosen, found)
+    document = _document(store, zoo, requested, labels)
     if plot:
-        _draw(store, zoo, chosen, Path(plot))
+        _draw(store, zoo, requested, Path(plot))
         document["plot"] = plot
     print_json(document) if as_json else _print(document)
 
 
-def _document(store: Catalog, zoo: str, step: int | str, found: Any) -> dict[str, Any]:
+def _document(store: Catalog, zoo: str, step: int | str, labels: Any) -> dict[str, Any]:
+    """Return the labels of a zoo and their quality as JSON values."""
     from zoo.phases.contiguity import contiguity
 
-    cells, last = found.cells, {}
+    cells, last = labels.cells, {}
     for i in np.argsort(cells.step, kind="stable"):
         last[cells.cell[i]] = i
     ends = np.array(sorted(last.values()))
-    lies = contiguity(cells.load[ends], cells.temperature[ends], found.phase[ends], seed=0)
-    known = found.calibration
+    neighbours = contiguity(
+        cells.load[ends], cells.temperature[ends], labels.phase[ends], seed=0
+    )
+    calibration = labels.calibration
     reasons: dict[str, int] = {}
-    for reason in found.reason[found.phase == "unmeasured"]:
+    for reason in labels.reason[labels.phase == "unmeasured"]:
         reasons[reason] = reasons.get(reason, 0) + 1
     return {
         "zoo": zoo,
         "cells": len(set(cells.cell.tolist())),
         "labelled": len(cells) - sum(reasons.values()),
         "phases": _counts(store, zoo, step),
-        "cutoffs": _cutoffs(known.cutoffs) if known else [],
-        "best_train_loss": known.best_train_loss if known else None,
-        "lacks": list(known.lacks) if known else ["No cell can have a phase."],
-        "notes": list(known.notes) if known else [],
-        "sensitivity": found.sensitivity,
+        "cutoffs": _cutoffs(calibration.cutoffs) if calibration else [],
+        "best_train_loss": calibration.best_train_loss if calibration else None,
+        "lacks": list(calibration.lacks) if calibration else ["No cell can have a phase."],
+        "notes": list(calibration.notes) if calibration else [],
+        "sensitivity": labels.sensitivity,
         "unmeasured": reasons,
-        "near_a_boundary": int((np.abs(found.distance) < 0.5).sum()),
-        "unstable": int((found.stability < 0.9).sum()),
+        "near_a_boundary": int((np.abs(labels.distance) < 0.5).sum()),
+        "unstable": int((labels.stability < 0.9).sum()),
         "stability_unknown": int(
-            (np.isnan(found.stability) & (found.phase != "unmeasured")).sum()
+            (np.isnan(labels.stability) & (labels.phase != "unmeasured")).sum()
         ),
-        "equal_neighbours": lies.share,
-        "equal_neighbours_shuffled": lies.shuffled,
+        "equal_neighbours": neighbours.share,
+        "equal_neighbours_shuffled": neighbours.shuffled,
     }
 
 
 def _counts(store: Catalog, zoo: str, step: int | str) -> Rows:
+    """Return the number of cells and the mean test scores of each stored phase."""
     where = {"all": "true", "last": "last"}.get(str(step), f"step = {step}")
     columns = store.sql("FROM models").columns
-    judged = [name for name in _JUDGED if name in columns]
-    means = [f"avg({n}) FILTER (isfinite({n}::DOUBLE)) AS {n}" for n in judged]
+    scores = [name for name in _SCORES if name in columns]
+    means = [f"avg({n}) FILTER (isfinite({n}::DOUBLE)) AS {n}" for n in scores]
     query = f"""
     SELECT phase, count(DISTINCT (cell, step)) AS cells, count(*) AS checkpoints,
         {", ".join(means)},
@@ -120,7 +158,7 @@ def _counts(store: Catalog, zoo: str, step: int | str) -> Rows:
         WHERE zoo = :zoo)
     WHERE {where} AND phase IS NOT NULL GROUP BY phase ORDER BY phase"""
     rows = rows_of(store, query, zoo=zoo)
-    empty = [name for name in judged if all(row[name] is None for row in rows)]
+    empty = [name for name in scores if all(row[name] is None for row in rows)]
     return [{k: v for k, v in row.items() if k not in empty} for row in rows]
 
 
@@ -150,18 +188,18 @@ def _print(document: dict[str, Any]) -> None:
         say(f"Unmeasured: {count} x {reason}.")
     if document["labelled"]:
         say(
-            f"{document['near_a_boundary']} lie near a boundary, {document['unstable']} "
-            "change their label within their standard errors."
+            f"{document['near_a_boundary']} (cell, step) lie near a boundary, "
+            f"{document['unstable']} change their label within their standard errors."
         )
     if document["stability_unknown"]:
         say(
-            f"The stability of {document['stability_unknown']} is not known: connectivity "
-            "and CKA have a standard error from 3 seeds on."
+            f"The stability of {document['stability_unknown']} (cell, step) is not known: "
+            "connectivity and CKA have a standard error only with 3 or more seeds."
         )
     if not np.isnan(document["equal_neighbours"]):
         say(
-            f"{document['equal_neighbours']:.0%} of neighbours are equal "
-            f"({document['equal_neighbours_shuffled']:.0%} if shuffled)."
+            f"{document['equal_neighbours']:.0%} of neighbouring cells have equal labels "
+            f"({document['equal_neighbours_shuffled']:.0%} if labels are shuffled)."
         )
     if "plot" in document:
         say(document["plot"])

@@ -1,4 +1,4 @@
-"""Whether labels form regions of the grid: neighbours that agree, against chance."""
+"""Contiguity of labels on the grid: agreement of neighbouring cells against chance."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from zoo.randomness import stream
 
 @dataclass(frozen=True)
 class Contiguity:
-    """How labels lie on a grid.
+    """Contiguity of labels on a grid, compared with random permutations of the labels.
 
     Attributes
     ----------
     share : float
-        Pairs of neighbouring cells with one label, as a share of all pairs; NaN
-        without a pair.
+        Share of the pairs of neighbouring cells whose labels are equal; NaN if there is
+        no pair.
     shuffled : float
-        Its mean where the same labels are dealt to the same cells at random.
+        Mean of this share over random permutations of the labels among the same cells.
     p : float
-        Share of deals, this one included, that are at least as contiguous.
+        Share of permutations, the observed labels included, that are at least as
+        contiguous.
     pairs : int
-        Pairs of neighbours.
+        Number of pairs of neighbours.
     """
 
     share: float
@@ -45,29 +46,31 @@ def contiguity(
         Position of each cell; neighbours are next to each other on one axis (among the
         values that occur) and equal on the other.
     labels : ndarray of str, shape (c,)
-        Unmeasured cells are no neighbours.
+        Label of each cell; unmeasured cells are ignored.
     seed : int
-        Of the shuffles.
+        Seed of the permutations.
     shuffles : int, default=500
-        Number of deals.
+        Number of permutations.
     """
     known = (labels != UNMEASURED) & np.isfinite(load) & np.isfinite(temperature)
     across = np.unique(load[known], return_inverse=True)[1]
     up = np.unique(temperature[known], return_inverse=True)[1]
     place = {at: i for i, at in enumerate(zip(across.tolist(), up.tolist(), strict=True))}
-    ends = [
-        (i, place[other])
+    neighbours = [
+        (i, place[neighbour])
         for (x, y), i in place.items()
-        for other in ((x + 1, y), (x, y + 1))
-        if other in place
+        for neighbour in ((x + 1, y), (x, y + 1))
+        if neighbour in place
     ]
-    if not ends:
+    if not neighbours:
         return Contiguity(np.nan, np.nan, np.nan, 0)
-    one, two = np.array(ends).T
-    kinds = np.unique(labels[known].astype(str), return_inverse=True)[1]
-    share = float((kinds[one] == kinds[two]).mean())
-    draw = stream(seed, "phase contiguity")
-    deals = [draw.permutation(kinds) for _ in range(shuffles)]
-    shares = np.array([(deal[one] == deal[two]).mean() for deal in deals])
+    first, second = np.array(neighbours).T
+    codes = np.unique(labels[known].astype(str), return_inverse=True)[1]
+    share = float((codes[first] == codes[second]).mean())
+    generator = stream(seed, "phase contiguity")
+    permutations = [generator.permutation(codes) for _ in range(shuffles)]
+    shares = np.array(
+        [(permuted[first] == permuted[second]).mean() for permuted in permutations]
+    )
     p = (1 + int((shares >= share).sum())) / (1 + shuffles)
-    return Contiguity(share, float(shares.mean()), p, len(ends))
+    return Contiguity(share, float(shares.mean()), p, len(neighbours))

@@ -1,4 +1,4 @@
-"""Phases of all cells of a table, with what is needed to doubt them."""
+"""Phases of all cells of a table, with scores, distances, stability and sensitivity."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from zoo.phases.stability import stability
 
 @dataclass(frozen=True)
 class Labels:
-    """One entry per (cell, step), in the order of ``cells``.
+    """Phase labels, one entry per (cell, step), in the order of ``cells``.
 
     Attributes
     ----------
     cells : Cells
-        The means that were judged.
-    calibration : Calibration or None
-        Cutoffs, anchors, what the zoo lacks; None where no cell can be labelled.
+        Means and errors from which the labels follow.
+    calibration : PhaseCalibration or None
+        Cutoffs, anchors and missing phases; None if no cell can be labelled.
     phase : ndarray of str, shape (c,)
         A phase of `PHASES`, or ``unmeasured``.
     reason : ndarray of str, shape (c,)
-        Why unmeasured, else empty.
+        Reason why a cell is unmeasured, else empty.
     scores : ndarray of shape (5, c)
         Soft scores, in the order of `PHASES`; they sum to 1, or are NaN.
     confidence : ndarray of shape (c,)
         Score of the cell's own phase.
     distance : ndarray of shape (c,)
-        To the nearest boundary, signed, in units of the uncertainty of its metric.
+        Signed distance to the nearest boundary, in units of the uncertainty of its metric.
     boundary : ndarray of str, shape (c,)
-        The metric whose cutoff is nearest.
+        Metric whose cutoff is nearest.
     stability : ndarray of shape (c,)
-        Share of draws from the metrics' standard errors with the same label; NaN where
-        such an error is not known.
+        Share of draws from the metrics' standard errors that give the same label; NaN if
+        a standard error is not known.
     sensitivity : list of dict
-        How many cells move when a cutoff does.
+        Number of cells that change their phase when a cutoff moves.
     """
 
     cells: Cells
@@ -58,7 +58,7 @@ class Labels:
     sensitivity: list[dict[str, Any]]
 
     def counts(self) -> dict[str, int]:
-        """Cells (and steps) of each phase, the unmeasured last."""
+        """Return the number of (cell, step) of each phase, ``unmeasured`` last."""
         return {name: int((self.phase == name).sum()) for name in (*PHASES, UNMEASURED)}
 
 
@@ -75,49 +75,53 @@ def label_cells(
     Parameters
     ----------
     table : pyarrow.Table
-        Of `zoo.phases.cell_means`: one row per network and step.
+        Table as for `zoo.phases.cell_means`: one row per network and step.
     seed : int, default=0
-        Of the draws.
+        Seed of the draws behind the stability.
     draws : int, default=200
-        Draws of the metrics of each cell.
-    calibration : Calibration, optional
-        Cutoffs; default those that `zoo.phases.find_cutoffs` finds in the table.
+        Number of draws of the metrics of each cell.
+    calibration : PhaseCalibration, optional
+        Cutoffs; by default `zoo.phases.find_cutoffs` finds them in the table.
     **anchors : float or None
         ``chance_loss``, ``interpolation_loss``, ``cka_reference``, ``train_loss``,
         ``mode_connectivity``, ``logit_cka`` for `zoo.phases.find_cutoffs`.
 
+    Returns
+    -------
+    Labels
+
     Raises
     ------
     CatalogError
-        If the table lacks a metric that is needed, or what calibration needs.
+        If the table lacks a metric or an anchor that calibration needs.
     """
     cells = cell_means(table)
     if calibration is None:
-        there = set(METRICS) <= set(table.column_names)
-        if there and not (cells.reason == "").any():
+        complete = set(METRICS) <= set(table.column_names)
+        if complete and not (cells.reason == "").any():
             return _unlabelled(cells)
         calibration = find_cutoffs(cells, **anchors)
     cutoffs = calibration.cutoffs
     distance = positions(cells.mean, cells.error, cutoffs)
-    found = labels_of(distance, cells.reason)
+    phase = labels_of(distance, cells.reason)
     reason = cells.reason.copy()
-    reason[(found == UNMEASURED) & (reason == "")] = "no finite logit_cka"
-    soft = np.where(found == UNMEASURED, np.nan, scores(distance))
-    own = np.array([PHASES.index(name) if name in PHASES else 0 for name in found])
-    signed, boundary = nearest_boundary(distance, found)
+    reason[(phase == UNMEASURED) & (reason == "")] = "no finite logit_cka"
+    soft = np.where(phase == UNMEASURED, np.nan, scores(distance))
+    rows = np.array([PHASES.index(name) if name in PHASES else 0 for name in phase])
+    signed, boundary = nearest_boundary(distance, phase)
     return Labels(
-        cells, calibration, found, reason, soft,
-        np.take_along_axis(soft, own[None], 0)[0], signed, boundary,
-        stability(cells, cutoffs, found, seed=seed, draws=draws),
-        sensitivity(cells, cutoffs, found),
+        cells, calibration, phase, reason, soft,
+        np.take_along_axis(soft, rows[None], 0)[0], signed, boundary,
+        stability(cells, cutoffs, phase, seed=seed, draws=draws),
+        sensitivity(cells, cutoffs, phase),
     )  # fmt: skip
 
 
 def _unlabelled(cells: Cells) -> Labels:
-    """Of cells that all have a reason why they cannot have any phase."""
-    none, words = np.full(len(cells), np.nan), np.full(len(cells), "", object)
+    """Return the labels of cells of which none can have any phase."""
+    nan, empty = np.full(len(cells), np.nan), np.full(len(cells), "", object)
     unknown = np.full(len(cells), UNMEASURED, object)
     return Labels(
         cells, None, unknown, cells.reason, np.full((len(PHASES), len(cells)), np.nan),
-        none, none, words, none, [],
+        nan, nan, empty, nan, [],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where the metrics of a zoo come from: which train loss, and measured with what."""
+"""Provenance of the metrics of a zoo: source of the train loss, and settings."""
 
 from __future__ import annotations
 
@@ -24,47 +24,59 @@ MEASURED_BY = {
     "logit_cka": "cka",
     "logit_cka_random": "cka",
 }
-"""Metric of `phasezoo measure` that gives each column."""
+"""Metric of `phasezoo measure` that computes each column."""
 
 
 def with_train_loss(table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-    """Put the loss that counts into ``train_loss``; count where it comes from.
+    """Choose the train loss of each checkpoint and write it into ``train_loss``.
 
-    That of training, and the evaluated one where there is none. Of imported runs the
-    other way round, as a published loss may be a running average over an epoch.
+    The loss recorded by training takes precedence over the evaluated loss. For imported
+    runs the evaluated loss takes precedence, as a published loss may be a running average
+    over an epoch.
 
     Parameters
     ----------
     table : pyarrow.Table
-        ``train_loss``, ``source`` and, where measured, ``evaluated_train_loss``.
+        Table with ``train_loss``, ``source`` and, if measured, ``evaluated_train_loss``.
 
     Returns
     -------
-    table, counts
-        Checkpoints by the name of the column that gave their loss; those without a loss
-        are in none.
+    table : pyarrow.Table
+        The table with the chosen loss in ``train_loss``.
+    counts : dict of str to int
+        Number of checkpoints by the column that their loss comes from; checkpoints
+        without a loss are not counted.
     """
-    own = table["train_loss"].cast(pa.float64())
+    recorded = table["train_loss"].cast(pa.float64())
     if EVALUATED not in table.column_names:
-        known = len(table) - own.null_count
+        known = len(table) - recorded.null_count
         return table, {"train_loss": known} if known else {}
-    other = table[EVALUATED].cast(pa.float64())
+    evaluated = table[EVALUATED].cast(pa.float64())
     imported = pc.fill_null(pc.equal(table["source"], "imported"), False)
-    later = pc.and_(other.is_valid(), pc.or_(imported, own.is_null()))
-    loss = pc.if_else(later, other, own)
+    chosen = pc.and_(evaluated.is_valid(), pc.or_(imported, recorded.is_null()))
+    loss = pc.if_else(chosen, evaluated, recorded)
     table = table.set_column(table.column_names.index("train_loss"), "train_loss", loss)
-    evaluated = pc.sum(later).as_py() or 0
-    counts = {"train_loss": len(table) - loss.null_count - evaluated, EVALUATED: evaluated}
-    return table, {name: count for name, count in counts.items() if count}
+    count = pc.sum(chosen).as_py() or 0
+    counts = {"train_loss": len(table) - loss.null_count - count, EVALUATED: count}
+    return table, {name: number for name, number in counts.items() if number}
 
 
 def check_measured(catalog: Catalog, zoo: str, table: pa.Table) -> None:
-    """Raise where a metric was never measured; one that came out as null was.
+    """Check that every metric was measured; a metric measured as null counts.
 
     Parameters
     ----------
+    catalog : Catalog
+        Catalogue of the zoo.
+    zoo : str
+        Name of the zoo.
     table : pyarrow.Table
-        Of the zoo, after `with_train_loss`.
+        Metrics of the zoo, after `with_train_loss`.
+
+    Raises
+    ------
+    CatalogError
+        If a metric was never measured; the message says how to measure it.
     """
     missing = [
         name
@@ -78,28 +90,28 @@ def check_measured(catalog: Catalog, zoo: str, table: pa.Table) -> None:
     )
     done = {row["measure"] for row in rows_of(catalog, query, zoo=zoo)}
     if has_diverged(table, table["step"].to_numpy()).all():
-        done.add(MEASURED_BY["train_loss"])  # training had none to keep
+        done.add(MEASURED_BY["train_loss"])  # diverged training has no loss to record
     missing = [name for name in missing if MEASURED_BY[name] not in done]
     if missing:
-        chosen = " ".join(f"--metric {MEASURED_BY[name]}" for name in missing)
+        options = " ".join(f"--metric {MEASURED_BY[name]}" for name in missing)
         raise CatalogError(
             f"{zoo} has no {', '.join(missing)}: a phase needs {', '.join(METRICS)}. "
-            f"Measure first: phasezoo measure {word(zoo)} {chosen}"
+            f"Measure first: phasezoo measure {word(zoo)} {options}"
         )
 
 
 def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str]:
-    """Id of the measure that each column of a zoo comes from, where it was measured.
+    """Return the id of the measure that each measured column of a zoo comes from.
 
     Raises
     ------
     CatalogError
-        If the newest values of a column were measured with different settings: they
-        cannot be compared.
+        If the newest values of a column were measured with different settings, so that
+        they cannot be compared.
     """
     manifests = catalog.snapshot.manifests
     source = metadata_source(catalog.root, manifests, "measures", origin=True)
-    found = {}
+    measure_ids = {}
     for column in columns:
         if not source or column not in catalog.sql("FROM measures").columns:
             continue
@@ -112,26 +124,29 @@ def one_setting(catalog: Catalog, zoo: str, columns: list[str]) -> dict[str, str
         if len(rows) > 1:
             metric = MEASURED_BY[column]
             raise CatalogError(
-                f"{column} of {zoo} comes from {len(rows)} settings, which cannot be "
-                f"compared: {_differences(rows)}. Measure all with one: phasezoo measure "
-                f"{word(zoo)} --metric {metric} --again (and --set {metric}.FIELD=VALUE, "
-                "if it is not to be the default)"
+                f"{column} of {zoo} comes from {len(rows)} different settings, so its "
+                f"values cannot be compared: {_differences(rows)}. Measure all with the "
+                f"same settings: phasezoo measure {word(zoo)} --metric {metric} --again "
+                f"(add --set {metric}.FIELD=VALUE for other settings than the default)"
             )
         if rows:
-            found[column] = rows[0]["measure_id"]
-    return found
+            measure_ids[column] = rows[0]["measure_id"]
+    return measure_ids
 
 
 def _differences(rows: Rows) -> str:
-    """What the settings differ in, with the checkpoints of each."""
-    every = [json_object(row["provenance"], "The provenance of a measure") for row in rows]
-    names = sorted({name for one in every for name in one})
-    differ = [n for n in names if any(one.get(n) != every[0].get(n) for one in every)]
+    """Describe the settings that differ, and the number of checkpoints of each."""
+    settings = [
+        json_object(row["provenance"], "The provenance of a measure") for row in rows
+    ]
+    names = sorted({name for values in settings for name in values})
+    first = settings[0]
+    differ = [n for n in names if any(values.get(n) != first.get(n) for values in settings)]
 
-    def said(one: dict[str, Any]) -> str:
-        return ", ".join(f"{name} {one.get(name)!r}" for name in differ) or "other names"
+    def described(values: dict[str, Any]) -> str:
+        return ", ".join(f"{name} {values.get(name)!r}" for name in differ) or "other names"
 
     return "; ".join(
-        f"{row['n']} checkpoints with {said(one)}"
-        for row, one in zip(rows, every, strict=True)
+        f"{row['n']} checkpoints with {described(values)}"
+        for row, values in zip(rows, settings, strict=True)
     )

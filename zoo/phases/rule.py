@@ -1,7 +1,7 @@
-"""Which phase follows from train loss, mode connectivity and CKA, given the cutoffs.
+"""Rule that assigns phases from train loss, mode connectivity and CKA, given the cutoffs.
 
 The table of phases is that of Yang et al. 2021 [1]_ and of the phase zoo [2]_, which give
-no thresholds and draw the regions by eye. Sharpness is not used to decide: for a
+no thresholds and draw the regions by eye. Sharpness does not decide the phase: for a
 cross-entropy it follows the train loss; `zoo.phases.calibration` reports whether it does.
 
 References
@@ -22,17 +22,18 @@ from catalog.dtypes import Array
 from zoo.phases.cells import METRICS
 
 PHASES = ("I", "II", "III", "IV-A", "IV-B")
-"""Under-fitted and under-sized, under-fitted, under-sized, over-fitted, generalising."""
+"""Phases: under-fitted and under-sized, under-fitted, under-sized, over-fitted,
+generalising."""
 
 UNMEASURED = "unmeasured"
 
 STEEP = np.pi / np.sqrt(3)
-"""A logistic curve of this slope has the spread of a standard normal distribution."""
+"""Slope at which a logistic curve has the spread of a standard normal distribution."""
 
 
 @dataclass(frozen=True)
 class Cutoff:
-    """Where one metric parts two phases.
+    """Cutoff at which one metric separates two phases.
 
     Attributes
     ----------
@@ -40,17 +41,17 @@ class Cutoff:
         ``train_loss`` (nats), ``mode_connectivity`` (fraction of train error) or
         ``logit_cka``.
     value : float
-        The cutoff, in units of the metric.
+        Value of the cutoff, in units of the metric.
     scale : float
-        How far from the cutoff a cell is clear of it, beside its own standard error: for
-        the train loss in natural logarithms, else in units of the metric.
+        Uncertainty of the cutoff, in addition to the standard error of a cell: in natural
+        logarithms for the train loss, otherwise in units of the metric.
     anchors : dict of str to float
-        The levels of the metric that the cutoff lies between, or comes from.
+        Levels of the metric that the cutoff lies between or comes from.
     origin : str
-        Where it comes from, in words.
+        Origin of the cutoff, in words.
     errors : float
-        A value counts as below the cutoff only if it is also below 0 by so many of the
-        cell's own standard errors.
+        Number of standard errors: a value counts as below the cutoff only if it also lies
+        below 0 by this many of the cell's own standard errors.
     """
 
     metric: str
@@ -63,62 +64,70 @@ class Cutoff:
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """One cutoff per metric."""
+    """Cutoffs of the three metrics."""
 
     train_loss: Cutoff
     mode_connectivity: Cutoff
     logit_cka: Cutoff
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """Return the cutoffs as JSON values."""
         return asdict(self)
 
 
 def positions(
     mean: Mapping[str, Array], error: Mapping[str, Array], cutoffs: Cutoffs
 ) -> Array:
-    """Signed distance of every cell from every cutoff, in units of its uncertainty.
+    """Return the signed distance of every cell from every cutoff.
 
     Parameters
     ----------
     mean, error : mapping of str to ndarray of shape (c,)
-        Of `Cells`, for each of `METRICS`.
+        Means and standard errors of each of `METRICS`, as in `Cells`.
+    cutoffs : Cutoffs
+        Cutoffs of the metrics.
 
     Returns
     -------
     ndarray of shape (3, c)
-        In the order of `METRICS`; positive is low train loss, no barrier, high CKA. The
-        unit is ``sqrt(scale**2 + standard error**2)``. NaN where not measured.
+        Distances in the order of `METRICS`; positive is low train loss, no barrier, high
+        CKA. The unit is the uncertainty, ``sqrt(scale**2 + standard error**2)``. NaN where
+        a metric is not measured.
     """
-    found = []
+    distances = []
     for name in METRICS:
         cutoff: Cutoff = getattr(cutoffs, name)
         value, spread = mean[name], error[name]
         with np.errstate(invalid="ignore", divide="ignore"):
             if name == "train_loss":
-                # A loss of 0 is as well fitted as a number can say.
+                # A loss of 0 has no logarithm; the smallest float stands for it.
                 value = np.maximum(value, np.finfo(np.float64).tiny)
                 off, spread = np.log(cutoff.value) - np.log(value), spread / value
             else:
                 lowest = -cutoff.errors * spread if cutoff.errors else np.nan
                 off = value - np.fmin(cutoff.value, lowest)
-            found.append(off / np.hypot(cutoff.scale, np.nan_to_num(spread)))
-    return np.array(found)
+            distances.append(off / np.hypot(cutoff.scale, np.nan_to_num(spread)))
+    return np.array(distances)
 
 
 def labels(distance: Array, reason: Array) -> Array:
-    """Phase of every cell; where CKA is needed and missing, ``unmeasured``.
+    """Return the phase of every cell; ``unmeasured`` if CKA is needed and missing.
 
     Parameters
     ----------
     distance : ndarray of shape (3, c)
-        Of `positions`. A cell that lies on a cutoff counts as low in loss, without
+        Result of `positions`. A cell that lies on a cutoff counts as low in loss, without
         barrier, high in CKA.
     reason : ndarray of str, shape (c,)
-        Not empty where a cell cannot have any phase.
+        Reason why a cell cannot have any phase; empty if it can.
+
+    Returns
+    -------
+    ndarray of str, shape (c,)
+        A phase of `PHASES`, or ``unmeasured``.
     """
     loss, connectivity, cka = distance
-    found = np.select(
+    phase = np.select(
         [
             (loss < 0) & (connectivity < 0),
             (loss < 0) & (connectivity >= 0),
@@ -129,52 +138,64 @@ def labels(distance: Array, reason: Array) -> Array:
         PHASES,
         UNMEASURED,
     ).astype(object)
-    found[reason != ""] = UNMEASURED
-    return found
+    phase[reason != ""] = UNMEASURED
+    return phase
 
 
 def scores(distance: Array) -> Array:
-    """Soft scores of the five phases; every column sums to 1.
+    """Return soft scores of the five phases; every column sums to 1.
 
-    Each cutoff is crossed with the probability of a logistic curve; the phases are the
-    corners. The label is the side of every cutoff, so its score need not be the greatest
-    in the corner where three cutoffs meet. Where CKA is not measured, both sides of its
-    cutoff get a half.
+    A logistic curve of the distance gives the probability of each side of a cutoff, and
+    the score of a phase is the product of the probabilities of its sides. The label depends
+    on the sides alone, so its score need not be the greatest near the point where three
+    cutoffs meet. Where CKA is not measured, both sides of its cutoff have probability 0.5.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (3, c)
+        Result of `positions`.
 
     Returns
     -------
     ndarray of shape (5, c)
-        In the order of `PHASES`; NaN where loss or connectivity is not measured.
+        Scores in the order of `PHASES`; NaN where loss or connectivity is not measured.
     """
-    low, joined, alike = 1 / (1 + np.exp(-STEEP * np.clip(distance, -100, 100)))
-    alike = np.where(np.isnan(alike), 0.5, alike)
+    low_loss, connected, high_cka = 1 / (1 + np.exp(-STEEP * np.clip(distance, -100, 100)))
+    high_cka = np.where(np.isnan(high_cka), 0.5, high_cka)
     return np.array(
         [
-            (1 - low) * (1 - joined),
-            (1 - low) * joined,
-            low * (1 - joined),
-            low * joined * (1 - alike),
-            low * joined * alike,
+            (1 - low_loss) * (1 - connected),
+            (1 - low_loss) * connected,
+            low_loss * (1 - connected),
+            low_loss * connected * (1 - high_cka),
+            low_loss * connected * high_cka,
         ]
     )
 
 
 def nearest_boundary(distance: Array, found: Array) -> tuple[Array, Array]:
-    """Signed distance to the nearest boundary of the cell's phase, and whose it is.
+    """Return the signed distance to the nearest boundary of a cell's phase, and its metric.
 
-    The CKA cutoff is a boundary of phase IV only. Near a cutoff the distance is near 0;
-    its sign is that of `positions`.
+    The CKA cutoff is a boundary of phase IV only. The sign is that of `positions`.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (3, c)
+        Result of `positions`.
+    found : ndarray of str, shape (c,)
+        Labels of the cells.
 
     Returns
     -------
     tuple of ndarray of shape (c,)
-        Distance in units of the uncertainty, NaN where unmeasured, and the metric.
+        Distance in units of the uncertainty, NaN for unmeasured cells; and the metric whose
+        cutoff is nearest, empty for unmeasured cells.
     """
     relevant = distance.copy()
     relevant[2, ~np.isin(found, PHASES[3:])] = np.nan
     size = np.where(np.isnan(relevant), np.inf, np.abs(relevant))
-    which = size.argmin(0)
-    signed = np.take_along_axis(relevant, which[None], 0)[0]
-    metric = np.array(METRICS, dtype=object)[which]
+    nearest = size.argmin(0)
+    signed = np.take_along_axis(relevant, nearest[None], 0)[0]
+    metric = np.array(METRICS, dtype=object)[nearest]
     unknown = found == UNMEASURED
     return np.where(unknown, np.nan, signed), np.where(unknown, "", metric)

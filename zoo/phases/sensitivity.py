@@ -1,4 +1,4 @@
-"""How many cells change their phase when a cutoff moves."""
+"""Sensitivity of the labels: number of cells whose phase changes when a cutoff moves."""
 
 from __future__ import annotations
 
@@ -11,31 +11,43 @@ from zoo.phases.rule import UNMEASURED, Cutoffs, positions
 from zoo.phases.rule import labels as labels_of
 
 LOSS_FACTOR = 1.5
-"""The train loss cutoff is multiplied and divided by this."""
+"""Factor by which the train loss cutoff is multiplied and divided."""
 
 STEPS = {"mode_connectivity": 0.01, "logit_cka": 0.05}
-"""The others move so far, in units of their metric."""
+"""Distances by which the other cutoffs move, in units of their metric."""
 
 
 def sensitivity(cells: Cells, cutoffs: Cutoffs, found: Array) -> list[dict[str, Any]]:
-    """Move each cutoff down and up, the others fixed.
+    """Count the labels that change when one cutoff moves and the others stay fixed.
+
+    Parameters
+    ----------
+    cells : Cells
+        Means and errors of the cells.
+    cutoffs : Cutoffs
+        Cutoffs to move, each down and up.
+    found : ndarray of str, shape (c,)
+        Labels at these cutoffs.
 
     Returns
     -------
     list of dict
-        ``metric``, ``from``, ``to`` (the cutoff, in units of the metric), ``moved``
-        (cells whose label changes) and ``of`` (cells with a label).
+        One row per move: ``metric``, ``from`` and ``to`` (the cutoff, in units of the
+        metric), ``moved`` (number of cells whose label changes) and ``of`` (number of
+        cells with a label).
     """
     rows = []
     labelled = int((found != UNMEASURED).sum())
     for name in METRICS:
         cutoff = getattr(cutoffs, name)
-        moves = [cutoff.value / LOSS_FACTOR, cutoff.value * LOSS_FACTOR]
+        moved_values = [cutoff.value / LOSS_FACTOR, cutoff.value * LOSS_FACTOR]
         if name in STEPS:
-            moves = [cutoff.value - STEPS[name], cutoff.value + STEPS[name]]
-        for value in moves:
+            moved_values = [cutoff.value - STEPS[name], cutoff.value + STEPS[name]]
+        for value in moved_values:
             changed = replace(cutoffs, **{name: replace(cutoff, value=value)})
-            again = labels_of(positions(cells.mean, cells.error, changed), cells.reason)
+            new_labels = labels_of(
+                positions(cells.mean, cells.error, changed), cells.reason
+            )
             row = {"metric": name, "from": cutoff.value, "to": value}
-            rows.append({**row, "moved": int((again != found).sum()), "of": labelled})
+            rows.append({**row, "moved": int((new_labels != found).sum()), "of": labelled})
     return rows

@@ -1,4 +1,4 @@
-"""Labels of a zoo in the catalogue, as measures of its checkpoints."""
+"""Storing of phase labels in the catalogue, as measures of the checkpoints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zoo.phases.provenance import EVALUATED, check_measured, one_setting, with_t
 from zoo.phases.rule import PHASES, UNMEASURED
 
 VERSION = 2
-"""Raised by a change of the rule that changes labels."""
+"""Version of the rule; raise it with every change that changes labels."""
 
 _WANTED = (
     "run_id", "step", "source", "cell", "load", "temperature", "status", "diverged_step",
@@ -36,7 +36,7 @@ _WANTED = (
 _LABELS = [column.name for column in MEASURES]
 
 FLOORLESS = ("language",)
-"""Objectives whose loss cannot reach 0, nor anything that is known."""
+"""Objectives whose loss cannot reach 0 and has no known floor."""
 
 
 def label_zoo(
@@ -51,63 +51,64 @@ def label_zoo(
     mode_connectivity: float | None = None,
     logit_cka: float | None = None,
 ) -> Labels:
-    """Label every (cell, step) of a zoo that has the metrics, and commit what is new.
+    """Label every (cell, step) of a zoo that has the metrics, and commit changed labels.
 
-    Calibration sees every step that is measured, whatever ``step`` says, so that the
-    cutoffs are those of the zoo. A network that has diverged has no phase, though the
-    other seeds of its cell may have one. Where no cell can have a phase, all are
-    ``unmeasured``, with the reason, and no cutoffs are sought.
+    Calibration uses every measured step, whatever ``step`` says, so that the cutoffs are
+    those of the zoo. A network that has diverged has no phase, though the other seeds of
+    its cell may have one. If no cell can have a phase, all are ``unmeasured``, with the
+    reason, and no cutoffs are computed.
 
-    The train loss is that of training, else the evaluated one; of imported runs the
-    evaluated one, if there is any. A note of the calibration says which.
+    The train loss is the loss recorded by training, or the evaluated loss if there is no
+    recorded one; for imported runs the evaluated loss takes precedence. A note of the
+    calibration says which loss was used.
 
     Parameters
     ----------
     catalog : Catalog
-        At its newest version; `Catalog.refreshed` shows the labels afterwards.
+        Catalogue at its newest version; `Catalog.refreshed` shows the labels afterwards.
     zoo : str
         Name of the zoo.
     step : int or {"all", "last"}, default="all"
-        Which checkpoints get a label; ``last`` is that of each run.
+        Checkpoints to label; ``last`` is the last checkpoint of each run.
     classes : int, optional
-        Classes of the task, whose logarithm is the loss of chance; default those of the
-        task in `zoo.tasks` that the zoo names.
+        Number of classes of the task, whose logarithm is the loss of chance; the default
+        is that of the zoo's task in `zoo.tasks`.
     seed : int, default=0
-        Of the draws behind ``phase_stability``.
+        Seed of the draws behind ``phase_stability``.
     cka_reference, train_loss, mode_connectivity, logit_cka : float, optional
-        See `zoo.phases.find_cutoffs`. The default reference is the mean CKA with freshly
-        initialised networks, where that is measured.
+        Reference and cutoffs, see `zoo.phases.find_cutoffs`. The default reference is the
+        mean CKA with freshly initialised networks, if it is measured.
 
     Returns
     -------
     Labels
-        Of the steps that were asked for.
+        Labels of the requested steps.
 
     Raises
     ------
     NotFound
-        If the catalogue has no such zoo, or the zoo no such step.
+        If the catalogue has no such zoo, or the zoo has no such step.
     CatalogError
         If metrics, the grid or the number of classes is missing, or a metric was measured
         with different settings within the zoo.
     """
     table, losses = _metrics(catalog, zoo)
     if classes is not None and classes < 2:
-        raise CatalogError(f"A task has 2 classes at least. Got {classes}.")
+        raise CatalogError(f"The number of classes must be at least 2. Got {classes}.")
     chance, interpolation = (
         _anchor(table, n) for n in ("chance_loss", "interpolation_loss")
     )
     used = [*METRICS[1:], *([EVALUATED] if EVALUATED in losses else [])]
     if cka_reference is None and "logit_cka_random" in table.column_names:
-        known = table["logit_cka_random"].drop_null().to_numpy()
-        known = known[np.isfinite(known)]
-        if len(known):
+        references = table["logit_cka_random"].drop_null().to_numpy()
+        references = references[np.isfinite(references)]
+        if len(references):
             used.append("logit_cka_random")
-            cka_reference = float(known.mean())
+            cka_reference = float(references.mean())
     measured = one_setting(catalog, zoo, used)
     cells = cell_means(table)
-    some = bool((cells.reason == "").any())
-    if some and classes is None and train_loss is None and chance is None:
+    can_label = bool((cells.reason == "").any())
+    if can_label and classes is None and train_loss is None and chance is None:
         classes = _classes(catalog, zoo)
     if _floorless(catalog, zoo, table):
         interpolation = math.nan
@@ -119,14 +120,14 @@ def label_zoo(
         "mode_connectivity": mode_connectivity,
         "logit_cka": logit_cka,
     }
-    chosen = _at(table, zoo, step)
-    calibration = find_cutoffs(cells, **anchors) if some else None
+    selected = _at(table, zoo, step)
+    calibration = find_cutoffs(cells, **anchors) if can_label else None
     if calibration is not None:
-        which = ", ".join(f"{name} of {n} checkpoints" for name, n in losses.items())
-        notes = (*calibration.notes, f"Train loss: {which}.")
+        sources = ", ".join(f"{name} of {n} checkpoints" for name, n in losses.items())
+        notes = (*calibration.notes, f"Train loss: {sources}.")
         calibration = replace(calibration, notes=notes)
-    part = table.filter(pa.array(chosen))
-    found = label_cells(part, seed=seed, calibration=calibration)
+    part = table.filter(pa.array(selected))
+    labels = label_cells(part, seed=seed, calibration=calibration)
     provenance = {
         "code": "zoo.phases",
         "version": VERSION,
@@ -136,21 +137,21 @@ def label_zoo(
         "measures": measured,
         **({} if calibration is None else calibration.to_json()),
     }
-    labels = _measures(part, found)
-    if any(repr(labels[c].to_pylist()) != repr(part[c].to_pylist()) for c in _LABELS):
+    measures = _measures(part, labels)
+    if any(repr(measures[c].to_pylist()) != repr(part[c].to_pylist()) for c in _LABELS):
         with catalog.writer() as writer:
-            writer.commit_measures(labels, "phase", provenance)
-    return found
+            writer.commit_measures(measures, "phase", provenance)
+    return labels
 
 
 def _metrics(catalog: Catalog, zoo: str) -> tuple[pa.Table, dict[str, int]]:
-    """The metrics of a zoo, and which train loss they have."""
-    known = set(catalog.sql("FROM models").columns)
+    """Return the metrics of a zoo, and the sources of their train loss."""
+    model_columns = set(catalog.sql("FROM models").columns)
     zoos = [row["zoo"] for row in rows_of(catalog, "SELECT DISTINCT zoo FROM runs")]
     if zoo not in zoos:
         raise NotFound(f"No zoo {zoo!r} in {catalog.root}. {closest(zoo, zoos)}")
     _check_names(catalog)
-    columns = [name for name in _WANTED if name in known]
+    columns = [name for name in _WANTED if name in model_columns]
     columns += _LABELS
     table = arrow_table(
         catalog.sql(
@@ -163,44 +164,45 @@ def _metrics(catalog: Catalog, zoo: str) -> tuple[pa.Table, dict[str, int]]:
     if table["cell"].null_count:
         raise CatalogError(
             f"{table['cell'].null_count} of {len(table)} checkpoints of {zoo} have no "
-            "cell: phases belong to the cells of a grid of load and temperature."
+            "cell, but phases belong to the cells of a grid of load and temperature."
         )
     return table, losses
 
 
 def _check_names(catalog: Catalog) -> None:
-    """Raise where labels would be hidden behind columns that came with a zoo."""
-    ours = {column.name for column in MEASURES}
+    """Raise `CatalogError` if imported columns would hide the labels."""
+    label_names = {column.name for column in MEASURES}
     for view in ("runs", "checkpoints"):
-        own = catalog.sql(f"FROM {view}").columns
-        taken = sorted(name for name in own if name.lower() in ours)
+        columns = catalog.sql(f"FROM {view}").columns
+        taken = sorted(name for name in columns if name.lower() in label_names)
         if taken:
             raise CatalogError(
-                f"{', '.join(taken)} came with the {view} of this catalogue and would hide "
-                "the labels. Import that zoo again with --rename "
-                f"{word(f'{taken[0]}=published_{taken[0]}')}."
+                f"The imported {view} of this catalogue have the columns "
+                f"{', '.join(taken)}, which would hide the labels. Import that zoo again "
+                f"with --rename {word(f'{taken[0]}=published_{taken[0]}')}."
             )
 
 
 def _anchor(table: pa.Table, name: str) -> float | None:
-    """A measured loss that the whole zoo shares, else None."""
-    known = table[name].drop_null().to_numpy() if name in table.column_names else []
-    if len(known) and np.ptp(known) <= 0.1 * np.mean(known):
-        return float(np.mean(known))
+    """Return a measured loss if the whole zoo shares it up to 10 %, else None."""
+    values = table[name].drop_null().to_numpy() if name in table.column_names else []
+    if len(values) and np.ptp(values) <= 0.1 * np.mean(values):
+        return float(np.mean(values))
     return None
 
 
 def _floorless(catalog: Catalog, zoo: str, table: pa.Table) -> bool:
-    """Whether nobody knows the train loss of a network of this zoo that is right.
+    """Return whether the floor of this zoo's train loss is unknown.
 
-    So its task says, or `zoo.metrics.scores`, which then left it out.
+    Either `zoo.metrics.scores` measured the chance loss but no interpolation loss, or the
+    objective of the zoo's task is one of `FLOORLESS`.
     """
     from zoo.tasks import TASKS
 
     names = ("chance_loss", "interpolation_loss")
     if set(names) <= set(table.column_names):
-        chance, right = (numbers(table, n) for n in names)
-        if np.isfinite(chance).any() and not np.isfinite(right).any():
+        chance, interpolation = (numbers(table, n) for n in names)
+        if np.isfinite(chance).any() and not np.isfinite(interpolation).any():
             return True
     tasks = rows_of(
         catalog, "SELECT DISTINCT task_name FROM runs WHERE zoo = :zoo", zoo=zoo
@@ -215,66 +217,71 @@ def _floorless(catalog: Catalog, zoo: str, table: pa.Table) -> bool:
 
 
 def _classes(catalog: Catalog, zoo: str) -> int:
-    """Number of classes of a zoo whose runs share one task."""
+    """Return the number of classes of a zoo whose runs share one task."""
     from zoo.tasks import TASKS
 
     rows = rows_of(
         catalog, "SELECT DISTINCT task_name, task FROM runs WHERE zoo = :zoo", zoo=zoo
     )
-    found = set()
+    counts = set()
     for row in rows:
-        told = json_object(row["task"], f"A task of {zoo}") if row["task"] else {}
-        if (own := told.get("classes")) is not None:
+        recorded = json_object(row["task"], f"A task of {zoo}") if row["task"] else {}
+        if (classes := recorded.get("classes")) is not None:
             with as_written(f"A task of {zoo}", "one", "Give --classes N."):
-                found.add(len(own) if isinstance(own, list) else int(own))
+                counts.add(len(classes) if isinstance(classes, list) else int(classes))
             continue
         try:
             task = TASKS[row["task_name"] or ""]
         except NotFound as error:
             raise CatalogError(
-                f"How many classes {row['task_name'] or 'the task'} of {zoo} has is not "
-                f"known. Say it: --classes 10. {error}"
+                f"The number of classes of {row['task_name'] or 'the task'} of {zoo} is "
+                f"not known. Give it, e.g. --classes 10. {error}"
             ) from error
         if task.objective != "classification":
             raise CatalogError(
-                f"The train loss of {zoo} is that of {task.objective}, and its chance is "
+                f"The objective of {zoo} is {task.objective}, and its loss of chance was "
                 f"not measured. Measure it: phasezoo measure {word(zoo)} --metric scores; "
                 "or give the cutoff: --train-loss 0.1"
             )
-        found.add(task.classes)
-    if len(found) != 1:
+        counts.add(task.classes)
+    if len(counts) != 1:
         raise CatalogError(
-            f"The runs of {zoo} have tasks of {sorted(found)} classes, with a loss of "
-            "chance each. Give the cutoff itself: --train-loss 0.1"
+            f"The runs of {zoo} have tasks of {sorted(counts)} classes, so there is no "
+            "common loss of chance. Give the cutoff itself: --train-loss 0.1"
         )
-    return found.pop()
+    return counts.pop()
 
 
 def _at(table: pa.Table, zoo: str, step: int | str) -> Array:
+    """Return the mask of the checkpoints to label."""
     if step == "all":
         return np.ones(len(table), bool)
     if step == "last":
         return np.array(table["last"].to_pylist(), bool)
     steps = np.array(table["step"].to_pylist())
     if not isinstance(step, int) or not (steps == step).any():
-        known = ", ".join(map(str, np.unique(steps)[:12].tolist()))
-        raise NotFound(f"{zoo} has no step {step}. It has: {known}; or 'last', or 'all'.")
-    chosen: Array = steps == step
-    return chosen
+        listed = ", ".join(map(str, np.unique(steps)[:12].tolist()))
+        raise NotFound(
+            f"{zoo} has no step {step}. It has: {listed}. Give one of these steps, 'last' "
+            "or 'all'."
+        )
+    mask: Array = steps == step
+    return mask
 
 
-def _measures(table: pa.Table, found: Labels) -> pa.Table:
-    """A row per checkpoint: its cell's label, unless it has diverged itself."""
-    at, alone = found.cells.member, found.cells.counts
-    phase = np.where(alone, found.phase[at], UNMEASURED)
-    reason = np.where(alone, found.reason[at], "diverged or not finite")
-    reason = np.where((found.phase[at] == UNMEASURED) & ~alone, found.reason[at], reason)
-    numbers = {
-        "phase_confidence": found.confidence,
-        "phase_distance": found.distance,
-        "phase_stability": found.stability,
+def _measures(table: pa.Table, labels: Labels) -> pa.Table:
+    """Return one row per checkpoint: the label of its cell, unless it has diverged."""
+    at, counts = labels.cells.member, labels.cells.counts
+    phase = np.where(counts, labels.phase[at], UNMEASURED)
+    reason = np.where(counts, labels.reason[at], "diverged or not finite")
+    cell_reason = labels.reason[at]
+    reason = np.where((labels.phase[at] == UNMEASURED) & ~counts, cell_reason, reason)
+    value_of = {
+        "phase_confidence": labels.confidence,
+        "phase_distance": labels.distance,
+        "phase_stability": labels.stability,
         **{
-            f"phase_score_{name.lower().replace('-', '_')}": found.scores[i]
+            f"phase_score_{name.lower().replace('-', '_')}": labels.scores[i]
             for i, name in enumerate(PHASES)
         },
     }
@@ -284,9 +291,9 @@ def _measures(table: pa.Table, found: Labels) -> pa.Table:
         "phase": pa.array(phase.tolist(), pa.string()),
         "phase_reason": pa.array(reason.tolist(), pa.string()),
     }
-    for name, values in numbers.items():
+    for name, values in value_of.items():
         column = np.where(phase == UNMEASURED, np.nan, values[at])
-        # A null would leave the value of an earlier label; NaN replaces it.
-        before = table[name].is_valid().to_numpy(zero_copy_only=False)
-        columns[name] = pa.array(column, mask=np.isnan(column) & ~before)
+        # A null would keep the value of an earlier label, so NaN overwrites it.
+        labelled_before = table[name].is_valid().to_numpy(zero_copy_only=False)
+        columns[name] = pa.array(column, mask=np.isnan(column) & ~labelled_before)
     return pa.table(columns)

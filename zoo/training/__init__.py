@@ -1,4 +1,4 @@
-"""The verb `train`: workers, memory, results, and commits of what is finished.
+"""Command `train`: worker processes, memory, results and commits of finished runs.
 
 The training loop itself is `zoo.engine.train_stack`.
 """

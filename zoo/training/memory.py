@@ -1,4 +1,4 @@
-"""Memory that training may use, as people write it."""
+"""Parsing and division of the memory that training may use."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 WORKER = 450 << 20
-"""Bytes of a worker with torch before it has data; measured."""
+"""Measured size in bytes of a worker with torch, before it has data."""
 
 LEAST = 64 << 20
-"""Bytes that are left for a stack at least."""
+"""Minimum number of bytes that a worker needs for a stack."""
 
 
 def parse_memory(text: str) -> int:
-    """Bytes from text such as ``8GB`` or ``500M``.
+    """Parse a text such as ``8GB`` or ``500M`` and return the number of bytes.
 
     Raises
     ------
     CatalogError
-        If the text is no size.
+        If the text is not a size.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def parse_memory(text: str) -> int:
 
 
 def default_memory() -> int:
-    """Half of the machine's memory, or of what the container may use."""
+    """Return half of the machine's memory, or of the container's limit if that is lower."""
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text().strip()).isdecimal():
@@ -50,19 +50,26 @@ def default_memory() -> int:
 
 
 def stack_memory(memory: int, data: Data) -> int:
-    """Bytes of a worker's memory that its stacks may use.
+    """Return the number of bytes of a worker's memory that its stacks may use.
+
+    Parameters
+    ----------
+    memory : int
+        Memory of the worker in bytes.
+    data : Data
+        Data that the worker holds.
 
     Raises
     ------
     CatalogError
         If torch and the data leave too little.
     """
-    held = sum(array.nbytes for array in data.x.values())
-    left = memory - WORKER - held
-    if left < LEAST:
-        least = -(-(WORKER + held + LEAST) // (1 << 20))
+    data_bytes = sum(array.nbytes for array in data.x.values())
+    available = memory - WORKER - data_bytes
+    if available < LEAST:
+        least = -(-(WORKER + data_bytes + LEAST) // (1 << 20))
         raise CatalogError(
             f"--memory leaves {memory >> 20} MB per worker; with {data.task.title} a "
-            f"worker needs at least {least} MB. Give more, or fewer --workers."
+            f"worker needs at least {least} MB. Give more --memory, or fewer --workers."
         )
-    return left
+    return available

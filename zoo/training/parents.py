@@ -1,4 +1,4 @@
-"""The checkpoints that runs start from."""
+"""Loading of the checkpoints that runs start from."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ SPLIT_COLUMNS = ("split_by_run", "split_by_cell", "split_by_zoo")
 
 @dataclass(frozen=True)
 class Parent:
-    """A stored checkpoint.
+    """Stored checkpoint from which runs, its children, start.
 
     Attributes
     ----------
     weights : ndarray of shape (d,)
-        Where its children start, in the layout of theirs; NaN of what they do not inherit.
+        Initial weights of the children, in the children's layout; NaN where a weight is
+        not inherited.
     splits : mapping of str to str
-        Its fixed splits, which its children inherit: a child that lands in another
-        split than its parent would leak it.
+        Fixed splits of the checkpoint. The children inherit them, as a child in another
+        split than its parent would leak the parent.
     """
 
     weights: Array
@@ -37,12 +38,12 @@ Parents = Mapping[tuple[str, int], Parent]
 
 
 def read_parents(catalog: str, stack: Stack) -> Parents:
-    """The parents of a stack's runs by (run_id, step).
+    """Read the parents of a stack's runs, by (run_id, step).
 
     Raises
     ------
     LayoutMismatch
-        If they lack tensors that the stack's architecture inherits.
+        If a parent lacks tensors that the stack's architecture inherits.
     """
     keys = sorted({run.init_from for run in stack.runs if run.init_from})
     if not keys:
@@ -61,22 +62,27 @@ def read_parents(catalog: str, stack: Stack) -> Parents:
 
 
 def _inherited(population: Population, stack: Stack) -> Array:
-    """Weights (n, d) in the layout of the children."""
-    architecture, theirs = stack.architecture, population.layout
-    wanted, shapes = architecture.inherits, {p.name: p.shape for p in theirs}
-    ours = architecture.layout
-    missing = [o for o, t in wanted.items() if shapes.get(t) != ours[o].shape]
-    whole = len(wanted) == len(ours)
-    if missing or (whole and len(theirs) != len(ours)):
-        name = missing[0] if missing else next(p.name for p in theirs if p.name not in ours)
-        expected = f"{wanted[name]!r} {ours[name].shape}" if missing else "no such tensor"
+    """Return the initial weights (n, d) in the layout of the children."""
+    architecture, parent = stack.architecture, population.layout
+    inherits, shapes = architecture.inherits, {p.name: p.shape for p in parent}
+    child = architecture.layout
+    missing = [c for c, p in inherits.items() if shapes.get(p) != child[c].shape]
+    inherits_all = len(inherits) == len(child)
+    if missing or (inherits_all and len(parent) != len(child)):
+        name = (
+            missing[0] if missing else next(p.name for p in parent if p.name not in child)
+        )
+        expected = (
+            f"{inherits[name]!r} {child[name].shape}" if missing else "no such tensor"
+        )
         raise LayoutMismatch(
             f"Runs of {stack.runs[0].zoo!r} start from networks with other tensors than "
-            f"{architecture.name} of the recipe: expected {expected}, they have "
-            f"{wanted.get(name, name)!r} {shapes.get(wanted.get(name, name))}. Narrow "
+            f"{architecture.name} of the recipe: expected {expected}, but they have "
+            f"{inherits.get(name, name)!r} {shapes.get(inherits.get(name, name))}. Narrow "
             "init_from."
         )
-    starts = np.full((len(population), ours.d), np.nan, np.float32)
-    for own, their in wanted.items():
-        starts[:, ours.slices[own]] = population.weights[:, theirs.slices[their]]
+    starts = np.full((len(population), child.d), np.nan, np.float32)
+    for child_name, parent_name in inherits.items():
+        columns = child.slices[child_name]
+        starts[:, columns] = population.weights[:, parent.slices[parent_name]]
     return starts

@@ -1,4 +1,4 @@
-"""A finished stack as tables and a population, ready to be committed."""
+"""Conversion of finished stacks to tables and populations, ready to be committed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,29 @@ from zoo.training.parents import SPLIT_COLUMNS, Parents
 def tables(
     trained: Trained, data: Data, engine: str, parents: Parents
 ) -> tuple[pa.Table, pa.Table, Population, str]:
-    """Runs, checkpoints, weights and architecture of a stack.
+    """Return the runs, checkpoints, weights and architecture of a stack.
 
-    Children are in the fixed splits of their parents.
-    Checkpoints stand step by step, so that one step of all runs is contiguous.
+    Children are in the fixed splits of their parents. Checkpoints are ordered by step, so
+    that one step of all runs is contiguous.
+
+    Parameters
+    ----------
+    trained : Trained
+        Finished stack.
+    data : Data
+        Data on which the stack was trained.
+    engine : str
+        Description of the device and the libraries, for the column ``engine``.
+    parents : mapping of (run_id, step) to Parent
+        Checkpoints that the runs started from.
+
+    Returns
+    -------
+    runs : pyarrow.Table
+    checkpoints : pyarrow.Table
+    weights : Population
+    architecture : str
+        Configuration of the architecture as canonical JSON.
     """
     runs = trained.stack.runs
     ids = [run.run_id(data.fingerprint) for run in runs]
@@ -93,20 +112,21 @@ _COPIED = (
 
 
 def _later(run: Run, data: Data) -> dict[str, object]:
-    """Columns that only some tasks have.
+    """Return columns that only some runs have.
 
-    Classes of networks that know one have fixed splits of their own: what is held out are
-    the classes of the test split, so that two people's zero-shot scores compare.
+    One-vs-rest runs have a fixed split by class: all runs of the test split's classes are
+    held out, so that zero-shot scores of different people can be compared.
     """
-    found: dict[str, object] = {} if run.beta is None else {"beta": run.beta}
+    columns: dict[str, object] = {} if run.beta is None else {"beta": run.beta}
     if run.one_vs_rest is not None:
         names = data.task.class_names
         name = names[run.one_vs_rest] if names else str(run.one_vs_rest)
-        found |= {"class_name": name, "split_by_class": fixed_split(name)}
-    return found if run.augment == "none" else {**found, "augment": run.augment}
+        columns |= {"class_name": name, "split_by_class": fixed_split(name)}
+    return columns if run.augment == "none" else {**columns, "augment": run.augment}
 
 
 def _task(run: Run, data: Data) -> dict[str, object]:
+    """Return the description of a run's task for the column ``task``, as JSON values."""
     value = {
         "name": run.task,
         "classes": run.classes,
@@ -117,8 +137,8 @@ def _task(run: Run, data: Data) -> dict[str, object]:
     if run.one_vs_rest is not None:
         value["one_vs_rest"] = run.one_vs_rest
     elif names := data.task.class_names:
-        seen = range(data.task.classes) if run.classes is None else run.classes
-        value["class_names"] = [names[label] for label in seen]
+        classes = range(data.task.classes) if run.classes is None else run.classes
+        value["class_names"] = [names[label] for label in classes]
     plain: dict[str, object] = json.loads(json.dumps(value))
     return plain
 
@@ -130,6 +150,7 @@ def _parents(run: Run) -> list[dict[str, object]]:
 
 
 def _scores(trained: Trained, ids: list[str], i: int) -> pa.Table:
+    """Return the rows of the i-th checkpoint of all runs."""
     checkpoint, runs = trained.checkpoints[i], trained.stack.runs
     steps_per_epoch = [
         max(samples // run.batch_size, 1)

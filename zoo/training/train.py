@@ -1,6 +1,6 @@
-"""Training a recipe: workers plan and train stacks, this process hands them out.
+"""Training of recipes: workers plan and train stacks, this process hands the stacks out.
 
-This module needs no torch: while it waits, the workers import it side by side.
+This module needs no torch: while it waits, the workers import torch in parallel.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Summary:
-    """What `train` did.
+    """Summary of one call of `train`.
 
     Attributes
     ----------
     zoo : str
-        The recipe.
+        Name of the recipe.
     planned, known, trained, diverged : int
-        Runs asked for, found in the catalogue, trained now, and diverged among those.
+        Number of runs that were requested, that the catalogue already held, that were
+        trained now, and that diverged among the runs trained now.
     checkpoints : int
-        Checkpoints committed now.
+        Number of checkpoints committed now.
     stacks : int
-        Stacks that were to be trained now.
+        Number of stacks planned for this call.
     """
 
     zoo: str
@@ -65,22 +66,23 @@ def train(
     Parameters
     ----------
     recipe : Recipe or str
-        What to train, or the name of a recipe in `zoo.recipes`.
+        Recipe to train, or the name of a recipe in `zoo.recipes`.
     catalog : str or Path
-        Folder of the catalogue; made if it is not there.
+        Folder of the catalogue; created if it does not exist.
     data : str or Path, optional
         Folder with the data as files; see `zoo.task.read_files`.
     limit : int, optional
-        Train only so many runs, spread over the grid.
+        Maximum number of runs to train, spread over the grid; default: all.
     workers : int, optional
-        Processes; default one per core, one on an accelerator.
+        Number of worker processes; default: one per core, or one on an accelerator.
     device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, or the best there is.
+        ``"cpu"``, ``"cuda"``, or the best available device.
     memory : int, optional
-        Bytes that all workers together may use; default half of the machine's. Decides
-        the size of the stacks.
+        Bytes that all workers together may use, which decide the size of the stacks;
+        default: half of the machine's memory.
     nets : int, optional
-        Most networks in a stack; default what trains fastest on the device.
+        Maximum number of networks in a stack; default: the number that trains fastest on
+        the device.
 
     Returns
     -------
@@ -89,9 +91,8 @@ def train(
     Raises
     ------
     CatalogError
-        If recipe or data are absent, another process trains the same recipe into the
-        catalogue, the folder cannot be written, or a worker fails; what was committed
-        stays.
+        If the recipe or the data do not exist, another process trains the same recipe into
+        the catalogue, the folder cannot be written, or a worker fails. Committed runs stay.
     """
     if workers is not None and workers < 1:
         raise CatalogError(f"--workers must be at least 1. Got {workers}.")
@@ -111,32 +112,32 @@ def train(
         "threads": max(1, (os.cpu_count() or 1) // count),
     }
     account = _Account()
-    crew = WorkerPool("zoo.training.worker", account.committed, account.take)
+    pool = WorkerPool("zoo.training.worker", account.committed, account.take)
     try:
-        crew.start(count, setup)
-        accepted = crew.expect("accepted")
+        pool.start(count, setup)
+        accepted = pool.expect("accepted")
         if accepted["device"] != "cpu" and workers is None:
-            crew.keep(1)
+            pool.keep(1)
         folder = Folder(Path(catalog))
         folder.create()
-        with _alone(folder, accepted["zoo"]):
-            crew.workers[0].send({"plan": True})
-            plan = crew.expect("stacks")
+        with _recipe_lock(folder, accepted["zoo"]):
+            pool.workers[0].send({"plan": True})
+            plan = pool.expect("stacks")
             account.begin(accepted["zoo"], plan)
             if plan["stacks"]:
-                crew.work([{"runs": runs} for runs in plan["stacks"]])
+                pool.work([{"runs": runs} for runs in plan["stacks"]])
             return account.summary
     except KeyboardInterrupt as interrupt:
         text = str(interrupt) or "Nothing was trained yet."
         raise KeyboardInterrupt(text) from None
     finally:
         account.close()
-        crew.end()
+        pool.end()
 
 
 @contextlib.contextmanager
-def _alone(folder: Folder, name: str) -> Iterator[None]:
-    """Hold the recipe's lock; the system frees it when the process ends."""
+def _recipe_lock(folder: Folder, name: str) -> Iterator[None]:
+    """Hold the recipe's lock; the system releases the lock when the process ends."""
     path = folder.root / "writers" / f"recipe-{name}.lock"
     with path.open("a+") as file:
         try:
@@ -155,7 +156,7 @@ def _alone(folder: Folder, name: str) -> Iterator[None]:
 
 
 class _Account:
-    """What the workers report, as a summary and a bar."""
+    """Account of the workers' reports: the summary and the progress bar."""
 
     def __init__(self) -> None:
         self.summary = Summary("")
@@ -163,7 +164,7 @@ class _Account:
         self._bar: Progress | None = None
 
     def begin(self, zoo: str, plan: Message) -> None:
-        """Take the plan of one recipe."""
+        """Take the plan of a recipe and start the progress bar."""
         stacks = plan["stacks"]
         self.summary = Summary(zoo, plan["planned"], plan["known"], stacks=len(stacks))
         runs = [run for stack in stacks for run in stack]
@@ -173,7 +174,7 @@ class _Account:
             self._bar = Progress(len(runs), "models", zoo)
 
     def take(self, message: Message) -> None:
-        """Account for one message."""
+        """Account for one message of a worker."""
         if "steps" in message:
             self._steps += message["steps"]
             if self._bar is not None:
@@ -185,10 +186,10 @@ class _Account:
             self.summary.diverged += message["diverged"]
 
     def committed(self) -> str:
-        """How much is safe."""
+        """Return a clause that says how much is committed."""
         return f"{self.summary.trained} runs are committed"
 
     def close(self) -> None:
-        """Show the end of the bar."""
+        """Finish the progress bar."""
         if self._bar is not None:
             self._bar.close(self._steps / self._per_model)

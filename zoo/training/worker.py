@@ -1,7 +1,7 @@
-"""A training process: takes stacks as JSON lines, commits its own shards.
+"""Training process, which takes stacks as JSON lines and commits its own shards.
 
-Run by `zoo.training.train` as ``python -m zoo.training.worker``. Reads one job per line
-from stdin and writes one message per line to stdout.
+`zoo.training.train` runs the module as ``python -m zoo.training.worker``. The process
+reads one job per line from stdin and writes one message per line to stdout.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from zoo.workers.process import tune_process
 from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
 
 FLUSH_BYTES = 256 << 20
-"""Weights of one shard, or an eighth of a worker's memory if that is less: joining,
-hashing and writing them takes about three times as much."""
+"""Maximum size in bytes of the weights of one shard. The limit is an eighth of a worker's
+memory if that is less: joining, hashing and writing weights takes about three times their
+size."""
 
 FLUSH_SECONDS = 60.0
 
@@ -41,11 +42,20 @@ Finished = tuple[pa.Table, pa.Table, Population, str]
 
 
 class Shards:
-    """Collects finished stacks and commits them a shard at a time.
+    """Collector of finished stacks, which commits them one shard at a time.
 
-    A shard is committed when the stacks of one architecture reach 256 MB (less where
-    memory is short), or when the oldest has waited for a minute: that much work a
-    kill can cost.
+    A shard is committed when the stacks of one architecture reach 256 MB (less if memory
+    is short), or when the oldest stack has waited for a minute. A kill can cost at most
+    this much work.
+
+    Parameters
+    ----------
+    writer : Writer
+        Writer of the catalogue.
+    memory : int
+        Memory of the worker in bytes.
+    report : callable
+        Function that is called with the number of runs of each committed shard.
     """
 
     def __init__(self, writer: Writer, memory: int, report: Callable[[int], None]) -> None:
@@ -55,7 +65,7 @@ class Shards:
         self._since = time.monotonic()
 
     def add(self, finished: Finished) -> None:
-        """Take a finished stack."""
+        """Add a finished stack and commit a shard if it is due."""
         if not self._waiting:
             self._since = time.monotonic()
         group = self._waiting.setdefault(finished[3], [])
@@ -66,7 +76,7 @@ class Shards:
             self.flush()
 
     def flush(self) -> None:
-        """Commit everything that waits."""
+        """Commit all stacks that wait."""
         for architecture in list(self._waiting):
             self._commit(architecture)
 
@@ -90,9 +100,24 @@ def train_into(
     progress: Callable[[int], None],
     memory: int | None = None,
 ) -> int:
-    """Train one stack and hand it to the shards; returns how many runs diverged.
+    """Train one stack, add it to the shards and return the number of diverged runs.
 
-    With ``memory`` (bytes), batches that do not fit it are accumulated in parts.
+    Parameters
+    ----------
+    shards : Shards
+        Collector of the finished stack.
+    stack : Stack
+        Stack to train.
+    data : Data
+        Data of the task.
+    device : torch.device
+        Device on which to train.
+    parents : mapping of (run_id, step) to Parent
+        Checkpoints that the runs start from.
+    progress : callable
+        Function that is called with the number of steps done since the last call.
+    memory : int, optional
+        Memory in bytes; batches that do not fit into it are accumulated in parts.
     """
     start = {key: parent.weights for key, parent in parents.items()}
     micro = memory and fitting_batch(stack.runs[0], stack.architecture, memory)
@@ -109,25 +134,26 @@ def train_into(
 
 
 def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[str, Any]:
-    """Stacks of the runs that the catalogue does not have yet, as JSON values."""
+    """Plan stacks of the runs that the catalogue does not have yet, as JSON values."""
     store = open_catalog(setup["catalog"], create=True)
     parents: list[tuple[str, int]] = []
     if recipe.init_from:
-        # Its own runs may fit the condition too: they are children, never parents.
+        # Runs of this recipe may match the condition too, but they are children.
         rows = store.select(recipe.init_from).table.to_pylist()
         parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
     runs = spread_runs(recipe.runs(data, parents), setup["limit"])
-    known = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
-    todo = [run for run in runs if run.run_id(data.fingerprint) not in known]
+    known_ids = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
+    missing = [run for run in runs if run.run_id(data.fingerprint) not in known_ids]
     nets, workers = setup["nets"], setup["workers"]
     if nets is None and chosen_device(setup["device"]).type != "cpu":
-        nets, workers = max(len(todo), 1), 1
-    stacks = plan(todo, data, setup["memory"], nets=nets, workers=workers)
-    listed = [[run.config() for run in stack.runs] for stack in stacks]
-    return {"planned": len(runs), "known": len(runs) - len(todo), "stacks": listed}
+        nets, workers = max(len(missing), 1), 1
+    stacks = plan(missing, data, setup["memory"], nets=nets, workers=workers)
+    configs = [[run.config() for run in stack.runs] for stack in stacks]
+    return {"planned": len(runs), "known": len(runs) - len(missing), "stacks": configs}
 
 
 def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
+    """Plan if this worker leads, then train stacks and commit them."""
     request = StopRequest()
     device = chosen_device(setup["device"])
     tune_process(setup["threads"])

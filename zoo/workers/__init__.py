@@ -1,4 +1,4 @@
-"""A pool of worker processes that answer requests.
+"""Worker pool: processes that do jobs for a parent process.
 
-It knows nothing of what they compute.
+The pool is independent of what the workers compute.
 """

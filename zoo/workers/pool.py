@@ -1,4 +1,4 @@
-"""Worker processes that take jobs as JSON lines; no pickle crosses the boundary."""
+"""Pool of worker processes that take jobs as JSON lines; no pickle is exchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 
 class _Worker:
-    """One worker process, and the thread that reads its messages."""
+    """Worker process, and the thread that reads its messages."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class _Worker:
         inbox: Queue[tuple[_Worker, Message | None]],
     ) -> None:
         self.process = subprocess.Popen(
-            # -P: no file of the folder in which somebody works is taken for a module.
+            # -P: files of the current folder are not imported as modules.
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -41,26 +41,26 @@ class _Worker:
         self._reader.start()
 
     def send(self, message: Message) -> None:
-        """Write one message; a dead worker is noticed by its reader."""
+        """Write one message; the reader thread notices if the worker is dead."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ValueError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
     def dismiss(self) -> None:
-        """Say that there is no more work."""
+        """Tell the worker that there are no more jobs."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
 
     def stop(self) -> None:
-        """Drop the job in progress, commit what is finished, and end."""
+        """Ask the worker to drop the current job, commit what is finished, and end."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.dismiss()
 
     def end(self) -> None:
-        """Be sure that the process is gone."""
+        """Kill the process if it still runs, and wait until it has ended."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -78,19 +78,20 @@ class _Worker:
 
 
 class WorkerPool:
-    """All workers of one command, and what they report.
+    """Pool of the worker processes of one command.
 
-    A worker says ``ready`` when it can take its first job and ``done`` after each, or
-    ``error`` and ends.
+    A worker sends ``ready`` when it can take its first job and ``done`` after each job. If
+    it fails, it sends ``error`` and ends.
 
     Parameters
     ----------
     module : str
-        What the processes run: ``python -m module``.
+        Module that the processes run, with ``python -m module``.
     committed : callable
-        Says how much is safe, for errors: "12 runs are committed".
+        Function that returns a clause for error messages which says how much is
+        committed, such as "12 runs are committed".
     on_message : callable
-        Is given every message.
+        Function that is called with every message except errors.
     """
 
     def __init__(
@@ -105,19 +106,19 @@ class WorkerPool:
         self.workers: list[_Worker] = []
 
     def start(self, count: int, setup: Message) -> None:
-        """Start the workers; the first one leads."""
+        """Start ``count`` workers with the message ``setup``; the first worker leads."""
         for number in range(count):
-            own = setup | {"leads": number == 0}
-            self.workers.append(_Worker(self._module, own, self._inbox))
+            worker_setup = setup | {"leads": number == 0}
+            self.workers.append(_Worker(self._module, worker_setup, self._inbox))
 
     def keep(self, count: int) -> None:
-        """Send workers home that will not be needed."""
+        """Keep the first ``count`` workers and end all others."""
         for worker in self.workers[count:]:
             worker.end()
             worker.ended = True
 
     def expect(self, key: str) -> Any:
-        """Wait for a message of the worker that leads."""
+        """Wait for a message that has ``key``, and return the value of ``key``."""
         while True:
             worker, message = self._inbox.get()
             self._take(worker, message)
@@ -125,7 +126,15 @@ class WorkerPool:
                 return message[key]
 
     def work(self, jobs: Sequence[Message]) -> None:
-        """Hand out jobs until all are done."""
+        """Hand out jobs until all are done.
+
+        Raises
+        ------
+        CatalogError
+            If a worker fails; the others commit what they have finished.
+        KeyboardInterrupt
+            If the user interrupts, after the workers have committed what they finished.
+        """
         self._jobs = list(jobs)
         try:
             for worker in self.workers:
@@ -146,7 +155,7 @@ class WorkerPool:
             raise
 
     def end(self) -> None:
-        """Be sure that no worker is left."""
+        """End all workers."""
         for worker in self.workers:
             worker.end()
 
@@ -158,7 +167,7 @@ class WorkerPool:
             worker.dismiss()
 
     def _stop(self) -> None:
-        """Let the workers commit what they finished."""
+        """Let the workers commit what they have finished, and wait until they end."""
         for worker in self.workers:
             worker.stop()
         while not all(worker.ended for worker in self.workers):
@@ -167,20 +176,21 @@ class WorkerPool:
                 self._take(worker, message)
 
     def _take(self, worker: _Worker, message: Message | None) -> None:
-        """Account for one message."""
+        """Handle one message; None means that the worker has ended."""
         if message is None:
             if not worker.ended and worker.process.returncode != 0:
                 worker.ended = True
                 killed = worker.process.returncode == -signal.SIGKILL
-                why = (
-                    "if memory ran out, give fewer --workers, or less --memory if there "
-                    "is such an option"
+                advice = (
+                    "If memory ran out, give fewer --workers, or less --memory if the "
+                    "command has that option."
                     if killed
-                    else "its error stands above, if it is none of yours, please report it"
+                    else "The error of the worker is printed above; if your input does not "
+                    "cause it, please report it."
                 )
                 raise CatalogError(
                     f"A worker ended with code {worker.process.returncode}; "
-                    f"{self._committed()}. Run the command again for the rest; {why}."
+                    f"{self._committed()}. Run the command again for the rest. {advice}"
                 )
             worker.ended = True
             return

@@ -1,4 +1,4 @@
-"""Settings of a process that runs stacks."""
+"""Process settings for running stacks: threads, denormals and memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 def tune_process(threads: int) -> None:
-    """Set threads, flush denormals, and keep freed memory."""
+    """Set the number of threads, flush denormals to zero, and keep freed memory."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     keep_freed_memory()
@@ -20,9 +20,9 @@ def tune_process(threads: int) -> None:
 def keep_freed_memory() -> None:
     """Tell the C library to keep freed memory.
 
-    Activations of a stack are a few megabytes each. It gives such blocks back to the
-    system when they are freed and faults them in anew at every step; told to keep them, it
-    does not.
+    Activations of a stack are a few megabytes each. By default the C library returns blocks
+    of this size to the system when they are freed, and every step causes page faults for
+    new blocks. With these settings it keeps the blocks. Only Linux is affected.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)

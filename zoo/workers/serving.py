@@ -1,4 +1,4 @@
-"""What worker processes share: messages to the parent, devices, the way to end."""
+"""Serving loop of worker processes: messages to the parent, devices, and termination."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from catalog.console.outlet import install
 
 
 class Line:
-    """Messages to the parent, one JSON document a line."""
+    """Channel of messages to the parent, one JSON document per line."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -29,7 +29,13 @@ class Line:
 
 
 class StopRequest:
-    """Whether the parent has asked this process to stop."""
+    """Signal handler that records whether the parent has asked this process to stop.
+
+    Attributes
+    ----------
+    made : bool
+        Whether the request was made.
+    """
 
     def __init__(self) -> None:
         self.made = False
@@ -41,12 +47,12 @@ class StopRequest:
 
 
 def chosen_device(name: str) -> torch.device:
-    """A device by name; ``auto`` is the best there is.
+    """Return a device by name; ``auto`` is CUDA if available, else the CPU.
 
     Raises
     ------
     CatalogError
-        If it cannot be used.
+        If the device cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -60,35 +66,36 @@ def chosen_device(name: str) -> torch.device:
 
 
 Serve = Callable[[dict[str, Any], TextIO, Line], None]
-"""Function that does the jobs of a parent, given its first message and the others."""
+"""Function that does the jobs of a parent: takes the parent's first message, the stream of
+its further messages, and the channel of answers."""
 
 
 def serve_parent(serve: Serve) -> None:
-    """Serve one parent and end the process; code 1 after an expected failure.
+    """Serve one parent and end the process, with exit code 1 after an expected failure.
 
-    A worker that is killed loses the job in progress and what is not yet committed,
-    nothing else; when its parent dies, its next message fails and it stops.
+    A worker that is killed loses the current job and what is not yet committed, nothing
+    else. When the parent dies, the worker's next message fails and the worker stops.
     """
     install()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     code = _code(serve, Line(out))
     sys.stderr.flush()
-    os._exit(code)  # everything is closed; taking torch apart would take seconds
+    os._exit(code)  # everything is closed; unloading torch would take seconds
 
 
 def _code(serve: Serve, line: Line) -> int:
     try:
-        return _served(serve, line)
-    except BrokenPipeError:  # the parent is gone: there is nobody to tell
+        return _serve_jobs(serve, line)
+    except BrokenPipeError:  # the parent is gone, so the failure cannot be reported
         return 1
 
 
-def _served(serve: Serve, line: Line) -> int:
-    """Return the exit code after all jobs; the parent is told of what failed."""
+def _serve_jobs(serve: Serve, line: Line) -> int:
+    """Do all jobs, report a failure to the parent, and return the exit code."""
     try:
         setup = sys.stdin.readline()
-        if setup:  # else the parent ended before it said anything
+        if setup:  # empty if the parent ended before it sent anything
             serve(json.loads(setup), sys.stdin, line)
     except BrokenPipeError:
         raise

@@ -1,4 +1,1 @@
-"""Networks that learn the velocity of a flow.
-
-Solvers and schedules live one room up.
-"""
+"""Networks that learn the velocity of a flow."""

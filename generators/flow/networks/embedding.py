@@ -1,4 +1,4 @@
-"""Times and conditions as vectors."""
+"""Embedding of times and conditions as vectors."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 
 LONGEST, SHORTEST = 4.0, 1 / 4
-"""Periods of the waves in time: from the whole of [0, 1] to what a few steps resolve."""
+"""Longest and shortest period in time: for all of [0, 1], and for a few steps."""
 
 
 class TimeAndCondition(nn.Module):
-    """One vector for a time and, if there are any, the features of a condition.
+    """Embedding of a time and, if there are any, the features of a condition in one vector.
 
     Parameters
     ----------
     size : int
-        Of the vector.
+        Length of the vector.
     features : int
-        Features of a condition, see `Conditions`; all zero where none is asked for.
+        Number of features of a condition, see `Conditions`; all features are zero if no
+        condition is given.
     """
 
     frequencies: Tensor
@@ -39,9 +40,9 @@ class TimeAndCondition(nn.Module):
             )
 
     def forward(self, t: Tensor, condition: Tensor | None) -> Tensor:
-        """Vectors (b, size) of times (b, 1) and features (b, f)."""
+        """Return the vectors (b, size) of times (b, 1) and features (b, f)."""
         phase = t * self.frequencies
-        found: Tensor = self.time(torch.cat([phase.sin(), phase.cos()], 1))
+        embedded: Tensor = self.time(torch.cat([phase.sin(), phase.cos()], 1))
         if self.condition is not None and condition is not None:
-            found = found + self.condition(condition)
-        return found
+            embedded = embedded + self.condition(condition)
+        return embedded

@@ -1,4 +1,4 @@
-"""A residual network on whole codes with FiLM [1]_ by time and condition at each layer.
+"""Residual network on whole codes with FiLM [1]_ by time and condition at each layer.
 
 References
 ----------
@@ -13,7 +13,7 @@ from generators.flow.networks.embedding import TimeAndCondition
 
 
 class FiLMBlock(nn.Module):
-    """``h + W2 act(W1 film(norm(h)))``; a block begins as the identity."""
+    """Residual block ``h + W2 act(W1 film(norm(h)))``, initially the identity."""
 
     def __init__(self, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class FiLMBlock(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
-        """Hidden features (b, width)."""
+        """Return the hidden features (b, width)."""
         scale, shift = self.film(embedded).chunk(2, 1)
         return h + self.body(self.norm(h) * (1 + scale) + shift)
 
@@ -41,9 +41,9 @@ class FiLMMLP(nn.Module):
     k : int
         Length of a code.
     features : int
-        Of a condition; 0: none.
+        Number of features of a condition; 0: no conditions.
     width, depth, embedding : int
-        Hidden features, blocks, and features of time and condition.
+        Number of hidden features, of blocks, and of features of time and condition.
     dropout : float
     """
 
@@ -66,18 +66,18 @@ class FiLMMLP(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.film = nn.Linear(embedding, 2 * width)
         self.outward = nn.Linear(width, k)
-        # Past the bottleneck: how widely each code spreads may depend on the condition.
+        # Bypasses the bottleneck: the spread of each code may depend on the condition.
         self.gain = nn.Linear(embedding, k)
         for layer in (self.film, self.outward, self.gain):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Velocity at codes x (b, k) and times t (b, 1)."""
+        """Return the velocity at codes x (b, k) and times t (b, 1)."""
         embedded = nn.functional.silu(self.embedding(t, condition))
         h = self.inward(x)
         for block in self.blocks:
             h = block(h, embedded)
         scale, shift = self.film(embedded).chunk(2, 1)
-        found: Tensor = self.outward(self.norm(h) * (1 + scale) + shift)
-        return found + self.gain(embedded) * x
+        velocity: Tensor = self.outward(self.norm(h) * (1 + scale) + shift)
+        return velocity + self.gain(embedded) * x

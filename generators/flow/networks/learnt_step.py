@@ -1,12 +1,12 @@
-"""One learnt step of gradient descent on weights: what a flow of weights corrects by.
+"""Learnt step of gradient descent on weights, the correction that a flow of weights makes.
 
-A network was made by descent on a loss: what distinguishes its weights from noise are sums
-of outer products of errors and features. So the correction is made of such products: the
-network runs on inputs that are learnt, and errors come back through it that are learnt too.
-Nothing of the task's data is seen; inputs and targets are whatever makes the flow better.
+A network was made by descent on a loss, so its weights differ from noise by sums of outer
+products of errors and features. The correction is made of such products: the network runs
+on learnt inputs, and learnt errors are propagated back through it. Nothing of the task's
+data is used; inputs and targets are whatever improves the flow.
 
 After the learnt inputs of [1]_ and the learnt optimisers of [2]_; differs from both: this
-is the velocity of a flow, and what is learnt is learnt from weights alone.
+is the velocity of a flow, and it is learnt from weights alone.
 
 References
 ----------
@@ -26,31 +26,34 @@ from torch import Tensor, nn
 from zoo import Architecture, Editable
 
 HEAT = 10.0
-"""By which learnt targets are multiplied before their softmax: they begin small."""
+"""Factor of learnt targets before their softmax, as they are initially small."""
 SHARPNESS = 4.0
-"""Of the gate that stands for the derivative of a rectifier: units that rest can wake."""
+"""Sharpness of the gate that replaces the derivative of a rectifier.
+
+Its smoothness allows inactive units to become active.
+"""
 RIDGE = 0.03
-"""Penalty of the solved layers, times what is learnt."""
+"""Penalty of the solved layers, multiplied by a learnt factor."""
 GOAL = 3.0
-"""Size of the learnt goals of solved layers."""
+"""Scale of the learnt goals of solved layers."""
 LARGEST = 0.25
-"""Change to begin with, where there are convolutions, in deviations of a tensor."""
+"""Maximum initial change with convolutions, in standard deviations of a tensor."""
 
 
 class LearntStep(nn.Module):
-    """A change (n, d) of weights (n, d) from what they do on learnt inputs.
+    """Change (n, d) of weights (n, d), computed from the networks on learnt inputs.
 
     Parameters
     ----------
     architecture : Architecture
-        `Editable`: a chain of affine maps.
+        `Editable` architecture: a chain of affine maps.
     inputs : int
-        Learnt inputs, m.
+        Number m of learnt inputs.
     width : int
-        Hidden features of the map that looks at each unit, for itself, across inputs; 0:
-        none.
+        Number of hidden features of the map that is applied to each unit separately, across
+        inputs; 0: no such map.
     embedding : int
-        Features of time and condition.
+        Number of features of time and condition.
     """
 
     scale: Tensor
@@ -88,13 +91,13 @@ class LearntStep(nn.Module):
         for out in outs[:-1] if width else ():
             self.units.append(_Unit(inputs, width, embedding))
             self.places.append(nn.Parameter(torch.zeros(out, width)))
-        _zero(last)
+        _zero_init(last)
 
     def forward(self, weights: Tensor, embedded: Tensor, learning: bool = True) -> Tensor:
-        """The change (n, d); to be called where gradients are enabled.
+        """Return the change (n, d); must be called with gradients enabled.
 
-        ``weights`` require a gradient, as the change is made of gradients; it has one of
-        its own only if ``learning``.
+        ``weights`` require a gradient, as the change is made of gradients; the change
+        itself can only be differentiated if ``learning``.
         """
         n = len(weights)
         gains = self.gains(embedded).split(self.sizes, 1)
@@ -102,66 +105,79 @@ class LearntStep(nn.Module):
         taps: dict[str, Tensor] = {}
         maps: dict[str, Tensor] = {}
 
-        def seen(name: str, z: Tensor) -> Tensor:
+        def record(name: str, z: Tensor) -> Tensor:
             maps[name] = z
             return z.clone()  # the activation may overwrite it
 
         x = self.inputs[None]
         if not self.convolves:  # `conv2d` takes one batch for all networks
             x = x.expand(n, *self.inputs.shape)
-        self.run(tensors, x, taps=taps, edit=seen)
+        self.run(tensors, x, taps=taps, edit=record)
         z, h = [maps[name] for name in self.names], list(taps.values())
         share = torch.softmax(self.importance, 0)[:, None]
         delta = self._first_error(z[-1], share, gains[0])
         changes: list[Tensor] = []
         for layer in reversed(range(len(z))):
-            own = [tensors[f"{self.names[layer]}.{part}"] for part in ("weight", "bias")]
-            before = [h[layer - 1]] if layer else []
-            found = torch.autograd.grad(
+            parameters = [
+                tensors[f"{self.names[layer]}.{part}"] for part in ("weight", "bias")
+            ]
+            previous = [h[layer - 1]] if layer else []
+            gradients = torch.autograd.grad(
                 z[layer],
-                [*own, *before],
+                [*parameters, *previous],
                 delta,
                 create_graph=learning,
                 retain_graph=True,
             )
-            change = torch.cat([found[0].flatten(2), found[1][:, :, None]], 2)
-            change = self.out[layer] @ change @ (self.into[layer] * self._columns(layer))
+            change = torch.cat([gradients[0].flatten(2), gradients[1][:, :, None]], 2)
+            change = (
+                self.out[layer] @ change @ (self.into[layer] * self._column_scale(layer))
+            )
             change = change * gains[3][:, layer].exp()[:, None, None]
             if layer in self.solved:
-                change = change + self._solved(layer, h[layer - 1], own, share, gains)
+                change = change + self._ridge_change(
+                    layer, h[layer - 1], parameters, share, gains
+                )
             changes += [change[:, :, -1], change[:, :, :-1].flatten(1)]
             if layer:
-                error = self._error(
-                    layer - 1, found[2], h[layer - 1], share, gains, embedded
+                error = self._hidden_error(
+                    layer - 1, gradients[2], h[layer - 1], share, gains, embedded
                 )
-                delta = self._through(z[layer - 1], h[layer - 1], error, learning)
+                delta = self._propagated(z[layer - 1], h[layer - 1], error, learning)
         return torch.cat(changes[::-1], 1)
 
     @property
     def convolves(self) -> bool:
-        """Whether there are convolutions; see `learnt_steps.convolves`."""
+        """True if the architecture has convolutions; see `learnt_steps.convolves`."""
         return self.inputs.dim() > 2
 
-    def _columns(self, layer: int) -> Tensor:
-        """Scale of each column of a layer's change: of its weights and of its bias."""
+    def _column_scale(self, layer: int) -> Tensor:
+        """Return the scale of each column of a layer's change, for weights and bias."""
         weight, bias = self.scale[layer]
         return torch.cat([weight.expand(len(self.into[layer]) - 1), bias[None]])
 
     @torch.enable_grad()
     def begin(self, weights: Tensor, deviation: Tensor, embedded: Tensor) -> None:
-        """Scale what is too large to begin with, for weights (n, d) of such deviation.
+        """Scale down changes that are initially too large, for weights (n, d).
 
-        Convolutions sum over places. Without them nothing is.
+        Convolutions sum over places; without convolutions nothing is scaled.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n, d)
+        deviation : Tensor of shape (d,)
+            Standard deviation of the weights.
+        embedded : Tensor of shape (n, e)
         """
         if not self.convolves:
             return
-        own = weights.detach().clone().requires_grad_()
-        change = self(own, embedded, False).detach() / deviation
+        initial = weights.detach().clone().requires_grad_()
+        change = self(initial, embedded, False).detach() / deviation
         for layer, name in enumerate(self.names):
-            for part, kind in enumerate(("weight", "bias")):
+            for column, kind in enumerate(("weight", "bias")):
                 span = self.layout.slices[f"{name}.{kind}"]
                 size = change[:, span].square().mean().sqrt()
-                self.scale[layer, part] = min(1.0, LARGEST / float(size))
+                self.scale[layer, column] = min(1.0, LARGEST / float(size))
 
     def _tensors(self, weights: Tensor) -> dict[str, Tensor]:
         return {
@@ -170,14 +186,14 @@ class LearntStep(nn.Module):
         }
 
     def _first_error(self, z: Tensor, share: Tensor, gain: Tensor) -> Tensor:
-        """What the outputs (n, m, classes) should have been, minus what they are."""
+        """Return the targets minus the outputs (n, m, classes)."""
         sharp, by_class, by_value = (g[:, None, None] for g in gain.unbind(1))
         z, targets = z.mT, self.targets.mT  # a softmax over a short last axis is slow
-        off = torch.softmax(HEAT * targets, 0) - torch.softmax(z * (1 + sharp), 1)
-        found: Tensor = off * by_class.exp() + (targets - z) * by_value
-        return (found * share.T).mT
+        difference = torch.softmax(HEAT * targets, 0) - torch.softmax(z * (1 + sharp), 1)
+        error: Tensor = difference * by_class.exp() + (targets - z) * by_value
+        return (error * share.T).mT
 
-    def _error(
+    def _hidden_error(
         self,
         layer: int,
         back: Tensor,
@@ -186,82 +202,88 @@ class LearntStep(nn.Module):
         gains: tuple[Tensor, ...],
         embedded: Tensor,
     ) -> Tensor:
-        """Errors of hidden features: those from behind, and learnt ones."""
-        places = h.dim() - 3  # of pixels
+        """Return errors of hidden features: propagated errors plus learnt ones."""
+        places = h.dim() - 3  # number of pixel axes
         column = (slice(None), layer, *[None] * (h.dim() - 1))
         weight = share.unflatten(1, (1,) * (places + 1))
-        found = torch.addcmul(weight * self.goals[layer], back, gains[1][column].exp())
-        found = torch.addcmul(found, h, weight * gains[2][column], value=-1)
+        errors = torch.addcmul(weight * self.goals[layer], back, gains[1][column].exp())
+        errors = torch.addcmul(errors, h, weight * gains[2][column], value=-1)
         if not len(self.units):
-            return found
-        over = tuple(range(3, h.dim()))
-        seen = (h.mean(over), found.mean(over)) if over else (h, found)
-        told: Tensor = self.units[layer](*seen, share, embedded, self.places[layer])
-        return found + told.unflatten(2, (-1, *[1] * places))
+            return errors
+        pixel_axes = tuple(range(3, h.dim()))
+        activity = (
+            (h.mean(pixel_axes), errors.mean(pixel_axes)) if pixel_axes else (h, errors)
+        )
+        unit_errors: Tensor = self.units[layer](
+            *activity, share, embedded, self.places[layer]
+        )
+        return errors + unit_errors.unflatten(2, (-1, *[1] * places))
 
-    def _through(self, z: Tensor, h: Tensor, error: Tensor, learning: bool) -> Tensor:
-        """Errors of what the affine map gave, from those of the features behind it."""
+    def _propagated(self, z: Tensor, h: Tensor, error: Tensor, learning: bool) -> Tensor:
+        """Propagate errors of features back to the outputs of the affine map."""
         if z.shape == h.shape:
             return error * torch.sigmoid(SHARPNESS * z)
-        (found,) = torch.autograd.grad(
+        (gradient,) = torch.autograd.grad(
             h, z, error, create_graph=learning, retain_graph=True
         )
-        return found
+        return gradient
 
-    def _solved(
+    def _ridge_change(
         self,
         layer: int,
         h: Tensor,
-        own: list[Tensor],
+        parameters: list[Tensor],
         share: Tensor,
         gains: tuple[Tensor, ...],
     ) -> Tensor:
-        """What takes a layer to the ridge solution for learnt goals, times a gain."""
-        at = self.solved.index(layer)
+        """Return the change to the ridge solution for learnt goals, times a gain."""
+        index = self.solved.index(layer)
         h = h.flatten(2)
         h = torch.cat([h, h.new_ones(*h.shape[:2], 1)], 2)
-        now = torch.cat([own[0], own[1][:, :, None]], 2)
+        current = torch.cat([parameters[0], parameters[1][:, :, None]], 2)
         weighed = (share * h).mT
-        penalty = RIDGE * (self.penalties[at] + gains[4][:, at]).exp()
+        penalty = RIDGE * (self.penalties[index] + gains[4][:, index]).exp()
         moment = weighed @ h
         moment.diagonal(dim1=1, dim2=2).add_(penalty[:, None])
-        left = weighed @ (GOAL * self.solutions[at] - h @ now.mT)
-        return _solve(moment, left).mT * gains[5][:, at, None, None]
+        residual = weighed @ (GOAL * self.solutions[index] - h @ current.mT)
+        return _solve(moment, residual).mT * gains[5][:, index, None, None]
 
 
 class _Unit(nn.Module):
-    """A map of what one unit does on all inputs; zero before training.
+    """Map of the activity of one unit on all inputs; zero before training.
 
-    All is laid out as features are, (n, inputs, units): transposed copies of them took most
-    of the time.
+    Tensors have the layout of features, (n, inputs, units): transposed copies took most of
+    the time.
     """
 
     def __init__(self, inputs: int, width: int, embedding: int) -> None:
         super().__init__()
         self.first = nn.Linear(2 * inputs + embedding, width)
         self.last = nn.Linear(width, inputs)
-        _zero(self.last)
+        _zero_init(self.last)
 
     def forward(
         self, h: Tensor, errors: Tensor, share: Tensor, embedded: Tensor, place: Tensor
     ) -> Tensor:
-        """Errors (n, m, units), from features and errors (n, m, units).
+        """Return errors (n, m, units), from features and errors (n, m, units).
 
-        Errors come and go times the share (m, 1) of an input; embedded (n, e); what is
-        known of a place (units, width).
+        Errors are multiplied by the share (m, 1) of an input, before and after;
+        ``embedded`` is (n, e); ``place`` (units, width) holds what is learnt of each unit.
         """
         n, m, _ = h.shape
-        of_h, of_errors, of_all = self.first.weight.split((m, m, embedded.shape[1]), 1)
-        x = torch.baddbmm(place.T, of_h.expand(n, -1, -1), h)
-        x.baddbmm_((of_errors / share.T).expand(n, -1, -1), errors)
-        x += (embedded @ of_all.T + self.first.bias)[:, :, None]
+        feature_weight, error_weight, embedding_weight = self.first.weight.split(
+            (m, m, embedded.shape[1]), 1
+        )
+        x = torch.baddbmm(place.T, feature_weight.expand(n, -1, -1), h)
+        x.baddbmm_((error_weight / share.T).expand(n, -1, -1), errors)
+        x += (embedded @ embedding_weight.T + self.first.bias)[:, :, None]
         last = share * self.last.weight
         bias = share * self.last.bias[:, None]
         return torch.baddbmm(bias, last.expand(n, -1, -1), nn.functional.gelu(x))
 
 
 def input_shape(architecture: Architecture) -> tuple[int, ...]:
-    """Shape of one input."""
+    """Return the shape of one input."""
     shape = getattr(architecture, "shape", None)
     if shape is None:
         name = architecture.affine[0]  # type: ignore[attr-defined]
@@ -270,7 +292,7 @@ def input_shape(architecture: Architecture) -> tuple[int, ...]:
 
 
 def feature_shapes(architecture: Architecture) -> list[tuple[int, ...]]:
-    """Shapes of the hidden features of one input, input side first."""
+    """Return the shapes of the hidden features of one input, input side first."""
     taps: dict[str, Tensor] = {}
     tensors = {
         name: torch.zeros(1, *architecture.layout[name].shape)
@@ -280,18 +302,18 @@ def feature_shapes(architecture: Architecture) -> list[tuple[int, ...]]:
     return [tuple(features.shape[2:]) for features in taps.values()]
 
 
-def _solve(moment: Tensor, left: Tensor) -> Tensor:
-    """Solutions for symmetric matrices; twice as slow where one is not quite definite."""
+def _solve(moment: Tensor, right_side: Tensor) -> Tensor:
+    """Solve for symmetric matrices; twice as slow if one is not numerically definite."""
     factor, failed = torch.linalg.cholesky_ex(moment)
     if failed.any():
-        return torch.linalg.solve(moment, left)
-    return torch.cholesky_solve(left, factor)
+        return torch.linalg.solve(moment, right_side)
+    return torch.cholesky_solve(right_side, factor)
 
 
 def _parameters(values: Iterable[Tensor]) -> nn.ParameterList:
     return nn.ParameterList(nn.Parameter(value) for value in values)
 
 
-def _zero(layer: nn.Linear) -> None:
+def _zero_init(layer: nn.Linear) -> None:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

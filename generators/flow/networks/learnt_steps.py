@@ -1,4 +1,4 @@
-"""A velocity that runs the half-made network on learnt inputs and corrects it."""
+"""Velocity that runs the unfinished network on learnt inputs and corrects it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from generators.flow.networks.learnt_step import LearntStep, input_shape
 from zoo import build_architecture
 
 STEP = 0.3
-"""Of a learnt step, to begin with."""
+"""Initial size of a learnt step."""
 PROBED = 32
-"""Random networks by which its size is set."""
+"""Number of random networks with which the size of steps is set."""
 
 
 class LearntSteps(nn.Module):
     """Velocity (b, k) of standardised weights (b, k = d); see `LearntStep`.
 
-    The Gaussian guess at the finished network, ``t / ((1 - t)^2 + t^2)`` of where the path
-    is, goes through a few learnt steps; the velocity is what they change, by a gain for
-    each weight and, by time and condition, for each tensor.
+    The Gaussian estimate of the finished network, ``t / ((1 - t)^2 + t^2)`` times the point
+    of the path, goes through a few learnt steps; the velocity is the change that they make,
+    multiplied by a gain for each weight and by a gain for each tensor that depends on time
+    and condition.
 
     Parameters
     ----------
     k : int
     features : int
-        Of a condition; 0: none.
+        Number of features of a condition; 0: no conditions.
     architecture : mapping
         JSON of an `Editable` architecture with k parameters and no buffers.
     steps, inputs, width, embedding : int
-        Learnt steps, learnt inputs of each (0: 128, or 64 for convolutions, which see many
-        places of each), features of the map of units, and of time and condition.
+        Number of learnt steps, of learnt inputs of each (0: 128, or 64 for convolutions,
+        which see many places of each), of features of the map of units, and of features of
+        time and condition.
     """
 
     mean: Tensor
@@ -67,18 +69,21 @@ class LearntSteps(nn.Module):
         nn.init.zeros_(self.gains.bias)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Tell what codes are: weights minus their mean (k,), over a deviation (k,)."""
+        """Set the unit of the codes: weights minus their mean (k,), over a deviation (k,).
+
+        The initial size of the steps follows from it.
+        """
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
         draw = torch.Generator().manual_seed(0)
-        some = mean + deviation * torch.randn(PROBED, len(mean), generator=draw)
-        none = torch.zeros(PROBED, self.gains.in_features)
+        weights = mean + deviation * torch.randn(PROBED, len(mean), generator=draw)
+        embedded = torch.zeros(PROBED, self.gains.in_features)
         for step in self.steps:
             assert isinstance(step, LearntStep)
-            step.begin(some, deviation, none)
+            step.begin(weights, deviation, embedded)
 
     def gentle(self) -> list[nn.Parameter]:
-        """Parameters that are learnt at a tenth of the rate: ordinary layers."""
+        """Return the parameters of ordinary layers, learnt at a tenth of the rate."""
         return [
             parameter
             for name, parameter in self.named_parameters()
@@ -86,27 +91,29 @@ class LearntSteps(nn.Module):
         ]
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Velocity at codes x (b, k) and times t (b, 1)."""
+        """Return the velocity at codes x (b, k) and times t (b, 1)."""
         learning = torch.is_grad_enabled()
         with torch.enable_grad():
             embedded = self.embedding(t, condition)
-            begun = self.mean + self.deviation * x * (t / ((1 - t) ** 2 + t**2))
-            begun = begun if begun.requires_grad else begun.requires_grad_()
-            now = begun
+            estimate = self.mean + self.deviation * x * (t / ((1 - t) ** 2 + t**2))
+            estimate = estimate if estimate.requires_grad else estimate.requires_grad_()
+            weights = estimate
             for step in self.steps:
-                change = step(now, embedded, learning)
-                now = now + STEP * (change if learning else change.detach())
+                change = step(weights, embedded, learning)
+                weights = weights + STEP * (change if learning else change.detach())
             sizes = torch.tensor(self.sizes)
             gain = torch.repeat_interleave(self.gains(embedded).exp(), sizes, 1)
-            found: Tensor = (now - begun) / self.deviation * gain * self.gain.exp()
-        return found if learning else found.detach()
+            velocity: Tensor = (
+                (weights - estimate) / self.deviation * gain * self.gain.exp()
+            )
+        return velocity if learning else velocity.detach()
 
 
 def usual_inputs(architecture: Mapping[str, Any]) -> int:
-    """How many learnt inputs networks of this JSON take."""
+    """Return the default number of learnt inputs for networks of this JSON."""
     return 64 if convolves(architecture) else 128
 
 
 def convolves(architecture: Mapping[str, Any]) -> bool:
-    """Whether networks of this JSON see images at many places."""
+    """Return whether networks of this JSON see images at many places."""
     return len(input_shape(build_architecture(dict(architecture)))) > 1

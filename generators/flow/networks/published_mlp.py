@@ -1,4 +1,4 @@
-"""The velocity network of DeepWeightFlow, to measure against."""
+"""Velocity network of the DeepWeightFlow publication, to measure against."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class PublishedMLP(nn.Module):
-    """The velocity network of DeepWeightFlow: widths h, h/2, h, no condition.
+    """Velocity network of DeepWeightFlow [1]_: widths h, h/2, h, no conditions.
 
-    The time enters once, as a learned function of the scalar beside the codes; the last
-    layer begins at zero.
+    The time enters once, as a learned function of the scalar, concatenated to the codes;
+    the last layer is initially zero.
 
     References
     ----------
@@ -30,7 +30,7 @@ class PublishedMLP(nn.Module):
     ) -> None:
         super().__init__()
         if features:
-            raise ValueError("The published network takes no conditions; use 'film_mlp'.")
+            raise ValueError("The published network takes no conditions. Use 'film_mlp'.")
         self.time = nn.Sequential(
             nn.Linear(1, embedding), nn.GELU(), nn.Linear(embedding, embedding)
         )
@@ -45,6 +45,6 @@ class PublishedMLP(nn.Module):
         self.body = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Velocity at codes x (b, k) and times t (b, 1)."""
-        found: Tensor = self.body(torch.cat([x, self.time(t)], 1))
-        return found
+        """Return the velocity at codes x (b, k) and times t (b, 1)."""
+        velocity: Tensor = self.body(torch.cat([x, self.time(t)], 1))
+        return velocity

@@ -1,4 +1,4 @@
-"""Text encoders with a name: one file each, one line here; and unit vectors of names."""
+"""Registry of named text encoders, one module each, and unit vectors of names."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ENCODERS: Registry[type[NamedEncoder]] = Registry("encoder", NamedEncoder, __nam
 
 
 def encoder_of(encoder: str | Encoder | None) -> Encoder:
-    """A callable as it is, or the encoder of that name.
+    """Return a callable unchanged, or the encoder of the given name.
 
     Raises
     ------
     NotFound
-        If there is no such name, with the closest ones.
+        If there is no such name; the message lists the closest names.
     ValueError
-        If there is no encoder.
+        If the encoder is None.
     """
     if encoder is None:
         raise ValueError(
-            "This probe was fitted with an encoder that has no name. Pass the same one "
-            "again: encoder=your_function, which takes texts and returns an array."
+            "This probe was fitted with an encoder without a name. Pass the same function "
+            "again, encoder=your_function, which takes texts and returns an array."
         )
     if not isinstance(encoder, str):
         return encoder
@@ -41,18 +41,18 @@ def embedded(
     names: Sequence[str],
     template: str | Sequence[str] = TEMPLATE,
 ) -> Array:
-    """Unit vectors (m, e) float64 of names put into a template.
+    """Embed names, inserted into a template, as unit vectors (m, e) float64.
 
     Parameters
     ----------
     template : str or sequence of str
-        With one ``{}``; the unit vectors of several are averaged. Underscores of names
-        become spaces.
+        Prompts with one ``{}`` each; the unit vectors of several prompts are averaged.
+        Underscores of names become spaces.
 
     Raises
     ------
     ValueError
-        If the template has no place for the name, or the encoder returns other shapes or
+        If the template has no ``{}`` for the name, or the encoder returns a wrong shape or
         values that are not finite.
 
     Examples
@@ -61,13 +61,13 @@ def embedded(
     (3, 512)
     """
     templates = [template] if isinstance(template, str) else list(template)
-    if not templates or any(one.count("{}") != 1 for one in templates):
+    if not templates or any(prompt.count("{}") != 1 for prompt in templates):
         raise ValueError(
             f"The template must have one {{}} for the name, such as {TEMPLATE!r}. Got "
             f"{template!r}."
         )
-    known = encoder_of(encoder)
-    vectors = sum(_filled(known, names, one) for one in templates)
+    encode = encoder_of(encoder)
+    vectors = sum(_filled(encode, names, prompt) for prompt in templates)
     return unit(np.asarray(vectors))
 
 
@@ -83,7 +83,7 @@ def _filled(encoder: Encoder, names: Sequence[str], template: str) -> Array:
 
 
 def unit(vectors: Array) -> Array:
-    """Vectors (m, e) divided by their lengths; zeros stay."""
+    """Divide vectors (m, e) by their lengths; zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Array = vectors / np.where(lengths > 0, lengths, 1.0)
-    return found
+    units: Array = vectors / np.where(lengths > 0, lengths, 1.0)
+    return units

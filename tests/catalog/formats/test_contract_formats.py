@@ -359,7 +359,7 @@ def test_run_and_step_by_a_pattern(tmp_path: Path) -> None:
     ("pattern", "message"),
     [
         ("(?P<run>.*)", "has no group 'step'"),
-        ("(?P<run>", "is no regular expression"),
+        ("(?P<run>", "is not a regular expression"),
         ("(?P<run>.*)_(?P<step>.*)", "does not match the name 'a/e1'"),
         ("(?P<run>.*)/(?P<step>.*)", "finds the step 'e1' in 'a/e1'"),
     ],
@@ -461,7 +461,7 @@ def test_a_table_that_was_not_read_is_named(tmp_path: Path, capsys: Any) -> None
     command = ["import", str(source), "--zoo", "z", "--catalog", str(tmp_path / "zoo")]
     with pytest.raises(SystemExit, match="0"):
         main(command)
-    named = f"{source}/results.csv was not read; if it describes the networks: "
+    named = f"{source}/results.csv was not read. If it describes the networks: "
     told = capsys.readouterr().err.splitlines()
     assert [line for line in told if "not read" in line] == [
         f"{named}--metadata {source}/results.csv"

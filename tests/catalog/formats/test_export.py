@@ -67,11 +67,11 @@ def test_an_identifier_names_one_checkpoint(
         ("abcd", r"Several runs begin with 'abcd', e\.g\. abcd01 and abcd02"),
         ("xyz", "No run with weights begins with 'xyz'"),
         ("it's", "No run with weights begins with"),
-        ("abcd01@7", "no step 7. It has: 0, 5, 10"),
-        ("abcd01@99", "no step 99. It has: 0, 5, 10"),
-        ("abcd01@x", "is no checkpoint"),
-        ("@5", "is no checkpoint"),
-        ("", "is no checkpoint"),
+        ("abcd01@7", "no step 7. Its steps: 0, 5, 10"),
+        ("abcd01@99", "no step 99. Its steps: 0, 5, 10"),
+        ("abcd01@x", "is not the name of a checkpoint"),
+        ("@5", "is not the name of a checkpoint"),
+        ("", "is not the name of a checkpoint"),
     ],
 )
 def test_other_identifiers_are_explained(
@@ -255,10 +255,10 @@ def test_what_fails_leaves_what_was_there(
 @pytest.mark.parametrize(
     ("where", "name", "kind", "message"),
     [
-        ("true", "x.safetensors", None, "holds one network, 11 are selected"),
+        ("true", "x.safetensors", None, "holds one network, but 11 are selected"),
         ("false", "x.npz", None, "No checkpoint matches"),
-        ("true", "x", "npz", r"one file for all networks: --to .*x\.npz"),
-        ("true", "x.npz", "arrow", "ends in .npz, but arrow was asked for"),
+        ("true", "x", "npz", r"one file for all networks: use --to .*x\.npz"),
+        ("true", "x.npz", "arrow", "ends in .npz, but --kind is arrow"),
         ("true", "x", "hdf5", "Cannot write 'hdf5'"),
     ],
 )
@@ -313,4 +313,4 @@ def test_the_verb(steps: Catalog, tmp_path: Path) -> None:
     for arguments in (["--to", path], ["abcd01", "--where", "true", "--to", path]):
         done = run(verb, [*arguments, *root])
         assert done.exit_code == 2
-        assert "Give ID or --where SQL" in done.output
+        assert "Give either ID or --where SQL" in done.output

@@ -197,7 +197,9 @@ def test_a_folder_must_be_whole(steps: Catalog, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="are both step 0 of run 'aa'"):
         import_source(tmp_path / "new", tmp_path / "x", allow_nonfinite=True)
     (tmp_path / "x" / "phasezoo.jsonl").write_text("nonsense")
-    with pytest.raises(CatalogError, match=r"phasezoo\.jsonl: its line 1 is no JSON"):
+    with pytest.raises(
+        CatalogError, match=r"phasezoo\.jsonl: its line 1 is not valid JSON"
+    ):
         import_source(tmp_path / "new", tmp_path / "x", allow_nonfinite=True)
     with pytest.raises(CatalogError, match="drop --metadata"):
         import_source(tmp_path / "new", tmp_path / "x", metadata=__file__)

@@ -252,14 +252,14 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "none": (lambda p: adapter(p, {"w": tensor(2, 2)}), "has no LoRA pair; it has w"),
     "shapes": (
         lambda p: adapter(p, {**peft(4), f"{PEFT}.lora_B.weight": tensor(5, 3)}),
-        "are no pair",
+        "must have the shapes",
     ),
     "rank": (
         lambda p: [
             adapter(p, peft(4)),
             (p.parent / "adapter_config.json").write_text('{"r": 8}'),
         ],
-        "says r = 8, the tensors of .* have rank 4",
+        "says r = 8, but the tensors of .* have rank 4",
     ),
     "json": (
         lambda p: [
@@ -273,7 +273,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
             adapter(p, peft(4), lora_alpha="8"),
             (p.parent / "adapter_config.json").write_text('{"lora_alpha": 16}'),
         ],
-        "lora_alpha is 8 in one",
+        "must agree on lora_alpha. Got 8 and 16",
     ),
 }
 

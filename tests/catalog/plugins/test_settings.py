@@ -130,7 +130,7 @@ DOES_NOT: list[tuple[str, str, str]] = [
     ("text", "\udc80", "must be text"),
     ("choice", "median", "must be 'mean' or 'cycle'. Got 'median'"),
     ("choice", "null", "must be 'mean' or 'cycle'"),
-    ("texts", "lr", """must be a list of texts. Got 'lr'. Pass such as --set '"""),
+    ("texts", "lr", """must be a list of texts. Got 'lr'. Pass, for example, --set '"""),
     ("texts", "[1]", "must be a list of texts"),
     ("numbers", '["1"]', "must be a list of finite numbers or null"),
     ("numbers", "[NaN]", "must be a list of finite numbers or null"),
@@ -232,7 +232,7 @@ def test_what_to_paste_is_accepted(verb: str) -> None:
     for name, text, _ in DOES_NOT:
         with pytest.raises(CatalogError) as raised:
             MAKERS[verb]([f"{name}={text}"])
-        _, found, pasted = str(raised.value).partition("Pass such as --set ")
+        _, found, pasted = str(raised.value).partition("Pass, for example, --set ")
         if found and text.isprintable():
             (setting,) = shlex.split(pasted)
             MAKERS[verb]([setting.removeprefix("toy.")])

@@ -96,7 +96,7 @@ def test_the_page_shows_what_was_measured(zoo: Catalog, tmp_path: Path) -> None:
     write_report(zoo, tmp_path / "report.html")
     titles = re.findall(r"<h3>(.*?)</h3>", (tmp_path / "report.html").read_text())
     assert [title for title in titles if title in FIGURES] == list(FIGURES)
-    assert "Averaging and downstream by phase" in titles
+    assert "Averaging and downstream tasks by phase" in titles
 
 
 def test_columns_of_these_names_with_other_values_are_left_out(

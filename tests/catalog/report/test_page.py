@@ -87,8 +87,8 @@ def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
 
 def test_a_grid_has_maps_distributions_and_weights(sections: dict[str, str]) -> None:
     assert titles(sections["grid"]) == [
-        "At the last checkpoint",
-        "How the networks differ",
+        "Loss and accuracy at the last checkpoint",
+        "Distributions of the metrics",
         "Weights of representative networks",
         "Norms of the weights of all networks",
         "Representative networks",
@@ -114,7 +114,7 @@ def test_metrics_without_a_grid_are_drawn_by_what_varies(
     sections: dict[str, str],
 ) -> None:
     text = sections["metrics"]
-    assert titles(text)[:2] == ["How the networks differ", "By what varies among them"]
+    assert titles(text)[:2] == ["Distributions of the metrics", "Metrics by varied setting"]
     assert "as their source states them" in text
     assert "<dt>diverged</dt><dd>not stated</dd>" in text
     assert "runs diverged" not in text
@@ -178,7 +178,7 @@ def test_the_command_says_what_is_on_the_page(
 def test_a_file_that_is_no_report_stays(new_zoo: Any, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("my notes")
-    with pytest.raises(CatalogError, match=r"notes\.txt is there and is no report"):
+    with pytest.raises(CatalogError, match=r"notes\.txt exists and is not a report"):
         write_report(new_zoo(), path)
     assert path.read_text() == "my notes"
     path.write_text("")

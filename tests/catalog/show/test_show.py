@@ -292,11 +292,14 @@ def test_four_characters_are_enough_where_they_are_unique(zoos: Catalog) -> None
         ("aaaa-besd", "Closest: aaaa-best"),
         (
             "aaaa",
-            r"Several things begin with 'aaaa': aaaa-best \(run of phases\), aaaa-mid",
+            r"Several identifiers begin with 'aaaa': aaaa-best \(run of phases\), aaaa-mid",
         ),
-        ("aaaa@5", "Several things begin with 'aaaa'"),
+        ("aaaa@5", "Several identifiers begin with 'aaaa'"),
         ("aaa", "Nothing is called 'aaa'"),
-        ("aaaa-best@6", r"no checkpoint at step '6'; it has: 0, 5, 10.*show aaaa-best@10"),
+        (
+            "aaaa-best@6",
+            r"no checkpoint at step '6'; its steps: 0, 5, 10.*show aaaa-best@10",
+        ),
         ("aaaa-best@", "no checkpoint at step ''"),
         ("phases@10", "Nothing is called 'phases'"),
         ("' OR 1=1 --", "Nothing is called"),

@@ -158,7 +158,7 @@ def test_a_damaged_shard_is_not_copied(zoo: Catalog) -> None:
     data[data.index(stored)] ^= 1
     path.write_bytes(data)
     before = files(zoo.root)
-    with pytest.raises(ShardCorrupt, match="'wide' is not what was committed"):
+    with pytest.raises(ShardCorrupt, match="'wide' differs from the committed tensor"):
         collect(zoo.root, grace=0)
     assert files(zoo.root) == before
 

@@ -385,7 +385,11 @@ def test_rows_with_other_columns_asked_for_have_their_own_effects():
         ({"keep": "best"}, NotFound, "keep setting of Schedule must be one of validation"),
         ({"times": "midle"}, NotFound, "Closest: middle"),
         ({"source": None}, NotFound, "fresh, fixed. Got None"),
-        ({"iterations": "500"}, ValueError, "Got '500'. Pass such as iterations=2000"),
+        (
+            {"iterations": "500"},
+            ValueError,
+            "Got '500'. Pass, for example, iterations=2000",
+        ),
         ({"iterations": 0}, ValueError, "whole number of at least 1. Got 0"),
         ({"batch_size": 2.0}, ValueError, "batch_size setting of Schedule must be"),
         ({"every": True}, ValueError, "every setting of Schedule must be"),
@@ -410,6 +414,6 @@ def test_solvers_that_cannot_be_are_refused():
     with pytest.raises(NotFound, match=r"euler, heun, rk4\. Got 'rk5'\. Closest: rk4"):
         Solver("rk5")
     for steps in (0, -1, 2.5, "8", None):
-        with pytest.raises(BadSetting, match=r"steps setting.*Pass such as steps=8"):
+        with pytest.raises(BadSetting, match=r"steps setting.*Pass, for example, steps=8"):
             Solver("rk4", steps)
     assert Solver("rk4", np.int64(3)).steps == 3

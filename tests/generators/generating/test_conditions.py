@@ -50,7 +50,7 @@ def test_values_are_of_the_type_of_their_column():
         check_conditions(
             retrieval, [asked], tables, extrapolate=False, can_extrapolate=False
         )
-    with pytest.raises(CatalogError, match=r"lr is a number\. Got 'high'"):
+    with pytest.raises(CatalogError, match=r"lr must be a number\. Got 'high'"):
         typed_conditions([{"lr": "high"}], table)
 
 
@@ -60,9 +60,9 @@ def test_conditions_outside_of_the_networks_are_refused():
     check(flow, ["lr=0.5"], extrapolate=True)
     with pytest.raises(CatalogError, match=r"lr = 0\.5 .* 0\.1 to 0\.4.*--extrapolate"):
         check(flow, ["lr=0.2,0.5"])
-    with pytest.raises(CatalogError, match=r"a value between\.$"):
+    with pytest.raises(CatalogError, match=r"a value within it\.$"):
         check(Retrieval(), ["lr=0.5"], can_extrapolate=False)
-    with pytest.raises(CatalogError, match=r"is a number\. Got 'nan'"):
+    with pytest.raises(CatalogError, match=r"must be a finite number\. Got 'nan'"):
         check(flow, ["lr=nan"], extrapolate=True)
     with pytest.raises(NotFound, match="No training network has optimizer = 'adamw'"):
         check(DeepWeightFlow(conditions=["optimizer"]), ["optimizer=adamw"])
@@ -80,7 +80,7 @@ def test_columns_of_test_data_are_told():
     predicting = DeepWeightFlow(predictors=["test_accuracy", "test_sharpness"])
     first, second = of_test_data(predicting, ({},), known)
     assert first.endswith("""--set 'predictors=["validation_accuracy"]'""")
-    assert second.endswith("Better leave it out.")
+    assert second.endswith("Leave it out.")
     valid = DeepWeightFlow(conditions=["validation_accuracy"])
     assert not of_test_data(valid, conditions_of(["validation_accuracy=0.9"]), known)
 

@@ -207,7 +207,7 @@ def test_what_is_known_is_put_where_it_is_asked_for(root, made, tmp_path):
     finally:
         (tmp_path / "away").rename(kept)
     assert gone["file"] is None
-    assert "--again fits it anew" in lines[-1]
+    assert "Give --again to fit it again" in lines[-1]
 
 
 def test_a_plot_is_drawn_again_as_it_was(root, made, tmp_path):

@@ -171,10 +171,10 @@ def test_conditions_that_nothing_was_learned_of_are_refused(conditioned, plain):
         conditioned.sample(2, condition={"kind": "c"})
     with pytest.raises(NotFound, match=r"no condition 'acuracy'. Closest: accuracy"):
         conditioned.sample(2, condition={"acuracy": 0.9})
-    with pytest.raises(CatalogError, match=r"accuracy is a number. Got 'high'"):
+    with pytest.raises(CatalogError, match=r"accuracy must be a number. Got 'high'"):
         conditioned.sample(2, condition={"accuracy": "high"})
     for odd in (float("nan"), None):
-        with pytest.raises(CatalogError, match=r"accuracy is a (finite )?number. Got"):
+        with pytest.raises(CatalogError, match=r"accuracy must be a (finite )?number. Got"):
             conditioned.sample(2, condition={"accuracy": odd}, extrapolate=True)
     with pytest.raises(NotFound, match=r"Fit one with conditions=\['accuracy'\]"):
         plain.sample(2, condition={"accuracy": 0.9})
@@ -298,7 +298,7 @@ def test_chosen_tensors_are_made_and_the_rest_is_of_training_networks(tmp_path):
         ({"reference": -1}, ValueError, "whole number of at least 0"),
         ({"schedule": {"iterations": 5}}, ValueError, "must be a Schedule, such as"),
         ({"solver": "rk4"}, ValueError, r"must be a Solver, such as Solver\('rk4', 8\)"),
-        ({"tolerance": "tight"}, ValueError, "tolerance=0.001, or leave it out"),
+        ({"tolerance": "tight"}, ValueError, "tolerance=0.001, or leave the setting out"),
         ({"seed": 0.5}, ValueError, "The seed setting of DeepWeightFlow must be"),
         ({"sizes": 64}, ValueError, "must be a mapping, such as"),
         (

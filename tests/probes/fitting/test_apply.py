@@ -49,13 +49,13 @@ def test_networks_that_are_all_new_are_scored_and_those_all_learnt_from_are_not(
     assert "Left out of the score" not in new.err
     one = phasezoo("apply", file, "--where", "run_id = 'narrow-040'")
     assert one.out.startswith("1 network in 1 group:")
-    assert "No interval: only 1 group of related runs judged" in one.out
+    assert "No interval: only 1 group of related runs was scored" in one.out
     both = phasezoo("apply", file, "--where", "zoo = 'narrow'", "--json")
-    assert "Left out of the score: 40 that were learnt from" in both.err
-    assert "r2 of 20 networks in 20 groups: " in both.err
+    assert "Left out of the score: 40 of the training set" in both.err
+    assert "r2 on 20 networks in 20 groups: " in both.err
     assert len(json.loads(both.out)) == 60
     none = phasezoo("apply", file, "--where", some)
-    assert "No score: the probe learnt from all 40 networks" in none.err
+    assert "No score: all 40 networks" in none.err
     assert "groups:" not in none.out
 
 
@@ -123,7 +123,7 @@ def test_other_seeds_of_learnt_cells_are_kin_and_cells_are_resampled(zoo):
     _, _, none = apply_probe(catalog.open(zoo), file, where=seeds)
     assert none.estimates == []
     assert (none.learnt_from, none.kin) == (0, 12)
-    assert "kin by cell" in none.note
+    assert "related to it by cell" in none.note
 
 
 def test_the_interval_of_cells_is_that_of_the_fit(zoo):
@@ -150,7 +150,7 @@ def test_networks_of_learnt_zoos_are_kin_and_zoos_are_resampled(phasezoo, zoo, t
     assert np.isnan([applied.estimates[0].low, applied.estimates[0].high]).all()
     assert split_of(table) == {"train": 80, "kin": 40, "new": 60}
     told = phasezoo("apply", file)
-    assert "40 kin of these, of their zoos" in told.err
+    assert "40 related to the training set, from its zoos" in told.err
     assert "one group by zoo: the score has no interval" in told.err
 
 

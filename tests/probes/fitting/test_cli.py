@@ -68,7 +68,7 @@ def test_the_same_again_is_not_fitted_again(phasezoo, zoo):
     version = catalog.open(zoo).version
     second = phasezoo(*fit)
     assert second.out == first.out
-    assert "Fitted before; --again" in second.err
+    assert "Fitted before; use --again" in second.err
     assert catalog.open(zoo).version == version
     assert not json_of(phasezoo, *fit, "--again")["known"]
     other = json_of(phasezoo, *fit, "--set", "model=ridge")
@@ -116,11 +116,11 @@ def test_zoos_that_are_compared_within_themselves_are_told(phasezoo):
     fit = ("statistics", "--target", "test_accuracy", "--relative", "standard")
     held = phasezoo(*fit, "--by", "zoo", "--where", "zoo <> 'deep'")
     assert "Statistics of narrow, wide are compared among the predicted" in held.err
-    file = held.out.split(": the probe")[0].splitlines()[-1]
+    file = held.out.split(": the fitted probe")[0].splitlines()[-1]
     told = phasezoo("apply", file, "--where", "zoo = 'wide'")
     assert (told.code, "are compared among" in told.err) == (0, False)
     some = phasezoo(*fit, "--where", "zoo = 'narrow'")
-    file = some.out.split(": the probe")[0].splitlines()[-1]
+    file = some.out.split(": the fitted probe")[0].splitlines()[-1]
     told = phasezoo("apply", file, "--where", "zoo <> 'deep'")
     assert "Statistics of wide are compared among the predicted" in told.err
 
@@ -214,7 +214,7 @@ def test_one_judged_cell_has_no_interval_and_the_output_says_so(phasezoo, zoo, t
     done = phasezoo(*fit, "--to", file)
     assert done.code == 0, done.err
     assert "networks in 1 group, by cell" in done.out
-    assert "No interval: only 1 cell judged; use --folds N." in done.out
+    assert "No interval: only 1 cell was tested; use --folds N." in done.out
     assert "nan" not in done.out
     assert "Only 1" not in done.err
     again = phasezoo(*fit, "--to", file)
@@ -228,7 +228,7 @@ def test_trees_of_runs_without_parents_are_refused_before_fitting(phasezoo, monk
     where = "zoo = 'narrow' AND run_id < 'narrow-009'"
     done = phasezoo("linear", "--target", "test_accuracy", "--by", "tree", "--where", where)
     assert done.code == 1
-    assert "No run here has recorded parents" in done.err
+    assert "No selected run has recorded parents" in done.err
     assert "use --by run" in done.err
 
 
@@ -250,7 +250,7 @@ WRONG = [
         ("statistics", "--target", "test_accuracy", "--where", "setseed(0.1) IS NULL"),
         "cannot call setseed()",
     ),
-    (("statistics", "--target", "constant", *NARROW), "nothing to learn"),
+    (("statistics", "--target", "constant", *NARROW), "have the same value of constant"),
     (("statistics", "--target", "phase", *NARROW), "Measure it first"),
     (("statistics", "--target", "size", "--task", "regression"), "holds text"),
     (("statistics", "--target", "test_accuracy", "--set", "modl=1"), "Closest: model"),
@@ -279,17 +279,17 @@ WRONG = [
     ),
     (
         ("statistics", "--target", "run_id", *NARROW),
-        "60 classes in 60 networks. By run, 14 of them are judged and 0 of these are",
+        "60 classes in 60 networks. By run, the test set has 14 classes and the training",
     ),
     (
         ("linear", "--target", "run_id", *NARROW, "--steps", "all", "--folds", "3"),
-        "No class has two runs: paste a --target",
+        "No class has two runs: use a --target",
     ),
-    (("linear", "--target", "cell", *NARROW, "--by", "cell"), "Paste --by run"),
-    (("statistics", "--target", "zoo", "--by", "zoo"), "0 of these are learnt from"),
+    (("linear", "--target", "cell", *NARROW, "--by", "cell"), "Use --by run"),
+    (("statistics", "--target", "zoo", "--by", "zoo"), "training set has none of these"),
     (
         ("linear", "--target", "test_accuracy", "--task", "classification", *NARROW),
-        "paste --task regression",
+        "use --task regression",
     ),
 ]
 
@@ -298,7 +298,7 @@ def test_classes_that_only_judged_networks_have_are_counted(phasezoo):
     target = "rare=CASE WHEN run_id < 'narrow-020' THEN run_id ELSE 'other' END"
     done = phasezoo("linear", "--target", target, *NARROW)
     assert done.code == 0, done.err
-    assert " of 14 judged networks have a class that is not learnt from" in done.err
+    assert " of 14 test networks have a class that no training network has" in done.err
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[w[1] for w in WRONG])
@@ -350,7 +350,7 @@ def test_settings_may_be_null_or_whole_where_that_is_a_value() -> None:
 
 
 def test_what_a_probe_refuses_is_an_error_and_not_a_traceback(zoo) -> None:
-    with pytest.raises(CatalogError, match=r"'linear' refuses: .*alphas"):
+    with pytest.raises(CatalogError, match=r"'linear': .*alphas"):
         fit_probe(
             catalog.open(zoo), "linear", ["test_accuracy"], where="zoo = 'narrow'",
             settings={"alphas": [-1.0]},
@@ -393,7 +393,7 @@ def test_what_was_fitted_before_is_shown_again_when_others_wrote_to_its_columns(
     first, before = phasezoo(*fit, "--folds", "3"), models(zoo, shown)
     other = phasezoo(*fit, "--by", "cell")
     assert before != models(zoo, shown)
-    assert "Replaces, of 60 networks, the predictions of the fit " in other.err
+    assert "Replaces the predictions of the fit " in other.err
     assert "--by run, --folds 3" in other.err
 
     def refuse(*_, **__):
@@ -404,7 +404,7 @@ def test_what_was_fitted_before_is_shown_again_when_others_wrote_to_its_columns(
         back = phasezoo(*fit, "--folds", "3")
     assert (back.code, back.out) == (0, first.out)
     assert models(zoo, shown) == before
-    assert "its predictions are written again" in back.err
+    assert "which are written again" in back.err
     assert "(--by cell, no --folds)" in back.err
     version = catalog.open(zoo).version
     assert "written again" not in phasezoo(*fit, "--folds", "3").err
@@ -417,10 +417,10 @@ def test_predictions_of_apply_over_those_of_the_fit_are_taken_back(phasezoo, zoo
     shown = "run_id, linear_size, linear_size_split"
     before = models(zoo, shown)
     told = phasezoo("apply", file, "--where", "zoo = 'narrow' AND run_id < 'narrow-020'")
-    assert "Replaces, of 20 networks, the predictions of this fit." in told.err
+    assert "Replaces the predictions of this fit for 20 networks." in told.err
     assert before != models(zoo, shown)
     back = phasezoo(*fit)
-    assert "Replaces, of 20 networks, what apply said with this fit." in back.err
+    assert "Replaces the predictions by apply of this fit for 20 networks." in back.err
     assert models(zoo, shown) == before
 
 
@@ -428,7 +428,7 @@ def test_one_column_with_two_fits_is_told(phasezoo, zoo):
     fit = ("statistics", "--target", "test_accuracy", "--where")
     phasezoo(*fit, "zoo = 'narrow'")
     mixed = phasezoo(*fit, "zoo = 'wide'")
-    assert "statistics_test_accuracy also shows, of 60 other networks, the" in mixed.err
+    assert "statistics_test_accuracy also shows the predictions of" in mixed.err
     assert "--where zoo = 'narrow'" in mixed.err
     assert "Replaces" not in mixed.err
     again = phasezoo(*fit, "zoo = 'narrow'")  # nothing of it was replaced
@@ -441,7 +441,7 @@ def test_one_label_of_several_that_was_replaced_is_written_again(phasezoo, zoo):
     before = models(zoo, "run_id, statistics_saw_cat, statistics_saw_dog")
     phasezoo("statistics", "--target", "saw_cat", *narrow, "--set", "model=ridge")
     back = phasezoo("statistics", "--target", "saw_*", *narrow)
-    assert "its predictions are written again" in back.err
+    assert "which are written again" in back.err
     assert "model=ridge" in back.err
     assert models(zoo, "run_id, statistics_saw_cat, statistics_saw_dog") == before
     assert not verify(zoo).problems
@@ -456,5 +456,5 @@ def test_packed_measures_and_those_of_no_probe_are_told_too(phasezoo, zoo):
         writer.commit_measures(table, "by_hand", {"file": "some.csv"})
     assert compact(zoo).shards
     back = phasezoo(*fit)
-    assert "Replaces, of 1 networks, the values of 'by_hand'." in back.err
+    assert "Replaces the values of 'by_hand' for 1 networks." in back.err
     assert models(zoo, "run_id, linear_size") == before

@@ -166,9 +166,9 @@ def test_what_cannot_be_split_says_what_to_do():
         Folds.of(one, {}, deal=2)
     with pytest.raises(CatalogError, match="60 times"):
         Folds.of(table([f"r{i}" for i in range(60)]), {"r0": ["base"]}, "tree")
-    with pytest.raises(CatalogError, match=r"No run here has recorded .* use --by run"):
+    with pytest.raises(CatalogError, match=r"No selected run has recorded .* use --by run"):
         Folds.of(table(["a", "b", "c"]), {"other": ["a"]}, "tree")
-    with pytest.raises(CatalogError, match="goes with --by run"):
+    with pytest.raises(CatalogError, match="needs --by run"):
         Folds.of(table(["a", "b"]), {}, "tree", deal=2)
     with pytest.raises(CatalogError, match="--by must be one of"):
         Folds.of(one, {}, "seed")

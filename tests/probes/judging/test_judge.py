@@ -141,7 +141,7 @@ def test_zoos_without_a_score_do_not_count_in_the_mean_and_are_named():
     assert found.value == pytest.approx((each["zoo1"][0].value + each["zoo2"][0].value) / 2)
     assert found.low < found.value < found.high
     (line,) = notes(judged, judged.estimates(), each)
-    assert line.startswith("No r2, tau of zoo zoo0, nor in the means: ")
+    assert line.startswith("No r2, tau of zoo zoo0, which the means omit: ")
     whole = strata([20, 20])
     assert notes(whole, whole.estimates(), whole.by_fold()) == []
 
@@ -159,7 +159,7 @@ def test_a_zoo_of_one_group_has_no_interval_and_neither_has_the_mean():
     assert r2.low < r2.value < r2.high
     lines = notes(judged, judged.estimates(), each)
     assert lines[0].startswith("No r2, tau of zoo zoo2")
-    assert lines[1].startswith("No interval of mae: only 1 cell judged in zoo zoo2")
+    assert lines[1].startswith("No interval of mae: only 1 cell was tested in zoo zoo2")
 
 
 @pytest.mark.filterwarnings("error")
@@ -176,7 +176,7 @@ def test_one_judged_group_has_scores_and_no_interval(kind):
     assert np.isfinite([e.value for e in estimates]).all()
     assert np.isnan([(e.low, e.high) for e in estimates]).all()
     assert notes(judged, estimates, {}) == [
-        "No interval: only 1 cell judged; use --folds N."
+        "No interval: only 1 cell was tested; use --folds N."
     ]
 
 
@@ -201,7 +201,7 @@ def test_a_better_probe_is_better_by_an_interval_that_is_narrower_than_both():
     assert value == pytest.approx(apart[0].value - apart[1].value)
     assert low > 0
     assert score_difference(good, good, "r2") == (0, 0, 0)
-    with pytest.raises(ValueError, match="same networks"):
+    with pytest.raises(ValueError, match="differ in networks"):
         score_difference(good, judge(Memory(), X, y, fixed(200, seed=1)), "r2")
 
 
@@ -255,5 +255,5 @@ def test_no_error_at_all_has_a_doubt():
 
 def test_rows_that_do_not_match_are_refused():
     X, y = noise()
-    with pytest.raises(ValueError, match="X has 120 rows"):
+    with pytest.raises(ValueError, match="X has 120"):
         judge(Memory(), X, y, fixed(60))

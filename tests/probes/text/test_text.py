@@ -398,7 +398,7 @@ def test_search_refuses_other_probes_and_layouts(fitted, networks, store):
     X, _ = networks
     selection = catalog.open(store).select()
     other = ProbeX(layout=LAYOUT, **{**SMALL, "epochs": 1}).fit(X, X[:, 0])
-    with pytest.raises(CatalogError, match="'probex' knows no text"):
+    with pytest.raises(CatalogError, match="'probex' is not aligned to text"):
         search(other, selection, "trucks")
     turned = Layout((Param("w", (10, 12)),))
     table = selection.table.select(["run_id", "step"])
@@ -427,8 +427,8 @@ def test_a_target_is_learnt_at_need_and_kept(asked, networks, tmp_path):
     _, names = networks
     first = asked("ship", *TARGET, "--new", "--top", "20", "--json")
     assert first.exit_code == 0, first.output
-    assert "Learning 8 classes of 160 networks" in first.stderr
-    assert "Not learnt from: 20 with no value of class_name" in first.stderr
+    assert "Fitting 8 classes of 160 networks" in first.stderr
+    assert "Left out: 20 with no value of class_name" in first.stderr
     score = r"to \d+% of the others \(\d+% to \d+%, 95% over 8 classes; chance 50%\)"
     assert re.search(score, first.stderr)
     rows = json.loads(first.stdout)
@@ -437,13 +437,13 @@ def test_a_target_is_learnt_at_need_and_kept(asked, networks, tmp_path):
     (file,) = (tmp_path / "zoo" / "probes").iterdir()
     assert set(about(file)["train"]).isdisjoint(row["run_id"] for row in rows)
     again = asked("trucks", *TARGET, "--json")
-    assert "Learning" not in again.stderr
+    assert "Fitting" not in again.stderr
     rows = json.loads(again.stdout)
     assert all(row["learnt"] for row in rows)
     assert {row["class_name"] for row in rows} <= {"trucks", "truck"}
     kept = asked("trucks", "--probe", str(file), "--json")
     assert [r["run_id"] for r in json.loads(kept.stdout)] == [r["run_id"] for r in rows]
-    assert "Learning" in asked("trucks", *TARGET, "--again").stderr
+    assert "Fitting" in asked("trucks", *TARGET, "--again").stderr
     assert len(list((tmp_path / "zoo" / "probes").iterdir())) == 1
 
 
@@ -451,7 +451,7 @@ def test_few_classes_have_a_score_that_is_said_to_be_too_good(asked):
     names = "CASE WHEN class_name IN ('cat', 'dog', 'truck', 'car') THEN class_name END"
     done = asked("cat", "--target", f"four={names}", "--encoder", "ngrams")
     assert done.exit_code == 0, done.output
-    assert "the best of 25 penalties for these very classes, so too good" in done.stderr
+    assert "the best of 25 penalties was chosen on the same classes" in done.stderr
 
 
 def test_networks_that_were_learnt_from_are_ranked_as_if_they_were_new(tmp_path):
@@ -494,7 +494,9 @@ def test_hits_of_the_fit_itself_are_told(asked, fitted, networks, tmp_path):
     file = tmp_path / "ridge"
     save(fitted["ridge"], file, {"train": [f"{i:032x}" for i in learnt]})
     done = asked("truck", "--probe", str(file), "--top", "60")
-    assert re.search(r"\d+ of these 60 were learnt from, .* too high. --new", done.stderr)
+    assert re.search(
+        r"\d+ of these 60 networks are in the training set, .* too high. --new", done.stderr
+    )
     assert "very fit" not in asked("truck", "--probe", str(file), "--new").stderr
 
 
@@ -502,8 +504,8 @@ def test_hits_of_the_fit_itself_are_told(asked, fitted, networks, tmp_path):
     ("arguments", "message"),
     [
         (("--target", "clas_name"), "Closest: class_name"),
-        (("--target", "step"), "one value|no names of classes"),
-        (("--target", "zoo"), "one class"),
+        (("--target", "step"), "same value|does not hold class names"),
+        (("--target", "zoo"), "same class"),
         (("--target", "few"), "2 classes of few: one, other.*4 or more"),
         (("--target", "class_name", "--encoder", "minlm"), "Closest: minilm"),
         (("--target", "class_name", "--where", "zoo = 'x'"), "No checkpoint"),
@@ -533,4 +535,4 @@ def test_target_and_probe_exclude_one_another(asked, fitted, tmp_path):
     assert asked("cat", *TARGET, "--probe", "x").exit_code == 2
     save(fitted["ridge"], tmp_path / "bare")
     done = asked("cat", "--probe", str(tmp_path / "bare"), "--new")
-    assert "does not say which networks" in str(done.exception)
+    assert "does not record its training set" in str(done.exception)

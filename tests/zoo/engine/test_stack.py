@@ -139,7 +139,9 @@ def test_an_unknown_architecture_is_answered_with_the_closest():
 
 @pytest.mark.parametrize("config", [{"sizes": [2, 2]}, {"sizes": [2, 2], "depth": 1}])
 def test_a_stored_configuration_must_fit_the_family(config):
-    with pytest.raises(ValueError, match=r"'mlp' takes \['activation', 'sizes'\]. Got"):
+    with pytest.raises(
+        ValueError, match=r"takes the fields \['activation', 'sizes'\]. Got"
+    ):
         build_architecture({"name": "mlp", **config})
 
 

@@ -221,10 +221,10 @@ BROKEN = {
     "no results": (lambda r: (r / "result.json").unlink(), r"result\.json cannot be read"),
     "no epoch": (
         lambda r: (r / "result.json").write_text('{"test_acc": 0.5}\n'),
-        r"line 1 is truncated or no result",
+        r"line 1 is truncated or not a result",
     ),
     "no settings": (lambda r: (r / "params.json").write_text("["), r"params\.json cannot"),
-    "list": (lambda r: (r / "params.json").write_text("[]"), "holds no JSON object"),
+    "list": (lambda r: (r / "params.json").write_text("[]"), "must hold a JSON object"),
     "clash": (
         lambda r: (r / "params.json").write_text('{"a::b": 1, "a": {"b": 2}}'),
         "two settings would be called 'a_b'",

@@ -201,7 +201,7 @@ def test_a_plain_pickle_does_not_go_off(tmp_path, protocol):
     [
         (torch.ones(2), "holds a Tensor"),
         ([torch.ones(2)], "holds a list"),
-        ({}, "an empty one"),
+        ({}, "an empty dict"),
         ({1: torch.ones(2)}, "the key 1"),
         ({"w": "text"}, "'w' is a str"),
         ({"ema": {"w": torch.ones(2)}}, "'ema' is a dict"),
@@ -210,7 +210,7 @@ def test_a_plain_pickle_does_not_go_off(tmp_path, protocol):
         ({"w": torch.ones(2).to_sparse()}, r"'w' is torch\.sparse_coo"),
         ({"w": torch.ones(2).to(torch.float8_e5m2)}, "float8_e5m2"),
         ({"w": torch.ones(2, device="meta")}, "is meta"),
-        ({"w": torch.ones(1).expand(10**12)}, "only 4 bytes behind it"),
+        ({"w": torch.ones(1).expand(10**12)}, "only 4 bytes of storage"),
         ({"model": {"w": torch.ones(1)}, "state_dict": {}}, "several state dicts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -315,7 +315,7 @@ def test_agreement_of_strangers_is_no_agreement():
 @pytest.mark.parametrize(
     ("anchors", "message"),
     [
-        ({}, "Say how many classes the task has"),
+        ({}, "Give the number of classes of the task"),
         ({"chance_loss": 0.001}, "chance_loss must be above"),
         ({"train_loss": -1.0}, "train_loss must be above 0. Got -1.0"),
         ({"train_loss": float("nan")}, "train_loss must be above 0. Got nan"),

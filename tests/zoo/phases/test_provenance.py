@@ -152,7 +152,9 @@ def test_metrics_of_two_settings_are_not_compared(tmp_path):
     store = pairs(make_zoo(tmp_path, train_loss=LEVELS))
     label_zoo(store, "grid")
     store = measured(store.refreshed(), "cka", {"seed": 1}, "load < 2", logit_cka=0.3)
-    message = r"logit_cka of grid comes from 2 settings.*6 checkpoints with seed 0; 6 check"
+    message = (
+        r"logit_cka of grid comes from 2 different.*6 checkpoints with seed 0; 6 check"
+    )
     with pytest.raises(CatalogError, match=message) as error:
         label_zoo(store, "grid")
     assert "phasezoo measure grid --metric cka --again" in str(error.value)

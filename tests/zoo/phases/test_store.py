@@ -186,8 +186,8 @@ def test_only_the_steps_that_were_asked_for_are_labelled_with_the_same_cutoffs(z
             CatalogError,
             "grid has no logit_cka.*phasezoo measure grid",
         ),
-        ({"task": "moons"}, {}, CatalogError, "How many classes moons .*--classes 10"),
-        ({}, {"classes": 1}, CatalogError, "2 classes at least. Got 1"),
+        ({"task": "moons"}, {}, CatalogError, "number of classes of moons .*--classes 10"),
+        ({}, {"classes": 1}, CatalogError, "must be at least 2. Got 1"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, options, call, error, message):
@@ -207,7 +207,9 @@ def test_a_zoos_own_phase_column_is_not_hidden_silently(tmp_path):
             "phase": ["early"],
         }
         writer.commit(pa.table(runs), pa.table({"run_id": ["x"], "step": [0]}))
-    with pytest.raises(CatalogError, match=r"phase came with the runs.*--rename phase="):
+    with pytest.raises(
+        CatalogError, match=r"imported runs .* columns phase, .*--rename phase="
+    ):
         label_zoo(store.refreshed(), "grid")
 
 
@@ -275,5 +277,5 @@ def test_the_report_has_a_section_of_phases(zoo, tmp_path):
     label_zoo(zoo, "grid")
     write_report(zoo.refreshed(), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    for title in ("Phases", "Phases as training goes on", "Loss landscape"):
+    for title in ("Phases", "Phases during training", "Loss landscape"):
         assert f"<h3>{title}</h3>" in page

@@ -156,7 +156,7 @@ def test_the_gaussian_itself_is_kept_where_no_network_is_better(tmp_path):
     own = stream(3, "samples").standard_normal((4, len(made.codes_.spread)), np.float32)
     expected = made.codes_.decode(own @ made.codes_.spread * ends.numpy())
     np.testing.assert_allclose(loaded.sample(4, seed=3).weights, expected, atol=1e-5)
-    assert "samples are of that, as those of pca_gaussian" in loaded.notes[0]
+    assert "samples are drawn from that Gaussian, as by pca_gaussian" in loaded.notes[0]
     last = DeepWeightFlow(**kinds, schedule=replace(still, keep="last")).fit(some)
     assert (last.flow_.residual()(x, t) != 0).any()
     assert [note.partition(" by ")[0] for note in last.notes] == ["Solved"]
