@@ -131,6 +131,7 @@ def test_hub_hides_what_is_private(hub: Hub, api: Any, tmp_path: Path) -> None:
     assert get(link)[0] == 403
 
 
+@pytest.mark.slow
 def test_datasets_stream_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     import pyarrow as pa

@@ -57,7 +57,8 @@ class Faulty:
         self.traffic.count(request.path, received=int(known or 0))
         if fault := self.traffic.take(request, "unavailable"):
             _drain(environ)
-            answer, status, given = _error("SlowDown", f"{fault.status} Slow Down")
+            code = "AccessDenied" if fault.status == 403 else "SlowDown"
+            answer, status, given = _error(code, f"{fault.status} {code}")
             return self._send(request, answer, status, given, start, None)
         if {"if-match", "if-none-match"} & headers.keys() and request.method in WRITES:
             with self.turn:

@@ -1,6 +1,7 @@
 """Places that catalogues are published to: a folder, S3 and the Hub, served here."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,17 +29,38 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "users cache"
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.fixture(params=["web", "s3", "hub"])
-def place(
+def every_place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
     """One place of each kind that is reached through a network."""
+    with served(request.param, tmp_path, monkeypatch) as place:
+        yield place
+
+
+@pytest.fixture(
+    params=["web", pytest.param("s3", marks=SLOW), pytest.param("hub", marks=SLOW)]
+)
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    """A web folder; beside slow tests, S3 and the Hub too."""
+    with served(request.param, tmp_path, monkeypatch) as place:
+        yield place
+
+
+@contextmanager
+def served(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Serve a place of a kind until the end of the block."""
     traffic = Traffic()
-    if request.param == "web":
-        (tmp_path / "served").mkdir()
-        with serve_files(tmp_path / "served", traffic) as url:
-            yield Place("web", str(tmp_path / "served"), url, traffic)
-    elif request.param == "s3":
+    if kind == "web":
+        (folder / "served").mkdir()
+        with serve_files(folder / "served", traffic) as url:
+            yield Place("web", str(folder / "served"), url, traffic)
+    elif kind == "s3":
         pytest.importorskip("boto3")
         from tests.servers.s3 import serve_s3
 

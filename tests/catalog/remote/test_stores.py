@@ -35,18 +35,18 @@ def large(new_zoo, commit) -> Catalog:
 
 
 def test_a_round_trip_gives_the_same_catalogue(
-    place, zoo, networks, small_layout, commit, contents, tmp_path
+    every_place, zoo, networks, small_layout, commit, contents, tmp_path
 ):
-    publish(zoo, place)
-    here = fetch(place, tmp_path / "here")
+    publish(zoo, every_place)
+    here = fetch(every_place, tmp_path / "here")
     assert contents(here) == contents(zoo)
     commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
-    done = publish(zoo, place)
+    done = publish(zoo, every_place)
     assert done.shards == 1
-    assert not publish(zoo, place).changed
-    assert contents(fetch(place, tmp_path / "here")) == contents(zoo.refreshed())
+    assert not publish(zoo, every_place).changed
+    assert contents(fetch(every_place, tmp_path / "here")) == contents(zoo.refreshed())
     assert not verify(tmp_path / "here").problems
-    assert Fetch(place.source, tmp_path / "here").plan.files == ()
+    assert Fetch(every_place.source, tmp_path / "here").plan.files == ()
 
 
 def test_downloads_that_break_off_go_on_where_they_stopped(
@@ -117,9 +117,9 @@ def test_two_publishers_at_once_both_end_up_in_it(
     assert not verify(tmp_path / "here").problems
 
 
-def test_nothing_there_is_an_error_that_says_so(place, tmp_path):
+def test_nothing_there_is_an_error_that_says_so(every_place, tmp_path):
     with pytest.raises(CatalogError, match="no catalogue"):
-        fetch(place, tmp_path / "here")
+        fetch(every_place, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
 
@@ -129,13 +129,13 @@ def test_a_busy_server_is_asked_again(place, zoo, contents, tmp_path):
     assert contents(fetch(place, tmp_path / "here")) == contents(zoo)
 
 
-def test_errors_name_no_credentials(place, zoo, tmp_path):
-    if place.kind == "web":
+def test_errors_name_no_credentials(every_place, zoo, tmp_path):
+    if every_place.kind == "web":
         pytest.skip("a web folder is read by anybody")
-    publish(zoo, place)
-    place.traffic.unavailable("*weights/*", times=99, method="GET", status=403)
+    publish(zoo, every_place)
+    every_place.traffic.unavailable("*weights/*", times=99, method="GET", status=403)
     with pytest.raises(CatalogError) as caught:
-        fetch(place, tmp_path / "here")
+        fetch(every_place, tmp_path / "here")
     seen = f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
     assert "hf_writer" not in seen
     assert "testing" not in seen
