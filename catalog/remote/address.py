@@ -88,8 +88,12 @@ def parse_address(text: str) -> Address:
                 f"{parts.scheme}://{parts.hostname}: an address holds no user and no "
                 "password. Only anonymous web folders can be fetched."
             )
-        if not parts.query and not parts.fragment:
-            return Address("http", text.rstrip("/"))
+        if parts.query or parts.fragment:
+            raise CatalogError(
+                f"{parts.scheme}://{parts.hostname}{parts.path}: the address of a web "
+                "folder ends with its path, without ? and #."
+            )
+        return Address("http", text.rstrip("/"))
     raise CatalogError(
         f"{text!r} is no address of a catalogue. Use hf://datasets/USER/NAME, "
         "s3://BUCKET/PREFIX, https://HOST/FOLDER or a folder."

@@ -152,6 +152,31 @@ def fetch(
         )
 
 
+@click.command(epilog="Example: phasezoo cite hf://datasets/USER/NAME")
+@click.argument("address", metavar="[SOURCE]", required=False)
+@click.option("--at", type=click.IntRange(0), metavar="VERSION", help="An older version.")
+@catalog_option
+@json_option
+def cite(address: str | None, at: int | None, catalog_path: str, as_json: bool) -> None:
+    """Print BibTeX for the local catalogue, or for the one at SOURCE.
+
+    The entry names the version and the hash of its content, so that a reader can tell
+    whether they have the same networks.
+    """
+    from catalog.remote.cite import cite as citation
+    from catalog.remote.cite import cite_remote
+
+    if address is None:
+        found = citation(open_catalog(catalog_path, at=at))
+    else:
+        found = cite_remote(address, at)
+    if as_json:
+        print_json(found._asdict() | {"bibtex": found.bibtex()})
+        return
+    for line in found.bibtex().split("\n"):
+        say(line)
+
+
 def _shown(plan: FetchPlan) -> dict[str, object]:
     return asdict(plan) | {"files": len(plan.files)}
 

@@ -14,6 +14,7 @@ from catalog.remote.agreement import Side, check_agreement
 from catalog.remote.download import check_room, download
 from catalog.remote.origins import known_shards, record_shards
 from catalog.remote.remote_snapshot import read_remote
+from catalog.remote.removals import check_removals
 from catalog.remote.stores import readable_store
 from catalog.storage.card import write_card
 from catalog.storage.folder import Folder
@@ -182,6 +183,7 @@ class Fetch:
 
     def _check(self, local: Snapshot, new: list[Manifest]) -> None:
         root = self._folder.root
+        check_removals(root, local, new, self._known, str(self.address))
         check_agreement(
             Side(root, local.manifests, frozenset(local.shards)),
             Side(root, new, frozenset(manifest.shard for manifest in new)),

@@ -285,8 +285,8 @@ class Publish:
         pack = write_pack(Folder(staging), sources, members)
         sequences = [m.sequence for m in (*there.manifests, *self._local.manifests)]
         # Of two packs of one shard the newest counts.
-        held = tuple(replace(member, pack=pack.shard) for member in pack.members)
-        pack = replace(pack, sequence=1 + max(sequences), members=held)
+        inside = tuple(replace(member, pack=pack.shard) for member in pack.members)
+        pack = replace(pack, sequence=1 + max(sequences), members=inside)
         group = pack.shard.replace("-000001", "-000002") if loose else ""
         return [replace(m, group=group) for m in (*loose, pack)]
 

@@ -1,4 +1,4 @@
-"""Publishing joins: nothing is lost on either side, and readers see all of it or nothing."""
+"""Publishing joins: nothing is lost on either side, and readers see all or nothing."""
 
 from pathlib import Path
 

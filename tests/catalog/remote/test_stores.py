@@ -1,6 +1,6 @@
 """Every store keeps the same promises: what one publishes, another fetches whole."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,20 +96,9 @@ def test_two_publishers_at_once_both_end_up_in_it(
         others.append(other.refreshed())
     zoos = [zoo, *others]
     jobs = [Publish(z, place.destination, license="mit") for z in zoos]
-    errors: list[BaseException] = []
-
-    def run(job: Publish) -> None:
-        try:
-            job.run()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=[job]) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        for _ in pool.map(Publish.run, jobs):
+            pass
     expected = {}
     for z in zoos:
         expected |= contents(z)
