@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from catalog.catalog import Catalog
+from catalog.names import content_id
 from catalog.remote.address import is_url, parse_address
 from catalog.remote.remote_snapshot import read_remote
 from catalog.remote.stores import readable_store
@@ -23,7 +24,8 @@ class Citation(NamedTuple):
         Folder or URL.
     version : int
     id : str
-        Hash of the commit records of the version: equal for equal content.
+        Hash of the files that were committed, wherever their metadata is packed: equal for
+        equal content.
     year : str
         Year of the newest commit.
     """
@@ -70,7 +72,13 @@ def _citation(address: str, snapshot: Snapshot) -> Citation:
     name = re.sub(r"[^A-Za-z0-9]+", "_", address.rstrip("/").rpartition("/")[2]).strip("_")
     newest = max((m.created for m in snapshot.manifests), default="")
     key = f"{name or 'catalogue'}_v{snapshot.version}"
-    return Citation(key, address, snapshot.version, snapshot.id, newest[:4] or "n.d.")
+    content = sorted(
+        [m.shard, sorted(file.sha256 for file in m.files.values())]
+        for m in snapshot.manifests
+        if m.content != "pack"
+    )
+    identity = content_id(content, 16)
+    return Citation(key, address, snapshot.version, identity, newest[:4] or "n.d.")
 
 
 def _escaped(text: str) -> str:

@@ -145,6 +145,8 @@ def fetch(
     local = job.run(verify=not no_verify, moved=moved)
     if as_json:
         print_json(_shown(plan) | {"dry_run": False, "local_version": local.version})
+    elif not plan.files and not plan.withdrawn:
+        say(f"{catalog_path} has everything already: version {local.version}")
     else:
         say(
             f"{catalog_path}: version {local.version}; {plan.shards} shards new, "

@@ -174,10 +174,13 @@ class Fetch:
         dropped = local.dropped - {m.shard for m in new}
         dropped |= absent | set(self.plan.withdrawn)
         joined = Snapshot.of(next_version(folder, head), top, dropped)
-        if joined.shards.keys() != local.shards.keys() or joined.dropped != local.dropped:
+        changed = joined.shards.keys() != local.shards.keys()
+        if changed or joined.dropped != local.dropped:
             publish_snapshot(folder, joined, head.version)
             write_records(folder, [m for m in joined.manifests if not m.pack])
             write_card(folder, joined)
+        else:
+            joined = local
         record_shards(folder, self.address, self._known | remote.shards.keys())
         return joined
 
