@@ -71,8 +71,8 @@ def download(
     files : sequence of File
         Each with its size and digest.
     incoming : Path
-        Folder of what has arrived; what is there from an earlier attempt is proven again
-        and not downloaded.
+        Existing folder of what has arrived; what is there from an earlier attempt is proven
+        again and not downloaded.
     verify : bool, default=True
         Compare digests. Sizes are always compared.
     moved : callable
@@ -91,7 +91,6 @@ def download(
     CatalogError
         If the store does not answer any more. What has arrived stays for the next attempt.
     """
-    incoming.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
 
     def fetch(file: File) -> Path:

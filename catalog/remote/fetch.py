@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalog.errors import CatalogError, NotFound
@@ -101,12 +102,11 @@ class Fetch:
 
     def _planned(self, local: Snapshot, again: bool) -> FetchPlan:
         remote = self._remote.snapshot
-        absent = remote.shards.keys() - local.shards.keys()
-        removed = set() if again else self._known & absent
+        removed = set() if again else self._known & (remote.leaves - local.leaves)
         new = _wanted(remote, local, removed)
         held = {file.path for m in local.manifests for file in m.own.values()}
         files = {f.path: f for m in new for f in m.own.values() if f.path not in held}
-        withdrawn = (self._known & local.shards.keys()) - remote.shards.keys()
+        withdrawn = (self._known & local.leaves) - remote.shards.keys()
         return FetchPlan(
             source=str(self.address),
             version=remote.version,
@@ -144,9 +144,9 @@ class Fetch:
         check_room(folder.root, plan.bytes)
         with folder.writing():
             folder.create()
-            folder.pin()
+            folder.pin()  # another folder in its place is not written to
             incoming = folder.root / "cache" / "incoming"
-            check_inside(folder.root, incoming)
+            folder.make(incoming)
             arrived = download(
                 self._store, plan.files, incoming, verify=verify, moved=moved
             )
@@ -170,18 +170,20 @@ class Fetch:
         absent = set(self.plan.removed)
         new = _wanted(remote, local, absent)
         self._check(local, new)
-        top = [m for m in (*local.manifests, *new) if not m.pack]
+        top = [m for m in local.manifests if not m.pack]
+        arriving = _grouped([m for m in new if not m.pack])
+        top += arriving
         dropped = local.dropped - {m.shard for m in new}
         dropped |= absent | set(self.plan.withdrawn)
         joined = Snapshot.of(next_version(folder, head), top, dropped)
         changed = joined.shards.keys() != local.shards.keys()
         if changed or joined.dropped != local.dropped:
+            write_records(folder, arriving)
             publish_snapshot(folder, joined, head.version)
-            write_records(folder, [m for m in joined.manifests if not m.pack])
             write_card(folder, joined)
         else:
             joined = local
-        record_shards(folder, self.address, self._known | remote.shards.keys())
+        record_shards(folder, self.address, self._known | remote.leaves)
         return joined
 
     def _check(self, local: Snapshot, new: list[Manifest]) -> None:
@@ -205,15 +207,20 @@ def _wanted(remote: Snapshot, local: Snapshot, absent: set[str]) -> list[Manifes
     ]
 
 
+def _grouped(manifests: list[Manifest]) -> list[Manifest]:
+    """Let shards share one commit: all of them exist from the same moment."""
+    if len(manifests) < 2:
+        return [replace(m, group="") for m in manifests]
+    group = f"{secrets.token_hex(6)}-000001"
+    return [replace(m, group=group) for m in manifests]
+
+
 def write_records(folder: Folder, manifests: list[Manifest]) -> None:
-    """Write the commit records of shards that HEAD names, where they are missing."""
-    records = {}
-    for manifest in manifests:
-        path = folder.manifest(manifest.shard)
-        if not path.exists():
-            records[path] = canonical_json(manifest.to_json()).encode()
-            if manifest.group and not folder.group(manifest.group).exists():
-                records[folder.group(manifest.group)] = b""
+    """Write the commit records of shards, and last the file that completes their group."""
+    records = {
+        folder.manifest(m.shard): canonical_json(m.to_json()).encode() for m in manifests
+    }
+    records |= {folder.group(m.group): b"" for m in manifests if m.group}
     if records:
         folder.write_all(records)
 

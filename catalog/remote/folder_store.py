@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
@@ -27,11 +29,14 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.address = str(root)
         self._folder = Folder(root)
+        self._pinned = False
+        self._marks = contextlib.ExitStack()
 
     def head(self) -> Head:
         """Read HEAD; commits that it does not name yet are added to it first."""
         if not (self._folder.root / "manifests").is_dir():
             return Head(None, "")
+        self._pin()
         try:
             newest_snapshot(self._folder)
         except OSError as error:
@@ -41,6 +46,12 @@ class FolderStore:
             return Head(self._folder.read(self._folder.head), "")
         except FileNotFoundError:
             return Head(None, "")
+
+    def _pin(self) -> None:
+        """Refuse to write to another folder that takes the place of this one later."""
+        if not self._pinned:
+            self._folder.pin()
+            self._pinned = True
 
     def read(self, path: str, limit: int) -> bytes:
         """Read a small file."""
@@ -88,10 +99,27 @@ class FolderStore:
 
     def put(self, files: Sequence[Outgoing], moved: Callable[[int], None]) -> None:
         """Copy files into the folder; no record names them yet."""
-        with self._folder.writing():
-            self._folder.create()
-            for file in files:
-                self._copy(file, moved)
+        try:
+            with self._folder.writing():
+                if not self._pinned:
+                    self._folder.create()
+                    self._pin()
+                self._folder.check_writable()
+                for name in sorted({Path(file.path).name[:12] for file in files}):
+                    self._mark(name)
+                for file in files:
+                    self._copy(file, moved)
+        except BaseException:
+            self._marks.close()
+            raise
+
+    def _mark(self, writer: str) -> None:
+        """Lock the mark of a writer: `gc` leaves its files alone, unless we are killed."""
+        path = self._folder.root / "writers" / f"{writer}.writer"
+        check_inside(self._folder.root, path)
+        file = self._marks.enter_context(path.open("wb"))
+        fcntl.flock(file, fcntl.LOCK_SH)
+        self._marks.callback(path.unlink, missing_ok=True)
 
     def _copy(self, file: Outgoing, moved: Callable[[int], None]) -> None:
         path = self._folder.root / file.path
@@ -117,7 +145,7 @@ class FolderStore:
     def commit(self, records: Mapping[str, bytes], head: bytes, replaces: Head) -> None:
         """Write records and HEAD under the commit lock."""
         root = self._folder.root
-        with self._folder.writing(), self._folder.lock():
+        with self._marks, self._folder.writing(), self._folder.lock():
             now: bytes | None = None
             if self._folder.head.exists():
                 now = self._folder.read(self._folder.head)

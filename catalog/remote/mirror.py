@@ -58,7 +58,9 @@ def mirror_metadata(
     """
     root = mirror_root(address)
     missing = [file for file in metadata_files(remote.snapshot) if not _there(root, file)]
-    found = download(store, missing, root / "cache" / "incoming", moved=moved)
+    incoming = root / "cache" / "incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    found = download(store, missing, incoming, moved=moved)
     for path, arrived in found.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)

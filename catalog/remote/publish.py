@@ -207,9 +207,8 @@ class Publish:
 
     def _remember(self) -> None:
         """Note what is there from here, so that a later removal travels."""
-        shards = {m.shard for m in self._local.manifests if m.content != "pack"}
         with contextlib.suppress(OSError):  # a catalogue that can only be read
-            record_shards(self._folder, self.address, shards)
+            record_shards(self._folder, self.address, self._local.leaves)
 
     def _described(
         self, remote: RemoteSnapshot, joined: Snapshot, outgoing: list[Outgoing]
@@ -239,7 +238,7 @@ class Publish:
             for m in self._local.manifests
             if m.content != "pack" and m.shard not in there.shards
         ]
-        gone = (self._known & there.shards.keys()) - self._local.shards.keys()
+        gone = (self._known & there.leaves) - self._local.shards.keys()
         with tempfile.TemporaryDirectory(prefix="phasezoo-publish-") as name:
             staging = Path(name) / "catalogue"
             if not new and not gone:

@@ -39,7 +39,7 @@ KINDS = (
 )
 """Folders of small metadata files."""
 
-_FOLDERS = ("weights", *KINDS, "manifests", "snapshots", "writers")
+_FOLDERS = ("weights", *KINDS, "manifests", "snapshots", "writers", "origins")
 _SHARD = r"[0-9a-f]{12}-[0-9]{6}"
 SHARD_NAME = re.compile(_SHARD)
 DATA_PATH = re.compile(

@@ -54,6 +54,11 @@ class Snapshot:
         """Manifests by shard name."""
         return {manifest.shard: manifest for manifest in self.manifests}
 
+    @cached_property
+    def leaves(self) -> frozenset[str]:
+        """Shards that hold something of their own: all but packs."""
+        return frozenset(m.shard for m in self.manifests if m.content != "pack")
+
     @classmethod
     def of(
         cls, version: int, manifests: Iterable[Manifest], dropped: Iterable[str] = ()

@@ -23,17 +23,7 @@ def fetch(source: Path, root: Path, **options) -> Catalog:
     return catalog.open(root)
 
 
-def contents(zoo: Catalog) -> dict[tuple[str, int], bytes]:
-    """Weights by checkpoint."""
-    population = zoo.load("true ORDER BY run_id, step", lossy=True)
-    keys = population.table.select(["run_id", "step"]).to_pylist()
-    return {
-        (row["run_id"], row["step"]): vector.tobytes()
-        for row, vector in zip(keys, population.weights, strict=True)
-    }
-
-
-def test_a_round_trip_gives_the_same_catalogue(zoo, measure, tmp_path):
+def test_a_round_trip_gives_the_same_catalogue(zoo, measure, tmp_path, contents):
     measure(zoo, [{"run_id": "run-0", "step": 0, "sharpness": 2.5}])
     done = publish(zoo, tmp_path / "there")
     assert done.changed
@@ -70,7 +60,7 @@ def test_a_dry_run_changes_nothing(zoo, tmp_path, files):
 
 
 def test_publishing_adds_to_what_is_there(
-    zoo, new_zoo, networks, small_layout, commit, tmp_path
+    zoo, new_zoo, networks, small_layout, commit, tmp_path, contents
 ):
     other = new_zoo()
     commit(other, networks(small_layout, 3, seed=1, prefix="other"))
@@ -81,7 +71,7 @@ def test_publishing_adds_to_what_is_there(
     assert not verify(both.root).problems
 
 
-def test_only_news_are_uploaded(zoo, networks, small_layout, commit, tmp_path):
+def test_only_news_are_uploaded(zoo, networks, small_layout, commit, tmp_path, contents):
     publish(zoo, tmp_path / "there")
     manifest = commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
     done = publish(zoo, tmp_path / "there")
@@ -93,7 +83,9 @@ def test_only_news_are_uploaded(zoo, networks, small_layout, commit, tmp_path):
     ).fetchall() == [(7,)]
 
 
-def test_a_compacted_catalogue_is_the_same(zoo, networks, small_layout, commit, tmp_path):
+def test_a_compacted_catalogue_is_the_same(
+    zoo, networks, small_layout, commit, tmp_path, contents
+):
     commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
     publish(zoo, tmp_path / "there")
     compact(zoo.root)
@@ -107,7 +99,7 @@ def test_a_compacted_catalogue_is_the_same(zoo, networks, small_layout, commit, 
 
 
 def test_many_publishes_are_packed_together(
-    zoo, networks, small_layout, commit, tmp_path, monkeypatch
+    zoo, networks, small_layout, commit, tmp_path, monkeypatch, contents
 ):
     monkeypatch.setattr("catalog.remote.publish.MOST_PACKS", 3)
     for seed in range(6):
@@ -121,7 +113,23 @@ def test_many_publishes_are_packed_together(
     assert contents(fetch(there.root, tmp_path / "here")) == contents(there)
 
 
-def test_removals_travel(zoo, networks, small_layout, commit, tmp_path):
+def test_packs_that_are_joined_there_lose_nothing_here(
+    zoo, networks, small_layout, commit, contents, tmp_path
+):
+    publish(zoo, tmp_path / "there")
+    here = fetch(tmp_path / "there", tmp_path / "here")
+    commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
+    publish(zoo, tmp_path / "there")
+    compact(tmp_path / "there")
+    collect(tmp_path / "there", grace=0.0)
+    here = fetch(tmp_path / "there", tmp_path / "here")
+    assert contents(here) == contents(zoo.refreshed())
+    here = fetch(tmp_path / "there", tmp_path / "here")
+    assert contents(here) == contents(zoo.refreshed())
+    assert not publish(zoo, tmp_path / "there").changed
+
+
+def test_removals_travel(zoo, networks, small_layout, commit, tmp_path, contents):
     commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
     publish(zoo, tmp_path / "there")
     here = fetch(tmp_path / "there", tmp_path / "here")
@@ -155,7 +163,7 @@ def test_a_fetch_gives_up_nothing_that_came_from_elsewhere(
     assert runs == [("mine-0",), ("mine-1",), ("mine-2",), ("run-1",)]
 
 
-def test_what_was_removed_here_stays_away_unless_asked_for(zoo, tmp_path):
+def test_what_was_removed_here_stays_away_unless_asked_for(zoo, tmp_path, contents):
     publish(zoo, tmp_path / "there")
     here = fetch(tmp_path / "there", tmp_path / "here")
     remove(here, "run_id = 'run-1'")
@@ -166,7 +174,7 @@ def test_what_was_removed_here_stays_away_unless_asked_for(zoo, tmp_path):
 
 
 def test_other_weights_for_one_checkpoint_are_refused(
-    zoo, new_zoo, networks, small_layout, commit, tmp_path, files
+    zoo, new_zoo, networks, small_layout, commit, tmp_path, files, contents
 ):
     other = new_zoo()
     commit(other, networks(small_layout, 2, seed=9))
@@ -184,7 +192,7 @@ def test_other_weights_for_one_checkpoint_are_refused(
 
 
 def test_the_same_weights_twice_are_no_conflict(
-    zoo, new_zoo, networks, small_layout, commit, tmp_path
+    zoo, new_zoo, networks, small_layout, commit, tmp_path, contents
 ):
     other = new_zoo()
     commit(other, networks(small_layout, 5))
@@ -225,7 +233,7 @@ def test_a_damaged_file_is_not_published(zoo, tmp_path):
 
 
 def test_a_publisher_in_between_loses_nothing(
-    zoo, new_zoo, networks, small_layout, commit, tmp_path
+    zoo, new_zoo, networks, small_layout, commit, tmp_path, contents
 ):
     other = new_zoo()
     commit(other, networks(small_layout, 3, seed=1, prefix="other"))
@@ -244,7 +252,7 @@ def test_a_publisher_in_between_loses_nothing(
     assert not verify(there.root).problems
 
 
-def test_versions_can_be_pinned(zoo, networks, small_layout, commit, tmp_path):
+def test_versions_can_be_pinned(zoo, networks, small_layout, commit, tmp_path, contents):
     first = publish(zoo, tmp_path / "there")
     commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
     publish(zoo, tmp_path / "there")
