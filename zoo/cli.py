@@ -17,6 +17,7 @@ from catalog.console.program import (
     print_json,
     print_table,
     settings_option,
+    verb,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.metric import Metric
 
 
-@click.command(epilog="Example: phasezoo recipes")
+@verb("recipes")
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
@@ -147,7 +148,7 @@ def _data(data: str | None, text: str | None) -> str | None:
     return data if text is None else text
 
 
-@click.command(epilog="Example: phasezoo train digits_mlp_phases --limit 24")
+@verb("train digits_mlp_phases --limit 24")
 @click.argument("recipe")
 @click.option(
     "--limit",
@@ -202,7 +203,7 @@ def train(
     sys.exit(0)
 
 
-@click.command("measure", epilog="Example: phasezoo measure digits_mlp_phases --steps last")
+@verb("measure digits_mlp_phases --steps last", "measure")
 @click.argument("name", metavar="ZOO", required=False)
 @click.option(
     "--metric",
@@ -268,7 +269,7 @@ def measure(
     _print_measured(measured, as_json)
 
 
-@click.command(epilog="Example: phasezoo downstream digits_mlp_phases --only average")
+@verb("downstream digits_mlp_phases --only average")
 @click.argument("name", metavar="ZOO", required=False)
 @click.option(
     "--only",
