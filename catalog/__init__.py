@@ -26,6 +26,8 @@ from catalog.layout import Layout as Layout
 from catalog.layout import Param as Param
 from catalog.plugins.moved import keep_old_names
 from catalog.population import Population as Population
+from catalog.remote.transfer import fetch as fetch
+from catalog.remote.transfer import publish as publish
 from catalog.selection import Selection as Selection
 from catalog.version import __version__ as __version__
 from catalog.writer import Writer as Writer
@@ -47,8 +49,10 @@ __all__ = [
     "__version__",
     "average",
     "compose",
+    "fetch",
     "import_source",
     "invert",
     "open",
     "permute",
+    "publish",
 ]

@@ -138,13 +138,10 @@ def _head_text(folder: Folder) -> bytes | None:
 def _read_head(folder: Folder, text: bytes | None) -> Snapshot:
     if text is None:
         return Snapshot(0, ())
-    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
-    if match is None:
-        raise ShardCorrupt(
-            f"{folder.head} must hold a version number and the sha256 of its snapshot. "
-            f"Got {text[:80]!r}. Delete it; it will be rebuilt from manifests/."
-        )
-    return _read(folder, int(match[1]), match[2].decode() if match[2] else "")
+    version, digest = parse_head(
+        text, str(folder.head), "Delete it; it will be rebuilt from manifests/."
+    )
+    return _read(folder, version, digest)
 
 
 def read_snapshot(folder: Folder, version: int) -> Snapshot:
@@ -310,3 +307,41 @@ def cut_short(folder: Folder) -> set[str]:
     new_shards = folder.manifest_names() - head.shards.keys() - head.dropped
     manifests = [read_manifest(folder, shard) for shard in new_shards]
     return {manifest.shard for manifest in manifests if not manifest.whole(groups)}
+
+
+def parse_head(text: bytes, where: str, advice: str = "") -> tuple[int, str]:
+    """Read the version and the sha256 of its snapshot from the text of a HEAD.
+
+    Parameters
+    ----------
+    where : str
+        Name of the file in errors.
+    advice : str, default=""
+        Sentence that ends the error.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the text is not that of a HEAD.
+    """
+    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
+    if match is None:
+        raise ShardCorrupt(
+            f"{where} must hold a version number and the sha256 of its snapshot. "
+            f"Got {text[:80]!r}. {advice}".rstrip()
+        )
+    return int(match[1]), match[2].decode() if match[2] else ""
+
+
+def parse_snapshot(data: bytes, version: int, where: str) -> Snapshot:
+    """Read a snapshot from its text, every value checked.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is damaged or is another version.
+    CatalogError
+        If a newer major version of the format wrote it.
+    """
+    path = Path(where)
+    return _checked(loads(path, data), version, path)
