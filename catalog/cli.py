@@ -16,13 +16,12 @@ from catalog.console.program import (
     json_option,
     print_json,
     print_table,
+    verb,
 )
 from catalog.errors import CatalogError
 
 
-@click.command(
-    epilog="Example: phasezoo sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'"
-)
+@verb("sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'")
 @click.argument("query")
 @click.option(
     "--to",
@@ -86,7 +85,7 @@ def sql(
         note(f"Printed the first {rows} rows; --rows N prints more.")
 
 
-@click.command(epilog="Example: phasezoo show digits_mlp_phases")
+@verb("show digits_mlp_phases")
 @click.argument("identifier", metavar="ID")
 @catalog_option
 @at_option
@@ -109,7 +108,7 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
             say(line)
 
 
-@click.command(epilog="Example: phasezoo export 3fa9@1500 --to network.safetensors")
+@verb("export 3fa9@1500 --to network.safetensors")
 @click.argument("identifier", metavar="[ID]", required=False)
 @click.option(
     "--to",
@@ -160,7 +159,7 @@ def export(
         say(f"{path}: {len(selection)} networks, {len(files)} files")
 
 
-@click.command(epilog="Example: phasezoo schema")
+@verb("schema")
 @catalog_option
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
@@ -175,7 +174,7 @@ def schema(catalog_path: str, as_json: bool) -> None:
         print_table(rows)
 
 
-@click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
+@verb("verify --catalog phasezoo-data")
 @click.option(
     "--keep", is_flag=True, help="Report leftovers of killed writers, but delete nothing."
 )
@@ -237,7 +236,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     sys.exit(1 if result.problems else 0)
 
 
-@click.command(epilog="Example: phasezoo report --to report.html")
+@verb("report --to report.html")
 @click.option(
     "--to",
     "path",

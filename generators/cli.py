@@ -16,12 +16,11 @@ from catalog.console.program import (
     print_json,
     print_table,
     settings_option,
+    verb,
 )
 
 
-@click.command(
-    epilog="Example: phasezoo generate pca_gaussian -n 100 --calibrate head",
-)
+@verb("generate pca_gaussian -n 100 --calibrate head")
 @click.argument("name", required=False)
 @click.option(
     "--where",

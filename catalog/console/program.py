@@ -30,6 +30,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 VERBS: Registry[click.Command] = Registry("verb", click.Command)
 
 
+def verb(
+    example: str, name: str | None = None, **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes a command with -h, --help and an example.
+
+    The command itself sets the names of its help option. The group would pass them on, but
+    click builds the help option of a command once, in its first call, which may be one
+    without the group.
+
+    Parameters
+    ----------
+    example : str
+        Arguments of `phasezoo` in the example.
+    name : str, optional
+        Name of the command; default: the name of the function.
+    **attributes
+        Further parameters of `click.command`, such as ``cls`` for a group.
+    """
+    return click.command(
+        name,
+        epilog=f"Example: phasezoo {example}",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **attributes,
+    )
+
+
 class Verbs(click.Group):
     """Command group that imports a command when it is called."""
 
@@ -45,11 +71,7 @@ class Verbs(click.Group):
             raise click.UsageError(str(error)) from error
 
 
-@click.command(
-    cls=Verbs,
-    epilog="Example: phasezoo train digits_mlp_phases",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("train digits_mlp_phases", cls=Verbs)
 @click.version_option(__version__, prog_name="phasezoo")
 def phasezoo() -> None:
     """Train populations of neural networks, query them with SQL, read their weights."""

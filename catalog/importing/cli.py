@@ -10,16 +10,13 @@ import click
 
 from catalog.console.outlet import note, say
 from catalog.console.pasting import word
-from catalog.console.program import catalog_option, json_option, print_json
+from catalog.console.program import catalog_option, json_option, print_json, verb
 
 if TYPE_CHECKING:
     from catalog.importing.axes import AxesRule
 
 
-@click.command(
-    "import",
-    epilog="Example: phasezoo import networks.npz --zoo tandem --license MIT",
-)
+@verb("import networks.npz --zoo tandem --license MIT", "import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--format",

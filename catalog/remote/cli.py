@@ -11,7 +11,7 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import note, say
-from catalog.console.program import catalog_option, json_option, print_json
+from catalog.console.program import catalog_option, json_option, print_json, verb
 from catalog.console.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class _Moved:
             self._bar.update(self._done / 1e6)
 
 
-@click.command(
-    epilog="Example: phasezoo publish hf://datasets/USER/NAME --license cc-by-4.0"
-)
+@verb("publish hf://datasets/USER/NAME --license cc-by-4.0")
 @click.argument("destination", metavar="DEST")
 @click.option(
     "--license",
@@ -91,7 +89,7 @@ def publish(
         )
 
 
-@click.command(epilog="Example: phasezoo fetch hf://datasets/USER/NAME --catalog zoo")
+@verb("fetch hf://datasets/USER/NAME --catalog zoo")
 @click.argument("source", metavar="SOURCE")
 @click.option(
     "--revision",
@@ -154,7 +152,7 @@ def fetch(
         )
 
 
-@click.command(epilog="Example: phasezoo cite hf://datasets/USER/NAME")
+@verb("cite hf://datasets/USER/NAME")
 @click.argument("address", metavar="[SOURCE]", required=False)
 @click.option("--at", type=click.IntRange(0), metavar="VERSION", help="An older version.")
 @catalog_option

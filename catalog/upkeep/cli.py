@@ -9,11 +9,17 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.upkeep.annotation import annotate as commit_annotation
 
 
-@click.command(epilog="Example: phasezoo rm \"zoo = 'digits_mlp_seeds'\" --yes")
+@verb("rm \"zoo = 'digits_mlp_seeds'\" --yes")
 @click.argument("where")
 @click.option(
     "--yes",
@@ -41,7 +47,7 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
 
 
-@click.command(epilog="Example: phasezoo gc --keep 1 --grace 0")
+@verb("gc --keep 1 --grace 0")
 @click.option(
     "--keep",
     default=1,
@@ -95,7 +101,7 @@ def gc(
     )
 
 
-@click.command(epilog="Example: phasezoo compact --catalog phasezoo-data")
+@verb("compact --catalog phasezoo-data")
 @catalog_option
 @json_option
 def compact(catalog_path: str, as_json: bool) -> None:
@@ -114,7 +120,7 @@ def compact(catalog_path: str, as_json: bool) -> None:
         say("Nothing to join.")
 
 
-@click.command(epilog="Example: phasezoo versions")
+@verb("versions")
 @catalog_option
 @json_option
 def versions(catalog_path: str, as_json: bool) -> None:
@@ -128,7 +134,7 @@ def versions(catalog_path: str, as_json: bool) -> None:
         print_table(rows)
 
 
-@click.command(epilog="Example: phasezoo annotate sharpness.csv --name sharpness")
+@verb("annotate sharpness.csv --name sharpness")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="Name of the method that computed the columns.")
 @catalog_option

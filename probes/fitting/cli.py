@@ -17,6 +17,7 @@ from catalog.console.program import (
     print_json,
     print_table,
     settings_option,
+    verb,
 )
 
 _APPLY = "apply"
@@ -48,11 +49,11 @@ class _Probes(click.Group):
         return _fitting(cmd_name)
 
 
-@click.group(
+@verb(
+    "probe statistics --target test_accuracy",
     cls=_Probes,
     invoke_without_command=True,
     subcommand_metavar="NAME --target COLUMN [OPTIONS] | apply FILE [OPTIONS]",
-    epilog="Example: phasezoo probe statistics --target test_accuracy",
 )
 @click.option("--list", "listing", is_flag=True, help="List the probes and exit.")
 @json_option
@@ -97,9 +98,7 @@ def _where(function: Any) -> Any:
 def _fitting(name: str) -> click.Command:
     """Return the command that fits one probe."""
 
-    @click.command(
-        name, epilog="Example: phasezoo probe statistics --target test_accuracy --by cell"
-    )
+    @verb("probe statistics --target test_accuracy --by cell", name)
     @click.option(
         "--target",
         "targets",
@@ -182,9 +181,7 @@ def _fitting(name: str) -> click.Command:
     return fit
 
 
-@click.command(
-    epilog="Example: phasezoo probe apply probe.safetensors --where \"zoo = 'other'\""
-)
+@verb("probe apply probe.safetensors --where \"zoo = 'other'\"")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @_where
 @catalog_option

@@ -9,14 +9,20 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.errors import NotFound
 
 if TYPE_CHECKING:
     from probes.lineage.survey import Found
 
 
-@click.command(epilog="Example: phasezoo lineage --where \"zoo LIKE 'tree_mini%'\"")
+@verb("lineage --where \"zoo LIKE 'tree_mini%'\"")
 @click.option(
     "--where",
     default="true",

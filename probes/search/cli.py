@@ -16,6 +16,7 @@ from catalog.console.program import (
     json_option,
     print_json,
     print_table,
+    verb,
 )
 from catalog.errors import CatalogError, NotFound
 from catalog.selection import Selection
@@ -23,7 +24,7 @@ from catalog.selection import Selection
 _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
 
 
-@click.command(epilog="Example: phasezoo search 'ankle boot' --target class_name")
+@verb("search 'ankle boot' --target class_name")
 @click.argument("text")
 @click.option(
     "--target",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.schema import Column
 
 
 def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array]:
@@ -60,6 +62,15 @@ def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array
     squares = np.where(count > 0, (shift - mean_shift[cell]) ** 2, 0.0)
     variance = np.bincount(cell, squares, networks) * _ratio(seeds - 1.0, seeds)
     return mean, np.where(count > 0, np.sqrt(variance[cell]), np.nan)
+
+
+def pair_columns(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
+    """Return the columns of the two results of `pair_means`."""
+    error = f"standard error of the cell's mean {name}: jackknife over 3 seeds or more"
+    return (
+        Column(name, pa.float64(), unit, meaning),
+        Column(f"{name}_se", pa.float64(), unit, error),
+    )
 
 
 def _cells(pairs: Array, networks: int) -> Array:

@@ -15,7 +15,7 @@ from zoo.engine.evaluate import Evaluation, Score
 from zoo.engine.refresh import refresh
 from zoo.engine.stack import best_size, network_bytes
 from zoo.landscape.curve import Curves
-from zoo.landscape.pair_means import pair_means
+from zoo.landscape.pair_means import pair_columns, pair_means
 from zoo.merging.joint_view import Inputs, joint_views, subsample
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
@@ -58,9 +58,7 @@ VALUES = {
 
 def _columns() -> Iterator[Column]:
     for name, (unit, meaning) in VALUES.items():
-        error = f"standard error of the cell's mean {name}: jackknife over 3 seeds or more"
-        yield Column(name, pa.float64(), unit, meaning)
-        yield Column(f"{name}_se", pa.float64(), unit, error)
+        yield from pair_columns(name, unit, meaning)
     count = "number of pairs in the mean mode_connectivity of this network"
     yield Column("mode_connectivity_pairs", pa.int64(), "-", count)
 

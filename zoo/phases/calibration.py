@@ -239,10 +239,13 @@ def _cka_cutoff(
     else:
         reference, label = 0.0, "unrelated networks, not measured"
         if by_hand is None:
+            why = "No cell has a high loss or a barrier"
+            if apart.any():
+                why = "No cell with a high loss or a barrier has a CKA"
             notes = (
-                "No cell has a high loss or a barrier, so the zoo shows no CKA of "
-                "unrelated networks: IV-A and IV-B are told apart by the limit 0. Give "
-                "a reference (--cka-reference X) or the cutoff (--cka X).",
+                f"{why}, so the zoo shows no CKA of unrelated networks: IV-A and IV-B are "
+                "told apart by the limit 0. Give a reference (--cka-reference X) or the "
+                "cutoff (--cka X).",
             )
     anchors = {label: reference, "same network": 1.0}
     value = ((1 + np.sqrt(reference)) / 2) ** 2 if by_hand is None else by_hand

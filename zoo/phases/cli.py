@@ -11,7 +11,13 @@ import numpy as np
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.console.outlet import say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.errors import CatalogError
 from catalog.rows import Rows, rows_of
 from catalog.storage.whole_file import whole_file
@@ -22,7 +28,7 @@ _SCORES = ("test_accuracy", "test_relative_error")
 """Test scores of the networks; a score is shown if it has a value."""
 
 
-@click.command(epilog="Example: phasezoo phases digits_mlp_phases --plot phases.svg")
+@verb("phases digits_mlp_phases --plot phases.svg")
 @click.argument("zoo")
 @click.option(
     "--plot", metavar="FILE", help="Draw the diagrams to a .svg, .png or .pdf file."
