@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from probes import file as probe_file
 from probes.fitting import predictions
 from probes.fitting.inputs import ProbeInputs, weight_chunks, weight_statistics
 from probes.fitting.plan import among_themselves
+from probes.fitting.request import Checkpoints
 from probes.fitting.selection import layouts, rows
 from probes.fitting.target_columns import TargetValues
 from probes.fitting.training_set import Standing, TrainingSet
@@ -32,9 +33,8 @@ def apply_probe(
     catalog: Catalog,
     path: str | Path,
     *,
-    where: str = "true",
-    steps: str = "last",
     announce: Callable[[str], None] = lambda line: None,
+    **options: Any,
 ) -> tuple[pa.Table, dict[str, int], Applied]:
     """Predict with a probe that `fit_probe` saved, and write the predictions back.
 
@@ -48,10 +48,10 @@ def apply_probe(
     ----------
     path : str or Path
         File of the probe.
-    where, steps
-        See `probes.fitting.selection.TargetSelection.of`.
     announce : callable
         Called with warnings, and with a line for each fit whose predictions were replaced.
+    **options
+        Options of `Checkpoints`: the networks to predict.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def apply_probe(
         If the file holds no probe with its targets, if it does not record its training
         set, or if nothing is selected.
     """
-    path = Path(path)
+    path, chosen = Path(path), Checkpoints(**options)
     about = probe_file.about(path)
     if "labels" not in about:
         raise CatalogError(
@@ -80,7 +80,7 @@ def apply_probe(
     with probe_file.as_probe(path):
         training_set = TrainingSet.read(about, path)
     probe = probe_file.load(path)
-    table, left_out = rows(catalog, where, steps)
+    table, left_out = rows(catalog, chosen.where, chosen.steps)
     with probe_file.as_probe(path):
         scores, cut = _decided(catalog, table, probe, about, path, announce)
         standing = training_set.standing(catalog, table)
@@ -93,7 +93,7 @@ def apply_probe(
         applied = judge_new(catalog, table, probe, scores, cut, about, standing)
         predicted = probe.targets_.decide(scores, cut)
         written = predictions.prediction_table(table, columns, predicted, split.tolist())
-        provenance = {**about["provenance"], "applied": {"where": where, "steps": steps}}
+        provenance = {**about["provenance"], "applied": asdict(chosen)}
     predictions.write(catalog, written, probe.name, provenance, announce)
     return written, left_out, applied
 

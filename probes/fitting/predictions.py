@@ -18,6 +18,7 @@ from catalog.quoting import identifier, literal
 from catalog.rows import rows_of
 from catalog.storage.json_column import json_object
 from catalog.storage.metadata import metadata_source
+from probes.fitting.request import recorded_flags
 
 
 def prediction_columns(probe: str, name: str, labels: Sequence[str]) -> list[str]:
@@ -78,11 +79,6 @@ _RANKED = (
     "(SELECT m.*, r.pz_rank FROM {source} m JOIN (SELECT shard AS pz_shard, row_number() "
     "OVER (ORDER BY sequence, sha256) AS pz_rank FROM shards) r USING (pz_shard))"
 )
-_OPTIONS = {
-    "targets": "target", "where": "where", "steps": "steps", "by": "by", "folds": "folds",
-    "seeds": "seeds", "relative": "relative",
-}  # fmt: skip
-"""Command-line options for the keys of the provenance of a fit."""
 
 
 def measure_id_of(name: str, provenance: Mapping[str, Any]) -> str:
@@ -242,10 +238,10 @@ def _fit(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(old_fit: Mapping[str, Any], new_fit: Mapping[str, Any]) -> list[str]:
     """List the options of one fit that differ in another, as on the command line."""
     options = []
-    for key, option in _OPTIONS.items():
+    for key, flag in recorded_flags().items():
         if (value := old_fit.get(key)) != new_fit.get(key):
             text = json.dumps(value) if isinstance(value, dict) else value
-            options.append(f"no --{option}" if value is None else f"--{option} {text}")
+            options.append(f"no {flag}" if value is None else f"{flag} {text}")
     params = old_fit.get("params", {}), new_fit.get("params", {})
     options += [f"{k}={v}" for k, v in params[0].items() if params[1].get(k) != v]
     if old_fit.get("choose_layer") and not new_fit.get("choose_layer"):
