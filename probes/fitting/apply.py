@@ -226,9 +226,11 @@ def judge_new(
     n_train = int((values.known & standing.same).sum())
     n_related = int((values.known & standing.kin).sum())
     if not is_new.any():
+        n_known = n_train + n_related
+        all_known = "the only network" if n_known == 1 else f"all {n_known:,} networks"
         reason = (
-            f"all {n_train + n_related:,} networks with a known {about['target']} are in "
-            f"the training set of the probe, or related to it by {by}"
+            f"{all_known} with a known {about['target']} {'is' if n_known == 1 else 'are'} "
+            f"in the training set of the probe, or related to it by {by}"
         )
         return Applied([], 0, 0, n_train, n_related, by, f"No score: {reason}.")
     y = _aligned(values, about["labels"])[is_new[values.known]]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.counting import counted
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     catalog_option,
@@ -141,8 +142,8 @@ def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
     if as_json:
         for estimate in applied.estimates:
             note(
-                f"{estimate.score} on {_counted(applied.judged_on, 'network')} in "
-                f"{_counted(applied.groups, 'group')}: {estimate.value:.4g} "
+                f"{estimate.score} on {counted(applied.judged_on, 'network')} in "
+                f"{counted(applied.groups, 'group')}: {estimate.value:.4g} "
                 + (
                     f"({estimate.low:.4g} to {estimate.high:.4g})"
                     if math.isfinite(estimate.low)
@@ -152,8 +153,8 @@ def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
         print_json(table.to_pylist())
         return
     if applied.estimates:
-        networks, groups = _counted(applied.judged_on, "network"), applied.groups
-        say(f"{networks} in {_counted(groups, 'group')}:")
+        networks, groups = counted(applied.judged_on, "network"), applied.groups
+        say(f"{networks} in {counted(groups, 'group')}:")
         print_table([_row(asdict(estimate)) for estimate in applied.estimates])
         if groups == 1:
             say("No interval: only 1 group of related runs was scored; widen --where.")
@@ -164,8 +165,8 @@ def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    networks = _counted(result["judged_on"], "network")
-    groups = _counted(result["groups"], "group")
+    networks = counted(result["judged_on"], "network")
+    groups = counted(result["groups"], "group")
     scored = f"{networks} in {groups}, by {result['by']}"
     say(f"{result['probe']}: {result['target']} of {scored}")
     print_table([_row(estimate) for estimate in result["estimates"]])
@@ -178,10 +179,6 @@ def _print(result: Mapping[str, Any]) -> None:
     say()
     say(f"{result['file']}: the fitted probe")
     say(f"{', '.join(_abbreviated(result['columns']))}: its predictions, columns of models")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _row(estimate: Mapping[str, Any]) -> dict[str, Any]:

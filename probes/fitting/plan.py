@@ -12,6 +12,7 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.console.plain_values import plain
 from catalog.dtypes import Array
@@ -129,7 +130,9 @@ class Plan:
             if self.fixed
             else f"{len(folds.folds)} folds"
         )
-        lines = [f"{self.probe.name}: {self.question.name} of {n:,} networks, {sizes}"]
+        lines = [
+            f"{self.probe.name}: {self.question.name} of {counted(n, 'network')}, {sizes}"
+        ]
         left_out = {**self.question.left_out}
         if len(folds.left_out):
             left_out["parents in several splits, or a copy in the test set"] = len(
@@ -143,7 +146,8 @@ class Plan:
         if unknown := len(self.unknown):
             n_test = sum(len(split.test) for split in folds.folds)
             lines.append(
-                f"{unknown:,} of {n_test:,} test networks have a class that no training "
+                f"{unknown:,} of {counted(n_test, 'test network')} "
+                f"{'has' if unknown == 1 else 'have'} a class that no training "
                 "network has: no prediction for these can be right."
             )
         if self.request.relative is not None and self.unseen_zoos:
@@ -202,7 +206,7 @@ class Plan:
                 f"The selection has {len(layout_of)} layouts, and {purpose} needs "
                 "exactly one. Narrow the selection, e.g. "
                 f"--where {word(f'arch_id = {literal(largest)}')} "
-                f"({len(rows_of[largest])} networks), or use the "
+                f"({counted(len(rows_of[largest]), 'network')}), or use the "
                 "probe 'statistics', which reads any layouts."
             )
 
@@ -212,8 +216,8 @@ class Plan:
                 n_groups = len(np.unique(folds.groups[fold.train]))
                 if n_groups < 2 and not folds.strata:
                     raise CatalogError(
-                        f"The training set has {n_groups} group of runs by {folds.by}; 2 "
-                        "or more are needed, better 20. Widen --where."
+                        f"The training set has {counted(n_groups, 'group')} of runs by "
+                        f"{folds.by}; 2 or more are needed, better 20. Widen --where."
                     )
 
     def _check_classes(self) -> None:
@@ -237,8 +241,8 @@ class Plan:
         n_test_classes = len(np.unique(y[tested]))
         raise CatalogError(
             f"{self.question.name} has {classes:,} classes in {len(y):,} networks. By "
-            f"{by}, the test set has {n_test_classes:,} classes and the training set has "
-            f"none of these: every prediction would be wrong. {advice}."
+            f"{by}, the test set has {counted(n_test_classes, 'class', 'classes')} and the "
+            f"training set has none of these: every prediction would be wrong. {advice}."
         )
 
     def _digest(self) -> str:

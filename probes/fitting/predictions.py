@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
+from catalog.console.counting import counted
 from catalog.dtypes import Array
 from catalog.names import content_id
 from catalog.quoting import identifier, literal
@@ -145,16 +146,17 @@ class StoredPredictions:
         here, elsewhere = self.others(table, measure_id_of(name, provenance))
         new_fit = _fit(provenance)
         lines = [
-            f"Replaces {self._named(measure_id, new_fit)} for {count:,} networks."
+            f"Replaces {self._named(measure_id, new_fit)} for {counted(count, 'network')}."
             for measure_id, count in here.most_common()
         ]
         fit_id = measure_id_of(name, new_fit)
         foreign = [x for x in elsewhere.most_common() if self._fit_id(x[0]) != fit_id]
         if foreign:
-            total, more = sum(count for _, count in foreign), len(foreign) - 1
+            total = counted(sum(count for _, count in foreign), "other network")
+            more = f"and {len(foreign) - 1} more " if len(foreign) > 1 else ""
             lines.append(
                 f"{self.columns[0]} also shows {self._named(foreign[0][0], new_fit)} "
-                f"{f'and {more} more ' if more else ''}for {total:,} other networks."
+                f"{more}for {total}."
             )
         return lines
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.catalog import Catalog, open_catalog
+from catalog.console.counting import counted
 from catalog.console.outlet import note
 from catalog.console.program import (
     at_option,
@@ -109,8 +110,9 @@ def search(
         overfitted = pc.and_(table["learnt"], pc.invert(table["left_out"]))
         if count := pc.sum(overfitted).as_py():
             note(
-                f"{count} of these {len(table)} networks are in the training set, and "
-                "their similarity by the same fit is too high. --new leaves them out."
+                f"{count:,} of these {counted(len(table), 'network')} "
+                f"{'is' if count == 1 else 'are'} in the training set, and similarity by "
+                "the same fit is too high. --new leaves out the training set."
             )
     columns = (*_SHOWN, *([target] if target is not None else []))
     rows_shown = table.select([x for x in columns if x in table.column_names]).to_pylist()

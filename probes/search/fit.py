@@ -10,6 +10,7 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.names import content_id, slug
 from catalog.quoting import literal
@@ -87,7 +88,7 @@ def text_probe(
             f"The networks with a {question.name} have {len(rows_of)} layouts, and a text "
             "probe reads one. Narrow the selection: --where "
             f"{word(f'arch_id = {literal(largest)}')} "
-            f"({len(rows_of[largest])} networks)."
+            f"({counted(len(rows_of[largest]), 'network')})."
         )
     path = catalog.root / FOLDER / _file(question, encoder)
     check_inside(catalog.root, path)

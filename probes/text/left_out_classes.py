@@ -15,7 +15,8 @@ from itertools import combinations
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.exact.features import deal, unseen_by
+from probes.exact.dealing import deal
+from probes.exact.features import unseen_by
 from probes.text.encoders import unit
 from probes.text.ridge import beaten
 

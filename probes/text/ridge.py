@@ -10,8 +10,9 @@ import numpy as np
 from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.centring import Centring
+from probes.exact.dealing import deal
 from probes.exact.expert import Expert
-from probes.exact.features import coefficients, deal, unseen, unseen_by
+from probes.exact.features import coefficients, unseen, unseen_by
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, check_alphas
 from probes.learning.bases import Bases, ridge_bases
