@@ -17,9 +17,9 @@ from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe
-from probes.exact.sweep import sweep
 from probes.fitting import predictions
-from probes.fitting.inputs import ProbeInputs, selected_networks, weight_statistics, weights
+from probes.fitting.inputs import ProbeInputs, weight_statistics, weights
+from probes.fitting.layer_choice import best_layer, layer_by_fold
 from probes.fitting.plan import Plan
 from probes.fitting.predictions import StoredPredictions
 from probes.fitting.request import FitRequest
@@ -251,27 +251,3 @@ def _keep(
         assert inputs.layout is not None
         probe = probe.reading(inputs.layout, inputs.aggregate)
     probe_file.save(probe, path, about)
-
-
-def layer_by_fold(catalog: Catalog, plan: Plan) -> dict[int, str]:
-    """Choose the best layer for every training set, by the `id` of its `Fold`.
-
-    The best layer is the one from which exact ridge predicts held-out groups best. For
-    other probes this is a proxy: it costs one Gram matrix and one eigendecomposition per
-    layer instead of a whole fit. One layer of the training networks is in memory at a time.
-    """
-    layer_of: dict[int, str] = {}
-    for folds in plan.folds:
-        for fold in folds.folds:
-            if id(fold) not in layer_of:
-                layer_of[id(fold)] = best_layer(
-                    catalog, plan, fold.train, folds.inside(fold)
-                )
-    return layer_of
-
-
-def best_layer(catalog: Catalog, plan: Plan, rows: Array, groups: Array) -> str:
-    """Choose the best layer for some rows of a plan, see `layer_by_fold`."""
-    networks = selected_networks(catalog, plan.question.table.take(rows))
-    values = plan.question.values
-    return sweep(networks, values.y[rows], task=values.task, groups=groups).best
