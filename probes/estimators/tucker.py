@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog.dtypes import Array
 from probes.exact.centring import Root, Scale
+from probes.exact.dealing import check_folds, deal
 from probes.exact.expert import Expert
-from probes.exact.features import check_folds, coefficients, deal, explained, unseen
+from probes.exact.features import coefficients, explained, unseen
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, own_bases, shared_bases

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.exact.dealing import check_groups
 
 ALPHAS = tuple(float(f"{10**p:.3g}") for p in np.linspace(-6, 6, 31))
 """Penalties that are tried by default, relative to the mean squared norm of a network."""
@@ -183,11 +184,7 @@ def _errors(
 def by_size(groups: Array) -> list[Array]:
     """Return arrays (count, size) of rows of equally large groups, of bounded memory."""
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(counts) < 2:
-        raise ValueError(
-            f"All {len(groups)} rows are one group, so no group can be held out. Pass "
-            "groups with 2 values or more, such as run ids, or None."
-        )
+    check_groups(groups)
     order = np.argsort(inverse, kind="stable")
     starts = np.cumsum(counts) - counts
     sets = []

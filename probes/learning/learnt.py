@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS = get_args(Precision)
-_FREE = (
-    "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root",
-    "encoder",
-)  # fmt: skip
+_FREE = ("resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root")
 """Parameters that may differ when a fit resumes, or whose effect is compared instead."""
 _BLOCK = 32
 """Number of networks that are predicted at once."""
@@ -305,16 +302,7 @@ class LearntProbe(Probe):
         """Return a fingerprint of what a resumed fit must share with the first fit."""
         if self.resume is None:
             return ""
-        free = (
-            "resume",
-            "verbose",
-            "epochs",
-            "evaluate_every",
-            "patience",
-            "layout",
-            "root",
-        )
-        params = {k: v for k, v in self.get_params(deep=False).items() if k not in free}
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in _FREE}
         digest = blake3(json.dumps(params, sort_keys=True, default=str).encode())
         for values in (y, train, *_arrays(self.seen_)):
             digest.update(b"none" if values is None else values.tobytes())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.counting import counted
 from catalog.console.outlet import say
 from catalog.console.program import (
     catalog_option,
@@ -96,7 +97,8 @@ def lineage(
         print_table([_row(network, recorded) for network in shown])
     if len(children) > limit:
         say(f"... {len(children) - limit} more; --limit {len(children)} or --json")
-    say(f"{len(networks)} networks, {len(networks) - len(children)} roots")
+    roots = counted(len(networks) - len(children), "root")
+    say(f"{counted(len(networks), 'network')}, {roots}")
     say("Recorded parents: " + ", ".join(f"{v} {k}" for k, v in counts.items()))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.dtypes import Array
+from probes.exact.dealing import check_groups, dealt, sides_of
 from probes.statistics.trees_text import checked_trees
 
 ROUNDS = 400
@@ -67,7 +68,9 @@ class Boosting:
             "num_threads": 1,
             "verbosity": -1,
         }
-        folds = _folds(groups, seed)
+        check_groups(groups)
+        count = min(_FOLDS, len(np.unique(groups)))
+        folds = sides_of(dealt(groups, count, seed))
         texts, leaves, rounds = [], [], []
         for column in y.T:
             candidates: list[tuple[float, int, int]] = []
@@ -115,21 +118,3 @@ def _library() -> ModuleType:
         ) from error
     module: ModuleType = lightgbm
     return module
-
-
-def _folds(groups: Array, seed: int) -> list[tuple[Array, Array]]:
-    """Return training and held-out rows of folds of whole groups."""
-    group_numbers = np.unique(groups, return_inverse=True)[1]
-    count = int(group_numbers.max()) + 1
-    if count < 2:
-        raise ValueError(
-            f"All {len(groups)} rows are one group, so no group can be held out. Pass "
-            "groups with 2 values or more, such as run ids, or None."
-        )
-    side = (np.random.default_rng(seed).permutation(count) % min(_FOLDS, count))[
-        group_numbers
-    ]
-    return [
-        (np.flatnonzero(side != k), np.flatnonzero(side == k))
-        for k in range(min(_FOLDS, count))
-    ]

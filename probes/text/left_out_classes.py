@@ -15,9 +15,9 @@ from itertools import combinations
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.exact.features import deal, unseen_by
+from probes.exact.dealing import deal
+from probes.exact.features import unseen_by
 from probes.text.encoders import unit
-from probes.text.ridge import beaten
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ class ClassesLeftOut:
         seed: int,
         eps: float,
     ) -> ClassesLeftOut:
-        """Assign classes to parts of two or more, as a new name loses to known names."""
-        count = min(folds, len(vectors) // 2)
-        parts = deal(np.arange(len(vectors)), count, seed)
+        """Assign classes to parts, see `parts_of_classes`."""
+        parts = parts_of_classes(len(vectors), folds, seed)
         return cls(K, number, vectors, alphas, betas, parts, eps)
 
     def shares(self) -> Array:
@@ -136,6 +135,23 @@ class ClassesLeftOut:
         targets = onehot(self.number, training_classes)
         for errors in unseen_by(self.K, targets, train, rest, self.alphas, self.eps):
             yield targets[rest] - errors - targets[train].mean(0)
+
+
+def beaten(predicted: Array, names: Array, number: Array) -> Array:
+    """Return the share of other names that are less similar to a network than its own."""
+    cosines = unit(predicted) @ unit(names).T
+    own_cosine = np.take_along_axis(cosines, number[:, None], 1)
+    below = (cosines < own_cosine).sum(1) + ((cosines == own_cosine).sum(1) - 1) / 2
+    shares: Array = below / (len(names) - 1)
+    return shares
+
+
+def parts_of_classes(count: int, folds: int, seed: int) -> Array:
+    """Return the part (C,) of each class; parts have two classes or more.
+
+    A single new name would lose to the known names.
+    """
+    return deal(np.arange(count), min(folds, count // 2), seed)
 
 
 def coefficients(names: Array, texts: Array, beta: float) -> Array:
