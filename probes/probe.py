@@ -115,7 +115,7 @@ class Probe(BaseEstimator):
 
     @available_if(_classifies)  # type: ignore[untyped-decorator]  # sklearn's
     def decision_function(self, X: Array) -> Array:
-        """Return scores (n,) or (n, width); a label or the second class holds above 0."""
+        """Return scores (n,) or (n, width); a label or the second class is positive."""
         scores, cut = self._decided(X)
         return scores[:, 0] - cut if self.targets_.kind == "binary" else scores - cut
 
@@ -130,11 +130,11 @@ class Probe(BaseEstimator):
 
     @abstractmethod
     def _scores(self, X: Array) -> Array:
-        """Return scores (n, width) of weights that were checked."""
+        """Return scores (n, width) of checked weights."""
 
     @property
     def _cut(self) -> float:
-        """Score above which a label holds."""
+        """Score above which a label is predicted."""
         return 0.0
 
     def _decided(self, X: Array) -> tuple[Array, float]:

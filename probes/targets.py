@@ -89,8 +89,8 @@ class Targets:
         Parameters
         ----------
         cut : float, default=0
-            Score above which a label holds: 0 for logits, 0.5 for values fitted to 0
-            and 1.
+            Score above which a label is predicted: 0 for logits, 0.5 for values fitted
+            to 0 and 1.
         """
         if self.kind == "regression":
             return scores[:, 0] if self.flat else scores

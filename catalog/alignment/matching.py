@@ -378,7 +378,7 @@ def _keys(ballot: Ballot) -> set[str]:
 
 
 def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
-    """Add noise to references (n, d), scaled by the deviation of each of their tensors."""
+    """Add noise to references (n, d), scaled by the standard deviation of each tensor."""
     moved = references.copy()
     for columns in layout.slices.values():
         part = moved[:, columns]

@@ -1,8 +1,8 @@
 """Import of foreign networks: grouping, typing, checking, and committing all or none.
 
 Networks are streamed: only the weights of one shard and the metadata are in memory. Weights
-are staged on disk as the networks come. Manifests are written only after the last network
-was checked; on an error, the staged files are deleted.
+are staged on disk as the networks are read. Manifests are written only after the last
+network was checked; on an error, the staged files are deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ImportSummary:
     networks : int
         Number of checkpoints in the source.
     imported, known : int
-        Numbers of checkpoints that are new, and that were in the catalogue already.
+        Numbers of checkpoints that were new, and that the catalogue already had.
     runs : int
         Number of runs in the source.
     layouts : int

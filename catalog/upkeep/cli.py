@@ -37,8 +37,8 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
         counts = {"runs": removal.runs, "checkpoints": removal.checkpoints}
         print_json(counts | {"removed": yes})
         return
-    word = "removed" if yes else "would be removed; add --yes to remove them"
-    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
+    outcome = "removed" if yes else "would be removed; add --yes to remove them"
+    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {outcome}")
 
 
 @click.command(epilog="Example: phasezoo gc --keep 1 --grace 0")
@@ -88,7 +88,7 @@ def gc(
         return
     verb = "could be deleted" if dry_run else "deleted"
     say(
-        f"{len(garbage.shards)} shards given up, {len(garbage.rewritten)} "
+        f"{len(garbage.shards)} shards dropped, {len(garbage.rewritten)} "
         f"{'to rewrite' if dry_run else 'rewritten'}; {len(garbage.files)} files, "
         f"{garbage.bytes / 1e6:,.1f} MB {verb}; readable versions: "
         f"{', '.join(map(str, garbage.versions))}"

@@ -2,9 +2,10 @@
 
 References
 ----------
-.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differs: all restarts are at one
-   time, with less noise than was there, and by a single step of Euler, which spreads its
-   results a little, where accurate steps and less noise shrink them.
+.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differences: all restarts begin
+   at the same time, with less noise than the flow has at that time, and use a single Euler
+   step, whose error spreads the results a little; accurate steps with less noise would
+   shrink them.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ class TuckerProbe(TransformerMixin, Probe):
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569, propositions 1 and 2. Differs: closed form.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569, propositions 1 and 2. Difference: a
+       closed-form solution.
     """
 
     name: ClassVar[str] = "tucker"

@@ -262,7 +262,7 @@ def judged_as_is(
     scores : ndarray of shape (n, width)
         Scores that the probe predicts.
     cut : float
-        Score above which a label holds.
+        Score above which a label is predicted.
     y : ndarray of shape (n,) or (n, k)
     targets : Targets
         Targets of the probe, possibly with further classes.

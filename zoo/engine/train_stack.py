@@ -1,8 +1,8 @@
 """Training of a stack of runs as one program.
 
-Every operation works row by row on the net axis, so the result of a run does not depend
-on the other runs of the stack: alone or in any stack the run gets the same weights within
-float tolerance, and another run that diverges changes nothing.
+Every operation treats the networks of the network axis separately, so the result of a run
+does not depend on the other runs of the stack: alone or in any stack, a run gets the same
+weights within float tolerance, and a run that diverges does not affect the others.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ products of errors and features. The correction is made of such products: the ne
 on learnt inputs, and learnt errors are propagated back through it. Nothing of the task's
 data is used; inputs and targets are whatever improves the flow.
 
-After the learnt inputs of [1]_ and the learnt optimisers of [2]_; differs from both: this
-is the velocity of a flow, and it is learnt from weights alone.
+The learnt inputs follow [1]_, the learnt steps [2]_. Unlike both, this module is the
+velocity of a flow, and it is learnt from weights alone.
 
 References
 ----------
