@@ -55,7 +55,9 @@ def save_generator(
     Parameters
     ----------
     generator : Generator
+        Fitted generator.
     path : str or Path
+        File to write.
     about : mapping, optional
         JSON values that are stored with the generator, see `generator_about`.
 

@@ -26,6 +26,7 @@ class Dense:
     Attributes
     ----------
     name : str
+        Name of the tensor.
     start : int
         First column of the tensor in the weight vector.
     shape : tuple of int
@@ -92,6 +93,7 @@ def layers_of(layout: Layout, *, vectors: bool = False) -> tuple[Layer, ...]:
     Parameters
     ----------
     layout : Layout
+        Layout of one network.
     vectors : bool, default=False
         Include tensors of one axis or none, each as one row.
 

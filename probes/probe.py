@@ -42,10 +42,13 @@ class Probe(BaseEstimator):
     Attributes
     ----------
     targets_ : Targets
+        Kind and encoding of the targets.
     classes_ : ndarray
         Classes, sorted; only for classification.
     layers_ : tuple of Layer
+        Layers that the probe reads.
     n_features_in_ : int
+        Number d of weights of a network.
     """
 
     name: ClassVar[str]
@@ -98,7 +101,7 @@ class Probe(BaseEstimator):
             raise ValueError(f"groups has {len(groups)} rows and X has {len(X)}.")
         self.targets_ = Targets.of(y, self.task)
         if self.targets_.kind == "multilabel":
-            self.classes_ = np.array([0, 1])  # for every label
+            self.classes_ = np.array([0, 1])  # of every label
         elif self.targets_.classes is not None:
             self.classes_ = self.targets_.classes
         self.layers_: tuple[Layer, ...] = chosen_layers(self.layout, self.layer, X.shape[1])

@@ -45,6 +45,7 @@ class Targets:
         Parameters
         ----------
         y : ndarray of shape (n,) or (n, k)
+            Targets of n networks.
         task : {"regression", "classification"}
             For classification, a y of two axes holds labels 0 or 1.
 

@@ -21,9 +21,10 @@ from zoo import Editable
 
 @dataclass(frozen=True)
 class Repair(Calibration):
-    """Gives every unit its mean and standard deviation in the training networks.
+    """Gives every unit its mean and standard deviation over the training networks.
 
-    If units are not in one order, this is no more than the mean of the layer.
+    If the units of the networks are in different orders, every unit gets about the mean of
+    its layer.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Restarts: noise is added to samples and the flow integrated again, to correct errors.
+"""Restarts: repeated integration of the flow from noised samples, to correct errors.
 
 References
 ----------
@@ -76,7 +76,9 @@ class Restart:
         ends : Tensor of shape (b, k)
             Codes at time 1.
         residual : callable
+            Residual as for `Solver.solve`.
         start : Start
+            Known part of the velocity.
         noise : callable
             Function from the number i of a restart to rows (b, k) of standard noise.
         """

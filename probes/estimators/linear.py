@@ -73,6 +73,7 @@ class LinearProbe(Probe):
     factor_, offset_ : ndarray of shape (width,)
         Factor and offset that convert scores to logits, if ``calibrated``.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
     experts_ : tuple of Expert
         One expert for each layer.
     unit_ : float

@@ -69,10 +69,13 @@ class TuckerProbe(TransformerMixin, Probe):
     first_alpha_ : float
         Penalty of the ridge regression from which the bases are computed.
     centrings_ : tuple of Centring
+        Centring of each layer.
     left_, right_ : tuple of ndarray, (dH, k) and (dW, k), or (width, dH, k), (width, dW, k)
         Bases V and U of each layer.
     coef_ : ndarray of shape (width, values of the cores)
+        Ridge coefficients of the values of the cores.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
 
     Raises
     ------

@@ -31,6 +31,7 @@ def learnt(
     y : ndarray of shape (n, width)
         Encoded targets; errors of a column are divided by its variance.
     groups : ndarray of shape (n,)
+        Group of each row.
     start : ndarray of shape (layers,)
         Initial weights above 0, in units of the inverse penalty.
     steps : int

@@ -80,6 +80,7 @@ class Router(BaseEstimator):
     Attributes
     ----------
     routes_ : Routes
+        Centroids and limits by which networks are assigned.
     trees_ : ndarray of shape (n,)
         Tree of each training network: 0, 1, ... in order of appearance.
     classes_ : ndarray of shape (trees,)

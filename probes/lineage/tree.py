@@ -63,6 +63,7 @@ def recover_parents(
     Parameters
     ----------
     X : ndarray of shape (n, d)
+        Weights of n networks.
     layout : Layout, optional
         Layout over whose matrices the kurtosis is averaged. Default: kurtosis of all
         weights.

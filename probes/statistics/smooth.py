@@ -23,10 +23,13 @@ class Smooth:
     Attributes
     ----------
     landmarks : ndarray of shape (m, p)
+        Centres of the kernels: features of training rows.
     width : float
         Squared distance at which the kernel has fallen to 1 / e.
     weights : ndarray of shape (m, width of y)
+        Weight of each kernel for each target.
     intercept : ndarray of shape (width of y,)
+        Intercept of each target.
     alpha, score : float
         Chosen penalty, and its mean R2 on held-out groups.
     """
