@@ -214,10 +214,11 @@ def finite(X: Array) -> None:
     ValueError
         If weights are not finite; the message counts the networks and names the first.
     """
-    good = np.isfinite(X).all(1)
-    if not good.all():
-        bad = np.flatnonzero(~good)
+    is_finite = np.isfinite(X).all(1)
+    if not is_finite.all():
+        bad_rows = np.flatnonzero(~is_finite)
         raise ValueError(
-            f"{len(bad)} of {len(X)} networks hold NaN or inf, the first in row {bad[0]}. "
+            f"{len(bad_rows)} of {len(X)} networks hold NaN or inf, the first in row "
+            f"{bad_rows[0]}. "
             "Leave these rows out: X[np.isfinite(X).all(1)]."
         )

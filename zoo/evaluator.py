@@ -292,11 +292,11 @@ def _check_one_task(population: Population) -> None:
             listed = "; ".join(
                 f"{count} x {value}" for value, count in list(counts.items())[:5]
             )
-            most = max(counts, key=lambda value: counts[value])
+            commonest = max(counts, key=lambda value: counts[value])
             if name == "task":
-                most = canonical_json(json_object(most, "The task of a network"))
+                commonest = canonical_json(json_object(commonest, "The task of a network"))
             raise LayoutMismatch(
                 f"The networks have {len(counts)} values of {name}, but all must share one "
                 f"architecture and task: {listed}. Select one of them, e.g. "
-                f"{word(f'{name} = {literal(most)}')}."
+                f"{word(f'{name} = {literal(commonest)}')}."
             )

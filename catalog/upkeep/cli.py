@@ -134,7 +134,7 @@ def versions(catalog_path: str, as_json: bool) -> None:
 @catalog_option
 @json_option
 def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
-    """Add the columns of TABLE (csv or Parquet) to checkpoints of the catalogue.
+    """Add the columns of TABLE (CSV or Parquet) to checkpoints of the catalogue.
 
     TABLE names checkpoints by run_id, or by source_name and optionally zoo, and by step.
     Without step, its values are added to every checkpoint of the run. The newest value of

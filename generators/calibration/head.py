@@ -37,7 +37,7 @@ class Head(Calibration):
     samples: int = 2048
 
     def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture has no such layer, or ""."""
+        """Refuse architectures without a last layer; see `Calibration.refusal`."""
         return no_head(exam)
 
     def touched(self, exam: Exam) -> Array:
@@ -113,7 +113,7 @@ RIDGE = 1e-4
 class HeadSteps(Calibration):
     """Lowers the cross-entropy on training samples by steps on the last layer alone.
 
-    Trained networks keep what they have learnt there, which `Head` gives up.
+    Trained networks keep what their last layer has learnt, which `Head` discards.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class HeadSteps(Calibration):
     samples: int = 2048
 
     def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture has no such layer, or ""."""
+        """Refuse architectures without a last layer; see `Calibration.refusal`."""
         return no_head(exam)
 
     def touched(self, exam: Exam) -> Array:

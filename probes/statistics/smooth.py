@@ -74,8 +74,8 @@ class Smooth:
         for relative in widths:
             width = relative * unit
             values, axes = np.linalg.eigh(np.exp(-squares / width))
-            good = values > values.max() * m * np.finfo(np.float64).eps
-            root = axes[:, good] / np.sqrt(values[good])
+            significant = values > values.max() * m * np.finfo(np.float64).eps
+            root = axes[:, significant] / np.sqrt(values[significant])
             Z = np.exp(-_squares(A, landmarks) / width) @ root
             mean = Z.mean(0)
             features = Z if Z.shape[1] < len(Z) else Z @ Z.T

@@ -161,8 +161,8 @@ class Hessian(Metric):
             curvature.record()
 
         def narrow(rows: Array) -> Product:
-            some = networks.take(rows)
-            return Curvature(some, some.samples(self.split, count, seed)).product
+            active = networks.take(rows)
+            return Curvature(active, active.samples(self.split, count, seed)).product
 
         # A random start: from the gradient, 2% of the networks got a lower eigenvalue.
         vector = stream(seed, "hessian start").standard_normal(p, np.float32)
