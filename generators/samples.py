@@ -33,12 +33,15 @@ def sample_runs(
     Parameters
     ----------
     weights : ndarray of shape (n, d)
+        Weights of n samples.
     training : Population
+        Training networks of the generator.
     generator : str
         Name of the generator.
     settings : mapping
         JSON values that determine the samples, including the condition.
     seed : int
+        Seed of the samples.
     columns : mapping, optional
         Further columns of n values each, by name.
 

@@ -54,7 +54,7 @@ class Architecture(ABC):
     """Base class of architectures; subclasses are frozen dataclasses of their sizes.
 
     The stacked forward pass works on n networks at once: every tensor has a leading
-    net axis. The result for one network must not depend on the others, and it can
+    network axis. The result for one network must not depend on the others, and it can
     be differentiated twice with respect to the parameters.
     """
 

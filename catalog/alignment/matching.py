@@ -378,7 +378,7 @@ def _keys(ballot: Ballot) -> set[str]:
 
 
 def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
-    """Add noise to references (n, d), scaled by the deviation of each of their tensors."""
+    """Add noise to references (n, d), scaled by the standard deviation of each tensor."""
     moved = references.copy()
     for columns in layout.slices.values():
         part = moved[:, columns]
@@ -407,10 +407,10 @@ def _check(weights: Array, reference: Array, layout: Layout) -> None:
         squares = np.einsum("nd,nd->n", values, values)
         finite = np.isfinite(squares)  # infinite squares make infinite products
         if not finite.all():
-            bad = np.flatnonzero(~finite)
+            bad_rows = np.flatnonzero(~finite)
             raise LayoutMismatch(
-                f"{len(bad)} of {len(values)} rows of {label} hold values that are not "
-                "finite, or whose squares overflow float32, first row "
-                f"{bad[0]}. Leave these rows out: "
+                f"{len(bad_rows)} of {len(values)} rows of {label} hold values that are "
+                "not finite, or whose squares overflow float32, first row "
+                f"{bad_rows[0]}. Leave these rows out: "
                 "population.select(np.isfinite((population.weights**2).sum(1)))."
             )

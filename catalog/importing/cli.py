@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--metadata",
     metavar="CSV",
     type=click.Path(path_type=Path),
-    help="Table with one row per network.  [default: a csv beside SOURCE]",
+    help="Table with one row per network.  [default: a CSV file beside SOURCE]",
 )
 @click.option(
     "--run",

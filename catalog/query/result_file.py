@@ -1,4 +1,4 @@
-"""Atomic writing of answers to csv, parquet or json files through Arrow."""
+"""Atomic writing of answers to CSV, Parquet or JSON files through Arrow."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ def _only(matches: Rows, catalog: Catalog, identifier: str) -> tuple[str, str]:
         return matches[0]["kind"], matches[0]["id"]
     if not matches:
         names = [row["id"] for row in rows_of(catalog, _NAMES)]
-        near = [row["id"] for row in rows_of(catalog, _NEAR, id=identifier)]
-        hint = f"Closest: {', '.join(near)}." if near else closest(identifier, names)
+        nearest = [row["id"] for row in rows_of(catalog, _NEAR, id=identifier)]
+        hint = f"Closest: {', '.join(nearest)}." if nearest else closest(identifier, names)
         raise NotFound(
             f"Nothing is called {identifier!r}: there is no such zoo, run, shard or "
             "architecture, and no run, shard or architecture begins with it (at least "

@@ -74,7 +74,7 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
     Parameters
     ----------
     snapshot : Snapshot
-        Version whose files are listed.
+        Snapshot whose files are listed.
     free : dict, optional
         Types of undocumented columns, by file and then by column name.
     """

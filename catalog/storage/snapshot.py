@@ -36,7 +36,7 @@ class Snapshot:
     manifests : tuple of Manifest
         Manifests sorted by `Manifest.order`, with the members of packs.
     dropped : frozenset of str
-        Shards that `gc` gave up, and packs that newer packs supersede. They do not
+        Shards that `gc` dropped, and packs that newer packs supersede. They do not
         exist, whether or not their manifest still does.
     """
 
@@ -272,13 +272,13 @@ def next_version(folder: Folder, head: Snapshot) -> int:
 def extended(folder: Folder, head: Snapshot) -> Snapshot:
     """Return HEAD with every shard committed since, under the next version number.
 
-    The result is HEAD itself if there are no such shards. Shards that were superseded or
-    given up do not count, nor do shards of incomplete commits. A record without any of its
-    files does not count either: a backup restored it after `gc`. Shards that a version
-    after HEAD gave up stay given up: HEAD came from a copy that had fewer versions.
+    The result is HEAD itself if there are no such shards. Superseded and dropped
+    shards are left out, and so are shards of incomplete commits. A record without any of
+    its files is left out too: a backup restored it after `gc`. Shards that a version after
+    HEAD dropped stay dropped: HEAD came from a copy that had fewer versions.
     """
     groups = folder.group_names()
-    dropped = head.dropped | _given_up_later(folder, head)
+    dropped = head.dropped | _dropped_later(folder, head)
     new_shards = folder.manifest_names() - head.shards.keys() - dropped
     new_manifests = [read_manifest(folder, shard) for shard in new_shards]
     new_manifests = [m for m in new_manifests if m.whole(groups) and has_files(folder, m)]
@@ -293,8 +293,8 @@ def has_files(folder: Folder, manifest: Manifest) -> bool:
     return any((folder.root / file.path).exists() for file in manifest.own.values())
 
 
-def _given_up_later(folder: Folder, head: Snapshot) -> frozenset[str]:
-    """Return the shards that versions after HEAD gave up."""
+def _dropped_later(folder: Folder, head: Snapshot) -> frozenset[str]:
+    """Return the shards that versions after HEAD dropped."""
     given_up: set[str] = set()
     for version in folder.versions():
         if version > head.version:

@@ -43,8 +43,8 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
         counts = {"runs": removal.runs, "checkpoints": removal.checkpoints}
         print_json(counts | {"removed": yes})
         return
-    word = "removed" if yes else "would be removed; add --yes to remove them"
-    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
+    outcome = "removed" if yes else "would be removed; add --yes to remove them"
+    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {outcome}")
 
 
 @verb("gc --keep 1 --grace 0")
@@ -94,7 +94,7 @@ def gc(
         return
     verb = "could be deleted" if dry_run else "deleted"
     say(
-        f"{len(garbage.shards)} shards given up, {len(garbage.rewritten)} "
+        f"{len(garbage.shards)} shards dropped, {len(garbage.rewritten)} "
         f"{'to rewrite' if dry_run else 'rewritten'}; {len(garbage.files)} files, "
         f"{garbage.bytes / 1e6:,.1f} MB {verb}; readable versions: "
         f"{', '.join(map(str, garbage.versions))}"
@@ -140,7 +140,7 @@ def versions(catalog_path: str, as_json: bool) -> None:
 @catalog_option
 @json_option
 def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
-    """Add the columns of TABLE (csv or Parquet) to checkpoints of the catalogue.
+    """Add the columns of TABLE (CSV or Parquet) to checkpoints of the catalogue.
 
     TABLE names checkpoints by run_id, or by source_name and optionally zoo, and by step.
     Without step, its values are added to every checkpoint of the run. The newest value of

@@ -37,7 +37,7 @@ class Head(Calibration):
     samples: int = 2048
 
     def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture has no such layer, or ""."""
+        """Refuse architectures without a last layer; see `Calibration.refusal`."""
         return no_head(exam)
 
     def touched(self, exam: Exam) -> Array:
@@ -72,6 +72,7 @@ def ridge_regression(
     features : Tensor of shape (n, m, f)
         Features; where they are not finite, neither is the result.
     targets : Tensor of shape (m, k), float64
+        Targets, the same for all networks.
     ridge : float
         Penalty, in units of the sums of squares of each feature.
     """
@@ -112,11 +113,12 @@ RIDGE = 1e-4
 class HeadSteps(Calibration):
     """Lowers the cross-entropy on training samples by steps on the last layer alone.
 
-    Trained networks keep what they have learnt there, which `Head` gives up.
+    Trained networks keep what their last layer has learnt, which `Head` discards.
 
     Parameters
     ----------
     steps : int, default=10
+        Number of gradient steps.
     samples : int, default=2048
         Maximum number of training samples.
     """
@@ -128,7 +130,7 @@ class HeadSteps(Calibration):
     samples: int = 2048
 
     def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture has no such layer, or ""."""
+        """Refuse architectures without a last layer; see `Calibration.refusal`."""
         return no_head(exam)
 
     def touched(self, exam: Exam) -> Array:
@@ -159,11 +161,13 @@ def descended(features: Tensor, targets: Tensor, own: Tensor, steps: int) -> Ten
     Parameters
     ----------
     features : Tensor of shape (n, m, f)
+        Inputs of the last layer of n networks.
     targets : Tensor of shape (m, k)
         One-hot labels.
     own : Tensor of shape (n, k, f + 1)
         Initial weights and intercepts.
     steps : int
+        Number of gradient steps.
     """
     inputs = functional.pad(features, (0, 1), value=1.0)
     inner = (inputs.mT @ inputs).to(torch.float64)

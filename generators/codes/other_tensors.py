@@ -25,6 +25,7 @@ def rest_of(
     Parameters
     ----------
     codes : Codes or Standardised
+        Map from canonical weights to codes.
     samples : ndarray of shape (n * best_of, k)
         Codes of the candidates; those of one sample are consecutive.
     training : Population

@@ -49,6 +49,7 @@ class Categorical:
     Attributes
     ----------
     names : tuple of str
+        Names that occur in training.
     """
 
     names: tuple[str, ...]
@@ -82,7 +83,9 @@ class Conditions:
         Parameters
         ----------
         table : pyarrow.Table
+            Columns of the training networks.
         names : sequence of str
+            Columns that can be conditions.
 
         Raises
         ------

@@ -122,6 +122,7 @@ class Flow:
         guidance : float, default=1.0
             Strength of the condition, see `conditional`.
         pulls : sequence of Pull
+            Pulls towards values of properties.
 
         Raises
         ------
@@ -217,7 +218,7 @@ class Flow:
 
 
 def start_of(deviation: Array, source: float | None) -> Start:
-    """Return the Gaussian start, or no start if the source has its own deviation."""
+    """Return the Gaussian start, or `NoStart` if the noise has another scale."""
     if source is not None:
         return NoStart(source)
     return GaussianStart(torch.from_numpy(deviation))

@@ -1,10 +1,11 @@
-"""Restarts: noise is added to samples and the flow integrated again, to correct errors.
+"""Restarts: repeated integration of the flow from noised samples, to correct errors.
 
 References
 ----------
-.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differs: all restarts are at one
-   time, with less noise than was there, and by a single step of Euler, which spreads its
-   results a little, where accurate steps and less noise shrink them.
+.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differences: all restarts begin
+   at the same time, with less noise than the flow has at that time, and use a single Euler
+   step, whose error spreads the results a little; accurate steps with less noise would
+   shrink them.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Restart:
         ends : Tensor of shape (b, k)
             Codes at time 1.
         residual : callable
+            Residual as for `Solver.solve`.
         start : Start
+            Known part of the velocity.
         noise : callable
             Function from the number i of a restart to rows (b, k) of standard noise.
         """

@@ -44,7 +44,9 @@ class Space:
     Attributes
     ----------
     name : str
+        Name of the space.
     train : ndarray of shape (n, k), float32
+        Vectors of the training networks.
     own : ndarray of shape (min(n, MEASURED),)
         Distances from training networks, a random draw if there are more, to the nearest of
         another run.
@@ -64,7 +66,9 @@ class Space:
         Parameters
         ----------
         name : str
+            Name of the space.
         train : ndarray of shape (n, k)
+            Vectors of the training networks.
         runs : ndarray of shape (n,)
             Integers; networks of one run do not count as neighbours.
 
@@ -98,6 +102,7 @@ class Space:
         Parameters
         ----------
         points : ndarray of shape (m, k)
+            Vectors of m networks.
         unit : float, optional
             Distance that counts as novelty 1; default the scale.
         """

@@ -54,6 +54,7 @@ class Null(Generator):
         Parameters
         ----------
         population : Population or sequence of Population
+            Training networks.
         validation : Population, optional
             Validation networks, which are checked but not used.
         check : callable or False, optional

@@ -17,9 +17,10 @@ from generators.nulls.null import Null, drawn_rows
 class Retrieval(Null):
     """Returns the training networks that fulfil a condition best.
 
-    The baseline of conditional generators. The distance of numbers is in standard
-    deviations of their column; texts are equal or not. Ties are broken at random. Without a
-    condition it returns training networks as `Train`.
+    This null is the baseline of conditional generators. Distances of numbers are in
+    standard deviations of the column; texts have the distance 0 if they are equal and 1
+    otherwise. Ties are broken at random. Without a condition, training networks are drawn
+    as by `Train`.
     """
 
     name: ClassVar[str] = "retrieval"

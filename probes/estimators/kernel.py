@@ -66,7 +66,9 @@ class KernelProbe(Probe):
     alphas_ : ndarray
         Penalties that were tried.
     experts_ : tuple of Expert
+        One expert for each layer with a weight above 0.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
 
     Raises
     ------

@@ -70,10 +70,13 @@ class TuckerProbe(TransformerMixin, Probe):
     first_alpha_ : float
         Penalty of the ridge regression from which the bases are computed.
     centrings_ : tuple of Centring
+        Centring of each layer.
     left_, right_ : tuple of ndarray, (dH, k) and (dW, k), or (width, dH, k), (width, dW, k)
         Bases V and U of each layer.
     coef_ : ndarray of shape (width, values of the cores)
+        Ridge coefficients of the values of the cores.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
 
     Raises
     ------
@@ -87,7 +90,8 @@ class TuckerProbe(TransformerMixin, Probe):
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569, propositions 1 and 2. Differs: closed form.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569, propositions 1 and 2. Difference: a
+       closed-form solution.
     """
 
     name: ClassVar[str] = "tucker"

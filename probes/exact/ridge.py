@@ -53,8 +53,9 @@ class Spectrum:
         if not unit:
             return cls(np.empty((len(K), 0)), np.empty(0), 0.0)
         values, vectors = np.linalg.eigh(K)
-        good = values > 4 * np.sqrt(len(K)) * eps * size  # smaller ones are rounding of K
-        return cls(vectors[:, good], values[good], unit)
+        # Smaller eigenvalues are rounding of K.
+        significant = values > 4 * np.sqrt(len(K)) * eps * size
+        return cls(vectors[:, significant], values[significant], unit)
 
     @classmethod
     def of_features(cls, Z: Array, eps: float = EPS) -> Spectrum:
@@ -66,8 +67,9 @@ class Spectrum:
         if unit <= 4 * eps * size:
             return cls(np.empty((len(Z), 0)), np.empty(0), 0.0)
         values, axes = np.linalg.eigh(C)
-        good = values > len(Z) * size * EPS
-        return cls(Z @ (axes[:, good] / np.sqrt(values[good])), values[good], unit)
+        significant = values > len(Z) * size * EPS
+        axes, values = axes[:, significant], values[significant]
+        return cls(Z @ (axes / np.sqrt(values)), values, unit)
 
     def shrinkage(self, alpha: float) -> Array:
         """Return the share (q,) of each eigenvector that the fit keeps."""

@@ -46,6 +46,7 @@ class LearntProbe(Probe):
         Number of rows and columns of the cores to train on, in bases that exact ridge
         fits to the training share; see `probes.learning.bases`. Default: whole matrices.
     epochs, batch_size : int
+        Number of epochs, and of networks in a batch.
     lr : float
         Learning rate of Adam.
     weight_decay : float

@@ -17,7 +17,7 @@ from probes.statistics.trees_text import checked_trees
 ROUNDS = 400
 """Maximum number of trees; the number is chosen on held-out groups."""
 LEAVES = (4, 8, 16)
-"""Numbers of leaves per tree that are tried."""
+"""Candidate numbers of leaves per tree."""
 _FOLDS = 4
 
 
@@ -75,9 +75,9 @@ class Boosting:
         for column in y.T:
             candidates: list[tuple[float, int, int]] = []
             constant = bool((column == column[0]).all())
-            for count in () if constant else LEAVES:
+            for leaf_count in () if constant else LEAVES:
                 results = lightgbm.cv(
-                    {**common, "num_leaves": count},
+                    {**common, "num_leaves": leaf_count},
                     lightgbm.Dataset(F, column, free_raw_data=False),
                     ROUNDS,
                     folds=folds,
@@ -85,13 +85,14 @@ class Boosting:
                 losses = np.array(
                     next(v for k, v in results.items() if k.endswith("-mean"))
                 )
-                candidates.append((float(losses.min()), count, int(losses.argmin()) + 1))
-            _, count, trees = min(candidates, default=(0.0, 2, 1))
+                best_round = int(losses.argmin()) + 1
+                candidates.append((float(losses.min()), leaf_count, best_round))
+            _, leaf_count, trees = min(candidates, default=(0.0, 2, 1))
             booster = lightgbm.train(
-                {**common, "num_leaves": count}, lightgbm.Dataset(F, column), trees
+                {**common, "num_leaves": leaf_count}, lightgbm.Dataset(F, column), trees
             )
             texts.append(booster.model_to_string())
-            leaves.append(count)
+            leaves.append(leaf_count)
             rounds.append(trees)
         return cls(tuple(texts), tuple(leaves), tuple(rounds))
 

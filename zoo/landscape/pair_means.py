@@ -1,4 +1,4 @@
-"""Means over pairs of networks, by network, and their standard errors."""
+"""Mean over the pairs of each network, with standard errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from catalog.schema import Column
 def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array]:
     """Return the mean over the pairs of each network, and the standard error of its cell.
 
-    Pairs with a value that is not finite are left out. If there are no such pairs, and
-    each network has equally many pairs, the mean over the networks of a cell equals the
+    Pairs with a value that is not finite are left out. If all values are finite and all
+    networks have the same number of pairs, the mean over the networks of a cell equals the
     mean over its pairs.
 
     Pairs share seeds, so they are not independent. The standard error is that of the
@@ -74,7 +74,7 @@ def pair_columns(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
 
 
 def _cells(pairs: Array, networks: int) -> Array:
-    """Return for each network the lowest network that chains of pairs link it to."""
+    """Return the lowest-numbered network of the cell of each network."""
     lowest = np.arange(networks)
     while True:
         before = lowest.copy()

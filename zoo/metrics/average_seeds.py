@@ -64,7 +64,7 @@ class AverageSeeds(Maker):
     References
     ----------
     .. [1] Schürholt et al. 2025, arXiv:2504.18072, averages seeds after alignment, which
-       never helped there. Our averages differ: seeds are matched to the mean of the cell,
+       never helped there. Differences: seeds are matched to the mean of the cell,
        in an order that does not depend on the order of units, and are repaired.
     """
 

@@ -93,7 +93,7 @@ class CKA(Metric):
     References
     ----------
     .. [1] Kornblith et al. 2019, arXiv:1905.00414; CKA of the logits as in Yang et al.
-       2021, arXiv:2107.11228. Ours differs: inputs are not mixed up.
+       2021, arXiv:2107.11228. Difference: inputs are not combined by mixup.
     """
 
     name = "cka"

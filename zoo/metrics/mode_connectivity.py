@@ -105,7 +105,7 @@ class ModeConnectivity(Metric):
     References
     ----------
     .. [1] Garipov et al. 2018, arXiv:1802.10026 (the curve); Yang et al. 2021,
-       arXiv:2107.11228 (the value). Ours differs: the value is a fraction, not percent;
+       arXiv:2107.11228 (the value). Differences: the value is a fraction, not percent;
        there are 11 points, not 5, between which narrow barriers hide; the ends are no
        candidates for u, because they differ from their mean by equal amounts of opposite
        sign, so that ends of unequal errors alone are no barrier; the learning rate is

@@ -30,7 +30,7 @@ cutoff, half of the share that the reference leaves open is common:
 mean lower: `sensitivity` counts the cells that depend on this choice.) If no cell has a
 high loss or a barrier and no reference is given, the reference is 0, the limit for
 independent representations of infinitely many samples, and a note in the result reports it.
-The lowest level of a zoo is an upper bound of the CKA of unrelated networks, so the cutoff
+The lowest level of a zoo is an upper bound on the CKA of unrelated networks, so the cutoff
 is an upper bound too.
 
 References

@@ -329,7 +329,7 @@ def test_copies_that_are_joined_again_bring_nothing_back(zoo: Catalog) -> None:
 
 
 def test_records_that_no_one_needs_may_be_damaged(zoo: Catalog) -> None:
-    """Of a shard in a pack, and of one that was given up and waits for its end."""
+    """Records of a shard in a pack, and of a dropped shard whose files remain."""
     root = zoo.root
     remove(zoo, "run_id LIKE 'd%'")
     collect(root, waste=0)
