@@ -34,7 +34,8 @@ from catalog.errors import CatalogError
     "--allow",
     multiple=True,
     metavar="DIR",
-    help="Folder whose files QUERY may read besides the catalogue; may be repeated.",
+    help="Folder whose files, also in subfolders, QUERY may read besides the catalogue; "
+    "may be repeated.",
 )
 @click.option(
     "--rows",
@@ -56,9 +57,12 @@ def sql(
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Answer QUERY over the views that `phasezoo schema` lists.
+    """Answer an SQL query over the catalogue.
 
-    QUERY is one statement that only reads: SELECT, FROM, WITH, VALUES, PIVOT, UNPIVOT,
+    Most queries need only the view models, which has a row per checkpoint; `phasezoo
+    schema` lists all views and columns. The dialect is DuckDB's.
+
+    QUERY is one statement that reads: SELECT, FROM, WITH, VALUES, TABLE, PIVOT, UNPIVOT,
     DESCRIBE, SUMMARIZE, SHOW, or EXPLAIN of one of these. It cannot change anything, and it
     can read only the catalogue and files below --allow DIR.
     """
@@ -91,11 +95,15 @@ def sql(
 @at_option
 @json_option
 def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> None:
-    """Show a zoo, a run, a checkpoint (RUN@STEP), a shard or an architecture.
+    """Show a zoo, run, checkpoint, shard or architecture.
 
-    ID is its name, run_id or arch_id. For all but zoos the first characters of ID, at least
-    four, are enough if nothing else begins with them. If several things have the same name,
-    give KIND:NAME, where KIND is zoo, run, shard or architecture.
+    ID is the name of a zoo or shard, a run_id, a checkpoint RUN@STEP (a run_id and a step),
+    or an arch_id. `phasezoo sql "SELECT DISTINCT zoo FROM models"` lists the zoos, and the
+    page of a zoo names its shards and some of its runs.
+
+    Except for zoos, the first characters of ID, at least four, are enough if nothing else
+    begins with them. If several objects have the same name, give KIND:NAME, where KIND is
+    zoo, run, shard or architecture.
     """
     from catalog.show import describe, page
     from catalog.show.blocks import prints_blocks
@@ -115,17 +123,19 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
     "path",
     required=True,
     metavar="FILE",
-    help="File to write, or FOLDER/ for one file per network.",
+    help="File to write, or FOLDER/ for one file per checkpoint.",
 )
 @click.option(
     "--where",
     metavar="SQL",
-    help="Export the checkpoints that match this condition on models, instead of ID.",
+    help='SQL condition on models, such as "width = 16 AND step = steps", that selects '
+    "checkpoints; replaces ID.",
 )
 @click.option(
     "--kind",
     metavar="KIND",
-    help="Format of the files: safetensors, npz, arrow or pt; default: the ending of FILE.",
+    help="Format of the files: safetensors, npz, arrow or pt. Default: by the ending of "
+    "FILE; safetensors for a folder.",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @catalog_option
@@ -143,7 +153,8 @@ def export(
 ) -> None:
     """Write one checkpoint, or all that match --where, to files.
 
-    ID is the start of a run_id, or RUN@STEP.
+    ID is a run_id or its first characters, optionally with @STEP; without @STEP the last
+    checkpoint of the run is written. The files hold the weights of all tensors.
     """
     from catalog.formats.export import export as write
     from catalog.formats.export import find_checkpoint
@@ -163,7 +174,11 @@ def export(
 @catalog_option
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
-    """List every column of every view with its type, unit and meaning."""
+    """List the columns of all views with type, unit and meaning.
+
+    Without a catalogue only the documented columns are listed; with one also those that
+    recipes, measures and imports added.
+    """
     from catalog.show.dictionary import all_columns
 
     has_catalogue = (Path(catalog_path) / "manifests").is_dir()
@@ -175,25 +190,25 @@ def schema(catalog_path: str, as_json: bool) -> None:
 
 
 @verb("verify --catalog phasezoo-data")
-@click.option(
-    "--keep", is_flag=True, help="Report leftovers of killed writers, but delete nothing."
-)
+@click.option("--keep", is_flag=True, help="Report leftovers, but delete nothing.")
 @click.option(
     "--repair",
     "mend",
     is_flag=True,
-    help="First repair what other records prove: HEAD, commit records, doubled packs.",
+    help="First repair damaged bookkeeping (HEAD, commit records, packs) from other "
+    "records of the catalogue; lost weights cannot be repaired.",
 )
 @catalog_option
 @json_option
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
-    """Check every committed byte, and delete the leftovers of killed writers.
+    """Check the catalogue for damage, and delete leftovers.
 
-    Fitted probes and generators, in probes/ and generators/, are compared with the digests
-    in their files.
+    Every byte of the stored networks and metadata is compared with its checksum, and so are
+    the fitted probes and generators in probes/ and generators/. If something is damaged,
+    the command names file, row and tensor, and the exit code is 1.
 
-    A file that belongs neither to a commit record nor to a known writer may be a copy in
-    progress, so it is deleted only when it is a day old. --keep deletes nothing.
+    Leftovers are files of writers that were killed. A file of which no writer is known may
+    be a copy in progress, so it is deleted only when it is a day old.
     """
     from catalog.console.progress import Progress
     from catalog.upkeep.repair import RepairReport, repair
@@ -251,7 +266,8 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
 def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Write a self-contained HTML page about every zoo.
 
-    The page shows facts, heat maps and other figures, and tables of each zoo.
+    The page has facts, heat maps, other figures and tables of each zoo. An existing report
+    is replaced. The command needs phasezoo[report].
     """
     from catalog.report.page import write_report
 

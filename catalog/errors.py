@@ -66,7 +66,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return a sentence that lists the known names closest to an unknown name."""
     names = sorted(set(known))
     if not names:
-        return "There are none yet."
+        return "None are known."
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     if matches:
         return "Closest: " + ", ".join(matches) + "."

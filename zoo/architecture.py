@@ -165,7 +165,7 @@ class Architecture(ABC):
         if set(config) - {"name"} != field_names:
             raise ValueError(
                 f"Architecture {cls.name!r} takes the fields {sorted(field_names)}. Got "
-                f"{sorted(config)}."
+                f"{sorted(set(config) - {'name'})}."
             )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         values.pop("name", None)

@@ -74,7 +74,12 @@ class Verbs(click.Group):
 @verb("train digits_mlp_phases", cls=Verbs)
 @click.version_option(__version__, prog_name="phasezoo")
 def phasezoo() -> None:
-    """Train populations of neural networks, query them with SQL, read their weights."""
+    """Train populations of neural networks, query them with SQL, read their weights.
+
+    A zoo is a population of networks, usually trained on a grid of settings. A run is the
+    training of one network, and a checkpoint holds its weights after some step. All are in
+    a catalogue, a folder of Parquet files; the SQL view models has a row per checkpoint.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -143,7 +148,8 @@ def catalog_option(function: Function) -> Function:
         envvar="PHASEZOO_HOME",
         default="phasezoo-data",
         show_default=True,
-        help="Catalogue folder; PHASEZOO_HOME sets another default.",
+        help="Catalogue folder; the environment variable PHASEZOO_HOME sets another "
+        "default.",
     )(function)
 
 
@@ -153,7 +159,8 @@ def at_option(function: Function) -> Function:
         "--at",
         type=click.IntRange(0),
         metavar="VERSION",
-        help="Version to read, default the newest; 'phasezoo versions' lists all.",
+        help="Version of the catalogue to read; 'phasezoo versions' lists all. Default: "
+        "the newest.",
     )(function)
 
 
@@ -173,7 +180,7 @@ def settings_option(metavar: str, what: str) -> Callable[[Function], Function]:
 def json_option(function: Function) -> Function:
     """Add ``--json`` to a verb."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+        "--json", "as_json", is_flag=True, help="Print the result as one JSON document."
     )(function)
 
 

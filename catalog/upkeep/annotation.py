@@ -106,8 +106,9 @@ def _resolved(catalog: Catalog, path: Path, keys: pa.Table) -> pa.Table:
     if len(unknown):
         first = keys.slice(unknown[0].as_py(), 1).to_pylist()[0]
         raise NotFound(
-            f"{len(unknown)} of {len(keys)} rows of {path} name no checkpoint of this "
-            f"catalogue, e.g. {first}. Nothing was added."
+            f"{len(unknown)} of {len(keys)} rows of {path} match no checkpoint of this "
+            f"catalogue, e.g. {first}. Nothing was added. The checkpoints: phasezoo sql "
+            '"SELECT zoo, run_id, source_name, step FROM models"'
         )
     runs = matches.group_by("at").aggregate([("run_id", "count_distinct")])
     ambiguous = runs.filter(pc.greater(runs["run_id_count_distinct"], 1))
