@@ -19,7 +19,7 @@ from generators.generating.options import GenerateOptions
 from generators.generating.plan import Request
 from generators.generating.sampling import best_of, retrieved, seed_of
 from generators.methods import DeepWeightFlow
-from generators.nulls import Retrieval, Train
+from generators.nulls import Interpolation, Retrieval, Soup, Train
 from generators.registry import generator_named
 
 TABLE = pa.table({"lr": [0.1, 0.2, 0.4], "optimizer": ["sgd", "adam", "sgd"]})
@@ -160,3 +160,11 @@ def test_values_within_records_are_checked():
         with pytest.raises(CatalogError, match=message):
             generator_named("deepweightflow", [setting])
     assert generator_named("deepweightflow", ["strategy=null"]).strategy is None
+
+
+def test_too_few_runs_for_a_group_advise_a_size_only_where_there_is_one():
+    few = networks().select(np.arange(1))
+    with pytest.raises(CatalogError, match=r"Set size=1 or less, or load more runs"):
+        Soup(aligned=False, size=4).fit_to(few).sample(1)
+    with pytest.raises(CatalogError, match=r"needs 2 runs\. Got 1\. Load more runs\.$"):
+        Interpolation(aligned=False).fit_to(few).sample(1)
