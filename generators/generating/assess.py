@@ -13,7 +13,7 @@ from catalog.console.progress import Progress
 from catalog.dtypes import Array
 from generators.exam import Answers, Exam
 from generators.generating.plan import Request
-from generators.generating.sampling import Score, best_of, retrieved
+from generators.generating.sampling import best_of, retrieved
 from generators.generator import Generator
 from generators.judging.assessment import Assessment, assess
 from generators.judging.control import control
@@ -22,6 +22,7 @@ from generators.judging.reference import Reference
 from generators.nulls.retrieval import Retrieval
 from generators.nulls.suite import fitted_nulls
 from generators.nulls.train import Train
+from generators.samples import Score
 
 RETRIEVAL = "retrieval"
 """Label of the training networks that fulfil a condition best."""

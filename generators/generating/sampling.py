@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from catalog import Population
-from catalog.dtypes import Array
 from catalog.names import content_id
 from generators.generating.options import GenerateOptions
 from generators.generator import Condition, Generator
-
-Score = Callable[[Population], Array]
-"""Score of each network of a population, higher is better."""
+from generators.samples import Score, best_of_each
 
 
 def seed_of(seed: int, condition: Condition) -> int:
@@ -83,10 +80,7 @@ def best_of(
     For generators whose `sample` has no such option.
     """
     candidates = generator.sample(n * of, seed=seed, condition=condition)
-    if of == 1:
-        return candidates
-    scores = np.asarray(score(candidates), np.float64).reshape(n, of)
-    return candidates.select(np.arange(n) * of + scores.argmax(1))
+    return best_of_each(candidates, of, score)
 
 
 def retrieved(
