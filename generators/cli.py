@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -15,126 +16,48 @@ from catalog.console.program import (
     json_option,
     print_json,
     print_table,
-    settings_option,
     verb,
 )
+from catalog.plugins.parameters import Parameter, parameters
+from generators.generating.options import GenerateOptions
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _options_of_generate(function: Function) -> Function:
+    """Add the options that `GenerateOptions` describes."""
+    kinds = parameters(GenerateOptions)
+    for entry in reversed(fields(GenerateOptions)):
+        if entry.metadata["flag"] is not None:
+            how = _how_given(kinds[entry.name], entry.metadata["least"])
+            function = click.option(
+                entry.metadata["flag"],
+                entry.name,
+                metavar=entry.metadata["metavar"],
+                help=entry.metadata["help"],
+                **how,
+            )(function)
+    return function
+
+
+def _how_given(parameter: Parameter, least: int | None) -> dict[str, Any]:
+    """Return how an option of this type is given on the command line."""
+    kind, default = parameter.kinds[0], parameter.default
+    if kind is bool:
+        return {"is_flag": True}
+    if default == ():
+        return {"multiple": True}
+    if choices := get_args(kind):
+        return {"type": click.Choice(choices), "default": default, "show_default": True}
+    if kind in (int, float):
+        of = click.IntRange(least) if kind is int else click.FloatRange(least)
+        return {"type": of, "default": default, "show_default": True}
+    return {"default": default}
 
 
 @verb("generate pca_gaussian -n 100 --calibrate head")
 @click.argument("name", required=False)
-@click.option(
-    "--where",
-    default="true",
-    metavar="SQL",
-    help="SQL condition on the table models that selects networks; default all of them.",
-)
-@click.option(
-    "--steps",
-    default="last",
-    show_default=True,
-    type=click.Choice(["last", "all"]),
-    help="Use the last selected checkpoint of each run, or all selected checkpoints.",
-)
-@click.option(
-    "-n",
-    "n",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    help="Number of samples.",
-)
-@click.option(
-    "--condition",
-    "conditions",
-    multiple=True,
-    metavar="COLUMN=VALUE[,VALUE]",
-    help="Value that the samples should have in a column of models, e.g. "
-    "validation_accuracy=0.9,0.95; each combination of values gets an equal share of the "
-    "samples. May be repeated.",
-)
-@click.option(
-    "--extrapolate",
-    is_flag=True,
-    help="Allow values of --condition outside the range of the training networks; these "
-    "samples are marked.",
-)
-@click.option(
-    "--guidance",
-    type=click.FloatRange(0),
-    help="Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it; "
-    "default chosen by the generator.",
-)
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    help="Factor of the initial noise: below 1, samples are nearer to the mean and less "
-    "novel; default chosen by the generator.",
-)
-@click.option(
-    "--restarts",
-    type=click.IntRange(0),
-    help="Number of times that noise is added to each sample and the flow is integrated "
-    "again; default chosen by the generator.",
-)
-@click.option(
-    "--best-of",
-    "best_of",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of candidates for each sample, of which the one with the best validation "
-    "accuracy is kept; also applies to the nulls.",
-)
-@click.option(
-    "--calibrate",
-    "calibrations",
-    multiple=True,
-    metavar="NAME",
-    help="Calibration with which the networks are judged a second time; --list shows the "
-    "names. May be repeated.",
-)
-@settings_option(
-    "NAME=VALUE",
-    "Set a parameter of the generator, or preset=paper for the published settings. May be "
-    "repeated.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Seed of the samples and the nulls.",
-)
-@click.option(
-    "--nulls",
-    "null_count",
-    type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Number of samples of each null.",
-)
-@click.option(
-    "--images",
-    type=click.IntRange(1),
-    help="Maximum number of test images on which networks are judged; default all.",
-)
-@click.option(
-    "--to",
-    metavar="FILE",
-    help="File of the fitted generator; default in the folder generators of the catalogue.",
-)
-@click.option(
-    "--plot",
-    metavar="FILE",
-    help="File of the plot (.svg, .png or .pdf); default in the folder generators of the "
-    "catalogue.",
-)
-@click.option("--data", metavar="DIR", help="Folder that holds the data of the task.")
-@click.option(
-    "--again",
-    is_flag=True,
-    help="Sample and judge again even if a report exists; a stored fit is reused.",
-)
+@_options_of_generate
 @click.option(
     "--list", "listing", is_flag=True, help="List generators, presets and calibrations."
 )
@@ -161,9 +84,10 @@ def generate(
     from generators.registry import generator_named
     from zoo import keep_freed_memory
 
-    generator_named(name, options["settings"])  # raises before anything is read
+    asked = GenerateOptions(**options)
+    generator_named(name, asked.settings)  # raises before anything is read
     keep_freed_memory()
-    result = run(open_catalog(catalog_path), name, announce=note, **options)
+    result = run(open_catalog(catalog_path), name, asked, announce=note)
     if result["known"]:
         note("Generated before; give --again to sample and judge again.")
     with as_report(result["report"]):

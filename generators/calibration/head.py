@@ -17,8 +17,20 @@ from generators.calibration.last_layer import LastLayer
 from generators.exam import Exam
 
 
+class OfLastLayer(Calibration):
+    """Base class of the calibrations that change the last layer alone."""
+
+    def refusal(self, exam: Exam) -> str:
+        """Return a reason if the architecture has no such layer, or ""."""
+        return no_head(exam)
+
+    def touched(self, exam: Exam) -> Array:
+        """Return the mask (d,) of the last layer."""
+        return LastLayer.of(exam).columns(exam)
+
+
 @dataclass(frozen=True)
-class Head(Calibration):
+class Head(OfLastLayer):
     """Refits the last layer of each network to the training labels by ridge regression.
 
     Parameters
@@ -35,14 +47,6 @@ class Head(Calibration):
 
     ridge: float = 1e-2
     samples: int = 2048
-
-    def refusal(self, exam: Exam) -> str:
-        """Refuse architectures without a last layer; see `Calibration.refusal`."""
-        return no_head(exam)
-
-    def touched(self, exam: Exam) -> Array:
-        """Return the mask (d,) of the last layer."""
-        return LastLayer.of(exam).columns(exam)
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Return networks with a refitted last layer."""
@@ -110,7 +114,7 @@ RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
-class HeadSteps(Calibration):
+class HeadSteps(OfLastLayer):
     """Lowers the cross-entropy on training samples by steps on the last layer alone.
 
     Trained networks keep what their last layer has learnt, which `Head` discards.
@@ -128,14 +132,6 @@ class HeadSteps(Calibration):
 
     steps: int = 10
     samples: int = 2048
-
-    def refusal(self, exam: Exam) -> str:
-        """Refuse architectures without a last layer; see `Calibration.refusal`."""
-        return no_head(exam)
-
-    def touched(self, exam: Exam) -> Array:
-        """Return the mask (d,) of the last layer."""
-        return LastLayer.of(exam).columns(exam)
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Return networks with a trained last layer."""

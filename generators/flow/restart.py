@@ -11,7 +11,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -90,3 +90,27 @@ class Restart:
             noised = interpolate(size * noise(i), ends, at)
             ends = solver.solve(residual, start, noised, begin=self.at)
         return torch.where(ends.isfinite().all(1, keepdim=True), ends, initial)
+
+
+def asked_restart(
+    own: Restart | None, times: int | None, guidance: float | None, *, conditional: bool
+) -> tuple[Restart | None, float]:
+    """Return the restarts and the guidance of samples.
+
+    Parameters
+    ----------
+    own : Restart or None
+        Restarts of samples of this flow.
+    times : int or None
+        Requested number of restarts; None: those of the flow, fewer with a condition.
+    guidance : float or None
+        Requested guidance; None: more with a condition that restarts weaken.
+    conditional : bool
+        Whether samples have a condition.
+    """
+    weakens = own is not None and conditional
+    if guidance is None:
+        guidance = ASKED_GUIDANCE if weakens else 1.0
+    if times is None and weakens:
+        times = ASKED_TIMES
+    return own if times is None else replace(own or Restart(), times=times), guidance

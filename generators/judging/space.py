@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -145,3 +146,16 @@ def unit_of(name: str, own: Array) -> float:
             "least two runs that differ."
         )
     return scale
+
+
+def closest(near: Sequence[Near]) -> tuple[Array, Array]:
+    """Return rows and d1 / d2 (n,) in the space where each network is nearest."""
+    novelty = np.stack([space_near.novelty for space_near in near])
+    columns, best = np.arange(novelty.shape[1]), novelty.argmin(0)
+    first, second, rows = (
+        np.stack([getattr(space_near, name) for space_near in near])[best, columns]
+        for name in ("distance", "second", "row")
+    )
+    # Two training networks at distance 0 are equally near: the ratio is 1.
+    ratio = np.divide(first, second, out=np.ones(len(columns)), where=second > 0)
+    return rows, ratio
