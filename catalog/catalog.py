@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from catalog.console.pasting import word
 from catalog.dtypes import Array
-from catalog.errors import CatalogError, NotFound, ShardCorrupt, closest
+from catalog.errors import CatalogError, NotFound
 from catalog.layout import Layout
 from catalog.population import Population
 from catalog.query.allowed_folders import allowed_folders
@@ -22,13 +22,10 @@ from catalog.query.check import checked_query
 from catalog.query.condition import condition, expression
 from catalog.query.database import Database
 from catalog.query.refusal import sql_error
-from catalog.quoting import literal
+from catalog.query.stored_weights import StoredWeights
 from catalog.selection import Selection
 from catalog.storage.folder import Folder
 from catalog.storage.json_column import json_object
-from catalog.storage.metadata import metadata_source
-from catalog.storage.reader import ShardReader
-from catalog.storage.shard import Chunk
 from catalog.storage.snapshot import Snapshot, newest_snapshot, read_snapshot
 from catalog.writer import Writer
 
@@ -113,7 +110,6 @@ class Catalog:
         self._at, self._cached = at, cached
         self._allow = allowed_folders(allow)
         self.snapshot = self._newest() if at is None else read_snapshot(self._folder, at)
-        self._shard_readers: dict[str, ShardReader] = {}
 
     def _newest(self) -> Snapshot:
         try:
@@ -251,7 +247,7 @@ class Catalog:
         keys = keys.select(["run_id", "step"]).append_column(
             "_at", pa.array(range(len(keys)), pa.int64())
         )
-        table = self._arrow(
+        table = self._database.table(
             "SELECT m.* FROM _keys k JOIN models m USING (run_id, step) ORDER BY k._at",
             _keys=keys,
         )
@@ -294,11 +290,7 @@ class Catalog:
         NotFound
             If no shard holds the architecture.
         """
-        if arch_id not in self._layouts:
-            raise NotFound(
-                f"No architecture {arch_id!r}. {closest(arch_id, self._layouts)}"
-            )
-        return self._layouts[arch_id]
+        return self._weights.layout(arch_id)
 
     @cached_property
     def _all(self) -> Selection:
@@ -309,96 +301,14 @@ class Catalog:
         query = self.matching(where or "true")
         if columns != "*":
             query = f"SELECT {columns} FROM ({query})"
-        return self._selection(self._arrow(query))
+        return self._selection(self._database.table(query))
 
     def _selection(self, table: pa.Table) -> Selection:
-        return Selection(table, self._reader, self._fingerprints)
-
-    def _arrow(self, query: str, **tables: pa.Table) -> pa.Table:
-        """Answer an internal query, which may name the given tables."""
-        connection = self._database.connection(query)
-        try:
-            for name, table in tables.items():
-                connection.register(name, table)
-            return connection.sql(query).to_arrow_table()
-        except duckdb.Error as error:
-            raise sql_error(error) from error
-
-    def _fingerprints(self, shards: list[str]) -> pa.Table:
-        by_name = self.snapshot.shards  # holds all of them: their readers are open
-        holders = {by_name[shard].pack or shard for shard in shards}
-        manifests = [by_name[shard] for shard in sorted(holders)]
-        source = metadata_source(self.root, manifests, "tensor_stats")
-        names = ", ".join(literal(shard) for shard in shards)
-        return self._arrow(
-            f"SELECT shard, row, tensor, blake3 FROM {source} WHERE shard IN ({names})"
-        )
-
-    def _reader(self, shard: str) -> ShardReader:
-        if shard not in self._shard_readers:
-            manifest = self.snapshot.shards.get(shard)
-            if manifest is None or "weights" not in manifest.files:
-                raise ShardCorrupt(
-                    f"checkpoints/ names weights in shard {shard!r}, but that shard has no "
-                    "weights. Run 'phasezoo verify', then fetch or train the shard again."
-                )
-            rows = self._query_shard(
-                'SELECT tensor, first_row, rows, "offset", row_bytes FROM chunks '
-                "WHERE shard = ? ORDER BY tensor, first_row",
-                shard,
-            )
-            chunks: dict[str, list[Chunk]] = {}
-            for row in rows:
-                if not all(isinstance(number, int) for number in row[1:]):
-                    raise ShardCorrupt(
-                        f"chunks/ of shard {shard}: expected integers for tensor "
-                        f"{row[0]!r}. Got {row[1:]}. Run 'phasezoo verify'."
-                    )
-                chunks.setdefault(row[0], []).append(Chunk(*row))
-            path = self.root / manifest.files["weights"].path
-            layout = self.layout(manifest.arch_id)
-            reader = ShardReader(path, manifest, layout, chunks)
-            if not reader.trusted:
-                reader.check_keys(self._keys_of(shard))
-            self._shard_readers[shard] = reader
-        return self._shard_readers[shard]
-
-    def _keys_of(self, shard: str) -> list[tuple[int, str, int]]:
-        return self._query_shard(
-            'SELECT "row", run_id, step FROM checkpoints WHERE shard = ?', shard
-        )
-
-    def _query_shard(self, query: str, shard: str) -> list[Any]:
-        try:
-            connection = self._database.connection(query)
-            return connection.execute(query, [shard]).fetchall()
-        except duckdb.Error as error:
-            raise ShardCorrupt(
-                f"The index of {self.root} cannot be read: {error}. Run 'phasezoo verify'. "
-                "If that finds no problem, delete cache/; the index is then rebuilt."
-            ) from error
+        return Selection(table, self._weights.reader, self._weights.fingerprints)
 
     @cached_property
-    def _layouts(self) -> dict[str, Layout]:
-        rows = self._arrow("SELECT * FROM tensors ORDER BY arch_id, position")
-        grouped: dict[str, list[dict[str, Any]]] = {}
-        for row in rows.to_pylist():
-            if not isinstance(row["arch_id"], str) or not isinstance(row["tensor"], str):
-                raise ShardCorrupt(
-                    f"tensors/ of {self.root} has a row without an arch_id or a tensor "
-                    f"name: {row}. Run 'phasezoo verify', then fetch or train the shard "
-                    "again."
-                )
-            param = {"name": row["tensor"], **row}
-            grouped.setdefault(row["arch_id"], []).append(param)
-        try:
-            return {arch: Layout.from_json(rows) for arch, rows in grouped.items()}
-        except (TypeError, KeyError, ValueError) as error:
-            raise ShardCorrupt(
-                f"tensors/ of {self.root} holds no valid layout: {error}. Delete cache/, "
-                "because the index there has a copy and is rebuilt. If the error stays, "
-                "run 'phasezoo verify', then fetch or train the shard again."
-            ) from error
+    def _weights(self) -> StoredWeights:
+        return StoredWeights(self.root, self.snapshot, self._database)
 
     @cached_property
     def _database(self) -> Database:

@@ -6,71 +6,33 @@ manifest commits the shard. The lock is held only to number the commit and to re
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import hashlib
 import json
-import os
 import secrets
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from catalog import schema
-from catalog.errors import CannotWrite, CatalogError, NotFound, ShardCorrupt
+from catalog.errors import CannotWrite, CatalogError, NotFound
 from catalog.layout import Layout
-from catalog.names import canonical_json, content_id, slug
+from catalog.names import content_id, slug
 from catalog.population import Population
 from catalog.storage.card import write_card
 from catalog.storage.folder import Folder
-from catalog.storage.inside_folder import check_inside
-from catalog.storage.manifest import File, Manifest, read_manifest
+from catalog.storage.manifest import File, Manifest
 from catalog.storage.measures import measure_table
-from catalog.storage.run_tables import checked_tables, filled
-from catalog.storage.shard import (
-    Chunk,
-    ShardSource,
-    footer_digest,
-    read_footer,
-    write_shard,
-)
+from catalog.storage.publishing import Pending, Publisher
+from catalog.storage.run_tables import checked_tables, filled, tombstone_table
+from catalog.storage.shard import Chunk, ShardSource, write_shard
 from catalog.storage.snapshot import newest_snapshot, read_head
+from catalog.storage.staging import Staged, StagedFiles
 from catalog.storage.tensor_stats import tensor_stats
 from catalog.storage.tensor_tables import chunks_table, tensors_table
-from catalog.version import __version__
-
-
-@dataclass(frozen=True)
-class Staged:
-    """Written weights of a shard that no manifest names yet.
-
-    Attributes
-    ----------
-    shard : str
-        Name of the shard.
-    layout : Layout
-        Layout of the weights.
-    arch_id : str
-        Folder of the weights.
-    keys : pyarrow.Table
-        ``run_id`` and ``step`` of every row.
-    files : mapping of str to File
-        Files on disk, by kind.
-    """
-
-    shard: str
-    layout: Layout
-    arch_id: str
-    keys: pa.Table
-    files: dict[str, File]
 
 
 @dataclass(frozen=True)
@@ -135,9 +97,8 @@ class Writer:
             self._folder.check_writable()
         self._name = secrets.token_hex(6)
         self._count = 0
-        self._committed = False
-        self._sequences: dict[str, int] = {}
-        self._written: list[Path] = []
+        self._files = StagedFiles(self._folder)
+        self._publisher = Publisher(self._folder)
         self._mark = root / "writers" / f"{self._name}.writer"
         with self._folder.writing(), self._folder.lock():  # no sweep before it is locked
             self._lock = self._mark.open("wb")
@@ -175,7 +136,7 @@ class Writer:
                 ):  # HEAD must not change, nor a sweep run, meanwhile
                     write_card(self._folder, read_head(self._folder))
         except CannotWrite as error:
-            if not self._committed:
+            if not self._publisher.committed:
                 raise
             warnings.warn(
                 f"The data is committed, but the new version was not written: {error} The "
@@ -252,14 +213,14 @@ class Writer:
 
         with self._folder.writing():
             path = f"weights/{arch_id}/{shard}.parquet"
-            files["weights"] = self._file(path, write, len(weights))
+            files["weights"] = self._files.file(path, write, len(weights))
             tables = {
                 "tensors": tensors_table(layout, arch_id),
                 "tensor_stats": tensor_stats(weights, shard),
                 "chunks": chunks_table(chunks, shard),
             }
             for kind, table in tables.items():
-                files[kind] = self._table(kind, shard, table)
+                files[kind] = self._files.table(kind, shard, table)
         keys = weights.table.select(["run_id", "step"])
         return Staged(shard, layout, arch_id, keys, files)
 
@@ -293,13 +254,7 @@ class Writer:
         Files that a record on disk names are never deleted: an interrupt may come after
         the rename of a record and before the writer notes the rename.
         """
-        for path in self._written:
-            if self._folder.manifest(path.stem).exists():
-                continue
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty: other writers use the folder
-                path.parent.rmdir()
-        self._written.clear()
+        self._files.discard()
 
     def commit_measures(
         self, table: pa.Table, name: str, provenance: dict[str, Any]
@@ -326,13 +281,13 @@ class Writer:
         columns = [c for c in table.column_names if c not in ("run_id", "step")]
         shard = self._next_shard()
         with self._folder.writing():
-            files = {"measures": self._table("measures", shard, measured)}
-            pending = _Pending(shard, "measures", files, measure_columns=tuple(columns))
+            files = {"measures": self._files.table("measures", shard, measured)}
+            pending = Pending(shard, "measures", files, measure_columns=tuple(columns))
             return self._publish([pending])[0]
 
     def _write_metadata(
         self, staged: Staged | None, runs: pa.Table, checkpoints: pa.Table
-    ) -> _Pending:
+    ) -> Pending:
         """Write the metadata files of a shard."""
         shard = staged.shard if staged else self._next_shard()
         if staged:
@@ -342,10 +297,10 @@ class Writer:
         checkpoints = filled(checkpoints, "shard", [shard] * len(checkpoints))
         files = dict(staged.files) if staged else {}
         for kind, table in (("runs", runs), ("checkpoints", checkpoints)):
-            files[kind] = self._table(kind, shard, table)
+            files[kind] = self._files.table(kind, shard, table)
         if staged is None:
-            return _Pending(shard, "metrics", files)
-        return _Pending(shard, "weights", files, staged.arch_id, staged.layout.id)
+            return Pending(shard, "metrics", files)
+        return Pending(shard, "weights", files, staged.arch_id, staged.layout.id)
 
     def commit_tombstones(self, table: pa.Table) -> Manifest:
         """Commit tombstones: the checkpoints no longer exist from the next version on.
@@ -361,20 +316,11 @@ class Writer:
         CatalogError
             If the table has no rows, further columns of checkpoints, or a missing key.
         """
-        columns = [
-            column for column in schema.CHECKPOINTS if column.name in table.column_names
-        ]
-        fields = {c.name: schema.cast(table[c.name], c, "tombstones") for c in columns}
-        nulls = sum(values.null_count for values in fields.values())
-        if set(fields) != {"run_id", "step"} or not len(table) or nulls:
-            raise CatalogError(
-                "Tombstones need at least one row, and a run_id and a step in every row. "
-                f"Got {len(table)} rows of {', '.join(table.column_names)}, {nulls} nulls."
-            )
+        removed = tombstone_table(table)
         shard = self._next_shard()
         with self._folder.writing():
-            files = {"tombstones": self._table("tombstones", shard, pa.table(fields))}
-            return self._publish([_Pending(shard, "tombstones", files)])[0]
+            files = {"tombstones": self._files.table("tombstones", shard, removed)}
+            return self._publish([Pending(shard, "tombstones", files)])[0]
 
     def commit_pack(
         self, write: Mapping[str, Callable[[Path], int]], members: Sequence[Manifest]
@@ -393,8 +339,8 @@ class Writer:
         files = {}
         with self._folder.writing():
             for kind, writer in write.items():
-                files[kind] = self._file(f"{kind}/{shard}.parquet", writer, None)
-            pending = _Pending(shard, "pack", files, members=tuple(members))
+                files[kind] = self._files.file(f"{kind}/{shard}.parquet", writer, None)
+            pending = Pending(shard, "pack", files, members=tuple(members))
             return self._publish([pending])[0]
 
     def _next_shard(self) -> str:
@@ -403,127 +349,11 @@ class Writer:
         self._count += 1
         return f"{self._name}-{self._count:06d}"
 
-    def _table(self, kind: str, shard: str, table: pa.Table) -> File:
-        def write(temporary: Path) -> None:
-            path = temporary.absolute()  # Arrow takes a relative x:y for a server's address
-            pq.write_table(table, path, compression="zstd", row_group_size=1 << 17)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-
-        return self._file(f"{kind}/{shard}.parquet", write, len(table))
-
-    def _file(
-        self, path: str, write: Callable[[Path], int | None], rows: int | None
-    ) -> File:
-        target = self._folder.root / path
-        check_inside(self._folder.root, target)
-        while True:
-            self._folder.make(target.parent)
-            try:
-                return self._folder.with_room(
-                    partial(self._write_whole, path, target, write, rows)
-                )
-            except FileNotFoundError:
-                if target.parent.is_dir():
-                    raise
-                # A writer that discards its files removed the empty folder: try again.
-
-    def _write_whole(
-        self, path: str, target: Path, write: Callable[[Path], int | None], rows: int | None
-    ) -> File:
-        temporary = target.with_name(f".{target.name}.tmp")
-        try:
-            written = write(temporary)
-            expected = written or 0 if rows is None else rows
-            if read_footer(temporary).num_rows != expected:
-                raise ShardCorrupt(
-                    f"{temporary} does not hold the {expected:,} rows that were written. "
-                    "Nothing was committed; check the disk."
-                )
-            with temporary.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = temporary.stat().st_size
-            self._written.append(target)  # first: a failed publish may have renamed it
-            self._folder.publish(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return File(path, size, digest, expected)
-
-    def _publish(self, pending: Sequence[_Pending]) -> list[Manifest]:
-        footers = [self._footer(part) for part in pending]
+    def _publish(self, pending: Sequence[Pending]) -> list[Manifest]:
         group = self._next_shard() if len(pending) > 1 else ""
-        manifests: list[Manifest] = []
-        with self._folder.lock():
-            for part, (footer_sha256, footer_bytes) in zip(pending, footers, strict=True):
-                manifest = Manifest(
-                    created=datetime.now(UTC).isoformat(timespec="seconds"),
-                    writer=f"phasezoo {__version__}",
-                    footer_sha256=footer_sha256,
-                    footer_bytes=footer_bytes,
-                    group=group,
-                    **vars(part) | {"sequence": part.sequence or self._next_sequence()},
-                )
-                self._sequences[manifest.shard] = manifest.sequence
-                manifests.append(manifest)
-            records = {self._folder.manifest(m.shard): _record(m) for m in manifests}
-            if group:
-                records[self._folder.group(group)] = b""  # last: commits the whole group
-            self._folder.write_all(records)
-            self._committed = True
-        self._written.clear()
+        manifests = self._publisher.publish(pending, group)
+        self._files.keep()
         return manifests
-
-    def _footer(self, part: _Pending) -> tuple[str, int]:
-        if "weights" not in part.files:
-            return "", 0
-        return footer_digest(self._folder.root / part.files["weights"].path)
-
-    def _next_sequence(self) -> int:
-        head = read_head(self._folder)
-        self._sequences |= {m.shard: m.sequence for m in head.manifests}
-        for shard in self._folder.manifest_names() - self._sequences.keys():
-            try:
-                self._sequences[shard] = read_manifest(self._folder, shard).sequence
-            except ShardCorrupt:
-                if shard not in head.dropped:
-                    raise
-        return 1 + max(self._sequences.values(), default=0)
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """Fields of a manifest to be written, without its time and mostly its sequence."""
-
-    shard: str
-    content: str
-    files: dict[str, File]
-    arch_id: str = ""
-    layout_id: str = ""
-    measure_columns: tuple[str, ...] = field(default=())
-    members: tuple[Manifest, ...] = ()
-    sequence: int | None = None
-
-
-def _record(manifest: Manifest) -> bytes:
-    """Serialise a commit record, and check that readers will accept it.
-
-    Raises
-    ------
-    CatalogError
-        If readers would refuse the record or read another one; nothing is written then.
-    """
-    text = canonical_json(manifest.to_json())
-    try:
-        parsed = Manifest.from_json(json.loads(text), f"The record of {manifest.shard}")
-    except ShardCorrupt as error:
-        raise CatalogError(f"Nothing was committed. {error}") from error
-    if parsed.to_json() != manifest.to_json():
-        raise CatalogError(
-            f"Nothing was committed: the record of shard {manifest.shard} does not read "
-            "back as it was written. This is a fault of phasezoo; please report it."
-        )
-    return text.encode()
 
 
 def architecture_id(layout: Layout, architecture: str) -> str:

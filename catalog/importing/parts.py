@@ -18,7 +18,8 @@ from catalog.layout import Layout
 from catalog.schema import CHECKPOINTS, RUNS
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import Manifest
-from catalog.writer import Part, Staged, Writer
+from catalog.storage.staging import Staged
+from catalog.writer import Part, Writer
 
 METRIC_ROWS = 1 << 20
 """Rows of metrics without weights in one shard."""

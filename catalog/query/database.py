@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from catalog.errors import ShardCorrupt
 from catalog.index.cache import INDEX, attach, ensure_index, usable
 from catalog.index.in_place import too_large
 from catalog.index.spill import spill_folder
 from catalog.index.tables import Connection, build_index, connect, views_in_place
+from catalog.query.refusal import sql_error
 from catalog.quoting import file_pattern, identifier, literal
 from catalog.schema import TABLES, empty
 from catalog.storage.folder import Folder
@@ -104,6 +106,16 @@ class Database:
                 "verify' to find the file."
             ) from error
         return connection
+
+    def table(self, query: str, **tables: pa.Table) -> pa.Table:
+        """Answer an internal query, which may name the given tables."""
+        connection = self.connection(query)
+        try:
+            for name, table in tables.items():
+                connection.register(name, table)
+            return connection.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            raise sql_error(error) from error
 
     def _cursor(self, *, parquet: bool) -> Connection:
         """Return a new connection, and reopen if an internal error ended the last one."""

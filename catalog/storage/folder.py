@@ -15,8 +15,7 @@ import fcntl
 import os
 import re
 import secrets
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -39,16 +38,12 @@ KINDS = (
 )
 """Folders of small metadata files."""
 
-_FOLDERS = ("weights", *KINDS, "manifests", "snapshots", "writers", "origins")
 _SHARD = r"[0-9a-f]{12}-[0-9]{6}"
 SHARD_NAME = re.compile(_SHARD)
 DATA_PATH = re.compile(
     rf"(?:weights/[a-z0-9]+(?:-[a-z0-9]+)*|{'|'.join(KINDS)})/({_SHARD})\.parquet"
 )
 """Paths that a manifest may name, and no others; group 1 is the shard."""
-
-UNCLAIMED = 86_400.0
-"""Seconds before a file that no commit record and no writer claims is a leftover."""
 
 LARGEST_RECORD = 1 << 30
 """Size in bytes above which a manifest or snapshot is not parsed."""
@@ -354,7 +349,7 @@ class Folder:
         """Return the names of the writers whose process still runs."""
         living = set()
         for path in (self.root / "writers").glob("*.writer"):
-            if path.exists() and not _regular(path):
+            if path.exists() and not regular(path):
                 continue  # writers create neither links nor pipes
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 try:
@@ -363,86 +358,11 @@ class Folder:
                     living.add(path.stem)
         return living
 
-    def leftovers(
-        self,
-        committed: set[str],
-        cut: Collection[str] = (),
-        dropped: Collection[str] = (),
-    ) -> list[Path]:
-        """Return the files that no manifest names and no live writer owns.
-
-        Call it under the commit lock. Files are listed before writers, so a writer that
-        starts in between owns none of the listed files.
-
-        A file of an unclaimed shard may be in the middle of a copy by a program that
-        holds no lock. If no writer marks the file and its shard was not dropped, it
-        counts as a leftover only after `UNCLAIMED` seconds (a day), and never in a
-        catalogue without commit records.
-
-        Parameters
-        ----------
-        committed : set of str
-            Shards that exist.
-        cut : collection of str
-            Shards of incomplete commits; their files and manifests are leftovers too.
-        dropped : collection of str
-            Shards that were given up.
-        """
-        records = {self.manifest(shard) for shard in cut}
-        lost = set(cut) - committed  # packs hold the data of the other cut shards
-        files = [
-            path
-            for path in self._files()
-            if _regular(path) and (self._swept(path) or path in records)
-        ]
-        marked = {path.stem for path in (self.root / "writers").glob("*.writer")}
-        living = self.living_writers()
-        recorded = any(True for _ in (self.root / "manifests").glob("*.json"))
-        orphans = []
-        for path in files:
-            writer = re.search(r"([0-9a-f]{12})(?:-[0-9]{6})?\.", path.name)
-            owner = writer[1] if writer else None
-            if owner in living or not path.exists():
-                continue
-            shard = SHARD_NAME.match(path.name)  # None for temporary files
-            has_record = shard and (
-                shard[0] in committed or self.manifest(shard[0]).exists()
-            )
-            if shard and has_record and shard[0] not in lost and path not in records:
-                continue
-            claimed = owner in marked or path in records or (shard and shard[0] in dropped)
-            if shard and not claimed and (not recorded or self._age(path) < UNCLAIMED):
-                continue
-            orphans.append(path)
-        return sorted(orphans)
-
     def holds_files(self, shard: str) -> bool:
         """Return whether a shard has any file besides its commit record."""
         names = [self.root / kind / f"{shard}.parquet" for kind in KINDS]
         weights = (self.root / "weights").glob(f"*/{shard}.parquet")
-        return any(map(_regular, names)) or any(True for _ in weights)
-
-    def _age(self, path: Path) -> float:
-        """Return the seconds since a file was written or renamed; 0 if it is gone."""
-        try:
-            return time.time() - path.stat().st_ctime
-        except FileNotFoundError:
-            return 0.0
-
-    def _files(self) -> Iterator[Path]:
-        """Yield all files; a folder that is deleted during the listing yields none."""
-        for folder, _, names in os.walk(self.root):
-            yield from (Path(folder, name) for name in names)
-
-    def _swept(self, path: Path) -> bool:
-        """Return whether a file is of a kind that may be swept, judged by its path."""
-        relative = path.relative_to(self.root).parts
-        if path.name.startswith(".") and path.suffix == ".tmp":
-            return len(relative) == 1 or relative[0] in _FOLDERS
-        if path.suffix == ".writer":
-            return relative[0] == "writers"
-        is_shard = SHARD_NAME.fullmatch(path.stem) and path.suffix == ".parquet"
-        return bool(is_shard) and relative[0] in ("weights", *KINDS)
+        return any(map(regular, names)) or any(True for _ in weights)
 
 
 def _mkdir(folder: Path) -> None:
@@ -450,6 +370,6 @@ def _mkdir(folder: Path) -> None:
         folder.mkdir()
 
 
-def _regular(path: Path) -> bool:
+def regular(path: Path) -> bool:
     """Return whether a path is a file and not a link; links are never deleted."""
     return path.is_file() and not path.is_symlink()

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+import os
+import re
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, ShardCorrupt
-from catalog.storage.folder import SHARD_NAME, Folder
+from catalog.storage.folder import KINDS, SHARD_NAME, Folder, regular
 from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import cut_short, read_head
 from catalog.storage.temporaries import TEMPORARY, abandoned, delete_abandoned
 
 FITTED = ("generators", "probes")
 """Folders of fitted objects, which no commit names."""
+
+UNCLAIMED = 86_400.0
+"""Seconds before a file that no commit record and no writer claims is a leftover."""
+
+_SHARDS = ("weights", *KINDS)
+"""Folders of the files of shards."""
+
+_FOLDERS = (*_SHARDS, "manifests", "snapshots", "writers", "origins")
 
 _LOCKED = ("cache", *FITTED)
 """Folders whose temporary files are locked by their writers."""
@@ -42,7 +53,7 @@ def find_leftovers(
     dropped: Collection[str] = ()
     with contextlib.suppress(CatalogError):  # the caller reports a damaged HEAD
         dropped = read_head(folder).dropped
-    candidates = folder.leftovers(set(committed), cut, dropped)
+    candidates = _unnamed(folder, set(committed), cut, dropped)
     shards = {path.stem for path in candidates if SHARD_NAME.fullmatch(path.stem)}
     needed: set[str] = set()
     for version in folder.versions() if shards else ():
@@ -74,6 +85,80 @@ def delete(folder: Folder, path: Path) -> None:
         delete_abandoned(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _unnamed(
+    folder: Folder, committed: set[str], cut: Collection[str], dropped: Collection[str]
+) -> list[Path]:
+    """Return the files that no manifest names and no live writer owns.
+
+    Files are listed before writers, so a writer that starts in between owns none of the
+    listed files.
+
+    A file of an unclaimed shard may be in the middle of a copy by a program that holds no
+    lock. If no writer marks the file and its shard was not dropped, it counts as a leftover
+    only after `UNCLAIMED` seconds (a day), and never in a catalogue without commit records.
+
+    Parameters
+    ----------
+    folder : Folder
+        Folder of the catalogue.
+    committed : set of str
+        Shards that exist.
+    cut : collection of str
+        Shards of incomplete commits; their files and manifests are leftovers too.
+    dropped : collection of str
+        Shards that were given up.
+    """
+    records = {folder.manifest(shard) for shard in cut}
+    lost = set(cut) - committed  # packs hold the data of the other cut shards
+    files = [
+        path
+        for path in _files(folder.root)
+        if regular(path) and (_swept(path.relative_to(folder.root)) or path in records)
+    ]
+    marked = {path.stem for path in (folder.root / "writers").glob("*.writer")}
+    living = folder.living_writers()
+    recorded = any(True for _ in (folder.root / "manifests").glob("*.json"))
+    orphans = []
+    for path in files:
+        writer = re.search(r"([0-9a-f]{12})(?:-[0-9]{6})?\.", path.name)
+        owner = writer[1] if writer else None
+        if owner in living or not path.exists():
+            continue
+        shard = SHARD_NAME.match(path.name)  # None for temporary files
+        has_record = shard and (shard[0] in committed or folder.manifest(shard[0]).exists())
+        if shard and has_record and shard[0] not in lost and path not in records:
+            continue
+        claimed = owner in marked or path in records or (shard and shard[0] in dropped)
+        if shard and not claimed and (not recorded or _age(path) < UNCLAIMED):
+            continue
+        orphans.append(path)
+    return sorted(orphans)
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since a file was written or renamed; 0 if it is gone."""
+    try:
+        return time.time() - path.stat().st_ctime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield all files; a folder that is deleted during the listing yields none."""
+    for folder, _, names in os.walk(root):
+        yield from (Path(folder, name) for name in names)
+
+
+def _swept(path: Path) -> bool:
+    """Return whether a file is of a kind that may be swept, by its path below the root."""
+    if path.name.startswith(".") and path.suffix == ".tmp":
+        return len(path.parts) == 1 or path.parts[0] in _FOLDERS
+    if path.suffix == ".writer":
+        return path.parts[0] == "writers"
+    is_shard = SHARD_NAME.fullmatch(path.stem) and path.suffix == ".parquet"
+    return bool(is_shard) and path.parts[0] in _SHARDS
 
 
 def _temporaries(root: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Checks of the tables of runs and checkpoints before they are written to a shard."""
+"""Checks of the tables of runs, checkpoints and tombstones before they are written."""
 
 from __future__ import annotations
 
@@ -77,3 +77,22 @@ def filled(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
     """Return the table with new values in a column of the schema."""
     position = table.column_names.index(name)
     return table.set_column(position, name, pa.array(values, table.schema.field(name).type))
+
+
+def tombstone_table(table: pa.Table) -> pa.Table:
+    """Return the keys of removed checkpoints in the types of the schema.
+
+    Raises
+    ------
+    CatalogError
+        If the table has no rows, further columns of checkpoints, or a missing key.
+    """
+    columns = [column for column in schema.CHECKPOINTS if column.name in table.column_names]
+    fields = {c.name: schema.cast(table[c.name], c, "tombstones") for c in columns}
+    nulls = sum(values.null_count for values in fields.values())
+    if set(fields) != {"run_id", "step"} or not len(table) or nulls:
+        raise CatalogError(
+            "Tombstones need at least one row, and a run_id and a step in every row. "
+            f"Got {len(table)} rows of {', '.join(table.column_names)}, {nulls} nulls."
+        )
+    return pa.table(fields)

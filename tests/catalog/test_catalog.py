@@ -78,15 +78,15 @@ def test_a_population_comes_back_bit_for_bit_every_way(
         path = weight_file(zoo)
         pq.write_table(pq.read_table(path, partitioning=None), path, compression="zstd")
         zoo = zoo.refreshed()
-    assert not zoo._reader(next(iter(zoo.snapshot.shards))).trusted
+    assert not zoo._weights.reader(next(iter(zoo.snapshot.shards))).trusted
 
 
 def test_a_rewritten_shard_is_recognised_and_a_fresh_one_trusted(zoo: Catalog) -> None:
     (name,) = zoo.snapshot.shards
-    assert zoo._reader(name).trusted
+    assert zoo._weights.reader(name).trusted
     path = weight_file(zoo)
     pq.write_table(pq.read_table(path, partitioning=None), path, compression="zstd")
-    assert not zoo.refreshed()._reader(name).trusted
+    assert not zoo.refreshed()._weights.reader(name).trusted
 
 
 def test_rows_that_somebody_reordered_are_never_taken_for_others(zoo: Catalog) -> None:

@@ -462,7 +462,7 @@ def test_a_record_that_no_reader_takes_is_not_written(
 ) -> None:
     zoo = new_zoo()
     population = networks(Layout((Param("w", (3,)),)), 2)
-    monkeypatch.setattr("catalog.writer.__version__", "1\x1b[2J")
+    monkeypatch.setattr("catalog.storage.publishing.__version__", "1\x1b[2J")
     runs = runs_of(population.table["run_id"].to_pylist())
     with pytest.raises(CatalogError, match="Nothing was committed"), zoo.writer() as writer:
         writer.commit(runs, population.table, population)

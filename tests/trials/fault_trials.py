@@ -41,7 +41,7 @@ from kill_trials import bring, content, forked, write
 
 import catalog
 import catalog.index.cache
-import catalog.writer
+import catalog.storage.publishing
 from catalog import CatalogError, NotFound
 from catalog.remote import download
 from catalog.remote.address import parse_address
@@ -317,7 +317,7 @@ def _draw_the_same() -> None:
     drawn = random.Random(0)
     secrets.token_hex = lambda size=16: drawn.randbytes(size).hex()
     then = datetime(2026, 1, 1, tzinfo=UTC)
-    catalog.writer.datetime = SimpleNamespace(now=lambda zone: then)
+    catalog.storage.publishing.datetime = SimpleNamespace(now=lambda zone: then)
 
 
 def digest(folder: Path) -> str:

@@ -403,13 +403,13 @@ def test_files_that_are_being_copied_in_are_left_alone(
     (zoo.root / "HEAD").unlink()
     shutil.rmtree(zoo.root / "snapshots")
     assert verify(zoo.root).leftovers == []
-    monkeypatch.setattr("catalog.storage.folder.UNCLAIMED", 0.0)
+    monkeypatch.setattr("catalog.storage.leftovers.UNCLAIMED", 0.0)
     assert len(verify(zoo.root).leftovers) == 2
 
 
 def test_without_any_commit_record_nothing_is_swept(zoo: Catalog, monkeypatch: Any) -> None:
     """Files of a backup that was not brought back whole, or records that are lost."""
-    monkeypatch.setattr("catalog.storage.folder.UNCLAIMED", 0.0)
+    monkeypatch.setattr("catalog.storage.leftovers.UNCLAIMED", 0.0)
     for name in ("manifests", "snapshots"):
         shutil.rmtree(zoo.root / name)
     (zoo.root / "HEAD").unlink()
