@@ -16,7 +16,6 @@ from catalog.alignment import invert as invert
 from catalog.alignment import permute as permute
 from catalog.alignment.average import average as average
 from catalog.catalog import Catalog as Catalog
-from catalog.catalog import open_catalog as open
 from catalog.errors import CatalogError as CatalogError
 from catalog.errors import LayoutMismatch as LayoutMismatch
 from catalog.errors import NotFound as NotFound
@@ -24,6 +23,7 @@ from catalog.errors import ShardCorrupt as ShardCorrupt
 from catalog.importing import import_source as import_source
 from catalog.layout import Layout as Layout
 from catalog.layout import Param as Param
+from catalog.opening import open_catalog as open
 from catalog.plugins.moved import keep_old_names
 from catalog.population import Population as Population
 from catalog.remote.transfer import fetch as fetch

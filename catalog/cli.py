@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from catalog.catalog import arrow_table, open_catalog
+from catalog.catalog import arrow_table
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     at_option,
@@ -16,9 +16,12 @@ from catalog.console.program import (
     json_option,
     print_json,
     print_table,
+    readable_option,
     verb,
 )
 from catalog.errors import CatalogError
+from catalog.opening import open_catalog
+from catalog.remote.address import is_url
 
 
 @verb("sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'")
@@ -44,7 +47,7 @@ from catalog.errors import CatalogError
     type=click.IntRange(1),
     help="Maximum number of rows to print; --json prints all rows.",
 )
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def sql(
@@ -91,7 +94,7 @@ def sql(
 
 @verb("show digits_mlp_phases")
 @click.argument("identifier", metavar="ID")
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> None:
@@ -138,7 +141,7 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
     "FILE; safetensors for a folder.",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def export(
@@ -171,7 +174,7 @@ def export(
 
 
 @verb("schema")
-@catalog_option
+@readable_option
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
     """List the columns of all views with type, unit and meaning.
@@ -181,7 +184,7 @@ def schema(catalog_path: str, as_json: bool) -> None:
     """
     from catalog.show.dictionary import all_columns
 
-    has_catalogue = (Path(catalog_path) / "manifests").is_dir()
+    has_catalogue = is_url(catalog_path) or (Path(catalog_path) / "manifests").is_dir()
     rows = all_columns(open_catalog(catalog_path) if has_catalogue else None)
     if as_json:
         print_json(rows)
@@ -260,7 +263,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     metavar="FILE",
     help="HTML file to write.",
 )
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:

@@ -140,7 +140,7 @@ def _note_usage(error: click.ClickException) -> None:
 
 
 def catalog_option(function: Function) -> Function:
-    """Add ``--catalog DIR`` to a verb."""
+    """Add ``--catalog DIR`` to a verb that changes a catalogue."""
     return click.option(
         "--catalog",
         "catalog_path",
@@ -150,6 +150,20 @@ def catalog_option(function: Function) -> Function:
         show_default=True,
         help="Catalogue folder; the environment variable PHASEZOO_HOME sets another "
         "default.",
+    )(function)
+
+
+def readable_option(function: Function) -> Function:
+    """Add ``--catalog DIR_OR_URL`` to a verb that only reads."""
+    return click.option(
+        "--catalog",
+        "catalog_path",
+        metavar="DIR|URL",
+        envvar="PHASEZOO_HOME",
+        default="phasezoo-data",
+        show_default=True,
+        help="Catalogue folder, or a remote catalogue that is read where it is: hf://, "
+        "s3:// or https://. The environment variable PHASEZOO_HOME sets another default.",
     )(function)
 
 

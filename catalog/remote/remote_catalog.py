@@ -61,6 +61,7 @@ class RemoteCatalog(Catalog):
         self._address = address
         self._store: Store | None = None if is_offline() else readable_store(address)
         self.root = mirror_root(address)
+        self.root.mkdir(parents=True, exist_ok=True)
         self._folder = Folder(self.root)
         remote = self._remembered(at) if self._store is None else self._read(at)
         self._folder.pin()
@@ -110,8 +111,9 @@ class RemoteCatalog(Catalog):
             Always; it says how to get a catalogue that can be written.
         """
         raise CatalogError(
-            f"{self._address} is read where it is and cannot be written to. Fetch it first: "
-            f"phasezoo fetch {word(self._address)} --catalog DIR; then publish what is new."
+            f"{self._address} is read where it is and cannot be written to. Fetch it "
+            f"first: phasezoo fetch {word(self._address)} --catalog DIR; then publish what "
+            "is new."
         )
 
     @cached_property
@@ -130,4 +132,3 @@ class _RemoteWeights(StoredWeights):
         file = SparseFile(self._store, manifest.files["weights"], self._root)
         chunks, layout = self._chunks(manifest.shard), self.layout(manifest.arch_id)
         return RemoteShardReader(file, manifest, layout, chunks)
-

@@ -1,8 +1,8 @@
 """A remote file of which some ranges are here: read once, read locally ever after.
 
-The file is sparse and as long as the remote one, so that what reads it need not know. The
-ranges that have arrived are listed beside it; a range is listed after its bytes are written,
-and several processes add ranges under a lock.
+The file is sparse and as long as the remote one, so that readers need not know. The ranges
+that have arrived are listed beside it; a range is listed after its bytes are written, and
+several processes add ranges under a lock.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """A remote catalogue reads as a local one does, and moves only what is read."""
 
+import json
+
 import numpy as np
 import pytest
 
 import catalog
 from catalog import CatalogError
+from catalog.console.program import main
 from catalog.remote.publish import Publish
 from catalog.remote.sparse_file import joined, subtracted
 
@@ -103,3 +106,37 @@ def test_ranges_are_sets():
         assert joined(spans[0]) == sorted(joined(spans[0]))
         left = subtracted(joined(spans[0]), joined(spans[1]))
         assert {i for a, b in left for i in range(a, b)} == sets[0] - sets[1]
+
+
+@pytest.fixture
+def phasezoo(capsys):
+    """Runs a command; its exit code and what it printed."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        shown = capsys.readouterr()
+        return end.value.code, shown.out, shown.err
+
+    return run
+
+
+def test_the_commands_that_read_take_an_address(published, phasezoo, tmp_path):
+    _, place = published
+    if place.kind != "web":
+        pytest.skip("the same code")
+    at = ["--catalog", place.source]
+    code, out, err = phasezoo("sql", "SELECT count(*) AS n FROM models", "--json", *at)
+    assert (code, json.loads(out)) == (0, [{"n": 9}]), err
+    for command in (
+        ("show", "zoo"),
+        ("schema",),
+        ("report", "--to", str(tmp_path / "report.html")),
+        ("export", "run-1", "--to", str(tmp_path / "one.safetensors")),
+    ):
+        code, _, err = phasezoo(*command, *at)
+        assert code == 0, (command, err)
+    for command in (("rm", "true", "--yes"), ("gc",), ("compact",), ("verify",)):
+        code, _, err = phasezoo(*command, *at)
+        assert code == 1, command
+        assert "fetch" in err or "no catalogue" in err, (command, err)
