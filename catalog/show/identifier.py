@@ -81,8 +81,9 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
         matches = _prefix_matches(catalog, run, "run")
         if not matches:
             raise NotFound(
-                f"Nothing is called {identifier!r}: no run is called {run!r} or begins with "
-                'it. The checkpoints: phasezoo sql "SELECT zoo, run_id, step FROM models"'
+                f"Nothing is called {identifier!r}: no run is called {run!r} or begins "
+                "with it. The checkpoints: phasezoo sql "
+                '"SELECT zoo, run_id, step FROM models"'
             )
         kind, name = _only(matches, catalog, run)
         return describe_checkpoint(catalog, name, step)
