@@ -1,6 +1,7 @@
 """A remote catalogue reads as a local one does, and moves only what is read."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -106,6 +107,28 @@ def test_ranges_are_sets():
         assert joined(spans[0]) == sorted(joined(spans[0]))
         left = subtracted(joined(spans[0]), joined(spans[1]))
         assert {i for a, b in left for i in range(a, b)} == sets[0] - sets[1]
+
+
+def test_a_snapshot_of_links_into_blobs_opens(zoo, tmp_path):
+    """As huggingface-hub keeps what it downloads."""
+    repository = tmp_path / "datasets--a--b"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for i, path in enumerate(p for p in zoo.root.rglob("*") if p.is_file()):
+        link = snapshot / path.relative_to(zoo.root)
+        blob = repository / "blobs" / f"{i:040x}"
+        for parent in (link.parent, blob.parent):
+            parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(path.read_bytes())
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    there = catalog.open(snapshot)
+    np.testing.assert_array_equal(there.read_tensor("fc.bias"), zoo.read_tensor("fc.bias"))
+    outside = tmp_path / "outside.parquet"
+    link = next((snapshot / "weights").rglob("*.parquet"))
+    outside.write_bytes(link.read_bytes())
+    link.unlink()
+    link.symlink_to(outside)
+    with pytest.raises(CatalogError, match="leads out"):
+        catalog.open(snapshot).read_tensor("fc.bias")
 
 
 @pytest.fixture
