@@ -1,8 +1,8 @@
 """Bytes that reading one tensor of every network of a remote catalogue moves.
 
 Claim: of the weight files at most 1.1 times the payload + 64 KiB a shard are moved, for
-tensors of any size; opening a remote catalogue reads one snapshot and the metadata files that
-it names, and nothing per shard. A server on this machine counts.
+tensors of any size; opening a remote catalogue reads one snapshot and the metadata files
+that it names, and nothing per shard. A server on this machine counts.
 """
 
 from __future__ import annotations
