@@ -21,7 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Option:
-    """What a field of a record is on the command line.
+    """Option of the command line that a field of a record stands for.
 
     Attributes
     ----------

@@ -14,7 +14,7 @@ from catalog.storage.snapshot import Snapshot
 
 
 class Citation(NamedTuple):
-    """What a paper needs to name exactly the networks that it used.
+    """Version of a catalogue, as a paper names it.
 
     Attributes
     ----------

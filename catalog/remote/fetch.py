@@ -33,7 +33,7 @@ from catalog.storage.snapshot import (
 
 @dataclass(frozen=True)
 class FetchPlan:
-    """What a fetch will do.
+    """Plan of a fetch.
 
     Attributes
     ----------

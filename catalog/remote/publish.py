@@ -46,7 +46,7 @@ MOST_FILES = 10_000
 
 @dataclass(frozen=True)
 class Published:
-    """What a publish did, or will do.
+    """Plan of a publish, or its result.
 
     Attributes
     ----------

@@ -180,7 +180,7 @@ def test_the_command_writes_allows_and_replaces(
 def test_the_help_says_what_a_query_may_do(phasezoo: Any) -> None:
     code, shown, _ = phasezoo("sql", "--help")
     assert code == 0
-    for word in ("one statement that only reads", "--to FILE", "--allow DIR", "--force"):
+    for word in ("one statement that reads", "--to FILE", "--allow DIR", "--force"):
         assert word in shown
 
 
