@@ -214,7 +214,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     be a copy in progress, so it is deleted only when it is a day old.
     """
     from catalog.console.progress import Progress
-    from catalog.upkeep.repair import RepairReport, repair
+    from catalog.upkeep.repair import RepairReport, repair_catalogue
     from catalog.upkeep.verify import verify as check
 
     root = Path(catalog_path)
@@ -228,7 +228,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
-    repaired = repair(root) if mend else RepairReport()
+    repaired = repair_catalogue(root) if mend else RepairReport()
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
         print_json(asdict(result) | (asdict(repaired) if mend else {}))

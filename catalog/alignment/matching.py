@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from catalog.alignment.descent import ROUNDING, Descent
+from catalog.alignment.descent import ROUNDING, CoordinateDescent
 from catalog.alignment.groups import groups_of
 from catalog.alignment.permutation import Permutations, check_permutations, permute
 from catalog.alignment.votes import Ballots, Election, Laid
@@ -148,7 +148,8 @@ def match(
             chunk_reference = reference[rows]
             references = _laid_out(ballots, chunk_reference, noise)
         descents = [
-            Descent(groups, Election(ballots, laid, networks)) for laid in references
+            CoordinateDescent(groups, Election(ballots, laid, networks))
+            for laid in references
         ]
         chunk_start = None
         if checked_start is not None:

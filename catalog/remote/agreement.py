@@ -15,7 +15,7 @@ from catalog.storage.manifest import Manifest
 from catalog.storage.metadata import metadata_source
 
 
-class Side(NamedTuple):
+class ComparedShards(NamedTuple):
     """Metadata of some shards.
 
     Attributes
@@ -33,7 +33,7 @@ class Side(NamedTuple):
     shards: frozenset[str]
 
 
-def check_agreement(ours: Side, theirs: Side, address: str) -> None:
+def check_agreement(ours: ComparedShards, theirs: ComparedShards, address: str) -> None:
     """Refuse two sides that have other weights for the same checkpoint.
 
     Raises
@@ -78,7 +78,7 @@ def check_agreement(ours: Side, theirs: Side, address: str) -> None:
 
 
 def _keys(
-    connection: duckdb.DuckDBPyConnection, name: str, side: Side, source: str
+    connection: duckdb.DuckDBPyConnection, name: str, side: ComparedShards, source: str
 ) -> None:
     listed = ", ".join(literal(shard) for shard in sorted(side.shards))
     connection.execute(
@@ -87,7 +87,9 @@ def _keys(
     )
 
 
-def _fingerprints(connection: duckdb.DuckDBPyConnection, name: str, side: Side) -> None:
+def _fingerprints(
+    connection: duckdb.DuckDBPyConnection, name: str, side: ComparedShards
+) -> None:
     """Make a table with one text per checkpoint: names and hashes of its tensors."""
     stats = metadata_source(side.root, side.manifests, "tensor_stats")
     connection.execute(

@@ -11,7 +11,7 @@ from pathlib import Path
 from catalog.errors import CatalogError, NotFound
 from catalog.names import canonical_json
 from catalog.remote.address import Address, parse_address
-from catalog.remote.agreement import Side, check_agreement
+from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.download import check_room, download
 from catalog.remote.origins import known_shards, record_shards
 from catalog.remote.remote_snapshot import read_remote
@@ -190,8 +190,8 @@ class Fetch:
         root = self._folder.root
         check_removals(root, local, new, self._known, str(self.address))
         check_agreement(
-            Side(root, local.manifests, frozenset(local.shards)),
-            Side(root, new, frozenset(manifest.shard for manifest in new)),
+            ComparedShards(root, local.manifests, frozenset(local.shards)),
+            ComparedShards(root, new, frozenset(manifest.shard for manifest in new)),
             str(self.address),
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
-from catalog.remote.store import BLOCK, Head, HeadMoved, Outgoing, not_committed
+from catalog.remote.store import BLOCK, HeadMoved, Outgoing, RemoteHead, not_committed
 from catalog.storage.folder import Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.snapshot import newest_snapshot
@@ -32,10 +32,10 @@ class FolderStore:
         self._pinned = False
         self._marks = contextlib.ExitStack()
 
-    def head(self) -> Head:
+    def head(self) -> RemoteHead:
         """Read HEAD; commits that it does not name yet are added to it first."""
         if not (self._folder.root / "manifests").is_dir():
-            return Head(None, "")
+            return RemoteHead(None, "")
         self._pin()
         try:
             newest_snapshot(self._folder)
@@ -43,9 +43,9 @@ class FolderStore:
             if isinstance(error, CatalogError):
                 raise
         try:
-            return Head(self._folder.read(self._folder.head), "")
+            return RemoteHead(self._folder.read(self._folder.head), "")
         except FileNotFoundError:
-            return Head(None, "")
+            return RemoteHead(None, "")
 
     def _pin(self) -> None:
         """Refuse to write to another folder that takes the place of this one later."""
@@ -142,7 +142,9 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
             raise
 
-    def commit(self, records: Mapping[str, bytes], head: bytes, replaces: Head) -> None:
+    def commit(
+        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+    ) -> None:
         """Write records and HEAD under the commit lock."""
         root = self._folder.root
         with self._marks, self._folder.writing(), self._folder.lock():

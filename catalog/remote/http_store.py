@@ -8,7 +8,7 @@ from urllib.parse import quote
 import urllib3
 
 from catalog.errors import CatalogError, NotFound
-from catalog.remote.store import BLOCK, LARGEST_HEAD, Head, TransferInterrupted
+from catalog.remote.store import BLOCK, LARGEST_HEAD, RemoteHead, TransferInterrupted
 from catalog.version import __version__
 
 _PASSING = (429, 500, 502, 503, 504)
@@ -54,12 +54,12 @@ class HttpStore:
             timeout=urllib3.Timeout(connect=15, read=60),
         )
 
-    def head(self) -> Head:
+    def head(self) -> RemoteHead:
         """Read HEAD; none if the folder has no such file."""
         try:
-            return Head(self.read("HEAD", LARGEST_HEAD), "")
+            return RemoteHead(self.read("HEAD", LARGEST_HEAD), "")
         except NotFound:
-            return Head(None, "")
+            return RemoteHead(None, "")
 
     def read(self, path: str, limit: int) -> bytes:
         """Read a small file."""

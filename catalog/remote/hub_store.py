@@ -10,9 +10,9 @@ from catalog.console.extras import require
 from catalog.errors import CatalogError
 from catalog.remote.http_store import HttpStore
 from catalog.remote.store import (
-    Head,
     HeadMoved,
     Outgoing,
+    RemoteHead,
     TransferInterrupted,
     not_committed,
 )
@@ -53,7 +53,7 @@ class HubStore:
 
         return HfApi(library_name="phasezoo")
 
-    def head(self) -> Head:
+    def head(self) -> RemoteHead:
         """Read HEAD at the newest commit of the revision."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -62,10 +62,10 @@ class HubStore:
             try:
                 info = self._api.dataset_info(self._repository, revision=self._revision)
             except RepositoryNotFoundError:
-                return Head(None, "")
+                return RemoteHead(None, "")
         commit = str(info.sha)
         self._reader = self._at(commit)
-        return Head(self._reader.head().text, commit)
+        return RemoteHead(self._reader.head().text, commit)
 
     def _at(self, commit: str) -> HttpStore:
         """Return a reader of one commit."""
@@ -151,7 +151,9 @@ class HubStore:
                     self._operations[file.path] = operation
                     moved(file.bytes)
 
-    def commit(self, records: Mapping[str, bytes], head: bytes, replaces: Head) -> None:
+    def commit(
+        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+    ) -> None:
         """Commit all files at once, if the branch has not moved."""
         from huggingface_hub import CommitOperationAdd
         from huggingface_hub.errors import HfHubHTTPError

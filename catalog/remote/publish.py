@@ -17,7 +17,7 @@ from catalog.console.pasting import word
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
 from catalog.names import canonical_json
 from catalog.remote.address import Address, parse_address
-from catalog.remote.agreement import Side, check_agreement
+from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.mirror import metadata_files, mirror_metadata
 from catalog.remote.origins import known_shards, record_shards
 from catalog.remote.remote_snapshot import RemoteSnapshot, read_remote
@@ -261,8 +261,8 @@ class Publish:
     def _check_agreement(self, staging: Path, there: Snapshot, new: list[Manifest]) -> None:
         ours = frozenset(m.shard for m in new if m.content == "weights")
         check_agreement(
-            Side(staging, self._local.manifests, ours),
-            Side(staging, there.manifests, frozenset(there.shards)),
+            ComparedShards(staging, self._local.manifests, ours),
+            ComparedShards(staging, there.manifests, frozenset(there.shards)),
             self._store.address,
         )
 

@@ -18,7 +18,7 @@ from catalog.remote.mirror import mirror_metadata, mirror_root
 from catalog.remote.remote_reader import RemoteShardReader
 from catalog.remote.remote_snapshot import RemoteSnapshot, read_remote
 from catalog.remote.sparse_file import SparseFile
-from catalog.remote.store import Head, Store
+from catalog.remote.store import RemoteHead, Store
 from catalog.remote.stores import readable_store
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import Manifest
@@ -93,7 +93,7 @@ class RemoteCatalog(Catalog):
                 f"{self._address} is not in the cache {self.root}. Open it once without "
                 "PHASEZOO_OFFLINE."
             )
-        return RemoteSnapshot(snapshot, Head(None, ""), b"")
+        return RemoteSnapshot(snapshot, RemoteHead(None, ""), b"")
 
     def __repr__(self) -> str:
         return f"Catalog({str(self._address)!r}, version {self.snapshot.version})"

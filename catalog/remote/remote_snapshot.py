@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
-from catalog.remote.store import Head, Store
+from catalog.remote.store import RemoteHead, Store
 from catalog.storage.snapshot import Snapshot, parse_head, parse_snapshot
 
 LARGEST_SNAPSHOT = 256 << 20
@@ -21,13 +21,13 @@ class RemoteSnapshot(NamedTuple):
     ----------
     snapshot : Snapshot
         Version 0 where there is no catalogue.
-    head : Head
+    head : RemoteHead
     data : bytes
         Text of the snapshot, as it is stored.
     """
 
     snapshot: Snapshot
-    head: Head
+    head: RemoteHead
     data: bytes
 
 

@@ -12,9 +12,9 @@ from catalog.errors import CatalogError, NotFound
 from catalog.remote.store import (
     BLOCK,
     LARGEST_HEAD,
-    Head,
     HeadMoved,
     Outgoing,
+    RemoteHead,
     TransferInterrupted,
     check_digest,
 )
@@ -48,15 +48,15 @@ class S3Store:
         retries = {"mode": "standard", "max_attempts": 5}
         return boto3.client("s3", config=Config(retries=retries, max_pool_connections=16))
 
-    def head(self) -> Head:
+    def head(self) -> RemoteHead:
         """Read HEAD and its entity tag."""
         with self._refusals("HEAD"):
             try:
                 answer = self._client.get_object(**self._object("HEAD"))
             except self._client.exceptions.NoSuchKey:
-                return Head(None, "")
+                return RemoteHead(None, "")
             with contextlib.closing(answer["Body"]) as body:
-                return Head(body.read(LARGEST_HEAD + 1), answer["ETag"])
+                return RemoteHead(body.read(LARGEST_HEAD + 1), answer["ETag"])
 
     def read(self, path: str, limit: int) -> bytes:
         """Read a small file."""
@@ -122,7 +122,9 @@ class S3Store:
             for _ in pool.map(upload, files):
                 pass
 
-    def commit(self, records: Mapping[str, bytes], head: bytes, replaces: Head) -> None:
+    def commit(
+        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+    ) -> None:
         """Write records, and then HEAD by a conditional request."""
         written: list[str] = []
         try:

@@ -68,12 +68,12 @@ class SparseFile:
         CatalogError
             If the store does not give them, or there is none.
         """
-        missing = subtracted(joined(spans), self._known)
+        missing = remaining_spans(merged_spans(spans), self._known)
         if not missing:
             return 0
         with self._locked():
             self._known = self._read_listing()  # others may have added some
-            missing = subtracted(joined(spans), self._known)
+            missing = remaining_spans(merged_spans(spans), self._known)
             if not missing:
                 return 0
             if self._store is None:
@@ -82,12 +82,12 @@ class SparseFile:
                     f"{count:,} bytes of {self._file.path} are not in the cache, and "
                     "--offline was asked for. Read them once without it."
                 )
-            wanted = joined(missing, JOINED)
+            wanted = merged_spans(missing, JOINED)
             parts = [part for span in wanted for part in _cut(span)]
             with ThreadPoolExecutor(min(THREADS, len(parts))) as pool:
                 for _ in pool.map(self._download, parts):
                     pass
-            self._known = joined([*self._known, *wanted])
+            self._known = merged_spans([*self._known, *wanted])
             self._write_listing()
         return sum(stop - start for start, stop in wanted)
 
@@ -122,7 +122,7 @@ class SparseFile:
         except (OSError, ValueError, TypeError):
             return []
         size = self._file.bytes
-        return joined([s for s in spans if 0 <= s[0] < s[1] <= size])
+        return merged_spans([s for s in spans if 0 <= s[0] < s[1] <= size])
 
     def _write_listing(self) -> None:
         temporary = self._listing.with_suffix(f".{os.getpid()}.tmp")
@@ -130,14 +130,14 @@ class SparseFile:
         os.replace(temporary, self._listing)
 
 
-def joined(spans: Sequence[Span], gap: int = 0) -> list[Span]:
+def merged_spans(spans: Sequence[Span], gap: int = 0) -> list[Span]:
     """Return ranges in order, those that overlap or are close as one.
 
     Examples
     --------
-    >>> joined([(5, 9), (0, 3), (8, 12)])
+    >>> merged_spans([(5, 9), (0, 3), (8, 12)])
     [(0, 3), (5, 12)]
-    >>> joined([(0, 3), (5, 9)], gap=2)
+    >>> merged_spans([(0, 3), (5, 9)], gap=2)
     [(0, 9)]
     """
     found: list[Span] = []
@@ -149,12 +149,12 @@ def joined(spans: Sequence[Span], gap: int = 0) -> list[Span]:
     return found
 
 
-def subtracted(spans: Sequence[Span], known: Sequence[Span]) -> list[Span]:
+def remaining_spans(spans: Sequence[Span], known: Sequence[Span]) -> list[Span]:
     """Return the parts of ordered ranges that other ordered ranges do not cover.
 
     Examples
     --------
-    >>> subtracted([(0, 10), (20, 30)], [(2, 4), (8, 22)])
+    >>> remaining_spans([(0, 10), (20, 30)], [(2, 4), (8, 22)])
     [(0, 2), (4, 8), (22, 30)]
     """
     found: list[Span] = []

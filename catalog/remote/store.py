@@ -24,7 +24,7 @@ class HeadMoved(CatalogError):
     """Somebody else published since HEAD was read."""
 
 
-class Head(NamedTuple):
+class RemoteHead(NamedTuple):
     """HEAD of a remote catalogue.
 
     Attributes
@@ -90,7 +90,7 @@ class Store(Protocol):
 
     address: str
 
-    def head(self) -> Head:
+    def head(self) -> RemoteHead:
         """Read HEAD.
 
         Raises
@@ -137,7 +137,9 @@ class WritableStore(Store, Protocol):
             Called with numbers of bytes that were uploaded.
         """
 
-    def commit(self, records: Mapping[str, bytes], head: bytes, replaces: Head) -> None:
+    def commit(
+        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+    ) -> None:
         """Write records, and then HEAD if it is still the one that was read.
 
         Raises

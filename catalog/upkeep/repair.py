@@ -35,7 +35,7 @@ _DATA = ("weights", *KINDS)
 
 @dataclass
 class RepairReport:
-    """Result of `repair`.
+    """Result of `repair_catalogue`.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class RepairReport:
     left: list[str] = field(default_factory=list)
 
 
-def repair(root: Path) -> RepairReport:
+def repair_catalogue(root: Path) -> RepairReport:
     """Repair HEAD, versions, commit records and packs, where other records suffice.
 
     `verify` reports the problems that remain.

@@ -22,7 +22,7 @@ from generators.judging.judged import Judged
 from generators.judging.matched import MATCHED, Matcher
 from generators.judging.memorisation import copying_score
 from generators.judging.set_statistics import SpaceSets
-from generators.judging.space import Space, closest
+from generators.judging.space import Space, nearest_rows
 from generators.judging.two_sample import TwoSample
 from generators.judging.yardstick import (
     FUNCTION,
@@ -272,7 +272,7 @@ class Reference:
             suspects += [refit_near.row, refit_near.second_row]
         if calibration is None and self._matcher is not None:
             near |= self._matcher.near(subjects.networks, suspects)
-        row, ratio = closest(list(near.values()))
+        row, ratio = nearest_rows(list(near.values()))
         if before is not None:  # calibrated networks are not matched
             smallest = np.min([space_near.novelty for space_near in near.values()], axis=0)
             closer = np.min(list(before.spaces.values()), axis=0) < smallest

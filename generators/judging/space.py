@@ -148,7 +148,7 @@ def unit_of(name: str, own: Array) -> float:
     return scale
 
 
-def closest(near: Sequence[Near]) -> tuple[Array, Array]:
+def nearest_rows(near: Sequence[Near]) -> tuple[Array, Array]:
     """Return rows and d1 / d2 (n,) in the space where each network is nearest."""
     novelty = np.stack([space_near.novelty for space_near in near])
     columns, best = np.arange(novelty.shape[1]), novelty.argmin(0)

@@ -26,7 +26,7 @@ from generators.flow.solver import Residual, Solver
 from generators.generator import Condition, Generator
 from generators.methods.choices import check_choices, check_request
 from generators.methods.fitting import fitted
-from generators.methods.paper import published
+from generators.methods.paper import paper_generator
 from generators.samples import Score, best_of_each, sample_runs
 
 
@@ -170,7 +170,7 @@ class DeepWeightFlow(Generator):
         self.balance = balance
         self.seed = seed
 
-    paper: classmethod[DeepWeightFlow, ..., DeepWeightFlow] = classmethod(published)
+    paper: classmethod[DeepWeightFlow, ..., DeepWeightFlow] = classmethod(paper_generator)
 
     def check(self) -> None:
         """Check the settings, see `check_choices`."""

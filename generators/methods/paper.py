@@ -22,7 +22,7 @@ from generators.generator import Generator
 G = TypeVar("G", bound=Generator)
 
 
-def published(
+def paper_generator(
     kind: type[G],
     *,
     components: int | None = 99,

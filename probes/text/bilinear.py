@@ -15,7 +15,7 @@ from probes.exact.ridge import Spectrum, centre, check_alphas, held_out_errors
 from probes.text.closed_form import ClosedForm
 from probes.text.encoder import TEMPLATES, Encoder
 from probes.text.encoders import unit
-from probes.text.left_out_classes import ClassesLeftOut, coefficients, onehot
+from probes.text.left_out_classes import ClassesLeftOut, name_coefficients, onehot
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Penalties of the weights that are tried by default."""
@@ -95,7 +95,7 @@ class TextBilinear(ClosedForm):
     def project(self, vectors: Array) -> Array:
         """Map text embeddings (m, e) to unit vectors (m, C) of coefficients on names."""
         texts = unit(vectors - self.mean_)
-        return unit(coefficients(self.names_, texts, self.beta_))
+        return unit(name_coefficients(self.names_, texts, self.beta_))
 
     def left_out_similarity(
         self, texts: Sequence[str], encoder: Encoder | None = None

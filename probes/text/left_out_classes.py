@@ -114,7 +114,7 @@ class ClassesLeftOut:
         mean = self.vectors[training_classes].mean(0)
         names = unit(self.vectors[training_classes] - mean)
         sides = [
-            [coefficients(names, unit(self.vectors[p] - mean), b) for b in self.betas]
+            [name_coefficients(names, unit(self.vectors[p] - mean), b) for b in self.betas]
             for p in parts
         ]
         shares = [np.empty((len(self.alphas), len(self.betas), len(p))) for p in parts]
@@ -154,7 +154,7 @@ def parts_of_classes(count: int, folds: int, seed: int) -> Array:
     return deal(np.arange(count), min(folds, count // 2), seed)
 
 
-def coefficients(names: Array, texts: Array, beta: float) -> Array:
+def name_coefficients(names: Array, texts: Array, beta: float) -> Array:
     """Compute centred ridge coefficients (m, C) of texts on names, all unit vectors."""
     G = names @ names.T
     weights: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T

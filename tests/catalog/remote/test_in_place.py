@@ -10,7 +10,7 @@ import catalog
 from catalog import CatalogError
 from catalog.console.program import main
 from catalog.remote.publish import Publish
-from catalog.remote.sparse_file import joined, subtracted
+from catalog.remote.sparse_file import merged_spans, remaining_spans
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def test_ranges_are_sets():
             starts = rng.integers(0, 60, rng.integers(0, 6))
             spans.append([(int(s), int(s + rng.integers(0, 9))) for s in starts])
             sets.append({i for a, b in spans[-1] for i in range(a, b)})
-        flat = [{i for a, b in joined(s) for i in range(a, b)} for s in spans]
+        flat = [{i for a, b in merged_spans(s) for i in range(a, b)} for s in spans]
         assert flat == sets
-        assert joined(spans[0]) == sorted(joined(spans[0]))
-        left = subtracted(joined(spans[0]), joined(spans[1]))
+        assert merged_spans(spans[0]) == sorted(merged_spans(spans[0]))
+        left = remaining_spans(merged_spans(spans[0]), merged_spans(spans[1]))
         assert {i for a, b in left for i in range(a, b)} == sets[0] - sets[1]
 
 
