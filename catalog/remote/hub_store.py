@@ -141,15 +141,23 @@ class HubStore:
                 for file, operation in zip(batch, operations, strict=True):
                     if operation.upload_info.sha256.hex() != file.sha256:
                         raise not_committed(file)
-                self._api.preupload_lfs_files(
-                    self._repository,
-                    additions=operations,
-                    repo_type="dataset",
-                    revision=self._revision,
-                )
+                self._upload(operations)
                 for file, operation in zip(batch, operations, strict=True):
                     self._operations[file.path] = operation
                     moved(file.bytes)
+
+    def _upload(self, operations: list[Any]) -> None:
+        try:
+            self._api.preupload_lfs_files(
+                self._repository,
+                additions=operations,
+                repo_type="dataset",
+                revision=self._revision,
+            )
+        except RuntimeError as error:  # the client's word for any failed upload
+            if error.__cause__ is None:
+                raise TransferInterrupted(f"{self.address}: an upload failed.") from None
+            raise error.__cause__ from None
 
     def commit(
         self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
