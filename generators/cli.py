@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     catalog_option,
@@ -18,46 +18,14 @@ from catalog.console.program import (
     print_table,
     verb,
 )
-from catalog.plugins.parameters import Parameter, parameters
 from generators.generating.options import GenerateOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _options_of_generate(function: Function) -> Function:
-    """Add the options that `GenerateOptions` describes."""
-    kinds = parameters(GenerateOptions)
-    for entry in reversed(fields(GenerateOptions)):
-        if entry.metadata["flag"] is not None:
-            how = _how_given(kinds[entry.name], entry.metadata["least"])
-            function = click.option(
-                entry.metadata["flag"],
-                entry.name,
-                metavar=entry.metadata["metavar"],
-                help=entry.metadata["help"],
-                **how,
-            )(function)
-    return function
-
-
-def _how_given(parameter: Parameter, least: int | None) -> dict[str, Any]:
-    """Return how an option of this type is given on the command line."""
-    kind, default = parameter.kinds[0], parameter.default
-    if kind is bool:
-        return {"is_flag": True}
-    if default == ():
-        return {"multiple": True}
-    if choices := get_args(kind):
-        return {"type": click.Choice(choices), "default": default, "show_default": True}
-    if kind in (int, float):
-        of = click.IntRange(least) if kind is int else click.FloatRange(least)
-        return {"type": of, "default": default, "show_default": True}
-    return {"default": default}
-
-
 @verb("generate pca_gaussian -n 100 --calibrate head")
 @click.argument("name", required=False)
-@_options_of_generate
+@options_of(GenerateOptions)
 @click.option(
     "--list", "listing", is_flag=True, help="List generators, presets and calibrations."
 )

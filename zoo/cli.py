@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     Function,
@@ -20,7 +21,6 @@ from catalog.console.program import (
     verb,
 )
 from zoo.measuring.request import DownstreamRequest, MeasureRequest
-from zoo.request_options import request_options
 from zoo.training.request import TrainRequest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 @verb("train digits_mlp_phases --limit 24")
 @click.argument("recipe")
-@request_options(TrainRequest)
+@options_of(TrainRequest)
 @_text_option
 @catalog_option
 @json_option
@@ -121,7 +121,7 @@ def _measuring_options(
             json_option,
             catalog_option,
             _text_option,
-            request_options(record),
+            options_of(record),
             settings_option(
                 f"{metavar}.FIELD=VALUE", f"Set a field of a {metavar}; may be repeated."
             ),

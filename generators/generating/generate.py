@@ -11,6 +11,7 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.plugins.keywords import takes
 from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
@@ -41,6 +42,7 @@ FOLDER = "generators"
 """Folder of a catalogue that holds fitted generators, reports and plots."""
 
 
+@takes(GenerateOptions)
 def generate(
     catalog: Catalog,
     name: str,

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from catalog import CatalogError
+from catalog.console.options import check_options, option
 from catalog.plugins.settings import Settings
 from generators.generator import Condition, Generator
 
 _SAMPLED = ("guidance", "temperature", "restarts", "best_of", "extrapolate")
 """Options that are passed to `sample` of generators that take them."""
-
-
-def _given(
-    flag: str | None, meaning: str, *, metavar: str | None = None, least: int | None = None
-) -> dict[str, Any]:
-    """Return the metadata of a field; ``flag`` is its option, None if only in Python."""
-    return {"flag": flag, "help": meaning, "metavar": metavar, "least": least}
 
 
 @dataclass(frozen=True)
@@ -42,150 +35,116 @@ class GenerateOptions:
     {'temperature': 0.9}
     """
 
-    where: str = field(
-        default="true",
-        metadata=_given(
-            "--where",
-            "SQL condition on the table models that selects networks; default all of them.",
-            metavar="SQL",
-        ),
+    where: str = option(
+        "true",
+        "--where",
+        "SQL condition on the table models that selects networks; default all of them.",
+        metavar="SQL",
+        shown=False,
     )
-    steps: Literal["last", "all"] = field(
-        default="last",
-        metadata=_given(
-            "--steps",
-            "Use the last selected checkpoint of each run, or all selected checkpoints.",
-        ),
+    steps: Literal["last", "all"] = option(
+        "last",
+        "--steps",
+        "Use the last selected checkpoint of each run, or all selected checkpoints.",
+        choices=("last", "all"),
     )
-    n: int = field(default=100, metadata=_given("-n", "Number of samples.", least=1))
-    conditions: Sequence[str] = field(
-        default=(),
-        metadata=_given(
-            "--condition",
-            "Value that the samples should have in a column of models, e.g. "
-            "validation_accuracy=0.9,0.95; each combination of values gets an equal share "
-            "of the samples. May be repeated.",
-            metavar="COLUMN=VALUE[,VALUE]",
-        ),
+    n: int = option(100, "-n", "Number of samples.", least=1)
+    conditions: Sequence[str] = option(
+        (),
+        "--condition",
+        "Value that the samples should have in a column of models, e.g. "
+        "validation_accuracy=0.9,0.95; each combination of values gets an equal share "
+        "of the samples. May be repeated.",
+        metavar="COLUMN=VALUE[,VALUE]",
+        several=True,
     )
-    extrapolate: bool = field(
-        default=False,
-        metadata=_given(
-            "--extrapolate",
-            "Allow values of --condition outside the range of the training networks; these "
-            "samples are marked.",
-        ),
+    extrapolate: bool = option(
+        False,
+        "--extrapolate",
+        "Allow values of --condition outside the range of the training networks; these "
+        "samples are marked.",
     )
-    guidance: float | None = field(
-        default=None,
-        metadata=_given(
-            "--guidance",
-            "Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it; "
-            "default chosen by the generator.",
-            least=0,
-        ),
+    guidance: float | None = option(
+        None,
+        "--guidance",
+        "Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it; "
+        "default chosen by the generator.",
+        least=0,
+        number=float,
     )
-    temperature: float | None = field(
-        default=None,
-        metadata=_given(
-            "--temperature",
-            "Factor of the initial noise: below 1, samples are nearer to the mean and less "
-            "novel; default chosen by the generator.",
-            least=0,
-        ),
+    temperature: float | None = option(
+        None,
+        "--temperature",
+        "Factor of the initial noise: below 1, samples are nearer to the mean and less "
+        "novel; default chosen by the generator.",
+        least=0,
+        number=float,
     )
-    restarts: int | None = field(
-        default=None,
-        metadata=_given(
-            "--restarts",
-            "Number of times that noise is added to each sample and the flow is integrated "
-            "again; default chosen by the generator.",
-            least=0,
-        ),
+    restarts: int | None = option(
+        None,
+        "--restarts",
+        "Number of times that noise is added to each sample and the flow is integrated "
+        "again; default chosen by the generator.",
+        least=0,
     )
-    best_of: int = field(
-        default=1,
-        metadata=_given(
-            "--best-of",
-            "Number of candidates for each sample, of which the one with the best "
-            "validation accuracy is kept; also applies to the nulls.",
-            least=1,
-        ),
+    best_of: int = option(
+        1,
+        "--best-of",
+        "Number of candidates for each sample, of which the one with the best "
+        "validation accuracy is kept; also applies to the nulls.",
+        least=1,
     )
-    calibrations: Sequence[str] = field(
-        default=(),
-        metadata=_given(
-            "--calibrate",
-            "Calibration with which the networks are judged a second time; --list shows "
-            "the names. May be repeated.",
-            metavar="NAME",
-        ),
+    calibrations: Sequence[str] = option(
+        (),
+        "--calibrate",
+        "Calibration with which the networks are judged a second time; --list shows "
+        "the names. May be repeated.",
+        metavar="NAME",
+        several=True,
     )
-    settings: Settings = field(
-        default=(),
-        metadata=_given(
-            "--set",
-            "Set a parameter of the generator, or preset=paper for the published settings. "
-            "May be repeated.",
-            metavar="NAME=VALUE",
-        ),
+    settings: Settings = option(
+        (),
+        "--set",
+        "Set a parameter of the generator, or preset=paper for the published settings. "
+        "May be repeated.",
+        metavar="NAME=VALUE",
+        several=True,
     )
-    seed: int = field(
-        default=0, metadata=_given("--seed", "Seed of the samples and the nulls.", least=0)
+    seed: int = option(0, "--seed", "Seed of the samples and the nulls.", least=0)
+    null_count: int = option(200, "--nulls", "Number of samples of each null.", least=1)
+    images: int | None = option(
+        None,
+        "--images",
+        "Maximum number of test images on which networks are judged; default all.",
+        least=1,
     )
-    null_count: int = field(
-        default=200, metadata=_given("--nulls", "Number of samples of each null.", least=1)
+    to: str | Path | None = option(
+        None,
+        "--to",
+        "File of the fitted generator; default in the folder generators of the catalogue.",
+        metavar="FILE",
     )
-    images: int | None = field(
-        default=None,
-        metadata=_given(
-            "--images",
-            "Maximum number of test images on which networks are judged; default all.",
-            least=1,
-        ),
+    plot: str | Path | None = option(
+        None,
+        "--plot",
+        "File of the plot (.svg, .png or .pdf); default in the folder generators of "
+        "the catalogue.",
+        metavar="FILE",
     )
-    to: str | Path | None = field(
-        default=None,
-        metadata=_given(
-            "--to",
-            "File of the fitted generator; default in the folder generators of the "
-            "catalogue.",
-            metavar="FILE",
-        ),
+    data: str | Path | None = option(
+        None, "--data", "Folder that holds the data of the task.", metavar="DIR"
     )
-    plot: str | Path | None = field(
-        default=None,
-        metadata=_given(
-            "--plot",
-            "File of the plot (.svg, .png or .pdf); default in the folder generators of "
-            "the catalogue.",
-            metavar="FILE",
-        ),
+    again: bool = option(
+        False,
+        "--again",
+        "Sample and judge again even if a report exists; a stored fit is reused.",
     )
-    data: str | Path | None = field(
-        default=None,
-        metadata=_given("--data", "Folder that holds the data of the task.", metavar="DIR"),
-    )
-    again: bool = field(
-        default=False,
-        metadata=_given(
-            "--again",
-            "Sample and judge again even if a report exists; a stored fit is reused.",
-        ),
-    )
-    device: str = field(
-        default="cpu", metadata=_given(None, "Device on which networks are evaluated.")
+    device: str = option(
+        "cpu", None, "Device on which networks are evaluated.", shown=False
     )
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            value, least = getattr(self, option.name), option.metadata["least"]
-            if least is None or (value is None and option.default is None):
-                continue
-            if not (math.isfinite(value) and value >= least):
-                raise CatalogError(
-                    f"{option.metadata['flag']} must be {least} or more. Got {value}."
-                )
+        check_options(self)
 
     @property
     def sampling(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.counting import counted
+from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     catalog_option,
@@ -20,7 +21,6 @@ from catalog.console.program import (
     verb,
 )
 from probes.fitting.request import Checkpoints, FitRequest
-from probes.options import options_of
 
 _APPLY = "apply"
 _ROWS = 30

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+from catalog.console.options import check_options, option, options_in
 from catalog.errors import CatalogError
 from catalog.plugins.settings import Settings, parse
 from probes.fitting.settings import probe_named
 from probes.judging.folds import BY
-from probes.options import Option, check_options, options_in
 from probes.probe import Probe
 from probes.statistics.shaping import SHAPES
 from probes.targets import TASKS
@@ -24,23 +24,19 @@ the task by the values of the target."""
 class Checkpoints:
     """Checkpoints of a catalogue to read."""
 
-    where: Annotated[
-        str,
-        Option(
-            "--where",
-            "SQL condition that selects models; default: all.",
-            metavar="SQL",
-            shown=False,
-        ),
-    ] = "true"
-    steps: Annotated[
-        str,
-        Option(
-            "--steps",
-            "Checkpoints to use of each run: the last selected one, or all.",
-            choices=("last", "all"),
-        ),
-    ] = "last"
+    where: str = option(
+        "true",
+        "--where",
+        "SQL condition that selects models; default: all.",
+        metavar="SQL",
+        shown=False,
+    )
+    steps: str = option(
+        "last",
+        "--steps",
+        "Checkpoints to use of each run: the last selected one, or all.",
+        choices=("last", "all"),
+    )
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -65,82 +61,64 @@ class FitRequest(Checkpoints):
     """
 
     probe: str
-    targets: Annotated[
-        tuple[str, ...],
-        Option(
-            "--target",
-            "Column of models to predict, a pattern (saw_*), or NAME=SQL; repeatable.",
-            metavar="COLUMN",
-            several=True,
-        ),
-    ]
-    task: Annotated[
-        str,
-        Option(
-            "--task",
-            "Kind of target; auto decides by the values of the target.",
-            choices=(AUTO, *TASKS),
-        ),
-    ] = AUTO
-    by: Annotated[
-        str,
-        Option(
-            "--by",
-            "Groups that are never split between training and test set; each zoo or tree "
-            "is held out in turn.",
-            choices=tuple(BY),
-        ),
-    ] = "run"
-    deal: Annotated[
-        int | None,
-        Option(
-            "--folds",
-            "Number of folds of runs or cells, each tested once. Default: the fixed split.",
-            least=2,
-        ),
-    ] = None
-    layer: Annotated[
-        tuple[str, ...],
-        Option(
-            "--layer",
-            "Tensor to read, repeatable; auto chooses one on training networks. Default: "
-            "all matrices.",
-            metavar="TENSOR",
-            several=True,
-        ),
-    ] = ()
-    seeds: Annotated[
-        int, Option("--seeds", "Number of fits with different random seeds.", least=1)
-    ] = 1
-    relative: Annotated[
-        str | None,
-        Option(
-            "--relative",
-            "Compare statistics with the training networks of the same zoo; within a "
-            "held-out zoo with one another, without targets.",
-            choices=SHAPES,
-        ),
-    ] = None
-    settings: Annotated[
-        Settings,
-        Option(
-            "--set",
-            "Parameter of the probe, repeatable.",
-            metavar="NAME=VALUE",
-            several=True,
-        ),
-    ] = ()
-    to: Annotated[
-        str | Path | None,
-        Option(
-            "--to",
-            "File to write the probe to; default: inside the catalogue.",
-            metavar="FILE",
-        ),
-    ] = None
-    again: Annotated[
-        bool, Option("--again", "Fit again even if the same fit is stored.")
-    ] = False
+    targets: tuple[str, ...] = option(
+        MISSING,
+        "--target",
+        "Column of models to predict, a pattern (saw_*), or NAME=SQL; repeatable.",
+        metavar="COLUMN",
+        several=True,
+    )
+    task: str = option(
+        AUTO,
+        "--task",
+        "Kind of target; auto decides by the values of the target.",
+        choices=(AUTO, *TASKS),
+    )
+    by: str = option(
+        "run",
+        "--by",
+        "Groups that are never split between training and test set; each zoo or tree "
+        "is held out in turn.",
+        choices=tuple(BY),
+    )
+    deal: int | None = option(
+        None,
+        "--folds",
+        "Number of folds of runs or cells, each tested once. Default: the fixed split.",
+        least=2,
+    )
+    layer: tuple[str, ...] = option(
+        (),
+        "--layer",
+        "Tensor to read, repeatable; auto chooses one on training networks. Default: "
+        "all matrices.",
+        metavar="TENSOR",
+        several=True,
+    )
+    seeds: int = option(
+        1, "--seeds", "Number of fits with different random seeds.", least=1
+    )
+    relative: str | None = option(
+        None,
+        "--relative",
+        "Compare statistics with the training networks of the same zoo; within a "
+        "held-out zoo with one another, without targets.",
+        choices=SHAPES,
+    )
+    settings: Settings = option(
+        (),
+        "--set",
+        "Parameter of the probe, repeatable.",
+        metavar="NAME=VALUE",
+        several=True,
+    )
+    to: str | Path | None = option(
+        None,
+        "--to",
+        "File to write the probe to; default: inside the catalogue.",
+        metavar="FILE",
+    )
+    again: bool = option(False, "--again", "Fit again even if the same fit is stored.")
 
     def __post_init__(self) -> None:
         """Check the options, and convert them to tuples and a dict."""
@@ -189,6 +167,7 @@ def by_statistics(probe: Probe) -> bool:
 def recorded_flags() -> dict[str, str]:
     """Return the flags of the options that the provenance of a fit records, by its keys."""
     options = options_in(FitRequest)
-    return {
+    flags = {
         key: options[name].flag for key, name in {"targets": "targets", **_RECORDED}.items()
     }
+    return {key: flag for key, flag in flags.items() if flag is not None}

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.console.counting import counted
+from catalog.console.options import options_of
 from catalog.console.outlet import note
 from catalog.console.program import (
     at_option,
@@ -22,7 +23,6 @@ from catalog.console.program import (
 )
 from catalog.errors import CatalogError, NotFound
 from catalog.selection import Selection
-from probes.options import options_of
 from probes.search.request import SearchRequest
 
 _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.console.extras import require
 from catalog.console.progress import Progress, clock
+from catalog.plugins.keywords import takes
 from catalog.plugins.settings import Settings
 from zoo.measuring.request import MeasureRequest
 from zoo.workers.pool import Message, WorkerPool
@@ -46,6 +47,7 @@ class Measured:
     seconds: dict[str, float] | None = None
 
 
+@takes(MeasureRequest)
 def measure(
     catalog: str | Path,
     zoo: str,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from catalog.console.options import option
 from catalog.plugins.settings import Settings, parse
-from zoo.workers.request import WorkRequest, option
+from zoo.workers.request import WorkRequest
 
 if TYPE_CHECKING:
     from zoo.metric import Metric
@@ -28,19 +29,6 @@ class MeasureRequest(WorkRequest):
     metrics : tuple of (Metric or str), optional
         Metrics of `zoo.metrics`, or their names; default: all of the suite. Metrics given
         by name have their default settings.
-    steps : {"all", "last"}
-        Checkpoints of each run to measure.
-    where : str
-        SQL condition on ``models`` that selects checkpoints. Metrics that compare seeds
-        measure every cell with a selected checkpoint as a whole.
-    task : str, optional
-        Name of the task of imported runs that do not record one.
-    architecture : str, optional
-        Architecture of imported runs that do not record one.
-    seed : int
-        Seed of all random draws; part of the provenance.
-    again : bool
-        Measure again what was already measured with the same settings.
 
     Raises
     ------
@@ -51,12 +39,34 @@ class MeasureRequest(WorkRequest):
     catalog: str | Path
     zoo: str
     metrics: tuple[Metric | str, ...] | None = None
-    steps: str = option("all", choices=("all", "last"))
-    where: str = option("true", metavar="SQL")
-    task: str | None = option(metavar="NAME")
-    architecture: str | None = option(metavar="JSON")
-    seed: int = option(0, least=0)
-    again: bool = option(False)
+    steps: str = option(
+        "all", "--steps", "Checkpoints of each run to measure.", choices=("all", "last")
+    )
+    where: str = option(
+        "true",
+        "--where",
+        "SQL condition on models that selects checkpoints. Metrics that compare seeds "
+        "measure every cell with a selected checkpoint as a whole.",
+        metavar="SQL",
+    )
+    task: str | None = option(
+        None,
+        "--task",
+        "Name of the task of imported runs that do not record one.",
+        metavar="NAME",
+    )
+    architecture: str | None = option(
+        None,
+        "--architecture",
+        "Architecture of imported runs that do not record one.",
+        metavar="JSON",
+    )
+    seed: int = option(
+        0, "--seed", "Seed of all random draws; part of the provenance.", least=0
+    )
+    again: bool = option(
+        False, "--again", "Measure again what was already measured with the same settings."
+    )
 
     suite: ClassVar[str] = "landscape"
 
@@ -118,16 +128,15 @@ class MeasureRequest(WorkRequest):
 
 @dataclass(frozen=True)
 class DownstreamRequest(MeasureRequest):
-    """Request to evaluate networks of a zoo downstream.
+    """Request to evaluate networks of a zoo downstream."""
 
-    Attributes
-    ----------
-    steps : {"last", "all"}
-        Checkpoints of each run to measure; averages over steps use all checkpoints of a
-        run.
-    """
-
-    steps: str = option("last", choices=("all", "last"))
+    steps: str = option(
+        "last",
+        "--steps",
+        "Checkpoints of each run to measure; averages over steps use all checkpoints of "
+        "a run.",
+        choices=("all", "last"),
+    )
 
     suite: ClassVar[str] = "downstream"
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from catalog.console.options import option
 from zoo.training.memory import default_memory, parse_memory
-from zoo.workers.request import WorkRequest, option
+from zoo.workers.request import WorkRequest
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
@@ -24,11 +25,6 @@ class TrainRequest(WorkRequest):
         Recipe to train, or the name of a recipe in `zoo.recipes`.
     catalog : str or Path
         Folder of the catalogue; created if it does not exist.
-    limit : int, optional
-        Maximum number of runs to train, spread over the grid; default: all.
-    memory : int or str, optional
-        Memory for all workers together, in bytes or such as 4GB, which decides the size of
-        the stacks; default: half of the machine's.
     nets : int, optional
         Maximum number of networks in a stack; default: the number that trains fastest on
         the device.
@@ -43,8 +39,19 @@ class TrainRequest(WorkRequest):
 
     recipe: Recipe | str
     catalog: str | Path
-    limit: int | None = option(least=1)
-    memory: int | str | None = option(metavar="SIZE")
+    limit: int | None = option(
+        None,
+        "--limit",
+        "Maximum number of runs to train, spread over the grid; default: all.",
+        least=1,
+    )
+    memory: int | str | None = option(
+        None,
+        "--memory",
+        "Memory for all workers together, in bytes or such as 4GB, which decides the "
+        "size of the stacks; default: half of the machine's.",
+        metavar="SIZE",
+    )
     nets: int | None = None
 
     def __post_init__(self) -> None:

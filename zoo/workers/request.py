@@ -1,56 +1,22 @@
 """Requests: records of everything that a call of `train` or `measure` is asked to do.
 
-The command line makes an option of every field that `option` declares, and shows the
-meaning that the docstring of the record states; see `zoo.request_options`.
+The command line makes an option of every field that `option` declares, see
+`catalog.console.options`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from catalog import CatalogError
-
-
-def option(
-    default: Any = None,
-    *,
-    metavar: str | None = None,
-    least: int | None = None,
-    choices: Sequence[str] | None = None,
-) -> Any:
-    """Declare a field that is an option of the command line.
-
-    Parameters
-    ----------
-    default : Any
-        Default value; a bool makes a flag.
-    metavar : str, optional
-        Placeholder of the value in the help.
-    least : int, optional
-        Lowest value of a whole number.
-    choices : sequence of str, optional
-        Allowed values.
-    """
-    metadata = {"metavar": metavar, "least": least, "choices": choices}
-    return field(default=default, metadata=metadata)
+from catalog.console.options import check_options, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkRequest:
     """Request of work that worker processes do.
-
-    Attributes
-    ----------
-    data : str or Path, optional
-        Folder that holds the data as files, or a text file.
-    workers : int, optional
-        Number of worker processes; default: one per core.
-    device : str
-        Device to compute on: ``auto``, ``cpu`` or ``cuda``.
 
     Raises
     ------
@@ -58,20 +24,19 @@ class WorkRequest:
         If a field is out of range.
     """
 
-    data: str | Path | None = option(metavar="DIR")  # noqa: RUF009
-    workers: int | None = option(least=1)
-    device: str = option("auto")
+    data: str | Path | None = option(
+        None,
+        "--data",
+        "Folder that holds the data as files, or a text file.",
+        metavar="DIR",
+    )
+    workers: int | None = option(
+        None, "--workers", "Number of worker processes; default: one per core.", least=1
+    )
+    device: str = option("auto", "--device", "Device to compute on: auto, cpu or cuda.")
 
     def __post_init__(self) -> None:
-        for own in fields(self):
-            value, least = getattr(self, own.name), own.metadata.get("least")
-            choices = own.metadata.get("choices")
-            if least is not None and value is not None and value < least:
-                raise CatalogError(f"--{own.name} must be at least {least}. Got {value}.")
-            if choices and value not in choices:
-                raise CatalogError(
-                    f"--{own.name} must be {' or '.join(choices)}. Got {value!r}."
-                )
+        check_options(self)
 
     @property
     def processes(self) -> int:

@@ -3,8 +3,8 @@
 import pytest
 
 from catalog import CatalogError, NotFound
+from catalog.console.options import options_in
 from probes.fitting.request import Checkpoints, FitRequest, recorded_flags
-from probes.options import options_in
 
 WRONG = [
     ({"by": "seed"}, "--by must be one of run, sibling, cell, zoo, tree. Got 'seed'."),

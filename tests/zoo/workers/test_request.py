@@ -1,15 +1,15 @@
 """Requests: their ranges, their way to the workers, and their options."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
 from catalog import CatalogError
+from catalog.console.options import options_in
 from zoo.cli import downstream, measure, train
 from zoo.measuring.request import DownstreamRequest, MeasureRequest
 from zoo.metrics.scores import scores
 from zoo.recipes import RECIPES
-from zoo.request_options import meanings
 from zoo.training.request import TrainRequest
 
 RECORDS = [
@@ -23,11 +23,11 @@ RECORDS = [
 def test_options_have_the_defaults_and_meanings_of_the_record(verb, record):
     options = {option.name: option for option in verb.params}
     request = record("any", "any")
-    declared = [own for own in fields(record) if own.metadata]
-    assert {"data", "workers", "device"} < {own.name for own in declared}
-    for own in declared:
-        assert options[own.name].default == getattr(request, own.name)
-        assert options[own.name].help == meanings(record)[own.name]
+    declared = options_in(record)
+    assert {"data", "workers", "device"} < declared.keys()
+    for name, described in declared.items():
+        assert options[name].default == getattr(request, name)
+        assert options[name].help == described.meaning
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,11 @@ def test_options_have_the_defaults_and_meanings_of_the_record(verb, record):
         (TrainRequest, {"limit": 0}, "--limit must be at least 1. Got 0"),
         (TrainRequest, {"memory": "much"}, "--memory must be a size such as 4GB"),
         (MeasureRequest, {"seed": -1}, "--seed must be at least 0. Got -1"),
-        (DownstreamRequest, {"steps": "first"}, "--steps must be all or last. Got 'first'"),
+        (
+            DownstreamRequest,
+            {"steps": "first"},
+            "--steps must be one of all, last. Got 'first'",
+        ),
     ],
 )
 def test_what_needs_no_catalogue_is_checked_at_once(record, field, message):
