@@ -60,7 +60,7 @@ class Option:
         if default is MISSING:
             arguments["required"] = True
         elif isinstance(default, bool):
-            arguments["is_flag"] = True
+            arguments |= {"is_flag": True, "default": default}
         elif not self.several:
             shown = self.shown and default is not None
             arguments |= {"default": default, "show_default": shown}
@@ -84,7 +84,7 @@ class Option:
             return
         if not (math.isfinite(value) and value >= self.least):
             raise CatalogError(
-                f"{self.flag} must be at least {self.least:g}. Got {value!r}."
+                f"{self.flag} must be {self.least:g} or more. Got {value!r}."
             )
 
 

@@ -33,9 +33,9 @@ def test_options_have_the_defaults_and_meanings_of_the_record(verb, record):
 @pytest.mark.parametrize(
     ("record", "field", "message"),
     [
-        (TrainRequest, {"limit": 0}, "--limit must be at least 1. Got 0"),
+        (TrainRequest, {"limit": 0}, "--limit must be 1 or more. Got 0"),
         (TrainRequest, {"memory": "much"}, "--memory must be a size such as 4GB"),
-        (MeasureRequest, {"seed": -1}, "--seed must be at least 0. Got -1"),
+        (MeasureRequest, {"seed": -1}, "--seed must be 0 or more. Got -1"),
         (
             DownstreamRequest,
             {"steps": "first"},
