@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def takes(record: type, *, without: str = "") -> Callable[[Function], Function]:
+def takes_fields(record: type, *, without: str = "") -> Callable[[Function], Function]:
     """Return a decorator that shows a record's fields as keywords of a function.
 
     The function collects them with ``**``; `help` and editors see each with its default.
@@ -28,7 +28,7 @@ def takes(record: type, *, without: str = "") -> Callable[[Function], Function]:
     >>> @dataclass
     ... class Size:
     ...     width: int = 3
-    >>> @takes(Size)
+    >>> @takes_fields(Size)
     ... def area(height, **size): ...
     >>> print(inspect.signature(area))
     (height, *, width: 'int' = 3)

@@ -16,7 +16,7 @@ from catalog.remote.store import (
     Outgoing,
     RemoteHead,
     TransferInterrupted,
-    check_digest,
+    check_committed,
 )
 
 THREADS = 8
@@ -108,7 +108,7 @@ class S3Store:
         """Upload files; S3 compares their checksums."""
 
         def upload(file: Outgoing) -> None:
-            check_digest(file)
+            check_committed(file)
             with self._refusals(file.path):
                 self._client.upload_file(
                     str(file.source),

@@ -58,7 +58,7 @@ class Outgoing(NamedTuple):
     sha256: str
 
 
-def check_digest(file: Outgoing) -> None:
+def check_committed(file: Outgoing) -> None:
     """Refuse to upload a file that is not the one that was committed.
 
     Raises

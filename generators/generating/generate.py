@@ -11,7 +11,7 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.plugins.keywords import takes
+from catalog.plugins.keywords import takes_fields
 from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
@@ -42,7 +42,7 @@ FOLDER = "generators"
 """Folder of a catalogue that holds fitted generators, reports and plots."""
 
 
-@takes(GenerateOptions)
+@takes_fields(GenerateOptions)
 def generate(
     catalog: Catalog,
     name: str,

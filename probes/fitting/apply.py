@@ -14,7 +14,7 @@ from catalog import CatalogError, Layout, LayoutMismatch
 from catalog.catalog import Catalog
 from catalog.console.pasting import word
 from catalog.dtypes import Array
-from catalog.plugins.keywords import takes
+from catalog.plugins.keywords import takes_fields
 from catalog.quoting import literal
 from probes import file as probe_file
 from probes.fitting import predictions
@@ -28,7 +28,7 @@ from probes.probe import Probe
 from probes.statistics.within import numbered
 
 
-@takes(Checkpoints)
+@takes_fields(Checkpoints)
 def apply_probe(
     catalog: Catalog,
     path: str | Path,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.plugins.keywords import takes
+from catalog.plugins.keywords import takes_fields
 from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
@@ -37,7 +37,7 @@ _ALL = 0
 """Key of the layer for the fit to all networks, in place of the `id` of a fold."""
 
 
-@takes(FitRequest, without="probe")
+@takes_fields(FitRequest, without="probe")
 def fit_probe(
     catalog: Catalog,
     name: str,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog import NotFound
 from catalog.errors import closest
-from catalog.plugins.keywords import takes
+from catalog.plugins.keywords import takes_fields
 from catalog.plugins.settings import Settings
 from zoo.measuring.measure import Measured, measure_requested
 from zoo.measuring.request import DownstreamRequest
@@ -50,7 +50,7 @@ def suite_parts(only: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-@takes(DownstreamRequest)
+@takes_fields(DownstreamRequest)
 def downstream(
     catalog: str | Path,
     zoo: str,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.console.extras import require
 from catalog.console.progress import Progress, clock
-from catalog.plugins.keywords import takes
+from catalog.plugins.keywords import takes_fields
 from catalog.plugins.settings import Settings
 from zoo.measuring.request import MeasureRequest
 from zoo.workers.pool import Message, WorkerPool
@@ -47,7 +47,7 @@ class Measured:
     seconds: dict[str, float] | None = None
 
 
-@takes(MeasureRequest)
+@takes_fields(MeasureRequest)
 def measure(
     catalog: str | Path,
     zoo: str,

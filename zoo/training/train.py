@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.console.progress import Progress
-from catalog.plugins.keywords import takes
+from catalog.plugins.keywords import takes_fields
 from catalog.storage.folder import Folder
 from zoo.training.request import TrainRequest
 from zoo.workers.pool import Message, WorkerPool
@@ -51,7 +51,7 @@ class Summary:
     stacks: int = 0
 
 
-@takes(TrainRequest)
+@takes_fields(TrainRequest)
 def train(recipe: Recipe | str, catalog: str | Path, **options: Any) -> Summary:
     """Train the runs of a recipe that the catalogue does not have yet.
 
