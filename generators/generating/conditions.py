@@ -97,7 +97,9 @@ def check_conditions(
     Parameters
     ----------
     generator : Generator
+        Unfitted generator.
     conditions : sequence of mapping
+        Wanted values by column.
     tables : dict of str to pyarrow.Table
         Columns of `models` of the networks, by split; "train" and "validation" are
         required.
@@ -145,7 +147,9 @@ def of_test_data(
     Parameters
     ----------
     generator : Generator
+        Unfitted generator.
     conditions : sequence of mapping
+        Wanted values by column.
     known : iterable of str
         Columns of `models`.
     """

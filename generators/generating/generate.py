@@ -61,9 +61,11 @@ def generate(
     Parameters
     ----------
     catalog : Catalog
+        Catalogue that holds the networks and gets the samples.
     name : str
         Name of a generator, see `generators.registry.generators_known`.
     options : GenerateOptions, optional
+        Options; default: those of the command line.
     announce : callable
         Called with a line of text before each longer step.
     **given

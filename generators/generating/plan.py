@@ -51,6 +51,7 @@ class Request:
     generator : Generator
         Unfitted generator.
     options : GenerateOptions
+        Options that were given.
     keys : dict of str to pyarrow.Table
         ``run_id`` and ``step`` of the networks of each split, in a fixed order.
     left_out : dict of str to int

@@ -45,9 +45,11 @@ def samples_of(
     generator : Generator
         Fitted generator.
     conditions : sequence of mapping
+        Wanted values by column.
     counts : sequence of int
         Number of samples of each condition.
     options : GenerateOptions
+        Seed and arguments of `sample`.
     score : callable
         Score by which the best of several candidates is selected.
     """

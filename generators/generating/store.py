@@ -52,8 +52,11 @@ def store(
     Parameters
     ----------
     catalog : Catalog
+        Catalogue that gets the runs.
     samples : Population
+        Samples without calibration.
     exam : Exam
+        Exam on all test images.
     answers : mapping of str to Answers
         Predictions by split; their losses and accuracies become columns of checkpoints.
     judged : sequence of Judged

@@ -72,6 +72,7 @@ class Reference:
     Parameters
     ----------
     exam : Exam
+        Exam that scores the networks.
     population : Population
         Training networks before alignment.
     heldout : Population
@@ -178,6 +179,7 @@ class Reference:
         samples : Population
             Networks in the units of the training networks, or in any.
         label : str, default="samples"
+            Name of the networks in the judgement.
         calibration : str, optional
             Name of a calibration in `generators.calibration`. Novelty is then the smallest
             in every space: before calibration, over the parameters that the calibration

@@ -112,6 +112,7 @@ def chosen_network(asked: Any, population: Population) -> tuple[str, dict[str, A
     asked : DeepWeightFlow
         Generator with the settings.
     population : Population
+        Training networks.
 
     Raises
     ------

@@ -94,8 +94,11 @@ class DeepWeightFlow(Generator):
     training_ : Population
         Canonical training networks, without the runs held out for early stopping.
     canonicaliser_ : Canonicaliser or None
+        Alignment to a reference network; None without alignment.
     codes_ : Codes or Standardised
+        Map between weights and the vectors that the flow moves.
     conditions_ : Conditions
+        Map between columns and the conditions of the flow.
     predictors_ : dict of str to Predictor
         Predictors by column; ``skill`` says how good each is.
     flow_ : Flow
@@ -103,7 +106,7 @@ class DeepWeightFlow(Generator):
 
     Notes
     -----
-    Differs from [1]_, see `generators.methods.paper`. Memory: see `fitted`.
+    For differences from [1]_ see `generators.methods.paper`, for memory see `fitted`.
 
     References
     ----------
@@ -189,6 +192,7 @@ class DeepWeightFlow(Generator):
         Parameters
         ----------
         population : Population or sequence of Population
+            Training networks.
         validation : Population, optional
             Networks that are used for early stopping only. Default: a tenth of the runs,
             drawn by the seed and excluded from training, if the schedule keeps weights by
@@ -244,6 +248,7 @@ class DeepWeightFlow(Generator):
         n : int
             Number of networks.
         seed : int, default=0
+            Seed of the noise.
         condition : mapping, optional
             Values by name of a column of ``conditions``, for some or all of them. Columns
             that are left out are as expected of networks with the given values.
@@ -354,6 +359,7 @@ class DeepWeightFlow(Generator):
         Parameters
         ----------
         population : Population
+            Networks to evaluate.
         condition : mapping, optional
             Values of columns of ``conditions``.
         probes : int, optional

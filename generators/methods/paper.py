@@ -34,7 +34,7 @@ def paper_generator(
 ) -> G:
     """Return a generator with the published settings, to measure against.
 
-    The defaults are those for perceptrons. Differs from the publication: matching
+    The defaults are those for perceptrons. Differences from the publication: matching
     starts from the input side instead of the given order, and ends at a sweep without
     gain.
     """

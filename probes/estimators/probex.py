@@ -37,8 +37,8 @@ class ProbeX(LearntProbe):
 
     Notes
     -----
-    Differs from the published code: weights are centred and scaled first, the last epoch is
-    evaluated too, and low-rank updates are multiplied factor by factor.
+    Differences from the published code: weights are centred and scaled first, the last
+    epoch is evaluated too, and low-rank updates are multiplied factor by factor.
 
     References
     ----------

@@ -106,7 +106,7 @@ def _decided(
     path: Path,
     announce: Callable[[str], None],
 ) -> tuple[Array, float]:
-    """Compute scores (n, width), and the score above which a label holds."""
+    """Compute scores (n, width), and the score above which a label is predicted."""
     if probe.layout is not None:
         _check_layout(catalog, table, probe.layout, path)
         chunks = weight_chunks(catalog, table, probe.layout)

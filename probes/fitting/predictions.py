@@ -45,6 +45,7 @@ def prediction_table(
     columns : sequence of str
         Names as returned by `prediction_columns`.
     predicted : ndarray of shape (n,) or (n, k)
+        Predictions, with a column for each label.
     split : sequence of str
         Side of each row: "train" or "test" if it was part of the fit, "mixed" if it was
         selected but on neither side; otherwise "kin" if it is related to the training set,
@@ -94,6 +95,7 @@ class StoredPredictions:
     Attributes
     ----------
     catalog : Catalog
+        Catalogue whose measures are read.
     columns : sequence of str
         Names as returned by `prediction_columns`.
     """

@@ -82,9 +82,11 @@ class TargetValues:
     Attributes
     ----------
     y : ndarray of shape (n,) or (n, k)
+        Values of the targets.
     labels : tuple of str
         Name of each column.
     task : str
+        Kind of the targets: "regression" or "classification".
     known : ndarray of bool
         True for rows of the table that have a value of every target.
     """

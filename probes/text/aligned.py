@@ -15,7 +15,7 @@ from probes.text.encoder import TEMPLATE, Encoder
 from probes.text.encoders import embedded
 
 FEWEST = 4
-"""Minimum number of classes, to choose a penalty on classes that are left out."""
+"""Minimum number of classes, so that a penalty can be chosen on left-out classes."""
 _SHARPNESS, _ROUNDS = 3.0, 50
 """Sharpness of the softmax over standardised cosines, and number of iterations, for
 balanced classes."""
@@ -103,12 +103,12 @@ class TextAligned(Probe):
         return numbers
 
     def _columns(self, scores: Array) -> Array:
-        """Return scores as `Targets` expects them: for two classes their difference."""
+        """Return scores in the form of `Targets`: the difference for two classes."""
         return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
 
 
 def _balanced(similarity: Array) -> Array:
-    """Return shares (n, m) of networks in names, with equal totals of the names."""
+    """Return the share (n, m) of each network in each name, with equal totals per name."""
     spread = similarity.std() or 1.0
     shares: Array = np.exp(_SHARPNESS * similarity / spread)
     for _ in range(_ROUNDS):
@@ -123,7 +123,7 @@ def nearest_names(
     encoder: str | Encoder,
     template: str | Sequence[str] = TEMPLATE,
 ) -> Array:
-    """Baseline of zero-shot classes: the name nearest to the predicted known class.
+    """Return the name nearest to the predicted training class, a baseline of `zero_shot`.
 
     Parameters
     ----------

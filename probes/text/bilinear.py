@@ -70,8 +70,8 @@ class TextBilinear(ClosedForm):
     References
     ----------
     .. [1] Romera-Paredes and Torr 2015, ICML: an embarrassingly simple approach to
-       zero-shot learning. Differs: every candidate has unit length, as otherwise some
-       candidates are predicted for all networks; every layer has a kernel.
+       zero-shot learning. Differences: every candidate has unit length, as otherwise some
+       candidates are predicted for all networks; every layer has its own kernel.
 
     Examples
     --------

@@ -54,9 +54,9 @@ class TextProbe(TextAligned, LearntProbe):
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differs: there is a temperature as in CLIP,
-       and weights are centred and scaled; the published code also chooses a checkpoint by
-       its accuracy on the held-out classes.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differences: there is a temperature as in
+       CLIP, and weights are centred and scaled; the published code also chooses a
+       checkpoint by its accuracy on the held-out classes.
     """
 
     name: ClassVar[str] = "text_probe"

@@ -8,9 +8,9 @@ into the residual stream.
 References
 ----------
 .. [1] Radford et al., 2019, Language Models are Unsupervised Multitask Learners.
-   Our network differs: it takes any vocabulary, such as bytes; it has no dropout; it
-   uses the exact GELU, here faster than the tanh form; keys have no bias, which the
-   softmax would ignore; queries, keys and values are three matrices, (out, in).
+   Differences: any vocabulary, such as bytes; no dropout; the exact GELU, which is
+   faster here than the tanh form; no bias of the keys, which the softmax would ignore;
+   queries, keys and values are three matrices, (out, in).
 """
 
 from __future__ import annotations

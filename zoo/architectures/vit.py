@@ -7,9 +7,9 @@ grid. [3]_ scales the embedding dimension from 6 to 192.
 References
 ----------
 .. [1] Dosovitskiy et al., 2021, arXiv:2010.11929.
-.. [2] Beyer et al., 2022, arXiv:2205.01580. Our network differs: positions are learned.
+.. [2] Beyer et al., 2022, arXiv:2205.01580. Difference: positions are learned.
 .. [3] Schürholt et al., 2025, arXiv:2504.18072. The paper does not give patch, depth,
-   heads and hidden units: ours are guesses.
+   heads and hidden units; the values here are guesses.
 """
 
 from __future__ import annotations

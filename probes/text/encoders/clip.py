@@ -1,4 +1,4 @@
-"""Text encoder of CLIP, to which ProbeX is aligned."""
+"""Text encoder of CLIP, to which the published ProbeX is aligned."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _BATCH = 64
 
 
 class MiniLM(NamedEncoder):
-    """Sentence embeddings [1]_ of 384 values: the mean over tokens, of unit length.
+    """Sentence embeddings [1]_ of 384 values: the mean over tokens, normalised.
 
     Raises
     ------
