@@ -505,7 +505,7 @@ def test_hits_of_the_fit_itself_are_told(asked, fitted, networks, tmp_path):
     [
         (("--target", "clas_name"), "Closest: class_name"),
         (("--target", "step"), "same value|does not hold class names"),
-        (("--target", "zoo"), "same class"),
+        (("--target", "zoo"), "same value of zoo"),
         (("--target", "few"), "2 classes of few: one, other.*4 or more"),
         (("--target", "class_name", "--encoder", "minlm"), "Closest: minilm"),
         (("--target", "class_name", "--where", "zoo = 'x'"), "No checkpoint"),
