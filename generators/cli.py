@@ -34,12 +34,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def generate(
     name: str | None, listing: bool, catalog_path: str, as_json: bool, **options: Any
 ) -> None:
-    """Make networks with the generator NAME, judge them beside nulls, store them as runs.
+    """Make networks with a generator, and judge and store them.
 
-    The generator is fitted to the networks of split train and judged with those of split
-    test. The samples are stored as runs of the zoo with _generated appended to its name,
-    and the results for each sample become columns generated_... of models. No accuracy is
-    printed without novelty.
+    A generator learns from the weights of the selected networks of split train, and draws
+    samples. They are compared with the networks of split test and with nulls: simple
+    generators, such as noise on a training network. --list shows both. Accuracy is shown
+    with novelty: 0 is a copy of a training network, 1 as far from all of them as they are
+    from each other. The samples are stored as runs of the zoo with _generated appended to
+    its name, and the results for each sample become columns generated_... of models.
     """
     if listing:
         rows = _listing_rows()

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
-    """List recipes with their networks, bytes and cost, or show the recipe NAME."""
+    """List the recipes, or show one.
+
+    The list has networks, checkpoints, parameters, megabytes of weights, and cost; the page
+    of the recipe NAME also has its grid.
+    """
     from zoo.recipes import RECIPES
 
     selected = [RECIPES[name]] if name else list(RECIPES.values())
@@ -72,7 +76,9 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 
 _text_option = click.option(
-    "--text", metavar="FILE", help="Text file to use as data; bytes are tokens."
+    "--text",
+    metavar="FILE",
+    help="Text file with the data, for recipes and tasks on text; each byte is a token.",
 )
 
 
@@ -91,9 +97,10 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 @catalog_option
 @json_option
 def train(recipe: str, catalog_path: str, as_json: bool, **options: Any) -> None:
-    """Train the runs of RECIPE and store them in the catalogue.
+    """Train the runs of a recipe, and store them.
 
-    Runs that the catalogue already holds are not trained again.
+    'phasezoo recipes' lists the recipes. Runs that the catalogue already has are not
+    trained again, so an interrupted command can be repeated.
     """
     from zoo.training.train import train_requested
 
@@ -112,7 +119,7 @@ def train(recipe: str, catalog_path: str, as_json: bool, **options: Any) -> None
 
 
 def _measuring_options(
-    record: type[MeasureRequest], metavar: str
+    record: type[MeasureRequest], metavar: str, setting: str
 ) -> Callable[[Function], Function]:
     """Return a decorator that adds what `measure` and `downstream` share."""
 
@@ -123,7 +130,8 @@ def _measuring_options(
             _text_option,
             options_of(record),
             settings_option(
-                f"{metavar}.FIELD=VALUE", f"Set a field of a {metavar}; may be repeated."
+                f"{metavar}.FIELD=VALUE",
+                f"Setting of a {metavar}, such as {setting}; may be repeated.",
             ),
             click.option(
                 "--list",
@@ -145,14 +153,16 @@ def _measuring_options(
     "names",
     multiple=True,
     metavar="METRIC",
-    help="Metric to measure; may be repeated; default: all of the landscape suite.",
+    help="Metric to measure; may be repeated. Default: cka, gradient_noise, hessian, "
+    "mode_connectivity, scores and weight_distance.",
 )
-@_measuring_options(MeasureRequest, "METRIC")
+@_measuring_options(MeasureRequest, "METRIC", "hessian.samples=2000")
 def measure(names: tuple[str, ...], listing: bool, **options: Any) -> None:
-    """Measure the checkpoints of ZOO: Hessian, mode connectivity, CKA and more.
+    """Measure the loss landscape around the checkpoints of ZOO.
 
-    The results become columns of models. Checkpoints that were already measured with the
-    same settings are not measured again.
+    The metrics are Hessian, mode connectivity, CKA, weight distance, gradient noise and
+    scores; the results become columns of models. Checkpoints that were already measured
+    with the same settings are not measured again.
     """
     from zoo.metrics import METRICS, metrics
 
@@ -166,17 +176,17 @@ def measure(names: tuple[str, ...], listing: bool, **options: Any) -> None:
 @click.option(
     "--only",
     metavar="PART,...",
-    help="Parts of the suite, or beginnings of their names: 'average' selects "
-    "average_seeds and average_steps; default: all parts.",
+    help="Parts to run, separated by commas; the beginning of a name selects all parts "
+    "that begin with it, such as average. Default: all parts.",
 )
-@_measuring_options(DownstreamRequest, "PART")
+@_measuring_options(DownstreamRequest, "PART", "noise.samples=2000")
 def downstream(only: str | None, listing: bool, **options: Any) -> None:
-    """Evaluate the networks of ZOO downstream: averages, ensembles, pruning and more.
+    """Evaluate averages, ensembles, pruning and more of ZOO.
 
-    The suite covers averages over steps and seeds (raw, aligned, repaired, greedy soups),
-    ensembles, barriers, magnitude pruning, input noise, and transfer by fine-tuning. The
-    results become columns of models; new networks become runs of ZOO_averages and
-    ZOO_transfer.
+    A cell's seeds and a run's last checkpoints are averaged (as they are, with units
+    aligned, with repaired statistics, as greedy soups). The other parts are ensembles,
+    barriers, magnitude pruning, input noise, and transfer by fine-tuning. The results
+    become columns of models; new networks become runs of ZOO_averages and ZOO_transfer.
     """
     from zoo.measuring.downstream import suite_parts
     from zoo.metrics import METRICS

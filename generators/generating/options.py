@@ -38,7 +38,7 @@ class GenerateOptions:
     where: str = option(
         "true",
         "--where",
-        "SQL condition on the table models that selects networks; default all of them.",
+        "SQL condition on models that selects networks. Default: all.",
         metavar="SQL",
         shown=False,
     )
@@ -48,13 +48,12 @@ class GenerateOptions:
         "Use the last selected checkpoint of each run, or all selected checkpoints.",
         choices=("last", "all"),
     )
-    n: int = option(100, "-n", "Number of samples.", least=1)
+    n: int = option(100, "-n", "Number of samples to draw.", least=1)
     conditions: Sequence[str] = option(
         (),
         "--condition",
-        "Value that the samples should have in a column of models, e.g. "
-        "validation_accuracy=0.9,0.95; each combination of values gets an equal share "
-        "of the samples. May be repeated.",
+        "Wanted value of a column of models, e.g. validation_accuracy=0.9,0.95; each "
+        "combination of values gets an equal share of the samples. May be repeated.",
         metavar="COLUMN=VALUE[,VALUE]",
         several=True,
     )
@@ -67,67 +66,69 @@ class GenerateOptions:
     guidance: float | None = option(
         None,
         "--guidance",
-        "Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it; "
-        "default chosen by the generator.",
+        "Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies "
+        "it. Only deepweightflow. Default: chosen by the generator.",
         least=0,
         number=float,
     )
     temperature: float | None = option(
         None,
         "--temperature",
-        "Factor of the initial noise: below 1, samples are nearer to the mean and less "
-        "novel; default chosen by the generator.",
+        "Factor of the initial noise: below 1, samples are nearer to the mean and "
+        "less novel. Only deepweightflow. Default: chosen by the generator.",
         least=0,
         number=float,
     )
     restarts: int | None = option(
         None,
         "--restarts",
-        "Number of times that noise is added to each sample and the flow is integrated "
-        "again; default chosen by the generator.",
+        "Number of times that noise is added to each sample and the flow is "
+        "integrated again. Only deepweightflow. Default: chosen by the generator.",
         least=0,
     )
     best_of: int = option(
         1,
         "--best-of",
-        "Number of candidates for each sample, of which the one with the best "
-        "validation accuracy is kept; also applies to the nulls.",
+        "Number of candidates per sample; the one with the best validation accuracy "
+        "is kept. The same for nulls.",
         least=1,
     )
     calibrations: Sequence[str] = option(
         (),
         "--calibrate",
-        "Calibration with which the networks are judged a second time; --list shows "
-        "the names. May be repeated.",
+        "Also judge all networks after this calibration, such as head, a refit of "
+        "the last layer; --list shows the names. May be repeated.",
         metavar="NAME",
         several=True,
     )
     settings: Settings = option(
         (),
         "--set",
-        "Set a parameter of the generator, or preset=paper for the published settings. "
-        "May be repeated.",
+        "Setting of the generator, or preset=paper for the published settings. May "
+        "be repeated.",
         metavar="NAME=VALUE",
         several=True,
     )
     seed: int = option(0, "--seed", "Seed of the samples and the nulls.", least=0)
-    null_count: int = option(200, "--nulls", "Number of samples of each null.", least=1)
+    null_count: int = option(
+        200, "--nulls", "Number of networks that each null makes.", least=1
+    )
     images: int | None = option(
         None,
         "--images",
-        "Maximum number of test images on which networks are judged; default all.",
+        "Maximum number of test images to judge on. Default: all.",
         least=1,
     )
     to: str | Path | None = option(
         None,
         "--to",
-        "File of the fitted generator; default in the folder generators of the catalogue.",
+        "File of the fitted generator. Default: in the folder generators of the catalogue.",
         metavar="FILE",
     )
     plot: str | Path | None = option(
         None,
         "--plot",
-        "File of the plot (.svg, .png or .pdf); default in the folder generators of "
+        "File of the plot (.svg, .png or .pdf). Default: in the folder generators of "
         "the catalogue.",
         metavar="FILE",
     )

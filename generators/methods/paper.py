@@ -32,7 +32,7 @@ def paper_generator(
     iterations: int = 30_000,
     seed: int = 0,
 ) -> G:
-    """Return a generator with the published settings, to measure against.
+    """Generator with the published settings, for comparison.
 
     The defaults are those for perceptrons. Differences from the publication: matching
     starts from the input side instead of the given order, and ends at a sweep without

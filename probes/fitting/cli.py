@@ -61,9 +61,10 @@ class _Probes(click.Group):
 @json_option
 @click.pass_context
 def probe(context: click.Context, listing: bool, as_json: bool) -> None:
-    """Fit the probe NAME to a column of models, or apply a saved probe.
+    """Fit a probe to a column of models, or apply a saved probe.
 
-    'phasezoo probe NAME --help' shows the options. Good probes to start with are
+    A probe predicts a property of networks, such as their test accuracy, from their
+    weights. 'phasezoo probe NAME --help' shows the options. Good probes to start with are
     statistics, which reads networks of any shapes, and linear, which reads weights of one
     layout.
     """
@@ -80,15 +81,16 @@ def probe(context: click.Context, listing: bool, as_json: bool) -> None:
 def _fitting(name: str) -> click.Command:
     """Return the command that fits one probe."""
 
-    @verb("probe statistics --target test_accuracy --by cell", name)
+    @verb(f"probe {name} --target test_accuracy --by cell", name)
     @options_of(FitRequest)
     @catalog_option
     @json_option
     def command(catalog_path: str, as_json: bool, **options: Any) -> None:
         """Fit a probe, score it on held-out networks, and write predictions back.
 
-        The predictions are the columns PROBE_TARGET of models, and PROBE_TARGET_split tells
-        training from test networks. A stored fit is not repeated. Fits of one probe to one
+        The predictions become a column of models that is named after probe and target, such
+        as statistics_test_accuracy, and statistics_test_accuracy_split tells training from
+        test networks. A stored fit is not repeated. Fits of one probe to one
         target share the columns, which show the last fit that was requested.
         """
         from probes.file import as_probe

@@ -142,7 +142,9 @@ class Plan:
             f"Left out: {count:,} with {reason}." for reason, count in left_out.items()
         ]
         if 1 < (groups := self.tested_groups) < _FEW:
-            lines.append(f"Only {groups} groups are tested: the interval is rough.")
+            lines.append(
+                f"The test set has only {groups} groups of runs: the interval is rough."
+            )
         if unknown := len(self.unknown):
             n_test = sum(len(split.test) for split in folds.folds)
             lines.append(

@@ -27,7 +27,7 @@ class Checkpoints:
     where: str = option(
         "true",
         "--where",
-        "SQL condition that selects models; default: all.",
+        "SQL condition on models that selects checkpoints. Default: all.",
         metavar="SQL",
         shown=False,
     )
@@ -64,7 +64,8 @@ class FitRequest(Checkpoints):
     targets: tuple[str, ...] = option(
         MISSING,
         "--target",
-        "Column of models to predict, a pattern (saw_*), or NAME=SQL; repeatable.",
+        "Column of models to predict; a pattern such as 'saw_*'; or NAME=SQL for a "
+        "computed value. May be repeated.",
         metavar="COLUMN",
         several=True,
     )
@@ -77,8 +78,10 @@ class FitRequest(Checkpoints):
     by: str = option(
         "run",
         "--by",
-        "Groups that are never split between training and test set; each zoo or tree "
-        "is held out in turn.",
+        "Groups that are never divided between training and test set. run: runs with "
+        "their children; sibling: branches of a tree, so children of one parent may "
+        "be on both sides; cell: cells of the grid; zoo, tree: zoos, or trees of "
+        "fine-tuned networks, each held out in turn.",
         choices=tuple(BY),
     )
     deal: int | None = option(
@@ -90,8 +93,8 @@ class FitRequest(Checkpoints):
     layer: tuple[str, ...] = option(
         (),
         "--layer",
-        "Tensor to read, repeatable; auto chooses one on training networks. Default: "
-        "all matrices.",
+        "Tensor to read; may be repeated; auto chooses the best one on training "
+        "networks. Default: all matrices.",
         metavar="TENSOR",
         several=True,
     )
@@ -101,21 +104,22 @@ class FitRequest(Checkpoints):
     relative: str | None = option(
         None,
         "--relative",
-        "Compare statistics with the training networks of the same zoo; within a "
-        "held-out zoo with one another, without targets.",
+        "Compare statistics with those of the training networks of the same zoo, by "
+        "quantiles or by mean and standard deviation; within a held-out zoo with one "
+        "another, without targets.",
         choices=SHAPES,
     )
     settings: Settings = option(
         (),
         "--set",
-        "Parameter of the probe, repeatable.",
+        "Setting of the probe; may be repeated.",
         metavar="NAME=VALUE",
         several=True,
     )
     to: str | Path | None = option(
         None,
         "--to",
-        "File to write the probe to; default: inside the catalogue.",
+        "File to write the probe to. Default: inside the catalogue.",
         metavar="FILE",
     )
     again: bool = option(False, "--again", "Fit again even if the same fit is stored.")

@@ -183,14 +183,14 @@ class TargetValues:
         cls, y: Array, labels: tuple[str, ...], task: str, known: Array, constant: bool
     ) -> TargetValues:
         if not constant and len(np.unique(y, axis=0)) < 2:
-            noun = "class" if task == "classification" else "value"
+            kinds = "classes" if task == "classification" else "values"
             only = np.unique(y, axis=0)[0].tolist()
             subject = (
                 f"All {len(y)} networks have" if len(y) > 1 else "The only network has"
             )
             raise CatalogError(
-                f"{subject} the same {noun} of {', '.join(labels)}: {only!r}. A probe "
-                "needs two or more; widen --where."
+                f"{subject} the same value of {', '.join(labels)}: {only!r}. A probe needs "
+                f"two or more {kinds}; widen --where or choose another --target."
             )
         if task == "classification" and y.ndim == 2:
             invalid = np.setdiff1d(y, (0, 1))

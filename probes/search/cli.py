@@ -37,11 +37,12 @@ _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
 def search(
     text: str, catalog_path: str, at: int | None, as_json: bool, **options: Any
 ) -> None:
-    """Rank networks by similarity to TEXT, such as the name of a class.
+    """Rank networks by their similarity to a text.
 
-    With --target a probe is fitted to networks with class names; TEXT may be a class that
-    no network has. The networks of the layout of the probe are ranked. Networks of the
-    training set are marked in the column learnt, and ranked by a fit without them.
+    TEXT is for example the name of a class, which no network need have. With --target a
+    probe is fitted to networks with class names. The networks of the layout of the probe
+    are ranked. Networks of the training set are marked in the column learnt, and ranked by
+    a fit without them.
     """
     try:
         request = SearchRequest(**options)

@@ -27,18 +27,24 @@ class SearchRequest:
     probe: str | None = option(
         None, "--probe", "Saved text probe to use instead of --target.", metavar="FILE"
     )
-    encoder: str = option("minilm", "--encoder", "Text encoder of the probe for --target.")
+    encoder: str = option(
+        "minilm",
+        "--encoder",
+        "Text encoder for --target: minilm or clip, which need phasezoo[text], "
+        "ngrams, or another installed one.",
+    )
     again: bool = option(False, "--again", "Fit again even if the probe is saved.")
     where: str | None = option(
         None,
         "--where",
-        "SQL condition that selects models to rank, and with --target to train on.",
+        "SQL condition on models that selects networks to rank and, with --target, "
+        "to train on. Default: all.",
         metavar="SQL",
     )
     new: bool = option(
         False, "--new", "Rank only networks outside the training set of the probe."
     )
-    top: int = option(10, "--top", "Number of rows to print.", least=1)
+    top: int = option(10, "--top", "Maximum number of rows to print.", least=1)
 
     def __post_init__(self) -> None:
         """Check the options."""

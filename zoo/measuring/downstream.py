@@ -45,7 +45,9 @@ def suite_parts(only: Sequence[str] = ()) -> list[str]:
             name for name in known if name.startswith(part)
         ]
         if not matches:
-            raise NotFound(f"The suite has no part {part!r}. {closest(part, known)}")
+            raise NotFound(
+                f"phasezoo downstream has no part {part!r}. {closest(part, known)}"
+            )
         parts += matches
     return list(dict.fromkeys(parts))
 

@@ -40,32 +40,38 @@ class MeasureRequest(WorkRequest):
     zoo: str
     metrics: tuple[Metric | str, ...] | None = None
     steps: str = option(
-        "all", "--steps", "Checkpoints of each run to measure.", choices=("all", "last")
+        "all",
+        "--steps",
+        "Measure all checkpoints of each run, or only the last one.",
+        choices=("all", "last"),
     )
     where: str = option(
         "true",
         "--where",
-        "SQL condition on models that selects checkpoints. Metrics that compare seeds "
-        "measure every cell with a selected checkpoint as a whole.",
+        "SQL condition on models that selects checkpoints. Metrics that compare "
+        "seeds measure every cell with a selected checkpoint as a whole. Default: "
+        "all.",
         metavar="SQL",
     )
     task: str | None = option(
         None,
         "--task",
-        "Name of the task of imported runs that do not record one.",
+        "Task, such as digits, for imported runs that do not record one; its data "
+        "are used.",
         metavar="NAME",
     )
     architecture: str | None = option(
         None,
         "--architecture",
-        "Architecture of imported runs that do not record one.",
+        'Architecture as JSON, such as \'{"name": "mlp", "sizes": [64, 32, 10], '
+        '"activation": "relu"}\', for imported runs that do not record one.',
         metavar="JSON",
     )
-    seed: int = option(
-        0, "--seed", "Seed of all random draws; part of the provenance.", least=0
-    )
+    seed: int = option(0, "--seed", "Seed of all random draws of the measurement.", least=0)
     again: bool = option(
-        False, "--again", "Measure again what was already measured with the same settings."
+        False,
+        "--again",
+        "Measure again checkpoints that were measured with the same settings.",
     )
 
     suite: ClassVar[str] = "landscape"
@@ -133,8 +139,8 @@ class DownstreamRequest(MeasureRequest):
     steps: str = option(
         "last",
         "--steps",
-        "Checkpoints of each run to measure; averages over steps use all checkpoints of "
-        "a run.",
+        "Measure all checkpoints of each run, or only the last one; averages over "
+        "steps use all checkpoints of a run.",
         choices=("all", "last"),
     )
 

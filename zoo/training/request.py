@@ -42,14 +42,14 @@ class TrainRequest(WorkRequest):
     limit: int | None = option(
         None,
         "--limit",
-        "Maximum number of runs to train, spread over the grid; default: all.",
+        "Maximum number of runs to train, spread over the grid. Default: all.",
         least=1,
     )
     memory: int | str | None = option(
         None,
         "--memory",
-        "Memory for all workers together, in bytes or such as 4GB, which decides the "
-        "size of the stacks; default: half of the machine's.",
+        "Memory of all workers together, such as 4GB. Default: half of the machine's "
+        "memory.",
         metavar="SIZE",
     )
     nets: int | None = None

@@ -27,13 +27,16 @@ class WorkRequest:
     data: str | Path | None = option(
         None,
         "--data",
-        "Folder that holds the data as files, or a text file.",
+        "Folder with the files of the data set. Default: download it, unless it is "
+        "built in.",
         metavar="DIR",
     )
     workers: int | None = option(
-        None, "--workers", "Number of worker processes; default: one per core.", least=1
+        None, "--workers", "Number of worker processes. Default: one per core.", least=1
     )
-    device: str = option("auto", "--device", "Device to compute on: auto, cpu or cuda.")
+    device: str = option(
+        "auto", "--device", "Device: auto (CUDA if there is a GPU), cpu or cuda."
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
