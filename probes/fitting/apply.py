@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from catalog import CatalogError, Layout, LayoutMismatch
 from catalog.catalog import Catalog, arrow_table
+from catalog.checkpoints import layouts, rows
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.quoting import literal
@@ -19,7 +20,6 @@ from probes import file as probe_file
 from probes.fitting import predictions
 from probes.fitting.inputs import ProbeInputs, weight_chunks, weight_statistics
 from probes.fitting.plan import among_themselves
-from probes.fitting.selection import layouts, rows
 from probes.fitting.target_columns import TargetValues
 from probes.fitting.training_set import Standing, TrainingSet
 from probes.judging.judge import Estimate, judged_as_is
@@ -204,7 +204,7 @@ def judge_new(
     Parameters
     ----------
     table : pyarrow.Table
-        n rows as `probes.fitting.selection.rows` returns them.
+        n rows as `catalog.checkpoints.rows` returns them.
     scores : ndarray of shape (n, width)
         Scores that the probe predicts.
     cut : float

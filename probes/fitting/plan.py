@@ -12,6 +12,7 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.checkpoints import layouts
 from catalog.console.pasting import word
 from catalog.console.plain_values import plain
 from catalog.dtypes import Array
@@ -19,7 +20,7 @@ from catalog.names import slug
 from catalog.plugins.settings import Settings
 from catalog.quoting import literal
 from probes.fitting.predictions import measure_id_of
-from probes.fitting.selection import TargetSelection, layouts
+from probes.fitting.selection import TargetSelection
 from probes.fitting.settings import probe_named
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in

@@ -121,7 +121,7 @@ def _target_probe(
     store: Catalog, target: str, encoder: str, where: str, again: bool
 ) -> tuple[Path, Selection]:
     """Return the probe of a target, and the last checkpoints of its layout."""
-    from probes.fitting.selection import rows
+    from catalog.checkpoints import rows
     from probes.search.fit import text_probe
 
     probe, file = text_probe(
