@@ -16,7 +16,6 @@ from catalog.alignment import invert as invert
 from catalog.alignment import permute as permute
 from catalog.alignment.average import average as average
 from catalog.catalog import Catalog as Catalog
-from catalog.catalog import open_catalog as open
 from catalog.errors import CatalogError as CatalogError
 from catalog.errors import LayoutMismatch as LayoutMismatch
 from catalog.errors import NotFound as NotFound
@@ -26,6 +25,9 @@ from catalog.layout import Layout as Layout
 from catalog.layout import Param as Param
 from catalog.plugins.moved import keep_old_names
 from catalog.population import Population as Population
+from catalog.remote.opening import open_catalog as open
+from catalog.remote.transfer import fetch as fetch
+from catalog.remote.transfer import publish as publish
 from catalog.selection import Selection as Selection
 from catalog.version import __version__ as __version__
 from catalog.writer import Writer as Writer
@@ -47,8 +49,10 @@ __all__ = [
     "__version__",
     "average",
     "compose",
+    "fetch",
     "import_source",
     "invert",
     "open",
     "permute",
+    "publish",
 ]

@@ -65,6 +65,11 @@ def open_catalog(
         If there is no catalogue and ``create`` is false, or if the version or an allowed
         folder does not exist.
     """
+    if "://" in str(path):
+        raise CatalogError(
+            f"{path} is remote, and this changes a catalogue or keeps files in it. Fetch "
+            f"it first: phasezoo fetch {word(path)} --catalog DIR"
+        )
     root = Path(path) if path is not None else default_root()
     if not (root / "manifests").is_dir():
         if not create:

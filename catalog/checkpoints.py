@@ -62,7 +62,10 @@ def rows(
         )
     )
     if not len(table):
-        raise NotFound(f"No checkpoint matches {where!r}. 'phasezoo show' lists the zoos.")
+        raise NotFound(
+            f"No checkpoint matches {where!r}. The zoos: phasezoo sql "
+            '"SELECT zoo, count(*) FROM models GROUP BY zoo"'
+        )
     weights = pc.is_valid(table["row"])
     finite = pc.or_(pc.fill_null(table["finite"], True), pc.invert(weights))
     left_out = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from catalog.catalog import arrow_table, open_catalog
+from catalog.catalog import arrow_table
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     at_option,
@@ -16,13 +16,15 @@ from catalog.console.program import (
     json_option,
     print_json,
     print_table,
+    readable_option,
+    verb,
 )
 from catalog.errors import CatalogError
+from catalog.remote.address import is_url
+from catalog.remote.opening import open_catalog
 
 
-@click.command(
-    epilog="Example: phasezoo sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'"
-)
+@verb("sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'")
 @click.argument("query")
 @click.option(
     "--to",
@@ -35,7 +37,8 @@ from catalog.errors import CatalogError
     "--allow",
     multiple=True,
     metavar="DIR",
-    help="Folder whose files QUERY may read besides the catalogue; may be repeated.",
+    help="Folder whose files, also in subfolders, QUERY may read besides the catalogue; "
+    "may be repeated.",
 )
 @click.option(
     "--rows",
@@ -44,7 +47,7 @@ from catalog.errors import CatalogError
     type=click.IntRange(1),
     help="Maximum number of rows to print; --json prints all rows.",
 )
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def sql(
@@ -57,9 +60,12 @@ def sql(
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Answer QUERY over the views that `phasezoo schema` lists.
+    """Answer an SQL query over the catalogue.
 
-    QUERY is one statement that only reads: SELECT, FROM, WITH, VALUES, PIVOT, UNPIVOT,
+    Most queries need only the view models, which has a row per checkpoint; `phasezoo
+    schema` lists all views and columns. The dialect is DuckDB's.
+
+    QUERY is one statement that reads: SELECT, FROM, WITH, VALUES, TABLE, PIVOT, UNPIVOT,
     DESCRIBE, SUMMARIZE, SHOW, or EXPLAIN of one of these. It cannot change anything, and it
     can read only the catalogue and files below --allow DIR.
     """
@@ -86,17 +92,21 @@ def sql(
         note(f"Printed the first {rows} rows; --rows N prints more.")
 
 
-@click.command(epilog="Example: phasezoo show digits_mlp_phases")
+@verb("show digits_mlp_phases")
 @click.argument("identifier", metavar="ID")
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> None:
-    """Show a zoo, a run, a checkpoint (RUN@STEP), a shard or an architecture.
+    """Show a zoo, run, checkpoint, shard or architecture.
 
-    ID is its name, run_id or arch_id. For all but zoos the first characters of ID, at least
-    four, are enough if nothing else begins with them. If several things have the same name,
-    give KIND:NAME, where KIND is zoo, run, shard or architecture.
+    ID is the name of a zoo or shard, a run_id, a checkpoint RUN@STEP (a run_id and a step),
+    or an arch_id. `phasezoo sql "SELECT DISTINCT zoo FROM models"` lists the zoos, and the
+    page of a zoo names its shards and some of its runs.
+
+    Except for zoos, the first characters of ID, at least four, are enough if nothing else
+    begins with them. If several objects have the same name, give KIND:NAME, where KIND is
+    zoo, run, shard or architecture.
     """
     from catalog.show import describe, page
     from catalog.show.blocks import prints_blocks
@@ -109,27 +119,29 @@ def show(identifier: str, catalog_path: str, at: int | None, as_json: bool) -> N
             say(line)
 
 
-@click.command(epilog="Example: phasezoo export 3fa9@1500 --to network.safetensors")
+@verb("export 3fa9@1500 --to network.safetensors")
 @click.argument("identifier", metavar="[ID]", required=False)
 @click.option(
     "--to",
     "path",
     required=True,
     metavar="FILE",
-    help="File to write, or FOLDER/ for one file per network.",
+    help="File to write, or FOLDER/ for one file per checkpoint.",
 )
 @click.option(
     "--where",
     metavar="SQL",
-    help="Export the checkpoints that match this condition on models, instead of ID.",
+    help='SQL condition on models, such as "width = 16 AND step = steps", that selects '
+    "checkpoints; replaces ID.",
 )
 @click.option(
     "--kind",
     metavar="KIND",
-    help="Format of the files: safetensors, npz, arrow or pt; default: the ending of FILE.",
+    help="Format of the files: safetensors, npz, arrow or pt. Default: by the ending of "
+    "FILE; safetensors for a folder.",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def export(
@@ -144,7 +156,8 @@ def export(
 ) -> None:
     """Write one checkpoint, or all that match --where, to files.
 
-    ID is the start of a run_id, or RUN@STEP.
+    ID is a run_id or its first characters, optionally with @STEP; without @STEP the last
+    checkpoint of the run is written. The files hold the weights of all tensors.
     """
     from catalog.formats.export import export as write
     from catalog.formats.export import find_checkpoint
@@ -160,14 +173,18 @@ def export(
         say(f"{path}: {len(selection)} networks, {len(files)} files")
 
 
-@click.command(epilog="Example: phasezoo schema")
-@catalog_option
+@verb("schema")
+@readable_option
 @json_option
 def schema(catalog_path: str, as_json: bool) -> None:
-    """List every column of every view with its type, unit and meaning."""
+    """List the columns of all views with type, unit and meaning.
+
+    Without a catalogue only the documented columns are listed; with one also those that
+    recipes, measures and imports added.
+    """
     from catalog.show.dictionary import all_columns
 
-    has_catalogue = (Path(catalog_path) / "manifests").is_dir()
+    has_catalogue = is_url(catalog_path) or (Path(catalog_path) / "manifests").is_dir()
     rows = all_columns(open_catalog(catalog_path) if has_catalogue else None)
     if as_json:
         print_json(rows)
@@ -175,29 +192,29 @@ def schema(catalog_path: str, as_json: bool) -> None:
         print_table(rows)
 
 
-@click.command(epilog="Example: phasezoo verify --catalog phasezoo-data")
-@click.option(
-    "--keep", is_flag=True, help="Report leftovers of killed writers, but delete nothing."
-)
+@verb("verify --catalog phasezoo-data")
+@click.option("--keep", is_flag=True, help="Report leftovers, but delete nothing.")
 @click.option(
     "--repair",
     "mend",
     is_flag=True,
-    help="First repair what other records prove: HEAD, commit records, doubled packs.",
+    help="First repair damaged bookkeeping (HEAD, commit records, packs) from other "
+    "records of the catalogue; lost weights cannot be repaired.",
 )
 @catalog_option
 @json_option
 def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
-    """Check every committed byte, and delete the leftovers of killed writers.
+    """Check the catalogue for damage, and delete leftovers.
 
-    Fitted probes and generators, in probes/ and generators/, are compared with the digests
-    in their files.
+    Every byte of the stored networks and metadata is compared with its checksum, and so are
+    the fitted probes and generators in probes/ and generators/. If something is damaged,
+    the command names file, row and tensor, and the exit code is 1.
 
-    A file that belongs neither to a commit record nor to a known writer may be a copy in
-    progress, so it is deleted only when it is a day old. --keep deletes nothing.
+    Leftovers are files of writers that were killed. A file of which no writer is known may
+    be a copy in progress, so it is deleted only when it is a day old.
     """
     from catalog.console.progress import Progress
-    from catalog.upkeep.repair import RepairReport, repair
+    from catalog.upkeep.repair import RepairReport, repair_catalogue
     from catalog.upkeep.verify import verify as check
 
     root = Path(catalog_path)
@@ -211,7 +228,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
         bar.total = total / 1e6
         bar.update(done / 1e6)
 
-    repaired = repair(root) if mend else RepairReport()
+    repaired = repair_catalogue(root) if mend else RepairReport()
     result = check(root, sweep=not keep, progress=progress)
     if as_json:
         print_json(asdict(result) | (asdict(repaired) if mend else {}))
@@ -237,7 +254,7 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     sys.exit(1 if result.problems else 0)
 
 
-@click.command(epilog="Example: phasezoo report --to report.html")
+@verb("report --to report.html")
 @click.option(
     "--to",
     "path",
@@ -246,13 +263,14 @@ def verify(keep: bool, mend: bool, catalog_path: str, as_json: bool) -> None:
     metavar="FILE",
     help="HTML file to write.",
 )
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def report(path: str, catalog_path: str, at: int | None, as_json: bool) -> None:
     """Write a self-contained HTML page about every zoo.
 
-    The page shows facts, heat maps and other figures, and tables of each zoo.
+    The page has facts, heat maps, other figures and tables of each zoo. An existing report
+    is replaced. The command needs phasezoo[report].
     """
     from catalog.report.page import write_report
 

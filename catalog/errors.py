@@ -11,6 +11,9 @@ from pathlib import Path
 
 from catalog.printable import printable_lines
 
+_LONGEST = 4_000
+"""Characters of an error above which its middle is cut: a value from a file may be long."""
+
 _MOST = 20
 """Maximum number of known names that an error lists: enough for all formats or verbs."""
 
@@ -23,7 +26,12 @@ class CatalogError(Exception):
     """
 
     def __str__(self) -> str:
-        return "\n  ".join(printable_lines(super().__str__()))
+        text = super().__str__()
+        if len(text) > _LONGEST:
+            half = _LONGEST // 2
+            cut = f" ... ({len(text) - 2 * half:,} characters) ... "
+            text = text[:half] + cut + text[-half:]
+        return "\n  ".join(printable_lines(text))
 
 
 class ShardCorrupt(CatalogError, OSError):
@@ -58,7 +66,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return a sentence that lists the known names closest to an unknown name."""
     names = sorted(set(known))
     if not names:
-        return "There are none yet."
+        return "None are known."
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     if matches:
         return "Closest: " + ", ".join(matches) + "."

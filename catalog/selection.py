@@ -92,7 +92,7 @@ class Selection:
         """
         layouts = {reader.layout.id: reader.layout for reader in self._readers}
         if not layouts:
-            raise NotFound("No checkpoint matches; there is nothing to load.")
+            raise NotFound("No checkpoint is selected; there is nothing to load.")
         if len(layouts) > 1:
             counts = self.table["arch_id"].value_counts().to_pylist()
             groups = "; ".join(f"{c['counts']} x {c['values']}" for c in counts[:5])

@@ -3,139 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     catalog_option,
     json_option,
     print_json,
     print_table,
-    settings_option,
+    verb,
 )
+from generators.generating.options import GenerateOptions
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@click.command(
-    epilog="Example: phasezoo generate pca_gaussian -n 100 --calibrate head",
-)
+@verb("generate pca_gaussian -n 100 --calibrate head")
 @click.argument("name", required=False)
-@click.option(
-    "--where",
-    default="true",
-    metavar="SQL",
-    help="SQL condition on the table models that selects networks; default all of them.",
-)
-@click.option(
-    "--steps",
-    default="last",
-    show_default=True,
-    type=click.Choice(["last", "all"]),
-    help="Use the last selected checkpoint of each run, or all selected checkpoints.",
-)
-@click.option(
-    "-n",
-    "n",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    help="Number of samples.",
-)
-@click.option(
-    "--condition",
-    "conditions",
-    multiple=True,
-    metavar="COLUMN=VALUE[,VALUE]",
-    help="Value that the samples should have in a column of models, e.g. "
-    "validation_accuracy=0.9,0.95; each combination of values gets an equal share of the "
-    "samples. May be repeated.",
-)
-@click.option(
-    "--extrapolate",
-    is_flag=True,
-    help="Allow values of --condition outside the range of the training networks; these "
-    "samples are marked.",
-)
-@click.option(
-    "--guidance",
-    type=click.FloatRange(0),
-    help="Strength of the condition: 0 ignores it, 1 follows it, above 1 amplifies it; "
-    "default chosen by the generator.",
-)
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    help="Factor of the initial noise: below 1, samples are nearer to the mean and less "
-    "novel; default chosen by the generator.",
-)
-@click.option(
-    "--restarts",
-    type=click.IntRange(0),
-    help="Number of times that noise is added to each sample and the flow is integrated "
-    "again; default chosen by the generator.",
-)
-@click.option(
-    "--best-of",
-    "best_of",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of candidates for each sample, of which the one with the best validation "
-    "accuracy is kept; also applies to the nulls.",
-)
-@click.option(
-    "--calibrate",
-    "calibrations",
-    multiple=True,
-    metavar="NAME",
-    help="Calibration with which the networks are judged a second time; --list shows the "
-    "names. May be repeated.",
-)
-@settings_option(
-    "NAME=VALUE",
-    "Set a parameter of the generator, or preset=paper for the published settings. May be "
-    "repeated.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Seed of the samples and the nulls.",
-)
-@click.option(
-    "--nulls",
-    "null_count",
-    type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Number of samples of each null.",
-)
-@click.option(
-    "--images",
-    type=click.IntRange(1),
-    help="Maximum number of test images on which networks are judged; default all.",
-)
-@click.option(
-    "--to",
-    metavar="FILE",
-    help="File of the fitted generator; default in the folder generators of the catalogue.",
-)
-@click.option(
-    "--plot",
-    metavar="FILE",
-    help="File of the plot (.svg, .png or .pdf); default in the folder generators of the "
-    "catalogue.",
-)
-@click.option("--data", metavar="DIR", help="Folder that holds the data of the task.")
-@click.option(
-    "--again",
-    is_flag=True,
-    help="Sample and judge again even if a report exists; a stored fit is reused.",
-)
+@options_of(GenerateOptions)
 @click.option(
     "--list", "listing", is_flag=True, help="List generators, presets and calibrations."
 )
@@ -162,9 +52,10 @@ def generate(
     from generators.registry import generator_named
     from zoo import keep_freed_memory
 
-    generator_named(name, options["settings"])  # raises before anything is read
+    asked = GenerateOptions(**options)
+    generator_named(name, asked.settings)  # raises before anything is read
     keep_freed_memory()
-    result = run(open_catalog(catalog_path), name, announce=note, **options)
+    result = run(open_catalog(catalog_path), name, asked, announce=note)
     if result["known"]:
         note("Generated before; give --again to sample and judge again.")
     with as_report(result["report"]):

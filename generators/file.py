@@ -55,7 +55,9 @@ def save_generator(
     Parameters
     ----------
     generator : Generator
+        Fitted generator.
     path : str or Path
+        File to write.
     about : mapping, optional
         JSON values that are stored with the generator, see `generator_about`.
 
@@ -112,7 +114,7 @@ def load_generator(path: str | Path, kind: type[G]) -> G:
 
 
 def generator_name(path: str | Path) -> str:
-    """Return the name of the generator in a file; raises as `load_generator`."""
+    """Return the name of the generator in a file; errors as in `load_generator`."""
     return _generator_name(_GENERATOR.body(path), path)
 
 

@@ -49,6 +49,7 @@ def generator_named(name: str, settings: Settings = ()) -> Generator:
     Parameters
     ----------
     name : str
+        Name of the generator.
     settings : mapping or iterable of str
         Values by name, or texts such as ``"size=4"``; see `catalog.plugins.settings`.
         ``preset=NAME`` starts from one of `presets_of`; further settings are arguments of

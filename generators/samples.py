@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from catalog.schema import RUNS
 
 GENERATED = "_generated"
 """Suffix of the zoo of generated networks, which keeps them out of the cells of the zoo."""
+
+Score = Callable[[Population], Array]
+"""Score of each network of a population, higher is better, e.g. validation accuracy."""
 
 
 def sample_runs(
@@ -33,12 +36,15 @@ def sample_runs(
     Parameters
     ----------
     weights : ndarray of shape (n, d)
+        Weights of n samples.
     training : Population
+        Training networks of the generator.
     generator : str
         Name of the generator.
     settings : mapping
         JSON values that determine the samples, including the condition.
     seed : int
+        Seed of the samples.
     columns : mapping, optional
         Further columns of n values each, by name.
 
@@ -85,6 +91,14 @@ def sample_runs(
     table = pa.table({**values, **(columns or {})})
     extra = {p.name: _shared_extra(training, p.name, p.role, n) for p in layout.extra}
     return Population(np.asarray(weights, np.float32), layout, table, extra)
+
+
+def best_of_each(candidates: Population, of: int, score: Score) -> Population:
+    """Return the candidate with the best score of every ``of`` in turn."""
+    if of == 1:
+        return candidates
+    scores = np.asarray(score(candidates), np.float64).reshape(len(candidates) // of, of)
+    return candidates.select(np.arange(len(scores)) * of + scores.argmax(1))
 
 
 def fingerprint(population: Population) -> str:

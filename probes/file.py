@@ -79,7 +79,7 @@ def load(path: str | Path) -> Probe:
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """Return the mapping ``about`` that was passed to `save`; raises as `load`."""
+    """Return the mapping ``about`` that was passed to `save`; errors as in `load`."""
     with as_probe(path):
         return dict(_PROBE.body(path)["about"])
 

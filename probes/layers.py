@@ -26,6 +26,7 @@ class Dense:
     Attributes
     ----------
     name : str
+        Name of the tensor.
     start : int
         First column of the tensor in the weight vector.
     shape : tuple of int
@@ -92,6 +93,7 @@ def layers_of(layout: Layout, *, vectors: bool = False) -> tuple[Layer, ...]:
     Parameters
     ----------
     layout : Layout
+        Layout of one network.
     vectors : bool, default=False
         Include tensors of one axis or none, each as one row.
 
@@ -212,10 +214,11 @@ def finite(X: Array) -> None:
     ValueError
         If weights are not finite; the message counts the networks and names the first.
     """
-    good = np.isfinite(X).all(1)
-    if not good.all():
-        bad = np.flatnonzero(~good)
+    is_finite = np.isfinite(X).all(1)
+    if not is_finite.all():
+        bad_rows = np.flatnonzero(~is_finite)
         raise ValueError(
-            f"{len(bad)} of {len(X)} networks hold NaN or inf, the first in row {bad[0]}. "
+            f"{len(bad_rows)} of {len(X)} networks hold NaN or inf, the first in row "
+            f"{bad_rows[0]}. "
             "Leave these rows out: X[np.isfinite(X).all(1)]."
         )

@@ -42,10 +42,13 @@ class Probe(BaseEstimator):
     Attributes
     ----------
     targets_ : Targets
+        Kind and encoding of the targets.
     classes_ : ndarray
         Classes, sorted; only for classification.
     layers_ : tuple of Layer
+        Layers that the probe reads.
     n_features_in_ : int
+        Number d of weights of a network.
     """
 
     name: ClassVar[str]
@@ -98,7 +101,7 @@ class Probe(BaseEstimator):
             raise ValueError(f"groups has {len(groups)} rows and X has {len(X)}.")
         self.targets_ = Targets.of(y, self.task)
         if self.targets_.kind == "multilabel":
-            self.classes_ = np.array([0, 1])  # for every label
+            self.classes_ = np.array([0, 1])  # of every label
         elif self.targets_.classes is not None:
             self.classes_ = self.targets_.classes
         self.layers_: tuple[Layer, ...] = chosen_layers(self.layout, self.layer, X.shape[1])
@@ -115,7 +118,7 @@ class Probe(BaseEstimator):
 
     @available_if(_classifies)  # type: ignore[untyped-decorator]  # sklearn's
     def decision_function(self, X: Array) -> Array:
-        """Return scores (n,) or (n, width); a label or the second class holds above 0."""
+        """Return scores (n,) or (n, width); a label or the second class is positive."""
         scores, cut = self._decided(X)
         return scores[:, 0] - cut if self.targets_.kind == "binary" else scores - cut
 
@@ -130,11 +133,11 @@ class Probe(BaseEstimator):
 
     @abstractmethod
     def _scores(self, X: Array) -> Array:
-        """Return scores (n, width) of weights that were checked."""
+        """Return scores (n, width) of checked weights."""
 
     @property
     def _cut(self) -> float:
-        """Score above which a label holds."""
+        """Score above which a label is predicted."""
         return 0.0
 
     def _decided(self, X: Array) -> tuple[Array, float]:

@@ -45,6 +45,7 @@ class Targets:
         Parameters
         ----------
         y : ndarray of shape (n,) or (n, k)
+            Targets of n networks.
         task : {"regression", "classification"}
             For classification, a y of two axes holds labels 0 or 1.
 
@@ -89,8 +90,8 @@ class Targets:
         Parameters
         ----------
         cut : float, default=0
-            Score above which a label holds: 0 for logits, 0.5 for values fitted to 0
-            and 1.
+            Score above which a label is predicted: 0 for logits, 0.5 for values fitted
+            to 0 and 1.
         """
         if self.kind == "regression":
             return scores[:, 0] if self.flat else scores

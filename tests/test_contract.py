@@ -31,7 +31,8 @@ from zoo.architectures import (
 )
 from zoo.engine.stack import Stack, build_architecture, plan
 from zoo.engine.train_stack import train_stack
-from zoo.measuring.worker import chosen_metrics, measured_table
+from zoo.measuring.request import chosen_metrics
+from zoo.measuring.worker import measured_table
 from zoo.metrics import METRICS
 from zoo.networks import Networks
 from zoo.randomness import stream

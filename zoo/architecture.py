@@ -54,7 +54,7 @@ class Architecture(ABC):
     """Base class of architectures; subclasses are frozen dataclasses of their sizes.
 
     The stacked forward pass works on n networks at once: every tensor has a leading
-    net axis. The result for one network must not depend on the others, and it can
+    network axis. The result for one network must not depend on the others, and it can
     be differentiated twice with respect to the parameters.
     """
 
@@ -165,7 +165,7 @@ class Architecture(ABC):
         if set(config) - {"name"} != field_names:
             raise ValueError(
                 f"Architecture {cls.name!r} takes the fields {sorted(field_names)}. Got "
-                f"{sorted(config)}."
+                f"{sorted(set(config) - {'name'})}."
             )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         values.pop("name", None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     Function,
@@ -17,14 +18,16 @@ from catalog.console.program import (
     print_json,
     print_table,
     settings_option,
+    verb,
 )
+from zoo.measuring.request import DownstreamRequest, MeasureRequest
+from zoo.training.request import TrainRequest
 
 if TYPE_CHECKING:
-    from zoo.measuring.measure import Measured
     from zoo.metric import Metric
 
 
-@click.command(epilog="Example: phasezoo recipes")
+@verb("recipes")
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
@@ -68,127 +71,33 @@ def recipes(name: str | None, as_json: bool) -> None:
         print_table(rows)
 
 
-def _machine_options(function: Function) -> Function:
-    """Add the options that locate the data and set the device and the workers."""
-    for option in (
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            help="Device to compute on: auto, cpu or cuda.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1),
-            help="Number of worker processes; default: one per core.",
-        ),
-        click.option(
-            "--text", metavar="FILE", help="Text file to use as data; bytes are tokens."
-        ),
-        click.option("--data", metavar="DIR", help="Folder that holds the data as files."),
-    ):
-        function = option(function)
-    return function
+_text_option = click.option(
+    "--text", metavar="FILE", help="Text file to use as data; bytes are tokens."
+)
 
 
-def _measuring_options(metavar: str, steps: str) -> Callable[[Function], Function]:
-    """Return a decorator that adds the options that `measure` and `downstream` share."""
-
-    def decorator(function: Function) -> Function:
-        for option in (
-            click.option(
-                "--again",
-                is_flag=True,
-                help="Measure again what was already measured with the same settings.",
-            ),
-            click.option(
-                "--seed",
-                type=click.IntRange(0),
-                default=0,
-                show_default=True,
-                help="Seed of all random draws.",
-            ),
-            click.option(
-                "--architecture",
-                metavar="JSON",
-                help="Architecture of imported runs that do not record one.",
-            ),
-            click.option(
-                "--task",
-                metavar="NAME",
-                help="Task of imported runs that do not record one.",
-            ),
-            click.option(
-                "--where",
-                default="true",
-                metavar="SQL",
-                help="Condition on models that selects checkpoints; default: all.",
-            ),
-            click.option(
-                "--steps",
-                default=steps,
-                show_default=True,
-                type=click.Choice(["all", "last"]),
-                help="Checkpoints of each run to measure.",
-            ),
-            settings_option(
-                f"{metavar}.FIELD=VALUE", f"Set a field of a {metavar}; may be repeated."
-            ),
-        ):
-            function = option(function)
-        return function
-
-    return decorator
-
-
-def _data(data: str | None, text: str | None) -> str | None:
-    if data is not None and text is not None:
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as fields of a request: the text, if given, is the data."""
+    text = options.pop("text")
+    if text is not None and options["data"] is not None:
         raise click.UsageError("Give either --data DIR or --text FILE, not both.")
-    return data if text is None else text
+    return options if text is None else {**options, "data": text}
 
 
-@click.command(epilog="Example: phasezoo train digits_mlp_phases --limit 24")
+@verb("train digits_mlp_phases --limit 24")
 @click.argument("recipe")
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    help="Maximum number of runs to train, spread over the grid.",
-)
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Memory for all workers together, such as 4GB; default: half of the machine's.",
-)
-@_machine_options
+@options_of(TrainRequest)
+@_text_option
 @catalog_option
 @json_option
-def train(
-    recipe: str,
-    limit: int | None,
-    data: str | None,
-    text: str | None,
-    workers: int | None,
-    device: str,
-    memory: str | None,
-    catalog_path: str,
-    as_json: bool,
-) -> None:
+def train(recipe: str, catalog_path: str, as_json: bool, **options: Any) -> None:
     """Train the runs of RECIPE and store them in the catalogue.
 
     Runs that the catalogue already holds are not trained again.
     """
-    from zoo.training.memory import parse_memory
-    from zoo.training.train import train as run
+    from zoo.training.train import train_requested
 
-    summary = run(
-        recipe,
-        catalog_path,
-        data=_data(data, text),
-        limit=limit,
-        workers=workers,
-        device=device,
-        memory=parse_memory(memory) if memory else None,
-    )
+    summary = train_requested(TrainRequest(recipe, catalog_path, **_fields(options)))
     if as_json:
         print_json(asdict(summary))
     elif summary.trained:
@@ -202,8 +111,35 @@ def train(
     sys.exit(0)
 
 
-@click.command("measure", epilog="Example: phasezoo measure digits_mlp_phases --steps last")
-@click.argument("name", metavar="ZOO", required=False)
+def _measuring_options(
+    record: type[MeasureRequest], metavar: str
+) -> Callable[[Function], Function]:
+    """Return a decorator that adds what `measure` and `downstream` share."""
+
+    def decorator(function: Function) -> Function:
+        for option in (
+            json_option,
+            catalog_option,
+            _text_option,
+            options_of(record),
+            settings_option(
+                f"{metavar}.FIELD=VALUE", f"Set a field of a {metavar}; may be repeated."
+            ),
+            click.option(
+                "--list",
+                "listing",
+                is_flag=True,
+                help=f"List the {metavar.lower()}s and their columns, then exit.",
+            ),
+            click.argument("zoo", metavar="ZOO", required=False),
+        ):
+            function = option(function)
+        return function
+
+    return decorator
+
+
+@verb("measure digits_mlp_phases --steps last")
 @click.option(
     "--metric",
     "names",
@@ -211,96 +147,30 @@ def train(
     metavar="METRIC",
     help="Metric to measure; may be repeated; default: all of the landscape suite.",
 )
-@click.option(
-    "--list", "listing", is_flag=True, help="List all metrics and their columns, then exit."
-)
-@_measuring_options("METRIC", "all")
-@_machine_options
-@catalog_option
-@json_option
-def measure(
-    name: str | None,
-    names: tuple[str, ...],
-    listing: bool,
-    settings: tuple[str, ...],
-    steps: str,
-    where: str,
-    task: str | None,
-    architecture: str | None,
-    seed: int,
-    again: bool,
-    data: str | None,
-    text: str | None,
-    workers: int | None,
-    device: str,
-    catalog_path: str,
-    as_json: bool,
-) -> None:
+@_measuring_options(MeasureRequest, "METRIC")
+def measure(names: tuple[str, ...], listing: bool, **options: Any) -> None:
     """Measure the checkpoints of ZOO: Hessian, mode connectivity, CKA and more.
 
     The results become columns of models. Checkpoints that were already measured with the
     same settings are not measured again.
     """
-    from zoo.measuring.measure import measure as run
     from zoo.metrics import METRICS, metrics
-    from zoo.metrics.settings import with_settings
 
     if listing:
-        _list_columns(METRICS, as_json)
-        return
-    if name is None:
-        raise click.UsageError("Name the zoo to measure, or give --list.")
-    measured = run(
-        catalog_path,
-        name,
-        with_settings(names or tuple(metrics("landscape")), settings),
-        where=where,
-        steps=steps,
-        data=_data(data, text),
-        task=task,
-        architecture=architecture,
-        seed=seed,
-        workers=workers,
-        device=device,
-        again=again,
-        announce=note,
-    )
-    _print_measured(measured, as_json)
+        _list_columns(METRICS.values(), options["as_json"])
+    else:
+        _measure(MeasureRequest, names or metrics("landscape"), "--metric", **options)
 
 
-@click.command(epilog="Example: phasezoo downstream digits_mlp_phases --only average")
-@click.argument("name", metavar="ZOO", required=False)
+@verb("downstream digits_mlp_phases --only average")
 @click.option(
     "--only",
     metavar="PART,...",
     help="Parts of the suite, or beginnings of their names: 'average' selects "
     "average_seeds and average_steps; default: all parts.",
 )
-@click.option(
-    "--list", "listing", is_flag=True, help="List the parts and their columns, then exit."
-)
-@_measuring_options("PART", "last")
-@_machine_options
-@catalog_option
-@json_option
-def downstream(
-    name: str | None,
-    only: str | None,
-    listing: bool,
-    settings: tuple[str, ...],
-    steps: str,
-    where: str,
-    task: str | None,
-    architecture: str | None,
-    seed: int,
-    again: bool,
-    data: str | None,
-    text: str | None,
-    workers: int | None,
-    device: str,
-    catalog_path: str,
-    as_json: bool,
-) -> None:
+@_measuring_options(DownstreamRequest, "PART")
+def downstream(only: str | None, listing: bool, **options: Any) -> None:
     """Evaluate the networks of ZOO downstream: averages, ensembles, pruning and more.
 
     The suite covers averages over steps and seeds (raw, aligned, repaired, greedy soups),
@@ -308,50 +178,36 @@ def downstream(
     results become columns of models; new networks become runs of ZOO_averages and
     ZOO_transfer.
     """
-    from zoo.measuring.downstream import downstream as run
     from zoo.measuring.downstream import suite_parts
     from zoo.metrics import METRICS
-    from zoo.metrics.settings import with_settings
 
     parts = suite_parts([part.strip() for part in only.split(",")] if only else ())
     if listing:
-        _list_columns({part: METRICS[part] for part in parts}, as_json)
-        return
-    if name is None:
-        raise click.UsageError("Name the zoo to evaluate, or give --list.")
-    measured = run(
-        catalog_path,
-        name,
-        with_settings(parts, settings, "--only"),
-        where=where,
-        steps=steps,
-        data=_data(data, text),
-        task=task,
-        architecture=architecture,
-        seed=seed,
-        workers=workers,
-        device=device,
-        again=again,
-        announce=note,
-    )
-    _print_measured(measured, as_json)
+        _list_columns([METRICS[part] for part in parts], options["as_json"])
+    else:
+        _measure(DownstreamRequest, parts, "--only", **options)
 
 
-def _list_columns(metrics: Mapping[str, Metric], as_json: bool) -> None:
-    rows = [
-        {
-            "metric": metric.name,
-            "column": column.name,
-            "unit": column.unit,
-            "meaning": column.meaning,
-        }
-        for metric in metrics.values()
-        for column in metric.columns
-    ]
-    print_json(rows) if as_json else print_table(rows)
+def _measure(
+    record: type[MeasureRequest],
+    chosen: Iterable[str],
+    option: str,
+    *,
+    zoo: str | None,
+    catalog_path: str,
+    settings: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure the chosen metrics and print a summary; ``option`` is what chose them."""
+    from zoo.measuring.measure import measure_requested
+    from zoo.metrics.settings import with_settings
 
-
-def _print_measured(measured: Measured, as_json: bool) -> None:
+    if zoo is None:
+        raise click.UsageError("Name the zoo to measure, or give --list.")
+    metrics = tuple(with_settings(tuple(chosen), settings, option))
+    request = record(catalog_path, zoo, metrics, **_fields(options))
+    measured = measure_requested(request, announce=note)
     if as_json:
         print_json(asdict(measured))
         return
@@ -361,3 +217,17 @@ def _print_measured(measured: Measured, as_json: bool) -> None:
             f"{measured.zoo}: {metric} of {count} checkpoints measured, {known_count} were "
             "measured before"
         )
+
+
+def _list_columns(metrics: Iterable[Metric], as_json: bool) -> None:
+    rows = [
+        {
+            "metric": metric.name,
+            "column": column.name,
+            "unit": column.unit,
+            "meaning": column.meaning,
+        }
+        for metric in metrics
+        for column in metric.columns
+    ]
+    print_json(rows) if as_json else print_table(rows)

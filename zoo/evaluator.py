@@ -212,6 +212,7 @@ class Evaluator:
         samples : slice
             Samples of the part, in the order of `labels`.
         logits : Tensor of shape (nets, samples, classes)
+            Logits of these networks on these samples.
         """
         m = self.samples(split)
         images, index = self._images(split, self._view(split))
@@ -238,7 +239,7 @@ class Evaluator:
         return refresh_weights(self.networks, weights, groups, samples=samples)
 
     def unit_statistics(self, weights: Array, samples: int) -> Statistics:
-        """Return the mean and deviation of each unit, averaged over networks (n, d).
+        """Return the mean and standard deviation of each unit, averaged over networks.
 
         Parameters
         ----------
@@ -250,14 +251,14 @@ class Evaluator:
         Returns
         -------
         dict of str to tuple of two ndarray of shape (1, units)
-            Means and deviations by affine map; see `zoo.merging.repair`.
+            Means and standard deviations by affine map; see `zoo.merging.repair`.
         """
         return unit_statistics(self.networks, [[0]], [weights], samples=samples)
 
     def with_unit_statistics(
         self, weights: Array, goals: Mapping[str, Sequence[Array]], samples: int
     ) -> Array:
-        """Return weights (n, d) whose units have the given means and deviations."""
+        """Return weights (n, d) whose units have given means and standard deviations."""
         groups, pairs = [[0]] * len(weights), {k: tuple(v) for k, v in goals.items()}
         return with_statistics(self.networks, weights, groups, pairs, samples=samples)
 
@@ -291,11 +292,11 @@ def _check_one_task(population: Population) -> None:
             listed = "; ".join(
                 f"{count} x {value}" for value, count in list(counts.items())[:5]
             )
-            most = max(counts, key=lambda value: counts[value])
+            commonest = max(counts, key=lambda value: counts[value])
             if name == "task":
-                most = canonical_json(json_object(most, "The task of a network"))
+                commonest = canonical_json(json_object(commonest, "The task of a network"))
             raise LayoutMismatch(
                 f"The networks have {len(counts)} values of {name}, but all must share one "
                 f"architecture and task: {listed}. Select one of them, e.g. "
-                f"{word(f'{name} = {literal(most)}')}."
+                f"{word(f'{name} = {literal(commonest)}')}."
             )

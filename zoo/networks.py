@@ -190,8 +190,8 @@ class Samples:
         subsets = []
         for full in views:
             order = stream(seed, f"measured on {split}").permutation(len(full.index))
-            at = np.sort(order[:count])
-            subsets.append(View(full.index[at], full.labels[at]))
+            drawn = np.sort(order[:count])
+            subsets.append(View(full.index[drawn], full.labels[drawn]))
         images = Images(networks.data, split, networks.runs, networks.device)
         starts = np.array(images.start)[:, None]
         self.ids: Array = np.stack([subset.index for subset in subsets])

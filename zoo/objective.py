@@ -102,7 +102,9 @@ class LogitObjective(Objective):
         Parameters
         ----------
         logits : Tensor of shape (n, b, ..., classes)
+            Logits of n networks on batches of b samples.
         labels : Tensor of shape (n, b, ...)
+            True classes.
         """
 
     def judge(

@@ -180,7 +180,7 @@ class Batches:
     Attributes
     ----------
     labels : int
-        Upper bound of the labels: the largest label that occurs, plus 1.
+        Upper bound on the labels: the largest label that occurs, plus 1.
     """
 
     BLOCK = 4096

@@ -55,8 +55,8 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
         option = "--task NAME" if not name else "--architecture JSON"
         raise CatalogError(
             f"Run {row['run_id']!r} of zoo {row['zoo']!r} does not record its "
-            f"{'task' if not name else 'architecture'}. Give it for all measured runs: "
-            f"{option}, e.g. --task digits --architecture "
+            f"{'task' if not name else 'architecture'}. Give it with {option}, for all "
+            "selected runs that lack it, e.g. --task digits --architecture "
             '\'{"name": "mlp", "sizes": [64, 32, 10], "activation": "relu"}\''
         )
     step, seed = int(row["step"]), row.get("seed")

@@ -329,10 +329,10 @@ class Canonicaliser:
 def _check_finite(population: Population) -> None:
     finite = np.isfinite(population.weights).all(1)
     if not finite.all():
-        bad = np.flatnonzero(~finite)
+        bad_rows = np.flatnonzero(~finite)
         raise LayoutMismatch(
-            f"{len(bad)} of {len(population)} networks hold values that are not finite, "
-            f"first run {population['run_id'][bad[0]]!r}. Leave them out: "
+            f"{len(bad_rows)} of {len(population)} networks hold values that are not "
+            f"finite, first run {population['run_id'][bad_rows[0]]!r}. Leave them out: "
             "population.select(np.isfinite(population.weights).all(1))."
         )
 

@@ -182,7 +182,7 @@ class _Climb:
             name = ballot.param.name
             all_columns = slice(None)
             moved = self.moved(name, soft)
-            others_sum = moved.sum(0) - moved  # of the other networks
+            others_sum = moved.sum(0) - moved  # sum over the other networks
             n = len(moved)
             others_laid = ballot.lay_out(others_sum.reshape(n, -1), all_columns)
             network_laid = self.moved(name, soft, ballot.axis).reshape(n, -1)

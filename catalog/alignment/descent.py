@@ -16,7 +16,7 @@ ROUNDING = 1e-6
 """Relative gain below which a new order may be due to rounding and is rejected."""
 
 
-class Descent:
+class CoordinateDescent:
     """Coordinate descent of a chunk of networks towards their reference.
 
     Parameters

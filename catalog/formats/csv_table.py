@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from catalog.errors import CatalogError
-from catalog.formats.expansion import check_text
+from catalog.formats.expansion import check_expansion
 from catalog.formats.format import Scalar
 
 _INT = r"^-?(0|[1-9][0-9]{0,17})$"
@@ -116,7 +116,7 @@ def read_csv(path: Path) -> CsvTable:
     """
     try:
         names = csv_header(path)
-        check_text(path)
+        check_expansion(path)
         table = csv.read_csv(
             path,
             parse_options=csv.ParseOptions(newlines_in_values=True),

@@ -28,7 +28,7 @@ def check_archive(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
     _check(path, sum(member.file_size for member in members))
 
 
-def check_text(path: Path) -> None:
+def check_expansion(path: Path) -> None:
     """Refuse a compressed table that expands too far; the expanded text is not kept.
 
     Raises

@@ -146,7 +146,7 @@ def export(
     if kind not in EXPORTS:
         raise NotFound(f"Cannot write {kind!r} files. {closest(kind, EXPORTS)}")
     if not len(selection):
-        raise NotFound("No checkpoint matches; there is nothing to export.")
+        raise NotFound("No checkpoint matches the condition; there is nothing to export.")
     stacked = kind in _MANY
     if not folder and kind != ending:
         raise CatalogError(f"{path} ends in .{ending}, but --kind is {kind}.")

@@ -186,7 +186,7 @@ def _chain(modules: Sequence[_Module]) -> dict[str, Axes]:
     if len(layers) < 2:
         raise _NotAChain
     axes: dict[str, Axes] = {}
-    symbol: str | None = None  # of the outputs of the previous layer
+    symbol: str | None = None  # symbol of the outputs of the previous layer
     units = rank = 0
     after_layer = False
     for module in modules:

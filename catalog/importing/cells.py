@@ -77,8 +77,8 @@ class CellColumns:
         for (flag, name), value in zip(flags, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise CatalogError(
-                    f"{where}: --{flag} {name} must be a column of numbers in every run. "
-                    f"Got {value!r}. {closest(name, run)}"
+                    f"--{flag} {name} must be a column with a number for every run. Run "
+                    f"{where} has {value!r}. {closest(name, run)}"
                 )
         run["load_axis"], run["load"] = self.load, numbers[0]
         run["temperature_axis"], run["temperature"] = self.temperature, numbers[1]

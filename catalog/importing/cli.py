@@ -10,16 +10,13 @@ import click
 
 from catalog.console.outlet import note, say
 from catalog.console.pasting import word
-from catalog.console.program import catalog_option, json_option, print_json
+from catalog.console.program import catalog_option, json_option, print_json, verb
 
 if TYPE_CHECKING:
     from catalog.importing.axes import AxesRule
 
 
-@click.command(
-    "import",
-    epilog="Example: phasezoo import networks.npz --zoo tandem --license MIT",
-)
+@verb("import networks.npz --zoo tandem --license MIT", "import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--format",
@@ -27,7 +24,8 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Format of SOURCE; auto detects it.",
+    help="Format of SOURCE, such as npz_stacked or state_dict; auto detects it, or lists "
+    "the formats if it cannot.",
 )
 @click.option("--zoo", metavar="NAME", help="Name of the zoo.  [default: name of SOURCE]")
 @click.option(
@@ -40,49 +38,54 @@ if TYPE_CHECKING:
     "--metadata",
     metavar="CSV",
     type=click.Path(path_type=Path),
-    help="Table with one row per network.  [default: a csv beside SOURCE]",
+    help="CSV table with one row per network, whose columns become columns of models.  "
+    "[default: a CSV file beside SOURCE]",
 )
 @click.option(
     "--run",
     metavar="REGEX",
-    help="Regular expression that finds run and step in the name of each network, e.g. "
-    "'(?P<run>.*)/e(?P<step>[0-9]+)[.]pt'.",
+    help="Regular expression whose groups run and step match these parts of the name of "
+    "each network, e.g. '(?P<run>.*)/e(?P<step>[0-9]+)[.]pt'.",
 )
 @click.option(
     "--percent",
     multiple=True,
     metavar="COL",
-    help="Divide a column by 100; repeatable.",
+    help="Column in percent, to be divided by 100 because the catalogue stores fractions; "
+    "may be repeated.",
 )
 @click.option(
     "--rename",
     multiple=True,
     metavar="OLD=NEW",
-    help="Rename a published column; repeatable.",
+    help="Rename a column, such as acc=test_accuracy; may be repeated.",
 )
 @click.option(
-    "--load", metavar="COL", help="Column of the load of the grid, such as width."
+    "--load",
+    metavar="COL",
+    help="Column that is the load axis of the grid, such as width; with --temperature.",
 )
 @click.option(
     "--temperature",
     metavar="COL",
-    help="Column of the temperature of the grid, such as batch_size.",
+    help="Column that is the temperature axis of the grid, such as batch_size; with "
+    "--load.",
 )
 @click.option("--one-layout", is_flag=True, help="Refuse networks with different layouts.")
 @click.option(
     "--allow-nonfinite",
     is_flag=True,
-    help="Import networks with NaN or infinite weights, flagged finite = false.",
+    help="Also import networks with NaN or infinite weights; their column finite is false.",
 )
 @click.option(
     "--axes",
     type=click.Choice(["certain", "chain", "none"]),
     default="certain",
     show_default=True,
-    help="Rule for axis symbols, which mark axes that permute together. certain: only if "
-    "names and shapes prove a plain chain of layers. chain: the layers are a chain in the "
-    "order of their names, which weights alone cannot contradict if it is wrong. none: no "
-    "symbols.",
+    help="How to find the tensor axes that belong to the same hidden units and are "
+    "permuted together. certain: only if names and shapes prove a plain chain of layers. "
+    "chain: trust that the layers are a chain in the order of their names; weights alone "
+    "cannot show that they are not. none: not at all; such networks cannot be aligned.",
 )
 @catalog_option
 @json_option
@@ -103,7 +106,12 @@ def import_(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Import all networks of SOURCE, or none on an error; skip known networks."""
+    """Import the networks of a file or folder.
+
+    SOURCE is a file or folder in a format of networks, such as .npz, .safetensors or .pt.
+    All of its networks are imported or, after an error, none. Networks that the catalogue
+    already has are skipped, so the command may be repeated.
+    """
     from catalog.console.progress import Progress
     from catalog.importing.networks import import_source
 
@@ -135,7 +143,7 @@ def import_(
         return
     say(
         f"{summary.zoo} ({summary.format}): {summary.imported:,} of {summary.networks:,} "
-        f"networks imported, {summary.known:,} known; {summary.runs:,} runs, "
+        f"networks imported, {summary.known:,} were already there; {summary.runs:,} runs, "
         f"{summary.weights:,} with weights in {summary.layouts} layouts "
         f"({summary.symbols} with axis symbols), "
         f"{summary.bytes / 1e6:,.1f} MB in {len(summary.shards)} shards"

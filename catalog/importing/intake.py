@@ -184,9 +184,9 @@ class Intake:
             if param.in_vector and (bad := nonfinite(tensor)):
                 if not self.allow_nonfinite:
                     raise CatalogError(
-                        f"{network.name}: {bad} of {param.size} values of {param.name!r} "
-                        "are NaN or infinite. To import such networks, flagged "
-                        "finite = false: --allow-nonfinite"
+                        f"Network {network.name}: {bad} of {param.size} values of "
+                        f"{param.name!r} are NaN or infinite. To import such networks, "
+                        "with false in the column finite: --allow-nonfinite"
                     )
                 return False
         return True

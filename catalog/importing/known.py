@@ -79,7 +79,7 @@ class Known:
             return False
         for column, value in columns.items():
             stored = self._cell(column, row)
-            if stored != value and not (stored != stored and value != value):  # NaN
+            if stored != value and not (stored != stored and value != value):  # both NaN
                 raise CatalogError(
                     f"{name} is in the catalogue already, where {column!r} is {stored!r}; "
                     f"the source says {value!r}. To replace it: phasezoo rm "

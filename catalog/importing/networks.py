@@ -1,8 +1,8 @@
 """Import of foreign networks: grouping, typing, checking, and committing all or none.
 
 Networks are streamed: only the weights of one shard and the metadata are in memory. Weights
-are staged on disk as the networks come. Manifests are written only after the last network
-was checked; on an error, the staged files are deleted.
+are staged on disk as the networks are read. Manifests are written only after the last
+network was checked; on an error, the staged files are deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ImportSummary:
     networks : int
         Number of checkpoints in the source.
     imported, known : int
-        Numbers of checkpoints that are new, and that were in the catalogue already.
+        Numbers of checkpoints that were new, and that the catalogue already had.
     runs : int
         Number of runs in the source.
     layouts : int
@@ -111,7 +111,7 @@ def import_source(
     license : str, optional
         Licence as an SPDX expression, such as "CC-BY-4.0".
     metadata : str or Path, optional
-        A csv with one row per network. Default: a csv beside the source.
+        CSV file with one row per network. Default: a CSV file beside the source.
     run : str, optional
         Regular expression with the groups ``run`` and ``step`` that the whole name of
         every network matches, such as ``(?P<run>.*)/e(?P<step>[0-9]+)[.]pt``.
@@ -151,7 +151,7 @@ def import_source(
     reader = find_format(format, path)
     table = None if metadata is None else Path(metadata)
     if table is not None and not table.is_file():
-        raise CatalogError(f"There is no table {table}; --metadata must name a csv file.")
+        raise CatalogError(f"There is no table {table}; --metadata must name a CSV file.")
     if license is not None and not _SPDX.fullmatch(license):
         raise CatalogError(
             f"The licence must be an SPDX expression such as MIT or CC-BY-4.0. Got "

@@ -62,13 +62,14 @@ def ensure_index(
     folder : Folder
         Folder of the catalogue.
     snapshot : Snapshot
-        Version to index.
+        Snapshot to index.
     connection : duckdb.DuckDBPyConnection
-        Connection in memory, through which the index is built. If the index to extend is
-        damaged, the connection may not be usable afterwards; see `usable`.
+        Connection to an in-memory database, to which the file of the index is attached. If
+        the index to extend is damaged, the connection may not be usable afterwards; see
+        `usable`.
     newest : bool, default=True
-        Whether the snapshot is the newest. If so, older indexes are deleted. The index of
-        an old version stays until a newer one is built.
+        Whether the snapshot is the newest; its index then replaces the indexes of older
+        snapshots.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 
 def usable(connection: Connection) -> bool:
-    """Return whether a connection works; an internal error of DuckDB ends an instance."""
+    """Return whether a connection works, which it does not after an internal error."""
     try:
         connection.execute("SELECT 1").fetchall()
     except duckdb.Error:
@@ -188,7 +189,7 @@ def _extended(
 
 
 def _latest(folder: Folder) -> tuple[Path | None, set[str]]:
-    """Return the last built index and its shards; a hint that is ignored if unreadable."""
+    """Return the last built index and its shards; None without a readable record."""
     try:
         value = parse_json(folder, folder.cache / "latest.json")
         if not _NAME.fullmatch(value["index"]):

@@ -60,7 +60,7 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
     if names_of("runs") & names_of(checkpoints) != {b"run_id"}:
         return False
     if "models" not in tables:
-        # The view `models` would have two columns of the same name.
+        # Otherwise the view `models` would have two columns of the same name.
         new_columns = {*names_of("_runs"), *names_of("_checkpoints")} - {b"run_id", b"step"}
         if new_columns & names_of("pz_newest"):
             return False

@@ -113,7 +113,7 @@ def build_index(
     ShardCorrupt
         If a metadata file is missing or is not the one that was committed.
     duckdb.Error
-        If the committed tables do not fit together.
+        If DuckDB cannot combine the committed tables.
     """
     shards_table(connection, manifests, "CREATE TABLE shards AS")
     for table in STORED:
@@ -147,7 +147,7 @@ def build_index(
 def views_in_place(
     connection: Connection, root: Path, manifests: Sequence[Manifest]
 ) -> dict[str, str]:
-    """Return queries for views in place of the big tables of an index without them.
+    """Return queries for the views that replace the big tables of an in-place index.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def _keep_first_commits(connection: Connection, in_place: bool) -> None:
 
 
 def shards_table(connection: Connection, manifests: Sequence[Manifest], verb: str) -> None:
-    """Create ``shards`` or insert into it, as the SQL verb says, one row per shard."""
+    """Add a row per shard to ``shards``; ``verb`` is SQL that creates or extends it."""
     rows = []
     for manifest in manifests:
         kind = next(k for k in _MAIN if k in manifest.files)
@@ -371,7 +371,7 @@ def spelling(column: str) -> bytes:
 
 
 def tables_of(connection: Connection) -> set[str]:
-    """Return the tables of a database; an index in place lacks the big tables."""
+    """Return the tables of a database; an in-place index lacks the big ones."""
     query = (
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
     )

@@ -46,7 +46,7 @@ class MovedModules(MetaPathFinder, Loader):
         """Fill a module with the names of the module that replaced it."""
         new = self._moved[module.__name__]
         warnings.warn(
-            f"{module.__name__} is {new} now; the old name will be removed in 0.3.0.",
+            f"{module.__name__} is now {new}; version 0.3.0 removes the old name.",
             DeprecationWarning,
             stacklevel=2,
         )

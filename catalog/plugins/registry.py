@@ -86,7 +86,7 @@ class Registry(Mapping[str, Thing]):
 
     def _own(self) -> dict[str, Thing]:
         exports = vars(sys.modules[self._package]) if self._package else {}
-        return {str(thing.name): thing for thing in exports.values() if self._fits(thing)}
+        return {str(value.name): value for value in exports.values() if self._fits(value)}
 
     def _points(self) -> dict[str, list[EntryPoint]]:
         return _announced(self.group)

@@ -52,7 +52,7 @@ class Database:
     folder : Folder
         Folder of the catalogue.
     snapshot : Snapshot
-        Version that queries read.
+        Snapshot that queries read.
     newest : bool
         Whether the snapshot is the newest, whose index supersedes older ones.
     allow : sequence of str

@@ -123,7 +123,7 @@ def _target(
     if kind.id == "tuple":
         return f"TUPLE({', '.join(part for _, part in parts)})"
     if kind.id == "union":
-        parts = parts[1:]  # the tag
+        parts = parts[1:]  # without the tag
     return f"{kind.id.upper()}({', '.join(f'{identifier(n)} {part}' for n, part in parts)})"
 
 

@@ -1,4 +1,4 @@
-"""Atomic writing of answers to csv, parquet or json files through Arrow."""
+"""Atomic writing of answers to CSV, Parquet or JSON files through Arrow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from catalog.console.plain_values import plain
-from catalog.errors import CatalogError, NotFound, closest
+from catalog.errors import CatalogError, NotFound
 from catalog.query.answer import Answer
 from catalog.query.refusal import sql_error
 from catalog.quoting import identifier
@@ -58,8 +58,7 @@ def result_path(path: str | Path, *, force: bool = False) -> Path:
     if path.suffix.lower() not in _WRITERS:
         endings = ", ".join(_WRITERS)
         raise NotFound(
-            f"{path} has no known file type. Expected a name that ends in {endings}. "
-            f"{closest(path.suffix.lower(), _WRITERS)}"
+            f"{path} has no known file type. Expected a name that ends in {endings}."
         )
     check_free(path, force=force)
     return path

@@ -13,6 +13,7 @@ from catalog.errors import NotFound, ShardCorrupt, closest
 from catalog.layout import Layout
 from catalog.query.database import Database
 from catalog.quoting import literal
+from catalog.storage.manifest import Manifest
 from catalog.storage.metadata import metadata_source
 from catalog.storage.reader import ShardReader
 from catalog.storage.shard import Chunk
@@ -80,13 +81,16 @@ class StoredWeights:
                 f"checkpoints/ names weights in shard {shard!r}, but that shard has no "
                 "weights. Run 'phasezoo verify', then fetch or train the shard again."
             )
-        chunks = self._chunks(shard)
-        path = self._root / manifest.files["weights"].path
-        reader = ShardReader(path, manifest, self.layout(manifest.arch_id), chunks)
+        reader = self._open_reader(manifest)
         if not reader.trusted:
             query = 'SELECT "row", run_id, step FROM checkpoints WHERE shard = ?'
             reader.check_keys(self._query_shard(query, shard))
         return reader
+
+    def _open_reader(self, manifest: Manifest) -> ShardReader:
+        chunks = self._chunks(manifest.shard)
+        path = self._root / manifest.files["weights"].path
+        return ShardReader(path, manifest, self.layout(manifest.arch_id), chunks)
 
     def _chunks(self, shard: str) -> dict[str, list[Chunk]]:
         rows = self._query_shard(

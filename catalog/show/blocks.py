@@ -52,12 +52,12 @@ def sparkline(values: Sequence[float | None], blocks: bool = True) -> str:
     return "".join(map(mark, values))
 
 
-def counted(histogram: Histogram, blocks: bool = True) -> str:
+def histogram_sparkline(histogram: Histogram, blocks: bool = True) -> str:
     """Draw the counts of a histogram as a sparkline; an empty bin is a space.
 
     Examples
     --------
-    >>> counted({"edges": [0, 1, 2, 3], "counts": [4, 0, 1], "nonfinite": 0})
+    >>> histogram_sparkline({"edges": [0, 1, 2, 3], "counts": [4, 0, 1], "nonfinite": 0})
     '█ ▂'
     """
     levels, most = _LEVELS[blocks], max(histogram["counts"], default=0)

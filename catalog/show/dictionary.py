@@ -62,7 +62,7 @@ def _row(view: str, column: str, kind: str, unit: str, meaning: str) -> dict[str
 
 
 def _free(catalog: Catalog | None, view: str, known: set[str]) -> list[tuple[str, str]]:
-    """Names and types of the columns of a view that are not known."""
+    """Return names and types of the columns of a view, except those in ``known``."""
     if catalog is None or view == "tensor_stats":
         return []
     described = catalog.sql(f"DESCRIBE {view}").fetchall()

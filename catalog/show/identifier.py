@@ -78,7 +78,14 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
         exact = [r for r in rows_of(catalog, _EXACT, id=name) if r["kind"] == kind]
     run, at, step = identifier.rpartition("@")
     if at and run and not exact:
-        kind, name = _only(_prefix_matches(catalog, run, "run"), catalog, run)
+        matches = _prefix_matches(catalog, run, "run")
+        if not matches:
+            raise NotFound(
+                f"Nothing is called {identifier!r}: no run is called {run!r} or begins "
+                "with it. The checkpoints: phasezoo sql "
+                '"SELECT zoo, run_id, step FROM models"'
+            )
+        kind, name = _only(matches, catalog, run)
         return describe_checkpoint(catalog, name, step)
     matches = exact or _prefix_matches(catalog, identifier)
     kind, name = _only(matches, catalog, identifier)
@@ -104,8 +111,8 @@ def _only(matches: Rows, catalog: Catalog, identifier: str) -> tuple[str, str]:
         return matches[0]["kind"], matches[0]["id"]
     if not matches:
         names = [row["id"] for row in rows_of(catalog, _NAMES)]
-        near = [row["id"] for row in rows_of(catalog, _NEAR, id=identifier)]
-        hint = f"Closest: {', '.join(near)}." if near else closest(identifier, names)
+        nearest = [row["id"] for row in rows_of(catalog, _NEAR, id=identifier)]
+        hint = f"Closest: {', '.join(nearest)}." if nearest else closest(identifier, names)
         raise NotFound(
             f"Nothing is called {identifier!r}: there is no such zoo, run, shard or "
             "architecture, and no run, shard or architecture begins with it (at least "

@@ -7,7 +7,7 @@ from typing import Any
 
 from catalog.console.table import cell, table_lines
 from catalog.printable import printable
-from catalog.show.blocks import bars, counted, sparkline
+from catalog.show.blocks import bars, histogram_sparkline, sparkline
 
 MOST_ROWS = 24
 """Maximum number of printed rows of a table; --json prints all rows."""
@@ -121,7 +121,7 @@ def _with_sparkline(
     row: Mapping[str, Any], histograms: Mapping[str, Any], blocks: bool
 ) -> dict[str, Any]:
     histogram = histograms.get(row["tensor"])
-    return {**row, "values": counted(histogram, blocks) if histogram else ""}
+    return {**row, "values": histogram_sparkline(histogram, blocks) if histogram else ""}
 
 
 def _largest_histograms(

@@ -25,12 +25,13 @@ FROM models WHERE zoo = :zoo
 QUALIFY step = max(step) OVER (PARTITION BY run_id)"""
 
 _ENDS = f"""
-WITH candidates AS ({_CANDIDATES}), weighed AS (FROM candidates
+WITH candidates AS ({_CANDIDATES}), preferred AS (FROM candidates
     WHERE has_weights OR NOT (SELECT bool_or(has_weights) FROM candidates)),
-judged AS (SELECT *, {{rank}} AS place, count(*) OVER () AS n FROM weighed WHERE {{where}})
+ranked AS (
+    SELECT *, {{rank}} AS place, count(*) OVER () AS n FROM preferred WHERE {{where}})
 SELECT CASE place WHEN 1 THEN '{{first}}' WHEN n THEN '{{last}}' ELSE '{{middle}}' END
     AS which, * EXCLUDE (place, n)
-FROM judged WHERE place IN (1, (n + 1) // 2, n) ORDER BY place"""
+FROM ranked WHERE place IN (1, (n + 1) // 2, n) ORDER BY place"""
 
 _RANK = "row_number() OVER (ORDER BY {order})"
 

@@ -46,6 +46,25 @@ def write_card(folder: Folder, snapshot: Snapshot) -> None:
     folder.write(path, card(snapshot, _free_columns(folder, snapshot)).encode())
 
 
+def card_text(folder: Folder, snapshot: Snapshot, *, license: str | None = None) -> str:
+    """Return the text of the card of a snapshot whose metadata is in a folder.
+
+    Parameters
+    ----------
+    license : str, optional
+        Licence to be stated.
+    """
+    text = card(snapshot, _free_columns(folder, snapshot))
+    if license is not None:
+        text = text.replace("---\n", f"---\nlicense: {yaml_text(license)}\n", 1)
+    return text
+
+
+def is_our_card(text: str) -> bool:
+    """Report if a README was written by `write_card` and may be replaced."""
+    return _MARK in text
+
+
 def card(snapshot: Snapshot, free: Free | None = None) -> str:
     """Return the text of the card.
 
@@ -55,7 +74,7 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
     Parameters
     ----------
     snapshot : Snapshot
-        Version whose files are listed.
+        Snapshot whose files are listed.
     free : dict, optional
         Types of undocumented columns, by file and then by column name.
     """

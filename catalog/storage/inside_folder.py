@@ -8,6 +8,7 @@ and links inside it may lead to each other.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -71,9 +72,16 @@ def folder_inside(root: Path, name: str) -> Path:
 
 
 def leads_outside(folder: Path, path: Path) -> bool:
-    """Return whether a path below a folder leads out of it, with all links followed."""
+    """Report if a path below a folder leads out of it, after all links are followed.
+
+    A snapshot in the cache of huggingface-hub consists of links to ``blobs/`` beside
+    ``snapshots/``; these links do not count as leading out.
+    """
     home, target = os.path.realpath(folder), os.path.realpath(path)
-    return os.path.commonpath([home, target]) != home
+    allowed = [home]
+    if re.fullmatch(r".*/snapshots/[0-9a-f]{40}", home):
+        allowed.append(os.path.join(home[: home.rindex("/snapshots/")], "blobs"))
+    return all(os.path.commonpath([place, target]) != place for place in allowed)
 
 
 def check_source(source: Path) -> None:

@@ -25,7 +25,7 @@ UNCLAIMED = 86_400.0
 _SHARDS = ("weights", *KINDS)
 """Folders of the files of shards."""
 
-_FOLDERS = (*_SHARDS, "manifests", "snapshots", "writers")
+_FOLDERS = (*_SHARDS, "manifests", "snapshots", "writers", "origins")
 
 _LOCKED = ("cache", *FITTED)
 """Folders whose temporary files are locked by their writers."""

@@ -1,4 +1,4 @@
-"""Manifests: the commit records of shards. A file that no manifest names does not exist.
+"""Manifests: the commit records of shards. Readers ignore files that no manifest names.
 
 Every value is checked on reading, because a manifest may come from a stranger. It may
 only name files inside the catalogue.
@@ -100,8 +100,8 @@ class Manifest:
         Name of the pack that holds the metadata of a member. Not written; `from_json` of
         the pack sets it.
     superseded : frozenset of str
-        Members of a pack whose rows in its files no longer count, because a newer pack
-        holds them or they were given up. Not written; `Snapshot.of` sets it.
+        Members of a pack whose rows in the files of the pack are ignored, because a newer
+        pack holds the members or they were dropped. Not written; `Snapshot.of` sets it.
     """
 
     shard: str
@@ -139,7 +139,7 @@ class Manifest:
 
     @property
     def order(self) -> tuple[int, str]:
-        """Sort key of commits: sequence, then content."""
+        """Sort key of commits: sequence, then smallest digest of the files."""
         return self.sequence, min(file.sha256 for file in self.files.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Manifest:
 
         Parameters
         ----------
-        value
+        value : Any
             Parsed JSON of the manifest.
         where : str
             Name of the file for error messages.
@@ -169,7 +169,7 @@ class Manifest:
         Raises
         ------
         ShardCorrupt
-            If a field is missing, has the wrong type or leads outside.
+            If a field is missing or has the wrong type, or a path is not that of the shard.
         CatalogError
             If the manifest has a newer major version of the format.
         """
@@ -213,7 +213,7 @@ class _Checked:
             files.keys() == CONTENTS[content]
             or (content == "pack" and len(files) > 0 and files.keys() <= CONTENTS[content])
         )
-        self.expect(ok, files, f"'files' {sorted(CONTENTS[content])}", files)
+        self.expect(ok, files, f"'files' of the kinds {sorted(CONTENTS[content])}", files)
         columns = self.value.get("measure_columns")
         ok = isinstance(columns, list) and all(map(_is_column, columns))
         self.expect(ok, columns, "'measure_columns' to be a list of names", columns)
@@ -240,7 +240,7 @@ class _Checked:
         where = f"{self.where}, a member"
         members = [_Checked(v, where, of_pack=True).manifest() for v in values]
         names = {member.shard for member in members}
-        self.expect(len(names) == len(members), names, "members to differ", len(names))
+        self.expect(len(names) == len(members), names, "distinct members", len(names))
         return tuple(replace(member, pack=pack) for member in members)
 
     def file(self, kind: str, value: Any, shard: str) -> File:

@@ -33,7 +33,7 @@ def metadata_source(
     """Return SQL for the valid rows of one kind of metadata, united by name.
 
     Rows of a pack are not valid if a newer pack holds their member, or if the member was
-    given up. Layouts (``tensors``) are the same in every file that has them.
+    dropped. Layouts (``tensors``) are the same in every file that has them.
 
     Parameters
     ----------

@@ -74,14 +74,15 @@ class ShardReader:
         self._announced: set[str] = set()
         self._size = size = os.fstat(self._descriptor).st_size
         recorded = manifest.files["weights"]
-        self.trusted = size == recorded.bytes and footer_digest(path) == (
-            manifest.footer_sha256,
-            manifest.footer_bytes,
-        )
+        self.trusted = size == recorded.bytes and self._has_footer(path, manifest)
         if self.trusted:
             self._check_chunks(size)
         else:
             check_rewritten(path, recorded, layout)
+
+    def _has_footer(self, path: Path, manifest: Manifest) -> bool:
+        """Report if the file ends with the footer that was committed."""
+        return footer_digest(path) == (manifest.footer_sha256, manifest.footer_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self.path.absolute()

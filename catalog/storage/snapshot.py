@@ -36,7 +36,7 @@ class Snapshot:
     manifests : tuple of Manifest
         Manifests sorted by `Manifest.order`, with the members of packs.
     dropped : frozenset of str
-        Shards that `gc` gave up, and packs that newer packs supersede. They do not
+        Shards that `gc` dropped, and packs that newer packs supersede. They do not
         exist, whether or not their manifest still does.
     """
 
@@ -53,6 +53,11 @@ class Snapshot:
     def shards(self) -> dict[str, Manifest]:
         """Manifests by shard name."""
         return {manifest.shard: manifest for manifest in self.manifests}
+
+    @cached_property
+    def leaves(self) -> frozenset[str]:
+        """Shards that hold something of their own: all but packs."""
+        return frozenset(m.shard for m in self.manifests if m.content != "pack")
 
     @classmethod
     def of(
@@ -138,13 +143,10 @@ def _head_text(folder: Folder) -> bytes | None:
 def _read_head(folder: Folder, text: bytes | None) -> Snapshot:
     if text is None:
         return Snapshot(0, ())
-    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
-    if match is None:
-        raise ShardCorrupt(
-            f"{folder.head} must hold a version number and the sha256 of its snapshot. "
-            f"Got {text[:80]!r}. Delete it; it will be rebuilt from manifests/."
-        )
-    return _read(folder, int(match[1]), match[2].decode() if match[2] else "")
+    version, digest = parse_head(
+        text, str(folder.head), "Delete it; it will be rebuilt from manifests/."
+    )
+    return _read(folder, version, digest)
 
 
 def read_snapshot(folder: Folder, version: int) -> Snapshot:
@@ -270,13 +272,13 @@ def next_version(folder: Folder, head: Snapshot) -> int:
 def extended(folder: Folder, head: Snapshot) -> Snapshot:
     """Return HEAD with every shard committed since, under the next version number.
 
-    The result is HEAD itself if there are no such shards. Shards that were superseded or
-    given up do not count, nor do shards of incomplete commits. A record without any of its
-    files does not count either: a backup restored it after `gc`. Shards that a version
-    after HEAD gave up stay given up: HEAD came from a copy that had fewer versions.
+    The result is HEAD itself if there are no such shards. Superseded and dropped
+    shards are left out, and so are shards of incomplete commits. A record without any of
+    its files is left out too: a backup restored it after `gc`. Shards that a version after
+    HEAD dropped stay dropped: HEAD came from a copy that had fewer versions.
     """
     groups = folder.group_names()
-    dropped = head.dropped | _given_up_later(folder, head)
+    dropped = head.dropped | _dropped_later(folder, head)
     new_shards = folder.manifest_names() - head.shards.keys() - dropped
     new_manifests = [read_manifest(folder, shard) for shard in new_shards]
     new_manifests = [m for m in new_manifests if m.whole(groups) and has_files(folder, m)]
@@ -291,8 +293,8 @@ def has_files(folder: Folder, manifest: Manifest) -> bool:
     return any((folder.root / file.path).exists() for file in manifest.own.values())
 
 
-def _given_up_later(folder: Folder, head: Snapshot) -> frozenset[str]:
-    """Return the shards that versions after HEAD gave up."""
+def _dropped_later(folder: Folder, head: Snapshot) -> frozenset[str]:
+    """Return the shards that versions after HEAD dropped."""
     given_up: set[str] = set()
     for version in folder.versions():
         if version > head.version:
@@ -310,3 +312,41 @@ def cut_short(folder: Folder) -> set[str]:
     new_shards = folder.manifest_names() - head.shards.keys() - head.dropped
     manifests = [read_manifest(folder, shard) for shard in new_shards]
     return {manifest.shard for manifest in manifests if not manifest.whole(groups)}
+
+
+def parse_head(text: bytes, where: str, advice: str = "") -> tuple[int, str]:
+    """Read the version and the sha256 of its snapshot from the text of a HEAD.
+
+    Parameters
+    ----------
+    where : str
+        Name of the file in errors.
+    advice : str, default=""
+        Sentence that ends the error.
+
+    Raises
+    ------
+    ShardCorrupt
+        If the text is not that of a HEAD.
+    """
+    match = re.fullmatch(rb"([0-9]{1,12})(?: ([0-9a-f]{64}))?\n?", text)
+    if match is None:
+        raise ShardCorrupt(
+            f"{where} must hold a version number and the sha256 of its snapshot. "
+            f"Got {text[:80]!r}. {advice}".rstrip()
+        )
+    return int(match[1]), match[2].decode() if match[2] else ""
+
+
+def parse_snapshot(data: bytes, version: int, where: str) -> Snapshot:
+    """Read a snapshot from its text, every value checked.
+
+    Raises
+    ------
+    ShardCorrupt
+        If it is damaged or is another version.
+    CatalogError
+        If a newer major version of the format wrote it.
+    """
+    path = Path(where)
+    return _checked(loads(path, data), version, path)

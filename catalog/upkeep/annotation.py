@@ -38,7 +38,7 @@ class Annotation:
 
 
 def annotate(catalog: Catalog, path: Path, name: str) -> Annotation:
-    """Commit a csv or Parquet table as measures of known checkpoints.
+    """Commit a CSV or Parquet table as measures of known checkpoints.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def annotate(catalog: Catalog, path: Path, name: str) -> Annotation:
         Table with ``run_id``, ``step`` and result columns. Without ``step``, a row is for
         every checkpoint of its run. In place of ``run_id`` the table may have
         ``source_name``, the name in the import source, and ``zoo`` if several zoos have
-        that name. Cells of a csv are typed as in an import: ``007`` and dates stay text.
+        that name. Cells of a CSV file are typed as in an import: ``007`` and dates stay
+        text.
     name : str
         Name of the method that computed the columns. It is stored, with the file's name
         and sha256 as provenance.
@@ -105,8 +106,9 @@ def _resolved(catalog: Catalog, path: Path, keys: pa.Table) -> pa.Table:
     if len(unknown):
         first = keys.slice(unknown[0].as_py(), 1).to_pylist()[0]
         raise NotFound(
-            f"{len(unknown)} of {len(keys)} rows of {path} name no checkpoint of this "
-            f"catalogue, e.g. {first}. Nothing was added."
+            f"{len(unknown)} of {len(keys)} rows of {path} match no checkpoint of this "
+            f"catalogue, e.g. {first}. Nothing was added. The checkpoints: phasezoo sql "
+            '"SELECT zoo, run_id, source_name, step FROM models"'
         )
     runs = matches.group_by("at").aggregate([("run_id", "count_distinct")])
     ambiguous = runs.filter(pc.greater(runs["run_id_count_distinct"], 1))
@@ -193,7 +195,7 @@ def _read(path: Path) -> pa.Table:
         if isinstance(error, CatalogError):
             raise
         raise CatalogError(
-            f"{path} is not a readable csv or Parquet table: {error}"
+            f"{path} is not a readable CSV or Parquet table: {error}"
         ) from error
     if "step" not in table.column_names:
         return table
@@ -215,7 +217,7 @@ _KEYS_AS_TEXT = ("run_id", "source_name", "zoo")
 
 
 def _texts(path: Path, names: list[str]) -> pa.Table:
-    """Read columns of a csv file as text, without surrounding white space."""
+    """Read columns of a CSV file as text, without surrounding white space."""
     if not names:
         return pa.table({})
     table = pyarrow.csv.read_csv(

@@ -9,11 +9,17 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.upkeep.annotation import annotate as commit_annotation
 
 
-@click.command(epilog="Example: phasezoo rm \"zoo = 'digits_mlp_seeds'\" --yes")
+@verb("rm \"zoo = 'digits_mlp_seeds'\" --yes")
 @click.argument("where")
 @click.option(
     "--yes",
@@ -23,11 +29,14 @@ from catalog.upkeep.annotation import annotate as commit_annotation
 @catalog_option
 @json_option
 def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
-    """Remove the checkpoints that match the SQL condition WHERE on `models`.
+    """Remove the checkpoints that match an SQL condition.
 
-    Older versions still have the checkpoints: read them with --at VERSION until
-    `phasezoo gc` frees the disk. The only way to undo a removal is to import or train the
-    checkpoints again.
+    WHERE is a condition on the view models, as after WHERE in a query. Without --yes the
+    command only counts the checkpoints.
+
+    Older versions of the catalogue still have the checkpoints: read them with --at VERSION
+    until `phasezoo gc` frees the disk. The only way to undo a removal is to import or train
+    the checkpoints again.
     """
     from catalog.upkeep.removal import find_removal, remove
 
@@ -37,11 +46,11 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
         counts = {"runs": removal.runs, "checkpoints": removal.checkpoints}
         print_json(counts | {"removed": yes})
         return
-    word = "removed" if yes else "would be removed; add --yes to remove them"
-    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {word}")
+    outcome = "removed" if yes else "would be removed; add --yes to remove them"
+    say(f"{removal.checkpoints:,} checkpoints ({removal.runs:,} whole runs) {outcome}")
 
 
-@click.command(epilog="Example: phasezoo gc --keep 1 --grace 0")
+@verb("gc --keep 1 --grace 0")
 @click.option(
     "--keep",
     default=1,
@@ -55,7 +64,8 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     show_default=True,
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Keep versions superseded less than SECONDS ago, as they may be in use.",
+    help="Also keep versions that were the newest less than SECONDS ago, as other "
+    "processes may be reading them.",
 )
 @click.option(
     "--waste",
@@ -63,7 +73,8 @@ def rm(where: str, yes: bool, catalog_path: str, as_json: bool) -> None:
     show_default=True,
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Rewrite shards that lost at least this SHARE of their checkpoints; 0: any loss.",
+    help="Rewrite a shard if at least this SHARE of its checkpoints was removed; 0: if any "
+    "was.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Report what could be deleted now, without deleting it."
@@ -78,7 +89,12 @@ def gc(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Delete files that no kept version needs: removed shards and superseded metadata."""
+    """Delete files that no kept version of the catalogue needs.
+
+    These are the weights of removed checkpoints and superseded metadata. A shard, a file
+    with many checkpoints, is deleted if all of them were removed, and rewritten without the
+    removed ones if many were (--waste).
+    """
     from catalog.upkeep.garbage import collect
 
     root = open_catalog(catalog_path).root
@@ -88,18 +104,21 @@ def gc(
         return
     verb = "could be deleted" if dry_run else "deleted"
     say(
-        f"{len(garbage.shards)} shards given up, {len(garbage.rewritten)} "
+        f"{len(garbage.shards)} shards dropped, {len(garbage.rewritten)} "
         f"{'to rewrite' if dry_run else 'rewritten'}; {len(garbage.files)} files, "
         f"{garbage.bytes / 1e6:,.1f} MB {verb}; readable versions: "
         f"{', '.join(map(str, garbage.versions))}"
     )
 
 
-@click.command(epilog="Example: phasezoo compact --catalog phasezoo-data")
+@verb("compact --catalog phasezoo-data")
 @catalog_option
 @json_option
 def compact(catalog_path: str, as_json: bool) -> None:
-    """Join the small metadata files of many shards, without moving weights."""
+    """Join the small metadata files of many shards.
+
+    Opening and copying a catalogue of many commits is then faster. Weights are not moved.
+    """
     from catalog.upkeep.compaction import compact as join
 
     result = join(open_catalog(catalog_path).root)
@@ -114,11 +133,14 @@ def compact(catalog_path: str, as_json: bool) -> None:
         say("Nothing to join.")
 
 
-@click.command(epilog="Example: phasezoo versions")
+@verb("versions")
 @catalog_option
 @json_option
 def versions(catalog_path: str, as_json: bool) -> None:
-    """List the versions that can be read with --at."""
+    """List the versions that can be read with --at.
+
+    Every change of the catalogue makes a version; `phasezoo gc` deletes old ones.
+    """
     from catalog.upkeep.history import history
 
     rows = history(open_catalog(catalog_path).root)
@@ -128,18 +150,25 @@ def versions(catalog_path: str, as_json: bool) -> None:
         print_table(rows)
 
 
-@click.command(epilog="Example: phasezoo annotate sharpness.csv --name sharpness")
+@verb("annotate sharpness.csv --name sharpness")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", required=True, help="Name of the method that computed the columns.")
+@click.option(
+    "--name",
+    required=True,
+    help="Name of the method that computed the columns; it is stored with them.",
+)
 @catalog_option
 @json_option
 def annotate(table: Path, name: str, catalog_path: str, as_json: bool) -> None:
-    """Add the columns of TABLE (csv or Parquet) to checkpoints of the catalogue.
+    """Add the columns of a table to checkpoints of the catalogue.
 
-    TABLE names checkpoints by run_id, or by source_name and optionally zoo, and by step.
-    Without step, its values are added to every checkpoint of the run. The newest value of
-    a column wins, but an empty cell never overwrites a value. A column of numbers accepts
-    no text, and a column of text accepts no numbers.
+    TABLE is a CSV or Parquet file with a row per checkpoint or run. Its column run_id, or
+    source_name and optionally zoo, names the run, and its column step the checkpoint;
+    without step, the values are added to every checkpoint of the run. All other columns
+    become columns of the view models.
+
+    A later value replaces an earlier one, but an empty cell replaces nothing. A column of
+    numbers accepts no text, and a column of text accepts no numbers.
     """
     result = commit_annotation(open_catalog(catalog_path), table, name)
     if as_json:

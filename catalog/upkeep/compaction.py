@@ -83,14 +83,29 @@ def pack(folder: Folder) -> Compaction:
     if not members or (len(sources) < 2 and not any(m.superseded for m in sources)):
         return Compaction()
     files = sum(len(source.own.keys() - {"weights"}) for source in sources)
+    manifest = write_pack(folder, sources, members)
+    return Compaction(len(members), files, len(manifest.files), manifest.shard)
+
+
+def write_pack(
+    folder: Folder, sources: Sequence[Manifest], members: Sequence[Manifest]
+) -> Manifest:
+    """Write the metadata of shards to one file of each kind and commit it.
+
+    Parameters
+    ----------
+    sources : sequence of Manifest
+        Shards and packs whose files are read; rows of what they call superseded are not.
+    members : sequence of Manifest
+        Shards that the rows belong to.
+    """
     write = {
         kind: partial(_write, folder.root, source, kind)
         for kind in sorted(CONTENTS["pack"])
         if (source := _source(folder.root, sources, kind))
     }
     with Writer(folder.root, spare=folder.spare) as writer:
-        manifest = writer.commit_pack(write, members)
-    return Compaction(len(members), files, len(write), manifest.shard)
+        return writer.commit_pack(write, members)
 
 
 def names(pack: Manifest) -> list[str]:

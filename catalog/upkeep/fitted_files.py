@@ -53,7 +53,7 @@ def fitted_files(root: Path, wrong: Wrong) -> Iterator[tuple[Path, int]]:
                     wrong(path, f"cannot be read: {error.strerror}")
 
 
-def is_whole(path: Path, wrong: Wrong) -> bool:
+def check_digest(path: Path, wrong: Wrong) -> bool:
     """Check the digest of a file, and return whether there is one.
 
     Parameters

@@ -1,7 +1,7 @@
 """Garbage collection: removed shards, superseded files and old versions.
 
 A file is deleted only after the publication of a version that does not need it. Commit
-records are deleted before their files, and tombstones last. Shards are given up before the
+records are deleted before their files, and tombstones last. Shards are dropped before the
 packs that hold their rows are rewritten, so that no two packs ever hold the same shard. A
 kill at any moment leaves a catalogue that reads the same; `gc` or `verify` finishes the
 work.
@@ -52,9 +52,9 @@ class Garbage:
     Attributes
     ----------
     shards : list of str
-        Shards that were given up because all of their checkpoints are removed.
+        Shards that were dropped because all of their checkpoints are removed.
     rewritten : list of str
-        Shards that were given up after their remaining checkpoints were committed again.
+        Shards that were dropped after their remaining checkpoints were committed again.
     files : list of str
         Deleted files (in a rehearsal: files to delete), relative to the catalogue.
     bytes : int
@@ -185,7 +185,7 @@ def _empty_shards(catalog: Catalog) -> set[str]:
 
 
 def _unused_tombstones(root: Path, snapshot: Snapshot, dead: set[str]) -> set[str]:
-    """Return the tombstones that remove nothing once the dead shards are given up."""
+    """Return the tombstones that remove nothing once the dead shards are dropped."""
     tombstones = [m for m in snapshot.manifests if m.content == "tombstones"]
     if not tombstones:
         return set()

@@ -1,6 +1,6 @@
 """Repair of a catalogue from its own records, for `verify --repair`.
 
-Nothing is invented. A record is rewritten only from a version that HEAD vouches for, and
+Nothing is guessed. A record is rewritten only from the version whose digest HEAD holds, and
 deleted only if other records hold everything that it describes. Files of shards are not
 repaired; files that no record names any more are leftovers, which `verify` deletes.
 """
@@ -35,7 +35,7 @@ _DATA = ("weights", *KINDS)
 
 @dataclass
 class RepairReport:
-    """Result of `repair`.
+    """Result of `repair_catalogue`.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class RepairReport:
     left: list[str] = field(default_factory=list)
 
 
-def repair(root: Path) -> RepairReport:
-    """Repair HEAD, versions, commit records and packs, as far as other records allow.
+def repair_catalogue(root: Path) -> RepairReport:
+    """Repair HEAD, versions, commit records and packs, where other records suffice.
 
     `verify` reports the problems that remain.
 
@@ -67,7 +67,7 @@ def repair(root: Path) -> RepairReport:
             report.mended += _mend_records(folder)
             _mend_head(folder, report)
             report.mended += _mend_records(folder)
-            report.mended += _drop_idle_records(folder)
+            report.mended += _drop_unneeded_records(folder)
             report.mended += _drop_unreadable_packs(folder)
             report.mended += _drop_empty_records(folder)
         try:
@@ -75,7 +75,7 @@ def repair(root: Path) -> RepairReport:
         except ShardCorrupt:
             return report  # not repairable; `verify` reports the file
         report.mended += _drop_versions(folder, snapshot)
-        report.mended += _give_up_damaged_packs(folder, snapshot)
+        report.mended += _drop_damaged_packs(folder, snapshot)
         report.mended += _join_overlapping(folder, newest_snapshot(folder))
     return report
 
@@ -91,13 +91,13 @@ def _mend_records(folder: Folder) -> Iterator[str]:
             continue
         path = folder.manifest(manifest.shard)
         if _record(folder, manifest.shard) != manifest.to_json():
-            word = "was damaged" if path.exists() else "was missing"
+            state = "was damaged" if path.exists() else "was missing"
             folder.write(path, canonical_json(manifest.to_json()).encode())
-            yield f"manifests/{path.name} {word}; it was rewritten from HEAD's version."
+            yield f"manifests/{path.name} {state}; it was rewritten from HEAD's version."
 
 
 def _mend_head(folder: Folder, report: RepairReport) -> None:
-    """Let HEAD name the newest readable version whose shards still exist."""
+    """Make HEAD name the newest readable version whose shards still exist."""
     orphans: set[str] = set()
     try:
         head = read_head(folder)
@@ -142,7 +142,7 @@ def _exists(folder: Folder, manifest: Manifest) -> bool:
 
 
 def _orphans(folder: Folder) -> set[str]:
-    """Return the shards of ended writers that have files but no record."""
+    """Return the shards with files but no record whose writers have ended."""
     recorded = folder.manifest_names()
     for shard in folder.manifest_names():
         recorded |= _member_names(folder, shard)
@@ -195,8 +195,8 @@ def _drop_unreadable_packs(folder: Folder) -> Iterator[str]:
             )
 
 
-def _drop_idle_records(folder: Folder) -> Iterator[str]:
-    """Delete unreadable records of shards that were given up or are in a pack."""
+def _drop_unneeded_records(folder: Folder) -> Iterator[str]:
+    """Delete unreadable records of shards that were dropped or are in a pack."""
     try:
         head = read_head(folder)
     except ShardCorrupt:
@@ -207,10 +207,10 @@ def _drop_idle_records(folder: Folder) -> Iterator[str]:
             read_manifest(folder, shard)
         except ShardCorrupt as error:
             folder.manifest(shard).unlink(missing_ok=True)
-            word = "is in a pack" if shard in packed else "was given up"
+            state = "is in a pack" if shard in packed else "was dropped"
             yield (
-                f"manifests/{shard}.json was damaged. It was deleted, as its shard {word}. "
-                f"({error})"
+                f"manifests/{shard}.json was damaged. It was deleted, as its shard "
+                f"{state}. ({error})"
             )
 
 
@@ -228,7 +228,7 @@ def _drop_empty_records(folder: Folder) -> Iterator[str]:
         if not has_files(folder, manifest):
             folder.manifest(shard).unlink(missing_ok=True)
             yield (
-                f"manifests/{shard}.json was deleted: the shard was given up, as it has no "
+                f"manifests/{shard}.json was deleted: the shard was dropped, as it has no "
                 "files and HEAD's version does not name it."
             )
 
@@ -245,8 +245,8 @@ def _drop_versions(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
             yield f"Version {version} could not be read and was deleted. ({error})"
 
 
-def _give_up_damaged_packs(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
-    """Give up damaged packs whose members have intact records and files of their own."""
+def _drop_damaged_packs(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
+    """Drop damaged packs whose members have intact records and files of their own."""
     for damaged in [m for m in snapshot.manifests if m.content == "pack"]:
         if _is_intact(folder, damaged):
             continue
@@ -256,13 +256,13 @@ def _give_up_damaged_packs(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
             continue
         with folder.lock():
             head = read_head(folder)
-            top = [m for m in head.manifests if not m.pack]
-            top += [record for record in records if record is not None]
+            unpacked = [m for m in head.manifests if not m.pack]
+            unpacked += [record for record in records if record is not None]
             version = next_version(folder, head)
-            without = Snapshot.of(version, top, head.dropped | {damaged.shard})
+            without = Snapshot.of(version, unpacked, head.dropped | {damaged.shard})
             publish_snapshot(folder, without, head.version)
         yield (
-            f"The pack {damaged.shard} has a damaged file and was given up. Its "
+            f"The pack {damaged.shard} has a damaged file and was dropped. Its "
             f"{len(members)} shards are read from their own records and files again."
         )
 
@@ -314,13 +314,13 @@ def _member_names(folder: Folder, shard: str) -> set[str]:
 
 
 def _join_overlapping(folder: Folder, snapshot: Snapshot) -> Iterator[str]:
-    """Rewrite packs with members that other packs hold or that were given up."""
+    """Rewrite packs with members that other packs hold or that were dropped."""
     overlapping = [manifest.shard for manifest in snapshot.manifests if manifest.superseded]
     if overlapping:
         compaction = pack(folder)
         yield (
             f"Packs {', '.join(overlapping)} held rows of shards that other packs hold or "
-            f"that were given up; {compaction.shards} shards are in the pack "
+            f"that were dropped; {compaction.shards} shards are in the pack "
             f"{compaction.pack} now. 'phasezoo gc' deletes the old packs."
         )
 

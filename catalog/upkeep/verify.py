@@ -16,7 +16,7 @@ from catalog.storage.leftovers import delete, find_leftovers
 from catalog.storage.manifest import File, Manifest, parse_json, read_manifest
 from catalog.storage.snapshot import Snapshot, read_head, read_unnamed
 from catalog.upkeep.damage import wrong_tensors
-from catalog.upkeep.fitted_files import fitted_files, is_whole
+from catalog.upkeep.fitted_files import check_digest, fitted_files
 
 _BLOCK = 16 << 20
 """Bytes to hash at a time; between blocks a thread waits for the interpreter lock."""
@@ -120,7 +120,7 @@ def verify(
             result.bytes += file.bytes
             progress(result.bytes, total)
     for path, size in fitted:
-        if is_whole(path, wrong):
+        if check_digest(path, wrong):
             result.files += 1
             result.bytes += size
         else:

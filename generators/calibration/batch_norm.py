@@ -28,7 +28,7 @@ class BatchNorm(Calibration):
     samples: int = 2048
 
     def refusal(self, exam: Exam) -> str:
-        """Return a reason if the networks have no buffers, or ""."""
+        """Refuse networks without buffers; see `Calibration.refusal`."""
         if self.touched(exam).any():
             return ""
         return f"{exam.architecture.name} has no batch normalisation"

@@ -17,8 +17,20 @@ from generators.calibration.last_layer import LastLayer
 from generators.exam import Exam
 
 
+class OfLastLayer(Calibration):
+    """Base class of the calibrations that change the last layer alone."""
+
+    def refusal(self, exam: Exam) -> str:
+        """Return a reason if the architecture has no such layer, or ""."""
+        return no_head(exam)
+
+    def touched(self, exam: Exam) -> Array:
+        """Return the mask (d,) of the last layer."""
+        return LastLayer.of(exam).columns(exam)
+
+
 @dataclass(frozen=True)
-class Head(Calibration):
+class Head(OfLastLayer):
     """Refits the last layer of each network to the training labels by ridge regression.
 
     Parameters
@@ -35,14 +47,6 @@ class Head(Calibration):
 
     ridge: float = 1e-2
     samples: int = 2048
-
-    def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture has no such layer, or ""."""
-        return no_head(exam)
-
-    def touched(self, exam: Exam) -> Array:
-        """Return the mask (d,) of the last layer."""
-        return LastLayer.of(exam).columns(exam)
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Return networks with a refitted last layer."""
@@ -72,6 +76,7 @@ def ridge_regression(
     features : Tensor of shape (n, m, f)
         Features; where they are not finite, neither is the result.
     targets : Tensor of shape (m, k), float64
+        Targets, the same for all networks.
     ridge : float
         Penalty, in units of the sums of squares of each feature.
     """
@@ -109,14 +114,15 @@ RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
-class HeadSteps(Calibration):
+class HeadSteps(OfLastLayer):
     """Lowers the cross-entropy on training samples by steps on the last layer alone.
 
-    Trained networks keep what they have learnt there, which `Head` gives up.
+    Trained networks keep what their last layer has learnt, which `Head` discards.
 
     Parameters
     ----------
     steps : int, default=10
+        Number of gradient steps.
     samples : int, default=2048
         Maximum number of training samples.
     """
@@ -126,14 +132,6 @@ class HeadSteps(Calibration):
 
     steps: int = 10
     samples: int = 2048
-
-    def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture has no such layer, or ""."""
-        return no_head(exam)
-
-    def touched(self, exam: Exam) -> Array:
-        """Return the mask (d,) of the last layer."""
-        return LastLayer.of(exam).columns(exam)
 
     def apply(self, exam: Exam, weights: Array, learnt: Learnt) -> Array:
         """Return networks with a trained last layer."""
@@ -159,11 +157,13 @@ def descended(features: Tensor, targets: Tensor, own: Tensor, steps: int) -> Ten
     Parameters
     ----------
     features : Tensor of shape (n, m, f)
+        Inputs of the last layer of n networks.
     targets : Tensor of shape (m, k)
         One-hot labels.
     own : Tensor of shape (n, k, f + 1)
         Initial weights and intercepts.
     steps : int
+        Number of gradient steps.
     """
     inputs = functional.pad(features, (0, 1), value=1.0)
     inner = (inputs.mT @ inputs).to(torch.float64)

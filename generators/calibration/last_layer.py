@@ -25,6 +25,7 @@ class LastLayer:
     weight, bias : str
         Names of tensors of shapes (classes, features) and (classes,).
     features : int
+        Number of inputs of the layer.
     """
 
     weight: str
@@ -63,7 +64,7 @@ class LastLayer:
     def parts(
         self, exam: Exam, weights: Array, x: Tensor
     ) -> Iterator[tuple[slice, Tensors, Tensor]]:
-        """Yield networks (n, d) in stacks, with features (nets, m, features) of inputs."""
+        """Yield networks (n, d) in stacks, with features (networks, m, features)."""
         for rows, stack in exam.stacks(weights, 8 * len(x) * self.features):
             with torch.no_grad():
                 yield rows, stack.tensors, self._features(exam, stack.tensors, x)

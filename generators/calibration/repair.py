@@ -2,8 +2,8 @@
 
 References
 ----------
-.. [1] Jordan et al., 2022, arXiv:2211.08403. Differs: a sample has no parents, so the goals
-   are mean statistics of training networks; see also `zoo.merging.repair`.
+.. [1] Jordan et al., 2022, arXiv:2211.08403. Difference: a sample has no parents, so the
+   target statistics are means over training networks; see also `zoo.merging.repair`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from zoo import Editable
 
 @dataclass(frozen=True)
 class Repair(Calibration):
-    """Gives every unit its mean and standard deviation in the training networks.
+    """Gives every unit its mean and standard deviation over the training networks.
 
-    If units are not in one order, this is no more than the mean of the layer.
+    If the units of the networks are in different orders, every unit gets about the mean of
+    its layer.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class Repair(Calibration):
     networks: int = 256
 
     def refusal(self, exam: Exam) -> str:
-        """Return a reason if the architecture does not expose its affine maps, or ""."""
+        """Refuse architectures that are not `Editable`; see `Calibration.refusal`."""
         architecture = exam.architecture
         if isinstance(architecture, Editable):
             return ""

@@ -58,6 +58,7 @@ def fitted_canonicaliser(
     Parameters
     ----------
     population : Population
+        Training networks.
     check : callable or False, optional
         Function from weights to outputs with which every symmetry is verified. None:
         `zoo.outputs` if architecture and task are recorded.
@@ -69,6 +70,7 @@ def fitted_canonicaliser(
     reference : int, optional
         Run that alignment starts with, in the order of first rows.
     seed : int
+        Seed of the canonicaliser.
 
     Raises
     ------
@@ -143,6 +145,7 @@ def rectified(population: Population, check: Outputs) -> tuple[str, ...]:
     Parameters
     ----------
     population : Population
+        Networks on which the symbols are tried.
     check : callable
         Function from weights to outputs, such as `zoo.modules.outputs` gives.
 

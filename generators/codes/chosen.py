@@ -20,6 +20,7 @@ class Chosen:
     Attributes
     ----------
     columns : ndarray of int64
+        Indices of the modelled columns.
     logarithm : ndarray of bool, as long as ``columns``
         Columns that are modelled by their logarithm: buffers that are positive in every
         training network, such as the variances of BatchNorm, and must stay positive.

@@ -20,7 +20,9 @@ class Codes:
     Attributes
     ----------
     chosen : Chosen
+        Weights that codes stand for.
     components : Components
+        Principal components of these weights.
     whitened : bool
         Whether codes are divided by the standard deviations: the training codes then have
         unit covariance (without shrinkage).
@@ -72,6 +74,7 @@ class Codes:
         Parameters
         ----------
         codes : ndarray of shape (n, k)
+            Codes of n networks.
         rest : ndarray of shape (n, d), optional
             Weights from which tensors that are not modelled are copied.
         """

@@ -26,6 +26,7 @@ class Components:
     Attributes
     ----------
     mean : ndarray of shape (d,), float32
+        Mean of the rows.
     basis : ndarray of shape (k, d), float32
         Orthonormal rows, by falling variance.
     deviation : ndarray of shape (k,), float64
@@ -60,6 +61,7 @@ class Components:
         Parameters
         ----------
         X : ndarray of shape (n, d)
+            Rows of the sample.
         k : int, optional
             Number of components. Default: all of the rank, at most min(n - 1, d), with
             which no row loses anything. Components with less than `RANK` of the largest
@@ -145,7 +147,9 @@ def shrinkage_of(X: Array, mean: Array, squares: Array, runs: Array | None = Non
     Parameters
     ----------
     X : ndarray of shape (n, d)
+        Rows of the sample.
     mean : ndarray of shape (d,)
+        Mean of the rows.
     squares : ndarray
         Eigenvalues of the sum of outer products of the centred rows.
     runs : ndarray of shape (n,), optional

@@ -13,18 +13,27 @@ BATCH = 256
 """Number of samples whose distances to all training networks are held at once."""
 
 
+def check_base(codes: Codes | Standardised, base: Population | None) -> None:
+    """Raise an error if there is a base, but no tensor to take from it."""
+    if base is not None and codes.chosen.whole:
+        raise CatalogError("All tensors are generated, so base= has no use. Leave it out.")
+
+
 def rest_of(
     codes: Codes | Standardised,
     samples: Array,
     training: Population,
     base: Population | None,
     best_of: int = 1,
-) -> Array:
+) -> Array | None:
     """Return canonical networks (n * best_of, d) with the tensors that are not generated.
+
+    None if all tensors are generated.
 
     Parameters
     ----------
     codes : Codes or Standardised
+        Map from canonical weights to codes.
     samples : ndarray of shape (n * best_of, k)
         Codes of the candidates; those of one sample are consecutive.
     training : Population
@@ -40,6 +49,8 @@ def rest_of(
     CatalogError
         If the base has neither 1 nor n networks.
     """
+    if codes.chosen.whole:
+        return None
     if base is not None:
         n = len(samples) // best_of
         if len(base) not in (1, n):

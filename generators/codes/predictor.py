@@ -21,6 +21,7 @@ class Predictor:
     coefficients : ndarray of shape (k,), float32
         Units of the column per unit of each code.
     intercept : float
+        Value of the column for the code 0.
     error : float
         Leave-one-out root mean squared error, in units of the column.
     skill : float

@@ -1,4 +1,4 @@
-"""Codes that are canonical weights, each in its own unit, with their covariance."""
+"""Codes that are standardised canonical weights, with noise of the same covariance."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from generators.codes.chosen import Chosen
 from generators.codes.components import Components
 
 LEAST = 1e-3
-"""Share of the mean deviation below which a weight counts as constant.
-
-That share is then its unit.
-"""
+"""Minimum scale of a weight, relative to the mean standard deviation of all weights."""
 
 
 @dataclass(frozen=True)
 class Standardised:
     """Weights minus their mean, divided by their standard deviations.
 
-    Velocity networks that know the architecture read these codes as weights. The noise of
-    the flow is Gaussian with the covariance of the codes, see `spread`, so that the flow
-    starts at the same Gaussian as on whitened principal components; losses weigh all
-    weights equally.
+    Velocity networks that depend on the architecture convert these codes to weights. The
+    noise of the flow is Gaussian with the covariance of the codes, see `spread`, so that
+    the flow starts at the same Gaussian as on whitened principal components; the loss gives
+    all weights the same importance.
 
     Attributes
     ----------
     chosen : Chosen
+        Weights that codes stand for.
     components : Components
+        Principal components of these weights, which define the noise.
     mean, scale : ndarray of shape (d,), float32
+        Mean and standard deviation of each weight; see `LEAST`.
     """
 
     chosen: Chosen
@@ -91,11 +91,11 @@ class Standardised:
         return self.chosen.put(values, rest)
 
     def lost(self, X: Array) -> Array:
-        """Return zeros (n,): codes hold all of a network."""
+        """Return zeros (n,): codes determine the network exactly."""
         return np.zeros(len(X))
 
     def log_volume(self, X: Array) -> Array:
-        """Return the log (n,) of the volume of codes per volume of weights."""
+        """Return log |det d codes / d weights| (n,) of the map to codes."""
         log_volume = np.full(len(X), -np.log(self.scale.astype(np.float64)).sum())
         if self.chosen.logarithm.any():
             log_volume -= self.chosen.take(X)[:, self.chosen.logarithm].sum(1)

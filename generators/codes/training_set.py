@@ -44,7 +44,9 @@ def check_training(
     Parameters
     ----------
     population : Population
+        Training networks.
     validation : Population or None
+        Held-out networks.
     needed : int
         Minimum number of training runs.
 

@@ -13,6 +13,7 @@ import pyarrow.types as kinds
 from catalog import CatalogError, NotFound
 from catalog.dtypes import Array
 from catalog.errors import closest
+from generators.condition_values import EXTRAPOLATE, check_text, check_within
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Categorical:
     Attributes
     ----------
     names : tuple of str
+        Names that occur in training.
     """
 
     names: tuple[str, ...]
@@ -82,7 +84,9 @@ class Conditions:
         Parameters
         ----------
         table : pyarrow.Table
+            Columns of the training networks.
         names : sequence of str
+            Columns that can be conditions.
 
         Raises
         ------
@@ -146,14 +150,10 @@ class Conditions:
             column = self.columns[name]
             if isinstance(column, Numeric):
                 value = _finite_number(name, value)
+                if not extrapolate:
+                    check_within(name, value, column.low, column.high, EXTRAPOLATE)
                 if not column.low <= value <= column.high:
                     outside.append(name)
-                    if not extrapolate:
-                        raise CatalogError(
-                            f"{name} = {value:g} is outside the range of the training "
-                            f"networks, {column.low:g} to {column.high:g}. Choose a value "
-                            "within it, or pass extrapolate=True, which marks the samples."
-                        )
             else:
                 value = _known_name(name, value, column.names)
             features[self.spans[name]] = column.features([value])[0]  # type: ignore[list-item]
@@ -214,13 +214,9 @@ def _finite_number(name: str, value: float | str) -> float:
 def _known_name(name: str, value: float | str, known: Sequence[str]) -> str:
     """Return the known name that a value stands for; a number may stand for its text."""
     text = str(value)
-    if text in known:
-        return text
-    matches = [
-        candidate
-        for candidate in known
-        if not isinstance(value, str) and _reads_as(candidate, value)
-    ]
+    matches = []
+    if text not in known and not isinstance(value, str):
+        matches = [candidate for candidate in known if _reads_as(candidate, value)]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -228,7 +224,8 @@ def _known_name(name: str, value: float | str, known: Sequence[str]) -> str:
             f"{name} = {value!r} may be {' or '.join(map(repr, matches))}. Give one of "
             f"them as text: condition={{{name!r}: {matches[0]!r}}}."
         )
-    raise NotFound(f"No training network has {name} = {value!r}. {closest(text, known)}")
+    check_text(name, value, known)
+    return text
 
 
 def _reads_as(text: str, value: float) -> bool:

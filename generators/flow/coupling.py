@@ -33,7 +33,8 @@ def coupled(
 
     References
     ----------
-    .. [2] Cheng and Schwing, 2025, arXiv:2503.10636. Differs: one fixed weight.
+    .. [2] Cheng and Schwing, 2025, arXiv:2503.10636. Difference: one fixed
+       weight, `ACROSS`.
     """
     if coupling == "independent":
         return noise

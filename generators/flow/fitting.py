@@ -42,7 +42,9 @@ def fitted_flow(
     deviation : ndarray of shape (k,)
         Standard deviations of the codes, where a Gaussian start ends.
     validation : FlowRows or None
+        Codes of held-out networks.
     schedule : Schedule
+        Settings of the training.
     network, sizes
         Arguments of `Velocity`.
     units : tuple of ndarray, optional
@@ -52,6 +54,7 @@ def fitted_flow(
     solver : Solver or None
         None: the fewest steps with an error below the tolerance.
     tolerance : float
+        Maximum relative error of the solver.
     seed : int
         Seed of all random draws; the global random state of torch is not changed.
     label : str, optional

@@ -86,6 +86,28 @@ class Flow:
             return None
         return Restart()
 
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on the fit for the user."""
+        solver, lines = self.solver, []
+        if not self.velocity.on:
+            lines.append(
+                "No velocity network was better on held-out networks than the Gaussian "
+                "of the training networks: samples are drawn from that Gaussian, as by "
+                "pca_gaussian."
+            )
+        lines.append(
+            f"Solved by {solver.steps} steps of {solver.method}, relative error "
+            f"{solver.error:.2g}"
+            + (
+                "; the restarts that follow improve the networks, not the accuracy of the "
+                "solution."
+                if self.restart
+                else "."
+            )
+        )
+        return lines
+
     @cached_property
     def start(self) -> Start:
         """Part of the velocity that is known before learning."""
@@ -122,6 +144,7 @@ class Flow:
         guidance : float, default=1.0
             Strength of the condition, see `conditional`.
         pulls : sequence of Pull
+            Pulls towards values of properties.
 
         Raises
         ------
@@ -217,7 +240,7 @@ class Flow:
 
 
 def start_of(deviation: Array, source: float | None) -> Start:
-    """Return the Gaussian start, or no start if the source has its own deviation."""
+    """Return the Gaussian start, or `NoStart` if the noise has another scale."""
     if source is not None:
         return NoStart(source)
     return GaussianStart(torch.from_numpy(deviation))

@@ -57,6 +57,7 @@ class Gate:
         Held-out networks; without them no validation loss is known, and training does not
         stop early.
     schedule : Schedule
+        Settings of the training.
     seed : int
         Seed of the noise and times that all validations share.
     """
@@ -192,6 +193,7 @@ class MovingAverage:
     Parameters
     ----------
     network : nn.Module
+        Module whose parameters are averaged.
     decay : float
         Share of the average that is kept per step, once ``(1 + i) / (10 + i)`` of step i
         has reached it: early steps are forgotten faster. 0: no averaging.

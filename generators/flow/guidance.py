@@ -45,9 +45,11 @@ class Pull:
     Attributes
     ----------
     coefficients : Tensor of shape (k,)
+        Coefficients of the property.
     intercept, error : float
         Intercept, and standard deviation of the property around its prediction.
     target : float
+        Value towards which codes are pulled.
     strength : float
         Strength of the pull; with 1, samples follow the distribution of data with this
         value.

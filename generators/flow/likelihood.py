@@ -36,6 +36,7 @@ def log_density(
     residual : callable
         Residual as for `Solver.solve`; each row's result depends on that row alone.
     start : Start
+        Known part of the velocity.
     x : Tensor of shape (b, k)
         Codes.
     solver : Solver
@@ -72,9 +73,11 @@ def log_density(
 
     def slope(state: Tensor, t: float) -> Tensor:
         """Return the velocity of y, and the divergence of the residual in x."""
-        at = torch.full((b, 1), t, dtype=x.dtype)
-        scale = start.scale(at)
-        velocity, divergence = _divergence(residual, scale * state[:, :k], at, directions)
+        times = torch.full((b, 1), t, dtype=x.dtype)
+        scale = start.scale(times)
+        velocity, divergence = _divergence(
+            residual, scale * state[:, :k], times, directions
+        )
         return torch.cat([velocity / scale, divergence[:, None]], 1)
 
     scale = start.scale(torch.ones(1, 1, dtype=x.dtype)).expand(1, k)

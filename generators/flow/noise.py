@@ -23,8 +23,11 @@ class Noise:
     Parameters
     ----------
     k : int
+        Length of a code.
     spread : Tensor of shape (r, k), optional
+        Map from r standard normal values to a row. Default: the identity.
     draw : torch.Generator
+        Source of the random draws.
     """
 
     def __init__(self, k: int, spread: Tensor | None, draw: torch.Generator) -> None:

@@ -1,16 +1,17 @@
-"""Restarts: noise is added to samples and the flow integrated again, to correct errors.
+"""Restarts: repeated integration of the flow from noised samples, to correct errors.
 
 References
 ----------
-.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differs: all restarts are at one
-   time, with less noise than was there, and by a single step of Euler, which spreads its
-   results a little, where accurate steps and less noise shrink them.
+.. [1] Xu et al., 2023, arXiv:2306.14878, restart sampling. Differences: all restarts begin
+   at the same time, with less noise than the flow has at that time, and use a single Euler
+   step, whose error spreads the results a little; accurate steps with less noise would
+   shrink them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -75,7 +76,9 @@ class Restart:
         ends : Tensor of shape (b, k)
             Codes at time 1.
         residual : callable
+            Residual as for `Solver.solve`.
         start : Start
+            Known part of the velocity.
         noise : callable
             Function from the number i of a restart to rows (b, k) of standard noise.
         """
@@ -87,3 +90,27 @@ class Restart:
             noised = interpolate(size * noise(i), ends, at)
             ends = solver.solve(residual, start, noised, begin=self.at)
         return torch.where(ends.isfinite().all(1, keepdim=True), ends, initial)
+
+
+def asked_restart(
+    own: Restart | None, times: int | None, guidance: float | None, *, conditional: bool
+) -> tuple[Restart | None, float]:
+    """Return the restarts and the guidance of samples.
+
+    Parameters
+    ----------
+    own : Restart or None
+        Restarts of samples of this flow.
+    times : int or None
+        Requested number of restarts; None: those of the flow, fewer with a condition.
+    guidance : float or None
+        Requested guidance; None: more with a condition that restarts weaken.
+    conditional : bool
+        Whether samples have a condition.
+    """
+    weakens = own is not None and conditional
+    if guidance is None:
+        guidance = ASKED_GUIDANCE if weakens else 1.0
+    if times is None and weakens:
+        times = ASKED_TIMES
+    return own if times is None else replace(own or Restart(), times=times), guidance

@@ -15,6 +15,7 @@ class FlowRows:
     Attributes
     ----------
     codes : Tensor of shape (n, k)
+        Codes of n networks.
     features : Tensor of shape (n, f) or None
         Features of their conditions.
     spans : tuple of slice

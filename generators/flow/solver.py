@@ -34,9 +34,11 @@ class Solver:
     Attributes
     ----------
     method : {"euler", "heun", "rk4"}
+        Integration method.
     steps : int
+        Number of steps from time 0 to 1.
     error : float
-        Estimated relative error of its end points; NaN if it was not estimated.
+        Estimated relative error of the points at time 1; NaN if it was not estimated.
 
     Raises
     ------
@@ -57,7 +59,7 @@ class Solver:
     def solve(
         self, residual: Residual, start: Start, noise: Tensor, *, begin: float = 0.0
     ) -> Tensor:
-        """Return the points at time 1 that standard noise (b, k) is transported to.
+        """Transport standard noise (b, k) to points (b, k) at time 1.
 
         With ``begin``, ``noise`` holds points (b, k) at that time instead.
         """
@@ -66,9 +68,9 @@ class Solver:
         return y * start.scale(torch.ones(1, 1, dtype=noise.dtype))
 
     def estimate(self, residual: Residual, start: Start, noise: Tensor) -> float:
-        """Estimate the relative error (root mean square) of end points.
+        """Estimate the relative error (root mean square) of the points at time 1.
 
-        The reference solution has twice the steps.
+        The reference is a solution with twice as many steps.
         """
         coarse = self.solve(residual, start, noise)
         finer = Solver(self.method, 2 * self.steps).solve(residual, start, noise)
@@ -82,18 +84,18 @@ class Solver:
         grid = [begin + span * (i / self.steps) for i in range(self.steps + 1)]
         if backward:
             grid.reverse()
-        for now, then in pairwise(grid):
-            y = _step(self.method, slope, y, now, then - now)
+        for time, next_time in pairwise(grid):
+            y = _step(self.method, slope, y, time, next_time - time)
         return y
 
 
 def scaled_slope(residual: Residual, start: Start) -> Slope:
-    """Return the velocity of ``y = x / scale(t)``."""
+    """Return the right-hand side ``dy/dt`` for ``y = x / scale(t)``."""
 
     def slope(y: Tensor, t: float) -> Tensor:
-        at = torch.full((len(y), 1), t, dtype=y.dtype)
-        scale = start.scale(at)
-        return residual(scale * y, at) / scale
+        times = torch.full((len(y), 1), t, dtype=y.dtype)
+        scale = start.scale(times)
+        return residual(scale * y, times) / scale
 
     return slope
 
@@ -114,14 +116,18 @@ def accurate_solver(
     Parameters
     ----------
     residual : callable
+        Residual as for `Solver.solve`.
     start : Start
+        Known part of the velocity.
     noise : Tensor of shape (b, k)
         Noise with which the error is estimated.
     method : {"euler", "heun", "rk4"}
+        Integration method.
     tolerance : float
         Relative error.
     most : int
-        Maximum number of steps, whatever the error, which is stated in the result.
+        Maximum number of steps, even if the error is above the tolerance; the result states
+        the error.
     """
     steps, coarse = 2, Solver(method, 2).solve(residual, start, noise)
     while True:

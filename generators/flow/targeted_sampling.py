@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from catalog import CatalogError, NotFound
+from catalog import NotFound
 from catalog.errors import closest
 from catalog.plugins.ranges import Setting
 from generators.codes.predictor import Predictor
+from generators.condition_values import EXTRAPOLATE, check_within
 from generators.flow.guidance import Pull
 
 
@@ -41,13 +42,9 @@ def pulls_toward(
             )
         predictor = predictors[name]
         Setting("toward", name, target, predictor.high).number()
+        if not extrapolate:
+            check_within(name, target, predictor.low, predictor.high, EXTRAPOLATE)
         in_range = predictor.low <= target <= predictor.high
-        if not in_range and not extrapolate:
-            raise CatalogError(
-                f"{name} = {target:g} is outside the range of the training networks, "
-                f"{predictor.low:g} to {predictor.high:g}. Choose a value within it, or "
-                "pass extrapolate=True, which marks the samples."
-            )
         w = torch.from_numpy(predictor.coefficients)
         pull = Pull(w, predictor.intercept, predictor.error, float(target), strength)
         pulls.append((name, pull, in_range))

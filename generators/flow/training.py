@@ -32,10 +32,13 @@ def learn(
     Parameters
     ----------
     velocity : Velocity
+        Velocity to train in place.
     rows : FlowRows
         Training networks.
     validation : FlowRows or None
+        Held-out networks; their loss decides which weights are kept.
     schedule : Schedule
+        Settings of the training.
     seed : int
         Seed of noise, times and batches. Initial weights and dropout use the global random
         state of torch, which the caller seeds.

@@ -40,6 +40,7 @@ class Velocity(nn.Module):
     Parameters
     ----------
     start : GaussianStart or NoStart
+        Known part of the velocity.
     network : str
         Name in `NETWORKS`.
     k, features : int

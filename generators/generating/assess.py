@@ -13,7 +13,7 @@ from catalog.console.progress import Progress
 from catalog.dtypes import Array
 from generators.exam import Answers, Exam
 from generators.generating.plan import Request
-from generators.generating.sampling import Score, best_of, retrieved
+from generators.generating.sampling import best_of, retrieved
 from generators.generator import Generator
 from generators.judging.assessment import Assessment, assess
 from generators.judging.control import control
@@ -22,6 +22,7 @@ from generators.judging.reference import Reference
 from generators.nulls.retrieval import Retrieval
 from generators.nulls.suite import fitted_nulls
 from generators.nulls.train import Train
+from generators.samples import Score
 
 RETRIEVAL = "retrieval"
 """Label of the training networks that fulfil a condition best."""
@@ -71,24 +72,24 @@ def assess_samples(
     If samples are the best of several candidates, retrieval and nulls are too, by the same
     score.
     """
-    of = request.sampling.best_of
+    of = request.options.best_of
     reference, raw = reference_of(generator, sides["train"], sides["test"], exam)
     sets = {best_of_label(request.generator.name, of): (samples, raw)}
     retrieval = None
     if request.conditions[0]:
         retrieval = retrieved(
             Retrieval(aligned=False).fit_to(reference.population),
-            request.conditions, request.counts, request.seed, of, score,
+            request.conditions, request.counts, request.options.seed, of, score,
         )  # fmt: skip
         if not isinstance(generator, Retrieval):
             sets[best_of_label(RETRIEVAL, of)] = (retrieval, True)
-    calibrations = [None, *request.calibrations]
+    calibrations = [None, *request.options.calibrations]
     assessments = assess(
         reference,
         sets,
         calibrations=calibrations,
-        null_count=request.null_count if of == 1 else 0,
-        seed=request.seed,
+        null_count=request.options.null_count if of == 1 else 0,
+        seed=request.options.seed,
         label="judged",
     )
     if of > 1:
@@ -128,8 +129,10 @@ def controls(
         rows.append(
             {
                 "column": column,
-                **asdict(control(requested, measured, seed=request.seed)),
-                "retrieval": asdict(control(requested, of_retrieval, seed=request.seed)),
+                **asdict(control(requested, measured, seed=request.options.seed)),
+                "retrieval": asdict(
+                    control(requested, of_retrieval, seed=request.options.seed)
+                ),
             }
         )
     return rows
@@ -139,15 +142,15 @@ def _best_of_nulls(
     request: Request, reference: Reference, score: Score
 ) -> dict[str | None, list[Judged]]:
     """Judge the best of several candidates of every null, by calibration."""
-    of, seed = request.sampling.best_of, request.seed
+    of, seed = request.options.best_of, request.options.seed
     entries = list(
         fitted_nulls(reference.population, reference.training, reference.canonicaliser)
     )
     judged: dict[str | None, list[Judged]] = {None: []}
-    judged |= {calibration: [] for calibration in request.calibrations}
+    judged |= {calibration: [] for calibration in request.options.calibrations}
     progress = Progress(len(entries), "sets", f"nulls, best of {of}")
     for done, entry in enumerate(entries, 1):
-        networks = best_of(entry.null, request.null_count, of, score, seed=seed)
+        networks = best_of(entry.null, request.options.null_count, of, score, seed=seed)
         uncalibrated = None
         for calibration, judged_nulls in judged.items():
             null = reference.judge(

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from catalog import CatalogError, NotFound
-from catalog.errors import closest
+from catalog import CatalogError
+from generators.condition_values import check_text, check_within, finite_numbers
 from generators.flow.conditions import Conditions
 from generators.generator import Condition, Generator
 from generators.nulls.retrieval import Retrieval
@@ -178,30 +178,14 @@ def _check_value(
     column = table[name]
     kind = _value_type(column)
     if not (kinds.is_integer(kind) or kinds.is_floating(kind)):
-        texts = sorted({str(v) for v in column.drop_null().to_pylist()})
-        if str(value) not in texts:
-            raise NotFound(
-                f"No training network has {name} = {str(value)!r}. "
-                f"{closest(str(value), texts)}"
-            )
+        check_text(name, value, {str(v) for v in column.drop_null().to_pylist()})
         return
     if isinstance(value, str) or not np.isfinite(value):
         raise CatalogError(f"{name} must be a finite number. Got {str(value)!r}.")
-    numbers = column.drop_null().to_numpy().astype(np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    if not len(numbers):
-        raise CatalogError(
-            f"No training network has a value of {name!r}. Choose another column."
-        )
-    low, high = numbers.min(), numbers.max()
-    if not low <= value <= high and not extrapolate:
-        advice = (
-            ", or give --extrapolate, which marks the samples" if can_extrapolate else ""
-        )
-        raise CatalogError(
-            f"{name} = {value:g} is outside the range of the training networks, {low:g} to "
-            f"{high:g}. Choose a value within it{advice}."
-        )
+    known = finite_numbers(name, column.drop_null().to_numpy().astype(np.float64))
+    advice = ", or give --extrapolate, which marks the samples" if can_extrapolate else ""
+    if not extrapolate:
+        check_within(name, value, known.min(), known.max(), advice)
 
 
 def _text(value: float | str) -> str:

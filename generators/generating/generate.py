@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from catalog import Population
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.plugins.settings import Settings
+from catalog.plugins.keywords import takes
 from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.splits import SPLITS
 from catalog.storage.whole_file import folder_of
@@ -24,6 +24,7 @@ from generators.generating.fitted_file import (
     is_fitted,
     load_or_fit,
 )
+from generators.generating.options import GenerateOptions
 from generators.generating.plan import Request
 from generators.generating.report import (
     as_report,
@@ -32,7 +33,7 @@ from generators.generating.report import (
     redraw,
     save_report,
 )
-from generators.generating.sampling import Sampling, samples_of
+from generators.generating.sampling import samples_of
 from generators.generating.store import store
 from generators.judging.plot import check_plot, save_plot
 from generators.judging.yardstick import calibration_named
@@ -41,30 +42,14 @@ FOLDER = "generators"
 """Folder of a catalogue that holds fitted generators, reports and plots."""
 
 
+@takes(GenerateOptions)
 def generate(
     catalog: Catalog,
     name: str,
+    options: GenerateOptions | None = None,
     *,
-    where: str = "true",
-    steps: str = "last",
-    n: int = 100,
-    conditions: Sequence[str] = (),
-    calibrations: Sequence[str] = (),
-    settings: Settings = (),
-    seed: int = 0,
-    null_count: int = 200,
-    images: int | None = None,
-    guidance: float | None = None,
-    temperature: float | None = None,
-    restarts: int | None = None,
-    best_of: int = 1,
-    extrapolate: bool = False,
-    to: str | Path | None = None,
-    plot: str | Path | None = None,
-    data: str | Path | None = None,
-    device: str = "cpu",
-    again: bool = False,
     announce: Callable[[str], None] = lambda line: None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Fit a generator, sample, judge beside all nulls, and store the samples as runs.
 
@@ -78,48 +63,11 @@ def generate(
     catalog : Catalog
     name : str
         Name of a generator, see `generators.registry.generators_known`.
-    where : str
-        Condition on `models` that selects networks.
-    steps : {"last", "all"}
-        Whether the last or all of the selected checkpoints of each run are used.
-    n : int
-        Number of samples.
-    conditions : sequence of str
-        Texts ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; see
-        `generators.generating.conditions.conditions_of`. Beside the samples, retrieval is
-        judged: the training networks that fulfil the conditions best.
-    calibrations : sequence of str
-        Names of `generators.calibration`, with which networks are judged in addition. The
-        stored runs hold samples without calibration.
-    settings : mapping or iterable of str
-        Values by name, or texts ``NAME=VALUE``, see `generators.registry.generator_named`.
-    seed : int
-        Seed of samples and nulls. Each condition has its own seed that is derived from it,
-        see `generators.generating.sampling.seed_of`, and stored in the configuration of its
-        samples.
-    null_count : int
-        Number of samples of each null.
-    images : int, optional
-        Maximum number of test images that the judge uses, drawn once for all networks.
-        Default: all. The stored values of samples, including ``test_accuracy``, are
-        measured on all images.
-    guidance, temperature, restarts, best_of, extrapolate
-        Options of generators that take them, see `generators.generating.sampling.Sampling`.
-        If ``best_of`` is above 1, candidates are selected by their accuracy on the
-        validation samples of the task, and so are those of nulls and retrieval.
-    to : str or Path, optional
-        File of the generator; default in the folder ``generators`` of the catalogue. An
-        existing file is used if it holds the same fit.
-    plot : str or Path, optional
-        File of the plot; default beside the report, if matplotlib is installed.
-    data : str or Path, optional
-        Folder that holds the data of the task as files.
-    device : str
-        Device on which networks are evaluated.
-    again : bool
-        Whether to sample and judge again even if a report exists.
+    options : GenerateOptions, optional
     announce : callable
         Called with a line of text before each longer step.
+    **given
+        Fields of `GenerateOptions` such as ``n=50``, which replace those of ``options``.
 
     Returns
     -------
@@ -132,32 +80,46 @@ def generate(
     ------
     CatalogError
         If the request is invalid; raised before any weights are read.
+
+    Notes
+    -----
+    With conditions, see `generators.generating.conditions.conditions_of`, retrieval is
+    judged beside the samples: the training networks that fulfil the conditions best. Each
+    condition has its own seed, see `generators.generating.sampling.seed_of`, which is
+    stored in the configuration of its samples.
+
+    The stored runs hold samples without calibration, and their stored values, including
+    ``test_accuracy``, are measured on all test images. If ``best_of`` is above 1,
+    candidates are selected by their accuracy on the validation samples of the task, and so
+    are those of nulls and retrieval. An existing file ``to`` is used if it holds the same
+    fit; the plot is drawn if matplotlib is installed.
+
+    Examples
+    --------
+    >>> generate(catalog, "soup", where="width = 6", n=50)  # doctest: +SKIP
     """
-    request = Request.of(
-        catalog, name, where=where, steps=steps, n=n, conditions=conditions,
-        calibrations=calibrations, settings=settings, seed=seed, null_count=null_count,
-        images=images,
-        sampling=Sampling(guidance, temperature, restarts, best_of, extrapolate),
-    )  # fmt: skip
+    options = replace(options or GenerateOptions(), **given)
+    request = Request.of(catalog, name, options)
+    plot = options.plot
     if plot is not None:
         check_plot(plot)
     folder = catalog.root / FOLDER
     report = folder / f"{request.report}.json"
     default_path = folder / f"{request.file}.safetensors"
-    path = default_path if to is None else Path(to)
+    path = default_path if options.to is None else Path(options.to)
     for written in (default_path, report):
         check_inside(catalog.root, written)
     for line in request.warnings:
         announce(line)
     is_fitted(path, request)  # raises for another fit before anything is read
-    if not again and (known_report := read_report(catalog, report)) is not None:
+    if not options.again and (known_report := read_report(catalog, report)) is not None:
         with as_report(report):
             stored_paths = (
                 [] if known_report["file"] is None else [Path(known_report["file"])]
             )
             paths = (
                 [path, default_path, *stored_paths]
-                if to is not None
+                if options.to is not None
                 else [default_path, *stored_paths]
             )
             fitted = fitted_path(request, paths)
@@ -165,7 +127,7 @@ def generate(
                 announce(
                     f"The generator no longer exists: {path}. Give --again to fit it again."
                 )
-            elif to is not None and fitted != path:
+            elif options.to is not None and fitted != path:
                 folder_of(path, instead=INSTEAD)
                 copy_fitted(fitted, path)
                 fitted = path
@@ -177,23 +139,21 @@ def generate(
     sides = {side: catalog.select(keys).population() for side, keys in request.keys.items()}
     exam = Exam.of(
         Population.concat([sides["train"], sides["test"]]),
-        folder=None if data is None else Path(data),
-        device=device,
-        test_samples=request.images,
+        folder=None if options.data is None else Path(options.data),
+        device=options.device,
+        test_samples=options.images,
     )
-    for calibration in request.calibrations:
+    for calibration in options.calibrations:
         calibration_named(calibration, exam)
     folder_inside(catalog.root, FOLDER)
-    if to is not None:
+    if options.to is not None:
         folder_of(path, instead=INSTEAD)
     generator = load_or_fit(request, path, sides, announce)
 
     def score(population: Population) -> Array:
         return exam.answers(population.weights, "validation").accuracy
 
-    samples = samples_of(
-        generator, request.conditions, request.counts, request.seed, request.sampling, score
-    )
+    samples = samples_of(generator, request.conditions, request.counts, options, score)
     assessed = assess_samples(request, generator, samples, sides, exam, score)
     full_exam = replace(exam, test_samples=None)
     answers = {split: full_exam.answers(samples.weights, split) for split in SPLITS}
@@ -225,7 +185,7 @@ def generate(
         "control": []
         if assessed.retrieval is None
         else controls(request, full_exam, answers, assessed.retrieval),
-        "best_of": request.sampling.best_of,
+        "best_of": options.best_of,
         "notes": generator.notes,
         "columns": columns,
         "file": str(path),
@@ -245,7 +205,7 @@ def _sample_provenance(request: Request, path: Path) -> list[dict[str, Any]]:
         "generator_file": path.name,
         "fit": request.fit_id,
     }
-    if request.sampling.best_of > 1:
+    if request.options.best_of > 1:
         shared["chosen_by"] = "validation_accuracy"
     groups = zip(request.conditions, request.counts, request.seeds, strict=True)
     return [

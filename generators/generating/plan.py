@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from catalog.checkpoints import layouts, rows
 from catalog.console.pasting import word
 from catalog.errors import closest
 from catalog.names import content_id, slug
-from catalog.plugins.settings import Settings, parse
+from catalog.plugins.settings import parse
 from catalog.quoting import literal
 from catalog.storage.splits import SPLITS
 from generators.calibration import CALIBRATIONS
@@ -33,7 +33,8 @@ from generators.generating.conditions import (
     of_test_data,
     typed_conditions,
 )
-from generators.generating.sampling import Sampling, seed_of, takes
+from generators.generating.options import GenerateOptions, takes
+from generators.generating.sampling import seed_of
 from generators.generator import Condition, Generator
 from generators.judging.comparable import FEWEST
 from generators.registry import generator_class, generator_named
@@ -49,22 +50,14 @@ class Request:
     ----------
     generator : Generator
         Unfitted generator.
+    options : GenerateOptions
     keys : dict of str to pyarrow.Table
         ``run_id`` and ``step`` of the networks of each split, in a fixed order.
     left_out : dict of str to int
         Number of selected networks that are in no split, by the reason.
-    n : int
-        Number of samples in all.
     conditions : tuple of mapping
         Conditions that each get an equal share of the samples; one empty condition if none
         is requested.
-    calibrations : tuple of str
-    seed : int
-    null_count : int
-        Number of samples of each null.
-    images : int or None
-        Maximum number of test images that the judge uses.
-    sampling : Sampling
     warnings : tuple of str
         Reasons that make the judgement less reliable.
     made : tuple of str
@@ -72,59 +65,32 @@ class Request:
     """
 
     generator: Generator
+    options: GenerateOptions
     keys: Mapping[str, pa.Table] = field(repr=False)
     left_out: Mapping[str, int]
-    n: int
     conditions: tuple[Condition, ...]
-    calibrations: tuple[str, ...]
-    seed: int
-    null_count: int
-    images: int | None
-    sampling: Sampling
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        catalog: Catalog,
-        name: str,
-        *,
-        where: str = "true",
-        steps: str = "last",
-        n: int = 100,
-        conditions: Sequence[str] = (),
-        calibrations: Sequence[str] = (),
-        settings: Settings = (),
-        seed: int = 0,
-        null_count: int = 200,
-        images: int | None = None,
-        sampling: Sampling | None = None,
-    ) -> Request:
-        """Check a request and return it.
-
-        The parameters are those of `generators.generating.generate.generate`.
+    def of(cls, catalog: Catalog, name: str, options: GenerateOptions) -> Request:
+        """Check a request for samples of the generator ``name``, and return it.
 
         Raises
         ------
         CatalogError
             If the request is invalid.
         """
-        if n < 1 or null_count < 1:
-            raise CatalogError(f"-n and --nulls must be 1 or more. Got {n}, {null_count}.")
-        if images is not None and images < 1:
-            raise CatalogError(f"--images must be 1 or more. Got {images}.")
-        for calibration in calibrations:
+        for calibration in options.calibrations:
             _ = CALIBRATIONS[calibration]
-        kind, sampling = generator_class(name), sampling or Sampling()
-        texts = conditions_of(conditions)
-        if len(texts) > n:
+        kind, texts = generator_class(name), conditions_of(options.conditions)
+        if len(texts) > options.n:
             raise CatalogError(
-                f"{len(texts)} conditions need at least as many samples. Got -n {n}. Give "
-                f"-n {len(texts)} or more."
+                f"{len(texts)} conditions need at least as many samples. Got -n "
+                f"{options.n}. Give -n {len(texts)} or more."
             )
-        sampling.check(kind, texts[0])
-        values = parse(settings)
+        options.check_taken(kind, texts[0])
+        values = parse(options.settings)
         if texts[0] and "conditions" in inspect.signature(kind).parameters:
             if preset := values.get("preset"):
                 raise CatalogError(
@@ -140,7 +106,7 @@ class Request:
                     f"There is no column {column!r} in models. "
                     f"{closest(column, model_columns)}"
                 )
-        keys, left_out, made = _split_keys(catalog, where, steps)
+        keys, left_out, made = _split_keys(catalog, options.where, options.steps)
         _check_count(generator, keys["train"])
         tables = {
             side: catalog.select(keys[side]).table for side in ("train", "validation")
@@ -150,13 +116,11 @@ class Request:
             generator,
             typed,
             tables,
-            extrapolate=sampling.extrapolate,
+            extrapolate=options.extrapolate,
             can_extrapolate=takes(kind, "extrapolate"),
         )
-        return cls(
-            generator, keys, left_out, n, typed, tuple(calibrations), seed, null_count,
-            images, sampling, tuple(of_test_data(generator, typed, model_columns)), made,
-        )  # fmt: skip
+        warnings = tuple(of_test_data(generator, typed, model_columns))
+        return cls(generator, options, keys, left_out, typed, warnings, made)
 
     def left_out_besides(self, samples: Collection[str]) -> dict[str, int]:
         """Count the selected networks that are in no split, except these samples.
@@ -173,7 +137,7 @@ class Request:
     @property
     def counts(self) -> list[int]:
         """Number of samples of each condition."""
-        parts = np.array_split(np.arange(self.n), len(self.conditions))
+        parts = np.array_split(np.arange(self.options.n), len(self.conditions))
         return [len(part) for part in parts]
 
     @cached_property
@@ -194,21 +158,22 @@ class Request:
     @property
     def seeds(self) -> list[int]:
         """Seed of the samples of each condition."""
-        return [seed_of(self.seed, condition) for condition in self.conditions]
+        return [seed_of(self.options.seed, condition) for condition in self.conditions]
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Provenance of the samples and the judgement as JSON values."""
+        options = self.options
         return {
             **self.fit_provenance,
-            "n": self.n,
+            "n": options.n,
             "conditions": [dict(condition) for condition in self.conditions],
-            "calibrations": list(self.calibrations),
-            "seed": self.seed,
-            "nulls": self.null_count,
-            **({"images": self.images} if self.images is not None else {}),
+            "calibrations": list(options.calibrations),
+            "seed": options.seed,
+            "nulls": options.null_count,
+            **({"images": options.images} if options.images is not None else {}),
             **({"seeds": self.seeds} if self.conditions[0] else {}),
-            **({"sampling": self.sampling.given} if self.sampling.given else {}),
+            **({"sampling": options.sampling} if options.sampling else {}),
         }
 
     @property
@@ -225,14 +190,14 @@ class Request:
     def notes(self) -> list[str]:
         """Lines on what will be done and on networks that are left out."""
         sizes = ", ".join(f"{len(self.keys[side]):,} {side}" for side in SPLITS)
-        lines = [f"{self.generator.name}: {self.n:,} samples; networks: {sizes}"]
+        lines = [f"{self.generator.name}: {self.options.n:,} samples; networks: {sizes}"]
         lines += [
             f"Left out: {count:,} {reason}." for reason, count in self.left_out.items()
         ]
-        if self.images is not None:
+        if self.options.images is not None:
             lines.append(
-                f"Networks are judged on at most {self.images:,} test images, the same for "
-                "all networks."
+                f"Networks are judged on at most {self.options.images:,} test images, the "
+                "same for all networks."
             )
         return lines
 

@@ -23,10 +23,13 @@ class Assessment:
     Attributes
     ----------
     calibration : str or None
+        Name of the calibration.
     samples : sequence of Judged
         One for each set of samples.
     heldout : Judged
+        Judged held-out networks.
     nulls : sequence of Judged
+        Judged nulls.
     chance : float
         Accuracy of guessing.
     between : dict of str to dict
@@ -90,6 +93,7 @@ def assess(
     Parameters
     ----------
     reference : Reference
+        Networks with which samples are compared.
     samples : mapping of str to (Population, bool)
         Samples by label, each with whether it was made of networks before alignment, see
         `Reference.judge`.

@@ -22,7 +22,7 @@ class Control:
     low, high : float
         95 % confidence interval of the slope, by bootstrap over samples.
     error : float
-        Mean absolute difference.
+        Mean absolute difference of measured and requested values.
     """
 
     slope: float
@@ -32,7 +32,7 @@ class Control:
 
 
 def control(requested: Array, measured: Array, *, seed: int = 0) -> Control:
-    """Measure how measured values (n,) follow requested values (n,).
+    """Compare measured values (n,) with requested values (n,).
 
     Examples
     --------

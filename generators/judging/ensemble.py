@@ -16,9 +16,11 @@ def ensemble_gain(labels: Array, truth: Array, *, seed: int = 0) -> float:
     Parameters
     ----------
     labels : ndarray of shape (n, m)
-        Predicted classes; -1 is no class.
+        Predicted classes; -1: no class is predicted.
     truth : ndarray of shape (m,)
+        True classes.
     seed : int, default=0
+        Seed of the groups.
 
     Returns
     -------
@@ -37,6 +39,6 @@ def ensemble_gain(labels: Array, truth: Array, *, seed: int = 0) -> float:
         votes = np.stack([(predictions == c).sum(0) for c in range(classes)])
         is_winner = (votes == votes.max(0)) & (votes > 0)
         # Expected accuracy if ties are broken at random.
-        right = is_winner[truth, np.arange(len(truth))] / np.maximum(is_winner.sum(0), 1)
-        gains.append(right.mean() - (predictions == truth).mean())
+        accuracy = is_winner[truth, np.arange(len(truth))] / np.maximum(is_winner.sum(0), 1)
+        gains.append(accuracy.mean() - (predictions == truth).mean())
     return float(np.mean(gains))

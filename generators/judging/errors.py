@@ -15,7 +15,9 @@ def error_overlap(wrong: Array, others: Array) -> Array:
     Parameters
     ----------
     wrong : ndarray of bool, shape (n, samples)
+        Samples that each of n networks misclassifies.
     others : ndarray of bool, shape (m, samples)
+        Samples that each of m other networks misclassifies.
 
     Returns
     -------

@@ -23,6 +23,7 @@ class Judged:
     Attributes
     ----------
     label : str
+        Name of the set of networks.
     calibration : str or None
         Calibration of these networks and of those that they are compared with.
     accuracy, loss : ndarray of shape (n,)

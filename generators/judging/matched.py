@@ -21,11 +21,10 @@ MATCHED = "matched"
 class Matcher:
     """Matcher that puts each network in the units of the training networks.
 
-    First each network is aligned as training networks were, with the canonicaliser's
-    reference, and then with single training networks that it may be a copy of. If matching
-    fails, a copy is as far as before: distances of matched networks are only used beside
-    others, of which the smallest counts. Novelty 1 is the distance between training
-    networks that are matched in the same way.
+    Each network is first aligned with the canonicaliser's reference, as training networks
+    were, and then with single training networks of which it may be a copy. Matching cannot
+    hide a copy: the distance of a matched network is used only if it is the smallest.
+    Novelty 1 is the distance between training networks that are matched in the same way.
 
     Attributes
     ----------
@@ -60,6 +59,7 @@ class Matcher:
         Parameters
         ----------
         canonicaliser : Canonicaliser
+            Canonicaliser of the generator.
         transported : Space
             Training networks in canonical units.
         columns : ndarray of bool, shape (d,)
@@ -100,6 +100,7 @@ class Matcher:
         Parameters
         ----------
         networks : Population
+            Networks to match.
         suspects : sequence of ndarray of shape (n,)
             Rows of training networks to match each network with, beside those that are
             nearest in canonical units.

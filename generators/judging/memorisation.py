@@ -24,8 +24,8 @@ def copying_score(sampled: Array, heldout: Array) -> float:
 
     References
     ----------
-    .. [1] Meehan, Chaudhuri, Dasgupta, 2020, arXiv:2004.05675. Differs: one cell, so no
-       sum over regions.
+    .. [1] Meehan, Chaudhuri, Dasgupta, 2020, arXiv:2004.05675. Difference: there is
+       one region, so no sum over regions.
 
     Examples
     --------

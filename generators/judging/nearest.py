@@ -23,7 +23,9 @@ class Others:
     Attributes
     ----------
     vectors, centred : ndarray of shape (m, d)
+        The vectors, and the vectors minus their mean.
     centre : ndarray of shape (d,)
+        Mean of the vectors.
     squares : ndarray of shape (m,)
         Squared norms of the centred vectors.
     """
@@ -52,7 +54,9 @@ def nearest(
     Parameters
     ----------
     points : ndarray of shape (n, d)
+        Vectors whose neighbours are searched.
     others : ndarray of shape (m, d), or Others
+        Vectors that may be neighbours.
     count : int, default=2
         Number of nearest vectors.
     runs, other_runs : ndarray of int, optional

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from generators.judging.errors import largest_overlap
 from generators.judging.judged import Judged
 from generators.judging.matched import MATCHED, Matcher
 from generators.judging.memorisation import copying_score
-from generators.judging.space import Near, Space
-from generators.judging.two_sample import TwoSample, two_sample
+from generators.judging.set_statistics import SpaceSets
+from generators.judging.space import Space, nearest_rows
+from generators.judging.two_sample import TwoSample
 from generators.judging.yardstick import (
     FUNCTION,
     REFIT,
@@ -54,14 +55,6 @@ class _Subjects:
     points: Mapping[str, Array]
     side: str
     foreign: frozenset[str]
-
-
-class _SpaceSets(NamedTuple):
-    """Samples (n, k), held-out and training networks in one space."""
-
-    samples: Array
-    heldout: Array
-    train: Array
 
 
 class Reference:
@@ -279,7 +272,7 @@ class Reference:
             suspects += [refit_near.row, refit_near.second_row]
         if calibration is None and self._matcher is not None:
             near |= self._matcher.near(subjects.networks, suspects)
-        row, ratio = _closest(list(near.values()))
+        row, ratio = nearest_rows(list(near.values()))
         if before is not None:  # calibrated networks are not matched
             smallest = np.min([space_near.novelty for space_near in near.values()], axis=0)
             closer = np.min(list(before.spaces.values()), axis=0) < smallest
@@ -287,7 +280,7 @@ class Reference:
             ratio = np.where(closer, before.ratio, ratio)
         novelties |= {name: space_near.novelty for name, space_near in near.items()}
         sets = {
-            FUNCTION: _SpaceSets(
+            FUNCTION: SpaceSets(
                 answers.function,
                 yardstick.heldout_answers.function,
                 yardstick.function.train,
@@ -297,17 +290,15 @@ class Reference:
         if before is None:
             train = yardstick.spaces[side].train
             sets = {
-                side: _SpaceSets(calibrated[side], yardstick.heldout[side], train),
+                side: SpaceSets(calibrated[side], yardstick.heldout[side], train),
                 **sets,
             }
         else:  # a few weights of a new layer may be huge
             tests |= {side: before.tests[side]}
             dispersion |= {side: before.dispersion[side]}
         for name, vectors in sets.items():
-            halves = vectors.samples[::2], vectors.samples[1::2]
-            pair = halves if is_heldout else (vectors.samples, vectors.heldout)
-            tests[name] = two_sample(*pair, seed=seed)
-            dispersion[name] = _rms(vectors.samples) / _rms(vectors.train)
+            tests[name] = vectors.test(is_heldout, seed)
+            dispersion[name] = vectors.dispersion()
         return Judged(
             label=label,
             calibration=calibration,
@@ -401,26 +392,3 @@ def _rest_novelties(
 def _novelty_unit(spaces: Mapping[str, Space], foreign: bool) -> float | None:
     """Return the distance of novelty 1: the space's own, or the least, see `Reference`."""
     return min(space.scale for space in spaces.values()) if foreign else None
-
-
-def _closest(near: Sequence[Near]) -> tuple[Array, Array]:
-    """Return rows and d1 / d2 (n,) in the space where each network is nearest."""
-    novelty = np.stack([space_near.novelty for space_near in near])
-    columns, best = np.arange(novelty.shape[1]), novelty.argmin(0)
-    first, second, rows = (
-        np.stack([getattr(space_near, name) for space_near in near])[best, columns]
-        for name in ("distance", "second", "row")
-    )
-    # Two training networks at distance 0 are equally near: the ratio is 1.
-    ratio = np.divide(first, second, out=np.ones(len(columns)), where=second > 0)
-    return rows, ratio
-
-
-def _rms(points: Array) -> float:
-    """Return the root mean square distance from the mean."""
-    mean = points.mean(0, dtype=np.float64)
-    total = sum(
-        float(np.square(part - mean).sum())
-        for part in np.array_split(points, -(-len(points) // 512))
-    )
-    return float(np.sqrt(total / len(points)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,7 +45,9 @@ class Space:
     Attributes
     ----------
     name : str
+        Name of the space.
     train : ndarray of shape (n, k), float32
+        Vectors of the training networks.
     own : ndarray of shape (min(n, MEASURED),)
         Distances from training networks, a random draw if there are more, to the nearest of
         another run.
@@ -64,7 +67,9 @@ class Space:
         Parameters
         ----------
         name : str
+            Name of the space.
         train : ndarray of shape (n, k)
+            Vectors of the training networks.
         runs : ndarray of shape (n,)
             Integers; networks of one run do not count as neighbours.
 
@@ -98,6 +103,7 @@ class Space:
         Parameters
         ----------
         points : ndarray of shape (m, k)
+            Vectors of m networks.
         unit : float, optional
             Distance that counts as novelty 1; default the scale.
         """
@@ -140,3 +146,16 @@ def unit_of(name: str, own: Array) -> float:
             "least two runs that differ."
         )
     return scale
+
+
+def nearest_rows(near: Sequence[Near]) -> tuple[Array, Array]:
+    """Return rows and d1 / d2 (n,) in the space where each network is nearest."""
+    novelty = np.stack([space_near.novelty for space_near in near])
+    columns, best = np.arange(novelty.shape[1]), novelty.argmin(0)
+    first, second, rows = (
+        np.stack([getattr(space_near, name) for space_near in near])[best, columns]
+        for name in ("distance", "second", "row")
+    )
+    # Two training networks at distance 0 are equally near: the ratio is 1.
+    ratio = np.divide(first, second, out=np.ones(len(columns)), where=second > 0)
+    return rows, ratio

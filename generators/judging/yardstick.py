@@ -1,4 +1,4 @@
-"""Training and held-out networks under one calibration, the yardstick of samples."""
+"""Yardstick of samples: training and held-out networks under the same calibration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from generators.exam import Answers, Exam
 from generators.judging.space import Space
 
 BAR = 0.05
-"""Quantile of the held-out networks' accuracy that samples must reach."""
+"""Level of the quantile of held-out accuracies that samples must reach."""
 FUNCTION, REFIT = "function", "function, last layer refit"
 
 
@@ -28,7 +28,9 @@ class Side:
     Attributes
     ----------
     name : {"raw", "transported"}
+        Order of the units: "raw" is the original, "transported" that of samples.
     train, heldout : ndarray of shape (n, d) and (m, d)
+        Weights of the training networks and of the held-out networks.
     """
 
     name: str
@@ -45,10 +47,10 @@ class Yardstick:
     spaces : dict of str to Space
         Calibrated weights, by side.
     rest : dict of str to Space
-        Spaces of only the parameters that the calibration leaves, by side; without
+        Spaces of the parameters that the calibration does not change, by side; without
         calibration, of the parameters before the last layer. Buffers are excluded: they are
-        few and large, and a copy can have others. Empty if no parameters are left, or if
-        all are.
+        few and large, and a copy may have different ones. Empty if these are no
+        parameters, or all.
     columns : ndarray of bool, shape (d,)
         Columns of these parameters.
     learnt : dict of str to Learnt
@@ -56,8 +58,8 @@ class Yardstick:
     function : Space
         Functions of the networks.
     refit : Space, optional
-        Functions with the last layer refitted in closed form, which finds copies with
-        another last layer. Only without calibration, and if there is such a layer.
+        Functions after the last layer was refitted in closed form, which reveal copies with
+        a different last layer. None with a calibration, or without such a layer.
     answers, heldout_answers : Answers
         Predictions of training and held-out networks.
     heldout : dict of str to ndarray
@@ -88,27 +90,30 @@ class Yardstick:
         runs: Array,
         calibration: Calibration | None,
     ) -> Yardstick:
-        """Measure the networks.
+        """Calibrate the networks, and compute their distances and predictions.
 
         Parameters
         ----------
         exam : Exam
+            Task and architecture with which networks are evaluated.
         sides : sequence of Side
-            The last side is that of the samples: its predictions count.
+            Sides of the comparison. The last one is that of the samples; predictions are
+            computed from its networks.
         runs : ndarray of shape (n,), int64
             Run of each training network.
         calibration : Calibration or None
+            Calibration that is applied to all networks; None: no calibration.
         """
         trains = {side.name: side.train for side in sides}
         heldout = {side.name: side.heldout for side in sides}
         learnt: dict[str, Learnt] = {}
         rest: dict[str, Space] = {}
-        columns = _left_columns(exam, calibration)
+        columns = _unchanged_columns(exam, calibration)
         for side in sides:
             name = side.name
             if columns.any() and not columns.all():
-                left_weights = np.ascontiguousarray(side.train[:, columns])
-                rest[name] = Space.of(f"{name}, rest", left_weights, runs)
+                unchanged_weights = np.ascontiguousarray(side.train[:, columns])
+                rest[name] = Space.of(f"{name}, rest", unchanged_weights, runs)
             if calibration is not None:
                 learnt[name] = calibration.learn(exam, side.train)
                 trains[name] = calibration.apply(exam, side.train, learnt[name])
@@ -141,8 +146,8 @@ def refitted(exam: Exam, weights: Array) -> Array:
     return exam.answers(Head().apply(exam, weights, {})).function
 
 
-def _left_columns(exam: Exam, calibration: Calibration | None) -> Array:
-    """Return the mask (d,) of parameters that a calibration or a new last layer leaves."""
+def _unchanged_columns(exam: Exam, calibration: Calibration | None) -> Array:
+    """Return the mask (d,) of parameters unchanged by calibration or a new last layer."""
     layout = exam.architecture.layout
     columns = np.zeros(layout.d, bool)
     for name, span in layout.slices.items():

@@ -73,17 +73,35 @@ def check_choices(asked: Any) -> None:
     _check_sizes(asked.velocity or "film_mlp", asked.sizes or {})
 
 
-def check_request(**numbers: float) -> None:
-    """Check that arguments of `DeepWeightFlow.sample` are finite numbers.
+def check_request(
+    n: int,
+    best_of: int,
+    score: object,
+    temperature: float,
+    guidance: float,
+    strength: float,
+) -> None:
+    """Check arguments of `DeepWeightFlow.sample`.
 
     Raises
     ------
     BadSetting
-        If an argument is not a finite number, or the temperature is negative.
+        If one of the numbers is not finite, or the temperature is negative.
+    ValueError
+        If there is nothing to sample.
+    CatalogError
+        If there are several candidates for a sample, but no score to choose by.
     """
-    for name, value in numbers.items():
-        argument = Setting("sample", name, value, 1.0)
-        argument.number(0) if name == "temperature" else argument.number()
+    Setting("sample", "temperature", temperature, 1.0).number(0)
+    Setting("sample", "guidance", guidance, 1.0).number()
+    Setting("sample", "strength", strength, 1.0).number()
+    if n < 1 or best_of < 1:
+        raise ValueError(f"n and best_of must be 1 or more. Got {n} and {best_of}.")
+    if best_of > 1 and score is None:
+        raise CatalogError(
+            f"best_of = {best_of} needs score=, a function from a Population to one "
+            "number per network, such as accuracy on validation data."
+        )
 
 
 def chosen_network(asked: Any, population: Population) -> tuple[str, dict[str, Any]]:

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
-
-import numpy as np
-import torch
 
 from catalog import Canonicaliser, CatalogError, Population
 from catalog.alignment import Outputs
 from catalog.alignment.canonicaliser import Strategy
 from catalog.dtypes import Array
-from generators.codes.canonical import (
-    fitted_canonicaliser,
-    in_canonical_units,
-    last_rows,
-)
+from generators.codes.canonical import in_canonical_units
 from generators.codes.codes import Codes
-from generators.codes.other_tensors import rest_of
+from generators.codes.other_tensors import check_base, rest_of
 from generators.codes.predictor import Predictor
 from generators.codes.standardised import Standardised
-from generators.codes.training_set import check_training, one_population, split_by_run
+from generators.codes.training_set import one_population
 from generators.file import load_generator, save_generator
-from generators.flow.conditions import Conditions, Numeric
-from generators.flow.fitting import fitted_flow
+from generators.flow.asked_residual import asked_residual
+from generators.flow.conditions import Conditions
 from generators.flow.flow import Flow
-from generators.flow.restart import ASKED_GUIDANCE, ASKED_TIMES, Restart
-from generators.flow.rows import FlowRows
+from generators.flow.restart import asked_restart
 from generators.flow.schedule import Schedule
 from generators.flow.solver import Residual, Solver
-from generators.flow.targeted_sampling import pulls_toward
 from generators.generator import Condition, Generator
-from generators.methods.choices import (
-    check_choices,
-    check_request,
-    chosen_network,
-    usual_schedule,
-)
-from generators.samples import sample_runs
-
-HELD_OUT = 0.1
-"""Share of runs that are held out for early stopping if no validation set is given."""
-Score = Callable[[Population], Array]
-"""Score of each network of a population, higher is better, e.g. validation accuracy."""
+from generators.methods.choices import check_choices, check_request
+from generators.methods.fitting import fitted
+from generators.methods.paper import paper_generator
+from generators.samples import Score, best_of_each, sample_runs
 
 
 class DeepWeightFlow(Generator):
@@ -121,15 +103,7 @@ class DeepWeightFlow(Generator):
 
     Notes
     -----
-    Memory beyond the given networks: the canonical ones (n d values), the basis (k d) and
-    codes (n k) in float32, a matrix of min(n, d)^2 float64 twice, and blocks of 32 MiB.
-    Learnt steps also need the spread of the noise (k d) and 8,192 rows of noise.
-
-    Differs from [1]_, whose settings are `paper`: matching to the mean and balanced scales;
-    codes, see ``velocity``; fresh noise, coupled by optimal transport in each batch if
-    codes are components; the Gaussian start; conditions at each layer with guidance;
-    averaged weights and early stopping. As published, with a hundred networks and no early
-    stopping, samples are copies of training networks.
+    Differs from [1]_, see `generators.methods.paper`. Memory: see `fitted`.
 
     References
     ----------
@@ -137,7 +111,7 @@ class DeepWeightFlow(Generator):
 
     Examples
     --------
-    >>> import pyarrow as pa
+    >>> import numpy as np, pyarrow as pa
     >>> from catalog import Layout, Param
     >>> rng = np.random.default_rng(0)
     >>> table = pa.table({"run_id": [f"r{i}" for i in range(50)], "step": [9] * 50})
@@ -196,47 +170,7 @@ class DeepWeightFlow(Generator):
         self.balance = balance
         self.seed = seed
 
-    @classmethod
-    def paper(
-        cls,
-        *,
-        components: int | None = 99,
-        width: int = 512,
-        source: float = 0.01,
-        batch_size: int = 8,
-        iterations: int = 30_000,
-        seed: int = 0,
-    ) -> Self:
-        """Return a generator with the published settings, to measure against.
-
-        The defaults are those for perceptrons. Differs from the publication: matching
-        starts from the input side instead of the given order, and ends at a sweep without
-        gain.
-        """
-        schedule = Schedule(
-            iterations=iterations,
-            batch_size=batch_size,
-            decay=0.0,
-            coupling="independent",
-            source="fixed",
-            sigma=1e-3,
-            keep="lowest_batch",
-            every=500,
-        )
-        return cls(
-            components=components,
-            whiten=False,
-            shrinkage=0.0,
-            velocity="published_mlp",
-            sizes={"width": width, "embedding": 64, "dropout": 0.1},
-            source=source,
-            schedule=schedule,
-            solver=Solver("rk4", 99),
-            strategy="reference",
-            reference=0,
-            balance=False,
-            seed=seed,
-        )
+    paper: classmethod[DeepWeightFlow, ..., DeepWeightFlow] = classmethod(paper_generator)
 
     def check(self) -> None:
         """Check the settings, see `check_choices`."""
@@ -280,75 +214,8 @@ class DeepWeightFlow(Generator):
             read.
         """
         self.check()
-        population = one_population(population)
-        network, sizes = chosen_network(self, population)
-        schedule = self.schedule or usual_schedule(network, sizes)
-        check_training(population, validation, self.fewest)
-        conditions = Conditions.fit(population.table, self.conditions)
-        targets = Conditions.fit(population.table, self.predictors)
-        for name, column in targets.columns.items():
-            if not isinstance(column, Numeric):
-                raise CatalogError(
-                    f"Column {name!r} holds no numbers, so it cannot be predicted. "
-                    "Leave it out of predictors, or name a column of numbers."
-                )
-        if validation is None and schedule.keep == "validation":
-            population, validation = split_by_run(population, HELD_OUT, self.seed)
-        self.conditions_ = conditions
-        self.canonicaliser_ = None
-        if self.strategy is not None:
-            self.canonicaliser_ = fitted_canonicaliser(
-                population,
-                check,
-                strategy=self.strategy,
-                balance=self.balance,
-                reference=self.reference,
-                seed=self.seed,
-            )
-        self.training_ = in_canonical_units(self.canonicaliser_, population)
-        weights = self.training_.weights
-        layout, runs = self.training_.layout, last_rows(self.training_)[1]
-        units = None
-        if network == "learnt_steps":
-            standardised = Standardised.fit(
-                weights, layout, shrinkage=self.shrinkage, runs=runs
-            )
-            self.codes_, units = (
-                standardised,
-                (standardised.mean, standardised.scale, standardised.spread),
-            )
-        else:
-            self.codes_ = Codes.fit(
-                weights,
-                layout,
-                tensors=self.tensors,
-                k=self.components,
-                whiten=self.whiten,
-                shrinkage=self.shrinkage,
-                runs=runs,
-            )
-        codes = self.codes_.encode(weights)
-        held = None
-        if validation is not None:
-            aligned = in_canonical_units(self.canonicaliser_, validation)
-            held = self._flow_rows(self.codes_.encode(aligned.weights), validation)
-        self.flow_ = fitted_flow(
-            self._flow_rows(codes, population),
-            self.codes_.deviation,
-            held,
-            schedule,
-            network=network,
-            sizes=sizes,
-            units=units,
-            source=self.source,
-            solver=self.solver,
-            tolerance=self.tolerance,
-            seed=self.seed,
-            label=label,
-        )
-        self.predictors_ = {
-            name: Predictor.fit(codes, population[name]) for name in self.predictors
-        }
+        parts = fitted(self, one_population(population), validation, check, label)
+        vars(self).update({f"{name}_": part for name, part in vars(parts).items()})
         return self
 
     def sample(
@@ -416,42 +283,23 @@ class DeepWeightFlow(Generator):
             If a condition or predictor is unknown.
         """
         self._check_fitted()
-        restart = self.flow_.restart
-        if restart is not None and condition:
-            restart = replace(restart, times=ASKED_TIMES)
-        if guidance is None:
-            guidance = ASKED_GUIDANCE if restart is not None and condition else 1.0
-        check_request(temperature=temperature, guidance=guidance, strength=strength)
-        if n < 1 or best_of < 1:
-            raise ValueError(f"n and best_of must be 1 or more. Got {n} and {best_of}.")
-        if best_of > 1 and score is None:
-            raise CatalogError(
-                f"best_of = {best_of} needs score=, a function from a Population to one "
-                "number per network, such as accuracy on validation data."
-            )
-        residual, outside = self._residual_for(
-            condition, guidance, toward, strength, extrapolate
+        restart, guidance = asked_restart(
+            self.flow_.restart, restarts, guidance, conditional=bool(condition)
         )
-        if restarts is not None:
-            restart = replace(restart or Restart(), times=restarts)
+        check_request(
+            n, best_of, score, temperature=temperature, guidance=guidance, strength=strength
+        )
+        check_base(self.codes_, base)
+        residual, outside = self._residual(
+            condition, guidance, toward=toward, strength=strength, extrapolate=extrapolate
+        )
         codes = self.flow_.sample(
-            n * best_of,
-            residual,
-            seed=seed,
-            temperature=temperature,
-            restart=restart,
+            n * best_of, residual, seed=seed, temperature=temperature, restart=restart
         )
-        other_tensors = None
-        if not self.codes_.chosen.whole:
-            aligned = (
-                None if base is None else in_canonical_units(self.canonicaliser_, base)
-            )
-            other_tensors = rest_of(self.codes_, codes, self.training_, aligned, best_of)
-        elif base is not None:
-            raise CatalogError(
-                "All tensors are generated, so base= has no use. Leave it out."
-            )
-        weights = self.codes_.decode(codes, other_tensors)
+        if base is not None:
+            base = in_canonical_units(self.canonicaliser_, base)
+        others = rest_of(self.codes_, codes, self.training_, base, best_of)
+        weights = self.codes_.decode(codes, others)
         settings = {
             "condition": dict(condition or {}),
             "guidance": guidance,
@@ -462,41 +310,16 @@ class DeepWeightFlow(Generator):
             "best_of": best_of,
         }
         samples = sample_runs(
-            weights,
-            self.training_,
-            generator=self.name,
-            settings=settings,
-            seed=seed,
+            weights, self.training_, generator=self.name, settings=settings, seed=seed,
             columns={"extrapolated": [bool(outside)] * len(weights)},
-        )
-        if score is None or best_of == 1:
-            return samples
-        scores = np.asarray(score(samples), np.float64).reshape(n, best_of)
-        return samples.select(np.arange(n) * best_of + scores.argmax(1))
+        )  # fmt: skip
+        return samples if score is None else best_of_each(samples, best_of, score)
 
     @property
     def notes(self) -> list[str]:
         """Remarks on the fit for the user."""
         self._check_fitted()
-        solver, lines = self.flow_.solver, []
-        if not self.flow_.velocity.on:
-            lines.append(
-                "No velocity network was better on held-out networks than the Gaussian "
-                "of the training networks: samples are drawn from that Gaussian, as by "
-                "pca_gaussian."
-            )
-        restart = self.flow_.restart
-        lines.append(
-            f"Solved by {solver.steps} steps of {solver.method}, relative error "
-            f"{solver.error:.2g}"
-            + (
-                "; the restarts that follow improve the networks, not the accuracy of the "
-                "solution."
-                if restart
-                else "."
-            )
-        )
-        return lines
+        return self.flow_.notes
 
     def solver_error(
         self, condition: Condition | None = None, guidance: float = 1.0
@@ -507,7 +330,7 @@ class DeepWeightFlow(Generator):
         give better networks, and their result does not solve the flow to any tolerance.
         """
         self._check_fitted()
-        residual, _ = self._residual_for(condition, guidance, None, 1.0, False)
+        residual, _ = self._residual(condition, guidance)
         return self.flow_.solver_for(residual).error
 
     def log_density(
@@ -547,7 +370,7 @@ class DeepWeightFlow(Generator):
         """
         self._check_fitted()
         weights = in_canonical_units(self.canonicaliser_, population).weights
-        residual, _ = self._residual_for(condition, 1.0, None, 1.0, False)
+        residual, _ = self._residual(condition)
         density = self.flow_.log_density(
             self.codes_.encode(weights), residual, probes=probes, seed=seed
         )
@@ -562,33 +385,12 @@ class DeepWeightFlow(Generator):
         """Return the generator that `save` wrote."""
         return load_generator(path, cls)
 
-    def _flow_rows(self, codes: Array, population: Population) -> FlowRows:
-        features = None
-        if self.conditions_.columns:
-            features = torch.from_numpy(self.conditions_.encode(population.table))
-        spans = tuple(self.conditions_.spans.values())
-        return FlowRows(torch.from_numpy(codes), features, spans)
-
-    def _residual_for(
-        self,
-        condition: Condition | None,
-        guidance: float,
-        toward: Mapping[str, float] | None,
-        strength: float,
-        extrapolate: bool,
+    def _residual(
+        self, condition: Condition | None, guidance: float = 1.0, **asked: Any
     ) -> tuple[Residual, list[str]]:
-        """Return the residual to integrate, and the columns that are out of range."""
-        features, outside = None, list[str]()
-        if condition:
-            features, outside = self.conditions_.asked(condition, extrapolate=extrapolate)
-        pulls = pulls_toward(
-            self.predictors_, toward or {}, strength, extrapolate=extrapolate
-        )
-        outside += [name for name, _, inside in pulls if not inside]
-        residual = self.flow_.residual(
-            features, guidance=guidance, pulls=[pull for _, pull, _ in pulls]
-        )
-        return residual, outside
+        """Return the residual to integrate, see `asked_residual`."""
+        parts = self.flow_, self.conditions_, self.predictors_
+        return asked_residual(*parts, condition, guidance, **asked)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "flow_"):

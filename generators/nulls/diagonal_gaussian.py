@@ -15,7 +15,7 @@ from generators.nulls.null import Null, refuse
 
 @dataclass(eq=False)
 class DiagonalGaussian(Null):
-    """Draws every weight from the Gaussian with its mean and deviation in training.
+    """Draws every weight from a Gaussian fitted to this weight of the training networks.
 
     Parameters
     ----------

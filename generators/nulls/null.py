@@ -54,6 +54,7 @@ class Null(Generator):
         Parameters
         ----------
         population : Population or sequence of Population
+            Training networks.
         validation : Population, optional
             Validation networks, which are checked but not used.
         check : callable or False, optional
@@ -172,8 +173,19 @@ def drawn_rows(count: int, n: int, rng: np.random.Generator) -> Array:
     return rows
 
 
-def drawn_groups(runs: Array, n: int, size: int, rng: np.random.Generator) -> Array:
+def drawn_groups(
+    runs: Array, n: int, size: int, rng: np.random.Generator, *, setting: str = ""
+) -> Array:
     """Draw groups (n, size) of rows of different runs, uniformly over runs.
+
+    Parameters
+    ----------
+    runs : ndarray
+        Run of each row.
+    n, size : int
+    rng : numpy.random.Generator
+    setting : str, optional
+        Setting of the null that is the size; empty if groups always have this size.
 
     Raises
     ------
@@ -182,9 +194,10 @@ def drawn_groups(runs: Array, n: int, size: int, rng: np.random.Generator) -> Ar
     """
     names, run_numbers = np.unique(runs.astype(str), return_inverse=True)
     if size > len(names):
+        smaller = f"Set {setting}={len(names)} or less, or load" if setting else "Load"
         raise CatalogError(
-            f"A mean of {size} networks needs {size} runs. Got {len(names)}. Set "
-            f"size={len(names)} or less, or load more runs."
+            f"A mean of {size} networks needs {size} runs. Got {len(names)}. {smaller} "
+            "more runs."
         )
     order = np.argsort(run_numbers, kind="stable")
     counts = np.bincount(run_numbers)

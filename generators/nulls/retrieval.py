@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from catalog import CatalogError
 from catalog.dtypes import Array
+from generators.condition_values import check_text, check_within, finite_numbers
 from generators.generator import Condition
 from generators.nulls.null import Null, drawn_rows
 
@@ -17,9 +17,10 @@ from generators.nulls.null import Null, drawn_rows
 class Retrieval(Null):
     """Returns the training networks that fulfil a condition best.
 
-    The baseline of conditional generators. The distance of numbers is in standard
-    deviations of their column; texts are equal or not. Ties are broken at random. Without a
-    condition it returns training networks as `Train`.
+    This null is the baseline of conditional generators. Distances of numbers are in
+    standard deviations of the column; texts have the distance 0 if they are equal and 1
+    otherwise. Ties are broken at random. Without a condition, training networks are drawn
+    as by `Train`.
     """
 
     name: ClassVar[str] = "retrieval"
@@ -44,24 +45,11 @@ class Retrieval(Null):
         column = self.training_[name]
         if isinstance(value, str) or column.dtype.kind not in "fiub":
             texts = column.astype(str)
-            if str(value) not in set(texts.tolist()):
-                choices = ", ".join(sorted(set(texts.tolist()))[:10])
-                raise CatalogError(
-                    f"No training network has {name} = {value!r}. Choose one of: {choices}."
-                )
+            check_text(name, value, set(texts.tolist()))
             distance: Array = (texts != str(value)).astype(float)
             return distance
         numbers = column.astype(float)
-        finite_numbers = numbers[np.isfinite(numbers)]
-        if not len(finite_numbers):
-            raise CatalogError(
-                f"No training network has a value of {name!r}. Choose another column."
-            )
-        low, high = finite_numbers.min(), finite_numbers.max()
-        if not low <= value <= high:
-            raise CatalogError(
-                f"{name} = {value} is outside the range of the training networks, {low:g} "
-                f"to {high:g}. Choose a value within it."
-            )
-        distance = np.abs(numbers - value) / (finite_numbers.std() or 1.0)
+        known = finite_numbers(name, numbers)
+        check_within(name, value, known.min(), known.max())
+        distance = np.abs(numbers - value) / (known.std() or 1.0)
         return np.where(np.isfinite(distance), distance, np.inf)

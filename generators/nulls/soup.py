@@ -31,7 +31,8 @@ class Soup(Null):
         self, n: int, rng: np.random.Generator, condition: Condition | None
     ) -> tuple[Array, Array | None]:
         refuse(self, condition)
-        groups = drawn_groups(self.training_["run_id"], n, self.size, rng)
+        runs = self.training_["run_id"]
+        groups = drawn_groups(runs, n, self.size, rng, setting="size")
         total = np.zeros((n, self.training_.layout.d))
         for members in groups.T:
             total += self.training_.weights[members]

@@ -41,7 +41,9 @@ class FittedNull:
     Attributes
     ----------
     label : str
+        Name of the null with its settings.
     null : Null
+        The null.
     """
 
     label: str

@@ -2,8 +2,8 @@
 
 References
 ----------
-.. [1] Zeng et al., 2025, arXiv:2506.07998. Differs: noise is in standard deviations of each
-   weight over the training networks, and buffers that are positive stay positive.
+.. [1] Zeng et al., 2025, arXiv:2506.07998. Differences: the noise is scaled by the standard
+   deviation of each weight over the training networks, and positive buffers stay positive.
 """
 
 from __future__ import annotations

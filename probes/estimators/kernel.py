@@ -10,8 +10,9 @@ import numpy as np
 
 from catalog.dtypes import Array
 from probes.exact.centring import Root, Scale
+from probes.exact.dealing import check_folds, deal
 from probes.exact.expert import Expert
-from probes.exact.features import check_folds, deal, explained, unseen_by
+from probes.exact.features import explained, unseen_by
 from probes.exact.gram import gram
 from probes.exact.layer_weights import learnt
 from probes.exact.ridge import Spectrum, best, centre, check_alphas, path
@@ -65,7 +66,9 @@ class KernelProbe(Probe):
     alphas_ : ndarray
         Penalties that were tried.
     experts_ : tuple of Expert
+        One expert for each layer with a weight above 0.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class LinearProbe(Probe):
         Choose a penalty for every target instead of one for all targets.
     calibrated : bool, default=False
         Convert scores of classes to logits by logistic regression on `held_out_`. A class
-        then holds above probability 0.5, and `predict_proba` is available.
+        is then predicted above probability 0.5, and `predict_proba` is available.
 
     Attributes
     ----------
@@ -73,6 +73,7 @@ class LinearProbe(Probe):
     factor_, offset_ : ndarray of shape (width,)
         Factor and offset that convert scores to logits, if ``calibrated``.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
     experts_ : tuple of Expert
         One expert for each layer.
     unit_ : float
@@ -91,8 +92,8 @@ class LinearProbe(Probe):
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differs: exact, penalised, without the
-       root.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569. Differences: the fit is exact and
+       penalised, and the root is subtracted.
 
     Examples
     --------

@@ -43,8 +43,8 @@ class MVProbe(LearntProbe):
 
     References
     ----------
-    .. [1] "What Linear Probes Miss", 2026, arXiv:2605.23410. Differs: weights are
-       centred and scaled first, sizes are smaller, the last epoch is evaluated too.
+    .. [1] "What Linear Probes Miss", 2026, arXiv:2605.23410. Differences: weights are
+       centred and scaled first, sizes are smaller, and the last epoch is evaluated too.
 
     Examples
     --------

@@ -76,8 +76,9 @@ class StatisticsProbe(Probe):
 
     References
     ----------
-    .. [1] Unterthiner et al. 2020, arXiv:2002.11448. Differs: statistics include singular
-       values, they are normal scores, and the default model is a kernel.
+    .. [1] Unterthiner et al. 2020, arXiv:2002.11448. Differences: statistics include
+       singular values, they are converted to normal scores, and the default model is a
+       kernel regression.
 
     Examples
     --------

@@ -51,9 +51,11 @@ class TreeProbe(Probe):
     Attributes
     ----------
     routes_ : Routes
+        Assignment of networks to the trees.
     roots_ : ndarray of shape (trees,)
         Index into `experts_` for each tree.
     experts_ : tuple of Probe
+        Fitted experts.
     shared_ : int
         Index of the expert of small trees, or -1.
     """

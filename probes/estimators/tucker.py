@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from catalog.dtypes import Array
 from probes.exact.centring import Root, Scale
+from probes.exact.dealing import check_folds, deal
 from probes.exact.expert import Expert
-from probes.exact.features import check_folds, coefficients, deal, explained, unseen
+from probes.exact.features import coefficients, explained, unseen
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, best, check_alphas, path
 from probes.exact.subspace import cores, own_bases, shared_bases
@@ -69,10 +70,13 @@ class TuckerProbe(TransformerMixin, Probe):
     first_alpha_ : float
         Penalty of the ridge regression from which the bases are computed.
     centrings_ : tuple of Centring
+        Centring of each layer.
     left_, right_ : tuple of ndarray, (dH, k) and (dW, k), or (width, dH, k), (width, dW, k)
         Bases V and U of each layer.
     coef_ : ndarray of shape (width, values of the cores)
+        Ridge coefficients of the values of the cores.
     intercept_ : ndarray of shape (width,)
+        Intercept of each target.
 
     Raises
     ------
@@ -86,7 +90,8 @@ class TuckerProbe(TransformerMixin, Probe):
 
     References
     ----------
-    .. [1] Kahana et al. 2024, arXiv:2410.13569, propositions 1 and 2. Differs: closed form.
+    .. [1] Kahana et al. 2024, arXiv:2410.13569, propositions 1 and 2. Difference: a
+       closed-form solution.
     """
 
     name: ClassVar[str] = "tucker"

@@ -38,6 +38,7 @@ class Centring:
     Attributes
     ----------
     layer : Layer
+        Layer that is centred.
     root : ndarray of shape (dH, dW) or None
         Matrix that is subtracted; None: nothing is subtracted.
     scale : float

@@ -19,6 +19,7 @@ class Expert:
     Attributes
     ----------
     centring : Centring
+        Centring of the layer.
     matrices : ndarray of shape (width, dH, dW) or None
         Matrices for a dense layer, per unit of its centred and scaled values.
     factors : ndarray of shape (n, r * (dH + dW)) or None

@@ -62,33 +62,6 @@ def explained(squares: Array, null: Array, y: Array) -> Array:
     return r2
 
 
-def check_folds(folds: int) -> None:
-    """Raise `ValueError` if there are fewer than 2 folds."""
-    if folds < 2:
-        raise ValueError(f"There must be 2 folds or more. Got {folds!r}.")
-
-
-def deal(groups: Array, folds: int, seed: int) -> Array:
-    """Return the fold (n,) of each row; groups are shuffled and assigned in turn.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 3 groups, or fewer than 2 folds.
-    """
-    check_folds(folds)
-    names, inverse = np.unique(groups, return_inverse=True)
-    if len(names) < 3:
-        few = "one group" if len(names) == 1 else "two groups"
-        raise ValueError(
-            f"The {len(groups)} rows are {few}: choosing on held-out groups needs 3 or "
-            "more. Pass groups with more values, such as run ids, or None."
-        )
-    fold_of_group = np.random.default_rng(seed).permutation(len(names)) % folds
-    fold_of_row: Array = fold_of_group[inverse]
-    return fold_of_row
-
-
 def _errors(
     spectrum: Spectrum, cross: Array, y_train: Array, y: Array, alphas: Sequence[float]
 ) -> Iterator[Array]:

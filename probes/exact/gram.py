@@ -37,7 +37,9 @@ def gram(
     Parameters
     ----------
     X : ndarray of shape (n, d)
+        Weights of n networks.
     layer : Layer
+        Layer whose inner products are computed.
     root, scale
         See `Centring.of`.
 

@@ -16,7 +16,7 @@ from catalog.dtypes import Array
 from probes.exact.ridge import by_size, centre
 
 SMALLEST, LARGEST = 1e-9, 1e5
-"""Bounds of weights, in units of the inverse penalty, by the precision of float32."""
+"""Bounds on weights, in units of the inverse penalty, set by the precision of float32."""
 
 
 def learnt(
@@ -31,6 +31,7 @@ def learnt(
     y : ndarray of shape (n, width)
         Encoded targets; errors of a column are divided by its variance.
     groups : ndarray of shape (n,)
+        Group of each row.
     start : ndarray of shape (layers,)
         Initial weights above 0, in units of the inverse penalty.
     steps : int

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.dtypes import Array
+from probes.exact.dealing import check_groups
 
 ALPHAS = tuple(float(f"{10**p:.3g}") for p in np.linspace(-6, 6, 31))
 """Penalties that are tried by default, relative to the mean squared norm of a network."""
@@ -52,8 +53,9 @@ class Spectrum:
         if not unit:
             return cls(np.empty((len(K), 0)), np.empty(0), 0.0)
         values, vectors = np.linalg.eigh(K)
-        good = values > 4 * np.sqrt(len(K)) * eps * size  # smaller ones are rounding of K
-        return cls(vectors[:, good], values[good], unit)
+        # Smaller eigenvalues are rounding of K.
+        significant = values > 4 * np.sqrt(len(K)) * eps * size
+        return cls(vectors[:, significant], values[significant], unit)
 
     @classmethod
     def of_features(cls, Z: Array, eps: float = EPS) -> Spectrum:
@@ -65,8 +67,9 @@ class Spectrum:
         if unit <= 4 * eps * size:
             return cls(np.empty((len(Z), 0)), np.empty(0), 0.0)
         values, axes = np.linalg.eigh(C)
-        good = values > len(Z) * size * EPS
-        return cls(Z @ (axes[:, good] / np.sqrt(values[good])), values[good], unit)
+        significant = values > len(Z) * size * EPS
+        axes, values = axes[:, significant], values[significant]
+        return cls(Z @ (axes / np.sqrt(values)), values, unit)
 
     def shrinkage(self, alpha: float) -> Array:
         """Return the share (q,) of each eigenvector that the fit keeps."""
@@ -183,11 +186,7 @@ def _errors(
 def by_size(groups: Array) -> list[Array]:
     """Return arrays (count, size) of rows of equally large groups, of bounded memory."""
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(counts) < 2:
-        raise ValueError(
-            f"All {len(groups)} rows are one group, so no group can be held out. Pass "
-            "groups with 2 values or more, such as run ids, or None."
-        )
+    check_groups(groups)
     order = np.argsort(inverse, kind="stable")
     starts = np.cumsum(counts) - counts
     sets = []

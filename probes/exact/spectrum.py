@@ -22,7 +22,9 @@ def spectrum_of(
     Returns
     -------
     spectrum : Spectrum
+        Eigendecomposition of the Gram matrix.
     centrings : tuple of Centring
+        Centring of each layer.
     mean : ndarray of shape (n,)
         Inner product of each network with the mean network.
     """

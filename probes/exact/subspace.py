@@ -18,12 +18,14 @@ def shared_bases(matrices: Array, rank: int) -> tuple[Array, Array]:
     Parameters
     ----------
     matrices : ndarray of shape (width, dH, dW)
+        Matrix of coefficients of each target.
     rank : int
         Rank k; reduced to the size of the matrices if larger.
 
     Returns
     -------
     left, right : ndarray of shape (1, dH, k) and (1, dW, k)
+        Bases of the rows and columns that all targets share.
     """
     width, rows, columns = matrices.shape
     if width * rows < columns:
@@ -54,7 +56,9 @@ def cores(X: Array, centring: Centring, left: Array, right: Array) -> Array:
     X : ndarray of shape (n, d)
         Finite weights.
     centring : Centring
+        Centring of the layer.
     left, right : ndarray of shape (s, dH, k) and (s, dW, k)
+        Bases of the rows and columns.
     """
     layer = centring.layer
     sets, columns, k = right.shape

@@ -35,8 +35,11 @@ class Sweep:
     Attributes
     ----------
     layers : tuple of str
+        Names of the layers.
     shapes : tuple of (int, int)
+        Shapes of the layers.
     targets : tuple of str
+        Names of the targets.
     alphas : ndarray of shape (layers,)
         Penalty of each layer with the highest mean R2.
     r2 : ndarray of shape (layers, targets)
@@ -104,9 +107,11 @@ def sweep(
     Parameters
     ----------
     networks : Population or Selection
+        Networks whose layers are compared.
     y : str, sequence of str or ndarray of shape (n,) or (n, k)
         Columns of the table of the networks, or values.
     task : {"regression", "classification"}, default="regression"
+        Kind of target.
     layers : sequence of str, optional
         Names of layers, see `Probe`. Default: all matrices.
     vectors : bool, default=False

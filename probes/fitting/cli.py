@@ -10,14 +10,17 @@ from typing import Any
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.counting import counted
+from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     catalog_option,
     json_option,
     print_json,
     print_table,
-    settings_option,
+    verb,
 )
+from probes.fitting.request import Checkpoints, FitRequest
 
 _APPLY = "apply"
 _ROWS = 30
@@ -48,11 +51,11 @@ class _Probes(click.Group):
         return _fitting(cmd_name)
 
 
-@click.group(
+@verb(
+    "probe statistics --target test_accuracy",
     cls=_Probes,
     invoke_without_command=True,
     subcommand_metavar="NAME --target COLUMN [OPTIONS] | apply FILE [OPTIONS]",
-    epilog="Example: phasezoo probe statistics --target test_accuracy",
 )
 @click.option("--list", "listing", is_flag=True, help="List the probes and exit.")
 @json_option
@@ -74,93 +77,14 @@ def probe(context: click.Context, listing: bool, as_json: bool) -> None:
     print_json(rows) if as_json else print_table(rows)
 
 
-def _where(function: Any) -> Any:
-    for option in (
-        click.option(
-            "--steps",
-            default="last",
-            show_default=True,
-            type=click.Choice(["last", "all"]),
-            help="Checkpoints to use of each run: the last selected one, or all.",
-        ),
-        click.option(
-            "--where",
-            default="true",
-            metavar="SQL",
-            help="SQL condition that selects models; default: all.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
 def _fitting(name: str) -> click.Command:
     """Return the command that fits one probe."""
 
-    @click.command(
-        name, epilog="Example: phasezoo probe statistics --target test_accuracy --by cell"
-    )
-    @click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        required=True,
-        metavar="COLUMN",
-        help="Column of models to predict, a pattern (saw_*), or NAME=SQL; repeatable.",
-    )
-    @click.option(
-        "--task",
-        default="auto",
-        show_default=True,
-        type=click.Choice(["auto", "regression", "classification"]),
-        help="Kind of target; auto decides by the values of the target.",
-    )
-    @click.option(
-        "--by",
-        default="run",
-        show_default=True,
-        type=click.Choice(["run", "sibling", "cell", "zoo", "tree"]),
-        help="Groups that are never split between training and test set; each zoo or tree "
-        "is held out in turn.",
-    )
-    @click.option(
-        "--folds",
-        "deal",
-        type=click.IntRange(2),
-        help="Number of folds of runs or cells, each tested once. Default: the fixed "
-        "split.",
-    )
-    @click.option(
-        "--layer",
-        multiple=True,
-        metavar="TENSOR",
-        help="Tensor to read, repeatable; auto chooses one on training networks. Default: "
-        "all matrices.",
-    )
-    @click.option(
-        "--seeds",
-        type=click.IntRange(1),
-        default=1,
-        show_default=True,
-        help="Number of fits with different random seeds.",
-    )
-    @click.option(
-        "--relative",
-        type=click.Choice(["quantile", "standard"]),
-        help="Compare statistics with the training networks of the same zoo; within a "
-        "held-out zoo with one another, without targets.",
-    )
-    @settings_option("NAME=VALUE", "Parameter of the probe, repeatable.")
-    @click.option(
-        "--to",
-        metavar="FILE",
-        help="File to write the probe to; default: inside the catalogue.",
-    )
-    @click.option("--again", is_flag=True, help="Fit again even if the same fit is stored.")
-    @_where
+    @verb("probe statistics --target test_accuracy --by cell", name)
+    @options_of(FitRequest)
     @catalog_option
     @json_option
-    def fit(catalog_path: str, as_json: bool, **options: Any) -> None:
+    def command(catalog_path: str, as_json: bool, **options: Any) -> None:
         """Fit a probe, score it on held-out networks, and write predictions back.
 
         The predictions are the columns PROBE_TARGET of models, and PROBE_TARGET_split tells
@@ -168,28 +92,24 @@ def _fitting(name: str) -> click.Command:
         target share the columns, which show the last fit that was requested.
         """
         from probes.file import as_probe
-        from probes.fitting.fit import fit_probe
-        from probes.fitting.settings import probe_named
+        from probes.fitting.fit import fit
 
-        probe_named(name, options["settings"])  # raises before anything is read
-        store = open_catalog(catalog_path)
-        result = fit_probe(store, name, announce=note, **options)
+        request = FitRequest(probe=name, **options)  # raises before anything is read
+        result = fit(open_catalog(catalog_path), request, note)
         if result["known"]:
             note("Fitted before; use --again to fit again.")
         with as_probe(result["file"]):
             print_json(result) if as_json else _print(result)
 
-    return fit
+    return command
 
 
-@click.command(
-    epilog="Example: phasezoo probe apply probe.safetensors --where \"zoo = 'other'\""
-)
+@verb("probe apply probe.safetensors --where \"zoo = 'other'\"")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@_where
+@options_of(Checkpoints)
 @catalog_option
 @json_option
-def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -> None:
+def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
     """Predict with the probe in FILE, and write the predictions to columns of models.
 
     Predictions of networks with a known target are scored. The score leaves out the
@@ -200,9 +120,7 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
     from probes.fitting.apply import apply_probe
 
     store = open_catalog(catalog_path)
-    table, left_out, applied = apply_probe(
-        store, file, where=where, steps=steps, announce=note
-    )
+    table, left_out, applied = apply_probe(store, file, announce=note, **options)
     for reason, count in left_out.items():
         note(f"Left out: {count:,} with {reason}.")
     if applied.note:
@@ -221,8 +139,8 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
     if as_json:
         for estimate in applied.estimates:
             note(
-                f"{estimate.score} on {_counted(applied.judged_on, 'network')} in "
-                f"{_counted(applied.groups, 'group')}: {estimate.value:.4g} "
+                f"{estimate.score} on {counted(applied.judged_on, 'network')} in "
+                f"{counted(applied.groups, 'group')}: {estimate.value:.4g} "
                 + (
                     f"({estimate.low:.4g} to {estimate.high:.4g})"
                     if math.isfinite(estimate.low)
@@ -232,8 +150,8 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
         print_json(table.to_pylist())
         return
     if applied.estimates:
-        networks, groups = _counted(applied.judged_on, "network"), applied.groups
-        say(f"{networks} in {_counted(groups, 'group')}:")
+        networks, groups = counted(applied.judged_on, "network"), applied.groups
+        say(f"{networks} in {counted(groups, 'group')}:")
         print_table([_row(asdict(estimate)) for estimate in applied.estimates])
         if groups == 1:
             say("No interval: only 1 group of related runs was scored; widen --where.")
@@ -244,8 +162,8 @@ def apply(file: str, where: str, steps: str, catalog_path: str, as_json: bool) -
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    networks = _counted(result["judged_on"], "network")
-    groups = _counted(result["groups"], "group")
+    networks = counted(result["judged_on"], "network")
+    groups = counted(result["groups"], "group")
     scored = f"{networks} in {groups}, by {result['by']}"
     say(f"{result['probe']}: {result['target']} of {scored}")
     print_table([_row(estimate) for estimate in result["estimates"]])
@@ -258,10 +176,6 @@ def _print(result: Mapping[str, Any]) -> None:
     say()
     say(f"{result['file']}: the fitted probe")
     say(f"{', '.join(_abbreviated(result['columns']))}: its predictions, columns of models")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _row(estimate: Mapping[str, Any]) -> dict[str, Any]:

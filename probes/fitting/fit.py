@@ -13,16 +13,17 @@ import pyarrow as pa
 from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.plugins.settings import Settings
+from catalog.plugins.keywords import takes
 from catalog.storage.inside_folder import check_inside, folder_inside
 from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe
-from probes.exact.sweep import sweep
 from probes.fitting import predictions
-from probes.fitting.inputs import ProbeInputs, selected_networks, weight_statistics, weights
+from probes.fitting.inputs import ProbeInputs, weight_statistics, weights
+from probes.fitting.layer_choice import best_layer, layer_by_fold
 from probes.fitting.plan import Plan
 from probes.fitting.predictions import StoredPredictions
+from probes.fitting.request import FitRequest
 from probes.fitting.training_set import TrainingSet
 from probes.judging.folds import Fold
 from probes.judging.judge import Judgement, judge, seeded
@@ -36,22 +37,23 @@ _ALL = 0
 """Key of the layer for the fit to all networks, in place of the `id` of a fold."""
 
 
+@takes(FitRequest, without="probe")
 def fit_probe(
     catalog: Catalog,
     name: str,
     targets: Sequence[str],
     *,
-    where: str = "true",
-    steps: str = "last",
-    task: str = "auto",
-    by: str = "run",
-    deal: int | None = None,
-    layer: Sequence[str] = (),
-    seeds: int = 1,
-    settings: Settings = (),
-    relative: str | None = None,
-    to: str | Path | None = None,
-    again: bool = False,
+    announce: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Fit a probe, see `fit`; the keywords are the other options of `FitRequest`."""
+    request = FitRequest(probe=name, targets=tuple(targets), **options)
+    return fit(catalog, request, announce)
+
+
+def fit(
+    catalog: Catalog,
+    request: FitRequest,
     announce: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Fit a probe, score it on held-out networks, and save it with its predictions.
@@ -65,27 +67,6 @@ def fit_probe(
 
     Parameters
     ----------
-    name : str
-        Name of a probe, see `probes.estimators.PROBES`.
-    targets, where, steps, task
-        See `probes.fitting.selection.TargetSelection.of`.
-    by, deal
-        See `probes.judging.folds.Folds.of`.
-    layer : sequence of str
-        Tensors to read; ``("auto",)`` chooses one tensor in every fold, on training
-        networks.
-    seeds : int
-        Number of fits with random states 0, 1, ...; with ``deal``, folds differ too.
-    settings : mapping or iterable of str
-        See `probes.fitting.settings.probe_named`.
-    relative : str, optional
-        See `StatisticsProbe`; only for the probe "statistics". In every fold, networks are
-        compared with the training networks of their zoo; networks of a held-out zoo are
-        compared with one another.
-    to : str or Path, optional
-        Path of a new file. Default: a file in the folder ``probes`` of the catalogue.
-    again : bool
-        Fit again even if the same fit is stored; its file is replaced.
     announce : callable
         Called with a description of the fit before it starts, and with a line for each
         other fit of the probe to the target whose predictions were replaced, because all
@@ -100,28 +81,26 @@ def fit_probe(
     Raises
     ------
     CatalogError
-        If the request is invalid; it is checked before any weights are read.
+        If the request does not suit the catalogue; it is checked before any weights are
+        read.
     """
-    plan = Plan.of(
-        catalog, name, targets, where=where, steps=steps, task=task, by=by, deal=deal,
-        layer=layer, seeds=seeds, settings=settings, relative=relative,
-    )  # fmt: skip
+    plan, name, to = Plan.of(catalog, request), request.probe, request.to
     path = Path(to) if to is not None else catalog.root / FOLDER / plan.file
     if to is None:
         check_inside(catalog.root, path)
-    known = _known(catalog, plan, path, again)
+    known = _known(catalog, plan, path)
     if known is not None:
         _show(catalog, plan, known["columns"], announce)
         return {**known, "file": str(path), "known": True}
     for line in plan.notes:
         announce(line)
-    layer_of = layer_by_fold(catalog, plan) if plan.choose_layer else {}
-    if plan.choose_layer and not plan.fixed:
+    layer_of = layer_by_fold(catalog, plan) if plan.request.chooses_layer else {}
+    if plan.request.chooses_layer and not plan.fixed:
         all_rows = np.arange(len(plan.question))
         layer_of[_ALL] = best_layer(catalog, plan, all_rows, plan.folds[0].groups)
     inputs = read(catalog, plan, sorted(set(layer_of.values())))
     if plan.by_statistics:
-        plan.probe.set_params(described=True, relative=plan.relative)
+        plan.probe.set_params(described=True, relative=plan.request.relative)
     else:
         plan.probe.set_params(layout=inputs.layout)
 
@@ -164,12 +143,12 @@ def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> ProbeInput
         return weights(catalog, table, list(layers) or plan.probe.layer)
     params = plan.probe.get_params(deep=False)
     inputs = weight_statistics(catalog, table, params)
-    if plan.relative is None:
+    if plan.request.relative is None:
         return inputs
     return replace(inputs, X=numbered(inputs.X, table["zoo"].to_pylist(), plan.zoos))
 
 
-def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, Any] | None:
+def _known(catalog: Catalog, plan: Plan, path: Path) -> dict[str, Any] | None:
     """Return the stored result of the same fit, if all its predictions are stored."""
     if not path.exists():
         return None
@@ -178,7 +157,7 @@ def _known(catalog: Catalog, plan: Plan, path: Path, again: bool) -> dict[str, A
         raise CatalogError(
             f"{path} holds another probe. Name another file with --to, or delete it."
         )
-    if again or "learnt_from" not in about:  # written by an older version
+    if plan.request.again or "learnt_from" not in about:  # written by an older version
         return None
     with probe_file.as_probe(path):
         result: dict[str, Any] = about["result"]
@@ -263,38 +242,14 @@ def _keep(
         "labels": list(plan.question.values.labels),
         "statistics": list(inputs.statistics),
         "aggregate": inputs.aggregate,
-        "relative": plan.relative,
+        "relative": plan.request.relative,
         "zoos": plan.zoos,
         **training_set.kept(),
         "test": sorted(set(tested)),
         "trivial": probe.targets_.encode(plan.question.values.y[rows]).mean(0).tolist(),
     }
-    reads_one_layout = plan.relative is None and inputs.layout is not None
+    reads_one_layout = plan.request.relative is None and inputs.layout is not None
     if reads_one_layout and isinstance(probe, StatisticsProbe):
         assert inputs.layout is not None
         probe = probe.reading(inputs.layout, inputs.aggregate)
     probe_file.save(probe, path, about)
-
-
-def layer_by_fold(catalog: Catalog, plan: Plan) -> dict[int, str]:
-    """Choose the best layer for every training set, by the `id` of its `Fold`.
-
-    The best layer is the one from which exact ridge predicts held-out groups best. For
-    other probes this is a proxy: it costs one Gram matrix and one eigendecomposition per
-    layer instead of a whole fit. One layer of the training networks is in memory at a time.
-    """
-    layer_of: dict[int, str] = {}
-    for folds in plan.folds:
-        for fold in folds.folds:
-            if id(fold) not in layer_of:
-                layer_of[id(fold)] = best_layer(
-                    catalog, plan, fold.train, folds.inside(fold)
-                )
-    return layer_of
-
-
-def best_layer(catalog: Catalog, plan: Plan, rows: Array, groups: Array) -> str:
-    """Choose the best layer for some rows of a plan, see `layer_by_fold`."""
-    networks = selected_networks(catalog, plan.question.table.take(rows))
-    values = plan.question.values
-    return sweep(networks, values.y[rows], task=values.task, groups=groups).best

@@ -13,23 +13,20 @@ import numpy as np
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.checkpoints import layouts
+from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.console.plain_values import plain
 from catalog.dtypes import Array
 from catalog.names import slug
-from catalog.plugins.settings import Settings
 from catalog.quoting import literal
 from probes.fitting.predictions import measure_id_of
+from probes.fitting.request import FitRequest, by_statistics
 from probes.fitting.selection import TargetSelection
-from probes.fitting.settings import probe_named
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in
 from probes.layers import chosen_layers
 from probes.probe import Probe
-from probes.statistics.shaping import SHAPES
 
-AUTO = "auto"
-"""Value of --layer that chooses a layer on training networks."""
 _FEW = 10
 """Number of tested groups below which a confidence interval is rough."""
 
@@ -46,65 +43,43 @@ class Plan:
         Selected networks with their targets.
     folds : tuple of Folds
         Folds for each seed.
-    deal : int or None
-        Number of folds; None: the fixed split, or held-out zoos or trees.
-    choose_layer : bool
-        True if the layer is chosen on training networks.
-    relative : str or None
-        Comparison of statistics within zoos, see `StatisticsProbe`.
-    where, steps : str
-        Condition and checkpoints of the selection.
+    request : FitRequest
+        What was requested.
     """
 
     probe: Probe
     question: TargetSelection
     folds: tuple[Folds, ...]
-    deal: int | None
-    choose_layer: bool
-    relative: str | None
-    where: str
-    steps: str
+    request: FitRequest
 
     @classmethod
-    def of(
-        cls,
-        catalog: Catalog,
-        name: str,
-        targets: Sequence[str],
-        *,
-        where: str = "true",
-        steps: str = "last",
-        task: str = "auto",
-        by: str = "run",
-        deal: int | None = None,
-        layer: Sequence[str] = (),
-        seeds: int = 1,
-        settings: Settings = (),
-        relative: str | None = None,
-    ) -> Plan:
-        """Make and check a plan; for parameters see `probes.fitting.fit.fit_probe`.
+    def of(cls, catalog: Catalog, request: FitRequest) -> Plan:
+        """Make and check a plan.
 
         Raises
         ------
         CatalogError
-            If the request is invalid.
+            If the request does not suit the catalogue.
         """
-        if seeds < 1:
-            raise CatalogError(f"--seeds must be at least 1. Got {seeds}.")
-        probe = probe_named(name, settings)
-        question = TargetSelection.of(catalog, targets, where=where, steps=steps, task=task)
-        choose = tuple(layer) == (AUTO,)
-        probe.set_params(
-            task=question.values.task, layer=list(layer) if layer and not choose else None
+        question = TargetSelection.of(
+            catalog,
+            request.targets,
+            where=request.where,
+            steps=request.steps,
+            task=request.task,
+        )
+        named_layers = [] if request.chooses_layer else list(request.layer)
+        probe = request.unfitted().set_params(
+            task=question.values.task, layer=named_layers or None
         )
         parents = parents_in(catalog)
-        count = seeds if deal else 1
+        count = request.seeds if request.deal else 1
         folds = [
-            Folds.of(question.table, parents, by, deal=deal, seed=seed)
+            Folds.of(question.table, parents, request.by, deal=request.deal, seed=seed)
             for seed in range(count)
         ]
-        all_folds = tuple(folds if deal else folds * seeds)
-        plan = cls(probe, question, all_folds, deal, choose, relative, where, steps)
+        all_folds = tuple(folds if request.deal else folds * request.seeds)
+        plan = cls(probe, question, all_folds, request)
         plan._check_layers(catalog)
         plan._check_groups()
         plan._check_classes()
@@ -113,12 +88,12 @@ class Plan:
     @property
     def by_statistics(self) -> bool:
         """True if the probe reads statistics, and so networks of any layouts."""
-        return "described" in self.probe.get_params(deep=False)
+        return by_statistics(self.probe)
 
     @property
     def fixed(self) -> bool:
         """True if there is one training set, that of the fixed split."""
-        return not self.deal and not self.folds[0].strata
+        return not self.request.deal and not self.folds[0].strata
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -128,14 +103,9 @@ class Plan:
         return {
             "probe": self.probe.name,
             "params": plain({k: value for k, value in params.items() if k not in excluded}),
-            "choose_layer": self.choose_layer,
+            "choose_layer": self.request.chooses_layer,
             "targets": self.question.expressions,
-            "where": self.where,
-            "steps": self.steps,
-            "by": self.folds[0].by,
-            "folds": self.deal,
-            "seeds": len(self.folds),
-            "relative": self.relative,
+            **self.request.recorded(),
             "data": self._digest(),
             "code": __version__,
         }
@@ -161,7 +131,9 @@ class Plan:
             if self.fixed
             else f"{len(folds.folds)} folds"
         )
-        lines = [f"{self.probe.name}: {self.question.name} of {n:,} networks, {sizes}"]
+        lines = [
+            f"{self.probe.name}: {self.question.name} of {counted(n, 'network')}, {sizes}"
+        ]
         left_out = {**self.question.left_out}
         if len(folds.left_out):
             left_out["parents in several splits, or a copy in the test set"] = len(
@@ -175,10 +147,11 @@ class Plan:
         if unknown := len(self.unknown):
             n_test = sum(len(split.test) for split in folds.folds)
             lines.append(
-                f"{unknown:,} of {n_test:,} test networks have a class that no training "
+                f"{unknown:,} of {counted(n_test, 'test network')} "
+                f"{'has' if unknown == 1 else 'have'} a class that no training "
                 "network has: no prediction for these can be right."
             )
-        if self.relative is not None and self.unseen_zoos:
+        if self.request.relative is not None and self.unseen_zoos:
             lines.append(among_themselves(self.unseen_zoos))
         return lines
 
@@ -222,33 +195,20 @@ class Plan:
         return side_rows
 
     def _check_layers(self, catalog: Catalog) -> None:
-        if self.relative is not None and not self.by_statistics:
-            raise CatalogError(
-                f"--relative compares statistics, and {self.probe.name!r} reads weights. "
-                "Use the probe 'statistics'."
-            )
-        if self.relative not in (None, *SHAPES):
-            raise CatalogError(
-                f"--relative must be one of {', '.join(SHAPES)}. Got {self.relative!r}."
-            )
         rows_of = layouts(self.question.table)
         layout_of = {(layout := catalog.layout(arch)).id: layout for arch in rows_of}
         for layout in layout_of.values():
             chosen_layers(layout, self.probe.layer, layout.d)
-        if len(layout_of) > 1 and (not self.by_statistics or self.choose_layer):
+        if len(layout_of) > 1 and not self.by_statistics:
             largest = max(rows_of, key=lambda arch: len(rows_of[arch]))
-            purpose = "--layer auto" if self.choose_layer else f"{self.probe.name!r}"
+            chooses = self.request.chooses_layer
+            purpose = "--layer auto" if chooses else f"{self.probe.name!r}"
             raise LayoutMismatch(
                 f"The selection has {len(layout_of)} layouts, and {purpose} needs "
                 "exactly one. Narrow the selection, e.g. "
                 f"--where {word(f'arch_id = {literal(largest)}')} "
-                f"({len(rows_of[largest])} networks), or use the "
+                f"({counted(len(rows_of[largest]), 'network')}), or use the "
                 "probe 'statistics', which reads any layouts."
-            )
-        if self.choose_layer and self.by_statistics:
-            raise CatalogError(
-                "--layer auto is for probes that read weights; 'statistics' reads all "
-                "tensors at once, or those that --layer names."
             )
 
     def _check_groups(self) -> None:
@@ -257,8 +217,8 @@ class Plan:
                 n_groups = len(np.unique(folds.groups[fold.train]))
                 if n_groups < 2 and not folds.strata:
                     raise CatalogError(
-                        f"The training set has {n_groups} group of runs by {folds.by}; 2 "
-                        "or more are needed, better 20. Widen --where."
+                        f"The training set has {counted(n_groups, 'group')} of runs by "
+                        f"{folds.by}; 2 or more are needed, better 20. Widen --where."
                     )
 
     def _check_classes(self) -> None:
@@ -282,8 +242,8 @@ class Plan:
         n_test_classes = len(np.unique(y[tested]))
         raise CatalogError(
             f"{self.question.name} has {classes:,} classes in {len(y):,} networks. By "
-            f"{by}, the test set has {n_test_classes:,} classes and the training set has "
-            f"none of these: every prediction would be wrong. {advice}."
+            f"{by}, the test set has {counted(n_test_classes, 'class', 'classes')} and the "
+            f"training set has none of these: every prediction would be wrong. {advice}."
         )
 
     def _digest(self) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.catalog import Catalog, arrow_table
+from catalog.console.counting import counted
 from catalog.dtypes import Array
 from catalog.names import content_id
 from catalog.quoting import identifier, literal
 from catalog.rows import rows_of
 from catalog.storage.json_column import json_object
 from catalog.storage.metadata import metadata_source
+from probes.fitting.request import recorded_flags
 
 
 def prediction_columns(probe: str, name: str, labels: Sequence[str]) -> list[str]:
@@ -78,11 +80,6 @@ _RANKED = (
     "(SELECT m.*, r.pz_rank FROM {source} m JOIN (SELECT shard AS pz_shard, row_number() "
     "OVER (ORDER BY sequence, sha256) AS pz_rank FROM shards) r USING (pz_shard))"
 )
-_OPTIONS = {
-    "targets": "target", "where": "where", "steps": "steps", "by": "by", "folds": "folds",
-    "seeds": "seeds", "relative": "relative",
-}  # fmt: skip
-"""Command-line options for the keys of the provenance of a fit."""
 
 
 def measure_id_of(name: str, provenance: Mapping[str, Any]) -> str:
@@ -149,16 +146,17 @@ class StoredPredictions:
         here, elsewhere = self.others(table, measure_id_of(name, provenance))
         new_fit = _fit(provenance)
         lines = [
-            f"Replaces {self._named(measure_id, new_fit)} for {count:,} networks."
+            f"Replaces {self._named(measure_id, new_fit)} for {counted(count, 'network')}."
             for measure_id, count in here.most_common()
         ]
         fit_id = measure_id_of(name, new_fit)
         foreign = [x for x in elsewhere.most_common() if self._fit_id(x[0]) != fit_id]
         if foreign:
-            total, more = sum(count for _, count in foreign), len(foreign) - 1
+            total = counted(sum(count for _, count in foreign), "other network")
+            more = f"and {len(foreign) - 1} more " if len(foreign) > 1 else ""
             lines.append(
                 f"{self.columns[0]} also shows {self._named(foreign[0][0], new_fit)} "
-                f"{f'and {more} more ' if more else ''}for {total:,} other networks."
+                f"{more}for {total}."
             )
         return lines
 
@@ -242,10 +240,10 @@ def _fit(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(old_fit: Mapping[str, Any], new_fit: Mapping[str, Any]) -> list[str]:
     """List the options of one fit that differ in another, as on the command line."""
     options = []
-    for key, option in _OPTIONS.items():
+    for key, flag in recorded_flags().items():
         if (value := old_fit.get(key)) != new_fit.get(key):
             text = json.dumps(value) if isinstance(value, dict) else value
-            options.append(f"no --{option}" if value is None else f"--{option} {text}")
+            options.append(f"no {flag}" if value is None else f"{flag} {text}")
     params = old_fit.get("params", {}), new_fit.get("params", {})
     options += [f"{k}={v}" for k, v in params[0].items() if params[1].get(k) != v]
     if old_fit.get("choose_layer") and not new_fit.get("choose_layer"):

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from catalog import CatalogError, NotFound
 from catalog.catalog import Catalog
+from catalog.console.counting import counted
 from catalog.dtypes import Array
 from catalog.errors import closest
 from catalog.quoting import identifier
@@ -127,8 +128,9 @@ class TargetValues:
         if not known.any():
             empty = [n for n, c in zip(names, columns, strict=True) if not _known(c).any()]
             raise CatalogError(
-                f"None of {len(known)} networks has a value of {', '.join(empty or names)}."
-                " Measure it first ('phasezoo measure ZOO'), or widen --where or --steps."
+                f"None of {counted(len(known), 'network')} has a value of "
+                f"{', '.join(empty or names)}. Measure it first ('phasezoo measure ZOO'), "
+                "or widen --where or --steps."
             )
         known_columns = [column[known] for column in columns]
         if task == "auto":
@@ -164,7 +166,9 @@ class TargetValues:
         known = np.array([value is not None for value in lists])
         classes = sorted({item for value in lists for item in value or ()}, key=str)
         if not classes:
-            raise CatalogError(f"None of {len(lists)} networks has a class in {name}.")
+            raise CatalogError(
+                f"None of {counted(len(lists), 'network')} has a class in {name}."
+            )
         y = np.array(
             [[c in value for c in classes] for value in lists if value is not None]
         )
@@ -179,9 +183,12 @@ class TargetValues:
         if not constant and len(np.unique(y, axis=0)) < 2:
             noun = "class" if task == "classification" else "value"
             only = np.unique(y, axis=0)[0].tolist()
+            subject = (
+                f"All {len(y)} networks have" if len(y) > 1 else "The only network has"
+            )
             raise CatalogError(
-                f"All {len(y)} networks have the same {noun} of {', '.join(labels)}: "
-                f"{only!r}. A probe needs two or more; widen --where."
+                f"{subject} the same {noun} of {', '.join(labels)}: {only!r}. A probe "
+                "needs two or more; widen --where."
             )
         if task == "classification" and y.ndim == 2:
             invalid = np.setdiff1d(y, (0, 1))

@@ -85,7 +85,7 @@ def bca_interval(point: float, replicates: Array, jackknife: Array) -> tuple[flo
 
 
 def without_errors(groups: int) -> float:
-    """Return the lower bound of a share observed as 1 in all groups (Clopper-Pearson)."""
+    """Return the lower bound on a share that is 1 in all groups (Clopper-Pearson)."""
     return float(binomtest(groups, groups).proportion_ci(LEVEL, method="exact").low)
 
 

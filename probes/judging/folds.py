@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import CatalogError
+from catalog.console.counting import counted
 from catalog.dtypes import Array
 from catalog.storage.splits import split
+from probes.exact.dealing import dealt, sides_of
 from probes.judging.kinship import Parents, branch, families, joined
 
 BY = {
@@ -157,8 +159,9 @@ class Folds:
         if shared := np.intersect1d(units[train], units[test]).tolist():
             run = rows.keys["run_id"][int(np.flatnonzero(units == shared[0])[0])]
             raise CatalogError(
-                f"{len(shared)} groups of related runs, such as that of {run!r}, are on "
-                f"both sides of the fixed split by {by}. Use --folds 5."
+                f"{counted(len(shared), 'group')} of related runs, such as that of "
+                f"{run!r}, {'is' if len(shared) == 1 else 'are'} on both sides of "
+                f"the fixed split by {by}. Use --folds 5."
             )
         return cls(by, (Fold("test", train, test),), units, units, False, left_out)
 
@@ -169,16 +172,8 @@ class Folds:
             raise CatalogError(
                 f"--folds must be 2 to {count}, the number of groups by {by}. Got {deal}."
             )
-        fold_of_group = np.random.default_rng(seed).permutation(count) % deal
-        fold_of_row = fold_of_group[units]
-        folds = tuple(
-            Fold(
-                f"fold {k + 1}",
-                np.flatnonzero(fold_of_row != k),
-                np.flatnonzero(fold_of_row == k),
-            )
-            for k in range(deal)
-        )
+        sides = sides_of(dealt(units, deal, seed))
+        folds = tuple(Fold(f"fold {k}", *side) for k, side in enumerate(sides, 1))
         return cls(by, folds, units, units, False, np.zeros(0, np.int64))
 
     @classmethod

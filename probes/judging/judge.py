@@ -76,6 +76,7 @@ class Judgement:
     y : ndarray of shape (n, k)
         Targets; for many classes their indices (n, 1).
     targets : Targets
+        Kind and encoding of the targets.
     folds : tuple of Folds
         Folds of each seed.
     answers : tuple of tuple of FoldPredictions
@@ -210,7 +211,9 @@ def judge(
     probe : Probe
         Probe to clone; its ``random_state``, if it has one, is set to the seed.
     X : ndarray of shape (n, d)
+        Weights of n networks.
     y : ndarray of shape (n,) or (n, k)
+        Targets of the networks.
     folds : Folds, or one for each seed
         Folds of each seed 0, 1, ...
     prepare : callable, optional
@@ -262,8 +265,9 @@ def judged_as_is(
     scores : ndarray of shape (n, width)
         Scores that the probe predicts.
     cut : float
-        Score above which a label holds.
+        Score above which a label is predicted.
     y : ndarray of shape (n,) or (n, k)
+        Targets of the networks.
     targets : Targets
         Targets of the probe, possibly with further classes.
     groups : ndarray of shape (n,)

@@ -30,7 +30,9 @@ class ProbeScore:
     Attributes
     ----------
     name : str
+        Name of the score.
     summary : str
+        One-line description.
     kinds : tuple of str
         Kinds of `Targets` to which the score applies.
     of : callable

@@ -28,6 +28,7 @@ class Bases:
     Attributes
     ----------
     centring : Centring
+        Centring of the layer.
     left, right : ndarray of shape (1, dH, k) and (1, dW, k)
         Bases; ``right`` is scaled so that the root mean square of training cores is 1.
     """

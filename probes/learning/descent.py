@@ -30,6 +30,7 @@ class Descent:
     Attributes
     ----------
     epochs, batch_size : int
+        Number of epochs, and of networks in a batch.
     lr : float
         Learning rate of Adam.
     weight_decay : float

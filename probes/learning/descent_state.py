@@ -61,6 +61,7 @@ class DescentState:
     epoch : int
         Number of epochs done.
     curve : Curve
+        Losses and scores so far.
     best : dict of str to Tensor, optional
         Weights with the best score.
     """

@@ -21,6 +21,7 @@ class ProbeXEncoder(nn.Module):
     Parameters
     ----------
     shape : (dH, dW)
+        Shape of the matrix.
     n_probes, n_projections, n_representation : int
         Sizes r_U, r_V and r_T.
     relu : bool, default=True
@@ -66,6 +67,7 @@ class MVProbeEncoder(nn.Module):
     Parameters
     ----------
     shape : (dH, dW)
+        Shape of the matrix.
     n_probes, n_projections, n_representation : int
         Number of probes of each view, of values it is projected to, and of outputs.
 

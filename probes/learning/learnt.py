@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS = get_args(Precision)
-_FREE = (
-    "resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root",
-    "encoder",
-)  # fmt: skip
+_FREE = ("resume", "verbose", "epochs", "evaluate_every", "patience", "layout", "root")
 """Parameters that may differ when a fit resumes, or whose effect is compared instead."""
 _BLOCK = 32
 """Number of networks that are predicted at once."""
@@ -49,6 +46,7 @@ class LearntProbe(Probe):
         Number of rows and columns of the cores to train on, in bases that exact ridge
         fits to the training share; see `probes.learning.bases`. Default: whole matrices.
     epochs, batch_size : int
+        Number of epochs, and of networks in a batch.
     lr : float
         Learning rate of Adam.
     weight_decay : float
@@ -305,16 +303,7 @@ class LearntProbe(Probe):
         """Return a fingerprint of what a resumed fit must share with the first fit."""
         if self.resume is None:
             return ""
-        free = (
-            "resume",
-            "verbose",
-            "epochs",
-            "evaluate_every",
-            "patience",
-            "layout",
-            "root",
-        )
-        params = {k: v for k, v in self.get_params(deep=False).items() if k not in free}
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in _FREE}
         digest = blake3(json.dumps(params, sort_keys=True, default=str).encode())
         for values in (y, train, *_arrays(self.seen_)):
             digest.update(b"none" if values is None else values.tobytes())

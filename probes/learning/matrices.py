@@ -39,6 +39,7 @@ class DenseMatrices:
     Attributes
     ----------
     X : Tensor of shape (b, dH, dW)
+        Matrices of b networks.
     XXt, XtX : Tensor of shapes (b, dH, dH) and (b, dW, dW), optional
         Precomputed Gram matrices: one product instead of two, without gradient through X.
     """
@@ -67,6 +68,7 @@ class LowRankMatrices:
     Attributes
     ----------
     B, A : Tensor of shapes (b, dH, r0) and (b, r0, dW)
+        Factors of the updates of b networks.
     s : Tensor of shape (b, 1, 1), default=1
         Factor of the common matrix.
     R : Tensor of shape (dH, dW), optional

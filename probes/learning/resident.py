@@ -121,6 +121,7 @@ class ResidentBatches:
     Parameters
     ----------
     layers : sequence of Resident
+        Layers in memory.
     """
 
     def __init__(self, layers: Sequence[Resident]) -> None:

@@ -8,46 +8,58 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.counting import counted
 from catalog.console.outlet import say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.errors import NotFound
 
 if TYPE_CHECKING:
     from probes.lineage.survey import Found
 
 
-@click.command(epilog="Example: phasezoo lineage --where \"zoo LIKE 'tree_mini%'\"")
+@verb("lineage --where \"zoo LIKE 'tree_mini%'\"")
 @click.option(
     "--where",
     default="true",
     metavar="SQL",
-    help="SQL condition that selects models; default: all.",
+    help="SQL condition on models that selects checkpoints; default: all.",
 )
 @click.option(
     "--direction",
     default="particular",
     show_default=True,
     type=click.Choice(["particular", "centre", "kurtosis", "rising kurtosis"]),
-    help="Criterion by which the root of a tree is chosen.",
+    help="Choice of the root of a tree of fine-tuned networks. particular: the network "
+    "with the smallest part that no other network shares; centre: the one with the "
+    "smallest sum of distances; kurtosis: weights lose outliers from parent to child; "
+    "rising kurtosis: they gain outliers.",
 )
 @click.option(
     "--apart",
     default=0.5,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Relative squared distance that separates trees; unrelated networks have 1.",
+    help="Relative squared distance between weights from which networks are in different "
+    "trees; unrelated networks are at 1, copies at 0.",
 )
 @click.option(
     "--permuted",
     is_flag=True,
-    help="Match hidden units first, as they may have been reordered.",
+    help="Also find networks that others contain with their hidden units reordered; only "
+    "for layouts with axis symbols.",
 )
 @click.option(
     "--limit",
     default=20,
     show_default=True,
     type=click.IntRange(0),
-    help="Number of rows to print.",
+    help="Maximum number of rows to print; --json prints all.",
 )
 @catalog_option
 @json_option
@@ -62,8 +74,9 @@ def lineage(
 ) -> None:
     """Recover the parents of networks from their weights alone.
 
-    The last checkpoint of every run is used. Recorded parents are only compared with the
-    result.
+    A parent is a network from which another was fine-tuned, or that another contains. The
+    last selected checkpoint of every run is used. Recorded parents are not used, only
+    compared with the result.
     """
     from probes.lineage.survey import (
         lineage_of,
@@ -90,7 +103,8 @@ def lineage(
         print_table([_row(network, recorded) for network in shown])
     if len(children) > limit:
         say(f"... {len(children) - limit} more; --limit {len(children)} or --json")
-    say(f"{len(networks)} networks, {len(networks) - len(children)} roots")
+    roots = counted(len(networks) - len(children), "root")
+    say(f"{counted(len(networks), 'network')}, {roots}")
     say("Recorded parents: " + ", ".join(f"{v} {k}" for k, v in counts.items()))
 
 

@@ -26,6 +26,7 @@ def squared_distances(X: Array, columns: slice | None = None) -> Array:
     Parameters
     ----------
     X : ndarray of shape (n, d)
+        Weights of n networks.
     columns : slice, optional
         Columns of one tensor. Default: all.
     """
@@ -55,6 +56,7 @@ def relative(squared: Array, own: Array, other: Array) -> Array:
     Parameters
     ----------
     squared : ndarray of shape (n, m)
+        Squared distances of n networks from m networks.
     own, other : ndarray of shape (n,) and (m,)
         Squared norms of the networks in rows and in columns.
     """

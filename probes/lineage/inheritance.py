@@ -1,13 +1,13 @@
-"""Distinction of parents from siblings, by what a network shares with another one only.
+"""Distinction of parents from siblings, by what a network shares with one other only.
 
 Fine-tunes of one root move in similar directions, so a fine-tune that moved little lies
-between the root and its siblings, and is nearer to its siblings than the root: by distances
-alone it would be their parent. But a child has all that is particular to its parent, and a
-sibling has nothing of it. In the least-squares fit of a network by all others the weight of
-a parent is 1 and the weight of a sibling is small, whatever the networks share with the
-rest.
+between the root and its siblings, and nearer to its siblings than the root does: by
+distances alone it would be their parent. But a child has inherited all that is particular
+to its parent, and a sibling nothing of that. In the least-squares fit of a network by all
+others, the weight of a parent is 1 and the weight of a sibling is small, whatever the
+networks share with the rest.
 
-Differs from MoTHer (arXiv:2405.18432), where distances decide: its fine-tunes are nearly
+MoTHer (arXiv:2405.18432) decides by distances alone, since its fine-tunes are nearly
 orthogonal.
 """
 
@@ -46,17 +46,17 @@ def least_particular(inverse: Array) -> int:
 
 
 def checked_parents(
-    up: Array, order: Array, inverse: Array, least: float
+    parent_of: Array, order: Array, inverse: Array, least: float
 ) -> tuple[Array, Array]:
-    """Keep a link if the child has what is particular to the parent.
+    """Keep the links whose children have inherited what is particular to the parents.
 
-    Links are checked from the leaves inwards. A confirmed child is removed from the fit, as
-    otherwise what it shares with its parent would not be particular to the parent. Other
-    networks become children of the root.
+    Links are checked from the leaves inwards. A child whose link is kept is removed from
+    the fit: otherwise nothing that it has inherited would be particular to its parent.
+    Other networks become children of the root.
 
     Parameters
     ----------
-    up : ndarray of shape (n,)
+    parent_of : ndarray of shape (n,)
         Parents by distance, -1 for the root.
     order : ndarray of shape (n,)
         Networks, with parents before their children.
@@ -69,22 +69,23 @@ def checked_parents(
     -------
     parents : ndarray of shape (n,)
         Checked parents, -1 for the root.
-    sure : ndarray of shape (n,)
+    confidence : ndarray of shape (n,)
         Weight of the parent; for children of the root, 1 - the largest other weight.
     """
     inverse, root = inverse.copy(), int(order[0])
-    parents, sure = np.full(len(up), root), np.ones(len(up))
+    parents, confidence = np.full(len(parent_of), root), np.ones(len(parent_of))
     parents[root] = -1
     for i in order[:0:-1]:
-        share = -inverse[i, up[i]] / inverse[i, i] if up[i] != root else 0.0
-        if up[i] == root or share < least:
-            others = -inverse[i] / inverse[i, i]
-            others[[i, root]] = 0
-            sure[i] = 1 - others.max()
+        parent = parent_of[i]
+        weight = -inverse[i, parent] / inverse[i, i] if parent != root else 0.0
+        if parent == root or weight < least:
+            other_weights = -inverse[i] / inverse[i, i]
+            other_weights[[i, root]] = 0
+            confidence[i] = 1 - other_weights.max()
             continue
-        parents[i], sure[i] = up[i], share
+        parents[i], confidence[i] = parent, weight
         column = inverse[:, i].copy()
         inverse -= np.outer(column, column) / column[i]
         inverse[i], inverse[:, i] = 0, 0
         inverse[i, i] = 1
-    return parents, np.clip(sure, 0, 1)
+    return parents, np.clip(confidence, 0, 1)

@@ -62,6 +62,7 @@ class Reuse:
     confidence : ndarray of shape (hosts,)
         1 - score of the second / score of the first.
     placements : tuple of Placement
+        Candidate placements of a part in a host.
     placement : ndarray of shape (hosts, parts)
         Index of the best placement.
     """
@@ -93,6 +94,7 @@ def find_reuse(
     Parameters
     ----------
     hosts : ndarray of shape (n, d_host)
+        Networks that may embed others.
     parts : ndarray of shape (m, d_part)
         Networks that may be embedded in the hosts.
     permuted : bool, default=False

@@ -3,8 +3,9 @@
 References
 ----------
 .. [1] Kahana et al. 2024, arXiv:2410.13569, section on model trees: hierarchical clustering
-   of the training weights, and the nearest centroid for a new network. Differs: a sample
-   of the weights is used, and a network that is near no centroid is assigned to no tree.
+   of the training weights, and the nearest centroid for a new network. Differences: only a
+   sample of the weights is used, and a network that is far from all centroids is assigned
+   to no tree.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Router(BaseEstimator):
     Attributes
     ----------
     routes_ : Routes
+        Centroids and limits by which networks are assigned.
     trees_ : ndarray of shape (n,)
         Tree of each training network: 0, 1, ... in order of appearance.
     classes_ : ndarray of shape (trees,)

@@ -28,6 +28,7 @@ class Shared:
     Attributes
     ----------
     name : str
+        Name of the tensor.
     kind : str
         ``"identical"``, ``"different"``, or the type (such as ``"float16"``) up to whose
         rounding all values agree.

@@ -25,6 +25,7 @@ class Found:
     Attributes
     ----------
     run_id : str
+        Run of the network.
     parent : str or None
         run_id of the parent; None for a root.
     relation : str

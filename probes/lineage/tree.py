@@ -4,10 +4,10 @@ References
 ----------
 .. [1] Horwitz et al. 2024, arXiv:2405.18432 (MoTHer): distances of weights are distances in
    the tree, and outliers, measured by kurtosis, become fewer as networks specialise.
-   Differs: the spanning tree is undirected, exact for each group of related networks; its
-   links are checked, see `probes.lineage.inheritance`; and kurtosis, if requested, only
-   selects the root by a vote of all edges, where [1]_ adds a penalty per edge with a weight
-   to choose.
+   Differences: the spanning tree is undirected, and exact for each group of related
+   networks; its links are checked, see `probes.lineage.inheritance`; and kurtosis, if
+   requested, only selects the root by a vote of all edges, where [1]_ adds a penalty per
+   edge, whose weight must be chosen.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def recover_parents(
     Parameters
     ----------
     X : ndarray of shape (n, d)
+        Weights of n networks.
     layout : Layout, optional
         Layout over whose matrices the kurtosis is averaged. Default: kurtosis of all
         weights.

@@ -11,6 +11,7 @@ import numpy as np
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
 from catalog.checkpoints import layouts
+from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.names import content_id, slug
 from catalog.quoting import literal
@@ -21,6 +22,7 @@ from probes.fitting.inputs import weights
 from probes.fitting.selection import TargetSelection
 from probes.judging.intervals import mean_share
 from probes.judging.kinship import joined
+from probes.search.request import SearchRequest
 from probes.text.aligned import FEWEST
 from probes.text.bilinear import TextBilinear
 from probes.text.encoders import encoder_of
@@ -28,11 +30,7 @@ from probes.text.encoders import encoder_of
 
 def text_probe(
     catalog: Catalog,
-    target: str,
-    *,
-    where: str = "true",
-    encoder: str = "minilm",
-    again: bool = False,
+    request: SearchRequest,
     announce: Callable[[str], None] = lambda line: None,
 ) -> tuple[TextBilinear, Path]:
     """Fit `TextBilinear` to a column of class names, or load it if it is saved.
@@ -42,14 +40,9 @@ def text_probe(
 
     Parameters
     ----------
-    target : str
-        Column of `models` that holds text, or ``NAME=SQL``.
-    where : str
-        SQL condition on `models`; the last checkpoint of each run is used.
-    encoder : str
-        Name of an encoder.
-    again : bool
-        Fit again even if the file exists.
+    request : SearchRequest
+        With a target: a column of `models` that holds text, or ``NAME=SQL``. The last
+        checkpoint of each run is used.
     announce : callable
         Called with lines that describe the fit.
 
@@ -67,7 +60,9 @@ def text_probe(
     ModuleNotFoundError
         If the encoder is not installed.
     """
-    question = TargetSelection.of(catalog, [target], where=where)
+    assert request.target is not None
+    where, encoder = request.where or "true", request.encoder
+    question = TargetSelection.of(catalog, [request.target], where=where)
     y = question.values.y
     if y.ndim > 1 or y.dtype.kind not in "US":
         raise CatalogError(
@@ -88,11 +83,11 @@ def text_probe(
             f"The networks with a {question.name} have {len(rows_of)} layouts, and a text "
             "probe reads one. Narrow the selection: --where "
             f"{word(f'arch_id = {literal(largest)}')} "
-            f"({len(rows_of[largest])} networks)."
+            f"({counted(len(rows_of[largest]), 'network')})."
         )
     path = catalog.root / FOLDER / _file(question, encoder)
     check_inside(catalog.root, path)
-    if path.exists() and not again:
+    if path.exists() and not request.again:
         probe = probe_file.load(path)
         assert isinstance(probe, TextBilinear)
         return probe, path

@@ -11,12 +11,13 @@ import numpy as np
 from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.dtypes import Array
+from probes.exact.dealing import check_groups, dealt, sides_of
 from probes.statistics.trees_text import checked_trees
 
 ROUNDS = 400
 """Maximum number of trees; the number is chosen on held-out groups."""
 LEAVES = (4, 8, 16)
-"""Numbers of leaves per tree that are tried."""
+"""Candidate numbers of leaves per tree."""
 _FOLDS = 4
 
 
@@ -67,14 +68,16 @@ class Boosting:
             "num_threads": 1,
             "verbosity": -1,
         }
-        folds = _folds(groups, seed)
+        check_groups(groups)
+        count = min(_FOLDS, len(np.unique(groups)))
+        folds = sides_of(dealt(groups, count, seed))
         texts, leaves, rounds = [], [], []
         for column in y.T:
             candidates: list[tuple[float, int, int]] = []
             constant = bool((column == column[0]).all())
-            for count in () if constant else LEAVES:
+            for leaf_count in () if constant else LEAVES:
                 results = lightgbm.cv(
-                    {**common, "num_leaves": count},
+                    {**common, "num_leaves": leaf_count},
                     lightgbm.Dataset(F, column, free_raw_data=False),
                     ROUNDS,
                     folds=folds,
@@ -82,13 +85,14 @@ class Boosting:
                 losses = np.array(
                     next(v for k, v in results.items() if k.endswith("-mean"))
                 )
-                candidates.append((float(losses.min()), count, int(losses.argmin()) + 1))
-            _, count, trees = min(candidates, default=(0.0, 2, 1))
+                best_round = int(losses.argmin()) + 1
+                candidates.append((float(losses.min()), leaf_count, best_round))
+            _, leaf_count, trees = min(candidates, default=(0.0, 2, 1))
             booster = lightgbm.train(
-                {**common, "num_leaves": count}, lightgbm.Dataset(F, column), trees
+                {**common, "num_leaves": leaf_count}, lightgbm.Dataset(F, column), trees
             )
             texts.append(booster.model_to_string())
-            leaves.append(count)
+            leaves.append(leaf_count)
             rounds.append(trees)
         return cls(tuple(texts), tuple(leaves), tuple(rounds))
 
@@ -115,21 +119,3 @@ def _library() -> ModuleType:
         ) from error
     module: ModuleType = lightgbm
     return module
-
-
-def _folds(groups: Array, seed: int) -> list[tuple[Array, Array]]:
-    """Return training and held-out rows of folds of whole groups."""
-    group_numbers = np.unique(groups, return_inverse=True)[1]
-    count = int(group_numbers.max()) + 1
-    if count < 2:
-        raise ValueError(
-            f"All {len(groups)} rows are one group, so no group can be held out. Pass "
-            "groups with 2 values or more, such as run ids, or None."
-        )
-    side = (np.random.default_rng(seed).permutation(count) % min(_FOLDS, count))[
-        group_numbers
-    ]
-    return [
-        (np.flatnonzero(side != k), np.flatnonzero(side == k))
-        for k in range(min(_FOLDS, count))
-    ]

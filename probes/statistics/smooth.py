@@ -23,10 +23,13 @@ class Smooth:
     Attributes
     ----------
     landmarks : ndarray of shape (m, p)
+        Centres of the kernels: features of training rows.
     width : float
         Squared distance at which the kernel has fallen to 1 / e.
     weights : ndarray of shape (m, width of y)
+        Weight of each kernel for each target.
     intercept : ndarray of shape (width of y,)
+        Intercept of each target.
     alpha, score : float
         Chosen penalty, and its mean R2 on held-out groups.
     """
@@ -71,8 +74,8 @@ class Smooth:
         for relative in widths:
             width = relative * unit
             values, axes = np.linalg.eigh(np.exp(-squares / width))
-            good = values > values.max() * m * np.finfo(np.float64).eps
-            root = axes[:, good] / np.sqrt(values[good])
+            significant = values > values.max() * m * np.finfo(np.float64).eps
+            root = axes[:, significant] / np.sqrt(values[significant])
             Z = np.exp(-_squares(A, landmarks) / width) @ root
             mean = Z.mean(0)
             features = Z if Z.shape[1] < len(Z) else Z @ Z.T

@@ -22,25 +22,27 @@ SPECTRAL = (
 _FLOOR = 1e-6
 """Floor of eigenvalues relative to the largest; smaller ones are float32 noise."""
 _BYTES = 64 << 20
-"""Bytes of Gram matrices at a time."""
+"""Maximum number of bytes of the Gram matrices in memory."""
 
 
 def squares(layer: Layer, X: Array) -> Array:
-    """Compute squared singular values of a layer of every network, ascending.
+    """Compute the squared singular values of a layer of every network, ascending.
 
-    They are eigenvalues of the Gram matrix of the smaller side; for low-rank updates, of
-    Gram matrices of the factors, whose product is not formed. Memory is 64 MB, or one
-    matrix.
+    They are the eigenvalues of the Gram matrix of the smaller side; for low-rank updates,
+    of Gram matrices of the factors, whose product is not formed. Stacks of Gram matrices
+    take 64 MB, or the size of one matrix if it is larger.
 
     Parameters
     ----------
     layer : Layer
+        Layer whose singular values are computed.
     X : ndarray of shape (n, d)
+        Weights of n networks.
 
     Returns
     -------
     ndarray of shape (n, k), float64
-        Values that are not negative; k = min(dH, dW), or the rank of a low-rank update.
+        Non-negative values; k = min(dH, dW), or the rank of a low-rank update.
     """
     k = _size(layer)
     values = np.empty((len(X), k))

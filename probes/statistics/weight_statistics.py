@@ -48,7 +48,9 @@ class WeightStatistics(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     n_features_in_ : int
+        Number d of weights of a network.
     layers_ : tuple of Layer
+        Tensors whose statistics are computed.
 
     References
     ----------

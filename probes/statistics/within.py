@@ -58,11 +58,12 @@ class Within:
 
 
 def numbered(F: Array, names: Sequence[str], known: Sequence[str]) -> Array:
-    """Prepend the number of the group of each row to features, (n, 1 + p).
+    """Return features (n, 1 + p) with the number of each row's group in front.
 
     Parameters
     ----------
     F : ndarray of shape (n, p)
+        Features of n networks.
     names : sequence of str
         Group of each row.
     known : sequence of str

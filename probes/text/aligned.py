@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from catalog import Layout
 from catalog.dtypes import Array
 from probes.probe import Probe
 from probes.text.encoder import TEMPLATE, Encoder
@@ -19,6 +21,7 @@ _SHARPNESS, _ROUNDS = 3.0, 50
 balanced classes."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TextAligned(Probe):
     """Base class of probes that embed networks and texts in one space.
 
@@ -39,9 +42,11 @@ class TextAligned(Probe):
         Names of the training classes.
     """
 
-    task = "classification"
-    encoder: str | Encoder | None
-    template: str | Sequence[str]
+    task: str = field(default="classification", init=False)
+    layout: Layout | None = None
+    layer: str | Sequence[str] | None = None
+    encoder: str | Encoder | None = field(default="minilm", kw_only=False)
+    template: str | Sequence[str] = TEMPLATE
 
     @abstractmethod
     def embed(self, X: Array) -> Array:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.expert import Expert
 from probes.exact.gram import gram
 from probes.exact.ridge import Spectrum, centre, check_alphas, held_out_errors
-from probes.text.aligned import TextAligned
+from probes.text.closed_form import ClosedForm
 from probes.text.encoder import TEMPLATES, Encoder
 from probes.text.encoders import unit
-from probes.text.left_out_classes import ClassesLeftOut, coefficients, onehot
+from probes.text.left_out_classes import ClassesLeftOut, name_coefficients, onehot
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Penalties of the weights that are tried by default."""
@@ -23,7 +23,8 @@ BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Penalties of the texts that are tried by default."""
 
 
-class TextBilinear(TextAligned):
+@dataclass(eq=False, repr=False, kw_only=True)
+class TextBilinear(ClosedForm):
     """Similarity of networks and texts by their relation to the training classes [1]_.
 
     A network is represented by its ridge scores on the C training classes, a text by its
@@ -35,19 +36,13 @@ class TextBilinear(TextAligned):
 
     Parameters
     ----------
-    encoder, template
+    encoder, layout, layer, root, scale, folds, random_state
+        See `ClosedForm`.
+    template : str or sequence of str
         See `TextAligned`. Default: the mean of nine prompts.
-    layout, layer
-        See `Probe`.
-    root, scale
-        See `probes.exact.centring`. By default only the direction of a network matters.
     alphas, betas : sequence of float, optional
         Penalties of weights and of texts to choose from, relative to the mean squared norm
         of the respective side. Default: `ALPHAS`, `BETAS`.
-    folds : int, default=5
-        Number of folds of classes on which the penalties are chosen.
-    random_state : int, default=0
-        Seed for the assignment of classes to folds.
 
     Attributes
     ----------
@@ -90,30 +85,8 @@ class TextBilinear(TextAligned):
     name: ClassVar[str] = "text_bilinear"
     summary: ClassVar[str] = "exact ridge on weights and on names of classes"
 
-    def __init__(
-        self,
-        encoder: str | Encoder | None = "minilm",
-        *,
-        template: str | Sequence[str] = TEMPLATES,
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        root: Any = "mean",
-        scale: str | None = "sample",
-        alphas: Sequence[float] | None = None,
-        betas: Sequence[float] | None = None,
-        folds: int = 5,
-        random_state: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.template = template
-        self.layout = layout
-        self.layer = layer
-        self.root = root
-        self.scale = scale
-        self.alphas = alphas
-        self.betas = betas
-        self.folds = folds
-        self.random_state = random_state
+    template: str | Sequence[str] = TEMPLATES
+    betas: Sequence[float] | None = None
 
     def embed(self, X: Array) -> Array:
         """Return unit vectors (n, C) of scores on the training classes."""
@@ -122,7 +95,7 @@ class TextBilinear(TextAligned):
     def project(self, vectors: Array) -> Array:
         """Map text embeddings (m, e) to unit vectors (m, C) of coefficients on names."""
         texts = unit(vectors - self.mean_)
-        return unit(coefficients(self.names_, texts, self.beta_))
+        return unit(name_coefficients(self.names_, texts, self.beta_))
 
     def left_out_similarity(
         self, texts: Sequence[str], encoder: Encoder | None = None

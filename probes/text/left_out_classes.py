@@ -15,9 +15,9 @@ from itertools import combinations
 import numpy as np
 
 from catalog.dtypes import Array
-from probes.exact.features import deal, unseen_by
+from probes.exact.dealing import deal
+from probes.exact.features import unseen_by
 from probes.text.encoders import unit
-from probes.text.ridge import beaten
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ class ClassesLeftOut:
         seed: int,
         eps: float,
     ) -> ClassesLeftOut:
-        """Assign classes to parts of two or more, as a new name loses to known names."""
-        count = min(folds, len(vectors) // 2)
-        parts = deal(np.arange(len(vectors)), count, seed)
+        """Assign classes to parts, see `parts_of_classes`."""
+        parts = parts_of_classes(len(vectors), folds, seed)
         return cls(K, number, vectors, alphas, betas, parts, eps)
 
     def shares(self) -> Array:
@@ -115,7 +114,7 @@ class ClassesLeftOut:
         mean = self.vectors[training_classes].mean(0)
         names = unit(self.vectors[training_classes] - mean)
         sides = [
-            [coefficients(names, unit(self.vectors[p] - mean), b) for b in self.betas]
+            [name_coefficients(names, unit(self.vectors[p] - mean), b) for b in self.betas]
             for p in parts
         ]
         shares = [np.empty((len(self.alphas), len(self.betas), len(p))) for p in parts]
@@ -138,7 +137,24 @@ class ClassesLeftOut:
             yield targets[rest] - errors - targets[train].mean(0)
 
 
-def coefficients(names: Array, texts: Array, beta: float) -> Array:
+def beaten(predicted: Array, names: Array, number: Array) -> Array:
+    """Return the share of other names that are less similar to a network than its own."""
+    cosines = unit(predicted) @ unit(names).T
+    own_cosine = np.take_along_axis(cosines, number[:, None], 1)
+    below = (cosines < own_cosine).sum(1) + ((cosines == own_cosine).sum(1) - 1) / 2
+    shares: Array = below / (len(names) - 1)
+    return shares
+
+
+def parts_of_classes(count: int, folds: int, seed: int) -> Array:
+    """Return the part (C,) of each class; parts have two classes or more.
+
+    A single new name would lose to the known names.
+    """
+    return deal(np.arange(count), min(folds, count // 2), seed)
+
+
+def name_coefficients(names: Array, texts: Array, beta: float) -> Array:
     """Compute centred ridge coefficients (m, C) of texts on names, all unit vectors."""
     G = names @ names.T
     weights: Array = np.linalg.solve(G + beta * np.eye(len(G)), names @ texts.T).T

@@ -158,7 +158,7 @@ class TextProbe(TextAligned, LearntProbe):
         )  # fmt: skip
 
     def _fingerprint(self, X: Array, y: Array, train: Array) -> str:
-        # The fingerprint covers the embeddings of the classes instead of the encoder name.
+        # The fingerprint covers the embeddings of the classes, not only parameters.
         base = super()._fingerprint(X, y, train)
         return base and f"{base} {blake3(self.texts_.tobytes()).hexdigest()}"
 

@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from catalog import Layout
 from catalog.dtypes import Array
 from probes.exact.centring import Centring
 from probes.exact.expert import Expert
-from probes.exact.features import coefficients, deal, unseen, unseen_by
+from probes.exact.features import coefficients, unseen, unseen_by
 from probes.exact.gram import joint_gram
 from probes.exact.ridge import Spectrum, check_alphas
 from probes.learning.bases import Bases, ridge_bases
-from probes.text.aligned import TextAligned
-from probes.text.encoder import TEMPLATE, Encoder
+from probes.text.closed_form import ClosedForm
 from probes.text.encoders import unit
+from probes.text.left_out_classes import beaten, parts_of_classes
 
 
-class TextRidge(TextAligned):
+@dataclass(eq=False, repr=False, kw_only=True)
+class TextRidge(ClosedForm):
     """Exact ridge regression from weights to the text embedding of the class.
 
     Embeddings of the C training classes are centred and reduced to the C - 1 directions
-    that they span. The penalty is chosen on left-out classes, since the probe is meant for
-    new classes; names that are tried later have no part in the choice.
+    that they span.
 
     Parameters
     ----------
-    encoder, template
-        See `TextAligned`.
+    encoder, template, root, scale, folds, random_state
+        See `ClosedForm`.
     layout, layer
         See `Probe`. Several layers are joined to one long vector, after each is scaled
         separately.
-    root, scale
-        See `probes.exact.centring`. By default only the direction of a network matters.
     cores : int, optional
         Number of rows and columns of Tucker cores to fit, in bases from a first ridge
         regression (see `probes.learning.bases`). Default: whole matrices.
     alphas : sequence of float, optional
         Penalties to choose from. Default: 31 from 1e-6 to 1e6.
-    folds : int, default=5
-        Number of folds of classes on which the penalty is chosen.
-    random_state : int, default=0
-        Seed for the assignment of classes to folds.
 
     Attributes
     ----------
@@ -78,30 +72,7 @@ class TextRidge(TextAligned):
     name: ClassVar[str] = "text_ridge"
     summary: ClassVar[str] = "exact ridge from weights to embeddings of class names"
 
-    def __init__(
-        self,
-        encoder: str | Encoder | None = "minilm",
-        *,
-        template: str | Sequence[str] = TEMPLATE,
-        layout: Layout | None = None,
-        layer: str | Sequence[str] | None = None,
-        root: Any = "mean",
-        scale: str | None = "sample",
-        cores: int | None = None,
-        alphas: Sequence[float] | None = None,
-        folds: int = 5,
-        random_state: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.template = template
-        self.layout = layout
-        self.layer = layer
-        self.root = root
-        self.scale = scale
-        self.cores = cores
-        self.alphas = alphas
-        self.folds = folds
-        self.random_state = random_state
+    cores: int | None = None
 
     def embed(self, X: Array) -> Array:
         """Predict unit vectors (n, q) in the span of the embeddings of known classes."""
@@ -130,8 +101,7 @@ class TextRidge(TextAligned):
         centrings: tuple[Centring, ...] = ()
         if self.cores is None:
             K, centrings = joint_gram(X, self.layers_, self.root, self.scale)
-        # A part has two classes or more, as a new name loses to known names.
-        parts = deal(number, min(self.folds, len(names) // 2), self.random_state)
+        parts = parts_of_classes(len(names), self.folds, self.random_state)[number]
         for part in np.unique(parts):
             train, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
             left_out = np.unique(number[rest])
@@ -204,12 +174,3 @@ def _features(X: Array, bases: Sequence[Bases]) -> Array:
     return np.concatenate(
         [b.cores(X).reshape(len(X), -1).astype(np.float64) for b in bases], axis=1
     )
-
-
-def beaten(predicted: Array, names: Array, number: Array) -> Array:
-    """Return the share of other names that are less similar to a network than its own."""
-    cosines = unit(predicted) @ unit(names).T
-    own_cosine = np.take_along_axis(cosines, number[:, None], 1)
-    below = (cosines < own_cosine).sum(1) + ((cosines == own_cosine).sum(1) - 1) / 2
-    shares: Array = below / (len(names) - 1)
-    return shares

@@ -43,6 +43,10 @@ import catalog
 import catalog.index.cache
 import catalog.storage.publishing
 from catalog import CatalogError, NotFound
+from catalog.remote import download
+from catalog.remote.address import parse_address
+from catalog.remote.origins import record_shards
+from catalog.storage.folder import Folder
 from catalog.upkeep.annotation import annotate
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
@@ -234,6 +238,40 @@ def answer(root: Path) -> object:
     return catalog.open(root).sql("FROM models").fetchall()
 
 
+def mine(root: Path, *, withdrawn: bool = False) -> None:
+    """A catalogue that shares a shard with its neighbour ``mine``, which has news."""
+    ours = root.parent / "mine"
+    shards(ours, 0, 1)
+    os.environ["PHASEZOO_CACHE"] = str(root.parent / "cache")
+    catalog.publish(catalog.open(ours), root, license="mit")
+    if withdrawn:
+        removed(ours, 0, 1)
+        collect(ours, grace=0, waste=0)
+        scratch = parse_address(str(root.parent.parent / "scratch" / "zoo"))
+        shared = [m.shard for m in catalog.open(root).snapshot.manifests]
+        record_shards(Folder(ours), scratch, shared)
+    write(ours, [8, 9])
+
+
+def published(root: Path) -> object:
+    """Publish the neighbour to the catalogue."""
+    os.environ["PHASEZOO_CACHE"] = str(root.parent / "cache")
+    download.THREADS = 1  # so that steps come in one order
+    return catalog.publish(catalog.open(root.parent / "mine"), root, license="mit")
+
+
+def source(root: Path) -> None:
+    """A catalogue, and a neighbour to fetch from."""
+    shards(root, 0)
+    shards(root.parent / "theirs", 4, 5)
+
+
+def fetched(root: Path) -> object:
+    """Fetch the neighbour."""
+    download.THREADS = 1
+    return catalog.fetch(root.parent / "theirs", root)
+
+
 CHANGES = (
     Change("create", lambda root: None, partial(catalog.open, create=True)),
     Change("commit", lambda root: shards(root, 0), lambda root: write(root, [4, 5])),
@@ -254,6 +292,9 @@ CHANGES = (
     Change("index", lambda root: shards(root, 0, 1), answer),
     Change("index more", indexed, answer),
     Change("verify", littered, verify),
+    Change("publish", mine, published),
+    Change("publish less", partial(mine, withdrawn=True), published),
+    Change("fetch", source, fetched),
 )
 
 

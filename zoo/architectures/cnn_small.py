@@ -6,8 +6,8 @@ first two, and 20 hidden units.
 
 References
 ----------
-.. [1] Schürholt et al., 2022, arXiv:2209.14764. Our network differs: it has torch's
-   default initialisation unless scaled, no dropout, and any width.
+.. [1] Schürholt et al., 2022, arXiv:2209.14764. Differences: torch's default
+   initialisation unless it is scaled, no dropout, and a variable width.
 """
 
 from __future__ import annotations

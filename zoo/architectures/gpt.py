@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,9 +27,10 @@ from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.architecture import Architecture, Taps
+from zoo.architecture import Taps
 from zoo.architectures.transformer import (
     STREAM,
+    Transformer,
     TransformerBlock,
     block_activations,
     block_forward,
@@ -37,7 +38,6 @@ from zoo.architectures.transformer import (
     check_transformer,
     embedding_module,
     features,
-    norm_centre,
     norm_params,
 )
 from zoo.stacked import embedding, layer_norm
@@ -50,7 +50,7 @@ MLP_RATIO = 4
 
 
 @dataclass(frozen=True)
-class GPT(Architecture):
+class GPT(Transformer):
     """A decoder that predicts each token from the tokens before it.
 
     Parameters
@@ -74,8 +74,6 @@ class GPT(Architecture):
     60992
     """
 
-    width: int
-    shape: tuple[int, ...]
     classes: int = 256
     depth: int = 4
     heads: int = 1
@@ -91,14 +89,6 @@ class GPT(Architecture):
                 "The shape parameter of GPT must be (tokens,), such as (64,). Got "
                 f"{self.shape}."
             )
-
-    @classmethod
-    def scaled(
-        cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
-    ) -> Self:
-        """Return the network of a given width, by default with gcd(width, 4) heads."""
-        options.setdefault("heads", math.gcd(width, 4))
-        return cls(width, tuple(shape), classes, **options)
 
     @cached_property
     def layout(self) -> Layout:
@@ -156,10 +146,6 @@ class GPT(Architecture):
                 share = 1 / math.sqrt(2 * self.depth) if into_stream else 1
                 bounds[columns] = DEVIATION * share * math.sqrt(3)
         return bounds
-
-    def init_centre(self) -> Array:
-        """Return means (d,): 1 for the scales of normalisation layers, else 0."""
-        return norm_centre(self.layout)
 
     @property
     def activations(self) -> int:

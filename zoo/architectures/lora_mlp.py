@@ -15,26 +15,26 @@ References
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.architecture import Architecture, Taps, fan_in_bounds
+from zoo.architecture import Taps, fan_in_bounds
+from zoo.architectures.perceptron import Perceptron
 from zoo.stacked import affine
 from zoo.stacked.activation import activation, activation_module
 from zoo.stacked.linear import bmm
 
 
 @dataclass(frozen=True)
-class LoRAMLP(Architecture):
+class LoRAMLP(Perceptron):
     """Multi-layer perceptron with adapted hidden layers and a new output layer.
 
     Parameters
@@ -54,7 +54,6 @@ class LoRAMLP(Architecture):
     ['layer0.lora_A.weight', 'layer0.lora_B.weight', 'layer1.weight', 'layer1.bias']
     """
 
-    sizes: tuple[int, ...]
     rank: int = 8
     scale: float = 2.0
     activation: str = "relu"
@@ -67,18 +66,6 @@ class LoRAMLP(Architecture):
                 f"{self.sizes} and {self.rank}."
             )
         activation(self.activation)
-
-    @classmethod
-    def scaled(
-        cls,
-        width: int,
-        shape: tuple[int, ...],
-        classes: int,
-        depth: int = 2,
-        **options: Any,
-    ) -> Self:
-        """Return the network with ``depth`` hidden layers of ``width`` units each."""
-        return cls((math.prod(shape), *[width] * depth, classes), **options)
 
     @cached_property
     def layout(self) -> Layout:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.architecture import Architecture, Edit, Taps, fan_in_bounds
+from zoo.architecture import Edit, Taps, fan_in_bounds
+from zoo.architectures.perceptron import Perceptron
 from zoo.stacked import affine
 from zoo.stacked.activation import activation, activation_module
 
 
 @dataclass(frozen=True)
-class MLP(Architecture):
+class MLP(Perceptron):
     """Fully connected layers with the same activation between them.
 
     Parameters
@@ -35,7 +35,6 @@ class MLP(Architecture):
     3466
     """
 
-    sizes: tuple[int, ...]
     activation: str = "relu"
     name: ClassVar[str] = "mlp"
 
@@ -46,18 +45,6 @@ class MLP(Architecture):
                 f"units. Got {self.sizes}."
             )
         activation(self.activation)
-
-    @classmethod
-    def scaled(
-        cls,
-        width: int,
-        shape: tuple[int, ...],
-        classes: int,
-        depth: int = 2,
-        **options: Any,
-    ) -> Self:
-        """Return the network with ``depth`` hidden layers of ``width`` units each."""
-        return cls((math.prod(shape), *[width] * depth, classes), **options)
 
     @cached_property
     def layout(self) -> Layout:

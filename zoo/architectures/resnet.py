@@ -7,7 +7,7 @@ by Kaiming's uniform, the classifier's biases by 0.01.
 
 References
 ----------
-.. [1] Schürholt et al., 2025, arXiv:2504.18072. Our networks differ: they have no
+.. [1] Schürholt et al., 2025, arXiv:2504.18072. Difference: there are no
    counters ``num_batches_tracked``, which are not read if normalisation has a momentum.
 .. [2] He et al., 2016, arXiv:1512.03385.
 """

@@ -7,19 +7,58 @@ does not change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from catalog import Layout, Param
+from catalog import Param
 from catalog.dtypes import Array
+from zoo.architecture import Architecture
 from zoo.stacked import attention, layer_norm, linear_columns
 
 STREAM = "stream"
 """Symbol of the residual stream: all blocks read and write the same features."""
+
+
+@dataclass(frozen=True)
+class Transformer(Architecture):
+    """Base class of pre-norm transformers.
+
+    Parameters
+    ----------
+    width : int
+        Number of features of the stream; at least 2.
+    shape : tuple of int
+        Shape of one input.
+    classes : int
+        Number of outputs.
+    """
+
+    width: int
+    shape: tuple[int, ...]
+    classes: int
+
+    @classmethod
+    def scaled(
+        cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
+    ) -> Self:
+        """Return the network of a given width, by default with gcd(width, 4) heads."""
+        options.setdefault("heads", math.gcd(width, 4))
+        return cls(width, tuple(shape), classes, **options)
+
+    def init_centre(self) -> Array:
+        """Return means (d,): 1 for the scales of normalisation layers, else 0."""
+        centre = np.zeros(self.layout.d, np.float32)
+        for name, columns in self.layout.slices.items():
+            if name.endswith(".weight") and len(self.layout[name].shape) == 1:
+                centre[columns] = 1
+        return centre
 
 
 def check_transformer(
@@ -118,15 +157,6 @@ def block_activations(width: int, tokens: int, heads: int, mlp_ratio: int) -> in
 def features(x: Tensor, tokens: int) -> Tensor:
     """View features ``(n, width, b * tokens)`` as ``(n, b, tokens, width)``."""
     return x.unflatten(2, (-1, tokens)).permute(0, 2, 3, 1)
-
-
-def norm_centre(layout: Layout) -> Array:
-    """Return initial means (d,): 1 for the scales of normalisation layers, else 0."""
-    centre = np.zeros(layout.d, np.float32)
-    for name, columns in layout.slices.items():
-        if name.endswith(".weight") and len(layout[name].shape) == 1:
-            centre[columns] = 1
-    return centre
 
 
 class Attention(nn.Module):

@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,16 +26,16 @@ from torch import Tensor, nn
 
 from catalog import Layout, Param
 from catalog.dtypes import Array
-from zoo.architecture import Architecture, Taps, fan_in_bounds
+from zoo.architecture import Taps, fan_in_bounds
 from zoo.architectures.transformer import (
     STREAM,
+    Transformer,
     TransformerBlock,
     block_activations,
     block_forward,
     block_params,
     check_transformer,
     features,
-    norm_centre,
     norm_params,
 )
 from zoo.stacked import affine, layer_norm, linear_columns
@@ -45,7 +45,7 @@ POSITION = 0.02
 
 
 @dataclass(frozen=True)
-class ViT(Architecture):
+class ViT(Transformer):
     """Embedding of patches, pre-norm blocks, and a linear classifier of their mean.
 
     Parameters
@@ -71,8 +71,6 @@ class ViT(Architecture):
     22402
     """
 
-    width: int
-    shape: tuple[int, ...]
     classes: int = 10
     patch: int = 4
     depth: int = 4
@@ -94,14 +92,6 @@ class ViT(Architecture):
                 f"patches of {self.patch} pixels a side. Got {self.shape}; give a patch "
                 "that divides height and width."
             )
-
-    @classmethod
-    def scaled(
-        cls, width: int, shape: tuple[int, ...], classes: int, **options: Any
-    ) -> Self:
-        """Return the network of a given width, by default with gcd(width, 4) heads."""
-        options.setdefault("heads", math.gcd(width, 4))
-        return cls(width, tuple(shape), classes, **options)
 
     @property
     def tokens(self) -> int:
@@ -165,10 +155,6 @@ class ViT(Architecture):
                 bounds[columns] = 0
         bounds[self.layout.slices["position"]] = POSITION * np.sqrt(3)
         return bounds
-
-    def init_centre(self) -> Array:
-        """Return means (d,): 1 for the scales of normalisation layers, else 0."""
-        return norm_centre(self.layout)
 
     @property
     def activations(self) -> int:

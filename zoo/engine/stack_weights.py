@@ -18,7 +18,7 @@ class StackWeights:
     layout : Layout
         Layout of one network.
     weights : ndarray of shape (n, d)
-        Weights, which are copied.
+        Weights; the stack copies them.
     device : torch.device
         Device of the copies.
 

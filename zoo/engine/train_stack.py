@@ -1,8 +1,8 @@
 """Training of a stack of runs as one program.
 
-Every operation works row by row on the net axis, so the result of a run does not depend
-on the other runs of the stack: alone or in any stack the run gets the same weights within
-float tolerance, and another run that diverges changes nothing.
+Every operation treats the networks of the network axis separately, so the result of a run
+does not depend on the other runs of the stack: alone or in any stack, a run gets the same
+weights within float tolerance, and a run that diverges does not affect the others.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def train_stack(
         Called with the number of steps taken since the last call; may raise
         `Stopped`.
     micro_batch : int, optional
-        Number of samples per pass, if a batch does not fit the memory. Batch size, steps
+        Number of samples per pass, if a batch does not fit into memory. Batch size, steps
         and loss remain those of the whole batch.
 
     Returns
@@ -146,8 +146,8 @@ def train_stack(
         progress=progress,
     )
     first_bad = diverged.cpu().numpy()
-    late = ~np.isfinite(checkpoints[-1].scores["train"].loss) & (first_bad < 0)
-    first_bad[late] = checkpoints[-1].step
+    bad_at_end = ~np.isfinite(checkpoints[-1].scores["train"].loss) & (first_bad < 0)
+    first_bad[bad_at_end] = checkpoints[-1].step
     return Trained(
         stack,
         checkpoints,
@@ -172,7 +172,7 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
         inherited[architecture.layout.slices[name]] = True
     for i, run in enumerate(stack.runs):
         if run.init_from is None or not inherited.all():
-            # An initialisation shared by cells would leak it across splits by cell.
+            # Cells with a common initialisation would leak it from one split into another.
             shared = run.init_seed is not None or not run.cell
             purpose = "init" if shared else f"init of {run.cell}"
             generator = stream(run.seed_for("init"), purpose)
@@ -185,21 +185,22 @@ def initial_weights(stack: Stack, start: Mapping[tuple[str, int], Array]) -> Arr
         if parent.shape != weights[i].shape:
             raise LayoutMismatch(
                 f"Run {run.cell!r} starts from {run.init_from[0]} with {len(parent)} "
-                f"weights, but {architecture.name} of the recipe has {weights.shape[1]}."
+                f"weights, but the {architecture.name} of the recipe has "
+                f"{weights.shape[1]}."
             )
         weights[i, inherited] = parent[inherited] * np.float32(run.init_scale)
     return weights
 
 
-def evaluated_part(seen: View, count: int) -> View:
+def evaluated_part(run_view: View, count: int) -> View:
     """Return a fixed random sample of ``count`` samples of a run's view.
 
     The sample is random because files may be sorted by class.
     """
-    if count >= len(seen.index):
-        return seen
-    picks = np.sort(stream(0, "evaluated").permutation(len(seen.index))[:count])
-    return View(seen.index[picks], seen.labels[picks])
+    if count >= len(run_view.index):
+        return run_view
+    picks = np.sort(stream(0, "evaluated").permutation(len(run_view.index))[:count])
+    return View(run_view.index[picks], run_view.labels[picks])
 
 
 def _column(runs: tuple[Run, ...], name: str, device: torch.device) -> Tensor:

@@ -3,11 +3,10 @@
 A file holds a state dict, or a dict with a state dict under ``state_dict``,
 ``model_state_dict``, ``model``, ``net``, ``params``, ``model_state`` or ``weights``;
 scalars beside the state dict become columns of the checkpoint. Files that trainers save
-beside networks, such as ``optimizer.pt``, are skipped. A csv may add columns, keyed by
-``path`` below the source; its values take precedence over the file, and its ``run_name``
-and ``step`` group files into runs. If neither the csv nor the file has them, they are read
-from a file name with a counter, such as ``run/epoch_5.pt``; any other file is a run of its
-own.
+beside networks, such as ``optimizer.pt``, are skipped. A CSV file may add columns, keyed by
+``path`` below the source; its values take precedence over the state dict's file, and its
+``run_name`` and ``step`` group files into runs. If neither has them, they are read from a
+file name with a counter, such as ``run/epoch_5.pt``; any other file is a run of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +47,8 @@ class StateDict:
         Raises
         ------
         CatalogError
-            If there is no file, a file is not a state dict, or files and csv do not match.
+            If there is no file, a file is not a state dict, or the files do not match the
+            rows of the CSV file.
         """
         files = [source] if source.is_file() else _files(source)
         if not files:
@@ -86,7 +86,7 @@ def _is_weights(path: Path) -> bool:
 def _network(
     name: str, file: TorchFile, row: Row, place: Row, later: Collection[str]
 ) -> Network:
-    """Return the record of one file with the columns of the csv, the file and its name."""
+    """Return the record of one file with columns from the CSV file, the file, its name."""
     columns, inside = dict(row), dict(file.scalars)
     run_name, step = columns.pop("run_name", None), columns.pop("step", None)
     if run_name is None:

@@ -184,7 +184,7 @@ class Curves:
         has_decay = bool(decay.any())
         shares = list(zip(*_shares(self._draws(steps)), strict=True))
         ahead, behind = iter(shares), iter(shares)
-        last_report, taken, reported = time.monotonic(), 0, 0
+        last_report, steps_taken, reported = time.monotonic(), 0, 0
 
         def report(count: int) -> None:
             nonlocal last_report, reported
@@ -193,10 +193,10 @@ class Curves:
             reported = count
 
         def after() -> None:
-            nonlocal taken
-            taken += 1
+            nonlocal steps_taken
+            steps_taken += 1
             if time.monotonic() - last_report >= PROGRESS_SECONDS:
-                report(taken)
+                report(steps_taken)
             if has_decay:
                 gradient.values.addcmul_(self.weights.parameters, decay)
             gradient.values.mul_(next(behind)[1])

@@ -1,17 +1,19 @@
-"""Means over pairs of networks, by network, and their standard errors."""
+"""Mean over the pairs of each network, with standard errors."""
 
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
 from catalog.dtypes import Array
+from catalog.schema import Column
 
 
 def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array]:
     """Return the mean over the pairs of each network, and the standard error of its cell.
 
-    Pairs with a value that is not finite are left out. If there are no such pairs, and
-    each network has equally many pairs, the mean over the networks of a cell equals the
+    Pairs with a value that is not finite are left out. If all values are finite and all
+    networks have the same number of pairs, the mean over the networks of a cell equals the
     mean over its pairs.
 
     Pairs share seeds, so they are not independent. The standard error is that of the
@@ -62,8 +64,17 @@ def pair_means(pairs: Array, values: Array, networks: int) -> tuple[Array, Array
     return mean, np.where(count > 0, np.sqrt(variance[cell]), np.nan)
 
 
+def pair_columns(name: str, unit: str, meaning: str) -> tuple[Column, Column]:
+    """Return the columns of the two results of `pair_means`."""
+    error = f"standard error of the cell's mean {name}: jackknife over 3 seeds or more"
+    return (
+        Column(name, pa.float64(), unit, meaning),
+        Column(f"{name}_se", pa.float64(), unit, error),
+    )
+
+
 def _cells(pairs: Array, networks: int) -> Array:
-    """Return for each network the lowest network that chains of pairs link it to."""
+    """Return the lowest-numbered network of the cell of each network."""
     lowest = np.arange(networks)
     while True:
         before = lowest.copy()

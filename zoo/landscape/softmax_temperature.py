@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 COLDEST, HOTTEST = 2.0**-5, 2.0**5
-"""Bounds of the temperature: without a wrong prediction the optimum would be 0."""
+"""Bounds on the temperature: if all predictions are right, the optimum would be 0."""
 
 ROUNDS = 20
 """Number of Newton steps with bisection; the loss is convex in the inverse temperature."""

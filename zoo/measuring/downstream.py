@@ -7,13 +7,16 @@ averages and fine-tuned networks become runs of separate zoos, with their parent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import NotFound
 from catalog.errors import closest
-from zoo.measuring.measure import Measured, measure
+from catalog.plugins.keywords import takes
+from catalog.plugins.settings import Settings
+from zoo.measuring.measure import Measured, measure_requested
+from zoo.measuring.request import DownstreamRequest
 
 if TYPE_CHECKING:
     from zoo.metric import Metric
@@ -47,12 +50,14 @@ def suite_parts(only: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
+@takes(DownstreamRequest)
 def downstream(
     catalog: str | Path,
     zoo: str,
     metrics: Sequence[Metric | str] | None = None,
     *,
-    steps: str = "last",
+    settings: Settings = (),
+    announce: Callable[[str], None] = lambda text: None,
     **options: Any,
 ) -> Measured:
     """Run the downstream suite on a zoo and store the results.
@@ -65,11 +70,11 @@ def downstream(
         Name of the zoo.
     metrics : sequence of Metric or str, optional
         Parts of the suite; default: all parts.
-    steps : {"last", "all"}, default="last"
-        Checkpoints of each run to measure; averages over steps use all checkpoints of a
-        run.
+    settings, announce
+        As for `zoo.measuring.measure`.
     **options
-        Further options of `zoo.measuring.measure`.
+        Further fields of `zoo.measuring.request.DownstreamRequest`, such as ``steps``,
+        whose default is ``"last"``.
 
     Returns
     -------
@@ -90,5 +95,5 @@ def downstream(
             avg(ensemble_gain) AS ensemble, avg(prune_cliff) AS cliff
         FROM models WHERE phase IS NOT NULL AND step = steps GROUP BY phase ORDER BY phase
     """
-    parts = suite_parts() if metrics is None else metrics
-    return measure(catalog, zoo, parts, steps=steps, **options)
+    request = DownstreamRequest.of(catalog, zoo, metrics, settings=settings, **options)
+    return measure_requested(request, announce)

@@ -7,16 +7,16 @@ one job (`zoo.measuring.plan.MOST_BYTES`, or one cell) and the memory that a met
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.console.progress import Progress, clock
-from catalog.plugins.settings import Settings, parse
+from catalog.plugins.keywords import takes
+from catalog.plugins.settings import Settings
+from zoo.measuring.request import MeasureRequest
 from zoo.workers.pool import Message, WorkerPool
 
 if TYPE_CHECKING:
@@ -47,22 +47,15 @@ class Measured:
     seconds: dict[str, float] | None = None
 
 
+@takes(MeasureRequest)
 def measure(
     catalog: str | Path,
     zoo: str,
     metrics: Sequence[Metric | str] | None = None,
     *,
     settings: Settings = (),
-    where: str = "true",
-    steps: str = "all",
-    data: str | Path | None = None,
-    task: str | None = None,
-    architecture: str | None = None,
-    seed: int = 0,
-    workers: int | None = None,
-    device: str = "auto",
-    again: bool = False,
     announce: Callable[[str], None] = lambda text: None,
+    **options: Any,
 ) -> Measured:
     """Measure checkpoints of a zoo and store the results as measures.
 
@@ -78,26 +71,12 @@ def measure(
     settings : mapping or iterable of str
         Settings of metrics, as values by ``METRIC.FIELD`` or as texts
         ``METRIC.FIELD=VALUE``, see `zoo.metrics.settings.with_settings`.
-    where : str
-        SQL condition on ``models`` that selects checkpoints. Metrics that compare seeds
-        measure every cell with a selected checkpoint as a whole.
-    steps : {"all", "last"}
-        Checkpoints of each run to measure.
-    data : str or Path, optional
-        Folder or file with the data, as for `zoo.training.train`.
-    task, architecture : str, optional
-        Name of the task and JSON of the architecture, for runs that do not record them.
-    seed : int
-        Seed of all random draws; part of the provenance.
-    workers : int, optional
-        Number of worker processes; default: one per core.
-    device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, or the best available device.
-    again : bool
-        Whether to measure again what was already measured with the same settings.
     announce : callable
         Function that is called, before measuring starts, with lines that say what will be
         measured and how long it may take.
+    **options
+        Further fields of `zoo.measuring.request.MeasureRequest`: ``steps``, ``where``,
+        ``task``, ``architecture``, ``seed``, ``again``, ``data``, ``workers``, ``device``.
 
     Returns
     -------
@@ -106,46 +85,24 @@ def measure(
     Raises
     ------
     CatalogError
-        If a setting is invalid, before anything is read; if the zoo, the metric or the data
-        do not exist, or a worker fails. Committed results stay.
+        If an option or a setting is invalid, before anything is read; if the zoo, the
+        metric or the data do not exist, or a worker fails. Committed results stay.
     """
-    if workers is not None and workers < 1:
-        raise CatalogError(f"--workers must be at least 1. Got {workers}.")
-    if steps not in ("all", "last"):
-        raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
-    require("torch")
-    count = workers or os.cpu_count() or 1
-    metric_setup = None
-    settings = parse(settings)
-    if settings:  # without settings, only the workers need torch
-        from zoo.metrics import metrics as known
-        from zoo.metrics.settings import with_settings
+    request = MeasureRequest.of(catalog, zoo, metrics, settings=settings, **options)
+    return measure_requested(request, announce)
 
-        selected = known("landscape") if metrics is None else metrics
-        metrics = with_settings(tuple(selected), settings)
-    if metrics is not None:
-        metric_setup = [m if isinstance(m, str) else m.provenance() for m in metrics]
-    setup = {
-        "catalog": str(catalog),
-        "zoo": zoo,
-        "metrics": metric_setup,
-        "where": where,
-        "steps": steps,
-        "data": None if data is None else str(data),
-        "task": task,
-        "architecture": architecture,
-        "seed": seed,
-        "device": device,
-        "workers": count,
-        "threads": max(1, (os.cpu_count() or 1) // count),
-        "again": again,
-    }
-    account = _Account(zoo)
+
+def measure_requested(
+    request: MeasureRequest, announce: Callable[[str], None] = lambda text: None
+) -> Measured:
+    """Measure what a request asks for; see `measure`."""
+    require("torch")
+    account = _Account(request.zoo)
     pool = WorkerPool("zoo.measuring.worker", account.committed, account.take)
     try:
-        pool.start(count, setup)
+        pool.start(request.processes, request.setup())
         plan = pool.expect("plan")
-        for text in account.begin(plan, count):
+        for text in account.begin(plan, request.processes):
             announce(text)
         if plan["jobs"]:
             pool.work(plan["jobs"])
@@ -202,7 +159,3 @@ class _Account:
         """Finish the progress bar."""
         if self._bar is not None:
             self._bar.close(self._done)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
-        return asdict(self.result)

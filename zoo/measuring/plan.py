@@ -20,6 +20,7 @@ from zoo.engine.batch_gradient import BatchGradient
 from zoo.engine.stack import best_size, build_architecture
 from zoo.engine.stack_weights import StackWeights
 from zoo.engine.train_stack import initial_weights
+from zoo.measuring.request import MeasureRequest
 from zoo.metric import Metric
 from zoo.networks import compared, pairing
 from zoo.objective import Batch
@@ -199,9 +200,9 @@ def whole_runs(rows: Sequence[Row], all_rows: Sequence[Row]) -> list[Row]:
 def plan_measures(
     rows: Sequence[Row],
     all_rows: Sequence[Row],
-    metrics: Sequence[Metric],
+    request: MeasureRequest,
     data: Data,
-    setup: Mapping[str, Any],
+    workers: int,
     device: torch.device,
 ) -> dict[str, Any]:
     """Return the jobs of all metrics and their estimated seconds, as JSON values.
@@ -212,12 +213,12 @@ def plan_measures(
         Selected rows of ``models``.
     all_rows : sequence of dict
         All rows of the zoo.
-    metrics : sequence of Metric
-        Metrics to measure.
+    request : MeasureRequest
+        Request with the metrics to measure.
     data : Data
         Data of the task.
-    setup : mapping
-        First message of the parent process.
+    workers : int
+        Number of worker processes.
     device : torch.device
         Device on which the speed is measured.
 
@@ -229,23 +230,23 @@ def plan_measures(
     speed, plan = Speed(data, device), []
     known_of, seconds_of = {}, {}
     selected = {(row["run_id"], row["step"]) for row in rows}
-    for metric in metrics:
+    for metric in request.metric_of().values():
         metric_rows = whole_cells(rows, all_rows) if metric.paired else rows
         metric_rows = whole_runs(rows, all_rows) if metric.along else metric_rows
         row_of = {(row["run_id"], row["step"]): row for row in metric_rows}
-        wanted = settings_id(metric, provenance_of(metric, setup["seed"], data))
-        known = set() if setup["again"] else known_keys(metric, metric_rows, wanted)
-        jobs = jobs_of(metric, metric_rows, known, setup["workers"])
+        wanted = settings_id(metric, request.provenance(metric, data))
+        known = set() if request.again else known_keys(metric, metric_rows, wanted)
+        jobs = jobs_of(metric, metric_rows, known, workers)
         seconds_of[metric.name] = 0.0
         for keys in jobs:
             job_rows = [row_of[key] for key in keys]
             for row in {cell_of(row): row for row in job_rows}.values():
-                metric.check(run_of(row, setup["task"], setup["architecture"]), data.task)
+                metric.check(run_of(row, request.task, request.architecture), data.task)
             cells: dict[str, int] = {}
             for row in job_rows:
                 cells[cell_of(row)] = cells.get(cell_of(row), 0) + 1
             pairs = sum(len(pairing(n)) for n in cells.values())
-            run = run_of(job_rows[0], setup["task"], setup["architecture"])
+            run = run_of(job_rows[0], request.task, request.architecture)
             passes = metric.passes(len(job_rows), pairs, data.samples("train"))
             cost = passes * speed.seconds(run)
             seconds_of[metric.name] += cost
@@ -259,8 +260,3 @@ def plan_measures(
         "seconds": seconds_of,
         "jobs": plan,
     }
-
-
-def provenance_of(metric: Metric, seed: int, data: Data) -> dict[str, Any]:
-    """Return everything beside the checkpoint that decides a metric's values."""
-    return {**metric.provenance(), "seed": seed, "data": data.fingerprint}

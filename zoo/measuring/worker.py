@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,39 +22,19 @@ from catalog.version import __version__
 from zoo.engine.descent import Stopped
 from zoo.measuring.plan import (
     plan_measures,
-    provenance_of,
     selected_rows,
     settings_column,
     settings_id,
 )
+from zoo.measuring.request import MeasureRequest
 from zoo.merging.derived import Shard, store_shard
 from zoo.metric import Maker, Metric
-from zoo.metrics import METRICS, metrics
 from zoo.networks import Networks
 from zoo.stored import networks, run_of
 from zoo.task import load_task
 from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
 from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
-
-
-def chosen_metrics(given: list[Any] | None) -> dict[str, Metric]:
-    """Return metrics by name.
-
-    Parameters
-    ----------
-    given : list of (str or dict) or None
-        Name or provenance of each metric; None stands for the suite "landscape".
-    """
-    metric_of: dict[str, Metric] = {}
-    for item in given if given is not None else metrics("landscape"):
-        name = item if isinstance(item, str) else item["metric"]
-        metric = METRICS[name]
-        if not isinstance(item, str):
-            settings = {k: v for k, v in item.items() if k not in ("metric", "version")}
-            metric = replace(metric, **settings)
-        metric_of[name] = metric
-    return metric_of
 
 
 def measured_table(metric: Metric, found: Mapping[str, Array], nets: Networks) -> pa.Table:
@@ -87,30 +66,30 @@ def measured_table(metric: Metric, found: Mapping[str, Array], nets: Networks) -
 
 def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     """Plan if this worker leads, then measure jobs and commit their results."""
-    request = StopRequest()
-    device = chosen_device(setup["device"])
+    stop = StopRequest()
+    request = MeasureRequest.from_json(setup["request"])
+    device = chosen_device(request.device)
     tune_process(setup["threads"])
-    store = open_catalog(setup["catalog"])
-    metric_of = chosen_metrics(setup["metrics"])
-    rows = selected_rows(store, setup["zoo"], setup["where"], setup["steps"])
-    tasks = {run_of(row, setup["task"], setup["architecture"]).task for row in rows}
+    store = open_catalog(request.catalog)
+    metric_of = request.metric_of()
+    rows = selected_rows(store, request.zoo, request.where, request.steps)
+    tasks = {run_of(row, request.task, request.architecture).task for row in rows}
     if len(tasks) > 1:
         raise CatalogError(
             f"The selected runs have {len(tasks)} tasks ({', '.join(sorted(tasks))}). "
             "Measure one task at a time: --where "
             f"{word(f'task_name = {literal(min(tasks))}')}"
         )
-    directory = None if setup["data"] is None else Path(setup["data"])
-    data = load_task(TASKS[tasks.pop()], directory)
+    data = load_task(TASKS[tasks.pop()], request.data_path)
     if setup["leads"]:
-        all_rows = selected_rows(store, setup["zoo"], "true", "all")
-        plan = plan_measures(rows, all_rows, list(metric_of.values()), data, setup, device)
+        all_rows = selected_rows(store, request.zoo, "true", "all")
+        plan = plan_measures(rows, all_rows, request, data, setup["workers"], device)
         line.send(plan=plan)
     line.send(ready=True)
     first = jobs.readline()
     if not first:
         return
-    with Writer(Path(setup["catalog"])) as writer:
+    with Writer(Path(request.catalog)) as writer:
         for text in itertools.chain([first], jobs):
             job = json.loads(text)
             metric = metric_of[job["metric"]]
@@ -120,15 +99,15 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
                 keys,
                 data,
                 device,
-                task=setup["task"],
-                architecture=setup["architecture"],
-                folder=directory,
+                task=request.task,
+                architecture=request.architecture,
+                folder=request.data_path,
             )
             reported = 0.0
 
             def progress(share: float, job: Mapping[str, Any] = job) -> None:
                 nonlocal reported
-                if request.made:
+                if stop.made:
                     raise Stopped
                 line.send(share=(share - reported) * job["seconds"])
                 reported = share
@@ -136,17 +115,15 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
             shards: list[Shard] = []
             try:
                 if isinstance(metric, Maker):
-                    values, shards = metric.make(
-                        nets, seed=setup["seed"], progress=progress
-                    )
+                    values, shards = metric.make(nets, seed=request.seed, progress=progress)
                 else:
-                    values = metric.measure(nets, seed=setup["seed"], progress=progress)
+                    values = metric.measure(nets, seed=request.seed, progress=progress)
             except Stopped:
                 break
             table = measured_table(metric, values, nets)
             table = table.add_column(0, "run_id", pa.array([k[0] for k in keys]))
             table = table.add_column(1, "step", pa.array([k[1] for k in keys], pa.int64()))
-            provenance = provenance_of(metric, setup["seed"], data)
+            provenance = request.provenance(metric, data)
             ids = pa.array([settings_id(metric, provenance)] * len(keys))
             table = table.append_column(settings_column(metric), ids)
             # The version of phasezoo is recorded but does not make older values stale: a

@@ -56,6 +56,11 @@ def store_shard(
         writer.commit_measures(shard.measures, name, provenance)
 
 
+def judged_splits(networks: Networks) -> list[str]:
+    """Return the splits on which derived networks are judged: all if they are stored."""
+    return ["test"] if networks.table is None else ["train", "validation", "test"]
+
+
 def derived_shard(
     networks: Networks,
     operation: str,

@@ -189,6 +189,12 @@ def judge_weights(
     return result
 
 
+def judge_own(networks: Networks) -> dict[str, SampleErrors]:
+    """Evaluate the weights of the networks themselves on validation and test samples."""
+    rows = [[i] for i in range(len(networks))]
+    return judge_weights(networks, networks.weights, rows, ["validation", "test"])
+
+
 def refresh_weights(
     networks: Networks,
     weights: Array,

@@ -7,8 +7,8 @@ Scale and shift are then fused into the weights and biases of the map.
 
 References
 ----------
-.. [1] Jordan et al. 2022, arXiv:2211.08403. Our version differs: layers are corrected in
-   one pass, each after the corrected layers before it, as resetting batch normalisation
+.. [1] Jordan et al. 2022, arXiv:2211.08403. Difference: layers are corrected in one
+   pass, each after the corrected layers before it, as resetting batch normalisation
    does.
 """
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.schema import Column
 from zoo.merging.alignment import ROUNDS, align_groups, balanced, check_alignment
-from zoo.merging.derived import Shard, derived_shard
+from zoo.merging.derived import Shard, derived_shard, judged_splits
 from zoo.merging.gains import OVER_BEST, OVER_MEAN, gain_columns, gains, spread_out
-from zoo.merging.made_weights import SampleErrors, judge_weights
+from zoo.merging.made_weights import SampleErrors, judge_own, judge_weights
 from zoo.merging.repair import repair, repairable
 from zoo.merging.soup import greedy_soups
 from zoo.metric import Maker, check_least
@@ -64,7 +64,7 @@ class AverageSeeds(Maker):
     References
     ----------
     .. [1] Schürholt et al. 2025, arXiv:2504.18072, averages seeds after alignment, which
-       never helped there. Our averages differ: seeds are matched to the mean of the cell,
+       never helped there. Differences: seeds are matched to the mean of the cell,
        in an order that does not depend on the order of units, and are repaired.
     """
 
@@ -90,10 +90,7 @@ class AverageSeeds(Maker):
         """
         n = len(networks)
         out = self.blank(n)
-        single_rows = [[i] for i in range(n)]
-        seed_errors = judge_weights(
-            networks, networks.weights, single_rows, ["validation", "test"]
-        )
+        seed_errors = judge_own(networks)
         groups = sound(networks, networks.groups(), seed_errors["validation"])
         if not groups:
             return out, []
@@ -153,8 +150,7 @@ class AverageSeeds(Maker):
     ) -> list[Shard]:
         """Fill the columns of one kind of average and return its networks to store."""
         groups, parents, best = rows
-        stored = networks.table is not None
-        splits = ["train", "validation", "test"] if stored else ["test"]
+        splits = judged_splits(networks)
         judged = judge_weights(networks, weights, groups, splits, samples=None, seed=seed)
         cell_gains = gains(before, judged["test"], groups, best)
         for name, values in cell_gains.items():

@@ -12,9 +12,9 @@ import pyarrow as pa
 from catalog.dtypes import Array
 from catalog.plugins.ranges import Setting
 from catalog.schema import Column
-from zoo.merging.derived import Shard, derived_shard
+from zoo.merging.derived import Shard, derived_shard, judged_splits
 from zoo.merging.gains import OVER_BEST, OVER_MEAN, gain_columns, gains
-from zoo.merging.made_weights import judge_weights, refresh_weights
+from zoo.merging.made_weights import judge_own, judge_weights, refresh_weights
 from zoo.metric import Maker, check_least
 from zoo.networks import Networks, Progress
 
@@ -72,10 +72,7 @@ class AverageSteps(Maker):
         """Return values (n,) by column, and the means; NaN except for last checkpoints."""
         n = len(networks)
         out = self.blank(n)
-        single_rows = [[i] for i in range(n)]
-        checkpoint_errors = judge_weights(
-            networks, networks.weights, single_rows, ["validation", "test"]
-        )
+        checkpoint_errors = judge_own(networks)
         finite = np.isfinite(checkpoint_errors["validation"].loss)
         groups = [g for g in self._groups(networks) if finite[g].all()]
         if not groups:
@@ -85,8 +82,7 @@ class AverageSteps(Maker):
         means = refresh_weights(
             networks, means.astype(np.float32), groups, samples=self.samples, seed=seed
         )
-        stored = networks.table is not None
-        splits = ["train", "validation", "test"] if stored else ["test"]
+        splits = judged_splits(networks)
         judged = judge_weights(networks, means, groups, splits)
         error = checkpoint_errors["validation"].error
         best = [int(g[np.argmin(error[g])]) for g in groups]

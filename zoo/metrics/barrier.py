@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 
 from catalog.dtypes import Array
 from catalog.plugins.ranges import Setting
 from catalog.schema import Column
 from zoo.landscape.barrier import JUDGED, along_lines, barrier_height
 from zoo.landscape.curve import check_same_task
-from zoo.landscape.pair_means import pair_means
+from zoo.landscape.pair_means import pair_columns, pair_means
 from zoo.landscape.singular_alignment import singular_alignment
 from zoo.merging.alignment import balanced, by_weights, check_alignment
 from zoo.merging.made_weights import stacked_rows
@@ -32,7 +31,6 @@ COPIES = 10
 
 
 def _columns() -> Iterator[Column]:
-    error = "standard error of the cell's mean {}: jackknife over 3 seeds or more"
     for start, alignment in STARTS.items():
         for split in JUDGED:
             for measure, unit, meaning in (
@@ -50,16 +48,14 @@ def _columns() -> Iterator[Column]:
                     f"largest {meaning} on the straight line between two seeds{alignment}, "
                     "minus the mean of its ends; mean over the cell's other seeds"
                 )
-                yield Column(name, pa.float64(), unit, text)
-                yield Column(f"{name}_se", pa.float64(), unit, error.format(name))
+                yield from pair_columns(name, unit, text)
         name = SINGULAR[start]
         text = (
             "agreement of the large singular vectors of two seeds"
             f"{alignment}, see zoo.landscape.singular_alignment; "
             "mean over the cell's other seeds"
         )
-        yield Column(name, pa.float64(), "-1 to 1", text)
-        yield Column(f"{name}_se", pa.float64(), "-1 to 1", error.format(name))
+        yield from pair_columns(name, "-1 to 1", text)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from zoo.engine.evaluate import CHUNK_FLOATS
 from zoo.engine.refresh import refresh
 from zoo.engine.stack_weights import StackWeights
 from zoo.landscape.linear_cka import Features
-from zoo.landscape.pair_means import pair_means
+from zoo.landscape.pair_means import pair_columns, pair_means
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress, Samples
 from zoo.randomness import stream
@@ -46,15 +46,13 @@ LOGITS = "logits"
 
 def _columns() -> Iterator[Column]:
     others = "mean over the cell's other seeds"
-    error = "standard error of the cell's mean {}: jackknife over 3 seeds or more"
     for name, meaning in (
         ("logit_cka", "linear CKA of the logits"),
         ("hidden_cka", "mean over hidden layers of their linear CKA"),
         ("cka_first", "linear CKA of the first hidden layer"),
         ("cka_last", "linear CKA of the last hidden layer"),
     ):
-        yield Column(name, pa.float64(), "0 to 1", f"{meaning}; {others}")
-        yield Column(f"{name}_se", pa.float64(), "0 to 1", error.format(name))
+        yield from pair_columns(name, "0 to 1", f"{meaning}; {others}")
     random = "linear CKA of the logits with the logits of freshly initialised networks"
     yield Column("logit_cka_random", pa.float64(), "0 to 1", random)
     spread = "standard error of logit_cka_random over the freshly initialised networks"
@@ -95,7 +93,7 @@ class CKA(Metric):
     References
     ----------
     .. [1] Kornblith et al. 2019, arXiv:1905.00414; CKA of the logits as in Yang et al.
-       2021, arXiv:2107.11228. Ours differs: inputs are not mixed up.
+       2021, arXiv:2107.11228. Difference: inputs are not combined by mixup.
     """
 
     name = "cka"

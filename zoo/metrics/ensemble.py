@@ -17,7 +17,7 @@ from zoo.engine.evaluate import Evaluation
 from zoo.engine.stack_weights import StackWeights
 from zoo.merging.gains import gain_columns, gains, spread_out
 from zoo.merging.joint_view import joint_views
-from zoo.merging.made_weights import STACK_BYTES, SampleErrors, judge_weights
+from zoo.merging.made_weights import STACK_BYTES, SampleErrors, judge_own
 from zoo.metric import Metric
 from zoo.metrics.average_seeds import sound
 from zoo.networks import Networks, Progress, sample_key
@@ -67,10 +67,7 @@ class Ensemble(Metric):
         objective = networks.objective
         if not isinstance(objective, LogitObjective):
             return out
-        single_rows = [[i] for i in range(n)]
-        seed_errors = judge_weights(
-            networks, networks.weights, single_rows, ["validation", "test"]
-        )
+        seed_errors = judge_own(networks)
         groups = sound(networks, networks.groups(), seed_errors["validation"])
         groups = [g for g in groups if _same_samples(networks, g)]
         if not groups:

@@ -3,8 +3,8 @@
 References
 ----------
 .. [1] McCandlish et al., 2018, An empirical model of large-batch training,
-   arXiv:1812.06162, section 2.2 and appendix A.1. Ours differs: one fixed set of disjoint
-   batches and a jackknife error, where they average over training.
+   arXiv:1812.06162, section 2.2 and appendix A.1. Differences: one fixed set of
+   disjoint batches and a jackknife error instead of an average over training.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ trace is estimated by random probes.
 
 References
 ----------
-.. [1] Yao et al., 2020, PyHessian, arXiv:1912.07145. Ours differs: Lanczos in place of
+.. [1] Yao et al., 2020, PyHessian, arXiv:1912.07145. Differences: Lanczos instead of
    the power method, so that convergence is known and the smallest eigenvalue is found
-   too; a fixed number of probes and a standard error, where they stop when the running
-   mean no longer changes; the same samples for every network.
+   too; a fixed number of probes and a standard error, where PyHessian stops when the
+   running mean no longer changes; the same samples for every network.
 .. [2] Meyer et al., 2021, Hutch++, arXiv:2010.09649. In their method the trace is exact
    within a space that contains the largest eigenvalues, and probes estimate only the
    rest. Here this space is the Krylov space of the eigenvalues, which has no extra cost.
@@ -161,8 +161,8 @@ class Hessian(Metric):
             curvature.record()
 
         def narrow(rows: Array) -> Product:
-            some = networks.take(rows)
-            return Curvature(some, some.samples(self.split, count, seed)).product
+            active = networks.take(rows)
+            return Curvature(active, active.samples(self.split, count, seed)).product
 
         # A random start: from the gradient, 2% of the networks got a lower eigenvalue.
         vector = stream(seed, "hessian start").standard_normal(p, np.float32)

@@ -15,7 +15,7 @@ from zoo.engine.evaluate import Evaluation, Score
 from zoo.engine.refresh import refresh
 from zoo.engine.stack import best_size, network_bytes
 from zoo.landscape.curve import Curves
-from zoo.landscape.pair_means import pair_means
+from zoo.landscape.pair_means import pair_columns, pair_means
 from zoo.merging.joint_view import Inputs, joint_views, subsample
 from zoo.metric import Metric, check_least
 from zoo.networks import Networks, Progress
@@ -58,9 +58,7 @@ VALUES = {
 
 def _columns() -> Iterator[Column]:
     for name, (unit, meaning) in VALUES.items():
-        error = f"standard error of the cell's mean {name}: jackknife over 3 seeds or more"
-        yield Column(name, pa.float64(), unit, meaning)
-        yield Column(f"{name}_se", pa.float64(), unit, error)
+        yield from pair_columns(name, unit, meaning)
     count = "number of pairs in the mean mode_connectivity of this network"
     yield Column("mode_connectivity_pairs", pa.int64(), "-", count)
 
@@ -107,7 +105,7 @@ class ModeConnectivity(Metric):
     References
     ----------
     .. [1] Garipov et al. 2018, arXiv:1802.10026 (the curve); Yang et al. 2021,
-       arXiv:2107.11228 (the value). Ours differs: the value is a fraction, not percent;
+       arXiv:2107.11228 (the value). Differences: the value is a fraction, not percent;
        there are 11 points, not 5, between which narrow barriers hide; the ends are no
        candidates for u, because they differ from their mean by equal amounts of opposite
        sign, so that ends of unequal errors alone are no barrier; the learning rate is

@@ -23,7 +23,7 @@ from zoo.objective import Batch, LogitObjective
 from zoo.randomness import stream
 
 SIGMAS = (0.25, 0.5, 1.0, 2.0)
-"""Standard deviations of the noise, in units of the normalised inputs' deviation."""
+"""Standard deviations of the noise, in units of that of the normalised inputs."""
 
 
 @dataclass(frozen=True)

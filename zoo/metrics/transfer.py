@@ -62,8 +62,9 @@ class Transfer(Maker):
 
     References
     ----------
-    .. [1] Schürholt et al. 2025, arXiv:2504.18072, fine-tunes on STL-10. Ours differs:
-       by default the task needs no other data, and the baseline is a new network.
+    .. [1] Schürholt et al. 2025, arXiv:2504.18072, fine-tunes on STL-10. Differences:
+       by default the task needs no other data, and the baseline is a newly initialised
+       network.
     """
 
     name: ClassVar[str] = "transfer"

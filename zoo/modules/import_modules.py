@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,15 +29,10 @@ def import_modules(
     zoo: str,
     columns: Mapping[Key, Mapping[str, Scalar]] | None = None,
     source_name: str = "modules",
-    license: str | None = None,
-    rename: Mapping[str, str] | None = None,
-    percent: Collection[str] = (),
     load: str | None = None,
     temperature: str | None = None,
-    one_layout: bool = False,
-    allow_nonfinite: bool = False,
     axes: AxesRule = "certain",
-    progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> ImportSummary:
     """Commit modules to a catalogue.
 
@@ -53,15 +48,19 @@ def import_modules(
         Name of the zoo.
     columns : mapping, optional
         Hyper-parameters and metrics by key, with documented names in their units.
-    source_name, license : str, optional
-        Source of the modules, and licence of their weights.
-    rename, percent, load, temperature, one_layout, allow_nonfinite, progress : optional
-        Options of `catalog.import_source`; errors call them ``--rename`` and so on.
+    source_name : str, default="modules"
+        Source of the modules.
+    load, temperature : str, optional
+        New names of the columns whose values define the cells of the zoo's grid.
     axes : {"certain", "chain", "none"}, default="certain"
         Rule for axis symbols. "certain" gives symbols to a `torch.nn.Sequential` of known
         layers, see `zoo.modules.axes`. "chain" also assumes that the layers of other
         modules form a plain chain in the order of their names; if that is wrong, permuting
         along the symbols changes what a network computes. "none" gives no symbols.
+    **options
+        Further options of `catalog.import_source`: ``license``, ``rename``, ``percent``,
+        ``one_layout``, ``allow_nonfinite``, ``progress``. Errors call them ``--rename``
+        and so on.
 
     Returns
     -------
@@ -78,14 +77,9 @@ def import_modules(
         networks_of(modules, columns, axes),
         zoo=zoo,
         source_name=source_name,
-        license=license,
-        rename=rename,
-        percent=percent,
         cells=CellColumns.of(load, temperature),
-        one_layout=one_layout,
-        allow_nonfinite=allow_nonfinite,
         axes=axes,
-        progress=progress,
+        **options,
     )
 
 

@@ -79,9 +79,9 @@ class NetworkDataset(Dataset[Any]):
 
     def __getitem__(self, i: int) -> Any:
         """Return network i, or ``(network, target)``."""
-        at = range(self._length)[i]
-        network = self._vector(at) if self.gives == "vector" else self._tensors(at)
-        return network if self._targets is None else (network, self._targets[at])
+        row = range(self._length)[i]
+        network = self._vector(row) if self.gives == "vector" else self._tensors(row)
+        return network if self._targets is None else (network, self._targets[row])
 
     def _selection(self) -> Selection:
         """Return the selection, reopened if the process was forked or spawned."""

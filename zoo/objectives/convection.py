@@ -6,8 +6,8 @@ the point, the initial value at (x, 0) and the boundary values at (0, t) and (2 
 
 References
 ----------
-.. [1] Krishnapriyan et al., 2021, arXiv:2109.01050. Ours differs: minibatches of points for
-   all three terms, and a first-order optimiser in place of L-BFGS.
+.. [1] Krishnapriyan et al., 2021, arXiv:2109.01050. Differences: minibatches of points
+   for all three terms, and a first-order optimiser instead of L-BFGS.
 .. [2] The SciML zoo of arXiv:2504.18072: load = beta, temperature = learning rate.
 """
 

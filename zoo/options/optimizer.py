@@ -6,8 +6,8 @@ the same as torch's optimiser of the same name computes for one network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -31,8 +31,8 @@ class Optimizer(Protocol):
         """
 
 
-class SGD:
-    """Stochastic gradient descent with momentum and coupled weight decay.
+class StackOptimizer(ABC):
+    """Base class of optimisers whose settings differ between networks.
 
     Parameters
     ----------
@@ -40,9 +40,14 @@ class SGD:
         Weights, which are updated in place.
     lr, momentum, weight_decay : Tensor of shape (n, 1)
         Settings, one value per network.
+
+    Attributes
+    ----------
+    buffers : int
+        Number of tensors like the weights that the optimiser keeps.
     """
 
-    buffers = 1
+    buffers: ClassVar[int]
 
     def __init__(
         self, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
@@ -50,28 +55,32 @@ class SGD:
         self._weights, self._lr = weights, lr
         self._momentum, self._decay = momentum, weight_decay
         self._decays = bool(weight_decay.any())
-        self._velocity = torch.zeros_like(weights)
+        self._kept = [torch.zeros_like(weights) for _ in range(self.buffers)]
+
+    @abstractmethod
+    def step(self, gradient: Tensor, factor: float) -> None:
+        """Update the weights in place, see `Optimizer`."""
+
+
+class SGD(StackOptimizer):
+    """Stochastic gradient descent with momentum and coupled weight decay."""
+
+    buffers = 1
 
     @torch.no_grad()
     def step(self, gradient: Tensor, factor: float) -> None:
         """Update the weights in place."""
         if self._decays:
             gradient.addcmul_(self._weights, self._decay)
-        torch.addcmul(gradient, self._velocity, self._momentum, out=self._velocity)
-        self._weights.addcmul_(self._velocity, self._lr, value=-factor)
+        (velocity,) = self._kept
+        torch.addcmul(gradient, velocity, self._momentum, out=velocity)
+        self._weights.addcmul_(velocity, self._lr, value=-factor)
 
 
-class Adam:
+class Adam(StackOptimizer):
     """Adam with coupled weight decay.
 
     ``momentum`` is beta_1, beta_2 is 0.999, and epsilon is 1e-8.
-
-    Parameters
-    ----------
-    weights : Tensor of shape (n, d)
-        Weights, which are updated in place.
-    lr, momentum, weight_decay : Tensor of shape (n, 1)
-        Settings, one value per network.
     """
 
     buffers = 2
@@ -81,29 +90,25 @@ class Adam:
     def __init__(
         self, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
     ) -> None:
-        self._weights, self._lr = weights, lr
-        self._beta1, self._decay = momentum, weight_decay
-        self._decays = bool(weight_decay.any())
-        self._first = torch.zeros_like(weights)
-        self._second = torch.zeros_like(weights)
+        super().__init__(weights, lr, momentum, weight_decay)
         self._power1 = torch.ones_like(momentum)
         self._steps = 0
 
     @torch.no_grad()
     def step(self, gradient: Tensor, factor: float) -> None:
         """Update the weights in place."""
-        rate = self._lr * factor
+        rate, beta1, (first, second) = self._lr * factor, self._momentum, self._kept
         if self._decays and self.decoupled:
             self._weights.mul_(1 - rate * self._decay)
         elif self._decays:
             gradient.addcmul_(self._weights, self._decay)
         self._steps += 1
-        self._power1 *= self._beta1
-        self._first.mul_(self._beta1).addcmul_(gradient, 1 - self._beta1)
-        self._second.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        self._power1 *= beta1
+        first.mul_(beta1).addcmul_(gradient, 1 - beta1)
+        second.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
         scale = (1 - self.beta2**self._steps) ** 0.5
-        root = torch.sqrt(self._second, out=gradient).div_(scale).add_(self.epsilon)
-        update = torch.div(self._first, root, out=root)
+        root = torch.sqrt(second, out=gradient).div_(scale).add_(self.epsilon)
+        update = torch.div(first, root, out=root)
         self._weights.addcmul_(update, rate / (1 - self._power1), value=-1)
 
 
@@ -143,7 +148,7 @@ class _Fused:
 def make_optimizer(
     name: str, weights: Tensor, lr: Tensor, momentum: Tensor, weight_decay: Tensor
 ) -> Optimizer:
-    """Return the fastest optimiser of a name; the other parameters are those of `SGD`."""
+    """Return the fastest optimiser of a name; the rest is as for `SGD`."""
     settings = [column.unique() for column in (lr, momentum, weight_decay)]
     if name in _FUSED and all(len(values) == 1 for values in settings):
         lr_, beta1, decay = (float(values) for values in settings)
@@ -153,11 +158,7 @@ def make_optimizer(
 
 _FUSED = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
-OPTIMIZERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], SGD | Adam]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-}
+OPTIMIZERS: dict[str, type[StackOptimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def check_optimizer(name: str) -> None:

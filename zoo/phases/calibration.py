@@ -30,7 +30,7 @@ cutoff, half of the share that the reference leaves open is common:
 mean lower: `sensitivity` counts the cells that depend on this choice.) If no cell has a
 high loss or a barrier and no reference is given, the reference is 0, the limit for
 independent representations of infinitely many samples, and a note in the result reports it.
-The lowest level of a zoo is an upper bound of the CKA of unrelated networks, so the cutoff
+The lowest level of a zoo is an upper bound on the CKA of unrelated networks, so the cutoff
 is an upper bound too.
 
 References
@@ -239,10 +239,13 @@ def _cka_cutoff(
     else:
         reference, label = 0.0, "unrelated networks, not measured"
         if by_hand is None:
+            why = "No cell has a high loss or a barrier"
+            if apart.any():
+                why = "No cell with a high loss or a barrier has a CKA"
             notes = (
-                "No cell has a high loss or a barrier, so the zoo shows no CKA of "
-                "unrelated networks: IV-A and IV-B are told apart by the limit 0. Give "
-                "a reference (--cka-reference X) or the cutoff (--cka X).",
+                f"{why}, so the zoo shows no CKA of unrelated networks: IV-A and IV-B are "
+                "told apart by the limit 0. Give a reference (--cka-reference X) or the "
+                "cutoff (--cka X).",
             )
     anchors = {label: reference, "same network": 1.0}
     value = ((1 + np.sqrt(reference)) / 2) ** 2 if by_hand is None else by_hand

@@ -11,7 +11,13 @@ import numpy as np
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.console.outlet import say
-from catalog.console.program import catalog_option, json_option, print_json, print_table
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.errors import CatalogError
 from catalog.rows import Rows, rows_of
 from catalog.storage.whole_file import whole_file
@@ -21,51 +27,56 @@ _KINDS = (".svg", ".png", ".pdf")
 _SCORES = ("test_accuracy", "test_relative_error")
 """Test scores of the networks; a score is shown if it has a value."""
 
+_NO_PHASE = "No cell has all the metrics that a phase needs."
 
-@click.command(epilog="Example: phasezoo phases digits_mlp_phases --plot phases.svg")
+
+@verb("phases digits_mlp_phases --plot phases.svg")
 @click.argument("zoo")
 @click.option(
-    "--plot", metavar="FILE", help="Draw the diagrams to a .svg, .png or .pdf file."
+    "--plot", metavar="FILE", help="Draw the phase diagrams to a .svg, .png or .pdf file."
 )
 @click.option(
     "--step",
     default="all",
     show_default=True,
     metavar="N|last|all",
-    help="Checkpoints to label: one step, the last of each run, or all.",
+    help="Checkpoints to label: those at step N, the last of each run, or all.",
 )
 @click.option(
     "--classes",
     type=click.IntRange(2),
-    help="Number of classes of the task; default: that of the recorded task.",
+    help="Number of classes of the task, which gives the train loss of chance. Default: "
+    "that of the recorded task.",
 )
 @click.option(
     "--train-loss",
     type=float,
-    help="Cutoff of the train loss, nats; default: from the calibration.",
+    help="Cutoff of the train loss in nats: cells above it are under-fitted. Default: "
+    "calibrated on the zoo.",
 )
 @click.option(
     "--connectivity",
     type=float,
-    help="Cutoff of mode connectivity, fraction of train error, such as -0.02; default: "
-    "from the calibration.",
+    help="Cutoff of mode connectivity as a fraction of train error, such as -0.02: cells "
+    "below it are under-sized. Default: calibrated on the zoo.",
 )
 @click.option(
     "--cka",
     type=float,
-    help="Cutoff of CKA between seeds; default: from the calibration.",
+    help="Cutoff, from 0 to 1, of the CKA between the logits of a cell's seeds: below it "
+    "cells are over-fitted, above it generalising. Default: calibrated on the zoo.",
 )
 @click.option(
     "--cka-reference",
     type=float,
-    help="CKA of unrelated networks, an anchor of the CKA cutoff; default: the measured "
-    "CKA with freshly initialised networks.",
+    help="CKA of unrelated networks, from which the CKA cutoff is calibrated. Default: the "
+    "measured CKA with freshly initialised networks.",
 )
 @click.option(
     "--seed",
     default=0,
     show_default=True,
-    help="Seed of the draws behind the stability of the labels.",
+    help="Seed of the random draws that estimate the stability of the labels.",
 )
 @catalog_option
 @json_option
@@ -82,10 +93,15 @@ def phases(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Label the cells of ZOO with their phases, store the labels, draw the diagrams.
+    """Label every cell of ZOO with its phase of learning.
+
+    A cell is a point of the zoo's grid with its runs of several seeds. The phases are I
+    (under-fitted and under-sized), II (under-fitted), III (under-sized), IV-A (over-fitted)
+    and IV-B (generalising), after Yang et al. 2021; a cell is unmeasured if a metric is
+    missing. The labels become columns phase... of models.
 
     The command needs the train loss, mode connectivity and CKA between seeds; measure them
-    first with `phasezoo measure ZOO`.
+    first with `phasezoo measure ZOO`. Cells with a single seed get no phase.
     """
     from zoo.phases.store import label_zoo
 
@@ -130,7 +146,7 @@ def _document(store: Catalog, zoo: str, step: int | str, labels: Any) -> dict[st
         "phases": _counts(store, zoo, step),
         "cutoffs": _cutoffs(calibration.cutoffs) if calibration else [],
         "best_train_loss": calibration.best_train_loss if calibration else None,
-        "lacks": list(calibration.lacks) if calibration else ["No cell can have a phase."],
+        "lacks": list(calibration.lacks) if calibration else [_NO_PHASE],
         "notes": list(calibration.notes) if calibration else [],
         "sensitivity": labels.sensitivity,
         "unmeasured": reasons,
@@ -177,7 +193,7 @@ def _cutoffs(cutoffs: Any) -> Rows:
 
 
 def _print(document: dict[str, Any]) -> None:
-    say(f"{document['zoo']}: {document['labelled']} (cell, step) labelled")
+    say(f"{document['zoo']}: {document['labelled']} pairs (cell, step) labelled")
     for name in ("phases", "cutoffs", "sensitivity"):
         if document[name]:
             print_table(document[name])
@@ -185,21 +201,22 @@ def _print(document: dict[str, Any]) -> None:
     for sentence in (*document["lacks"], *document["notes"]):
         say(sentence)
     for reason, count in document["unmeasured"].items():
-        say(f"Unmeasured: {count} x {reason}.")
+        say(f"{count} unmeasured: {reason}.")
     if document["labelled"]:
         say(
-            f"{document['near_a_boundary']} (cell, step) lie near a boundary, "
-            f"{document['unstable']} change their label within their standard errors."
+            f"{document['near_a_boundary']} pairs (cell, step) are near a boundary between "
+            f"phases, {document['unstable']} change their phase within their standard "
+            "errors."
         )
     if document["stability_unknown"]:
         say(
-            f"The stability of {document['stability_unknown']} (cell, step) is not known: "
-            "connectivity and CKA have a standard error only with 3 or more seeds."
+            f"The stability of {document['stability_unknown']} pairs (cell, step) is not "
+            "known: connectivity and CKA have a standard error only with 3 or more seeds."
         )
     if not np.isnan(document["equal_neighbours"]):
         say(
             f"{document['equal_neighbours']:.0%} of neighbouring cells have equal labels "
-            f"({document['equal_neighbours_shuffled']:.0%} if labels are shuffled)."
+            f"({document['equal_neighbours_shuffled']:.0%} if labels were shuffled)."
         )
     if "plot" in document:
         say(document["plot"])

@@ -53,14 +53,14 @@ def contiguity(
         Number of permutations.
     """
     known = (labels != UNMEASURED) & np.isfinite(load) & np.isfinite(temperature)
-    across = np.unique(load[known], return_inverse=True)[1]
-    up = np.unique(temperature[known], return_inverse=True)[1]
-    place = {at: i for i, at in enumerate(zip(across.tolist(), up.tolist(), strict=True))}
+    xs = np.unique(load[known], return_inverse=True)[1].tolist()
+    ys = np.unique(temperature[known], return_inverse=True)[1].tolist()
+    cell_at = {position: i for i, position in enumerate(zip(xs, ys, strict=True))}
     neighbours = [
-        (i, place[neighbour])
-        for (x, y), i in place.items()
+        (i, cell_at[neighbour])
+        for (x, y), i in cell_at.items()
         for neighbour in ((x + 1, y), (x, y + 1))
-        if neighbour in place
+        if neighbour in cell_at
     ]
     if not neighbours:
         return Contiguity(np.nan, np.nan, np.nan, 0)

@@ -271,11 +271,11 @@ def _at(table: pa.Table, zoo: str, step: int | str) -> Array:
 
 def _measures(table: pa.Table, labels: Labels) -> pa.Table:
     """Return one row per checkpoint: the label of its cell, unless it has diverged."""
-    at, counts = labels.cells.member, labels.cells.counts
-    phase = np.where(counts, labels.phase[at], UNMEASURED)
-    reason = np.where(counts, labels.reason[at], "diverged or not finite")
-    cell_reason = labels.reason[at]
-    reason = np.where((labels.phase[at] == UNMEASURED) & ~counts, cell_reason, reason)
+    member, counts = labels.cells.member, labels.cells.counts
+    phase = np.where(counts, labels.phase[member], UNMEASURED)
+    reason = np.where(counts, labels.reason[member], "diverged or not finite")
+    cell_reason = labels.reason[member]
+    reason = np.where((labels.phase[member] == UNMEASURED) & ~counts, cell_reason, reason)
     value_of = {
         "phase_confidence": labels.confidence,
         "phase_distance": labels.distance,
@@ -292,7 +292,7 @@ def _measures(table: pa.Table, labels: Labels) -> pa.Table:
         "phase_reason": pa.array(reason.tolist(), pa.string()),
     }
     for name, values in value_of.items():
-        column = np.where(phase == UNMEASURED, np.nan, values[at])
+        column = np.where(phase == UNMEASURED, np.nan, values[member])
         # A null would keep the value of an earlier label, so NaN overwrites it.
         labelled_before = table[name].is_valid().to_numpy(zero_copy_only=False)
         columns[name] = pa.array(column, mask=np.isnan(column) & ~labelled_before)

@@ -25,8 +25,9 @@ networks 1 %).
 
 References
 ----------
-.. [1] Kahana et al. 2024, arXiv:2410.13569 (Model-J). Ours differs: 300 networks a tree,
-   not 1,000; MLPs; AdamW without warm-up; no crops, as images of 16x16 are too small.
+.. [1] Kahana et al. 2024, arXiv:2410.13569 (Model-J). Differences: 300 networks per
+   tree instead of 1,000; MLPs; AdamW without warm-up; no crops, as images of 16x16 are too
+   small.
 """
 
 from zoo.recipe import Axis, Draw, Recipe

@@ -1,7 +1,7 @@
-"""Layers of n independent networks at once: every tensor has a leading net axis.
+"""Layers of n independent networks at once: tensors have a leading network axis.
 
 Weights are ``(n, *shape)``, activations ``(n, b, ...)``. All products are batched over
-the net axis, so no network depends on another. Convolutional activations have the shape
+the network axis, so no network depends on another. Convolutional activations have the shape
 ``(n, b, c, h, w)`` but lie in memory as ``(n, c, h, w, b)``: elementwise passes, patches
 and matrix rows are then long and contiguous. Activations of residual networks lie as
 ``(b, h, w, n, c)``, see `grouped_conv2d`; activations of transformers are ``(n, features,

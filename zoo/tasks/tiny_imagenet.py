@@ -1,6 +1,6 @@
 """TinyImageNet: 100,000 + 10,000 colour images of 64x64.
 
-The test labels are not public, so the official validation split is our test split.
+The test labels are not public, so the official validation split is used as the test split.
 """
 
 from zoo.task import Hub, Task

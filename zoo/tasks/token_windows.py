@@ -39,8 +39,9 @@ def read_text(task: Task, path: Path | None) -> bytes:
     if file is None:
         where = f" in {path}" if path is not None else ""
         raise NotFound(
-            f"No text{where} for {task.title}. Give a file in any language and encoding: "
-            "--text FILE. Every byte is a token; use a file of at least 200 kB."
+            f"There is no text{where} for the task {task.name!r} ({task.title}). Give a "
+            "file in any language and encoding: --text FILE. Every byte is a token; use a "
+            "file of at least 200 kB."
         )
     try:
         if file.suffix == ".parquet":

@@ -70,6 +70,6 @@ def stack_memory(memory: int, data: Data) -> int:
         least = -(-(WORKER + data_bytes + LEAST) // (1 << 20))
         raise CatalogError(
             f"--memory leaves {memory >> 20} MB per worker; with {data.task.title} a "
-            f"worker needs at least {least} MB. Give more --memory, or fewer --workers."
+            f"worker needs at least {least} MB. Raise --memory or lower --workers."
         )
     return available

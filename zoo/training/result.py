@@ -41,8 +41,11 @@ def tables(
     Returns
     -------
     runs : pyarrow.Table
+        Rows of `runs`.
     checkpoints : pyarrow.Table
+        Rows of `checkpoints`.
     weights : Population
+        Weights of the checkpoints, in the order of their rows.
     architecture : str
         Configuration of the architecture as canonical JSON.
     """

@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catalog import CatalogError
 from catalog.console.extras import require
 from catalog.console.progress import Progress
+from catalog.plugins.keywords import takes
 from catalog.storage.folder import Folder
-from zoo.training.memory import default_memory
+from zoo.training.request import TrainRequest
 from zoo.workers.pool import Message, WorkerPool
 
 if TYPE_CHECKING:
@@ -50,17 +51,8 @@ class Summary:
     stacks: int = 0
 
 
-def train(
-    recipe: Recipe | str,
-    catalog: str | Path,
-    *,
-    data: str | Path | None = None,
-    limit: int | None = None,
-    workers: int | None = None,
-    device: str = "auto",
-    memory: int | None = None,
-    nets: int | None = None,
-) -> Summary:
+@takes(TrainRequest)
+def train(recipe: Recipe | str, catalog: str | Path, **options: Any) -> Summary:
     """Train the runs of a recipe that the catalogue does not have yet.
 
     Parameters
@@ -69,20 +61,9 @@ def train(
         Recipe to train, or the name of a recipe in `zoo.recipes`.
     catalog : str or Path
         Folder of the catalogue; created if it does not exist.
-    data : str or Path, optional
-        Folder with the data as files; see `zoo.task.read_files`.
-    limit : int, optional
-        Maximum number of runs to train, spread over the grid; default: all.
-    workers : int, optional
-        Number of worker processes; default: one per core, or one on an accelerator.
-    device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, or the best available device.
-    memory : int, optional
-        Bytes that all workers together may use, which decide the size of the stacks;
-        default: half of the machine's memory.
-    nets : int, optional
-        Maximum number of networks in a stack; default: the number that trains fastest on
-        the device.
+    **options
+        Further fields of `zoo.training.request.TrainRequest`: ``data``, ``limit``,
+        ``workers``, ``device``, ``memory``, ``nets``.
 
     Returns
     -------
@@ -94,31 +75,20 @@ def train(
         If the recipe or the data do not exist, another process trains the same recipe into
         the catalogue, the folder cannot be written, or a worker fails. Committed runs stay.
     """
-    if workers is not None and workers < 1:
-        raise CatalogError(f"--workers must be at least 1. Got {workers}.")
-    if limit is not None and limit < 1:
-        raise CatalogError(f"--limit must be at least 1. Got {limit}.")
+    return train_requested(TrainRequest(recipe, catalog, **options))
+
+
+def train_requested(request: TrainRequest) -> Summary:
+    """Train what a request asks for; see `train`."""
     require("torch")
-    count = workers or os.cpu_count() or 1
-    setup = {
-        "catalog": str(catalog),
-        "recipe": recipe if isinstance(recipe, str) else recipe.to_json(),
-        "data": None if data is None else str(data),
-        "limit": limit,
-        "device": device,
-        "memory": (memory or default_memory()) // count,
-        "nets": nets,
-        "workers": count,
-        "threads": max(1, (os.cpu_count() or 1) // count),
-    }
     account = _Account()
     pool = WorkerPool("zoo.training.worker", account.committed, account.take)
     try:
-        pool.start(count, setup)
+        pool.start(request.processes, request.setup())
         accepted = pool.expect("accepted")
-        if accepted["device"] != "cpu" and workers is None:
+        if accepted["device"] != "cpu" and request.workers is None:
             pool.keep(1)
-        folder = Folder(Path(catalog))
+        folder = Folder(Path(request.catalog))
         folder.create()
         with _recipe_lock(folder, accepted["zoo"]):
             pool.workers[0].send({"plan": True})

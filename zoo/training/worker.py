@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,12 +21,12 @@ from catalog import Population, Writer
 from catalog import open as open_catalog
 from zoo.engine.stack import Stack, fitting_batch, plan
 from zoo.engine.train_stack import Stopped, train_stack
-from zoo.recipe import Recipe, spread_runs
-from zoo.recipes import recipe_from
+from zoo.recipe import spread_runs
 from zoo.run import Run
 from zoo.task import Data, load_task
 from zoo.training.memory import stack_memory
 from zoo.training.parents import Parents, read_parents
+from zoo.training.request import TrainRequest
 from zoo.training.result import tables
 from zoo.workers.process import tune_process
 from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
@@ -133,49 +133,64 @@ def train_into(
     return int((trained.diverged >= 0).sum())
 
 
-def plan_stacks(setup: Mapping[str, Any], recipe: Recipe, data: Data) -> dict[str, Any]:
-    """Plan stacks of the runs that the catalogue does not have yet, as JSON values."""
-    store = open_catalog(setup["catalog"], create=True)
+def plan_stacks(
+    request: TrainRequest, data: Data, memory: int, workers: int
+) -> dict[str, Any]:
+    """Plan stacks of the runs that the catalogue does not have yet, as JSON values.
+
+    Parameters
+    ----------
+    request : TrainRequest
+        Request with the recipe, the catalogue and the limits.
+    data : Data
+        Data of the task.
+    memory : int
+        Memory in bytes that the stacks of one worker may use.
+    workers : int
+        Number of worker processes.
+    """
+    recipe = request.loaded_recipe()
+    store = open_catalog(request.catalog, create=True)
     parents: list[tuple[str, int]] = []
     if recipe.init_from:
         # Runs of this recipe may match the condition too, but they are children.
         rows = store.select(recipe.init_from).table.to_pylist()
         parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
-    runs = spread_runs(recipe.runs(data, parents), setup["limit"])
+    runs = spread_runs(recipe.runs(data, parents), request.limit)
     known_ids = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
     missing = [run for run in runs if run.run_id(data.fingerprint) not in known_ids]
-    nets, workers = setup["nets"], setup["workers"]
-    if nets is None and chosen_device(setup["device"]).type != "cpu":
+    nets = request.nets
+    if nets is None and chosen_device(request.device).type != "cpu":
         nets, workers = max(len(missing), 1), 1
-    stacks = plan(missing, data, setup["memory"], nets=nets, workers=workers)
+    stacks = plan(missing, data, memory, nets=nets, workers=workers)
     configs = [[run.config() for run in stack.runs] for stack in stacks]
     return {"planned": len(runs), "known": len(runs) - len(missing), "stacks": configs}
 
 
 def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     """Plan if this worker leads, then train stacks and commit them."""
-    request = StopRequest()
-    device = chosen_device(setup["device"])
+    stop = StopRequest()
+    request = TrainRequest.from_json(setup["request"])
+    device = chosen_device(request.device)
     tune_process(setup["threads"])
-    recipe = recipe_from(setup["recipe"])
-    directory = None if setup["data"] is None else Path(setup["data"])
-    data = load_task(recipe.data_task, directory)
-    setup["memory"] = stack_memory(setup["memory"], data)
+    recipe = request.loaded_recipe()
+    data = load_task(recipe.data_task, request.data_path)
+    memory = stack_memory(setup["memory"], data)
     if setup["leads"]:
         line.send(accepted={"zoo": recipe.name, "device": device.type})
         if not jobs.readline():
             return
-        line.send(stacks=plan_stacks(setup, recipe, data))
+        line.send(stacks=plan_stacks(request, data, memory, setup["workers"]))
     line.send(ready=True)
     first = jobs.readline()
     if not first:
         return
-    with Writer(Path(setup["catalog"])) as writer:
-        shards = Shards(writer, setup["memory"], lambda runs: line.send(committed=runs))
+    with Writer(Path(request.catalog)) as writer:
+        shards = Shards(writer, memory, lambda runs: line.send(committed=runs))
 
         def progress(steps: int) -> None:
             line.send(steps=steps * size)
-            if request.made:
+            if stop.made:
                 raise Stopped
 
         try:
@@ -183,9 +198,9 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
                 job = json.loads(text)
                 stack = Stack(tuple(Run.from_config(run) for run in job["runs"]))
                 size = len(stack)
-                parents = read_parents(setup["catalog"], stack)
+                parents = read_parents(str(request.catalog), stack)
                 diverged = train_into(
-                    shards, stack, data, device, parents, progress, setup["memory"]
+                    shards, stack, data, device, parents, progress, memory
                 )
                 line.send(done=True, diverged=diverged)
         except Stopped:

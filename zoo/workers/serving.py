@@ -61,7 +61,9 @@ def chosen_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise CatalogError(f"--device {name!r} cannot be used: {reason}") from error
+        raise CatalogError(
+            f"--device {name!r} cannot be used: {reason}. Expected auto, cpu or cuda."
+        ) from error
     return device
 
 

@@ -45,6 +45,7 @@ class FiLMMLP(nn.Module):
     width, depth, embedding : int
         Number of hidden features, of blocks, and of features of time and condition.
     dropout : float
+        Probability with which a hidden feature is zeroed in training.
     """
 
     def __init__(

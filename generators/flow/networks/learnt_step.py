@@ -5,8 +5,8 @@ products of errors and features. The correction is made of such products: the ne
 on learnt inputs, and learnt errors are propagated back through it. Nothing of the task's
 data is used; inputs and targets are whatever improves the flow.
 
-After the learnt inputs of [1]_ and the learnt optimisers of [2]_; differs from both: this
-is the velocity of a flow, and it is learnt from weights alone.
+The learnt inputs follow [1]_, the learnt steps [2]_. Unlike both, this module is the
+velocity of a flow, and it is learnt from weights alone.
 
 References
 ----------
@@ -34,8 +34,8 @@ Its smoothness allows inactive units to become active.
 """
 RIDGE = 0.03
 """Penalty of the solved layers, multiplied by a learnt factor."""
-GOAL = 3.0
-"""Scale of the learnt goals of solved layers."""
+TARGET_SCALE = 3.0
+"""Scale of the learnt targets of solved layers."""
 LARGEST = 0.25
 """Maximum initial change with convolutions, in standard deviations of a tensor."""
 
@@ -165,9 +165,11 @@ class LearntStep(nn.Module):
         Parameters
         ----------
         weights : Tensor of shape (n, d)
+            Weights of n networks.
         deviation : Tensor of shape (d,)
             Standard deviation of the weights.
         embedded : Tensor of shape (n, e)
+            Embedded times and conditions.
         """
         if not self.convolves:
             return
@@ -236,7 +238,7 @@ class LearntStep(nn.Module):
         share: Tensor,
         gains: tuple[Tensor, ...],
     ) -> Tensor:
-        """Return the change to the ridge solution for learnt goals, times a gain."""
+        """Return the change to the ridge solution for learnt targets, times a gain."""
         index = self.solved.index(layer)
         h = h.flatten(2)
         h = torch.cat([h, h.new_ones(*h.shape[:2], 1)], 2)
@@ -245,7 +247,7 @@ class LearntStep(nn.Module):
         penalty = RIDGE * (self.penalties[index] + gains[4][:, index]).exp()
         moment = weighed @ h
         moment.diagonal(dim1=1, dim2=2).add_(penalty[:, None])
-        residual = weighed @ (GOAL * self.solutions[index] - h @ current.mT)
+        residual = weighed @ (TARGET_SCALE * self.solutions[index] - h @ current.mT)
         return _solve(moment, residual).mT * gains[5][:, index, None, None]
 
 

@@ -29,6 +29,7 @@ class LearntSteps(nn.Module):
     Parameters
     ----------
     k : int
+        Number of weights of a network, the length of a code.
     features : int
         Number of features of a condition; 0: no conditions.
     architecture : mapping
@@ -69,9 +70,9 @@ class LearntSteps(nn.Module):
         nn.init.zeros_(self.gains.bias)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the unit of the codes: weights minus their mean (k,), over a deviation (k,).
+        """Set the mean (k,) and standard deviation (k,) by which weights become codes.
 
-        The initial size of the steps follows from it.
+        The initial size of the steps follows from them.
         """
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)

@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import catalog
 from catalog import Catalog, Layout
+from catalog.console.program import VERBS as PROGRAM_VERBS
 from catalog.console.program import main, print_json, print_table
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 
@@ -188,6 +190,13 @@ def test_the_help_of_every_verb_ends_in_an_example(phasezoo: Any, verb: str) -> 
     assert code == 0
     assert out.rstrip().splitlines()[-1].strip().startswith(f"Example: phasezoo {verb}")
     assert phasezoo(verb, "-h")[1] == out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_both_help_options_without_the_group(verb: str) -> None:
+    short, long = (CliRunner().invoke(PROGRAM_VERBS[verb], [o]) for o in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert "-h, --help" in long.output
 
 
 def test_the_help_lists_every_verb_and_the_version_is_printed(phasezoo: Any) -> None:

@@ -619,7 +619,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         if flags:
             assert json.loads(out)["imported"] == imported
         else:
-            assert out.startswith("nets (npz_keyed): 0 of 2 networks imported, 2 known")
+            assert out.startswith("nets (npz_keyed): 0 of 2 networks imported, 2 were")
     rows = catalog.open(tmp_path / "zoo").sql("SELECT test_accuracy FROM models")
     assert sorted(rows.fetchall()) == [(0.5,), (0.75,)]
     with pytest.raises(SystemExit) as exit_:
@@ -681,7 +681,7 @@ def test_load_and_temperature_make_cells_that_share_a_split(tmp_path: Path) -> N
     [
         ({"load": "width"}, "Give both: --load COL --temperature COL"),
         ({"load": "width", "temperature": "word"}, "--temperature word must be a column"),
-        ({"load": "widht", "temperature": "lr"}, "Got None. Closest: width"),
+        ({"load": "widht", "temperature": "lr"}, "Run .* has None. Closest: width"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.show.blocks import WIDTH, bars, counted, prints_blocks, sparkline
+from catalog.show.blocks import WIDTH, bars, histogram_sparkline, prints_blocks, sparkline
 from catalog.show.histogram import Histogram
 
 COUNTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=12)
@@ -28,7 +28,7 @@ def test_a_bar_shows_exactly_the_bins_that_hold_something(
     assert len(drawn[counts.index(max(counts))]) == WIDTH
     assert all(f"  {count:,}  " in line for line, count in zip(lines, counts, strict=True))
     assert blocks or all(line.isascii() for line in lines)
-    spark = counted(of(counts), blocks)
+    spark = histogram_sparkline(of(counts), blocks)
     assert [mark != " " for mark in spark] == [bool(count) for count in counts]
 
 

@@ -301,7 +301,7 @@ def test_four_characters_are_enough_where_they_are_unique(zoos: Catalog) -> None
             r"no checkpoint at step '6'; its steps: 0, 5, 10.*show aaaa-best@10",
         ),
         ("aaaa-best@", "no checkpoint at step ''"),
-        ("phases@10", "Nothing is called 'phases'"),
+        ("phases@10", "Nothing is called 'phases@10': no run is called 'phases'"),
         ("' OR 1=1 --", "Nothing is called"),
         (":id", "Nothing is called ':id'"),
         ("@", "Nothing is called '@'"),

@@ -193,7 +193,9 @@ def test_a_folder_that_was_left_by_a_killed_process_is_swept(tmp_path: Path) -> 
 STORAGE = {
     "catalog/storage/folder.py", "catalog/writer.py", "catalog/index/cache.py",
     "catalog/storage/whole_file.py", "catalog/storage/whole_folder.py",
-    "catalog/storage/reserve.py",
+    "catalog/storage/reserve.py", "catalog/remote/folder_store.py",
+    "catalog/remote/download.py", "catalog/remote/mirror.py", "catalog/remote/publish.py",
+    "catalog/remote/sparse_file.py",
 }  # fmt: skip
 """What writes files by itself, each with kill tests of its own."""
 

@@ -19,7 +19,7 @@ from catalog.errors import CannotRead
 from catalog.upkeep.compaction import compact
 from catalog.upkeep.garbage import collect
 from catalog.upkeep.removal import remove
-from catalog.upkeep.repair import repair
+from catalog.upkeep.repair import repair_catalogue
 from catalog.upkeep.verify import verify
 
 LAYOUT = Layout((Param("w", (3,)),))
@@ -72,7 +72,7 @@ def test_a_catalogue_that_an_earlier_gc_broke_opens_again(zoo: Catalog) -> None:
     with pytest.raises(CatalogError, match="verify --repair"):
         catalog.open(zoo.root)
     assert verify(zoo.root, sweep=False).problems
-    (said,) = repair(zoo.root).mended
+    (said,) = repair_catalogue(zoo.root).mended
     assert "0123456789ab-000001" in said
     assert weights(zoo.root) == before
     assert not verify(zoo.root).problems
@@ -94,7 +94,7 @@ def test_a_refused_pack_whose_members_stand_nowhere_else_stays(zoo: Catalog) -> 
     value = json.loads(record.read_text())
     value["members"] += value["members"]
     record.write_text(json.dumps(value))
-    assert repair(zoo.root).mended == []
+    assert repair_catalogue(zoo.root).mended == []
     assert record.exists()
     found = verify(zoo.root)
     assert [problem.shard for problem in found.problems] == [record.stem]
@@ -126,7 +126,7 @@ def test_damaged_records_are_written_again_from_the_version(
         content[at] ^= data.draw(st.integers(1, 255))
         kept = {"truncate": content[:at], "flip": content, "empty": b""}[how]
         hurt.write_bytes(bytes(kept))
-    repair(root)
+    repair_catalogue(root)
     assert not verify(root).problems
     assert weights(root) == before
     assert {path: path.read_bytes() for path in records} == good
@@ -138,7 +138,7 @@ def test_head_goes_back_to_a_version_that_can_be_read(zoo: Catalog) -> None:
     newest.write_bytes(b"{}")
     with pytest.raises(CatalogError):
         catalog.open(root)
-    assert any("HEAD" in said for said in repair(root).mended)
+    assert any("HEAD" in said for said in repair_catalogue(root).mended)
     assert weights(root) == before
     assert not verify(root).problems
 
@@ -149,14 +149,14 @@ def test_nothing_is_mended_where_nothing_is_wrong(zoo: Catalog) -> None:
         return {path: path.read_bytes() for path in own}
 
     before = files()
-    assert repair(zoo.root).mended == []
+    assert repair_catalogue(zoo.root).mended == []
     assert files() == before
 
 
 def test_a_lost_weight_cannot_be_mended_and_is_named(zoo: Catalog) -> None:
     path = next(zoo.root.glob("weights/*/*.parquet"))
     path.unlink()
-    assert repair(zoo.root).mended == []
+    assert repair_catalogue(zoo.root).mended == []
     (problem,) = verify(zoo.root).problems
     assert problem.path == str(path.relative_to(zoo.root))
 
@@ -195,7 +195,7 @@ def test_packs_that_hold_the_same_shards_are_read_once_and_joined(zoo: Catalog) 
         query = f"SELECT count(*), count(DISTINCT ({key})) FROM {view}"
         count, distinct = store.sql(query).fetchall()[0]
         assert count == distinct, view
-    repair(root)
+    repair_catalogue(root)
     collect(root, grace=0)
     assert weights(root) == before
     assert len(list((root / "runs").glob("*.parquet"))) == 1
@@ -232,10 +232,10 @@ def test_versions_from_a_backup_bring_nothing_back(zoo: Catalog, whole: bool) ->
     collect(root, grace=0, waste=0)
     expected = weights(root)
     restore(root, kept, whole=whole)
-    repair(root)
+    repair_catalogue(root)
     assert weights(root) == expected
     assert not verify(root).problems
-    assert repair(root).mended == []
+    assert repair_catalogue(root).mended == []
     (root / "HEAD").unlink()
     assert weights(root) == expected
 
@@ -249,7 +249,7 @@ def test_records_from_a_backup_of_shards_that_are_gone_do_not_count(zoo: Catalog
     expected = weights(root)
     restore(root, kept, whole=False)
     assert weights(root) == expected
-    repair(root)
+    repair_catalogue(root)
     assert weights(root) == expected
     assert not verify(root).problems
 
@@ -260,7 +260,7 @@ def test_what_only_a_backup_can_mend_is_left_and_nothing_is_swept(zoo: Catalog) 
     for folder in ("manifests", "snapshots"):
         for path in (root / folder).iterdir():
             path.unlink()
-    done = repair(root)
+    done = repair_catalogue(root)
     assert (done.mended, len(done.left)) == ([], 1)
     assert "Restore manifests/" in done.left[0]
     found = verify(root)
@@ -275,7 +275,7 @@ def test_an_old_version_that_is_damaged_is_reported_and_deleted(zoo: Catalog) ->
     old.write_bytes(old.read_bytes()[:50])
     (problem,) = verify(zoo.root).problems
     assert problem.path == "snapshots/1.json"
-    (said,) = repair(zoo.root).mended
+    (said,) = repair_catalogue(zoo.root).mended
     assert "Version 1" in said
     assert not verify(zoo.root).problems
 
@@ -287,7 +287,7 @@ def test_a_damaged_pack_is_given_up_for_what_it_superseded(zoo: Catalog) -> None
     path.write_bytes(path.read_bytes()[:-40] + bytes(40))
     with pytest.raises(CatalogError, match="not the file that was committed"):
         collect(root, grace=0)
-    assert any(name in said for said in repair(root).mended)
+    assert any(name in said for said in repair_catalogue(root).mended)
     assert weights(root) == before
     collect(root, grace=0)
     assert not verify(root).problems
@@ -329,7 +329,7 @@ def test_copies_that_are_joined_again_bring_nothing_back(zoo: Catalog) -> None:
 
 
 def test_records_that_no_one_needs_may_be_damaged(zoo: Catalog) -> None:
-    """Of a shard in a pack, and of one that was given up and waits for its end."""
+    """Records of a shard in a pack, and of a dropped shard whose files remain."""
     root = zoo.root
     remove(zoo, "run_id LIKE 'd%'")
     collect(root, waste=0)
@@ -343,7 +343,7 @@ def test_records_that_no_one_needs_may_be_damaged(zoo: Catalog) -> None:
         (root / "manifests" / f"{shard}.json").write_bytes(b"{")
     remove(catalog.open(root), "run_id = 'a-0'")
     assert verify(root).problems
-    assert len(repair(root).mended) == 2
+    assert len(repair_catalogue(root).mended) == 2
     collect(root, grace=0, waste=0)
     assert not verify(root).problems
     assert weights(root) == {run: row for run, row in before.items() if run != "a-0"}
@@ -359,7 +359,7 @@ def test_without_head_the_versions_prove_what_was_committed(zoo: Catalog) -> Non
     (root / "HEAD").unlink()
     records[0].unlink()
     records[1].write_bytes(b"{")
-    assert len(repair(root).mended) == 3
+    assert len(repair_catalogue(root).mended) == 3
     assert weights(root) == before
     assert not verify(root).problems
 
@@ -382,6 +382,6 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "open", refuse)
         with pytest.raises(CannotRead, match=os.strerror(code)):
-            repair(zoo.root)
+            repair_catalogue(zoo.root)
     assert files(zoo.root) == before
-    assert repair(zoo.root).mended == []
+    assert repair_catalogue(zoo.root).mended == []

@@ -340,8 +340,8 @@ def test_a_table_may_name_what_was_imported(
     ("text", "message"),
     [
         ("source_name,x\nnet,5\n", "several runs, e.g. .*'net'.* column zoo or run_id"),
-        ("source_name,x\nnett,5\n", "name no checkpoint .*'nett'"),
-        ("source_name,zoo,x\n1e1,two,5\n", "name no checkpoint .*'two'"),
+        ("source_name,x\nnett,5\n", "match no checkpoint .*'nett'"),
+        ("source_name,zoo,x\n1e1,two,5\n", "match no checkpoint .*'two'"),
         ("source_name,step,x\n1e1,0.5,5\n", "whole numbers"),
         ("source_name,step,x\n1e1,,5\n", "1 of 1 rows have no step"),
     ],
@@ -360,8 +360,8 @@ def test_a_name_that_is_unknown_or_ambiguous_adds_nothing(
     ("text", "message"),
     [
         ("run,step,x\na,0,1\n", "no column 'run_id'"),
-        ("run_id,step,x\nzz,0,1\n", "1 of 1 rows .* name no checkpoint"),
-        ("run_id,step,x\na,7,1\n", "name no checkpoint .* 'step': 7"),
+        ("run_id,step,x\nzz,0,1\n", "1 of 1 rows .* match no checkpoint"),
+        ("run_id,step,x\na,7,1\n", "match no checkpoint .* 'step': 7"),
         ("run_id,step,x\na,zero,1\n", "must hold whole numbers"),
         ("run_id,step,x\na,0,1\na,0,2\n", "Two rows"),
         ("run_id,step,test_loss\na,0,1\n", "cannot be called 'test_loss'"),

@@ -15,10 +15,11 @@ from generators.generating.conditions import (
     of_test_data,
     typed_conditions,
 )
+from generators.generating.options import GenerateOptions
 from generators.generating.plan import Request
-from generators.generating.sampling import Sampling, best_of, retrieved, seed_of
+from generators.generating.sampling import best_of, retrieved, seed_of
 from generators.methods import DeepWeightFlow
-from generators.nulls import Retrieval, Train
+from generators.nulls import Interpolation, Retrieval, Soup, Train
 from generators.registry import generator_named
 
 TABLE = pa.table({"lr": [0.1, 0.2, 0.4], "optimizer": ["sgd", "adam", "sgd"]})
@@ -86,7 +87,9 @@ def test_columns_of_test_data_are_told():
 
 
 def test_options_are_refused_where_they_have_no_use():
-    Sampling(1.5, 0.9, 2, 4, True).check(DeepWeightFlow, {"lr": 0.1})
+    GenerateOptions(
+        guidance=1.5, temperature=0.9, restarts=2, best_of=4, extrapolate=True
+    ).check_taken(DeepWeightFlow, {"lr": 0.1})
     for options, name in (
         ({"guidance": 2.0}, "guidance"),
         ({"best_of": 2}, "best-of"),
@@ -95,11 +98,11 @@ def test_options_are_refused_where_they_have_no_use():
         ({"extrapolate": True}, "extrapolate"),
     ):
         with pytest.raises(CatalogError, match=f"'train' takes no --{name}"):
-            Sampling(**options).check(Train, {})
+            GenerateOptions(**options).check_taken(Train, {})
     with pytest.raises(CatalogError, match="no use without a condition"):
-        Sampling(guidance=2.0).check(DeepWeightFlow, {})
+        GenerateOptions(guidance=2.0).check_taken(DeepWeightFlow, {})
     with pytest.raises(CatalogError, match=r"--temperature must be 0 or more. Got nan"):
-        Sampling(temperature=math.nan).check(DeepWeightFlow, {})
+        GenerateOptions(temperature=math.nan)
 
 
 def test_every_condition_has_a_seed_of_its_own():
@@ -135,7 +138,7 @@ def test_a_solver_and_the_published_settings_can_be_set():
     own = generator_named("deepweightflow", ['solver={"method": "heun", "steps": 5}'])
     assert (own.solver.method, own.solver.steps) == ("heun", 5)
     assert own.schedule is None
-    request = Request(own, {}, {}, 1, ({},), (), 0, 1, None, Sampling(), ())
+    request = Request(own, GenerateOptions(n=1), {}, {}, ({},))
     assert json.loads(canonical_json(request.fit_provenance)) == request.fit_provenance
     told = ["preset=paper", "iterations=40", 'solver={"steps": 3}', "tolerance=0.1"]
     paper, plain = generator_named("deepweightflow", told), DeepWeightFlow.paper()
@@ -157,3 +160,11 @@ def test_values_within_records_are_checked():
         with pytest.raises(CatalogError, match=message):
             generator_named("deepweightflow", [setting])
     assert generator_named("deepweightflow", ["strategy=null"]).strategy is None
+
+
+def test_too_few_runs_for_a_group_advise_a_size_only_where_there_is_one():
+    few = networks().select(np.arange(1))
+    with pytest.raises(CatalogError, match=r"Set size=1 or less, or load more runs"):
+        Soup(aligned=False, size=4).fit_to(few).sample(1)
+    with pytest.raises(CatalogError, match=r"needs 2 runs\. Got 1\. Load more runs\.$"):
+        Interpolation(aligned=False).fit_to(few).sample(1)

@@ -10,6 +10,7 @@ import catalog
 from catalog import CatalogError, LayoutMismatch, NotFound
 from catalog.console.program import phasezoo
 from generators.generating.generate import generate
+from generators.generating.options import GenerateOptions
 from generators.generating.plan import Request
 from generators.registry import open_generator
 
@@ -88,7 +89,7 @@ def test_other_samples_of_the_same_fit_use_its_file(root, made):
     assert any(line.startswith("Fitted before") for line in lines)
     assert not set(other["samples"]) & set(made["samples"])
     # And nothing learns from what was generated, which has the split of its parents.
-    known = Request.of(catalog.open(root), "soup", where="width = 6")
+    known = Request.of(catalog.open(root), "soup", GenerateOptions(where="width = 6"))
     assert known.left_out["that were generated themselves"] >= 38
     assert sum(map(len, known.keys.values())) == 150
 
@@ -179,6 +180,15 @@ def test_what_cannot_be_done_is_refused(root, tmp_path, options, error, message)
     options = {"name": "interpolation", "where": OURS, "to": tmp_path / "g", **options}
     with pytest.raises(error, match=message):
         generate(catalog.open(root), **options)
+
+
+def test_options_are_a_record_or_keywords_that_replace_its_fields(root, made):
+    options = GenerateOptions(where=OURS, n=5, calibrations=["head"], null_count=16)
+    found = generate(catalog.open(root), "interpolation", options, n=30)
+    assert found["known"]
+    assert found["samples"] == made["samples"]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'm'"):
+        generate(catalog.open(root), "interpolation", options, m=30)
 
 
 def test_another_generators_file_is_not_taken(root, made, tmp_path):

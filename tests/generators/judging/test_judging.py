@@ -584,7 +584,7 @@ def test_networks_of_several_tasks_are_no_exam(population):
     table = population.table.set_column(at, "task_name", pa.array(names))
     with pytest.raises(LayoutMismatch, match=r"2 values of task_name.*100 x digits"):
         Exam.of(replace(population, table=table))
-    with pytest.raises(LayoutMismatch, match="no network"):
+    with pytest.raises(LayoutMismatch, match="population is empty"):
         Exam.of(population.select([]))
     at = population.table.column_names.index("data_fingerprint")
     other = population.table.set_column(at, "data_fingerprint", pa.array(["0" * 32] * 120))

@@ -7,7 +7,8 @@ from catalog import Layout, Param
 from probes.estimators.linear import LinearProbe
 from probes.estimators.tucker import TuckerProbe
 from probes.exact.centring import Centring
-from probes.exact.features import coefficients, deal, unseen
+from probes.exact.dealing import deal
+from probes.exact.features import coefficients, unseen
 from probes.exact.ridge import Spectrum, path
 from probes.exact.subspace import cores, own_bases, shared_bases
 from probes.layers import layers_of

@@ -456,5 +456,5 @@ def test_packed_measures_and_those_of_no_probe_are_told_too(phasezoo, zoo):
         writer.commit_measures(table, "by_hand", {"file": "some.csv"})
     assert compact(zoo).shards
     back = phasezoo(*fit)
-    assert "Replaces the values of 'by_hand' for 1 networks." in back.err
+    assert "Replaces the values of 'by_hand' for 1 network." in back.err
     assert models(zoo, "run_id, linear_size") == before

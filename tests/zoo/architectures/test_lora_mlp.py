@@ -92,7 +92,9 @@ def test_the_class_is_a_column_with_a_fixed_split(trained):
 def test_a_root_without_the_frozen_layers_is_refused(trained, digits):
     root, start = trained
     wider = replace(ADAPTERS, load=Axis("width", (13,)))
-    with pytest.raises(LayoutMismatch, match=r"expected 'layer0.weight' \(13, 64\), they"):
+    with pytest.raises(
+        LayoutMismatch, match=r"expected 'layer0.weight' \(13, 64\), but they"
+    ):
         read_parents(str(root), Stack(tuple(wider.runs(digits, [start]))))
 
 

@@ -227,7 +227,7 @@ def test_a_child_goes_on_where_its_parent_stopped(blobs, make_run, fit):
 def test_a_parent_of_another_size_is_refused(blobs, make_run, fit):
     run = make_run(init_from=("parent", 1), cell="lr=1")
     with pytest.raises(
-        LayoutMismatch, match=r"Run 'lr=1' starts from parent with 5 weights, but mlp"
+        LayoutMismatch, match=r"Run 'lr=1' starts from parent with 5 weights, but the mlp"
     ):
         fit(blobs, run, start={("parent", 1): np.zeros(5, np.float32)})
 

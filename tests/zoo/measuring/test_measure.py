@@ -127,7 +127,7 @@ def networks_of_foreign(root, architecture):
         ({"where": "write_log('x') IS NULL"}, "cannot call write_log"),
         ({"metrics": ["scoers"]}, "Closest: scores"),
         ({"steps": "first"}, "must be all or last"),
-        ({"workers": 0}, "at least 1"),
+        ({"workers": 0}, "must be 1 or more"),
     ],
 )
 def test_what_is_wrong_is_said(root, arguments, message):

@@ -258,6 +258,12 @@ def test_a_hessian_that_contradicts_the_loss_is_noted():
     assert "contradicts" in find_cutoffs(cell_means(upside), chance_loss=TEN).notes[-1]
 
 
+def test_cells_apart_without_a_cka_are_not_denied():
+    cells = [(1.2, -0.3, np.nan), (0.001, 0.0, 0.9)]
+    notes = find_cutoffs(cell_means(table(cells)), chance_loss=TEN).notes
+    assert "No cell with a high loss or a barrier has a CKA, so the zoo shows" in notes[0]
+
+
 def test_a_debiased_reference_below_zero_counts_as_zero():
     cells = cell_means(table(PLANTED.values()))
     below, zero = (

@@ -133,8 +133,8 @@ def test_a_zoo_without_any_label_says_why_everywhere(tmp_path, options, reason):
         label_zoo(store, "grid")
     store = pairs(store, mode_connectivity=None, logit_cka=None)
     out = shown(store, "--plot", str(tmp_path / "p.png"))
-    assert "grid: 0 (cell, step) labelled" in out
-    assert f"Unmeasured: 4 x {reason}." in out
+    assert "grid: 0 pairs (cell, step) labelled" in out
+    assert f"4 unmeasured: {reason}." in out
     assert "nan" not in out
     query = "SELECT DISTINCT phase, phase_reason, phase_confidence FROM models"
     assert store.refreshed().sql(query).fetchall() == [("unmeasured", reason, None)]

@@ -92,8 +92,8 @@ def test_a_second_process_is_told_which_one_trains(tiny_zoo):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workers": 0}, r"--workers must be at least 1. Got 0"),
-        ({"limit": 0}, r"--limit must be at least 1. Got 0"),
+        ({"workers": 0}, r"--workers must be 1 or more. Got 0"),
+        ({"limit": 0}, r"--limit must be 1 or more. Got 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_starts(

@@ -13,18 +13,15 @@ from catalog import CatalogError, LayoutMismatch, Writer
 from zoo.engine.stack import Stack
 from zoo.run import Run
 from zoo.training.parents import SPLIT_COLUMNS, read_parents
+from zoo.training.request import TrainRequest
 from zoo.training.worker import Shards, plan_stacks, train_into
 
 CPU = torch.device("cpu")
 
 
-def setup(root, **options):
-    common = {"limit": None, "device": "cpu", "memory": 1 << 30, "nets": None}
-    return {"catalog": str(root), "workers": 1, **common, **options}
-
-
 def planned(root, recipe, data, **options):
-    stacks = plan_stacks(setup(root, **options), recipe, data)["stacks"]
+    request = TrainRequest(recipe, root, device="cpu", **options)
+    stacks = plan_stacks(request, data, memory=1 << 30, workers=1)["stacks"]
     stacks = json.loads(json.dumps(stacks))
     return [Stack(tuple(map(Run.from_config, runs))) for runs in stacks]
 

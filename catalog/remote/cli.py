@@ -1,0 +1,185 @@
+"""Verbs that move catalogues: publish, fetch, cite."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from catalog.catalog import open_catalog
+from catalog.console.outlet import note, say
+from catalog.console.program import catalog_option, json_option, print_json, verb
+from catalog.console.progress import Progress
+
+if TYPE_CHECKING:
+    from catalog.remote.fetch import FetchPlan
+
+
+class _Moved:
+    """Progress in megabytes, fed by several threads."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._lock = label, threading.Lock()
+        self._bar = Progress(0, "MB", label)
+        self._done = 0
+
+    def start(self, size: int) -> None:
+        """Begin to count towards a number of bytes."""
+        self._bar = Progress(size / 1e6, "MB", self._label)
+
+    def __call__(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            self._bar.update(self._done / 1e6)
+
+
+@verb("publish hf://datasets/USER/NAME --license cc-by-4.0")
+@click.argument("destination", metavar="DEST")
+@click.option(
+    "--license",
+    metavar="NAME",
+    help="Licence of zoos that state none, as the Hub spells it: cc-by-4.0, mit, ...",
+)
+@click.option("--private", is_flag=True, help="Create a Hub repository as a private one.")
+@click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and stop.")
+@catalog_option
+@json_option
+def publish(
+    destination: str,
+    license: str | None,
+    private: bool,
+    dry_run: bool,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Upload the newest version to DEST, which keeps all that it has.
+
+    DEST is hf://datasets/USER/NAME, s3://BUCKET/PREFIX or a folder. Only what is missing
+    there is uploaded, and readers see all of it at once. Fitted probes and generators stay
+    here. Credentials are those of `hf auth login` and of AWS.
+    """
+    from catalog.remote.publish import Publish, Published
+
+    job = Publish(open_catalog(catalog_path), destination, license=license, private=private)
+    if dry_run:
+        plan = job.plan()
+        if as_json:
+            print_json(asdict(plan) | {"dry_run": True})
+        else:
+            say(f"{plan.destination}: would upload {_amount(plan.files, plan.bytes)}")
+        return
+    moved = _Moved("publish")
+
+    def planned(plan: Published) -> None:
+        note(f"{plan.destination}: {_amount(plan.files, plan.bytes)} to upload")
+        moved.start(plan.bytes)
+
+    done = job.run(planned=planned, moved=moved)
+    if as_json:
+        print_json(asdict(done) | {"dry_run": False})
+    elif not done.changed:
+        say(f"{done.destination} has everything already: version {done.version}")
+    else:
+        say(
+            f"{done.destination}: version {done.version}; {done.shards} shards new, "
+            f"{done.withdrawn} withdrawn; uploaded {_amount(done.files, done.bytes)}"
+        )
+
+
+@verb("fetch hf://datasets/USER/NAME --catalog zoo")
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "--revision",
+    metavar="REV",
+    help="Version number; for the Hub a branch, tag or commit. Default: the newest.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be downloaded, and stop.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Also fetch what came from SOURCE before and was removed here.",
+)
+@click.option(
+    "--no-verify",
+    is_flag=True,
+    help="Compare sizes only, not digests; 'phasezoo verify' can do it later.",
+)
+@catalog_option
+@json_option
+def fetch(
+    source: str,
+    revision: str | None,
+    dry_run: bool,
+    again: bool,
+    no_verify: bool,
+    catalog_path: str,
+    as_json: bool,
+) -> None:
+    """Download the catalogue at SOURCE into the local one.
+
+    SOURCE is hf://datasets/USER/NAME[@REV], s3://BUCKET/PREFIX, https://HOST/FOLDER or a
+    folder. Only what is missing is downloaded; an interrupted fetch goes on where it
+    stopped. Every file is compared with the digest that its commit record states.
+    """
+    from catalog.remote.fetch import Fetch
+
+    job = Fetch(source, Path(catalog_path), revision=revision, again=again)
+    plan = job.plan
+    amount = _amount(len(plan.files), plan.bytes)
+    if dry_run:
+        if as_json:
+            print_json(_shown(plan) | {"dry_run": True})
+        else:
+            say(f"{plan.source} version {plan.version}: would download {amount}")
+        return
+    note(f"{plan.source} version {plan.version}: {amount} to download")
+    if plan.removed:
+        note(f"{len(plan.removed)} shards that were removed here stay away; see --again")
+    moved = _Moved("fetch")
+    moved.start(plan.bytes)
+    local = job.run(verify=not no_verify, moved=moved)
+    if as_json:
+        print_json(_shown(plan) | {"dry_run": False, "local_version": local.version})
+    elif not plan.files and not plan.withdrawn:
+        say(f"{catalog_path} has everything already: version {local.version}")
+    else:
+        say(
+            f"{catalog_path}: version {local.version}; {plan.shards} shards new, "
+            f"{len(plan.withdrawn)} withdrawn; downloaded {amount}"
+        )
+
+
+@verb("cite hf://datasets/USER/NAME")
+@click.argument("address", metavar="[SOURCE]", required=False)
+@click.option("--at", type=click.IntRange(0), metavar="VERSION", help="An older version.")
+@catalog_option
+@json_option
+def cite(address: str | None, at: int | None, catalog_path: str, as_json: bool) -> None:
+    """Print BibTeX for the local catalogue, or for the one at SOURCE.
+
+    The entry names the version and the hash of its content, so that a reader can tell
+    whether they have the same networks.
+    """
+    from catalog.remote.cite import cite as citation
+    from catalog.remote.cite import cite_remote
+
+    if address is None:
+        found = citation(open_catalog(catalog_path, at=at))
+    else:
+        found = cite_remote(address, at)
+    if as_json:
+        print_json(found._asdict() | {"bibtex": found.bibtex()})
+        return
+    for line in found.bibtex().split("\n"):
+        say(line)
+
+
+def _shown(plan: FetchPlan) -> dict[str, object]:
+    return asdict(plan) | {"files": len(plan.files)}
+
+
+def _amount(files: int, size: int) -> str:
+    return f"{files:,} files, {size / 1e6:,.1f} MB"

@@ -1,0 +1,1 @@
+"""Servers of this machine that stand in for the Hub, S3 and plain HTTP."""
