@@ -23,9 +23,9 @@ from catalog.errors import ShardCorrupt as ShardCorrupt
 from catalog.importing import import_source as import_source
 from catalog.layout import Layout as Layout
 from catalog.layout import Param as Param
-from catalog.opening import open_catalog as open
 from catalog.plugins.moved import keep_old_names
 from catalog.population import Population as Population
+from catalog.remote.opening import open_catalog as open
 from catalog.remote.transfer import fetch as fetch
 from catalog.remote.transfer import publish as publish
 from catalog.selection import Selection as Selection

@@ -20,8 +20,8 @@ from catalog.console.program import (
     verb,
 )
 from catalog.errors import CatalogError
-from catalog.opening import open_catalog
 from catalog.remote.address import is_url
+from catalog.remote.opening import open_catalog
 
 
 @verb("sql 'SELECT zoo, count(*) FROM models GROUP BY zoo'")

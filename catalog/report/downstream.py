@@ -15,15 +15,8 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
-from catalog.report.phase_pictures import (
-    COLOURS,
-    LABELLED,
-    draw_maps,
-    grid_cells,
-    mean_of,
-    name_axes,
-    panels,
-)
+from catalog.report.heat_maps import draw_maps, name_axes, panels
+from catalog.report.phase_grid import COLOURS, LABELLED, grid_cells, mean_of
 from catalog.rows import Rows, rows_of
 
 GAINS = {

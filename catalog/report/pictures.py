@@ -12,6 +12,7 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
+from catalog.report.heat_maps import axis_names, axis_values, draw_ticks, grid_of
 from catalog.rows import Rows, rows_of
 from catalog.show.zoo import judging_columns, last_checkpoints, varied
 
@@ -138,32 +139,19 @@ def _cells(catalog: Catalog, zoo: str, measure: str, where: str) -> Rows:
 def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
     if not any(cells for _, _, cells, _ in grids):
         return None
-    names = rows_of(
-        catalog,
-        "SELECT any_value(load_axis) AS load, any_value(temperature_axis) AS temperature "
-        "FROM runs WHERE zoo = :zoo",
-        zoo=zoo,
-    )[0]
+    load, temperature = axis_names(catalog, zoo)
     figure, axes = _figure(len(grids), 3.5, 3.0)
     for ax, (title, colours, cells, limits) in zip(axes, grids, strict=True):
-        loads = sorted({row["load"] for row in cells})
-        temperatures = sorted({row["temperature"] for row in cells})
-        grid = np.full((len(temperatures), len(loads)), np.nan)
-        for row in cells:
-            value = np.nan if row["value"] is None else row["value"]
-            y, x = temperatures.index(row["temperature"]), loads.index(row["load"])
-            grid[y, x] = value
+        loads, temperatures = axis_values(cells)
+        grid = grid_of(cells, "value")
         low, high = limits or (None, None)
         image = ax.imshow(
             grid, origin="lower", aspect="auto", cmap=colours, vmin=low, vmax=high
         )
         ax.set_facecolor("0.85")
-        ax.set_xticks(range(len(loads)), [f"{v:g}" for v in loads], rotation=45, fontsize=7)
-        ax.set_yticks(
-            range(len(temperatures)), [f"{v:g}" for v in temperatures], fontsize=7
-        )
+        draw_ticks(ax, cells)
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel(f"load: {names['load']}", fontsize=8)
+        ax.set_xlabel(load, fontsize=8)
         for row in cells:
             if row["lost"]:
                 y, x = temperatures.index(row["temperature"]), loads.index(row["load"])
@@ -172,7 +160,7 @@ def _heat_maps(catalog: Catalog, zoo: str, grids: list[Any]) -> Any:
             _draw_numbers(ax, grid, image)
         bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
         bar.ax.tick_params(labelsize=7)
-    axes[0].set_ylabel(f"temperature: {names['temperature']}", fontsize=8)
+    axes[0].set_ylabel(temperature, fontsize=8)
     return figure
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from catalog import CatalogError, LayoutMismatch, NotFound, __version__
 from catalog.catalog import Catalog, arrow_table
+from catalog.checkpoints import layouts, rows
 from catalog.console.pasting import word
 from catalog.errors import closest
 from catalog.names import content_id, slug
@@ -37,7 +38,6 @@ from generators.generating.sampling import seed_of
 from generators.generator import Condition, Generator
 from generators.judging.comparable import FEWEST
 from generators.registry import generator_class, generator_named
-from probes.fitting.selection import layouts, rows
 
 _MADE = "that were generated themselves"
 

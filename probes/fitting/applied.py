@@ -65,7 +65,7 @@ def judge_new(
     Parameters
     ----------
     table : pyarrow.Table
-        n rows as `probes.fitting.selection.rows` returns them.
+        n rows as `catalog.checkpoints.rows` returns them.
     scores : ndarray of shape (n, width)
         Scores that the probe predicts.
     cut : float

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from catalog import CatalogError, Layout, LayoutMismatch
 from catalog.catalog import Catalog
+from catalog.checkpoints import layouts, rows
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.plugins.keywords import takes_fields
@@ -22,7 +23,6 @@ from probes.fitting.applied import Applied, judge_new
 from probes.fitting.inputs import ProbeInputs, weight_chunks, weight_statistics
 from probes.fitting.plan import among_themselves
 from probes.fitting.request import Checkpoints
-from probes.fitting.selection import layouts, rows
 from probes.fitting.training_set import TrainingSet
 from probes.probe import Probe
 from probes.statistics.within import numbered

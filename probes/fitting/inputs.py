@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from catalog import Layout, LayoutMismatch, Selection
 from catalog.catalog import Catalog
+from catalog.checkpoints import layouts
 from catalog.dtypes import Array, round_to_float32, widen
-from probes.fitting.selection import layouts
 from probes.layers import LowRank, chosen_layers, layers_of
 from probes.statistics.weight_statistics import WeightStatistics
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.checkpoints import layouts
 from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.console.plain_values import plain
@@ -20,7 +21,7 @@ from catalog.names import slug
 from catalog.quoting import literal
 from probes.fitting.predictions import measure_id_of
 from probes.fitting.request import FitRequest, by_statistics
-from probes.fitting.selection import TargetSelection, layouts
+from probes.fitting.selection import TargetSelection
 from probes.judging.folds import Folds
 from probes.judging.kinship import parents_in
 from probes.layers import chosen_layers

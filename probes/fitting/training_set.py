@@ -66,7 +66,7 @@ class TrainingSet:
 
     @classmethod
     def of(cls, catalog: Catalog, table: pa.Table, by: str) -> Self:
-        """Record the training rows that `probes.fitting.selection.rows` returned."""
+        """Record the training rows that `catalog.checkpoints.rows` returned."""
         cells = {cell for cell in _cells(table, parents_in(catalog)) if cell is not None}
         return cls(
             by,

@@ -87,7 +87,7 @@ def search(
 
 def _target_probe(store: Catalog, request: SearchRequest) -> tuple[Path, Selection]:
     """Return the probe of a target, and the last checkpoints of its layout."""
-    from probes.fitting.selection import rows
+    from catalog.checkpoints import rows
     from probes.search.fit import text_probe
 
     probe, file = text_probe(store, request, note)

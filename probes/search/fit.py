@@ -10,6 +10,7 @@ import numpy as np
 
 from catalog import CatalogError, LayoutMismatch, __version__
 from catalog.catalog import Catalog
+from catalog.checkpoints import layouts
 from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.names import content_id, slug
@@ -18,7 +19,7 @@ from catalog.storage.inside_folder import check_inside, folder_inside
 from probes import file as probe_file
 from probes.fitting.fit import FOLDER
 from probes.fitting.inputs import weights
-from probes.fitting.selection import TargetSelection, layouts
+from probes.fitting.selection import TargetSelection
 from probes.judging.intervals import mean_share
 from probes.judging.kinship import joined
 from probes.search.request import SearchRequest
