@@ -126,7 +126,7 @@ def networks_of_foreign(root, architecture):
         ({"where": "true GROUP BY run_id"}, "is not a condition"),
         ({"where": "write_log('x') IS NULL"}, "cannot call write_log"),
         ({"metrics": ["scoers"]}, "Closest: scores"),
-        ({"steps": "first"}, "must be all or last"),
+        ({"steps": "first"}, "must be one of all, last"),
         ({"workers": 0}, "must be 1 or more"),
     ],
 )
