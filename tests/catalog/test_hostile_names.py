@@ -357,10 +357,16 @@ def commands(store: Catalog, name: str, folder: Path) -> list[tuple[object, ...]
 
 @pytest.mark.parametrize("json_", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_every_verb_prints_what_acts_on_nothing(
-    store: Catalog, canary: Path, tmp_path: Path, capsys: Any, json_: bool
+    store: Catalog,
+    canary: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    json_: bool,
 ) -> None:
     name, folder = nasty(canary), tmp_path / "files"
     folder.mkdir()
+    monkeypatch.chdir(folder)  # a name may be that of a file to write
     listed = commands(store, name, folder)
     assert {str(command[0]) for command in listed} >= set(VERBS)
     codes = []
