@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,10 @@ class _Moved:
     def start(self, size: int) -> None:
         """Begin to count towards a number of bytes."""
         self._bar = Progress(size / 1e6, "MB", self._label)
+
+    def close(self) -> None:
+        """Show the end."""
+        self._bar.close(self._done / 1e6)
 
     def __call__(self, count: int) -> None:
         with self._lock:
@@ -77,7 +83,10 @@ def publish(
         note(f"{plan.destination}: {_amount(plan.files, plan.bytes)} to upload")
         moved.start(plan.bytes)
 
-    done = job.run(planned=planned, moved=moved)
+    with _resumable():
+        done = job.run(planned=planned, moved=moved)
+    if done.files:
+        moved.close()
     if as_json:
         print_json(asdict(done) | {"dry_run": False})
     elif not done.changed:
@@ -140,7 +149,10 @@ def fetch(
         note(f"{len(plan.removed)} shards that were removed here stay away; see --again")
     moved = _Moved("fetch")
     moved.start(plan.bytes)
-    local = job.run(verify=not no_verify, moved=moved)
+    with _resumable():
+        local = job.run(verify=not no_verify, moved=moved)
+    if plan.files:
+        moved.close()
     if as_json:
         print_json(_shown(plan) | {"dry_run": False, "local_version": local.version})
     elif not plan.files and not plan.withdrawn:
@@ -175,6 +187,18 @@ def cite(address: str | None, at: int | None, catalog_path: str, as_json: bool) 
         return
     for line in found.bibtex().split("\n"):
         say(line)
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    """Say after Ctrl-C that nothing needs to be moved twice."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "Nothing of it is visible yet. What has arrived is kept: run the same command "
+            "again to go on."
+        ) from None
 
 
 def _shown(plan: FetchPlan) -> dict[str, object]:

@@ -37,8 +37,9 @@ class RemoteShardReader(ShardReader):
         return RemoteShardReader, (self._file, self._manifest, self.layout, self._chunks)
 
     def reopened(self) -> RemoteShardReader:
-        """Return a reader of the same shard with a file descriptor of its own."""
-        return RemoteShardReader(self._file, self._manifest, self.layout, self._chunks)
+        """Return a reader of the same shard with a file and connections of its own."""
+        file = self._file.reopened()
+        return RemoteShardReader(file, self._manifest, self.layout, self._chunks)
 
     def _has_footer(self, path: Path, manifest: Manifest) -> bool:
         return True  # it is not here; the commit record vouches for the offsets

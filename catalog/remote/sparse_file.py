@@ -14,9 +14,12 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from catalog.errors import CatalogError
+from catalog.remote.address import parse_address
 from catalog.remote.store import Store, TransferInterrupted
+from catalog.remote.stores import readable_store
 from catalog.storage.manifest import File
 
 JOINED = 256 << 10
@@ -46,7 +49,7 @@ class SparseFile:
     """
 
     def __init__(self, store: Store | None, file: File, root: Path) -> None:
-        self._store, self._file = store, file
+        self._store, self._file, self._root = store, file, root
         self.path = root / file.path
         self._listing = self.path.with_suffix(".ranges")
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +62,16 @@ class SparseFile:
         finally:
             os.close(descriptor)
         self._known = self._read_listing()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        address = None if self._store is None else self._store.address
+        return _reopened, (address, self._file, self._root)
+
+    def reopened(self) -> SparseFile:
+        """Return the same file with connections of its own, e.g. after a fork."""
+        make, arguments = self.__reduce__()
+        file: SparseFile = make(*arguments)
+        return file
 
     def need(self, spans: Sequence[Span]) -> int:
         """Download the parts of some ranges that are not here; return their bytes.
@@ -128,6 +141,11 @@ class SparseFile:
         temporary = self._listing.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(self._known))
         os.replace(temporary, self._listing)
+
+
+def _reopened(address: str | None, file: File, root: Path) -> SparseFile:
+    store = None if address is None else readable_store(parse_address(address))
+    return SparseFile(store, file, root)
 
 
 def merged_spans(spans: Sequence[Span], gap: int = 0) -> list[Span]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -65,6 +66,14 @@ def test_it_works_offline_from_what_was_read(published, monkeypatch):
     again = catalog.open(place.source)
     np.testing.assert_array_equal(again.read_tensor("fc.weight"), expected)
     assert not place.traffic.requests
+
+
+def test_selections_go_to_other_processes(published):
+    local, place = published
+    selection = catalog.open(place.source).select("true ORDER BY run_id, step")
+    expected = local.read_tensor("fc.weight", "true ORDER BY run_id, step")
+    for copy in (pickle.loads(pickle.dumps(selection)), selection.reopened()):  # noqa: S301
+        np.testing.assert_array_equal(copy.tensor("fc.weight"), expected)
 
 
 def test_what_is_not_in_the_cache_is_an_error_offline(published, monkeypatch):
