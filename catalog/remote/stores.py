@@ -7,13 +7,14 @@ from pathlib import Path
 from catalog.errors import CatalogError
 from catalog.remote.address import Address
 from catalog.remote.folder_store import FolderStore
-from catalog.remote.http_store import HttpStore
 from catalog.remote.store import Store, WritableStore
 
 
 def readable_store(address: Address) -> Store:
     """Return the store of an address, for reading."""
     if address.kind == "http":
+        from catalog.remote.http_store import HttpStore  # its HTTP library loads slowly
+
         return HttpStore(address.place, str(address))
     return writable_store(address)
 
