@@ -132,6 +132,11 @@ class Catalog:
         """Version number of the snapshot."""
         return self.snapshot.version
 
+    @property
+    def writable(self) -> bool:
+        """False for a remote catalogue, which is read where it is."""
+        return True
+
     def refreshed(self) -> Catalog:
         """Return the catalogue at its newest version."""
         return Catalog(self.root, allow=self._allow, cached=self._cached)

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
 from catalog.remote.store import BLOCK, HeadMoved, Outgoing, RemoteHead, not_committed
@@ -31,6 +32,9 @@ class FolderStore:
         self._folder = Folder(root)
         self._pinned = False
         self._marks = contextlib.ExitStack()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FolderStore, (self._folder.root,)
 
     def head(self) -> RemoteHead:
         """Read HEAD; commits that it does not name yet are added to it first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import urllib3
@@ -34,7 +35,7 @@ class HttpStore:
         self, url: str, address: str, headers: Mapping[str, str] | None = None
     ) -> None:
         self.address = address
-        self._url = url.rstrip("/")
+        self._url, self._headers = url.rstrip("/"), dict(headers or {})
         retry = urllib3.Retry(
             total=8,
             connect=4,
@@ -49,10 +50,13 @@ class HttpStore:
         agent = {"User-Agent": f"phasezoo/{__version__}", "Accept-Encoding": "identity"}
         self._pool = urllib3.PoolManager(
             maxsize=16,
-            headers={**agent, **(headers or {})},
+            headers={**agent, **self._headers},
             retries=retry,
             timeout=urllib3.Timeout(connect=15, read=60),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HttpStore, (self._url, self.address, self._headers)  # new connections
 
     def head(self) -> RemoteHead:
         """Read HEAD; none if the folder has no such file."""

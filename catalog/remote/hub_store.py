@@ -45,7 +45,12 @@ class HubStore:
         self._repository, self._revision = repository, revision or "main"
         self._private = private
         self._reader: HttpStore | None = None
+        self._commit = ""
         self._operations: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The same commit; another process finds the token by itself.
+        return HubStore, (self._repository, self._commit or self._revision)
 
     @property
     def _api(self) -> Any:
@@ -63,7 +68,7 @@ class HubStore:
                 info = self._api.dataset_info(self._repository, revision=self._revision)
             except RepositoryNotFoundError:
                 return RemoteHead(None, "")
-        commit = str(info.sha)
+        self._commit = commit = str(info.sha)
         self._reader = self._at(commit)
         return RemoteHead(self._reader.head().text, commit)
 
