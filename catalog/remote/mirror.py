@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from catalog.errors import ShardCorrupt
 from catalog.remote.address import Address
 from catalog.remote.cache_bound import keep_within_bound
 from catalog.remote.cache_folder import MirrorInUse, cache_refusals, mirror_root
@@ -18,7 +18,7 @@ from catalog.remote.download import download
 from catalog.remote.remote_snapshot import RemoteSnapshot
 from catalog.remote.store import Store
 from catalog.storage.manifest import File
-from catalog.storage.metadata import check_size
+from catalog.storage.metadata import is_whole
 from catalog.storage.snapshot import Snapshot
 
 
@@ -53,7 +53,7 @@ def mirror_metadata(
     """
     root = mirror_root(address)
     in_use = MirrorInUse(root, address, offline=False)
-    missing = [file for file in metadata_files(remote.snapshot) if not _there(root, file)]
+    missing = [file for file in metadata_files(remote.snapshot) if not is_whole(root, file)]
     if missing:
         with cache_refusals(root):
             _bring(store, root, missing, moved)
@@ -68,7 +68,7 @@ def _bring(
     incoming = root / "cache" / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     arrived = download(
-        store, files, incoming, there=lambda file: _there(root, file), moved=moved
+        store, files, incoming, there=partial(is_whole, root), moved=moved
     )
     for path, source in arrived.items():
         target = root / path
@@ -78,11 +78,3 @@ def _bring(
         except FileNotFoundError:
             if not target.exists():  # else another process was quicker
                 raise
-
-
-def _there(root: Path, file: File) -> bool:
-    try:
-        check_size(root, file)
-    except ShardCorrupt:
-        return False
-    return True

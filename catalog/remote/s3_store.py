@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -40,18 +39,12 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str) -> None:
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._connecting = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return S3Store, (self._bucket, self._prefix.removesuffix("/"))
 
-    @property
-    def _client(self) -> Any:
-        with self._connecting:  # boto3 makes clients in one thread at a time
-            return self._connected
-
     @cached_property
-    def _connected(self) -> Any:
+    def _client(self) -> Any:
         import boto3
         from botocore.config import Config
 
