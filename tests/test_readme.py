@@ -20,7 +20,9 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 PROMPTED = re.findall(r"^\$ (phasezoo .*)$", README, re.MULTILINE)
 REMOTE = [command for command in PROMPTED if "hf://datasets/USER/NAME" in command]
 # A download makes the folder `zoo`; the other commands train and use `phasezoo-data`.
-DOWNLOAD = [command for command in PROMPTED if command in REMOTE or "--catalog zoo" in command]
+DOWNLOAD = [
+    command for command in PROMPTED if command in REMOTE or "--catalog zoo" in command
+]
 COMMANDS = [command for command in PROMPTED if command not in DOWNLOAD]
 LONG = re.findall(r"^    (phasezoo .*)$", README.replace("\\\n", ""), re.MULTILINE)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
