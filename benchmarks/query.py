@@ -81,8 +81,9 @@ def main() -> None:
 
 def by_hand(zoo: catalog.Catalog, path: Path) -> dict[str, duckdb.DuckDBPyConnection]:
     """Connections on which the flat file and the database are called models."""
-    zoo.sql("SELECT * FROM models").write_parquet(str(path), compression="zstd")
+    models = zoo.sql("SELECT * FROM models").to_arrow_table()
     flat = duckdb.connect()
+    flat.from_arrow(models).write_parquet(str(path), compression="zstd")
     flat.execute(f"CREATE VIEW models AS FROM read_parquet({literal(str(path))})")
     database = duckdb.connect(path.with_suffix(".duckdb"))
     database.execute(f"CREATE TABLE models AS FROM read_parquet({literal(str(path))})")

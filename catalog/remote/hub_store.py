@@ -153,12 +153,13 @@ class HubStore:
 
     def _upload(self, operations: list[Any]) -> None:
         try:
-            self._api.preupload_lfs_files(
-                self._repository,
-                additions=operations,
-                repo_type="dataset",
-                revision=self._revision,
-            )
+            with _without_bars():
+                self._api.preupload_lfs_files(
+                    self._repository,
+                    additions=operations,
+                    repo_type="dataset",
+                    revision=self._revision,
+                )
         except RuntimeError as error:  # the client's word for any failed upload
             if error.__cause__ is None:
                 raise TransferInterrupted(f"{self.address}: an upload failed.") from None
@@ -191,14 +192,15 @@ class HubStore:
                 if self._at(parent).head().text is not None:
                     raise HeadMoved(f"{self.address} was created meanwhile.")
             try:
-                self._api.create_commit(
-                    self._repository,
-                    operations,
-                    commit_message=f"Version {version}, published by phasezoo",
-                    repo_type="dataset",
-                    revision=self._revision,
-                    parent_commit=parent,
-                )
+                with _without_bars():
+                    self._api.create_commit(
+                        self._repository,
+                        operations,
+                        commit_message=f"Version {version}, published by phasezoo",
+                        repo_type="dataset",
+                        revision=self._revision,
+                        parent_commit=parent,
+                    )
             except HfHubHTTPError as error:
                 if _status(error) in (409, 412):
                     raise HeadMoved(f"{self.address} was changed meanwhile.") from None
@@ -230,6 +232,25 @@ class HubStore:
             raise
         except (OSError, unreachable) as error:
             raise TransferInterrupted(f"{self.address}: {type(error).__name__}.") from None
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the client from drawing bars of its own, also where stderr is no terminal."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if are_progress_bars_disabled():  # by the user: stays so
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _status(error: Any) -> int:

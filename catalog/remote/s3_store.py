@@ -34,6 +34,7 @@ class S3Store:
     Notes
     -----
     Credentials, region and endpoint are those of boto3: environment, shared files, roles.
+    Without credentials requests are not signed, so that public buckets can be read.
     """
 
     def __init__(self, bucket: str, prefix: str) -> None:
@@ -46,10 +47,15 @@ class S3Store:
     @cached_property
     def _client(self) -> Any:
         import boto3
+        from botocore import UNSIGNED
         from botocore.config import Config
 
+        session = boto3.Session()
         retries = {"mode": "standard", "max_attempts": 5}
-        return boto3.client("s3", config=Config(retries=retries, max_pool_connections=16))
+        settings = Config(retries=retries, max_pool_connections=16)
+        if session.get_credentials() is None:  # public buckets need none
+            settings = settings.merge(Config(signature_version=UNSIGNED))
+        return session.client("s3", config=settings)
 
     def head(self) -> RemoteHead:
         """Read HEAD and its entity tag."""
