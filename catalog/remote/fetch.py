@@ -176,6 +176,12 @@ class Fetch:
                 folder.publish(source, target)
         absent = set(self.plan.removed)
         new = _wanted(remote, local, absent)
+        for file in (file for manifest in new for file in manifest.own.values()):
+            if not is_whole(folder.root, file):
+                raise CatalogError(
+                    f"{folder.root / file.path} was deleted while it was fetched. Nothing "
+                    "is visible of this fetch yet; run the same command again."
+                )
         self._check(local, new)
         top = [m for m in local.manifests if not m.pack]
         arriving = _grouped([m for m in new if not m.pack])

@@ -67,9 +67,7 @@ def _bring(
 ) -> None:
     incoming = root / "cache" / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
-    arrived = download(
-        store, files, incoming, there=partial(is_whole, root), moved=moved
-    )
+    arrived = download(store, files, incoming, there=partial(is_whole, root), moved=moved)
     for path, source in arrived.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)

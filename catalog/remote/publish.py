@@ -102,6 +102,7 @@ class Publish:
         license: str | None = None,
         private: bool = False,
     ) -> None:
+        catalog.check_writable()
         self.address: Address = parse_address(destination)
         self._catalog, self._license = catalog, license
         self._check_elsewhere()

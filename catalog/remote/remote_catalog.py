@@ -106,13 +106,12 @@ class RemoteCatalog(Catalog):
         return RemoteCatalog(self._address, allow=self._allow, offline=self._offline)
 
     def writer(self, *, spare: bool = False) -> Writer:
-        """Refuse: a remote catalogue is not written to in place.
+        """Refuse: a remote catalogue is not written to in place; see `check_writable`."""
+        self.check_writable()
+        raise AssertionError("a remote catalogue is never writable")
 
-        Raises
-        ------
-        CatalogError
-            Always; it says how to get a catalogue that can be written.
-        """
+    def check_writable(self) -> None:
+        """Refuse, and say how to get a catalogue that can be written."""
         raise CatalogError(
             f"{self._address} is read where it is and cannot be written to. Fetch it "
             f"first: phasezoo fetch {word(self._address)} --catalog DIR; then publish what "
