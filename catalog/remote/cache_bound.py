@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from pathlib import Path
@@ -43,7 +44,8 @@ def keep_within_bound(folder: Path, added: int) -> None:
     """Note that bytes came into a folder of the cache, and make room if needed.
 
     Folders outside of the cache are left alone. A process looks at the whole cache when it
-    starts to add, and then whenever it has added a 64th of the bound.
+    starts to add, then whenever it has added a 64th of the bound, and at its end, when it
+    reads no file any more.
     """
     mirrors = mirrors_folder()
     if not folder.is_relative_to(mirrors):
@@ -55,6 +57,8 @@ def keep_within_bound(folder: Path, added: int) -> None:
         if not first and _added[mirrors] * _SLACK < bound:
             return
         _added[mirrors] = 0
+    if first:
+        atexit.register(make_room, mirrors, bound)
     make_room(mirrors, bound)
 
 

@@ -45,7 +45,8 @@ def mirror_root(address: Address) -> Path:
         If it is a link that leads out of the cache.
     """
     path = mirrors_folder() / address.id
-    check_inside(cache_root(), path)
+    if cache_root().is_dir():
+        check_inside(cache_root(), path)
     return path
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, ShardCorrupt
 from catalog.remote.cache_bound import keep_within_bound
 from catalog.remote.cache_folder import cache_refusals
 from catalog.remote.open_copy import OPEN, OpenCopy
@@ -135,11 +135,12 @@ class SparseFile:
         """Open what is here for reading alone: the cache may be read-only."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            with cache_refusals(self.path):
-                opened = OpenCopy(self.path, os.open(self.path, flags))
+            opened = OpenCopy(self.path, os.open(self.path, flags))
         except FileNotFoundError:
             self._check_offline([(0, self._file.bytes)])
             raise
+        except OSError as error:
+            raise ShardCorrupt(f"{self.path} cannot be read: {error.strerror}.") from error
         known = self._listing.read()
         if opened.bytes != self._file.bytes or known is None:
             self._check_offline([(0, self._file.bytes)])
