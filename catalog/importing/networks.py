@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from catalog.console.local_only import check_local
 from catalog.errors import CatalogError
 from catalog.formats import find_format
 from catalog.formats.columns import Columns
@@ -146,6 +147,7 @@ def import_source(
     CatalogError
         If a network, row or file is invalid. The catalogue is then unchanged.
     """
+    check_local(root)
     path = Path(source)
     check_source(path)
     reader = find_format(format, path)

@@ -25,7 +25,7 @@ WITH stored AS (
     SELECT zoo, list(DISTINCT task_name ORDER BY task_name) AS tasks,
         list(DISTINCT architecture_name ORDER BY architecture_name) AS architectures,
         count(*) AS runs,
-        list(DISTINCT coalesce(license, 'not stated') ORDER BY 1) AS licenses
+        list_sort(list(DISTINCT coalesce(license, 'not stated'))) AS licenses
     FROM runs GROUP BY zoo
 )
 SELECT zoo, tasks, architectures, runs, coalesce(checkpoints, 0) AS checkpoints,

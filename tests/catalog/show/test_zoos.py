@@ -1,7 +1,9 @@
 """The list of zoos."""
 
 import json
+import math
 
+import pyarrow as pa
 import pytest
 
 import catalog
@@ -10,21 +12,24 @@ from catalog.show.zoos import total, zoos
 
 
 @pytest.fixture
-def two(zoo, networks, small_layout, commit, metrics, measure):
-    commit(
-        zoo, networks(small_layout, 4, seed=3, prefix="late"), zoo=["other"] * 4,
-        license=["mit", None, "mit", "cc0"], task_name=["digits"] * 4,
+def two(zoo, networks, small_layout, runs_of, metrics, measure):
+    late = networks(small_layout, 4, seed=3, prefix="late")
+    ids = late.table["run_id"].to_pylist()
+    runs = runs_of(
+        ids, zoo=["other"] * 4, license=["mit", None, "mit", "cc0"],
+        task_name=["digits"] * 4,
     )  # fmt: skip
-    metrics(zoo, "bare-0", "bare-1", zoo=["bare"] * 2)
+    checkpoints = late.table.append_column(
+        "validation_accuracy", pa.array([0.2, 0.8, None, math.nan])
+    ).append_column("test_accuracy", pa.array([0.9, 0.7, 1.0, 1.0]))
+    with zoo.writer() as writer:
+        writer.commit(runs, checkpoints, late)
+    checkpoints = pa.table({"run_id": ["bare-0"], "step": [0], "test_accuracy": [0.6]})
+    with zoo.writer() as writer:
+        writer.commit(runs_of(["bare-0"], zoo=["bare"]), checkpoints)
+    metrics(zoo, "bare-1", zoo=["bare"])
     rows = [("late-0", 0, "I"), ("late-1", 10, "IV-B"), ("late-2", 20, "unmeasured")]
     measure(zoo, [dict(zip(("run_id", "step", "phase"), r, strict=True)) for r in rows])
-    accuracies = [
-        ("late-0", 0, 0.2, 0.9),
-        ("late-1", 10, 0.8, 0.7),
-        ("run-0", 0, None, 0.6),
-    ]
-    names = ("run_id", "step", "validation_accuracy", "test_accuracy")
-    measure(zoo, [dict(zip(names, row, strict=True)) for row in accuracies], name="scores")
     return zoo.refreshed()
 
 
@@ -38,7 +43,8 @@ def test_every_zoo_has_a_row(two, small_layout):
     assert other["phases"] == ["I", "IV-B"]
     assert other["licenses"] == ["cc0", "mit", "not stated"]
     assert other["best_test_accuracy"] == 0.7  # of the best on the validation split
-    assert rows["zoo"]["best_test_accuracy"] == 0.6
+    assert rows["bare"]["best_test_accuracy"] == 0.6
+    assert rows["zoo"]["best_test_accuracy"] is None
     assert (rows["zoo"]["phases"], rows["bare"]["bytes"]) == ([], 0)
     assert (rows["bare"]["runs"], rows["bare"]["checkpoints"]) == (2, 2)
     counted = two.sql("SELECT count(DISTINCT run_id), count(*) FROM models").fetchall()

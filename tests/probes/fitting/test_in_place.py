@@ -85,9 +85,8 @@ def test_only_what_is_read_comes_here(there, tmp_path):
 
 def test_a_probe_is_applied_in_place(there, run, zoo, tmp_path):
     url, _ = there
-    file = fit_probe(catalog.open(zoo), "statistics", ["test_accuracy"], where=WHERE)[
-        "file"
-    ]
+    store, fit = catalog.open(zoo), {"where": "zoo <> 'wide'"}
+    file = fit_probe(store, "statistics", ["test_accuracy"], **fit)["file"]
     lines = []
     chosen = {"where": "zoo = 'wide'", "announce": lines.append}
     theirs, _, scored = apply_probe(catalog.open(url), file, **chosen)
@@ -96,8 +95,8 @@ def test_a_probe_is_applied_in_place(there, run, zoo, tmp_path):
     assert scored.judged_on == judged.judged_on
     name = "statistics_test_accuracy"
     np.testing.assert_allclose(theirs[name].to_numpy(), ours[name].to_numpy())
-    code, out, err = run("probe", "apply", file, "--catalog", url)
-    assert code == 0
+    code, _, err = run("probe", "apply", file, "--catalog", url)
+    assert code == 0, err
     assert "models holds all" not in err
 
 
@@ -140,7 +139,7 @@ def test_search_and_lineage_read_in_place(there, run, tmp_path):
         ("downstream", "narrow"),
         ("phases", "narrow"),
         ("generate", "soup", "-n", "2"),
-        ("import", "/"),
+        ("import", __file__),
         ("rm", "true", "--yes"),
         ("gc",),
         ("compact",),
