@@ -21,7 +21,7 @@ from catalog.console.program import main, print_json, print_table
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 
 VERBS = sorted(point.name for point in entry_points(group="phasezoo.verbs"))
-READING = ["sql", "show", "schema", "verify"]
+READING = ["sql", "ls", "show", "schema", "verify"]
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ def test_no_rows_are_said_to_be_none(phasezoo: Any, named: Catalog) -> None:
         ),
         ("sql", "EXPLAIN SELECT 1"),
         ("sql", "FROM tensor_stats"),
+        ("ls",),
         ("show", "digits"),
         ("show", "run-of-digits-0"),
         ("show", "run-of-digits-0@0"),
@@ -134,6 +135,8 @@ def test_an_sql_error_is_duckdbs_own_explanation(
         (("sql",), "Missing argument 'QUERY'"),
         (("sql", "SELECT 1", "--rows", "many"), "'many' is not a valid integer"),
         (("show",), "Missing argument 'ID'"),
+        (("ls", "digits"), "unexpected extra argument"),
+        (("cache", "--full"), "No such option"),
         (("verify", "--fast"), "No such option"),
         ((), "Usage: phasezoo"),
     ],
@@ -144,7 +147,9 @@ def test_wrong_usage_exits_with_2(phasezoo: Any, arguments: Any, message: str) -
     assert message in err
 
 
-@pytest.mark.parametrize("arguments", [("sql", "SELECT 1"), ("show", "x"), ("verify",)])
+@pytest.mark.parametrize(
+    "arguments", [("sql", "SELECT 1"), ("ls",), ("show", "x"), ("verify",)]
+)
 def test_a_missing_catalogue_exits_with_1_and_is_not_made(
     phasezoo: Any, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
