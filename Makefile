@@ -2,10 +2,12 @@
 #             queries it, draws report.html
 # make test   lint, types, layering and the fast tests
 # make test-all   also the slow ones: kills, every recipe
+# make release DEST=...   trains zoos, or goes on, measures, labels and publishes them, and
+#             scores the probe tasks of docs/zoos.md, which states what that costs
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all release lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("phasezoo needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -41,6 +43,28 @@ test: lint
 
 test-all: lint
 	$(PYTEST) --dist loadfile -m "not gpu and not network"
+
+# DEST is a folder, hf://datasets/USER/NAME or s3://BUCKET/PREFIX. Of the data only digits
+# are built in: others come from the Hub, or from files with DATA=DIR. LIMIT=N trains at most
+# N networks of each zoo. A release that was interrupted goes on with the same command.
+ZOOS ?= digits_mlp_phases digits_mlp_seeds fashion_mnist_cnn_phases tree_mini lora_tree_mini
+RELEASE ?= release
+LICENSE ?= cc-by-4.0
+PAGE ?= docs/zoos.md
+TRAIN = $(if $(DATA),--data "$(DATA)") $(if $(WORKERS),--workers $(WORKERS))
+
+release: $(ZOOS:%=release-%)
+	$(BIN)/phasezoo publish "$(DEST)" --license $(LICENSE) --catalog "$(RELEASE)/catalogue"
+	$(BIN)/python docs/zoos_page.py "$(DEST)" --copy "$(RELEASE)/copy" --page "$(PAGE)"
+
+release-tree_mini: release-tree_mini_roots
+release-lora_tree_mini: release-lora_tree_mini_root
+
+release-%: .venv/installed
+	@test -n "$(DEST)" || { echo "Name where to publish: make release DEST=FOLDER" >&2; exit 2; }
+	$(BIN)/phasezoo train $* $(TRAIN) $(if $(LIMIT),--limit $(LIMIT)) --catalog "$(RELEASE)/catalogue"
+	$(BIN)/phasezoo measure $* $(TRAIN) $(METRICS-$*) --steps last --catalog "$(RELEASE)/catalogue"
+	$(if $(filter %_phases,$*),$(BIN)/phasezoo phases $* --step last --catalog "$(RELEASE)/catalogue")
 
 clean:
 	rm -rf .venv phasezoo-data report.html
