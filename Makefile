@@ -51,10 +51,13 @@ ZOOS ?= digits_mlp_phases digits_mlp_seeds fashion_mnist_cnn_phases tree_mini lo
 RELEASE ?= release
 LICENSE ?= cc-by-4.0
 PAGE ?= docs/zoos.md
-TRAIN = $(if $(DATA),--data "$(DATA)") $(if $(WORKERS),--workers $(WORKERS))
+DATA_FROM = $(if $(DATA),--data "$(DATA)") $(if $(WORKERS),--workers $(WORKERS))
+# Only grids have phases; Hessians of all other networks would take hours.
+METRICS = $(if $(filter %_phases,$*),,--metric gradient_noise)
+IN_RELEASE = --catalog "$(RELEASE)/catalogue"
 
 release: $(ZOOS:%=release-%)
-	$(BIN)/phasezoo publish "$(DEST)" --license $(LICENSE) --catalog "$(RELEASE)/catalogue"
+	$(BIN)/phasezoo publish "$(DEST)" --license $(LICENSE) $(IN_RELEASE)
 	$(BIN)/python docs/zoos_page.py "$(DEST)" --copy "$(RELEASE)/copy" --page "$(PAGE)"
 
 release-tree_mini: release-tree_mini_roots
@@ -62,9 +65,9 @@ release-lora_tree_mini: release-lora_tree_mini_root
 
 release-%: .venv/installed
 	@test -n "$(DEST)" || { echo "Name where to publish: make release DEST=FOLDER" >&2; exit 2; }
-	$(BIN)/phasezoo train $* $(TRAIN) $(if $(LIMIT),--limit $(LIMIT)) --catalog "$(RELEASE)/catalogue"
-	$(BIN)/phasezoo measure $* $(TRAIN) $(METRICS-$*) --steps last --catalog "$(RELEASE)/catalogue"
-	$(if $(filter %_phases,$*),$(BIN)/phasezoo phases $* --step last --catalog "$(RELEASE)/catalogue")
+	$(BIN)/phasezoo train $* $(DATA_FROM) $(if $(LIMIT),--limit $(LIMIT)) $(IN_RELEASE)
+	$(BIN)/phasezoo measure $* $(DATA_FROM) $(METRICS) --steps last $(IN_RELEASE)
+	$(if $(filter %_phases,$*),$(BIN)/phasezoo phases $* --step last $(IN_RELEASE))
 
 clean:
 	rm -rf .venv phasezoo-data report.html

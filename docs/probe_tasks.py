@@ -141,7 +141,7 @@ PROBE_TASKS = (
     *(
         ProbeTask(
             zoo="tree_mini",
-            question=f"which of 40 classes a network was fine-tuned on, tree of root {root}",
+            question=f"40 classes: was the network fine-tuned on it; tree of root {root}",
             target="saw=(config->'$.classes')::INT[]",
             by="sibling",
             where=_IN_TREE.format(root),

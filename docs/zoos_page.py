@@ -83,7 +83,7 @@ def lines(store: Catalog, release: str) -> Iterator[str]:
 
 
 def zoo_row(store: Catalog, zoo: str) -> dict[str, str] | None:
-    """Return the row of a zoo in the table of zoos; None if none of its networks is there."""
+    """Return the row of a zoo in the table of zoos; None if it has no networks."""
     (counts,) = store.sql(f"""
         SELECT count(DISTINCT run_id), count(*), min(parameters), max(parameters)
         FROM models WHERE zoo = {literal(zoo)} AND row IS NOT NULL

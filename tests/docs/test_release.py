@@ -39,7 +39,7 @@ def make(folder, destination, **environment):
         "DEST": destination,
         "ZOOS": "digits_mlp_phases digits_mlp_seeds",
         "LIMIT": 96,
-        "WORKERS": 1,
+        "WORKERS": 2,
         "RELEASE": folder / "work",
         "PAGE": page,
     }
@@ -59,7 +59,8 @@ def released(tmp_path_factory):
 
 def test_the_page_lists_zoos_and_scores(released):
     _, page = released
-    assert page.startswith("# Zoos\n") and page.endswith("<!-- end -->\nafter\n")
+    assert page.startswith("# Zoos\n")
+    assert page.endswith("<!-- end -->\nafter\n")
     assert "| `digits_mlp_phases` |" in page
     assert "| 96 of 10,000 |" in page
     for probe in ("statistics", "linear", "probex"):
