@@ -46,7 +46,8 @@ test-all: lint
 
 # DEST is a folder, hf://datasets/USER/NAME or s3://BUCKET/PREFIX. Of the data only digits
 # are built in: others come from the Hub, or from files with DATA=DIR. LIMIT=N trains at most
-# N networks of each zoo. A release that was interrupted goes on with the same command.
+# N networks of each zoo, WORKERS=N is the number of processes. The same command continues a
+# release that was interrupted.
 ZOOS ?= digits_mlp_phases digits_mlp_seeds fashion_mnist_cnn_phases tree_mini lora_tree_mini
 RELEASE ?= release
 LICENSE ?= cc-by-4.0

@@ -13,9 +13,10 @@ from typing import Any
 
 from catalog.console.options import options_in
 from catalog.console.pasting import word
+from catalog.quoting import literal
 from probes.fitting.request import FitRequest
 
-SETTINGS: Mapping[str, Mapping[str, Any]] = {
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "statistics": {},
     "linear": {},
     "probex": {"seeds": 3},
@@ -28,7 +29,7 @@ SMALL = {
     "n_representation": 64,
     "epochs": 150,
 }
-"""Settings of `probex` for matrices with at most 64 rows and columns."""
+"""Settings of `probex` for small networks, whose matrices have a few thousand values."""
 
 WEIGHTS = ("linear", "probex")
 """Probes that read weights, and so need networks of one layout."""
@@ -70,23 +71,23 @@ class ProbeTask:
     steps: str = "last"
     folds: int | None = None
     layer: str | None = None
-    probes: tuple[str, ...] = tuple(SETTINGS)
+    probes: tuple[str, ...] = tuple(OPTIONS)
     probex: Mapping[str, Any] = field(default_factory=lambda: SMALL)
 
     def request(self, probe: str) -> FitRequest:
         """Return the request that fits and scores a probe."""
-        condition = f"zoo = '{self.zoo}'" + (f" AND {self.where}" if self.where else "")
+        within = f" AND {self.where}" if self.where else ""
         reads_weights = self.layer is not None and probe in WEIGHTS
         return FitRequest(
             probe=probe,
             targets=(self.target,),
-            where=condition,
+            where=f"zoo = {literal(self.zoo)}{within}",
             steps=self.steps,
             by=self.by,
             deal=self.folds,
             layer=(self.layer,) if reads_weights else (),
             settings=self.probex if probe == "probex" else {},
-            **SETTINGS[probe],
+            **OPTIONS[probe],
         )
 
 
