@@ -29,7 +29,7 @@ SMALL = {
     "n_representation": 64,
     "epochs": 150,
 }
-"""Settings of `probex` for small networks, whose matrices have a few thousand values."""
+"""Settings of `probex` that take minutes; its default sizes are four times as large."""
 
 WEIGHTS = ("linear", "probex")
 """Probes that read weights, and so need networks of one layout."""
@@ -156,7 +156,6 @@ PROBE_TASKS = (
         question="the class of 30 that an adapter detects",
         target="class_name",
         by="sibling",
-        probex={"epochs": 150},
     ),
 )
 
