@@ -7,11 +7,12 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
 from catalog.remote.store import BLOCK, HeadMoved, Outgoing, RemoteHead, not_committed
+from catalog.storage.card_files import CARD_FILE
 from catalog.storage.folder import Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.snapshot import newest_snapshot
@@ -105,7 +106,7 @@ class FolderStore:
                     self._folder.create()
                     self._pin()
                 self._folder.check_writable()
-                for name in sorted({Path(file.path).name[:12] for file in files}):
+                for name in sorted({_writer(file.path) for file in files}):
                     self._mark(name)
                 for file in files:
                     self._copy(file, moved)
@@ -143,7 +144,11 @@ class FolderStore:
             raise
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Write records and HEAD under the commit lock."""
         root = self._folder.root
@@ -159,3 +164,12 @@ class FolderStore:
                 raise HeadMoved(f"{self.address} has a version of that number.")
             self._folder.write_all({root / path: data for path, data in records.items()})
             self._folder.write(self._folder.head, head)
+            for path in superseded:
+                check_inside(root, root / path)
+                (root / path).unlink(missing_ok=True)
+
+
+def _writer(path: str) -> str:
+    """Return the 12 digits by which `gc` recognises who is writing a file."""
+    card_file = CARD_FILE.fullmatch(path)
+    return card_file[1] if card_file else Path(path).name[:12]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from catalog.console.extras import require
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, NotFound
 from catalog.remote.http_store import HttpStore
 from catalog.remote.store import (
     HeadMoved,
@@ -80,7 +80,7 @@ class HubStore:
         if self._reader is None:
             self.head()
         if self._reader is None:
-            raise CatalogError(
+            raise NotFound(
                 f"{self.address} does not exist, or you may not see it. Log in: hf auth "
                 "login"
             )
@@ -160,14 +160,18 @@ class HubStore:
             raise error.__cause__ from None
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Commit all files at once, if the branch has not moved."""
-        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
         from huggingface_hub.errors import HfHubHTTPError
 
         small = {**records, "HEAD": head}
-        operations = [
+        operations: list[Any] = [
             *self._operations.values(),
             *(CommitOperationAdd(path, data) for path, data in small.items()),
         ]
@@ -185,6 +189,11 @@ class HubStore:
                 parent = str(info.sha)
                 if self._at(parent).head().text is not None:
                     raise HeadMoved(f"{self.address} was created meanwhile.")
+            if superseded:
+                gone = self._api.get_paths_info(
+                    self._repository, [*superseded], repo_type="dataset", revision=parent
+                )
+                operations += [CommitOperationDelete(item.path) for item in gone]
             try:
                 self._api.create_commit(
                     self._repository,
