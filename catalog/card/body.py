@@ -28,6 +28,7 @@ def body(
     licences: Mapping[str, Sequence[str]],
     pictures: Sequence[tuple[str, Picture]],
     configs: Mapping[str, Sequence[str]],
+    default: str,
     notices: Sequence[str],
 ) -> list[str]:
     """Return the lines below the front matter.
@@ -39,14 +40,16 @@ def body(
     pictures : sequence of (str, Picture)
         Paths relative to the card, and pictures of phases.
     configs : mapping of str to sequence of str
-        Files by configuration; the first one is the default.
+        Files by configuration.
+    default : str
+        Default configuration.
     notices : sequence of str
         Sentences of plain text that readers must see first.
     """
     about = (
         f"{counted(facts.runs, 'training run')} of {counted(len(facts.zoos), 'zoo')} with "
-        f"{counted(facts.checkpoints, 'checkpoint')}, {_amount(facts.bytes)} of weights, as "
-        f"Parquet. Version {destination.version}, content `{destination.content}`."
+        f"{counted(facts.checkpoints, 'checkpoint')}, {_amount(facts.bytes)} of weights, "
+        f"as Parquet. Version {destination.version}, content `{destination.content}`."
     )
     return [
         "",
@@ -62,9 +65,9 @@ def body(
         *_tasks(facts),
         *_licences(facts, licences),
         *_provenance(facts),
-        *_configurations(facts, configs),
+        *_configurations(facts, configs, default),
         *_columns(facts),
-        *use_lines(destination, configs),
+        *use_lines(destination, default),
     ]
 
 
@@ -194,7 +197,9 @@ def _provenance(facts: Facts) -> list[str]:
     return lines
 
 
-def _configurations(facts: Facts, configs: Mapping[str, Sequence[str]]) -> list[str]:
+def _configurations(
+    facts: Facts, configs: Mapping[str, Sequence[str]], default: str
+) -> list[str]:
     sizes = {row["arch_id"]: row for row in facts.architectures}
     too_large = facts.too_large
     rows = []
@@ -208,8 +213,8 @@ def _configurations(facts: Facts, configs: Mapping[str, Sequence[str]]) -> list[
     lines = [
         "## Configurations",
         "",
-        f"{code(next(iter(configs), 'models'))} is the default; configurations with row groups have "
-        "the weights of one architecture, one column per tensor.",
+        f"`{default}` is the default. Configurations with row groups have the weights of "
+        "one architecture, one column per tensor.",
         "",
         *table(["configuration", "files", "networks", "largest row group"], rows),
         *_more([*configs], "configuration"),

@@ -92,6 +92,7 @@ def dataset_card(
         licences=known,
         stated=used,
         configs=configs,
+        default="models" if models else METADATA[0],
         free=free_columns(folder, snapshot, kinds),
     )
     lines += body(
@@ -100,6 +101,7 @@ def dataset_card(
         licences=licences,
         pictures=[(file.path, picture) for file, picture in pictures],
         configs=configs,
+        default="models" if models else METADATA[0],
         notices=notices,
     )
     weights: dict[str, list[File]] = {}

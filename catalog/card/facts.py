@@ -88,6 +88,9 @@ SELECT arch_id, column_name, dtype, shape, role FROM tensors WHERE size > 0 AND 
 ORDER BY arch_id, position"""
 
 
+_TYPES = {"DOUBLE": "double", "BIGINT": "int64", "VARCHAR": "string", "BOOLEAN": "bool"}
+
+
 @dataclass(frozen=True)
 class Facts:
     """Rows that a card shows, each list sorted by its first column.
@@ -178,9 +181,17 @@ def _columns(catalog: Catalog) -> Rows:
     names = catalog.sql("FROM models").columns
     counts = ", ".join(f"count({identifier(n)}) AS n{i}" for i, n in enumerate(names))
     filled = rows_of(catalog, f"SELECT {counts} FROM models")[0]
-    unknown = {"type": "-", "unit": "-", "meaning": "-"}
-    return [
-        {"column": name} | {k: described.get(name, unknown)[k] for k in unknown}
-        for i, name in enumerate(names)
-        if filled[f"n{i}"]
-    ]
+    rows = []
+    for i, name in enumerate(names):
+        known = described.get(name)
+        if known and filled[f"n{i}"]:
+            kind = "list of struct" if "<" in known["type"] else known["type"]
+            rows.append(
+                {
+                    "column": name,
+                    "type": _TYPES.get(kind, kind),
+                    "unit": known["unit"],
+                    "meaning": known["meaning"],
+                }
+            )
+    return rows

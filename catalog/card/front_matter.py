@@ -22,6 +22,7 @@ def front_matter(
     licences: Sequence[str],
     stated: Mapping[str, str],
     configs: Mapping[str, Sequence[str]],
+    default: str,
     free: Free,
 ) -> list[str]:
     """Return the lines between the two rules, both included.
@@ -33,7 +34,9 @@ def front_matter(
     stated : mapping of str to str
         Licences that publishers stated for zoos that state none.
     configs : mapping of str to sequence of str
-        Files by configuration; the first one is the default.
+        Files by configuration.
+    default : str
+        Default configuration.
     free : dict
         Types of undocumented columns, by file and then by column name.
     """
@@ -51,9 +54,7 @@ def front_matter(
         *(f"- {tag}" for tag in TAGS),
         "size_categories:",
         f"- {size_category(facts.checkpoints)}",
-        *configuration_lines(
-            configs, free, default=next(iter(configs), "models"), comments=comments
-        ),
+        *configuration_lines(configs, free, default=default, comments=comments),
         "---",
     ]
 

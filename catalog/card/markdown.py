@@ -9,11 +9,13 @@ from typing import Any
 from catalog.console.table import WIDEST, cell
 from catalog.printable import printable
 
-_PLAIN = frozenset(" ,-./()'\"+=%?;")
-"""ASCII characters, besides letters and digits, that mean nothing within a line."""
-
-_LINK = re.compile(r"(?<=www)\.", re.IGNORECASE)
-"""Dot of a name that renderers turn into a link."""
+_ACTS = re.compile(
+    r"[!#$&*<>@\[\\\]^`{|}~]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it means nothing
+    r"|(?<=www)\.|:(?=/)",  # renderers turn what looks like an address into a link
+    re.IGNORECASE,
+)
+"""Characters that mean something within a line of Markdown or HTML."""
 
 
 def escaped(value: Any, widest: int = WIDEST) -> str:
@@ -21,10 +23,10 @@ def escaped(value: Any, widest: int = WIDEST) -> str:
 
     Examples
     --------
-    >>> print(escaped("[a](javascript:b)|`<i>"), escaped("www.a.b"))
-    &#91;a&#93;(javascript&#58;b)&#124;&#96;&#60;i&#62; www&#46;a.b
+    >>> print(escaped("[a](javascript:b)|`<i>"), escaped("www.a https://b a_b _c_"))
+    &#91;a&#93;(javascript:b)&#124;&#96;&#60;i&#62; www&#46;a https&#58;//b a_b &#95;c&#95;
     """
-    return _LINK.sub("&#46;", "".join(map(_entity, cell(value, widest))))
+    return _ACTS.sub(lambda match: f"&#{ord(match[0])};", cell(value, widest))
 
 
 def code(value: Any) -> str:
@@ -58,8 +60,3 @@ def listed(values: Sequence[Any], count: int | None = None) -> str:
     parts = [*map(code, values), *([f"{more:,} more"] if more > 0 else [])]
     return ", ".join(parts) or "-"
 
-
-def _entity(character: str) -> str:
-    if not character.isascii() or character.isalnum() or character in _PLAIN:
-        return character
-    return f"&#{ord(character)};"

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from catalog.card.destination import Destination
 from catalog.card.markdown import block
 from catalog.console.pasting import word
 
 
-def use_lines(destination: Destination, configs: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the lines of the section.
-
-    Parameters
-    ----------
-    configs : mapping of str to sequence of str
-        Files by configuration; the first one is the default.
-    """
+def use_lines(destination: Destination, default: str) -> list[str]:
+    """Return the lines of the section; ``default`` is the default configuration."""
     place = word(destination.address)
     dataset = destination.repository or destination.address
     weights = f"load_dataset({dataset!r}, ARCH_ID, split='train', streaming=True)"
@@ -38,7 +30,7 @@ def use_lines(destination: Destination, configs: Mapping[str, Sequence[str]]) ->
             'population = store.load("step = steps LIMIT 10")',
             "print(population.weights.shape)",
         ),
-        f"With `datasets` (the default configuration is `{next(iter(configs), 'models')}`):",
+        f"With `datasets` (the default configuration is `{default}`):",
         "",
         *block(
             "from datasets import load_dataset",
