@@ -37,6 +37,8 @@ def code(value: Any) -> str:
     >>> print(code("lr_max"), code("a|`b"))
     `lr_max` <code>a&#124;&#96;b</code>
     """
+    if value is None:
+        return "-"
     shown = cell(value)
     if shown and shown == shown.strip() and not set("`|\\") & set(shown):
         return f"`{shown}`"
@@ -59,4 +61,3 @@ def listed(values: Sequence[Any], count: int | None = None) -> str:
     more = (count or len(values)) - len(values)
     parts = [*map(code, values), *([f"{more:,} more"] if more > 0 else [])]
     return ", ".join(parts) or "-"
-

@@ -32,6 +32,7 @@ class FolderStore:
         self._folder = Folder(root)
         self._pinned = False
         self._marks = contextlib.ExitStack()
+        self._marked: set[Path] = set()
 
     def head(self) -> RemoteHead:
         """Read HEAD; commits that it does not name yet are added to it first."""
@@ -115,12 +116,15 @@ class FolderStore:
             raise
 
     def _mark(self, writer: str) -> None:
-        """Lock the mark of a writer: `gc` leaves its files alone, unless we are killed."""
+        """Lock the mark of a writer: `gc` leaves its files alone until the lock is gone.
+
+        The mark of a publish that failed stays, so that `gc` knows whose files it finds.
+        """
         path = self._folder.root / "writers" / f"{writer}.writer"
         check_inside(self._folder.root, path)
         file = self._marks.enter_context(path.open("wb"))
         fcntl.flock(file, fcntl.LOCK_SH)
-        self._marks.callback(path.unlink, missing_ok=True)
+        self._marked.add(path)
 
     def _copy(self, file: Outgoing, moved: Callable[[int], None]) -> None:
         path = self._folder.root / file.path
@@ -151,22 +155,34 @@ class FolderStore:
         superseded: Collection[str] = (),
     ) -> None:
         """Write records and HEAD under the commit lock."""
-        root = self._folder.root
-        with self._marks, self._folder.writing(), self._folder.lock():
-            now: bytes | None = None
-            if self._folder.head.exists():
-                now = self._folder.read(self._folder.head)
-            if now != replaces.text:
-                raise HeadMoved(f"{self.address} was changed by somebody else.")
-            if any(
-                path.startswith("snapshots/") and (root / path).exists() for path in records
-            ):
-                raise HeadMoved(f"{self.address} has a version of that number.")
-            self._folder.write_all({root / path: data for path, data in records.items()})
-            self._folder.write(self._folder.head, head)
-            for path in superseded:
-                check_inside(root, root / path)
-                (root / path).unlink(missing_ok=True)
+        try:
+            with self._folder.writing(), self._folder.lock():
+                self._check_head(records, replaces)
+                root = self._folder.root
+                self._folder.write_all({root / p: data for p, data in records.items()})
+                self._folder.write(self._folder.head, head)
+                for path in superseded:
+                    check_inside(root, root / path)
+                    (root / path).unlink(missing_ok=True)
+                for mark in self._marked:
+                    mark.unlink(missing_ok=True)
+                self._marked.clear()
+        except HeadMoved:
+            raise  # the marks stay locked: the files are for the next attempt
+        except BaseException:
+            self._marks.close()
+            raise
+        self._marks.close()
+
+    def _check_head(self, records: Mapping[str, bytes], replaces: RemoteHead) -> None:
+        now: bytes | None = None
+        if self._folder.head.exists():
+            now = self._folder.read(self._folder.head)
+        if now != replaces.text:
+            raise HeadMoved(f"{self.address} was changed by somebody else.")
+        snapshots = (path for path in records if path.startswith("snapshots/"))
+        if any((self._folder.root / path).exists() for path in snapshots):
+            raise HeadMoved(f"{self.address} has a version of that number.")
 
 
 def _writer(path: str) -> str:

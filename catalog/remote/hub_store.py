@@ -45,6 +45,7 @@ class HubStore:
         self._repository, self._revision = repository, revision or "main"
         self._private = private
         self._reader: HttpStore | None = None
+        self._asked = False
         self._operations: dict[str, Any] = {}
 
     @property
@@ -57,7 +58,7 @@ class HubStore:
         """Read HEAD at the newest commit of the revision."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
-        self._reader = None
+        self._reader, self._asked = None, True
         with self._refusals():
             try:
                 info = self._api.dataset_info(self._repository, revision=self._revision)
@@ -77,7 +78,7 @@ class HubStore:
 
     @property
     def _files(self) -> HttpStore:
-        if self._reader is None:
+        if self._reader is None and not self._asked:
             self.head()
         if self._reader is None:
             raise NotFound(
@@ -204,10 +205,16 @@ class HubStore:
                     parent_commit=parent,
                 )
             except HfHubHTTPError as error:
-                if _status(error) in (409, 412):
+                status = _status(error)
+                # What is to be deleted may be gone only because the branch has moved.
+                if status in (409, 412) or (status == 404 and self._moved_from(parent)):
                     raise HeadMoved(f"{self.address} was changed meanwhile.") from None
                 raise
         self._operations.clear()
+
+    def _moved_from(self, commit: str) -> bool:
+        info = self._api.dataset_info(self._repository, revision=self._revision)
+        return str(info.sha) != commit
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -88,14 +88,15 @@ def published_card(
     ]
     if not any(ours.values()):
         return PublishedCard(notes=tuple(notes))
-    publish_snapshot(Folder(staging), joined, 0)
     earlier = stated_in(readme) if ours["README.md"] else {}
-    card = dataset_card(
-        Catalog(staging),
-        _destination(address, joined),
-        stated=earlier | dict(stated),
-        notices=notices,
-    )
+    with Folder(staging).writing():
+        publish_snapshot(Folder(staging), joined, 0)
+        card = dataset_card(
+            Catalog(staging),
+            _destination(address, joined),
+            stated=earlier | dict(stated),
+            notices=notices,
+        )
     if ours["README.md"] and card.phases and not can_draw():
         notes.append(
             "The card has no pictures of the phases, because matplotlib is not installed: "
