@@ -104,12 +104,11 @@ class Publish:
         private: bool = False,
     ) -> None:
         self.address: Address = parse_address(destination)
-        self._catalog, self._license = catalog, license
+        self._catalog, self._license = catalog, (license or "").strip()
         self._check_elsewhere()
         self._store: WritableStore = writable_store(self.address, private=private)
         self._folder = Folder(catalog.root)
         self._local = catalog.snapshot
-        self._stated: dict[str, str] = {}
         self._check_removed()
         self._check_licences()
         self._known = known_shards(self._folder, self.address)
@@ -140,19 +139,22 @@ class Publish:
             )
 
     def _check_licences(self) -> None:
+        if self._license:
+            return
+        if zoos := self._unlicensed():
+            more = ", ..." if len(zoos) > 3 else ""
+            raise CatalogError(
+                f"No licence is stated for {', '.join(zoos[:3])}{more}. Others may not use "
+                "what has none. State it with --license, for instance: --license cc-by-4.0"
+            )
+
+    def _unlicensed(self) -> list[str]:
+        """Return the zoos with runs that state no licence."""
         rows = self._catalog.sql(
             "SELECT DISTINCT zoo FROM runs WHERE license IS NULL OR license = '' "
             "ORDER BY zoo"
         ).fetchall()
-        if self._license is not None:
-            self._stated = {str(zoo): self._license for (zoo,) in rows}
-        elif rows:
-            names = ", ".join(str(zoo) for (zoo,) in rows[:3])
-            more = ", ..." if len(rows) > 3 else ""
-            raise CatalogError(
-                f"No licence is stated for {names}{more}. Others may not use what has "
-                "none. State it with --license, for instance: --license cc-by-4.0"
-            )
+        return [str(zoo) for (zoo,) in rows]
 
     def plan(self) -> Published:
         """Return what `run` would do now; changes nothing."""
@@ -264,9 +266,10 @@ class Publish:
             # Another publisher may have taken the next number and been killed.
             version = 1 + attempt + max(there.version, self._local.version)
             joined = Snapshot.of(version, top, there.dropped | gone)
-            card = published_card(
-                self._store, self.address, staging, joined, stated=self._stated
+            stated = (
+                dict.fromkeys(self._unlicensed(), self._license) if self._license else {}
             )
+            card = published_card(self._store, self.address, staging, joined, stated=stated)
             yield joined, card, self._outgoing(staging, there, joined, card.files)
 
     def _check_agreement(self, staging: Path, there: Snapshot, new: list[Manifest]) -> None:
