@@ -75,12 +75,16 @@ def publish(
         if as_json:
             print_json(asdict(plan) | {"dry_run": True})
         else:
-            say(f"{plan.destination}: would upload {_amount(plan.files, plan.bytes)}")
+            then = ", then the commit records, README.md and croissant.json" * plan.changed
+            amount = _amount(plan.files, plan.bytes)
+            say(f"{plan.destination}: would upload {amount}{then}")
         return
     moved = _Moved("publish")
 
     def planned(plan: Published) -> None:
         note(f"{plan.destination}: {_amount(plan.files, plan.bytes)} to upload")
+        for sentence in plan.notes:
+            note(sentence)
         moved.start(plan.bytes)
 
     with _resumable():

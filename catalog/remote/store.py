@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -138,9 +138,24 @@ class WritableStore(Store, Protocol):
         """
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Write records, and then HEAD if it is still the one that was read.
+
+        Parameters
+        ----------
+        records : mapping of str to bytes
+            Content by path.
+        head : bytes
+            The new HEAD.
+        replaces : RemoteHead
+            The HEAD that was read.
+        superseded : collection of str
+            Files that no reader needs any more; they are deleted where they exist.
 
         Raises
         ------
