@@ -21,9 +21,7 @@ def check_patterns(patterns: Sequence[str]) -> None:
         )
 
 
-def chosen_names(
-    where: object, names: Iterable[str], patterns: Sequence[str]
-) -> list[str]:
+def chosen_names(where: object, names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Return the names that match one of some patterns, in their order.
 
     Parameters

@@ -19,7 +19,7 @@ def hub_pages() -> HttpStore:
     """
     require("huggingface_hub")
     from huggingface_hub import constants
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils._headers import build_hf_headers
 
     headers = build_hf_headers(library_name="phasezoo")
     return HttpStore(constants.ENDPOINT, "hf:/", headers)
