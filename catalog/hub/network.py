@@ -68,7 +68,7 @@ class RemoteNetwork:
         if self.bytes > most:
             raise CatalogError(
                 f"{where}: the tensors have {self.bytes / 1e9:,.1f} GB; at most half of "
-                f"the memory of this machine, {most / 1e9:,.1f} GB, is read of one network. "
+                f"the memory of this machine, {most / 1e9:,.1f} GB, is for one network. "
                 "Read some of the tensors: --tensors GLOB"
             )
 
