@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Model:
-    """What the Hub says about a revision of a model.
+    """Answer of the Hub about a revision of a model.
 
     Attributes
     ----------

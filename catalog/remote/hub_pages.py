@@ -18,8 +18,8 @@ def hub_pages() -> HttpStore:
         If the client is not installed.
     """
     require("huggingface_hub")
-    from huggingface_hub import constants
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub import constants, get_token
 
-    headers = build_hf_headers(library_name="phasezoo")
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     return HttpStore(constants.ENDPOINT, "hf:/", headers)
