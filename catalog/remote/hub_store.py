@@ -9,6 +9,7 @@ from typing import Any
 from catalog.console.extras import require
 from catalog.errors import CatalogError, NotFound
 from catalog.remote.http_store import HttpStore
+from catalog.remote.hub_pages import hub_pages
 from catalog.remote.store import (
     HeadMoved,
     Outgoing,
@@ -70,11 +71,8 @@ class HubStore:
 
     def _at(self, commit: str) -> HttpStore:
         """Return a reader of one commit."""
-        from huggingface_hub import constants
-        from huggingface_hub.utils._headers import build_hf_headers
-
-        url = f"{constants.ENDPOINT}/datasets/{self._repository}/resolve/{commit}"
-        return HttpStore(url, self.address, build_hf_headers(library_name="phasezoo"))
+        path = f"datasets/{self._repository}/resolve/{commit}"
+        return hub_pages().below(path, self.address)
 
     @property
     def _files(self) -> HttpStore:

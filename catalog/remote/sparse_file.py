@@ -18,7 +18,7 @@ from typing import Any
 
 from catalog.errors import CatalogError
 from catalog.remote.address import parse_address
-from catalog.remote.store import Store, TransferInterrupted
+from catalog.remote.store import Store, stream_resumed
 from catalog.remote.stores import readable_store
 from catalog.storage.manifest import File
 
@@ -29,7 +29,6 @@ LARGEST_PART = 32 << 20
 """Bytes of one request; more are downloaded in several requests side by side."""
 
 THREADS = 8
-ATTEMPTS = 6
 
 Span = tuple[int, int]
 """First byte, and the byte after the last."""
@@ -106,20 +105,12 @@ class SparseFile:
 
     def _download(self, span: Span) -> None:
         start, stop = span
-        failures = 0
         store = self._store
         assert store is not None
         with self.path.open("r+b", buffering=0) as target:
-            while start < stop:
-                before = start
-                try:
-                    for block in store.stream(self._file.path, start, stop):
-                        os.pwrite(target.fileno(), block, start)
-                        start += len(block)
-                except TransferInterrupted:
-                    failures = 0 if start > before else failures + 1
-                    if failures >= ATTEMPTS:
-                        raise
+            for block in stream_resumed(store, self._file.path, start, stop):
+                os.pwrite(target.fileno(), block, start)
+                start += len(block)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

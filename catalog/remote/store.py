@@ -12,6 +12,9 @@ from catalog.errors import CatalogError, ShardCorrupt
 BLOCK = 1 << 20
 """Bytes that a store moves at a time."""
 
+ATTEMPTS = 6
+"""Attempts without any progress after which a range is given up."""
+
 LARGEST_HEAD = 200
 """Bytes of HEAD above which it is refused."""
 
@@ -162,3 +165,26 @@ class WritableStore(Store, Protocol):
         HeadMoved
             If it is not: readers see nothing new.
         """
+
+
+def stream_resumed(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
+    """Read bytes ``start`` to ``stop`` of a file, in pieces, across broken connections.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    TransferInterrupted
+        If several attempts in a row brought nothing.
+    """
+    failures = 0
+    while start < stop:
+        before = start
+        try:
+            for block in store.stream(path, start, stop):
+                start += len(block)
+                yield block
+        except TransferInterrupted:
+            failures = 0 if start > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise
