@@ -303,7 +303,7 @@ class Catalog:
         return self._where(None, "shard, row")
 
     def _where(self, where: str | None, columns: str) -> Selection:
-        query = self.matching(where or "true")
+        query = self.matching("true" if where is None else where)
         if columns != "*":
             query = f"SELECT {columns} FROM ({query})"
         return self._selection(self._database.table(query))
