@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
+from catalog.console.local_only import check_local
 from catalog.console.pasting import word
 from catalog.dtypes import Array
 from catalog.errors import CatalogError, NotFound
@@ -65,11 +66,7 @@ def open_catalog(
         If there is no catalogue and ``create`` is false, or if the version or an allowed
         folder does not exist.
     """
-    if "://" in str(path):
-        raise CatalogError(
-            f"{path} is remote, and this changes a catalogue or keeps files in it. Fetch "
-            f"it first: phasezoo fetch {word(path)} --catalog DIR"
-        )
+    check_local(path)
     root = Path(path) if path is not None else default_root()
     if not (root / "manifests").is_dir():
         if not create:
@@ -131,6 +128,20 @@ class Catalog:
     def version(self) -> int:
         """Version number of the snapshot."""
         return self.snapshot.version
+
+    @property
+    def writable(self) -> bool:
+        """False for a remote catalogue, which is read where it is."""
+        return True
+
+    def check_writable(self) -> None:
+        """Check that something can be committed, before work that ends with a commit.
+
+        Raises
+        ------
+        CatalogError
+            If this is a remote catalogue; the message says how to fetch it.
+        """
 
     def refreshed(self) -> Catalog:
         """Return the catalogue at its newest version."""

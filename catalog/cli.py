@@ -1,14 +1,17 @@
-"""Commands that read a catalogue: sql, show, export, schema, verify, report."""
+"""Commands that read a catalogue: sql, ls, show, export, schema, verify, report."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from catalog.catalog import arrow_table
+from catalog.console.counting import counted
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     at_option,
@@ -90,6 +93,42 @@ def sql(
     print_table(answered[:rows])
     if len(answered) > rows:
         note(f"Printed the first {rows} rows; --rows N prints more.")
+
+
+@verb("ls --catalog hf://datasets/USER/NAME")
+@readable_option
+@at_option
+@json_option
+def ls(catalog_path: str, at: int | None, as_json: bool) -> None:
+    """List the zoos of the catalogue.
+
+    The best test accuracy is that of the checkpoint that is best on the validation split
+    or, if no checkpoint has a validation accuracy, the greatest one. Bytes are those of the
+    weights. 'phasezoo show ZOO' prints a page about one zoo.
+    """
+    from catalog.show.zoos import total, zoos
+
+    catalog = open_catalog(catalog_path, at=at)
+    rows = zoos(catalog)
+    sums = total(rows)
+    if as_json:
+        print_json({"version": catalog.version, "zoos": rows, "total": sums})
+        return
+    if rows:
+        print_table([_joined(row) for row in rows])
+    say(
+        f"{counted(sums['zoos'], 'zoo')}: {counted(sums['runs'], 'run')}, "
+        f"{counted(sums['checkpoints'], 'checkpoint')}, {sums['bytes'] / 1e6:,.1f} MB of "
+        f"weights; version {catalog.version} of {catalog_path}"
+    )
+
+
+def _joined(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a table, with lists as text and None for empty ones."""
+    return {
+        name: (", ".join(value) or None) if isinstance(value, list) else value
+        for name, value in row.items()
+    }
 
 
 @verb("show digits_mlp_phases")

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from catalog.console.extras import advice
+from catalog.console.local_only import check_local
 from catalog.console.outlet import install, note, say, say_json
 from catalog.console.plain_values import plain
 from catalog.console.table import table_lines
@@ -26,6 +28,8 @@ from catalog.version import __version__
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+_OFFLINE = "PHASEZOO_OFFLINE"
 
 VERBS: Registry[click.Command] = Registry("verb", click.Command)
 
@@ -167,13 +171,28 @@ def catalog_option(function: Function) -> Function:
         envvar="PHASEZOO_HOME",
         default="phasezoo-data",
         show_default=True,
+        callback=_local,
         help="Catalogue folder; the environment variable PHASEZOO_HOME sets another "
         "default.",
     )(function)
 
 
+def _local(context: click.Context, parameter: click.Parameter, path: str) -> str:
+    """Refuse an address on the command line, before anything is read."""
+    if context.get_parameter_source("catalog_path") is ParameterSource.COMMANDLINE:
+        check_local(path)
+    return path
+
+
 def readable_option(function: Function) -> Function:
-    """Add ``--catalog DIR_OR_URL`` to a verb that only reads."""
+    """Add ``--catalog DIR_OR_URL`` and ``--offline`` to a verb that only reads."""
+    function = click.option(
+        "--offline",
+        is_flag=True,
+        expose_value=False,
+        callback=_offline,
+        help="Read a remote catalogue from the cache alone; as if PHASEZOO_OFFLINE=1.",
+    )(function)
     return click.option(
         "--catalog",
         "catalog_path",
@@ -184,6 +203,21 @@ def readable_option(function: Function) -> Function:
         help="Catalogue folder, or a remote catalogue that is read where it is: hf://, "
         "s3:// or https://. The environment variable PHASEZOO_HOME sets another default.",
     )(function)
+
+
+def _offline(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Set the environment variable for the command and the processes that it starts."""
+    if asked:
+        before = os.environ.get(_OFFLINE)
+        os.environ[_OFFLINE] = "1"
+
+        def restore() -> None:
+            if before is None:
+                del os.environ[_OFFLINE]
+            else:
+                os.environ[_OFFLINE] = before
+
+        context.call_on_close(restore)
 
 
 def at_option(function: Function) -> Function:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from catalog.console.local_only import check_local
 from catalog.errors import CatalogError
 from catalog.formats import find_format
 from catalog.formats.chosen_tensors import check_patterns, with_chosen_tensors
@@ -98,6 +99,7 @@ def import_source(
         the Hub that is invalid is left out, and named in ``failed`` of the summary.
     """
     sources = [source] if isinstance(source, str | Path) else list(source)
+    check_local(root)
     check_patterns(tensors)
     if any(is_model_source(name) for name in sources):
         _check_models(sources, format, metadata)

@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from catalog.errors import BrokenPlugin, NotFound, closest
 
@@ -94,7 +94,7 @@ class Registry(Mapping[str, Thing]):
                 tell(str(error))
         return plugins
 
-    def _loaded(self, point: EntryPoint) -> object:
+    def _loaded(self, point: EntryPoint) -> Any:
         """Import a plugin; an import of another distribution may raise anything."""
         try:
             return point.load()

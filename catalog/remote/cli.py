@@ -1,4 +1,4 @@
-"""Verbs that move catalogues: publish, fetch, cite."""
+"""Verbs about other places: publish, fetch, cite, cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,21 @@ import click
 
 from catalog.catalog import open_catalog
 from catalog.console.outlet import note, say
-from catalog.console.program import catalog_option, json_option, print_json, verb
+from catalog.console.program import (
+    catalog_option,
+    json_option,
+    print_json,
+    print_table,
+    verb,
+)
 from catalog.console.progress import Progress
 
 if TYPE_CHECKING:
     from catalog.remote.fetch import FetchPlan
+
+
+_ALL = ""
+"""Value of --empty without an address."""
 
 
 class _Moved:
@@ -191,6 +201,48 @@ def cite(address: str | None, at: int | None, catalog_path: str, as_json: bool) 
         return
     for line in found.bibtex().split("\n"):
         say(line)
+
+
+@verb("cache --empty hf://datasets/USER/NAME")
+@click.option(
+    "--empty",
+    "emptied",
+    is_flag=False,
+    flag_value=_ALL,
+    metavar="[ADDRESS]",
+    help="Delete what the cache holds of ADDRESS; without ADDRESS, of all. What a process "
+    "is using stays.",
+)
+@json_option
+def cache(emptied: str | None, as_json: bool) -> None:
+    """List what the cache holds of remote catalogues that were read in place.
+
+    The cache is the folder in PHASEZOO_CACHE, by default ~/.cache/phasezoo. It holds at
+    most PHASEZOO_CACHE_SIZE, by default 20GB, and what is open: whatever was not used for
+    longest is deleted first.
+    """
+    from catalog.remote.cache_bound import cache_bound
+    from catalog.remote.cache_folder import cache_root
+    from catalog.remote.cache_report import cached_addresses, empty_cache
+
+    folder, bound = str(cache_root()), cache_bound()
+    if emptied is not None:
+        freed, left = empty_cache(None if emptied == _ALL else emptied)
+        if as_json:
+            print_json({"folder": folder, "freed": freed, "left": left})
+            return
+        say(f"{folder}: {freed / 1e6:,.1f} MB deleted")
+        if left:
+            note(f"{left / 1e6:,.1f} MB stay, because a process is using them.")
+        return
+    rows = [row._asdict() for row in cached_addresses()]
+    size = sum(row["metadata"] + row["weights"] for row in rows)
+    if as_json:
+        print_json({"folder": folder, "bytes": size, "bound": bound, "addresses": rows})
+        return
+    if rows:
+        print_table(rows)
+    say(f"{folder}: {size:,} of at most {bound:,} bytes; --empty deletes them")
 
 
 @contextlib.contextmanager

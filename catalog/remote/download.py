@@ -60,6 +60,7 @@ def download(
     files: Sequence[File],
     incoming: Path,
     *,
+    there: Callable[[File], bool] = lambda file: False,
     verify: bool = True,
     moved: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Path]:
@@ -73,6 +74,9 @@ def download(
     incoming : Path
         Existing folder of what has arrived; what is there from an earlier attempt is proven
         again and not downloaded.
+    there : callable
+        Tells if a file has got its name meanwhile, because another process has downloaded
+        it. Such a file is not downloaded.
     verify : bool, default=True
         Compare digests. Sizes are always compared.
     moved : callable
@@ -82,7 +86,7 @@ def download(
     Returns
     -------
     dict of str to Path
-        Where each file is, by its path in the catalogue.
+        Where each file that was downloaded is, by its path in the catalogue.
 
     Raises
     ------
@@ -93,15 +97,16 @@ def download(
     """
     stop = threading.Event()
 
-    def fetch(file: File) -> Path:
-        return _fetched(store, file, incoming, verify, moved, stop)
+    def fetch(file: File) -> Path | None:
+        return _fetched(store, file, incoming, there, verify, moved, stop)
 
     with ThreadPoolExecutor(THREADS, "phasezoo-download") as pool:
         # The largest first: a large one that starts last would be waited for alone.
         queue = sorted(files, key=lambda file: -file.bytes)
         jobs = {file.path: pool.submit(fetch, file) for file in queue}
         try:
-            return {path: job.result() for path, job in jobs.items()}
+            arrived = {path: job.result() for path, job in jobs.items()}
+            return {path: at for path, at in arrived.items() if at is not None}
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -112,12 +117,18 @@ def _fetched(
     store: Store,
     file: File,
     incoming: Path,
+    there: Callable[[File], bool],
     verify: bool,
     moved: Callable[[int], None],
     stop: threading.Event,
-) -> Path:
+) -> Path | None:
+    """Return where a file has arrived; None if another process was quicker."""
     path = incoming / content_id([file.path, file.sha256], 64)
     with _locked(path, stop) as opened:
+        if there(file):
+            path.unlink(missing_ok=True)
+            moved(file.bytes)
+            return None
         for _ in range(REFETCHES):
             digest = _complete(store, file, opened, verify, moved, stop)
             if not verify or digest == file.sha256:

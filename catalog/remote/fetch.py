@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from catalog.errors import CatalogError, NotFound
@@ -21,6 +22,7 @@ from catalog.storage.card import write_card
 from catalog.storage.folder import Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import File, Manifest
+from catalog.storage.metadata import is_whole
 from catalog.storage.snapshot import (
     Snapshot,
     extended,
@@ -148,7 +150,12 @@ class Fetch:
             incoming = folder.root / "cache" / "incoming"
             folder.make(incoming)
             arrived = download(
-                self._store, plan.files, incoming, verify=verify, moved=moved
+                self._store,
+                plan.files,
+                incoming,
+                there=partial(is_whole, folder.root),  # another fetch was quicker
+                verify=verify,
+                moved=moved,
             )
             with folder.lock():
                 return self._commit(arrived)
@@ -169,6 +176,12 @@ class Fetch:
                 folder.publish(source, target)
         absent = set(self.plan.removed)
         new = _wanted(remote, local, absent)
+        for file in (file for manifest in new for file in manifest.own.values()):
+            if not is_whole(folder.root, file):
+                raise CatalogError(
+                    f"{folder.root / file.path} was deleted while it was fetched. Nothing "
+                    "is visible of this fetch yet; run the same command again."
+                )
         self._check(local, new)
         top = [m for m in local.manifests if not m.pack]
         arriving = _grouped([m for m in new if not m.pack])

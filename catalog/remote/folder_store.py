@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
 from catalog.remote.store import BLOCK, HeadMoved, Outgoing, RemoteHead, not_committed
@@ -33,6 +34,9 @@ class FolderStore:
         self._pinned = False
         self._marks = contextlib.ExitStack()
         self._marked: set[Path] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FolderStore, (self._folder.root,)
 
     def head(self) -> RemoteHead:
         """Read HEAD; commits that it does not name yet are added to it first."""

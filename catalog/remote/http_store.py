@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import urllib3
@@ -36,8 +37,8 @@ class HttpStore:
         self, url: str, address: str, headers: Mapping[str, str] | None = None
     ) -> None:
         self.address = address
-        self._url = url.rstrip("/")
-        self._pool = _pool(headers or {})
+        self._url, self._headers = url.rstrip("/"), dict(headers or {})
+        self._pool = _pool(self._headers)
 
     def below(self, path: str, address: str) -> HttpStore:
         """Return the store of a folder inside, which shares the connections.
@@ -52,6 +53,9 @@ class HttpStore:
         store = copy.copy(self)
         store.address, store._url = address, f"{self._url}/{quote(path)}"
         return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HttpStore, (self._url, self.address, self._headers)  # new connections
 
     def head(self) -> RemoteHead:
         """Read HEAD; none if the folder has no such file."""

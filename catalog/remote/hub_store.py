@@ -46,8 +46,12 @@ class HubStore:
         self._repository, self._revision = repository, revision or "main"
         self._private = private
         self._reader: HttpStore | None = None
-        self._asked = False
+        self._asked, self._commit = False, ""
         self._operations: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The same commit; another process finds the token by itself.
+        return HubStore, (self._repository, self._commit or self._revision)
 
     @property
     def _api(self) -> Any:
@@ -65,7 +69,7 @@ class HubStore:
                 info = self._api.dataset_info(self._repository, revision=self._revision)
             except RepositoryNotFoundError:
                 return RemoteHead(None, "")
-        commit = str(info.sha)
+        self._commit = commit = str(info.sha)
         self._reader = self._at(commit)
         return RemoteHead(self._reader.head().text, commit)
 
@@ -246,7 +250,7 @@ class HubStore:
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
     """Keep the client from drawing bars of its own, also where stderr is no terminal."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

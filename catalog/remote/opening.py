@@ -18,6 +18,7 @@ def open_catalog(
     create: bool = False,
     at: int | None = None,
     allow: Sequence[str | Path] = (),
+    offline: bool | None = None,
 ) -> Catalog:
     """Open a catalogue at its newest version, or at an older one.
 
@@ -34,13 +35,17 @@ def open_catalog(
         Default: the newest.
     allow : sequence of str or Path, optional
         Folders whose files queries may read, besides the catalogue.
+    offline : bool, optional
+        Whether to read a remote catalogue from the cache alone. Default: only if
+        ``PHASEZOO_OFFLINE`` is set.
 
     Returns
     -------
     Catalog
         A remote one reads its metadata into the user's cache (``PHASEZOO_CACHE``, default
         ``~/.cache/phasezoo``) and downloads the ranges of weights that are read, each once.
-        It cannot be written to. ``PHASEZOO_OFFLINE=1`` uses the cache alone.
+        It cannot be written to. The cache holds at most ``PHASEZOO_CACHE_SIZE``, default
+        20GB, besides what is open; ``phasezoo cache`` lists it.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def open_catalog(
         If there is no catalogue and ``create`` is false, or if the version or an allowed
         folder does not exist.
     CatalogError
-        If a remote catalogue cannot be read.
+        If a remote catalogue cannot be read, or, offline, is not in the cache.
     """
     if path is None or isinstance(path, Path) or not is_url(str(path)):
         return open_folder(path, create=create, at=at, allow=allow)
@@ -56,4 +61,4 @@ def open_catalog(
         raise CatalogError(
             f"{path} is remote; create a catalogue in a folder, and publish it there."
         )
-    return RemoteCatalog(parse_address(str(path)), at=at, allow=allow)
+    return RemoteCatalog(parse_address(str(path)), at=at, allow=allow, offline=offline)

@@ -18,6 +18,7 @@ from catalog.errors import CatalogError, ShardCorrupt
 from catalog.names import canonical_json
 from catalog.remote.address import Address, parse_address
 from catalog.remote.agreement import ComparedShards, check_agreement
+from catalog.remote.cache_folder import MirrorInUse, mirror_root
 from catalog.remote.mirror import metadata_files, mirror_metadata
 from catalog.remote.origins import known_shards, record_shards
 from catalog.remote.published_card import PublishedCard, published_card
@@ -103,6 +104,7 @@ class Publish:
         license: str | None = None,
         private: bool = False,
     ) -> None:
+        catalog.check_writable()
         self.address: Address = parse_address(destination)
         self._catalog, self._license = catalog, (license or "").strip()
         self._check_elsewhere()
@@ -258,8 +260,10 @@ class Publish:
             top = [m for m in there.manifests if not m.pack]
             _link(self._catalog.root, staging, metadata_files(self._local))
             if there.version:
+                in_use = MirrorInUse(mirror_root(self.address), self.address, offline=False)
                 mirror = mirror_metadata(self._store, self.address, remote)
                 _link(mirror, staging, metadata_files(there))
+                del in_use
                 self._check_agreement(staging, there, new)
             if new:
                 top += self._packed(staging, there, new)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.console.pasting import word
@@ -14,16 +14,19 @@ from catalog.errors import CatalogError, NotFound
 from catalog.query.allowed_folders import allowed_folders
 from catalog.query.stored_weights import StoredWeights
 from catalog.remote.address import Address
-from catalog.remote.mirror import mirror_metadata, mirror_root
+from catalog.remote.cache_bound import cache_bound
+from catalog.remote.cache_folder import MirrorInUse, cache_refusals, mirror_root
+from catalog.remote.mirror import mirror_metadata
+from catalog.remote.remembered import remember, remembered
 from catalog.remote.remote_reader import RemoteShardReader
-from catalog.remote.remote_snapshot import RemoteSnapshot, read_remote
+from catalog.remote.remote_snapshot import read_remote
 from catalog.remote.sparse_file import SparseFile
-from catalog.remote.store import RemoteHead, Store
+from catalog.remote.store import Store
 from catalog.remote.stores import readable_store
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import Manifest
 from catalog.storage.reader import ShardReader
-from catalog.storage.snapshot import read_head, read_snapshot
+from catalog.storage.snapshot import Snapshot
 from catalog.writer import Writer
 
 
@@ -42,13 +45,16 @@ class RemoteCatalog(Catalog):
         Version; default: the newest.
     allow : sequence of str or Path, optional
         Folders whose files queries may read.
+    offline : bool, optional
+        Whether to use the cache alone; default: as ``PHASEZOO_OFFLINE`` says.
 
     Raises
     ------
     NotFound
         If there is no catalogue, or no such version.
     CatalogError
-        If it cannot be read, or, offline, is not in the cache.
+        If it cannot be read, the cache cannot be written, or, offline, the catalogue is
+        not in the cache.
     """
 
     def __init__(
@@ -57,59 +63,55 @@ class RemoteCatalog(Catalog):
         *,
         at: int | None = None,
         allow: Sequence[str | Path] = (),
+        offline: bool | None = None,
     ) -> None:
+        cache_bound()  # a wrong size is refused before anything is read
         self._address = address
-        self._store: Store | None = None if is_offline() else readable_store(address)
+        self._offline = is_offline() if offline is None else offline
+        self._store: Store | None = None if self._offline else readable_store(address)
         self.root = mirror_root(address)
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._in_use = MirrorInUse(self.root, address, offline=self._offline)
         self._folder = Folder(self.root)
-        remote = self._remembered(at) if self._store is None else self._read(at)
         self._folder.pin()
         self._at, self._cached = at, True
         self._allow = allowed_folders(allow)
-        self.snapshot = remote.snapshot
+        if self._store is None:
+            self.snapshot = remembered(self._folder, address, at)
+        else:
+            self.snapshot = self._read(self._store, at)
 
-    def _read(self, at: int | None) -> RemoteSnapshot:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._address, self.version, self._allow, self._offline)
+
+    def _read(self, store: Store, at: int | None) -> Snapshot:
         """Read the snapshot, bring its metadata here, and note what was read."""
-        assert self._store is not None
-        remote = read_remote(self._store, at)
-        version = remote.snapshot.version
-        if not version:
+        remote = read_remote(store, at)
+        if not remote.snapshot.version:
             raise NotFound(f"There is no catalogue at {self._address}.")
-        mirror_metadata(self._store, self._address, remote)
-        self._folder.write(self._folder.snapshot(version), remote.data)
-        if at is None:
-            digest = hashlib.sha256(remote.data).hexdigest()
-            self._folder.write(self._folder.head, f"{version} {digest}\n".encode())
-        return remote
+        mirror_metadata(store, self._address, remote)
+        with cache_refusals(self.root):
+            remember(self._folder, self._address, remote, newest=at is None)
+        return remote.snapshot
 
-    def _remembered(self, at: int | None) -> RemoteSnapshot:
-        """Return what an earlier opening brought here."""
-        snapshot = (
-            read_head(self._folder) if at is None else read_snapshot(self._folder, at)
-        )
-        if not snapshot.version:
-            raise CatalogError(
-                f"{self._address} is not in the cache {self.root}. Open it once without "
-                "PHASEZOO_OFFLINE."
-            )
-        return RemoteSnapshot(snapshot, RemoteHead(None, ""), b"")
+    @property
+    def writable(self) -> bool:
+        """False: nothing is written to a remote catalogue."""
+        return False
 
     def __repr__(self) -> str:
         return f"Catalog({str(self._address)!r}, version {self.snapshot.version})"
 
     def refreshed(self) -> RemoteCatalog:
         """Return the catalogue at its newest version."""
-        return RemoteCatalog(self._address, allow=self._allow)
+        return RemoteCatalog(self._address, allow=self._allow, offline=self._offline)
 
     def writer(self, *, spare: bool = False) -> Writer:
-        """Refuse: a remote catalogue is not written to in place.
+        """Refuse: a remote catalogue is not written to in place; see `check_writable`."""
+        self.check_writable()
+        raise AssertionError("a remote catalogue is never writable")
 
-        Raises
-        ------
-        CatalogError
-            Always; it says how to get a catalogue that can be written.
-        """
+    def check_writable(self) -> None:
+        """Refuse, and say how to get a catalogue that can be written."""
         raise CatalogError(
             f"{self._address} is read where it is and cannot be written to. Fetch it "
             f"first: phasezoo fetch {word(self._address)} --catalog DIR; then publish what "
@@ -127,8 +129,15 @@ class _RemoteWeights(StoredWeights):
     def __init__(self, catalog: RemoteCatalog, store: Store | None) -> None:
         super().__init__(catalog.root, catalog.snapshot, catalog._database)
         self._store = store
+        self._in_use = catalog._in_use  # as long as a selection lives
 
     def _open_reader(self, manifest: Manifest) -> ShardReader:
         file = SparseFile(self._store, manifest.files["weights"], self._root)
         chunks, layout = self._chunks(manifest.shard), self.layout(manifest.arch_id)
         return RemoteShardReader(file, manifest, layout, chunks)
+
+
+def _reopened(
+    address: Address, version: int, allow: Sequence[str], offline: bool
+) -> RemoteCatalog:
+    return RemoteCatalog(address, at=version, allow=allow, offline=offline)

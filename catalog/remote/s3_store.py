@@ -42,6 +42,9 @@ class S3Store:
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return S3Store, (self._bucket, self._prefix.removesuffix("/"))
+
     @cached_property
     def _client(self) -> Any:
         import boto3

@@ -1,25 +1,31 @@
 """A remote file of which some ranges are here: read once, read locally ever after.
 
 The file is sparse and as long as the remote one, so that readers need not know. The ranges
-that have arrived are listed beside it; a range is listed after its bytes are written, and
-several processes add ranges under a lock.
+that have arrived are listed beside it; a range is listed after its bytes are written and
+synced, and several processes add ranges under a lock.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import CatalogError
-from catalog.remote.address import parse_address
+from catalog.errors import CatalogError, ShardCorrupt
+from catalog.remote.cache_bound import keep_within_bound
+from catalog.remote.cache_folder import cache_refusals
+from catalog.remote.open_copy import OPEN, OpenCopy
+from catalog.remote.range_list import RangeList
+from catalog.remote.spans import Span as Span
+from catalog.remote.spans import merged_spans as merged_spans
+from catalog.remote.spans import remaining_spans as remaining_spans
 from catalog.remote.store import Store, stream_resumed
-from catalog.remote.stores import readable_store
+from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import File
 
 JOINED = 256 << 10
@@ -28,10 +34,10 @@ JOINED = 256 << 10
 LARGEST_PART = 32 << 20
 """Bytes of one request; more are downloaded in several requests side by side."""
 
-THREADS = 8
+LISTED = 256 << 20
+"""Bytes after which a long download lists what has arrived."""
 
-Span = tuple[int, int]
-"""First byte, and the byte after the last."""
+THREADS = 8
 
 
 class SparseFile:
@@ -42,7 +48,7 @@ class SparseFile:
     store : Store or None
         Where the file is; None to work offline, from what has arrived.
     file : File
-        Its path and size.
+        Its path, size and digest.
     root : Path
         Folder below which it stands under the same path.
     """
@@ -50,27 +56,19 @@ class SparseFile:
     def __init__(self, store: Store | None, file: File, root: Path) -> None:
         self._store, self._file, self._root = store, file, root
         self.path = root / file.path
-        self._listing = self.path.with_suffix(".ranges")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            if os.fstat(descriptor).st_size != file.bytes:
-                with self._locked():
-                    self._listing.unlink(missing_ok=True)
-                    os.ftruncate(descriptor, file.bytes)
-        finally:
-            os.close(descriptor)
-        self._known = self._read_listing()
+        self._listing = RangeList(self.path.with_suffix(".ranges"), file)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        address = None if self._store is None else self._store.address
-        return _reopened, (address, self._file, self._root)
+        return SparseFile, (self._store, self._file, self._root)
 
     def reopened(self) -> SparseFile:
         """Return the same file with connections of its own, e.g. after a fork."""
-        make, arguments = self.__reduce__()
-        file: SparseFile = make(*arguments)
-        return file
+        return SparseFile(copy.copy(self._store), self._file, self._root)
+
+    @property
+    def offline(self) -> bool:
+        """True if nothing can be downloaded."""
+        return self._store is None
 
     def need(self, spans: Sequence[Span]) -> int:
         """Download the parts of some ranges that are not here; return their bytes.
@@ -80,105 +78,165 @@ class SparseFile:
         CatalogError
             If the store does not give them, or there is none.
         """
-        missing = remaining_spans(merged_spans(spans), self._known)
-        if not missing:
-            return 0
-        with self._locked():
-            self._known = self._read_listing()  # others may have added some
-            missing = remaining_spans(merged_spans(spans), self._known)
-            if not missing:
-                return 0
-            if self._store is None:
-                count = sum(stop - start for start, stop in missing)
-                raise CatalogError(
-                    f"{count:,} bytes of {self._file.path} are not in the cache, and "
-                    "--offline was asked for. Read them once without it."
-                )
-            wanted = merged_spans(missing, JOINED)
-            parts = [part for span in wanted for part in _cut(span)]
-            with ThreadPoolExecutor(min(THREADS, len(parts))) as pool:
-                for _ in pool.map(self._download, parts):
-                    pass
-            self._known = merged_spans([*self._known, *wanted])
-            self._write_listing()
-        return sum(stop - start for start, stop in wanted)
+        return self._brought(spans)[1]
 
-    def _download(self, span: Span) -> None:
+    def opened(self, spans: Sequence[Span]) -> OpenCopy:
+        """Return the file with some ranges here, not to be deleted while it is open."""
+        return self._brought(spans)[0]
+
+    def forget(self, spans: Sequence[Span]) -> None:
+        """Take ranges for missing, because their bytes are not the right ones."""
+        opened = self._open()
+        with self._changing():
+            known = self._listing.read() or ()
+            opened.known = remaining_spans(known, merged_spans(spans))
+            self._listing.write(opened.known)
+
+    def _brought(self, spans: Sequence[Span]) -> tuple[OpenCopy, int]:
+        """Return the open file and the bytes that were downloaded."""
+        wanted = merged_spans(spans)
+        while True:
+            opened = self._open()
+            missing = remaining_spans(wanted, opened.known)
+            if not missing:
+                return opened, 0
+            if self._store is None:
+                opened.known = self._listing.read() or ()
+                self._check_offline(remaining_spans(wanted, opened.known))
+                continue
+            with self._changing():
+                if not opened.is_current():
+                    continue  # it was deleted by hand
+                opened.known = self._listing.read() or ()  # others may have added some
+                missing = merged_spans(remaining_spans(wanted, opened.known), JOINED)
+                self._download_all(self._store, missing, opened)
+            moved = sum(stop - start for start, stop in missing)
+            keep_within_bound(self._root, moved)
+            return opened, moved
+
+    def _check_offline(self, missing: Sequence[Span]) -> None:
+        if missing:
+            count = sum(stop - start for start, stop in missing)
+            raise CatalogError(
+                f"{count:,} bytes of {self._file.path} are not in the cache, and nothing "
+                "is downloaded with --offline or PHASEZOO_OFFLINE. Read them once without."
+            )
+
+    def _open(self) -> OpenCopy:
+        opened = OPEN.get(self.path, self._file.sha256)
+        if opened is None:
+            check_inside(self._root, self.path)
+            opened = self._existing() if self.offline else self._created()
+            OPEN.put(opened, self._file.sha256)
+        return opened
+
+    def _existing(self) -> OpenCopy:
+        """Open what is here for reading alone: the cache may be read-only."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            opened = OpenCopy(self.path, os.open(self.path, flags))
+        except FileNotFoundError:
+            self._check_offline([(0, self._file.bytes)])
+            raise
+        except OSError as error:
+            raise ShardCorrupt(f"{self.path} cannot be read: {error.strerror}.") from error
+        known = self._listing.read()
+        if opened.bytes != self._file.bytes or known is None:
+            self._check_offline([(0, self._file.bytes)])
+        opened.known = known or ()
+        return opened
+
+    def _created(self) -> OpenCopy:
+        """Open the file, which is made if it is not here or is another one."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with cache_refusals(self.path):
+            while True:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    opened = OpenCopy(self.path, os.open(self.path, flags, 0o666))
+                except FileNotFoundError:  # the folder was deleted since
+                    continue
+                if not opened.is_current():
+                    continue  # it was deleted before it was locked
+                if not self._is_ready(opened):
+                    self._prepare(opened)
+                    continue
+                os.utime(opened.descriptor)  # the last use
+                return opened
+
+    def _is_ready(self, opened: OpenCopy) -> bool:
+        known = self._listing.read()
+        opened.known = known or ()
+        return known is not None and opened.bytes == self._file.bytes
+
+    def _prepare(self, opened: OpenCopy) -> None:
+        """Make a new file as long as the remote one, and delete a copy of another one."""
+        with self._changing():
+            if not opened.is_current() or self._is_ready(opened):
+                return
+            self._listing.delete()
+            if opened.bytes == 0:
+                os.ftruncate(opened.descriptor, self._file.bytes)
+                self._listing.write([])
+            else:  # others may read the other one, so it is not written to
+                self.path.unlink()
+
+    def _download_all(self, store: Store, spans: Sequence[Span], opened: OpenCopy) -> None:
+        """Download ranges; those that arrived are listed, also if another one fails."""
+        parts = [part for span in spans for part in _cut(span)]
+        if not parts:
+            return
+        arrived: list[Span] = []
+        listed = unlisted = 0
+        with ThreadPoolExecutor(min(THREADS, len(parts)), "phasezoo-ranges") as pool:
+            jobs = [pool.submit(self._download, store, part, opened) for part in parts]
+            try:
+                for part, job in zip(parts, jobs, strict=True):
+                    job.result()
+                    arrived.append(part)
+                    unlisted += part[1] - part[0]
+                    if unlisted >= LISTED:
+                        self._list(opened, arrived[listed:])
+                        listed, unlisted = len(arrived), 0
+            finally:
+                for job in jobs:
+                    job.cancel()
+                self._list(opened, arrived[listed:])
+
+    def _list(self, opened: OpenCopy, arrived: Sequence[Span]) -> None:
+        """List ranges once their bytes are on the disk."""
+        if arrived:
+            os.fsync(opened.descriptor)
+            known = merged_spans([*opened.known, *arrived])
+            self._listing.write(known)
+            opened.known = known
+
+    def _download(self, store: Store, span: Span, opened: OpenCopy) -> None:
         start, stop = span
-        store = self._store
-        assert store is not None
-        with self.path.open("r+b", buffering=0) as target:
-            for block in stream_resumed(store, self._file.path, start, stop):
-                os.pwrite(target.fileno(), block, start)
-                start += len(block)
+        for block in stream_resumed(store, self._file.path, start, stop):
+            start += _write(opened.descriptor, block, start)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._listing.with_suffix(".lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _read_listing(self) -> list[Span]:
-        """Return the ranges that have arrived; none if the list is missing or damaged."""
-        try:
-            value = json.loads(self._listing.read_bytes())
-            spans = [(int(start), int(stop)) for start, stop in value]
-        except (OSError, ValueError, TypeError):
-            return []
-        size = self._file.bytes
-        return merged_spans([s for s in spans if 0 <= s[0] < s[1] <= size])
-
-    def _write_listing(self) -> None:
-        temporary = self._listing.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(self._known))
-        os.replace(temporary, self._listing)
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock of those who add ranges."""
+        path = self.path.with_suffix(".lock")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with cache_refusals(self.path):
+            descriptor = os.open(path, flags, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
 
 
-def _reopened(address: str | None, file: File, root: Path) -> SparseFile:
-    store = None if address is None else readable_store(parse_address(address))
-    return SparseFile(store, file, root)
-
-
-def merged_spans(spans: Sequence[Span], gap: int = 0) -> list[Span]:
-    """Return ranges in order, those that overlap or are close as one.
-
-    Examples
-    --------
-    >>> merged_spans([(5, 9), (0, 3), (8, 12)])
-    [(0, 3), (5, 12)]
-    >>> merged_spans([(0, 3), (5, 9)], gap=2)
-    [(0, 9)]
-    """
-    found: list[Span] = []
-    for start, stop in sorted(spans):
-        if found and start <= found[-1][1] + gap:
-            found[-1] = found[-1][0], max(found[-1][1], stop)
-        elif start < stop:
-            found.append((start, stop))
-    return found
-
-
-def remaining_spans(spans: Sequence[Span], known: Sequence[Span]) -> list[Span]:
-    """Return the parts of ordered ranges that other ordered ranges do not cover.
-
-    Examples
-    --------
-    >>> remaining_spans([(0, 10), (20, 30)], [(2, 4), (8, 22)])
-    [(0, 2), (4, 8), (22, 30)]
-    """
-    found: list[Span] = []
-    for start, stop in spans:
-        for first, last in known:
-            if last <= start:
-                continue
-            if first >= stop:
-                break
-            if first > start:
-                found.append((start, first))
-            start = max(start, last)
-        if start < stop:
-            found.append((start, stop))
-    return found
+def _write(descriptor: int, block: bytes, start: int) -> int:
+    """Write a whole block; return its length."""
+    left = memoryview(block)
+    while left:
+        count = os.pwrite(descriptor, left, start)
+        start, left = start + count, left[count:]
+    return len(block)
 
 
 def _cut(span: Span) -> list[Span]:

@@ -21,7 +21,7 @@ _ZOO = """
 SELECT count(*) AS runs, count(*) FILTER (status = 'diverged') AS diverged,
     count(status) AS stated,
     list(DISTINCT source ORDER BY source) AS sources,
-    list(DISTINCT coalesce(license, 'not stated') ORDER BY 1) AS licenses,
+    list_sort(list(DISTINCT coalesce(license, 'not stated'))) AS licenses,
     list(DISTINCT task_name ORDER BY task_name) AS tasks,
     list(DISTINCT architecture_name ORDER BY architecture_name) AS architectures,
     min(parameters) AS fewest_parameters, max(parameters) AS most_parameters,

@@ -124,6 +124,15 @@ def check_size(root: Path, file: File) -> Path:
     return path
 
 
+def is_whole(root: Path, file: File) -> bool:
+    """Report if a file is where it belongs, with the size that was committed."""
+    try:
+        check_size(root, file)
+    except ShardCorrupt:
+        return False
+    return True
+
+
 def _parquet(paths: Sequence[str], origin: bool) -> str:
     """Return SQL for the union by name of Parquet files.
 

@@ -64,12 +64,7 @@ class ShardReader:
         self.path, self.layout = path, layout
         self._manifest, self._chunks = manifest, chunks
         check_inside(path.parents[2], path)  # weights/<arch_id>/<shard>.parquet
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise missing(path) from error
-        except OSError as error:
-            raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
+        self._descriptor = self._opened(path)
         weakref.finalize(self, os.close, self._descriptor)
         self._announced: set[str] = set()
         self._size = size = os.fstat(self._descriptor).st_size
@@ -79,6 +74,15 @@ class ShardReader:
             self._check_chunks(size)
         else:
             check_rewritten(path, recorded, layout)
+
+    def _opened(self, path: Path) -> int:
+        """Return a descriptor of the file, which the reader closes in the end."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise missing(path) from error
+        except OSError as error:
+            raise ShardCorrupt(f"{path} cannot be read: {error.strerror}.") from error
 
     def _has_footer(self, path: Path, manifest: Manifest) -> bool:
         """Report if the file ends with the footer that was committed."""
@@ -169,6 +173,13 @@ class ShardReader:
             name: views[group][within, ...].copy() if views else empty.copy()
             for name, (views, empty) in self._rows.items()
         }
+
+    def forget(self, tensor: str, rows: Array) -> bool:
+        """Give up a copy of some rows that proved wrong; False if this is the original.
+
+        What is given up is copied again when it is read the next time.
+        """
+        return False
 
     def _tensor_of_row(self, param: Param, rows: Array) -> Array:
         out = np.empty((1, *param.shape), dtype(param.dtype).storage)

@@ -100,6 +100,7 @@ def generate(
     --------
     >>> generate(catalog, "soup", where="width = 6", n=50)  # doctest: +SKIP
     """
+    catalog.check_writable()
     options = replace(options or GenerateOptions(), **given)
     request = Request.of(catalog, name, options)
     plot = options.plot

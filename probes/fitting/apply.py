@@ -38,6 +38,8 @@ def apply_probe(
 ) -> tuple[pa.Table, dict[str, int], Applied]:
     """Predict with a probe that `fit_probe` saved, and write the predictions back.
 
+    Nothing is written to a remote catalogue; the predictions are only returned.
+
     The predictions fill the same columns as those of the fit. The column that ends with
     ``_split`` is "train" for networks of the training set and all their copies, "test" for
     networks that the fit was tested on, "kin" for networks related to the training set

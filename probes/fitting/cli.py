@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
-from catalog.catalog import open_catalog
 from catalog.console.counting import counted
 from catalog.console.options import options_of
 from catalog.console.outlet import note, say
 from catalog.console.program import (
-    catalog_option,
     json_option,
     print_json,
     print_table,
+    readable_option,
     verb,
 )
+from catalog.remote.opening import open_catalog
 from probes.fitting.request import Checkpoints, FitRequest
 
 _APPLY = "apply"
@@ -86,7 +86,7 @@ def _fitting(name: str) -> click.Command:
 
     @verb(f"probe {name} --target test_accuracy --by cell", name)
     @options_of(FitRequest)
-    @catalog_option
+    @readable_option
     @json_option
     def command(catalog_path: str, as_json: bool, **options: Any) -> None:
         """Fit a probe, score it on held-out networks, and write predictions back.
@@ -95,6 +95,9 @@ def _fitting(name: str) -> click.Command:
         as statistics_test_accuracy, and statistics_test_accuracy_split tells training from
         test networks. A stored fit is not repeated. Fits of one probe to one
         target share the columns, which show the last fit that was requested.
+
+        Nothing is written to a remote catalogue: the probe is written to --to, else to the
+        current folder, and the predictions are not stored.
         """
         from probes.file import as_probe
         from probes.fitting.fit import fit
@@ -112,7 +115,7 @@ def _fitting(name: str) -> click.Command:
 @verb("probe apply probe.safetensors --where \"zoo = 'other'\"")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @options_of(Checkpoints)
-@catalog_option
+@readable_option
 @json_option
 def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
     """Predict with the probe in FILE, and write the predictions to columns of models.
@@ -120,7 +123,7 @@ def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
     Predictions of networks with a known target are scored. The score leaves out the
     training set of the probe, including copies under other names, and networks related to
     it, such as other seeds of a cell after --by cell. With --json the score is written to
-    stderr.
+    stderr. Of a remote catalogue the predictions are printed, and not stored.
     """
     from probes.fitting.apply import apply_probe
 
@@ -163,7 +166,8 @@ def apply(file: str, catalog_path: str, as_json: bool, **options: Any) -> None:
         say()
     print_table(table.slice(0, _ROWS).to_pylist())
     if len(table) > _ROWS:
-        note(f"First {_ROWS} of {len(table):,} rows; models holds all, --json prints all.")
+        holds = "models holds all, " if store.writable else ""
+        note(f"First {_ROWS} of {len(table):,} rows; {holds}--json prints all.")
 
 
 def _print(result: Mapping[str, Any]) -> None:
@@ -180,7 +184,9 @@ def _print(result: Mapping[str, Any]) -> None:
             print_table(_part_rows(name.removeprefix("by_"), result[name]))
     say()
     say(f"{result['file']}: the fitted probe")
-    say(f"{', '.join(_abbreviated(result['columns']))}: its predictions, columns of models")
+    if result["committed"]:
+        columns = ", ".join(_abbreviated(result["columns"]))
+        say(f"{columns}: its predictions, columns of models")
 
 
 def _row(estimate: Mapping[str, Any]) -> dict[str, Any]:

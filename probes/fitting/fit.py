@@ -14,12 +14,11 @@ from catalog import CatalogError
 from catalog.catalog import Catalog
 from catalog.dtypes import Array
 from catalog.plugins.keywords import takes_fields
-from catalog.storage.inside_folder import check_inside, folder_inside
-from catalog.storage.whole_file import folder_of
 from probes import file as probe_file
 from probes.estimators.statistics_probe import StatisticsProbe
 from probes.fitting import predictions
 from probes.fitting.inputs import ProbeInputs, weight_statistics, weights
+from probes.fitting.kept_file import kept_file, make_folder
 from probes.fitting.layer_choice import best_layer, layer_by_fold
 from probes.fitting.plan import Plan
 from probes.fitting.predictions import StoredPredictions
@@ -31,8 +30,6 @@ from probes.judging.notes import notes
 from probes.probe import Probe
 from probes.statistics.within import numbered
 
-FOLDER = "probes"
-"""Folder of a catalogue for fitted probes."""
 _ALL = 0
 """Key of the layer for the fit to all networks, in place of the `id` of a fold."""
 
@@ -65,6 +62,9 @@ def fit(
     without the group of the network ("test"), and the file holds one more fit, to all
     networks.
 
+    Nothing is written to a remote catalogue: the file is ``to``, else one in the current
+    folder, and the predictions are not committed, which is announced.
+
     Parameters
     ----------
     announce : callable
@@ -75,8 +75,9 @@ def fit(
     Returns
     -------
     dict
-        JSON values: ``estimates`` with what was scored, ``file``, ``columns``, and
-        ``known``, which is true if the fit was stored before.
+        JSON values: ``estimates`` with what was scored, ``file``, ``columns``,
+        ``committed``, which is true if these are columns of `models`, and ``known``, which
+        is true if the fit was stored before.
 
     Raises
     ------
@@ -85,13 +86,12 @@ def fit(
         read.
     """
     plan, name, to = Plan.of(catalog, request), request.probe, request.to
-    path = Path(to) if to is not None else catalog.root / FOLDER / plan.file
-    if to is None:
-        check_inside(catalog.root, path)
+    path = kept_file(catalog, plan.file, to)
+    kept = {"file": str(path), "committed": catalog.writable}
     known = _known(catalog, plan, path)
     if known is not None:
         _show(catalog, plan, known["columns"], announce)
-        return {**known, "file": str(path), "known": True}
+        return {**known, **kept, "known": True}
     for line in plan.notes:
         announce(line)
     layer_of = layer_by_fold(catalog, plan) if plan.request.chooses_layer else {}
@@ -127,13 +127,10 @@ def fit(
     written = predictions.prediction_table(
         plan.question.table, columns, *_predicted(plan, inputs, judgement, fitted)
     )
-    if to is None:
-        folder_inside(catalog.root, FOLDER)
-    else:
-        folder_of(path, instead=probe_file.INSTEAD)
+    make_folder(catalog, to)
     _keep(catalog, plan, inputs, fitted, path, result)
     predictions.write(catalog, written, name, plan.provenance, announce)
-    return {**result, "file": str(path), "known": False}
+    return {**result, **kept, "known": False}
 
 
 def read(catalog: Catalog, plan: Plan, layers: Sequence[str] = ()) -> ProbeInputs:
@@ -161,6 +158,8 @@ def _known(catalog: Catalog, plan: Plan, path: Path) -> dict[str, Any] | None:
         return None
     with probe_file.as_probe(path):
         result: dict[str, Any] = about["result"]
+        if not catalog.writable:
+            return result  # the file alone is kept
         stored = StoredPredictions(catalog.refreshed(), result["columns"])
         written = stored.written(plan.measure_id)
     return result if written is not None and len(written) == len(plan.question) else None
@@ -170,6 +169,9 @@ def _show(
     catalog: Catalog, plan: Plan, columns: list[str], announce: Callable[[str], None]
 ) -> None:
     """Write the predictions of a fit again, if other values have replaced them."""
+    if not catalog.writable:
+        announce(predictions.not_committed(catalog))
+        return
     stored = StoredPredictions(catalog.refreshed(), columns)
     written = stored.written(plan.measure_id)
     assert written is not None

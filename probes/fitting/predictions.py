@@ -14,6 +14,7 @@ import pyarrow as pa
 from catalog.catalog import Catalog, arrow_table
 from catalog.console.counting import counted
 from catalog.dtypes import Array
+from catalog.errors import CatalogError
 from catalog.names import content_id
 from catalog.quoting import identifier, literal
 from catalog.rows import rows_of
@@ -68,13 +69,28 @@ def write(
     provenance: dict[str, Any],
     announce: Callable[[str], None],
 ) -> None:
-    """Commit the measures, and announce the fits whose predictions were replaced."""
+    """Commit the measures, and announce the fits whose predictions were replaced.
+
+    Nothing is committed to a remote catalogue, and that is announced.
+    """
+    if not catalog.writable:
+        announce(not_committed(catalog))
+        return
     columns = [column for column in table.column_names if column not in ("run_id", "step")]
     lines = StoredPredictions(catalog.refreshed(), columns).told(table, name, provenance)
     with catalog.writer() as writer:
         writer.commit_measures(table, name, provenance)
     for line in lines:
         announce(line)
+
+
+def not_committed(catalog: Catalog) -> str:
+    """Return the line about predictions that are not columns of `models`."""
+    try:
+        catalog.check_writable()
+    except CatalogError as error:
+        return f"The predictions are not committed. {error}"
+    raise AssertionError("a catalogue that can be written keeps its predictions")
 
 
 _RANKED = (

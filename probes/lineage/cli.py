@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catalog.catalog import open_catalog
 from catalog.console.counting import counted
 from catalog.console.outlet import say
 from catalog.console.program import (
-    catalog_option,
     json_option,
     print_json,
     print_table,
+    readable_option,
     verb,
 )
 from catalog.errors import NotFound
+from catalog.remote.opening import open_catalog
 
 if TYPE_CHECKING:
     from probes.lineage.survey import Found
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     help="Maximum number of rows to print; --json prints all.",
 )
-@catalog_option
+@readable_option
 @json_option
 def lineage(
     where: str,

@@ -9,19 +9,20 @@ import click
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.catalog import Catalog, open_catalog
+from catalog.catalog import Catalog
 from catalog.console.counting import counted
 from catalog.console.options import options_of
 from catalog.console.outlet import note
 from catalog.console.program import (
     at_option,
-    catalog_option,
     json_option,
     print_json,
     print_table,
+    readable_option,
     verb,
 )
 from catalog.errors import CatalogError, NotFound
+from catalog.remote.opening import open_catalog
 from catalog.selection import Selection
 from probes.search.request import SearchRequest
 
@@ -31,7 +32,7 @@ _SHOWN = ("similarity", "learnt", "zoo", "run_id", "step")
 @verb("search 'ankle boot' --target class_name")
 @click.argument("text")
 @options_of(SearchRequest)
-@catalog_option
+@readable_option
 @at_option
 @json_option
 def search(

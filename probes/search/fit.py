@@ -15,10 +15,9 @@ from catalog.console.counting import counted
 from catalog.console.pasting import word
 from catalog.names import content_id, slug
 from catalog.quoting import literal
-from catalog.storage.inside_folder import check_inside, folder_inside
 from probes import file as probe_file
-from probes.fitting.fit import FOLDER
 from probes.fitting.inputs import weights
+from probes.fitting.kept_file import kept_file, make_folder
 from probes.fitting.selection import TargetSelection
 from probes.judging.intervals import mean_share
 from probes.judging.kinship import joined
@@ -35,7 +34,8 @@ def text_probe(
 ) -> tuple[TextBilinear, Path]:
     """Fit `TextBilinear` to a column of class names, or load it if it is saved.
 
-    The file is in the folder ``probes`` of the catalogue. Its name is determined by the
+    The file is in the folder ``probes`` of the catalogue, or in the current folder if the
+    catalogue is remote. Its name is determined by the
     networks, the names and the version of this package.
 
     Parameters
@@ -85,8 +85,7 @@ def text_probe(
             f"{word(f'arch_id = {literal(largest)}')} "
             f"({counted(len(rows_of[largest]), 'network')})."
         )
-    path = catalog.root / FOLDER / _file(question, encoder)
-    check_inside(catalog.root, path)
+    path = kept_file(catalog, _file(question, encoder))
     if path.exists() and not request.again:
         probe = probe_file.load(path)
         assert isinstance(probe, TextBilinear)
@@ -106,7 +105,7 @@ def text_probe(
         "train": sorted(set(runs)),
         "rows": [list(key) for key in zip(runs, steps, strict=True)],
     }
-    folder_inside(catalog.root, FOLDER)
+    make_folder(catalog)
     probe_file.save(probe, path, about)
     announce(f"Saved as {path}. {_score(probe)}")
     return probe, path

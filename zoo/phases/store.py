@@ -92,6 +92,7 @@ def label_zoo(
         If metrics, the grid or the number of classes is missing, or a metric was measured
         with different settings within the zoo.
     """
+    catalog.check_writable()
     table, losses = _metrics(catalog, zoo)
     if classes is not None and classes < 2:
         raise CatalogError(f"The number of classes must be at least 2. Got {classes}.")

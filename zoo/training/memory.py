@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog import CatalogError
+from catalog.byte_size import parse_bytes
 
 if TYPE_CHECKING:
     from zoo.task import Data
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 WORKER = 450 << 20
 """Measured size in bytes of a worker with torch, before it has data."""
 
@@ -33,9 +32,8 @@ def parse_memory(text: str) -> int:
     >>> parse_memory("2GB")
     2147483648
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
-    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    if size < 1:
+    size = parse_bytes(text)
+    if size is None:
         raise CatalogError(f"--memory must be a size such as 4GB. Got {text!r}.")
     return size
 

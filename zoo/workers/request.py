@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from catalog.console.local_only import check_local
 from catalog.console.options import check_options, option
 
 
@@ -21,7 +22,7 @@ class WorkRequest:
     Raises
     ------
     CatalogError
-        If a field is out of range.
+        If a field is out of range, or the catalogue is remote.
     """
 
     data: str | Path | None = option(
@@ -39,6 +40,7 @@ class WorkRequest:
     )
 
     def __post_init__(self) -> None:
+        check_local(getattr(self, "catalog", None))
         check_options(self)
 
     @property

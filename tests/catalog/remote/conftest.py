@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog import Catalog
+from catalog import Catalog, Layout, Population
+from catalog.console.program import main
+from catalog.remote.publish import Publish
+from catalog.storage.manifest import Manifest
 from tests.servers.faults import Traffic
 from tests.servers.files import serve_files
 
@@ -76,6 +79,33 @@ def served(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
             monkeypatch.setenv("HF_TOKEN", hub.token)
             address = "hf://datasets/tester/zoo"
             yield Place("hub", address, address, traffic)
+
+
+@pytest.fixture
+def shared(
+    zoo: Catalog,
+    networks: Callable[..., Population],
+    small_layout: Layout,
+    commit: Callable[..., Manifest],
+    place: Place,
+) -> tuple[Catalog, Place]:
+    """A catalogue with two shards of weights, and where it is published."""
+    commit(zoo, networks(small_layout, 4, seed=3, prefix="late"))
+    Publish(zoo.refreshed(), place.destination, license="mit").run()
+    return zoo.refreshed(), place
+
+
+@pytest.fixture
+def phasezoo(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; its exit code and what it printed."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
 
 
 @pytest.fixture(scope="session")

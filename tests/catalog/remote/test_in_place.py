@@ -9,7 +9,6 @@ import pytest
 
 import catalog
 from catalog import CatalogError
-from catalog.console.program import main
 from catalog.remote.publish import Publish
 from catalog.remote.sparse_file import merged_spans, remaining_spans
 
@@ -68,12 +67,43 @@ def test_it_works_offline_from_what_was_read(published, monkeypatch):
     assert not place.traffic.requests
 
 
+def test_offline_may_be_asked_for_by_a_call_or_a_command(published, phasezoo):
+    _, place = published
+    expected = catalog.open(place.source).read_tensor("fc.weight")
+    place.traffic.clear()
+    again = catalog.open(place.source, offline=True)
+    np.testing.assert_array_equal(again.read_tensor("fc.weight"), expected)
+    np.testing.assert_array_equal(again.refreshed().read_tensor("fc.weight"), expected)
+    with pytest.raises(CatalogError, match=r"bytes of .* are not in the cache"):
+        again.load(lossy=True)
+    query = ("sql", "SELECT count(*) AS n FROM models", "--json")
+    code, out, err = phasezoo(*query, "--catalog", place.source, "--offline")
+    assert (code, json.loads(out)) == (0, [{"n": 9}]), err
+    assert not place.traffic.requests
+    assert "PHASEZOO_OFFLINE" not in os.environ
+    code, _, err = phasezoo(*query, "--catalog", f"{place.source}x", "--offline")
+    assert (code, "is not in the cache" in err) == (1, True)
+    assert not place.traffic.requests
+
+
 def test_selections_go_to_other_processes(published):
     local, place = published
     selection = catalog.open(place.source).select("true ORDER BY run_id, step")
     expected = local.read_tensor("fc.weight", "true ORDER BY run_id, step")
     for copy in (pickle.loads(pickle.dumps(selection)), selection.reopened()):  # noqa: S301
         np.testing.assert_array_equal(copy.tensor("fc.weight"), expected)
+
+
+def test_a_catalogue_goes_to_other_processes(published):
+    local, place = published
+    there = catalog.open(place.source)
+    expected = local.read_tensor("fc.weight", "true ORDER BY run_id, step")
+    there.read_tensor("fc.weight")  # it has connections and open files by now
+    again = pickle.loads(pickle.dumps(there))  # noqa: S301
+    assert again.version == there.version
+    np.testing.assert_array_equal(
+        again.read_tensor("fc.weight", "true ORDER BY run_id, step"), expected
+    )
 
 
 def test_what_is_not_in_the_cache_is_an_error_offline(published, monkeypatch):
@@ -138,19 +168,6 @@ def test_a_snapshot_of_links_into_blobs_opens(zoo, tmp_path):
     link.symlink_to(outside)
     with pytest.raises(CatalogError, match="leads out"):
         catalog.open(snapshot).read_tensor("fc.bias")
-
-
-@pytest.fixture
-def phasezoo(capsys):
-    """Runs a command; its exit code and what it printed."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        shown = capsys.readouterr()
-        return end.value.code, shown.out, shown.err
-
-    return run
 
 
 def test_the_commands_that_read_take_an_address(published, phasezoo, tmp_path):
