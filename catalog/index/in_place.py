@@ -48,9 +48,7 @@ def keep_repeats(connection: Connection, source: str) -> None:
         SQL for the rows of checkpoints in Parquet.
     """
     repeated = "SELECT run_id FROM runs GROUP BY run_id HAVING count(*) > 1"
-    later = (
-        f"row_number() OVER (PARTITION BY run_id, step ORDER BY {precedence('s')}) > 1"
-    )
+    later = f"row_number() OVER (PARTITION BY run_id, step ORDER BY {precedence('s')}) > 1"
     count = connection.execute(f"SELECT count(*) FROM ({repeated})").fetchall()[0][0]
     where = f"WHERE run_id IN ({repeated})" if count else "WHERE false"
     connection.execute(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-WITH_ARCHITECTURE = (
-    "r.* REPLACE (coalesce(nullif(s.arch_id, ''), r.arch_id) AS arch_id)"
-)
+WITH_ARCHITECTURE = "r.* REPLACE (coalesce(nullif(s.arch_id, ''), r.arch_id) AS arch_id)"
 """Columns of runs ``r`` as `models` shows them for a checkpoint in shard ``s``.
 
 Checkpoints of one run may have other tensors, and so another architecture, where only a

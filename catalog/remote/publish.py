@@ -20,6 +20,7 @@ from catalog.remote.address import Address, parse_address
 from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.mirror import metadata_files, mirror_metadata
 from catalog.remote.origins import known_shards, record_shards
+from catalog.remote.partial import check_complete
 from catalog.remote.remote_snapshot import RemoteSnapshot, read_remote
 from catalog.remote.store import HeadMoved, Outgoing, WritableStore
 from catalog.remote.stores import writable_store
@@ -85,11 +86,13 @@ class Publish:
         Licence of zoos that state none.
     private : bool, default=False
         Make a Hub repository private when it is created.
+    partial : bool, default=False
+        Publish also what was fetched in part, without the rest of it.
 
     Raises
     ------
     CatalogError
-        If removed checkpoints are still in the files, a zoo has no licence, or the
+        If there are such parts and ``partial`` is false, removed checkpoints are still in the files, a zoo has no licence, or the
         destination cannot be reached.
     """
 
@@ -100,6 +103,7 @@ class Publish:
         *,
         license: str | None = None,
         private: bool = False,
+        partial: bool = False,
     ) -> None:
         self.address: Address = parse_address(destination)
         self._catalog, self._license = catalog, license
@@ -108,6 +112,8 @@ class Publish:
         self._folder = Folder(catalog.root)
         self._local = catalog.snapshot
         self._check_removed()
+        if not partial:
+            check_complete(catalog)
         self._check_licences()
         self._known = known_shards(self._folder, self.address)
 

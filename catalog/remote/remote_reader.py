@@ -21,6 +21,11 @@ class RemoteShardReader(ShardReader):
 
     Offsets are those of the commit records: no footer is read. `Selection.verified` and
     ``load(verify=True)`` compare what arrived with the hash of each tensor.
+
+    Attributes
+    ----------
+    file : SparseFile
+        Parts of the file that are here.
     """
 
     def __init__(
@@ -30,7 +35,7 @@ class RemoteShardReader(ShardReader):
         layout: Layout,
         chunks: Mapping[str, list[Chunk]],
     ) -> None:
-        self._file = file
+        self.file = self._file = file
         super().__init__(file.path, manifest, layout, chunks)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -51,21 +56,21 @@ class RemoteShardReader(ShardReader):
 
     def read(self, tensor: str, rows: Array, out: Array) -> None:
         """Fill ``out`` with one tensor of the given rows; see `ShardReader.read`."""
-        self._file.need(self._spans(tensor, rows))
+        self._file.need(self.spans(tensor, rows))
         super().read(tensor, rows, out)
 
     def pieces(self, tensor: str, rows: Array) -> Iterator[tuple[slice | Array, Array]]:
         """Yield stored values of one tensor; see `ShardReader.pieces`."""
-        self._file.need(self._spans(tensor, rows))
+        self._file.need(self.spans(tensor, rows))
         yield from super().pieces(tensor, rows)
 
     def read_row(self, row: int) -> dict[str, Array]:
         """Return copies of all tensors of one row; see `ShardReader.read_row`."""
         rows = np.array([row])
-        self._file.need([s for p in self.layout for s in self._spans(p.name, rows)])
+        self._file.need([s for p in self.layout for s in self.spans(p.name, rows)])
         return super().read_row(row)
 
-    def _spans(self, tensor: str, rows: Array) -> list[Span]:
+    def spans(self, tensor: str, rows: Array) -> list[Span]:
         """Return the ranges of some rows of one tensor."""
         spans: list[Span] = []
         for chunk in self._chunks.get(tensor, []):

@@ -73,8 +73,18 @@ class SparseFile:
         file: SparseFile = make(*arguments)
         return file
 
-    def need(self, spans: Sequence[Span]) -> int:
+    def need(
+        self, spans: Sequence[Span], *, joined: int = JOINED, threads: int = THREADS
+    ) -> int:
         """Download the parts of some ranges that are not here; return their bytes.
+
+        Parameters
+        ----------
+        spans : sequence of Span
+        joined : int
+            Bytes between two ranges up to which they are downloaded as one.
+        threads : int
+            Requests at once.
 
         Raises
         ------
@@ -95,14 +105,26 @@ class SparseFile:
                     f"{count:,} bytes of {self._file.path} are not in the cache, and "
                     "--offline was asked for. Read them once without it."
                 )
-            wanted = merged_spans(missing, JOINED)
+            wanted = merged_spans(missing, joined)
             parts = [part for span in wanted for part in _cut(span)]
-            with ThreadPoolExecutor(min(THREADS, len(parts))) as pool:
+            with ThreadPoolExecutor(min(threads, len(parts))) as pool:
                 for _ in pool.map(self._download, parts):
                     pass
             self._known = merged_spans([*self._known, *wanted])
             self._write_listing()
         return sum(stop - start for start, stop in wanted)
+
+    def missing(self, spans: Sequence[Span]) -> int:
+        """Return the bytes of ranges that are not here."""
+        left = remaining_spans(merged_spans(spans), self._known)
+        return sum(stop - start for start, stop in left)
+
+    def forget(self, spans: Sequence[Span]) -> None:
+        """Download ranges anew when they are needed next, as what arrived is wrong."""
+        with self._locked():
+            known = remaining_spans(self._read_listing(), merged_spans(spans))
+            self._known = known
+            self._write_listing()
 
     def _download(self, span: Span) -> None:
         start, stop = span
@@ -176,10 +198,12 @@ def remaining_spans(spans: Sequence[Span], known: Sequence[Span]) -> list[Span]:
     [(0, 2), (4, 8), (22, 30)]
     """
     found: list[Span] = []
+    passed = 0  # ranges of `known` that end before the current one: looked at once
     for start, stop in spans:
-        for first, last in known:
-            if last <= start:
-                continue
+        while passed < len(known) and known[passed][1] <= start:
+            passed += 1
+        for at in range(passed, len(known)):
+            first, last = known[at]
             if first >= stop:
                 break
             if first > start:

@@ -24,6 +24,7 @@ from catalog.schema import PARENTS, TABLES
 from catalog.storage.folder import KINDS, Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import parse_json
+from catalog.storage.partial import partial_sentence
 from catalog.storage.snapshot import Snapshot
 
 _PLAIN = {*KINDS, "bool", "double", "float", "float64", "int64", "string"}
@@ -103,6 +104,8 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
     if features:
         lines += ["dataset_info:", *features]
     lines += ["---", "", _MARK, "", _TEXT]
+    if sentence := partial_sentence(snapshot):
+        lines.append(f"{sentence}\n")
     return "\n".join(lines)
 
 

@@ -94,7 +94,9 @@ class Snapshot:
     def to_json(self, parent: int) -> dict[str, Any]:
         """Return the snapshot as plain values for JSON, with the version before it."""
         top = [manifest for manifest in self.manifests if not manifest.pack]
-        formats = [m.format for m in top] + [SECOND_FORMAT if self.dropped else FIRST_FORMAT]
+        formats = [m.format for m in top] + [
+            SECOND_FORMAT if self.dropped else FIRST_FORMAT
+        ]
         value = {
             "format": list(max(formats)),
             "version": self.version,
