@@ -26,6 +26,7 @@ from catalog.query.stored_weights import StoredWeights
 from catalog.selection import Selection
 from catalog.storage.folder import Folder
 from catalog.storage.json_column import json_object
+from catalog.storage.partial import ROOT_KEY
 from catalog.storage.reader import ShardReader
 from catalog.storage.snapshot import Snapshot, newest_snapshot, read_snapshot
 from catalog.writer import Writer
@@ -332,7 +333,15 @@ class Catalog:
         return self._selection(self._database.table(query))
 
     def _selection(self, table: pa.Table) -> Selection:
+        if self._has_parts:
+            metadata = table.schema.metadata or {}
+            root = str(self.root).encode()
+            table = table.replace_schema_metadata({**metadata, ROOT_KEY: root})
         return Selection(table, self._weights.reader, self._weights.fingerprints)
+
+    @cached_property
+    def _has_parts(self) -> bool:
+        return any(manifest.partial for manifest in self.snapshot.manifests)
 
     @cached_property
     def _weights(self) -> StoredWeights:

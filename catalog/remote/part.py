@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from catalog.catalog import Catalog
 from catalog.errors import CatalogError
 from catalog.remote.address import parse_address, pinned

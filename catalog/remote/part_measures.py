@@ -64,7 +64,8 @@ def missing_measures(
                     "SELECT * EXCLUDE (pz_rank, pz_here), max(pz_rank) AS pz_rank, "
                     "bool_or(pz_here) AS pz_here FROM ("
                     "SELECT *, false AS pz_here FROM theirs UNION ALL BY NAME "
-                    "SELECT * EXCLUDE (pz_shard), NULL::INTEGER AS pz_rank, true AS pz_here "
+                    "SELECT * EXCLUDE (pz_shard), NULL::INTEGER AS pz_rank, "
+                    "true AS pz_here "
                     f"FROM {mine} SEMI JOIN asked USING (run_id, step)"
                     ") GROUP BY ALL) WHERE NOT pz_here"
                 )

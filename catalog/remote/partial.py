@@ -19,7 +19,8 @@ def check_complete(catalog: Catalog) -> None:
     if not parts:
         return
     counted = catalog.sql(
-        "SELECT count(*) FROM checkpoints JOIN shards USING (shard) WHERE partial IS NOT NULL"
+        "SELECT count(*) FROM checkpoints JOIN shards USING (shard) "
+        "WHERE partial IS NOT NULL"
     )
     checkpoints = counted.fetchall()[0][0]
     if not checkpoints:
@@ -31,5 +32,6 @@ def check_complete(catalog: Catalog) -> None:
     raise CatalogError(
         f"{catalog.root} is partial: {len(parts)} of its shards hold only some rows or "
         f"tensors of shards elsewhere, with {checkpoints:,} checkpoints. Fetch the rest "
-        "without --where, --tensors and --steps, or publish the part as it is: add --partial"
+        "without --where, --tensors and --steps, or publish the part as it is: add "
+        "--partial"
     )

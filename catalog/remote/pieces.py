@@ -94,7 +94,7 @@ class Piece:
         return rows
 
     def here(self) -> Iterator[tuple[str, Array]]:
-        """Yield each shard with checkpoints of the piece here, "" for none, with positions."""
+        """Yield each shard here, "" for none, with the positions of its checkpoints."""
         shards = pc.fill_null(self.keys["shard_here"], "").combine_chunks()
         encoded = shards.dictionary_encode()
         codes = encoded.indices.to_numpy(zero_copy_only=False)

@@ -92,8 +92,8 @@ class Publish:
     Raises
     ------
     CatalogError
-        If there are such parts and ``partial`` is false, removed checkpoints are still in the files, a zoo has no licence, or the
-        destination cannot be reached.
+        If there are such parts and ``partial`` is false, removed checkpoints are still in
+        the files, a zoo has no licence, or the destination cannot be reached.
     """
 
     def __init__(
