@@ -181,6 +181,7 @@ SHARDS = (
     Column("rows", _INT, "rows", "number of rows of the main file"),
     Column("bytes", _INT, "bytes", "size of the main file"),
     Column("sha256", _TEXT, "hex", "digest of the main file"),
+    Column("partial", _TEXT, "name", "shard elsewhere that it is a part of, else null"),
 )
 
 TABLES = {

@@ -104,7 +104,8 @@ def train(recipe: str, catalog_path: str, as_json: bool, **options: Any) -> None
     """
     from zoo.training.train import train_requested
 
-    summary = train_requested(TrainRequest(recipe, catalog_path, **_fields(options)))
+    request = TrainRequest(recipe, catalog_path, **_fields(options))
+    summary = train_requested(request, announce=note)
     if as_json:
         print_json(asdict(summary))
     elif summary.trained:

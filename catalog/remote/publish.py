@@ -21,6 +21,7 @@ from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.cache_folder import MirrorInUse, mirror_root
 from catalog.remote.mirror import metadata_files, mirror_metadata
 from catalog.remote.origins import known_shards, record_shards
+from catalog.remote.partial import check_complete
 from catalog.remote.published_card import PublishedCard, published_card
 from catalog.remote.remote_snapshot import RemoteSnapshot, read_remote
 from catalog.remote.store import HeadMoved, Outgoing, WritableStore
@@ -28,6 +29,7 @@ from catalog.remote.stores import writable_store
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import File, Manifest
 from catalog.storage.metadata import check_size
+from catalog.storage.partial import partial_sentence
 from catalog.storage.snapshot import Snapshot
 from catalog.upkeep.compaction import write_pack
 from catalog.upkeep.rewriting import wasteful
@@ -88,12 +90,14 @@ class Publish:
         Licence of zoos that state none.
     private : bool, default=False
         Make a Hub repository private when it is created.
+    partial : bool, default=False
+        Publish also what was fetched in part, without the rest of it.
 
     Raises
     ------
     CatalogError
-        If removed checkpoints are still in the files, a zoo has no licence, or the
-        destination cannot be reached.
+        If there are such parts and ``partial`` is false, removed checkpoints are still in
+        the files, a zoo has no licence, or the destination cannot be reached.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Publish:
         *,
         license: str | None = None,
         private: bool = False,
+        partial: bool = False,
     ) -> None:
         catalog.check_writable()
         self.address: Address = parse_address(destination)
@@ -112,6 +117,8 @@ class Publish:
         self._folder = Folder(catalog.root)
         self._local = catalog.snapshot
         self._check_removed()
+        if not partial:
+            check_complete(catalog)
         self._check_licences()
         self._known = known_shards(self._folder, self.address)
 
@@ -273,7 +280,15 @@ class Publish:
             stated = (
                 dict.fromkeys(self._unlicensed(), self._license) if self._license else {}
             )
-            card = published_card(self._store, self.address, staging, joined, stated=stated)
+            sentence = partial_sentence(joined).replace("**", "")
+            card = published_card(
+                self._store,
+                self.address,
+                staging,
+                joined,
+                stated=stated,
+                notices=[sentence] if sentence else [],
+            )
             yield joined, card, self._outgoing(staging, there, joined, card.files)
 
     def _check_agreement(self, staging: Path, there: Snapshot, new: list[Manifest]) -> None:

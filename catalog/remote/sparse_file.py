@@ -70,15 +70,30 @@ class SparseFile:
         """True if nothing can be downloaded."""
         return self._store is None
 
-    def need(self, spans: Sequence[Span]) -> int:
+    def need(
+        self, spans: Sequence[Span], *, joined: int = JOINED, threads: int = THREADS
+    ) -> int:
         """Download the parts of some ranges that are not here; return their bytes.
+
+        Parameters
+        ----------
+        spans : sequence of Span
+        joined : int
+            Bytes between two ranges up to which they are downloaded as one.
+        threads : int
+            Requests at once.
 
         Raises
         ------
         CatalogError
             If the store does not give them, or there is none.
         """
-        return self._brought(spans)[1]
+        return self._brought(spans, joined, threads)[1]
+
+    def missing(self, spans: Sequence[Span]) -> int:
+        """Return the bytes of ranges that are not here."""
+        left = remaining_spans(merged_spans(spans), self._open().known)
+        return sum(stop - start for start, stop in left)
 
     def opened(self, spans: Sequence[Span]) -> OpenCopy:
         """Return the file with some ranges here, not to be deleted while it is open."""
@@ -92,7 +107,9 @@ class SparseFile:
             opened.known = remaining_spans(known, merged_spans(spans))
             self._listing.write(opened.known)
 
-    def _brought(self, spans: Sequence[Span]) -> tuple[OpenCopy, int]:
+    def _brought(
+        self, spans: Sequence[Span], joined: int = JOINED, threads: int = THREADS
+    ) -> tuple[OpenCopy, int]:
         """Return the open file and the bytes that were downloaded."""
         wanted = merged_spans(spans)
         while True:
@@ -108,8 +125,8 @@ class SparseFile:
                 if not opened.is_current():
                     continue  # it was deleted by hand
                 opened.known = self._listing.read() or ()  # others may have added some
-                missing = merged_spans(remaining_spans(wanted, opened.known), JOINED)
-                self._download_all(self._store, missing, opened)
+                missing = merged_spans(remaining_spans(wanted, opened.known), joined)
+                self._download_all(self._store, missing, opened, threads)
             moved = sum(stop - start for start, stop in missing)
             keep_within_bound(self._root, moved)
             return opened, moved
@@ -181,14 +198,16 @@ class SparseFile:
             else:  # others may read the other one, so it is not written to
                 self.path.unlink()
 
-    def _download_all(self, store: Store, spans: Sequence[Span], opened: OpenCopy) -> None:
+    def _download_all(
+        self, store: Store, spans: Sequence[Span], opened: OpenCopy, threads: int
+    ) -> None:
         """Download ranges; those that arrived are listed, also if another one fails."""
         parts = [part for span in spans for part in _cut(span)]
         if not parts:
             return
         arrived: list[Span] = []
         listed = unlisted = 0
-        with ThreadPoolExecutor(min(THREADS, len(parts)), "phasezoo-ranges") as pool:
+        with ThreadPoolExecutor(min(threads, len(parts)), "phasezoo-ranges") as pool:
             jobs = [pool.submit(self._download, store, part, opened) for part in parts]
             try:
                 for part, job in zip(parts, jobs, strict=True):

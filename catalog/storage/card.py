@@ -24,6 +24,7 @@ from catalog.schema import PARENTS, TABLES
 from catalog.storage.folder import KINDS, Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import parse_json
+from catalog.storage.partial import partial_sentence
 from catalog.storage.snapshot import Snapshot
 
 _PLAIN = {*KINDS, "bool", "double", "float", "float64", "int64", "string"}
@@ -65,7 +66,9 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
         Types of undocumented columns, by file and then by column name.
     """
     lines = configuration_lines(configurations(snapshot, METADATA), free or {})
-    return "\n".join(["---", *lines, "---", "", MARK, "", _TEXT])
+    sentence = partial_sentence(snapshot)
+    notice = [f"{sentence}\n"] if sentence else []
+    return "\n".join(["---", *lines, "---", "", MARK, "", _TEXT, *notice])
 
 
 def configurations(snapshot: Snapshot, kinds: Sequence[str]) -> dict[str, list[str]]:
