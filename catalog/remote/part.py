@@ -19,9 +19,9 @@ from catalog.catalog import Catalog
 from catalog.errors import CatalogError
 from catalog.remote.address import parse_address, pinned
 from catalog.remote.agreement import ComparedShards, check_agreement
+from catalog.remote.cache_folder import cache_root
 from catalog.remote.download import check_room, download
 from catalog.remote.gathered import Gathered
-from catalog.remote.mirror import cache_root
 from catalog.remote.origins import known_parts, known_shards, record_shards
 from catalog.remote.part_measures import missing_measures
 from catalog.remote.pieces import Asked, Piece, Pieces, find_pieces
