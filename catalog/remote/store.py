@@ -184,7 +184,12 @@ def stream_resumed(store: Store, path: str, start: int, stop: int) -> Iterator[b
             for block in store.stream(path, start, stop):
                 start += len(block)
                 yield block
-        except TransferInterrupted:
+            interruption = TransferInterrupted(
+                f"{store.address}/{path} ended {stop - start:,} bytes before its end."
+            )
+        except TransferInterrupted as error:
+            interruption = error
+        if start < stop:
             failures = 0 if start > before else failures + 1
             if failures >= ATTEMPTS:
-                raise
+                raise interruption

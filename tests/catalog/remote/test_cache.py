@@ -414,7 +414,7 @@ def test_a_full_disk_leaves_no_hole_that_counts(remote, tmp_path, monkeypatch):
 def test_a_stream_that_gives_nothing_ends(remote, tmp_path):
     store, file = remote
     store.give = lambda start, stop: iter([])
-    with pytest.raises(TransferInterrupted, match="ended before its end"):
+    with pytest.raises(TransferInterrupted, match="bytes before its end"):
         SparseFile(store, file, tmp_path / "mirror").need([(0, 10)])
     assert len(store.asked) == sparse_file.ATTEMPTS
 
