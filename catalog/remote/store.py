@@ -182,8 +182,9 @@ def stream_resumed(store: Store, path: str, start: int, stop: int) -> Iterator[b
         before = start
         try:
             for block in store.stream(path, start, stop):
-                start += len(block)
-                yield block
+                wanted = block[: stop - start]  # a server may send more
+                start += len(wanted)
+                yield wanted
             interruption = TransferInterrupted(
                 f"{store.address}/{path} ended {stop - start:,} bytes before its end."
             )
