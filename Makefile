@@ -2,10 +2,12 @@
 #             queries it, draws report.html
 # make test   lint, types, layering and the fast tests
 # make test-all   also the slow ones: kills, every recipe
+# make release DEST=...   trains zoos, or goes on, measures, labels and publishes them, and
+#             scores the probe tasks of docs/zoos.md, which states what that costs
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all release lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("phasezoo needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -41,6 +43,32 @@ test: lint
 
 test-all: lint
 	$(PYTEST) --dist loadfile -m "not gpu and not network"
+
+# DEST is a folder, hf://datasets/USER/NAME or s3://BUCKET/PREFIX. Of the data only digits
+# are built in: others come from the Hub, or from files with DATA=DIR. LIMIT=N trains at most
+# N networks of each zoo, WORKERS=N is the number of processes. The same command continues a
+# release that was interrupted.
+ZOOS ?= digits_mlp_phases digits_mlp_seeds fashion_mnist_cnn_phases tree_mini lora_tree_mini
+RELEASE ?= release
+LICENSE ?= cc-by-4.0
+PAGE ?= docs/zoos.md
+DATA_FROM = $(if $(DATA),--data "$(DATA)") $(if $(WORKERS),--workers $(WORKERS))
+# Only grids have phases; Hessians of all other networks would take hours.
+METRICS = $(if $(filter %_phases,$*),,--metric gradient_noise)
+IN_RELEASE = --catalog "$(RELEASE)/catalogue"
+
+release: $(ZOOS:%=release-%)
+	$(BIN)/phasezoo publish "$(DEST)" --license $(LICENSE) $(IN_RELEASE)
+	$(BIN)/python docs/zoos_page.py "$(DEST)" --copy "$(RELEASE)/copy" --page "$(PAGE)"
+
+release-tree_mini: release-tree_mini_roots
+release-lora_tree_mini: release-lora_tree_mini_root
+
+release-%: .venv/installed
+	@test -n "$(DEST)" || { echo "Name where to publish: make release DEST=FOLDER" >&2; exit 2; }
+	$(BIN)/phasezoo train $* $(DATA_FROM) $(if $(LIMIT),--limit $(LIMIT)) $(IN_RELEASE)
+	$(BIN)/phasezoo measure $* $(DATA_FROM) $(METRICS) --steps last $(IN_RELEASE)
+	$(if $(filter %_phases,$*),$(BIN)/phasezoo phases $* --step last $(IN_RELEASE))
 
 clean:
 	rm -rf .venv phasezoo-data report.html

@@ -27,6 +27,8 @@ from catalog.query.stored_weights import StoredWeights
 from catalog.selection import Selection
 from catalog.storage.folder import Folder
 from catalog.storage.json_column import json_object
+from catalog.storage.partial import ROOT_KEY
+from catalog.storage.reader import ShardReader
 from catalog.storage.snapshot import Snapshot, newest_snapshot, read_snapshot
 from catalog.writer import Writer
 
@@ -298,6 +300,28 @@ class Catalog:
             return self._where(where, "shard, row").tensor(name, out)
         return self.select(where).tensor(name, out)
 
+    def about(self, asked: pa.Table, query: str) -> pa.Table:
+        """Answer a query of phasezoo itself over the views and a table of keys.
+
+        Parameters
+        ----------
+        asked : pyarrow.Table
+            Table that the query names ``asked``.
+        query : str
+            SQL that holds no text from files or users.
+        """
+        return self._database.table(query, asked=asked)
+
+    def reader(self, shard: str) -> ShardReader:
+        """Return the reader of the weights of a shard.
+
+        Raises
+        ------
+        ShardCorrupt
+            If the shard has no weights, or is damaged.
+        """
+        return self._weights.reader(shard)
+
     def layout(self, arch_id: str) -> Layout:
         """Return the layout of an architecture.
 
@@ -314,13 +338,21 @@ class Catalog:
         return self._where(None, "shard, row")
 
     def _where(self, where: str | None, columns: str) -> Selection:
-        query = self.matching(where or "true")
+        query = self.matching("true" if where is None else where)
         if columns != "*":
             query = f"SELECT {columns} FROM ({query})"
         return self._selection(self._database.table(query))
 
     def _selection(self, table: pa.Table) -> Selection:
+        if self._has_parts:
+            metadata = table.schema.metadata or {}
+            root = str(self.root).encode()
+            table = table.replace_schema_metadata({**metadata, ROOT_KEY: root})
         return Selection(table, self._weights.reader, self._weights.fingerprints)
+
+    @cached_property
+    def _has_parts(self) -> bool:
+        return any(manifest.partial for manifest in self.snapshot.manifests)
 
     @cached_property
     def _weights(self) -> StoredWeights:

@@ -47,14 +47,12 @@ def rows(
     CatalogError
         If the condition or an expression is not valid SQL, or no checkpoint is left.
     """
-    if steps not in ("all", "last"):
-        raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
+    last = steps_sql(steps)
     columns = ", ".join(f'"{name}"' for name in (*COLUMNS, "finite"))
     further = "".join(
         f", {catalog.expression(sql)} AS {name}"
         for name, sql in (expressions or {}).items()
     )
-    last = "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
     table = arrow_table(
         catalog.sql(
             f"SELECT {columns}{further} FROM ({catalog.matching(where)}) models {last} "
@@ -79,6 +77,24 @@ def rows(
             "import networks, or widen --where."
         )
     return table.drop_columns(["finite"]), left_out
+
+
+def steps_sql(steps: str) -> str:
+    """Return the end of a query that keeps the checkpoints to use of each selected run.
+
+    Parameters
+    ----------
+    steps : {"last", "all"}
+        The last selected checkpoint of each run, or all.
+
+    Raises
+    ------
+    CatalogError
+        If it is another word.
+    """
+    if steps not in ("all", "last"):
+        raise CatalogError(f"--steps must be all or last. Got {steps!r}.")
+    return "QUALIFY step = max(step) OVER (PARTITION BY run_id)" if steps == "last" else ""
 
 
 def layouts(table: pa.Table) -> dict[str, Array]:

@@ -204,7 +204,9 @@ def export(
     if (identifier is None) == (where is None):
         raise click.UsageError("Give either ID or --where SQL.")
     zoo = open_catalog(catalog_path, at=at)
-    selection = find_checkpoint(zoo, identifier) if identifier else zoo.select(where)
+    selection = (
+        zoo.select(where) if identifier is None else find_checkpoint(zoo, identifier)
+    )
     files = write(selection, path, kind, force=force)
     if as_json:
         print_json({"networks": len(selection), "files": [str(f) for f in files]})

@@ -58,6 +58,10 @@ class NotFound(CatalogError, LookupError):
     """Error about a name that the catalogue does not know."""
 
 
+class BrokenPlugin(CatalogError):
+    """Error about a plugin of another distribution that cannot be loaded."""
+
+
 class BadSetting(CatalogError, ValueError):
     """Error about an invalid setting: a message on the command line, else a ValueError."""
 

@@ -97,6 +97,23 @@ CHECKPOINTS = (
     Column("row", _INT, "-", "row in the weights of the shard, null without weights"),
 )
 
+HUB_RUNS = (
+    Column("hub_model", _TEXT, "name", "model of the Hub that the weights were read from"),
+    Column("hub_file", _TEXT, "path", "file of the weights, or the index of the files"),
+    Column("hub_tensors", _TEXT, "JSON", "patterns of the tensors read, null for all"),
+    Column("base_model", _TEXT, "names", "models it was made from, as its card states"),
+    Column("base_model_relation", _TEXT, "word", "finetune, adapter, quantized or merge"),
+    Column("tags", _TEXT, "JSON", "list of the tags of the model"),
+)
+HUB_CHECKPOINTS = (
+    Column("hub_commit", _TEXT, "hex", "commit of the model that was read"),
+    Column("downloads", _INT, "downloads", "downloads in the 30 days before the import"),
+)
+"""Columns of networks from the Hub, in addition to `RUNS` and `CHECKPOINTS`.
+
+Unlike these, they are absent from catalogues without such networks.
+"""
+
 MEASURES = (
     Column(
         "phase", _TEXT, "name", "I, II, III, IV-A, IV-B or unmeasured, of cell and step"
@@ -164,6 +181,7 @@ SHARDS = (
     Column("rows", _INT, "rows", "number of rows of the main file"),
     Column("bytes", _INT, "bytes", "size of the main file"),
     Column("sha256", _TEXT, "hex", "digest of the main file"),
+    Column("partial", _TEXT, "name", "shard elsewhere that it is a part of, else null"),
 )
 
 TABLES = {

@@ -24,8 +24,8 @@ from catalog.names import content_id, slug
 from catalog.population import Population
 from catalog.storage.card import write_card
 from catalog.storage.folder import Folder
-from catalog.storage.manifest import File, Manifest
-from catalog.storage.measures import measure_table
+from catalog.storage.manifest import File, Manifest, Original
+from catalog.storage.measures import check_copied, measure_table, result_columns
 from catalog.storage.publishing import Pending, Publisher
 from catalog.storage.run_tables import checked_tables, filled, tombstone_table
 from catalog.storage.shard import Chunk, ShardSource, write_shard
@@ -48,12 +48,19 @@ class Part:
     sequence : int, optional
         Place in the order of commits, if the shard replaces an earlier one. Default: the
         next number.
+    partial : Original, optional
+        Shard elsewhere of which this one holds some rows or tensors.
+    shard : str
+        Name of a shard without weights that keeps that of another catalogue. Default: a
+        new one.
     """
 
     runs: pa.Table
     checkpoints: pa.Table
     staged: Staged | None = None
     sequence: int | None = None
+    partial: Original | None = None
+    shard: str = ""
 
 
 class Writer:
@@ -187,6 +194,11 @@ class Writer:
             self.discard()
             raise
 
+    @property
+    def files(self) -> StagedFiles:
+        """Files that are not published yet, for shards that keep their name."""
+        return self._files
+
     def stage(self, weights: ShardSource, architecture: str = "") -> Staged:
         """Write weights that readers do not see until they are published.
 
@@ -224,11 +236,22 @@ class Writer:
         keys = weights.table.select(["run_id", "step"])
         return Staged(shard, layout, arch_id, keys, files)
 
-    def publish(self, parts: Sequence[Part]) -> list[Manifest]:
+    def publish(
+        self, parts: Sequence[Part], measures: Sequence[tuple[int, pa.Table]] = ()
+    ) -> list[Manifest]:
         """Commit several shards at once: all of them, or none if one is wrong.
 
         All shards are checked and written before the first manifest is renamed into
         place, and no reader sees any shard until the last manifest is in place.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            Shards with checkpoints.
+        measures : sequence of (int, pyarrow.Table)
+            Place in the order of commits and table of shards of measures that are copied
+            from another catalogue, with their ``measure``, ``measure_id`` and
+            ``provenance``.
 
         Raises
         ------
@@ -241,11 +264,19 @@ class Writer:
             checked_tables(part.runs, part.checkpoints, _layout_and_keys(part.staged))
             for part in parts
         ]
+        for _, table in measures:
+            check_copied(table)
         pending = []
         with self._folder.writing():
             for part, (runs, checkpoints) in zip(parts, tables, strict=True):
-                record = self._write_metadata(part.staged, runs, checkpoints)
-                pending.append(replace(record, sequence=part.sequence))
+                record = self._write_metadata(part, runs, checkpoints)
+                pending.append(
+                    replace(record, sequence=part.sequence, partial=part.partial)
+                )
+            pending += [
+                replace(self._write_measures(table), sequence=sequence)
+                for sequence, table in measures
+            ]
             return self._publish(pending)
 
     def discard(self) -> None:
@@ -278,18 +309,20 @@ class Writer:
             of runs or checkpoints.
         """
         measured = measure_table(table, name, provenance)
-        columns = [c for c in table.column_names if c not in ("run_id", "step")]
-        shard = self._next_shard()
         with self._folder.writing():
-            files = {"measures": self._files.table("measures", shard, measured)}
-            pending = Pending(shard, "measures", files, measure_columns=tuple(columns))
-            return self._publish([pending])[0]
+            return self._publish([self._write_measures(measured)])[0]
 
-    def _write_metadata(
-        self, staged: Staged | None, runs: pa.Table, checkpoints: pa.Table
-    ) -> Pending:
+    def _write_measures(self, table: pa.Table) -> Pending:
+        """Write the file of a shard of measures."""
+        shard = self._next_shard()
+        files = {"measures": self._files.table("measures", shard, table)}
+        columns = tuple(result_columns(table))
+        return Pending(shard, "measures", files, measure_columns=columns)
+
+    def _write_metadata(self, part: Part, runs: pa.Table, checkpoints: pa.Table) -> Pending:
         """Write the metadata files of a shard."""
-        shard = staged.shard if staged else self._next_shard()
+        staged = part.staged
+        shard = staged.shard if staged else part.shard or self._next_shard()
         if staged:
             runs = filled(runs, "arch_id", [staged.arch_id] * len(runs))
         row = range(len(checkpoints)) if staged else [None] * len(checkpoints)

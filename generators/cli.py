@@ -69,15 +69,16 @@ def _listing_rows() -> list[dict[str, Any]]:
     from generators.methods import METHODS
     from generators.registry import generators_known, presets_of
 
+    known = generators_known()
     rows = [
         {
             "name": name,
             "kind": "method" if name in METHODS else "null",
             "summary": kind.summary,
         }
-        for name, kind in generators_known().items()
+        for name, kind in known.items()
     ]
-    for name, kind in generators_known().items():
+    for name, kind in known.items():
         rows += [
             {
                 "name": f"{name} --set preset={preset}",
@@ -88,7 +89,7 @@ def _listing_rows() -> list[dict[str, Any]]:
         ]
     return rows + [
         {"name": name, "kind": "calibration", "summary": kind.summary}
-        for name, kind in CALIBRATIONS.items()
+        for name, kind in CALIBRATIONS.usable(note).items()
     ]
 
 

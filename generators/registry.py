@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalog import CatalogError, NotFound
+from catalog.console.outlet import note
 from catalog.console.pasting import word
 from catalog.errors import closest
 from catalog.plugins.parameters import parameters
@@ -22,7 +23,7 @@ PRESETS = ("paper",)
 
 def generators_known() -> dict[str, type[Generator]]:
     """Return all generators by name: methods first, then nulls."""
-    return {**METHODS, **NULLS}
+    return {**METHODS.usable(note), **NULLS.usable(note)}
 
 
 def generator_class(name: str) -> type[Generator]:

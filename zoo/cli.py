@@ -38,7 +38,7 @@ def recipes(name: str | None, as_json: bool) -> None:
     """
     from zoo.recipes import RECIPES
 
-    selected = [RECIPES[name]] if name else list(RECIPES.values())
+    selected = [RECIPES[name]] if name else list(RECIPES.usable(note).values())
     rows = []
     for recipe in selected:
         sizes = [
@@ -104,7 +104,8 @@ def train(recipe: str, catalog_path: str, as_json: bool, **options: Any) -> None
     """
     from zoo.training.train import train_requested
 
-    summary = train_requested(TrainRequest(recipe, catalog_path, **_fields(options)))
+    request = TrainRequest(recipe, catalog_path, **_fields(options))
+    summary = train_requested(request, announce=note)
     if as_json:
         print_json(asdict(summary))
     elif summary.trained:
@@ -167,7 +168,7 @@ def measure(names: tuple[str, ...], listing: bool, **options: Any) -> None:
     from zoo.metrics import METRICS, metrics
 
     if listing:
-        _list_columns(METRICS.values(), options["as_json"])
+        _list_columns(METRICS.usable(note).values(), options["as_json"])
     else:
         _measure(MeasureRequest, names or metrics("landscape"), "--metric", **options)
 

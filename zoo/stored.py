@@ -36,19 +36,17 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
     row : mapping
         A row of ``models``.
     task, architecture : str, optional
-        Name of the task and JSON of the architecture, for runs that do not record them.
+        Name of the task and JSON of the architecture, for runs that do not record a
+        configuration.
 
     Raises
     ------
     CatalogError
         If the task or the architecture of the run is not known.
     """
-    label = f"The config of run {row['run_id']!r}"
-    config = json_object(row["config"], label) if row.get("config") else {}
-    config = config.get("run", config)  # derived networks nest the run's configuration
-    with as_written(label, "a configuration", "Train or import that run again."):
-        if {"zoo", "task", "architecture", "steps"} <= set(config):
-            return Run.from_config(config)
+    recorded = recorded_run(row)
+    if recorded is not None:
+        return recorded
     name = task or row.get("task_name")
     network = architecture or row.get("architecture")
     if not name or not network:
@@ -64,7 +62,12 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
     return Run(
         row["zoo"],
         name,
-        json_object(network, f"The architecture of run {row['run_id']!r}"),
+        json_object(
+            network,
+            "--architecture"
+            if architecture
+            else f"The architecture of run {row['run_id']!r}",
+        ),
         step,
         (step,),
         # Runs without a seed still need different ones: seeds name the draws of pairs.
@@ -72,6 +75,23 @@ def run_of(row: Mapping[str, Any], task: str | None, architecture: str | None) -
         cell=row.get("cell") or "",
         **stated,
     )
+
+
+def recorded_run(row: Mapping[str, Any]) -> Run | None:
+    """Return the stored configuration of a run, or None if it records none.
+
+    Raises
+    ------
+    CatalogError
+        If the stored text is not a configuration.
+    """
+    label = f"The config of run {row['run_id']!r}"
+    config = json_object(row["config"], label) if row.get("config") else {}
+    config = config.get("run", config)  # derived networks nest the run's configuration
+    with as_written(label, "a configuration", "Train or import that run again."):
+        if {"zoo", "task", "architecture", "steps"} <= set(config):
+            return Run.from_config(config)
+    return None
 
 
 _STATED = ("optimizer", "batch_size", "weight_decay", "beta")

@@ -16,11 +16,10 @@ from catalog.layout import Layout
 from catalog.names import content_id
 from catalog.population import Population
 from catalog.schema import PARENTS, RUNS
+from catalog.storage.splits import MIXED
 
 VERSION = 2
 """Version of the averaging procedure: part of the identity of an average."""
-MIXED = "mixed"
-"""Split of a network whose parents are in several splits: no query for a split finds it."""
 AVERAGES = "_averages"
 """Suffix of the name of a zoo of averages: in the zoo of their parents, averages would
 count as seeds of the cells."""

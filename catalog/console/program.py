@@ -22,7 +22,7 @@ from catalog.console.local_only import check_local
 from catalog.console.outlet import install, note, say, say_json
 from catalog.console.plain_values import plain
 from catalog.console.table import table_lines
-from catalog.errors import CatalogError, NotFound
+from catalog.errors import BrokenPlugin, CatalogError, NotFound
 from catalog.plugins.registry import Registry
 from catalog.version import __version__
 
@@ -68,11 +68,30 @@ class Verbs(click.Group):
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Import one verb."""
+        """Import one verb; one that cannot be loaded says why when it is called."""
         try:
             return VERBS[cmd_name]
         except NotFound as error:
             raise click.UsageError(str(error)) from error
+        except BrokenPlugin as error:
+            return _broken(cmd_name, error)
+
+
+def _broken(name: str, error: BrokenPlugin) -> click.Command:
+    """Return a verb whose line in the help, and whose call, name the error."""
+    text = str(error)
+
+    def fail(arguments: tuple[str, ...]) -> None:
+        raise BrokenPlugin(text)
+
+    return click.Command(
+        name,
+        callback=fail,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        help=text,
+        short_help=f"Cannot be loaded; 'phasezoo {name}' says why.",
+    )
 
 
 @verb("train digits_mlp_phases", cls=Verbs)

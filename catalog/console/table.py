@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catalog.console.plain_values import plain
 from catalog.printable import printable
 
 WIDEST = 72
@@ -48,7 +50,15 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cell(value: Any, widest: int = WIDEST) -> str:
-    """Format a value as `printable` text of a cell, cut at ``widest`` characters."""
+    """Format a value as `printable` text of a cell, cut at ``widest`` characters.
+
+    Lists, records and bytes look as in ``--json``.
+
+    Examples
+    --------
+    >>> cell(["a", True, None]), cell({"k": 0.5}), cell(b"x")
+    ('["a", true, null]', '{"k": 0.5}', '78')
+    """
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -57,5 +67,7 @@ def cell(value: Any, widest: int = WIDEST) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = printable(str(value))
+    if isinstance(value, Mapping | list | tuple):
+        value = json.dumps(plain(value), ensure_ascii=False, default=str)
+    text = printable(str(plain(value)))
     return text if len(text) <= widest else text[: widest - 3] + "..."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog.console.extras import advice
-from catalog.errors import CatalogError, NotFound, closest
+from catalog.console.outlet import note
+from catalog.errors import BrokenPlugin, CatalogError, NotFound, closest
 from catalog.formats.format import Format
 from catalog.plugins.registry import Registry
 
@@ -57,6 +58,9 @@ def find_format(name: str, source: Path) -> Format:
             if (hint := advice(error)) is None:
                 raise
             unavailable.append(f"  {format_name:16}{hint}")
+        except BrokenPlugin as error:
+            unavailable.append(f"  {format_name:16}{error}")
+            note(str(error))
     if len(matches) == 1:
         return matches[0]
     if matches:

@@ -94,6 +94,11 @@ class Network:
         network.
     parents : tuple of (str, int, str)
         ``(run_name, step, role)`` of the parents, which are networks of the same source.
+    known_parents : tuple of (str, int, str)
+        ``(run_id, step, role)`` of the parents that are in the catalogue already.
+    split_keys : tuple of str
+        Names of the ancestors that decide the fixed splits of the run, so that related
+        networks of several sources share them. Default: the run and its parents decide.
     """
 
     name: str
@@ -104,6 +109,8 @@ class Network:
     step: int = 0
     architecture: Mapping[str, Any] | None = None
     parents: tuple[tuple[str, int, str], ...] = ()
+    known_parents: tuple[tuple[str, int, str], ...] = ()
+    split_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.run_name:

@@ -21,11 +21,33 @@ def read_settings(path: Path) -> dict[str, Any]:
         If the file cannot be read or does not hold a JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        text = path.read_bytes()
+    except OSError as error:
         raise CatalogError(f"{path} cannot be read as JSON: {error}") from error
+    return parse_settings(text, path)
+
+
+def parse_settings(text: bytes, where: object) -> dict[str, Any]:
+    """Parse a JSON object; bare Infinity and NaN are accepted.
+
+    Parameters
+    ----------
+    text : bytes
+        The JSON text.
+    where : object
+        Name of its source in errors.
+
+    Raises
+    ------
+    CatalogError
+        If the text does not hold a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"{where} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise CatalogError(f"{path} must hold a JSON object. Got {str(value)[:40]!r}.")
+        raise CatalogError(f"{where} must hold a JSON object. Got {str(value)[:40]!r}.")
     return value
 
 

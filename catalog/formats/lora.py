@@ -74,6 +74,31 @@ class Lora:
             yield _network(name, path, headers.row(i), rows[name], network_names, later)
 
 
+def rank_columns(where: object, header: Header) -> Row:
+    """Return the rank of an adapter, from the shapes in its header; empty for others.
+
+    Parameters
+    ----------
+    where : object
+        Name of the file in errors.
+    header : Header
+        Header of the file.
+
+    Raises
+    ------
+    CatalogError
+        If half of a pair is missing, or two halves do not fit.
+    """
+    adapter = any(_half(name) for name in header.shapes)
+    return _rank_columns(_ranks(where, header)) if adapter else {}
+
+
+def _rank_columns(ranks: set[int]) -> Row:
+    if len(ranks) > 1:
+        return {"lora_rank": None, "lora_ranks": _text(ranks)}
+    return {"lora_rank": next(iter(ranks))}
+
+
 def _is_adapter(path: Path) -> bool:
     try:
         return any(_half(name) for name in read_header(path).shapes)
@@ -117,9 +142,7 @@ def _network(
     state = _json(path.with_name("trainer_state.json")) or {}
     trainer_state = {key: state[key] for key in _STATE if key in state}
     _add(columns, flatten(trainer_state, str(path)), path)
-    columns["lora_rank"] = next(iter(ranks)) if len(ranks) == 1 else None
-    if len(ranks) > 1:
-        columns["lora_ranks"] = _text(ranks)
+    columns |= _rank_columns(ranks)
     first_folder = name.split("/")[0]
     if first_folder in _SPLITS and "/" in name:
         columns["published_split"] = first_folder
@@ -182,7 +205,7 @@ def _half(name: str) -> tuple[str, str, bool] | None:
     return None
 
 
-def _ranks(path: Path, header: Header) -> set[int]:
+def _ranks(path: object, header: Header) -> set[int]:
     """Return the ranks of all pairs."""
     ranks = set()
     for name, shape in header.shapes.items():

@@ -8,7 +8,7 @@ dtype and name, which would lose the order of a layout.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,8 +44,15 @@ class Header:
     metadata: dict[str, str]
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, where: object = None) -> Header:
     """Read the names, shapes and metadata of a file without its values.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    where : object, optional
+        Name of the file in errors. Default: the path.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def read_header(path: Path) -> Header:
             shapes = {n: tuple(file.get_slice(n).get_shape()) for n in file.offset_keys()}
             return Header(shapes, dict(file.metadata() or {}))
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(where or path, error) from error
 
 
 def read_tensors(path: Path, header: Header | None = None) -> dict[str, Tensor]:
@@ -80,8 +87,13 @@ def read_tensors(path: Path, header: Header | None = None) -> dict[str, Tensor]:
     try:
         raw_tensors = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
-    return {name: _tensor(path, name, raw_tensors[name]) for name in header.shapes}
+        raise damaged(path, error) from error
+    tensors = {}
+    for name in header.shapes:
+        raw = raw_tensors[name]
+        check_dtype(path, name, raw["dtype"])
+        tensors[name] = tensor_of(path, raw["dtype"], raw["shape"], raw["data"])
+    return tensors
 
 
 def write_file(
@@ -132,23 +144,46 @@ def file_blocks(
         yield np.ascontiguousarray(tensor.values).tobytes()
 
 
-def _tensor(path: Path, name: str, value: Mapping[str, Any]) -> Tensor:
-    if value["dtype"] not in DTYPE_OF:
+def check_dtype(where: object, name: str, code: str) -> None:
+    """Raise a CatalogError if a catalogue cannot hold a tensor of the file format."""
+    if code not in DTYPE_OF:
         raise CatalogError(
-            f"{path}: tensor {name!r} is {value['dtype']}, but a catalogue holds "
-            f"only {', '.join(DTYPE_OF)}. Convert the tensor first."
+            f"{where}: tensor {name!r} is {code}, but a catalogue holds only "
+            f"{', '.join(DTYPE_OF)}. Convert the tensor first."
         )
-    kind = DTYPE_OF[value["dtype"]]
-    flat = np.frombuffer(value["data"], dtype(kind).storage)
+
+
+def tensor_of(where: object, code: str, shape: Sequence[int], data: Any) -> Tensor:
+    """Make a tensor from its bytes in a file.
+
+    Parameters
+    ----------
+    where : object
+        Name of the file in errors.
+    code : str
+        Dtype as the file format spells it, one of `DTYPE_OF`.
+    shape : sequence of int
+        Shape of the tensor.
+    data : buffer
+        Its bytes.
+
+    Raises
+    ------
+    CatalogError
+        If numpy has no array of this shape.
+    """
+    kind = DTYPE_OF[code]
+    flat = np.frombuffer(data, dtype(kind).storage)
     try:
-        return Tensor(flat.reshape(value["shape"]), kind)
+        return Tensor(flat.reshape(shape), kind)
     except ValueError as error:  # an empty array with an impossible length
-        raise _damaged(path, error) from error
+        raise damaged(where, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> CatalogError:
+def damaged(where: object, error: object) -> CatalogError:
+    """Return the error about a file that is not what the file format asks for."""
     return CatalogError(
-        f"{path} is not a readable safetensors file ({error}). The file is truncated or "
+        f"{where} is not a readable safetensors file ({error}). The file is truncated or "
         "damaged, or a pointer to a file that was not downloaded (git lfs pull): fetch it "
         "again and compare its checksum."
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from catalog.errors import CatalogError
 from catalog.formats.format import Tensor
@@ -14,7 +15,8 @@ from catalog.formats.safetensors_file import read_header, read_tensors
 from catalog.formats.source import files_of, network_name
 from catalog.storage.inside_folder import check_beside
 
-_INDEX = ".safetensors.index.json"
+INDEX = ".safetensors.index.json"
+"""Ending of the names of index files."""
 _PART = re.compile(r".*-[0-9]{5}-of-[0-9]{5}", re.DOTALL)
 
 
@@ -50,16 +52,7 @@ class NetworkFiles:
         for path in self.paths:
             header = read_header(path)
             expected = {name for name, file in self.weight_map.items() if file == path.name}
-            if missing := sorted(expected - header.shapes.keys()):
-                raise CatalogError(
-                    f"{path} has no tensor {missing[0]!r}, which {self.index} assigns "
-                    "to it. Fetch both files again."
-                )
-            if extra := sorted(header.shapes.keys() - expected):
-                raise CatalogError(
-                    f"{path} holds the tensor {extra[0]!r}, which {self.index} does not "
-                    "assign to it. Fetch both files again."
-                )
+            check_part(path, header.shapes.keys(), expected, self.index)
             tensors_by_name |= read_tensors(path, header)
         return {name: tensors_by_name[name] for name in self.weight_map}
 
@@ -75,7 +68,7 @@ def files_by_network(source: Path) -> dict[str, NetworkFiles]:
     """
     files = files_of(source, ".safetensors")
     json_files = [] if source.is_file() else files_of(source, ".json")
-    indexes = [path for path in json_files if path.name.endswith(_INDEX)]
+    indexes = [path for path in json_files if path.name.endswith(INDEX)]
     sharded = [_sharded(source, path) for path in indexes]
     parts = {path for network in sharded for path in network.paths}
     _check_whole([path for path in files if path not in parts])
@@ -92,6 +85,64 @@ def files_by_network(source: Path) -> dict[str, NetworkFiles]:
     return dict(sorted(networks.items()))
 
 
+def check_part(
+    where: object, names: Collection[str], expected: Collection[str], index: object
+) -> None:
+    """Check that a part holds exactly the tensors that an index assigns to it.
+
+    Parameters
+    ----------
+    where, index : object
+        Names of both files in errors.
+    names, expected : collection of str
+        Tensors that the part holds, and that the index assigns to it.
+
+    Raises
+    ------
+    CatalogError
+        If they differ; the error names a tensor.
+    """
+    if missing := sorted(set(expected) - set(names)):
+        raise CatalogError(
+            f"{where} has no tensor {missing[0]!r}, which {index} assigns to it. Fetch "
+            "both files again."
+        )
+    if extra := sorted(set(names) - set(expected)):
+        raise CatalogError(
+            f"{where} holds the tensor {extra[0]!r}, which {index} does not assign to it. "
+            "Fetch both files again."
+        )
+
+
+def checked_weight_map(settings: Mapping[str, Any], index: object) -> dict[str, str]:
+    """Return the file of each tensor, by the settings that an index holds.
+
+    Parameters
+    ----------
+    settings : mapping of str to Any
+        Content of the index.
+    index : object
+        Name of the index in errors.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such map, or a file is not one beside the index.
+    """
+    weight_map = settings.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CatalogError(
+            f'{index} has no "weight_map" that names the files of the tensors.'
+        )
+    for tensor, file in weight_map.items():
+        if not isinstance(file, str) or Path(file).name != file:
+            raise CatalogError(
+                f"{index}: {tensor!r} is in {file!r}; expected the name of a file beside "
+                "the index."
+            )
+    return weight_map
+
+
 def is_part(path: Path) -> bool:
     """Return True if a file is named like one of several parts of a network."""
     return _PART.fullmatch(path.stem) is not None
@@ -103,7 +154,7 @@ def _check_whole(files: Sequence[Path]) -> None:
             base = path.stem[: -len("-00001-of-00002")]
             raise CatalogError(
                 f"{path} is called like a part of a network, but no index names it. "
-                f"Import the folder that holds {base}{_INDEX} and all parts."
+                f"Import the folder that holds {base}{INDEX} and all parts."
             )
 
 
@@ -114,20 +165,10 @@ def _stem(network: NetworkFiles) -> Path:
 
 def _sharded(source: Path, index: Path) -> NetworkFiles:
     check_beside(source, index)
-    weight_map = read_settings(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CatalogError(
-            f'{index} has no "weight_map" that names the files of the tensors.'
-        )
+    weight_map = checked_weight_map(read_settings(index), index)
     paths = []
-    for tensor, file in weight_map.items():
-        if not isinstance(file, str) or Path(file).name != file:
-            raise CatalogError(
-                f"{index}: {tensor!r} is in {file!r}; expected the name of a file beside "
-                "the index."
-            )
-        if (path := index.with_name(file)) in paths:
-            continue
+    for file in dict.fromkeys(weight_map.values()):
+        path = index.with_name(file)
         check_beside(source, path)
         if not path.is_file():
             raise CatalogError(

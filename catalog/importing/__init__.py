@@ -2,4 +2,4 @@
 
 from catalog.importing.networks import ImportSummary as ImportSummary
 from catalog.importing.networks import import_networks as import_networks
-from catalog.importing.networks import import_source as import_source
+from catalog.importing.source import import_source as import_source

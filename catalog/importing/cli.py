@@ -11,13 +11,15 @@ import click
 from catalog.console.outlet import note, say
 from catalog.console.pasting import word
 from catalog.console.program import catalog_option, json_option, print_json, verb
+from catalog.errors import CatalogError
 
 if TYPE_CHECKING:
     from catalog.importing.axes import AxesRule
+    from catalog.importing.networks import ImportSummary
 
 
 @verb("import networks.npz --zoo tandem --license MIT", "import")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
     "--format",
     "format_name",
@@ -27,7 +29,18 @@ if TYPE_CHECKING:
     help="Format of SOURCE, such as npz_stacked or state_dict; auto detects it, or lists "
     "the formats if it cannot.",
 )
-@click.option("--zoo", metavar="NAME", help="Name of the zoo.  [default: name of SOURCE]")
+@click.option(
+    "--zoo",
+    metavar="NAME",
+    help="Name of the zoo.  [default: name of SOURCE, or hub for models of the Hub]",
+)
+@click.option(
+    "--tensors",
+    multiple=True,
+    metavar="GLOB",
+    help="Import only the tensors whose names match, such as '*.attn.*'; may be repeated. "
+    "Of models of the Hub, only their bytes are downloaded.",
+)
 @click.option(
     "--license",
     "licence",
@@ -90,9 +103,10 @@ if TYPE_CHECKING:
 @catalog_option
 @json_option
 def import_(
-    source: Path,
+    sources: tuple[str, ...],
     format_name: str,
     zoo: str | None,
+    tensors: tuple[str, ...],
     licence: str | None,
     metadata: Path | None,
     run: str | None,
@@ -106,19 +120,23 @@ def import_(
     catalog_path: str,
     as_json: bool,
 ) -> None:
-    """Import the networks of a file or folder.
+    """Import the networks of a file or folder, or models of the Hugging Face Hub.
 
     SOURCE is a file or folder in a format of networks, such as .npz, .safetensors or .pt.
     All of its networks are imported or, after an error, none. Networks that the catalogue
     already has are skipped, so the command may be repeated.
+
+    Or SOURCE is hf://USER/MODEL[@REVISION][/FILE], or a file .txt with one such model a
+    line; there may be several. Each model that can be imported is; if others cannot, the
+    command names them and exits with 1. Only safetensors files are read, by ranges.
     """
     from catalog.console.progress import Progress
-    from catalog.importing.networks import import_source
+    from catalog.importing.source import import_source
 
     bar = Progress(0, "networks", "import")
     summary = import_source(
         catalog_path,
-        source,
+        sources,
         format=format_name,
         zoo=zoo,
         license=licence,
@@ -131,6 +149,7 @@ def import_(
         one_layout=one_layout,
         allow_nonfinite=allow_nonfinite,
         axes=axes,
+        tensors=tensors,
         progress=bar.update,
     )
     bar.close(summary.networks)
@@ -140,7 +159,19 @@ def import_(
         )
     if as_json:
         print_json(asdict(summary))
-        return
+    else:
+        _say(summary)
+    if summary.failed:
+        for name, reason in summary.failed.items():
+            note(f"{name}: {reason}")
+        raise CatalogError(
+            f"{len(summary.failed):,} of {summary.networks + len(summary.failed):,} models "
+            "were not imported, for the reasons above. The others are in the catalogue: "
+            "the same command tries only those again."
+        )
+
+
+def _say(summary: ImportSummary) -> None:
     say(
         f"{summary.zoo} ({summary.format}): {summary.imported:,} of {summary.networks:,} "
         f"networks imported, {summary.known:,} were already there; {summary.runs:,} runs, "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from catalog.errors import CatalogError, LayoutMismatch
 from catalog.formats.columns import Columns, Row
 from catalog.formats.format import Network, Tensor
@@ -48,8 +50,10 @@ class Intake:
         self.seen: dict[tuple[str, int], str] = {}
 
     def take(self, network: Network) -> tuple[WaitingNetworks, ImportedNetwork | None]:
-        """Check a network; return its batch and its entry, or None for a known network."""
-        self.networks += 1
+        """Check a network; return its batch and its entry, or None for a known network.
+
+        A network that is refused does not count, and the intake can go on without it.
+        """
         if not is_unicode(network.run_name):
             raise CatalogError(
                 f"{network.name}: the name {network.run_name!r} is not valid Unicode. "
@@ -61,12 +65,14 @@ class Intake:
                 "are integers of 64 bits. Rename the file or folder that the step comes "
                 "from."
             )
-        first_name = self.seen.setdefault((network.run_name, network.step), network.name)
-        if first_name != network.name or len(self.seen) < self.networks:
+        place = (network.run_name, network.step)
+        if place in self.seen:
+            first_name = self.seen[place]
             raise CatalogError(
                 f"{first_name} and {network.name} are both step {network.step} of run "
                 f"{network.run_name!r}; every checkpoint of a run needs a different step."
             )
+        self.seen[place] = network.name
         tensors = network.tensors
         if tensors is not None and not tensors:
             raise CatalogError(f"{network.name} has no tensors.")
@@ -88,8 +94,10 @@ class Intake:
         run_id = self._run(network, run, batch, content)
         self.lineage.add(network, run_id, digests)
         checkpoint |= {"content": content, "finite": finite}
+        known = self.known.has(network.name, run_id, network.step, run | checkpoint)
+        self.networks += 1
         self.weights += layout is not None
-        if self.known.has(network.name, run_id, network.step, run | checkpoint):
+        if known:
             self.skipped += 1
             return batch, None
         arrays = {name: tensor.values for name, tensor in (tensors or {}).items()}
@@ -111,9 +119,19 @@ class Intake:
         """Number of different layouts and architectures so far."""
         return sum(batch.layout is not None for batch, _ in self.batches.values())
 
-    def finish(self, parts: ImportedShards) -> list[Manifest]:
-        """Publish the staged shards and return their manifests."""
-        types = self.columns.finish()
+    def finish(
+        self, parts: ImportedShards, types: Mapping[str, pa.DataType]
+    ) -> list[Manifest]:
+        """Publish the staged shards and return their manifests.
+
+        Parameters
+        ----------
+        parts : ImportedShards
+            The staged shards.
+        types : mapping of str to pyarrow.DataType
+            Types of columns that exist even if no network has a value.
+        """
+        types = {**types, **self.columns.finish()}
         parents = self.lineage.parents()
         splits = self.lineage.splits(self.zoo, parents)
         runs: dict[str, dict[str, Any]] = {}

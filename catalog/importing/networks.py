@@ -8,23 +8,20 @@ network was checked; on an error, the staged files are deleted.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from catalog.console.local_only import check_local
+import pyarrow as pa
+
 from catalog.errors import CatalogError
-from catalog.formats import find_format
 from catalog.formats.columns import Columns
 from catalog.formats.format import Network
-from catalog.formats.source import unread_tables
 from catalog.importing.axes import AxesRule
 from catalog.importing.cells import CellColumns
-from catalog.importing.grouping import grouped
 from catalog.importing.intake import Intake
 from catalog.importing.parts import ImportedShards
 from catalog.importing.symbols import Symbols
-from catalog.storage.inside_folder import check_source
 
 SHARD_BYTES = 256 << 20
 """Bytes of weights in memory above which a shard is staged."""
@@ -61,6 +58,8 @@ class ImportSummary:
         their symbols.
     unread : list of str
         Tables in the folder of the source that were not read.
+    failed : dict of str to str
+        Models of the Hub that were not imported, with the reasons.
     """
 
     zoo: str
@@ -76,113 +75,7 @@ class ImportSummary:
     symbols: int = 0
     notes: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-
-
-def import_source(
-    root: str | Path,
-    source: str | Path,
-    *,
-    format: str = "auto",
-    zoo: str | None = None,
-    license: str | None = None,
-    metadata: str | Path | None = None,
-    run: str | None = None,
-    rename: Mapping[str, str] | None = None,
-    percent: Collection[str] = (),
-    load: str | None = None,
-    temperature: str | None = None,
-    one_layout: bool = False,
-    allow_nonfinite: bool = False,
-    axes: AxesRule = "certain",
-    progress: Callable[[int], None] | None = None,
-) -> ImportSummary:
-    """Import the networks of a file or folder; importing them again changes nothing.
-
-    Parameters
-    ----------
-    root : str or Path
-        Folder of the catalogue, which is created if it does not exist.
-    source : str or Path
-        File or folder of the published networks.
-    format : str, default="auto"
-        Name of a format, or "auto" for the format that recognises the source.
-    zoo : str, optional
-        Name of the zoo, which is part of every ``run_id``. Default: name of the file or
-        folder.
-    license : str, optional
-        Licence as an SPDX expression, such as "CC-BY-4.0".
-    metadata : str or Path, optional
-        CSV file with one row per network. Default: a CSV file beside the source.
-    run : str, optional
-        Regular expression with the groups ``run`` and ``step`` that the whole name of
-        every network matches, such as ``(?P<run>.*)/e(?P<step>[0-9]+)[.]pt``.
-    rename : mapping of str to str, optional
-        New names of columns by published names.
-    percent : collection of str, optional
-        New names of the columns that are divided by 100.
-    load, temperature : str, optional
-        New names of the columns whose values define the cells of the zoo's grid. Default:
-        the columns that the format knows, if any.
-    one_layout : bool, default=False
-        Refuse a source whose networks differ in the names, shapes, dtypes or order of
-        tensors.
-    allow_nonfinite : bool, default=False
-        Import networks with NaN or infinite weights, flagged ``finite = false``.
-    axes : {"certain", "chain", "none"}, default="certain"
-        Rule for axis symbols if the format does not know them. "certain" gives symbols if
-        names and shapes prove a plain chain. "chain" asserts that the layers are a chain in
-        the order of their names; weights cannot contradict this, and if it is wrong,
-        permuting along the symbols changes the function of a network. "none" gives no
-        symbols.
-    progress : callable, optional
-        Function that is called with the number of networks read so far.
-
-    Returns
-    -------
-    ImportSummary
-        Numbers of imported networks, with the committed shards.
-
-    Raises
-    ------
-    CatalogError
-        If a network, row or file is invalid. The catalogue is then unchanged.
-    """
-    check_local(root)
-    path = Path(source)
-    check_source(path)
-    reader = find_format(format, path)
-    table = None if metadata is None else Path(metadata)
-    if table is not None and not table.is_file():
-        raise CatalogError(f"There is no table {table}; --metadata must name a CSV file.")
-    if license is not None and not _SPDX.fullmatch(license):
-        raise CatalogError(
-            f"The licence must be an SPDX expression such as MIT or CC-BY-4.0. Got "
-            f"{license!r}."
-        )
-    zoo_name = zoo or _zoo_name(path)
-    if not zoo_name.strip() or not zoo_name.isprintable():
-        raise CatalogError(f"{zoo_name!r} cannot name a zoo; give another name: --zoo NAME")
-    networks = _read(reader.read(path, table), path)
-    summary = import_networks(
-        root,
-        networks if run is None else grouped(networks, run),
-        zoo=zoo_name,
-        source_name=str(path),
-        format_name=reader.name,
-        license=license,
-        rename=rename,
-        percent=percent,
-        cells=CellColumns.of(load, temperature, getattr(reader, "grid", None)),
-        one_layout=one_layout,
-        allow_nonfinite=allow_nonfinite,
-        axes=axes,
-        progress=progress,
-    )
-    if not getattr(reader, "takes_table", False):
-        return summary
-    return replace(
-        summary, unread=[str(csv_path) for csv_path in unread_tables(path, table)]
-    )
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def import_networks(
@@ -200,24 +93,51 @@ def import_networks(
     allow_nonfinite: bool = False,
     axes: AxesRule = "certain",
     progress: Callable[[int], None] | None = None,
+    refused: Callable[[str, CatalogError], None] | None = None,
+    types: Mapping[str, pa.DataType] | None = None,
 ) -> ImportSummary:
-    """Import networks from memory or from an iterator; see `import_source`."""
+    """Import networks from memory or from an iterator.
+
+    Most parameters are those of `import_source`.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder of the catalogue.
+    networks : iterable of Network
+        The networks.
+    zoo, source_name, format_name : str
+        Name of the zoo, and of the source and its format in messages.
+    cells : CellColumns, optional
+        Columns that define the cells of the zoo's grid.
+    refused : callable, optional
+        Called with the name and the error of every network that is refused; the others are
+        then imported. Default: the first error ends the import.
+    types : mapping of str to pyarrow.DataType, optional
+        Types of columns that exist even if no network has a value.
+    """
     symbols = Symbols(axes)
     columns = Columns(rename or {}, percent)
     intake = Intake(zoo, license, columns, cells, allow_nonfinite)
     with ImportedShards(Path(root), zoo) as parts:
         intake.known = parts.known
         for count, network in enumerate(networks, 1):
-            batch, entry = intake.take(symbols.of(network))
+            try:
+                batch, entry = intake.take(symbols.of(network))
+            except CatalogError as error:
+                if refused is None:
+                    raise
+                refused(network.name, error)
+                continue
             if one_layout:
                 intake.check_one_layout(network, batch)
             if entry is not None:
                 parts.add(batch, entry, SHARD_BYTES)
             if progress is not None:
                 progress(count)
-        if not intake.networks:
+        if not intake.networks and refused is None:
             raise CatalogError(f"{source_name} holds no networks ({format_name}).")
-        manifests = intake.finish(parts)
+        manifests = intake.finish(parts, types or {})
     batches = [batch for batch, _ in intake.batches.values()]
     return ImportSummary(
         zoo=zoo,
@@ -235,15 +155,12 @@ def import_networks(
     )
 
 
-def _read(networks: Iterator[Network], source: Path) -> Iterator[Network]:
-    try:
-        yield from networks
-    except OSError as error:
-        if isinstance(error, CatalogError):
-            raise
-        raise CatalogError(f"{source} cannot be read: {error}") from error
-
-
-def _zoo_name(source: Path) -> str:
-    path = source.resolve()
-    return path.name if path.is_dir() else path.name.split(".")[0] or path.name
+def check_names(zoo: str, license: str | None) -> None:
+    """Raise a CatalogError unless texts can be the name of a zoo and a licence."""
+    if license is not None and not _SPDX.fullmatch(license):
+        raise CatalogError(
+            f"The licence must be an SPDX expression such as MIT or CC-BY-4.0. Got "
+            f"{license!r}."
+        )
+    if not zoo.strip() or not zoo.isprintable():
+        raise CatalogError(f"{zoo!r} cannot name a zoo; give another name: --zoo NAME")

@@ -31,7 +31,7 @@ from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import Snapshot
 from catalog.storage.temporaries import sweep_before, temporary_folder
 
-VERSION = 6
+VERSION = 7
 """Version of the tables of an index; indexes of other versions are rebuilt."""
 
 INDEX = "zoo_index"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.index.in_place import merge_newest
+from catalog.index.precedence import WITH_ARCHITECTURE
 from catalog.index.tables import (
     STORED,
     Connection,
@@ -84,7 +85,8 @@ def extend(connection: Connection, folder: Folder, added: Sequence[Manifest]) ->
             )
     if "models" in tables:
         connection.execute(
-            "INSERT INTO models BY NAME SELECT r.*, c.* EXCLUDE (run_id) "
+            f"INSERT INTO models BY NAME SELECT {WITH_ARCHITECTURE}, "
+            "c.* EXCLUDE (run_id) "
             "FROM _checkpoints c JOIN _runs r USING (run_id) JOIN shards s USING (shard) "
             "ORDER BY s.sequence, s.sha256, c.row, c.run_id, c.step"
         )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import duckdb
 
+from catalog.index.precedence import WITH_ARCHITECTURE, precedence
 from catalog.quoting import identifier
 from catalog.storage.manifest import Manifest
 from catalog.storage.measures import shown_sql
@@ -34,7 +35,8 @@ def too_large(manifests: Sequence[Manifest]) -> bool:
 def keep_repeats(connection: Connection, source: str) -> None:
     """Store removed rows and repeated commits of checkpoints in ``pz_repeats``.
 
-    Of a checkpoint that was committed several times, all commits but the first are stored.
+    Of a checkpoint that was committed several times, all commits are stored but the one
+    that counts; see `precedence`.
     Only runs that were committed several times can have such checkpoints, because `Writer`
     makes sure that a shard holds a checkpoint once, with its run.
 
@@ -46,9 +48,7 @@ def keep_repeats(connection: Connection, source: str) -> None:
         SQL for the rows of checkpoints in Parquet.
     """
     repeated = "SELECT run_id FROM runs GROUP BY run_id HAVING count(*) > 1"
-    later = (
-        "row_number() OVER (PARTITION BY run_id, step ORDER BY s.sequence, s.sha256) > 1"
-    )
+    later = f"row_number() OVER (PARTITION BY run_id, step ORDER BY {precedence('s')}) > 1"
     count = connection.execute(f"SELECT count(*) FROM ({repeated})").fetchall()[0][0]
     where = f"WHERE run_id IN ({repeated})" if count else "WHERE false"
     connection.execute(
@@ -73,8 +73,9 @@ def view_queries(connection: Connection, source: str) -> dict[str, str]:
     without = " ANTI JOIN pz_repeats USING (shard, run_id, step)" if repeats else ""
     return {
         "checkpoints": f"FROM {source}{without}",
-        "models": "SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step) "
-        "FROM checkpoints c JOIN runs r USING (run_id) "
+        "models": f"SELECT {WITH_ARCHITECTURE}, c.* EXCLUDE (run_id), "
+        "m.* EXCLUDE (run_id, step) "
+        "FROM checkpoints c JOIN runs r USING (run_id) JOIN shards s USING (shard) "
         "LEFT JOIN pz_newest m USING (run_id, step)",
     }
 

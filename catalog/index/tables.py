@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.index.in_place import keep_repeats, view_queries
+from catalog.index.precedence import WITH_ARCHITECTURE, precedence
 from catalog.index.spill import spill_folder
 from catalog.quoting import identifier, literal
 from catalog.schema import MEASURES, empty
@@ -195,7 +196,8 @@ def _fill_models(connection: Connection, manifests: Sequence[Manifest]) -> None:
     """Create ``models`` in batches of whole shards, as one sort would not fit in memory."""
     batch = "SELECT * FROM checkpoints WHERE rowid >= {} AND rowid < {}"
     ids = f"run_id IN (SELECT run_id FROM ({batch}))"
-    select = f"""SELECT r.*, c.* EXCLUDE (run_id), m.* EXCLUDE (run_id, step)
+    select = f"""SELECT {WITH_ARCHITECTURE}, c.* EXCLUDE (run_id),
+            m.* EXCLUDE (run_id, step)
         FROM ({batch}) c JOIN (FROM runs WHERE {ids}) r USING (run_id)
         JOIN shards s USING (shard)
         LEFT JOIN (FROM pz_newest WHERE {ids}) m USING (run_id, step)
@@ -270,7 +272,7 @@ def _remove_tombstoned(
 
 
 def _keep_first_commits(connection: Connection, in_place: bool) -> None:
-    """Keep the first commit of runs, checkpoints and tensors that were committed twice."""
+    """Keep the commit that counts of what was committed twice; see `precedence`."""
     for table, key, shard in (
         ("runs", "run_id", "pz_shard"),
         ("checkpoints", "run_id, step", "shard"),
@@ -289,7 +291,7 @@ def _keep_first_commits(connection: Connection, in_place: bool) -> None:
                 connection.execute("ALTER TABLE runs DROP COLUMN IF EXISTS pz_shard")
             continue
         order = (
-            f"JOIN shards s ON s.shard = t.{shard} ORDER BY {key}, s.sequence, s.sha256"
+            f"JOIN shards s ON s.shard = t.{shard} ORDER BY {key}, {precedence('s')}"
             if shard
             else ""
         )
@@ -318,6 +320,7 @@ def shards_table(connection: Connection, manifests: Sequence[Manifest], verb: st
                 "rows": file.rows,
                 "bytes": file.bytes,
                 "sha256": file.sha256,
+                "partial": manifest.partial.shard if manifest.partial else None,
             }
         )
     table = pa.Table.from_pylist(rows, schema=empty("shards").schema)

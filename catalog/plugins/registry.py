@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from catalog.errors import CatalogError, NotFound, closest
+from catalog.errors import BrokenPlugin, NotFound, closest
 
 Thing = TypeVar("Thing")
+
+_OURS = "phasezoo"
+"""Distribution whose errors are faults, or missing extras, that the command line names."""
 
 
 class Registry(Mapping[str, Thing]):
@@ -33,7 +36,7 @@ class Registry(Mapping[str, Thing]):
 
     Examples
     --------
-    >>> things = Registry("thing", CatalogError)
+    >>> things = Registry("thing", BrokenPlugin)
     >>> "no such" in things, list(things)
     (False, [])
     """
@@ -49,9 +52,9 @@ class Registry(Mapping[str, Thing]):
         ------
         NotFound
             If no plugin has the name; the error lists the closest names.
-        CatalogError
-            If several plugins have the name, or an entry point loads an object of another
-            kind.
+        BrokenPlugin
+            If several plugins have the name, or its entry point cannot be loaded or loads
+            an object of another kind.
         """
         exports, points = self._own(), self._points()
         if name in exports and name not in points:
@@ -60,20 +63,50 @@ class Registry(Mapping[str, Thing]):
             raise NotFound(f"No {self.what} {name!r}. {closest(name, self)}")
         if name in exports or len(points[name]) > 1:
             providers = [f"{p.value} of {_distribution(p)}" for p in points[name]]
-            raise CatalogError(
+            raise BrokenPlugin(
                 f"Several {self.what}s are called {name!r}: "
                 f"{', '.join([*(['phasezoo'] if name in exports else []), *providers])}. "
                 "Uninstall all but one."
             )
-        loaded = points[name][0].load()
+        loaded = self._loaded(points[name][0])
         if not self._fits(loaded):
-            raise CatalogError(
+            raise BrokenPlugin(
                 f"The entry point {name} = {points[name][0].value} of "
                 f"{_distribution(points[name][0])} must be a {self._kind.__name__}. "
                 f"Got {loaded!r}."
             )
         thing: Thing = loaded
         return thing
+
+    def usable(self, tell: Callable[[str], None]) -> dict[str, Thing]:
+        """Return all plugins by name, without those that cannot be loaded.
+
+        Parameters
+        ----------
+        tell : callable
+            Called with a sentence about each plugin that is left out.
+        """
+        plugins = {}
+        for name in self:
+            try:
+                plugins[name] = self[name]
+            except BrokenPlugin as error:
+                tell(str(error))
+        return plugins
+
+    def _loaded(self, point: EntryPoint) -> Any:
+        """Import a plugin; an import of another distribution may raise anything."""
+        try:
+            return point.load()
+        except Exception as error:
+            if point.dist is not None and point.dist.name == _OURS:
+                raise
+            reason = " ".join(str(error).split())
+            raise BrokenPlugin(
+                f"The {self.what} {point.name!r} of {_distribution(point)} cannot be "
+                f"loaded from {point.value}: {type(error).__name__}: {reason}. Update or "
+                "uninstall that distribution."
+            ) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._own(), *self._points()}))

@@ -13,7 +13,17 @@ import duckdb
 from catalog.errors import CatalogError
 from catalog.query.allowed_nodes import check_kinds
 from catalog.query.refusal import sql_error
+from catalog.query.tokens import tokens
 from catalog.query.tree import Tree, trees, without_places
+
+_CONDITION = (
+    'one expression over columns of models, such as "width = 32 AND test_accuracy > 0.9"; '
+    "ORDER BY, LIMIT and OFFSET may follow."
+)
+_VALUE = (
+    'one value per checkpoint over columns of models, such as "test_accuracy" or '
+    '"width > 16", and nothing else.'
+)
 
 _MODIFIERS = ("ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER")
 
@@ -29,12 +39,13 @@ def condition(connection: duckdb.DuckDBPyConnection, where: str) -> str:
     Raises
     ------
     CatalogError
-        If ``where`` is anything else.
+        If ``where`` is anything else, or empty.
     """
+    _refuse_blank(where, f"A condition is {_CONDITION} For all checkpoints give true.")
     query = f"SELECT * FROM models WHERE {where}\n"
     tree, template = (
-        _tree(connection, f"FROM (SELECT * FROM models WHERE {text}\n) AS pz")
-        for text in (where, "true")
+        _tree(connection, f"FROM ({text}) AS pz", alone=text)
+        for text in (query, "SELECT * FROM models WHERE true\n")
     )
     select = _at(tree, "from_table", "subquery", "node")
     template_select = _at(template, "from_table", "subquery", "node")
@@ -43,11 +54,7 @@ def condition(connection: duckdb.DuckDBPyConnection, where: str) -> str:
         if all(kind in _MODIFIERS for kind in kinds):
             template_select |= {key: select[key] for key in ("where_clause", "modifiers")}
     if tree != template:
-        raise CatalogError(
-            f"{where!r} is not a condition. Expected one expression over columns of "
-            'models, such as "width = 32 AND test_accuracy > 0.9"; ORDER BY, LIMIT and '
-            "OFFSET may follow."
-        )
+        raise CatalogError(f"{where!r} is not a condition. Expected {_CONDITION}")
     check_kinds(tree)
     return query
 
@@ -58,10 +65,11 @@ def expression(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     Raises
     ------
     CatalogError
-        If the text is anything else.
+        If the text is anything else, or empty.
     """
+    _refuse_blank(text, f"An expression is {_VALUE}")
     tree, template = (
-        _tree(connection, f"SELECT ({value}\n) AS pz FROM models")
+        _tree(connection, f"SELECT ({value}\n) AS pz FROM models", alone=f"SELECT {value}")
         for value in (text, "true")
     )
     if tree and len(tree.get("select_list", ())) == 1:
@@ -69,20 +77,31 @@ def expression(connection: duckdb.DuckDBPyConnection, text: str) -> str:
         if column.get("alias") == "pz" and column.get("class") != "STAR":
             template = {**template, "select_list": [column]}
     if tree != template:
-        raise CatalogError(
-            f"{text!r} is not an expression. Expected one value per checkpoint over "
-            'columns of models, such as "test_accuracy" or "width > 16", and nothing else.'
-        )
+        raise CatalogError(f"{text!r} is not an expression. Expected {_VALUE}")
     check_kinds(tree)
     return f"({text}\n)"
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Tree:
-    """Return the tree of a single statement without positions, or an empty one."""
+def _refuse_blank(text: str, expected: str) -> None:
+    """Refuse a text without a token: nothing, blanks, or comments only."""
+    if not tokens(text.encode(errors="replace").decode()):
+        raise CatalogError(f"{text!r} is empty. {expected}")
+
+
+def _tree(connection: duckdb.DuckDBPyConnection, text: str, alone: str) -> Tree:
+    """Return the tree of a single statement without positions, or an empty one.
+
+    A syntax error is shown in ``alone``, the statement without the brackets that users did
+    not write.
+    """
     try:
         roots = trees(connection, text)
-    except duckdb.Error as error:
-        raise sql_error(error) from error
+    except duckdb.Error:
+        try:
+            trees(connection, alone)
+        except duckdb.Error as error:
+            raise sql_error(error) from error
+        return {}  # SQL by itself, but not between brackets
     node: Tree = without_places(roots[0]) if roots and len(roots) == 1 else {}
     return node
 

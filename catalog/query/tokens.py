@@ -33,7 +33,7 @@ def tokens(text: str) -> list[Token]:
     """Return the tokens of a text in order."""
     raw = text.encode()
     starts = duckdb.tokenize(text)
-    ends = [start for start, _ in starts[1:]] + [len(raw)]
+    ends = [start for start, _ in starts[1:]] + [len(raw)] * bool(starts)
     result, depth = [], 0
     for (start, kind), end in zip(starts, ends, strict=True):
         word = raw[start:end].decode(errors="replace").rstrip()

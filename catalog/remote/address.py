@@ -49,6 +49,30 @@ class Address(NamedTuple):
         return hashlib.sha256(f"{self.kind} {self}".encode()).hexdigest()[:16]
 
 
+def pinned(address: Address, revision: str | None) -> tuple[Address, int | None]:
+    """Return the address at a revision, and the version for stores that count versions.
+
+    Raises
+    ------
+    CatalogError
+        If the address names another revision, or the store has numbers and this is none.
+    """
+    if revision is None:
+        return address, None
+    if address.kind == "hf":
+        if address.revision and address.revision != revision:
+            raise CatalogError(
+                f"The address names revision {address.revision!r} and --revision "
+                f"{revision!r}; name one of them."
+            )
+        return parse_address(f"{address}@{revision}"), None
+    if not revision.isdigit():
+        raise CatalogError(
+            f"{address} has versions with numbers. Got --revision {revision!r}."
+        )
+    return address, int(revision)
+
+
 def is_url(text: str) -> bool:
     """Report if text is an address other than a folder."""
     return re.match(r"[a-z0-9]+://", text) is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
+import pyarrow as pa
 
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.index.tables import connect
@@ -33,8 +34,20 @@ class ComparedShards(NamedTuple):
     shards: frozenset[str]
 
 
-def check_agreement(ours: ComparedShards, theirs: ComparedShards, address: str) -> None:
+def check_agreement(
+    ours: ComparedShards,
+    theirs: ComparedShards,
+    address: str,
+    keys: pa.Table | None = None,
+) -> None:
     """Refuse two sides that have other weights for the same checkpoint.
+
+    Where one side has only a part of a shard, the tensors that both have are compared.
+
+    Parameters
+    ----------
+    keys : pyarrow.Table, optional
+        ``run_id`` and ``step`` of the checkpoints to compare. Default: all that both have.
 
     Raises
     ------
@@ -48,9 +61,13 @@ def check_agreement(ours: ComparedShards, theirs: ComparedShards, address: str) 
         try:
             for name, side, source in zip("ab", (ours, theirs), sources, strict=True):
                 _keys(connection, name, side, source)
+            asked = ""
+            if keys is not None:
+                connection.register("asked", keys)
+                asked = "SEMI JOIN asked USING (run_id, step)"
             connection.execute(
                 "CREATE TABLE common AS SELECT run_id, step FROM a SEMI JOIN b "
-                "USING (run_id, step)"
+                f"USING (run_id, step) {asked}"
             )
             count = connection.execute("SELECT count(*) FROM common").fetchall()[0][0]
             if not count:
@@ -58,9 +75,11 @@ def check_agreement(ours: ComparedShards, theirs: ComparedShards, address: str) 
             for name, side in (("a", ours), ("b", theirs)):
                 _fingerprints(connection, name, side)
             different = connection.execute(
-                "SELECT DISTINCT run_id, step FROM prints_a JOIN prints_b "
-                "USING (run_id, step) WHERE prints_a.print <> prints_b.print "
-                "ORDER BY run_id, step LIMIT 4"
+                "SELECT DISTINCT run_id, step FROM prints_a a JOIN prints_b b "
+                "USING (run_id, step) WHERE "
+                "CASE WHEN a.partial OR b.partial THEN len(list_filter(map_keys(a.print), "
+                "lambda t: b.print[t] <> a.print[t])) > 0 "
+                "ELSE a.print <> b.print END ORDER BY run_id, step LIMIT 4"
             ).fetchall()
         except duckdb.Error as error:
             raise ShardCorrupt(
@@ -90,12 +109,14 @@ def _keys(
 def _fingerprints(
     connection: duckdb.DuckDBPyConnection, name: str, side: ComparedShards
 ) -> None:
-    """Make a table with one text per checkpoint: names and hashes of its tensors."""
+    """Make a table with one map per checkpoint: the hashes of its tensors by name."""
     stats = metadata_source(side.root, side.manifests, "tensor_stats")
+    partial = [literal(m.shard) for m in side.manifests if m.partial]
     connection.execute(
         f"""CREATE TABLE prints_{name} AS
-        SELECT k.run_id, k.step,
-               string_agg(s.tensor || ' ' || s.blake3, ';' ORDER BY s.tensor) AS print
+        SELECT k.run_id, k.step, k.shard IN ({", ".join(partial) or "NULL"}) AS partial,
+               map_from_entries(list({{'k': s.tensor, 'v': s.blake3}} ORDER BY s.tensor))
+               AS print
         FROM (SELECT DISTINCT ON (run_id, step, shard, row) * FROM {name}
               SEMI JOIN common USING (run_id, step)) k
         JOIN {stats} s USING (shard, row) GROUP BY k.run_id, k.step, k.shard, k.row"""

@@ -1,4 +1,4 @@
-"""What the cache of remote catalogues holds, and emptying it."""
+"""Contents of the cache of remote catalogues, and emptying it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 4_096
 
 
 class CachedAddress(NamedTuple):
-    """What the cache holds of one address.
+    """Contents of the cache that belong to one address.
 
     Attributes
     ----------

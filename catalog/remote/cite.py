@@ -52,7 +52,7 @@ class Citation(NamedTuple):
 
 def cite(catalog: Catalog) -> Citation:
     """Return the citation of a local catalogue at its version."""
-    return _citation(str(catalog.root), catalog.snapshot)
+    return citation(str(catalog.root), catalog.snapshot)
 
 
 def cite_remote(address: str, version: int | None = None) -> Citation:
@@ -65,10 +65,11 @@ def cite_remote(address: str, version: int | None = None) -> Citation:
     """
     parsed = parse_address(address)
     remote = read_remote(readable_store(parsed), version)
-    return _citation(str(parsed), remote.snapshot)
+    return citation(str(parsed), remote.snapshot)
 
 
-def _citation(address: str, snapshot: Snapshot) -> Citation:
+def citation(address: str, snapshot: Snapshot) -> Citation:
+    """Return the citation of a snapshot at an address."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", address.rstrip("/").rpartition("/")[2]).strip("_")
     newest = max((m.created for m in snapshot.manifests), default="")
     key = f"{name or 'catalogue'}_v{snapshot.version}"

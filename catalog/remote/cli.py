@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -60,6 +60,12 @@ class _Moved:
     help="Licence of zoos that state none, as the Hub spells it: cc-by-4.0, mit, ...",
 )
 @click.option("--private", is_flag=True, help="Create a Hub repository as a private one.")
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Publish also what was fetched with --where, --tensors or --steps, without the "
+    "rest of it; the page of the catalogue says so.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and stop.")
 @catalog_option
 @json_option
@@ -67,6 +73,7 @@ def publish(
     destination: str,
     license: str | None,
     private: bool,
+    partial: bool,
     dry_run: bool,
     catalog_path: str,
     as_json: bool,
@@ -79,18 +86,28 @@ def publish(
     """
     from catalog.remote.publish import Publish, Published
 
-    job = Publish(open_catalog(catalog_path), destination, license=license, private=private)
+    job = Publish(
+        open_catalog(catalog_path),
+        destination,
+        license=license,
+        private=private,
+        partial=partial,
+    )
     if dry_run:
         plan = job.plan()
         if as_json:
             print_json(asdict(plan) | {"dry_run": True})
         else:
-            say(f"{plan.destination}: would upload {_amount(plan.files, plan.bytes)}")
+            then = ", then the commit records, README.md and croissant.json" * plan.changed
+            amount = _amount(plan.files, plan.bytes)
+            say(f"{plan.destination}: would upload {amount}{then}")
         return
     moved = _Moved("publish")
 
     def planned(plan: Published) -> None:
         note(f"{plan.destination}: {_amount(plan.files, plan.bytes)} to upload")
+        for sentence in plan.notes:
+            note(sentence)
         moved.start(plan.bytes)
 
     with _resumable():
@@ -111,6 +128,23 @@ def publish(
 @verb("fetch hf://datasets/USER/NAME --catalog zoo")
 @click.argument("source", metavar="SOURCE")
 @click.option(
+    "--where",
+    metavar="SQL",
+    help="Fetch only checkpoints that match an SQL condition on models of SOURCE.",
+)
+@click.option(
+    "--tensors",
+    multiple=True,
+    metavar="GLOB",
+    help="Fetch only tensors whose name matches a pattern, such as '*.bias'; may be "
+    "repeated.",
+)
+@click.option(
+    "--steps",
+    type=click.Choice(["all", "last"]),
+    help="Fetch all selected checkpoints of each run, or only the last one. Default: all.",
+)
+@click.option(
     "--revision",
     metavar="REV",
     help="Version number; for the Hub a branch, tag or commit. Default: the newest.",
@@ -130,6 +164,9 @@ def publish(
 @json_option
 def fetch(
     source: str,
+    where: str | None,
+    tensors: tuple[str, ...],
+    steps: str | None,
     revision: str | None,
     dry_run: bool,
     again: bool,
@@ -142,7 +179,21 @@ def fetch(
     SOURCE is hf://datasets/USER/NAME[@REV], s3://BUCKET/PREFIX, https://HOST/FOLDER or a
     folder. Only what is missing is downloaded; an interrupted fetch goes on where it
     stopped. Every file is compared with the digest that its commit record states.
+
+    With --where, --tensors or --steps only that part is downloaded, and compared tensor by
+    tensor. Ask for more later: what is here already is not downloaded again.
     """
+    if where is not None or tensors or steps is not None:
+        _fetch_part(
+            source,
+            Path(catalog_path),
+            (where, tensors, steps),
+            {"revision": revision, "again": again},
+            dry_run=dry_run,
+            verify=not no_verify,
+            as_json=as_json,
+        )
+        return
     from catalog.remote.fetch import Fetch
 
     job = Fetch(source, Path(catalog_path), revision=revision, again=again)
@@ -171,6 +222,56 @@ def fetch(
         say(
             f"{catalog_path}: version {local.version}; {plan.shards} shards new, "
             f"{len(plan.withdrawn)} withdrawn; downloaded {amount}"
+        )
+
+
+def _fetch_part(
+    source: str,
+    root: Path,
+    part: tuple[str | None, tuple[str, ...], str | None],
+    options: dict[str, Any],
+    *,
+    dry_run: bool,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Fetch a part of a source."""
+    from catalog.remote.part import PartialFetch
+    from catalog.remote.pieces import asked_for
+
+    job = PartialFetch(source, root, asked_for(*part), **options)
+    plan = job.plan
+    amount = (
+        f"{plan.checkpoints:,} checkpoints in {plan.shards:,} shards, "
+        f"{plan.bytes / 1e6:,.1f} MB of weights"
+    )
+    for count, what in (
+        (plan.held, "are here already"),
+        (plan.without, "have none of the tensors, and are left out"),
+        (plan.removed, "were removed here and stay away; see --again"),
+    ):
+        if count:
+            note(f"{count:,} of the selected checkpoints {what}")
+    if dry_run:
+        if as_json:
+            print_json(asdict(plan) | {"dry_run": True})
+        else:
+            say(f"{plan.source} version {plan.version}: would download {amount}")
+        return
+    note(f"{plan.source} version {plan.version}: {amount} to download")
+    moved = _Moved("fetch")
+    moved.start(plan.bytes)
+    with _resumable():
+        local = job.run(verify=verify, moved=moved)
+    if plan.bytes:
+        moved.close()
+    if as_json:
+        print_json(asdict(plan) | {"dry_run": False, "local_version": local.version})
+    elif not plan.shards and not plan.measures:
+        say(f"{root} has everything already: version {local.version}")
+    else:
+        say(
+            f"{root}: version {local.version}; {amount}; {plan.measures:,} rows of measures"
         )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from catalog.errors import CatalogError, NotFound
 from catalog.names import canonical_json
-from catalog.remote.address import Address, parse_address
+from catalog.remote.address import parse_address, pinned
 from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.download import check_room, download
-from catalog.remote.origins import known_shards, record_shards
+from catalog.remote.origins import known_parts, known_shards, record_shards
 from catalog.remote.remote_snapshot import read_remote
 from catalog.remote.removals import check_removals
 from catalog.remote.stores import readable_store
@@ -90,7 +90,7 @@ class Fetch:
     def __init__(
         self, source: str, root: Path, *, revision: str | None = None, again: bool = False
     ) -> None:
-        self.address, version = _pinned(parse_address(source), revision)
+        self.address, version = pinned(parse_address(source), revision)
         self.root = root
         self._store = readable_store(self.address)
         self._remote = read_remote(self._store, version)
@@ -201,7 +201,8 @@ class Fetch:
 
     def _check(self, local: Snapshot, new: list[Manifest]) -> None:
         root = self._folder.root
-        check_removals(root, local, new, self._known, str(self.address))
+        shared = self._known | known_parts(self._folder, self.address)
+        check_removals(root, local, new, shared, str(self.address))
         check_agreement(
             ComparedShards(root, local.manifests, frozenset(local.shards)),
             ComparedShards(root, new, frozenset(manifest.shard for manifest in new)),
@@ -236,24 +237,6 @@ def write_records(folder: Folder, manifests: list[Manifest]) -> None:
     records |= {folder.group(m.group): b"" for m in manifests if m.group}
     if records:
         folder.write_all(records)
-
-
-def _pinned(address: Address, revision: str | None) -> tuple[Address, int | None]:
-    """Return the address at a revision, and the version for stores that count versions."""
-    if revision is None:
-        return address, None
-    if address.kind == "hf":
-        if address.revision and address.revision != revision:
-            raise CatalogError(
-                f"The address names revision {address.revision!r} and --revision "
-                f"{revision!r}; name one of them."
-            )
-        return parse_address(f"{address}@{revision}"), None
-    if not revision.isdigit():
-        raise CatalogError(
-            f"{address} has versions with numbers. Got --revision {revision!r}."
-        )
-    return address, int(revision)
 
 
 def _sync(path: Path) -> None:

@@ -7,12 +7,13 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, NotFound, ShardCorrupt
 from catalog.remote.store import BLOCK, HeadMoved, Outgoing, RemoteHead, not_committed
+from catalog.storage.card_files import CARD_FILE
 from catalog.storage.folder import Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.snapshot import newest_snapshot
@@ -32,6 +33,7 @@ class FolderStore:
         self._folder = Folder(root)
         self._pinned = False
         self._marks = contextlib.ExitStack()
+        self._marked: set[Path] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FolderStore, (self._folder.root,)
@@ -109,7 +111,7 @@ class FolderStore:
                     self._folder.create()
                     self._pin()
                 self._folder.check_writable()
-                for name in sorted({Path(file.path).name[:12] for file in files}):
+                for name in sorted({_writer(file.path) for file in files}):
                     self._mark(name)
                 for file in files:
                     self._copy(file, moved)
@@ -118,12 +120,15 @@ class FolderStore:
             raise
 
     def _mark(self, writer: str) -> None:
-        """Lock the mark of a writer: `gc` leaves its files alone, unless we are killed."""
+        """Lock the mark of a writer: `gc` leaves its files alone until the lock is gone.
+
+        The mark of a publish that failed stays, so that `gc` knows whose files it finds.
+        """
         path = self._folder.root / "writers" / f"{writer}.writer"
         check_inside(self._folder.root, path)
         file = self._marks.enter_context(path.open("wb"))
         fcntl.flock(file, fcntl.LOCK_SH)
-        self._marks.callback(path.unlink, missing_ok=True)
+        self._marked.add(path)
 
     def _copy(self, file: Outgoing, moved: Callable[[int], None]) -> None:
         path = self._folder.root / file.path
@@ -147,19 +152,44 @@ class FolderStore:
             raise
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Write records and HEAD under the commit lock."""
-        root = self._folder.root
-        with self._marks, self._folder.writing(), self._folder.lock():
-            now: bytes | None = None
-            if self._folder.head.exists():
-                now = self._folder.read(self._folder.head)
-            if now != replaces.text:
-                raise HeadMoved(f"{self.address} was changed by somebody else.")
-            if any(
-                path.startswith("snapshots/") and (root / path).exists() for path in records
-            ):
-                raise HeadMoved(f"{self.address} has a version of that number.")
-            self._folder.write_all({root / path: data for path, data in records.items()})
-            self._folder.write(self._folder.head, head)
+        try:
+            with self._folder.writing(), self._folder.lock():
+                self._check_head(records, replaces)
+                root = self._folder.root
+                self._folder.write_all({root / p: data for p, data in records.items()})
+                self._folder.write(self._folder.head, head)
+                for path in superseded:
+                    check_inside(root, root / path)
+                    (root / path).unlink(missing_ok=True)
+                for mark in self._marked:
+                    mark.unlink(missing_ok=True)
+                self._marked.clear()
+        except HeadMoved:
+            raise  # the marks stay locked: the files are for the next attempt
+        except BaseException:
+            self._marks.close()
+            raise
+        self._marks.close()
+
+    def _check_head(self, records: Mapping[str, bytes], replaces: RemoteHead) -> None:
+        now: bytes | None = None
+        if self._folder.head.exists():
+            now = self._folder.read(self._folder.head)
+        if now != replaces.text:
+            raise HeadMoved(f"{self.address} was changed by somebody else.")
+        snapshots = (path for path in records if path.startswith("snapshots/"))
+        if any((self._folder.root / path).exists() for path in snapshots):
+            raise HeadMoved(f"{self.address} has a version of that number.")
+
+
+def _writer(path: str) -> str:
+    """Return the 12 digits by which `gc` recognises who is writing a file."""
+    card_file = CARD_FILE.fullmatch(path)
+    return card_file[1] if card_file else Path(path).name[:12]

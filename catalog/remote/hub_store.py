@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from catalog.console.extras import require
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, NotFound
 from catalog.remote.http_store import HttpStore
+from catalog.remote.hub_pages import hub_pages
 from catalog.remote.store import (
     HeadMoved,
     Outgoing,
@@ -45,7 +46,7 @@ class HubStore:
         self._repository, self._revision = repository, revision or "main"
         self._private = private
         self._reader: HttpStore | None = None
-        self._commit = ""
+        self._asked, self._commit = False, ""
         self._operations: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -62,7 +63,7 @@ class HubStore:
         """Read HEAD at the newest commit of the revision."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
-        self._reader = None
+        self._reader, self._asked = None, True
         with self._refusals():
             try:
                 info = self._api.dataset_info(self._repository, revision=self._revision)
@@ -74,18 +75,15 @@ class HubStore:
 
     def _at(self, commit: str) -> HttpStore:
         """Return a reader of one commit."""
-        from huggingface_hub import constants
-        from huggingface_hub.utils._headers import build_hf_headers
-
-        url = f"{constants.ENDPOINT}/datasets/{self._repository}/resolve/{commit}"
-        return HttpStore(url, self.address, build_hf_headers(library_name="phasezoo"))
+        path = f"datasets/{self._repository}/resolve/{commit}"
+        return hub_pages().below(path, self.address)
 
     @property
     def _files(self) -> HttpStore:
-        if self._reader is None:
+        if self._reader is None and not self._asked:
             self.head()
         if self._reader is None:
-            raise CatalogError(
+            raise NotFound(
                 f"{self.address} does not exist, or you may not see it. Log in: hf auth "
                 "login"
             )
@@ -166,14 +164,18 @@ class HubStore:
             raise error.__cause__ from None
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Commit all files at once, if the branch has not moved."""
-        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
         from huggingface_hub.errors import HfHubHTTPError
 
         small = {**records, "HEAD": head}
-        operations = [
+        operations: list[Any] = [
             *self._operations.values(),
             *(CommitOperationAdd(path, data) for path, data in small.items()),
         ]
@@ -191,6 +193,11 @@ class HubStore:
                 parent = str(info.sha)
                 if self._at(parent).head().text is not None:
                     raise HeadMoved(f"{self.address} was created meanwhile.")
+            if superseded:
+                gone = self._api.get_paths_info(
+                    self._repository, [*superseded], repo_type="dataset", revision=parent
+                )
+                operations += [CommitOperationDelete(item.path) for item in gone]
             try:
                 with _without_bars():
                     self._api.create_commit(
@@ -202,10 +209,16 @@ class HubStore:
                         parent_commit=parent,
                     )
             except HfHubHTTPError as error:
-                if _status(error) in (409, 412):
+                status = _status(error)
+                # What is to be deleted may be gone only because the branch has moved.
+                if status in (409, 412) or (status == 404 and self._moved_from(parent)):
                     raise HeadMoved(f"{self.address} was changed meanwhile.") from None
                 raise
         self._operations.clear()
+
+    def _moved_from(self, commit: str) -> bool:
+        info = self._api.dataset_info(self._repository, revision=self._revision)
+        return str(info.sha) != commit
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -237,7 +250,7 @@ class HubStore:
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
     """Keep the client from drawing bars of its own, also where stderr is no terminal."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

@@ -10,32 +10,41 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from catalog.errors import ShardCorrupt
 from catalog.remote.address import Address
-from catalog.storage.folder import SHARD_NAME, Folder
-from catalog.storage.manifest import parse_json
+from catalog.storage.folder import Folder
+from catalog.storage.partial import listed_shards
 
 
 def known_shards(folder: Folder, address: Address) -> set[str]:
     """Return the shards that were fetched from an address or published to it."""
-    path = folder.root / "origins" / f"{address.id}.json"
-    if not path.exists():
-        return set()
-    value = parse_json(folder, path)
-    shards = value.get("shards") if isinstance(value, dict) else None
-    if not isinstance(shards, list) or not all(
-        isinstance(shard, str) and SHARD_NAME.fullmatch(shard) for shard in shards
-    ):
-        raise ShardCorrupt(
-            f"{path} is no list of shards. Delete it: then removals do not travel."
-        )
-    return set(shards)
+    return listed_shards(folder, folder.root / "origins" / f"{address.id}.json", "shards")
 
 
-def record_shards(folder: Folder, address: Address, shards: Iterable[str]) -> None:
-    """Write the shards that a catalogue shares with an address."""
+def known_parts(folder: Folder, address: Address) -> set[str]:
+    """Return the shards that hold parts of shards at an address; only we have them."""
+    return listed_shards(folder, folder.root / "origins" / f"{address.id}.json", "parts")
+
+
+def record_shards(
+    folder: Folder,
+    address: Address,
+    shards: Iterable[str],
+    parts: Iterable[str] | None = None,
+) -> None:
+    """Write the shards that a catalogue shares with an address.
+
+    Parameters
+    ----------
+    shards : iterable of str
+        Shards that both sides have.
+    parts : iterable of str, optional
+        Shards here that hold parts of shards there. Default: as they are recorded.
+    """
     path = folder.root / "origins" / f"{address.id}.json"
-    value = {"address": str(address), "shards": sorted(shards)}
+    value: dict[str, object] = {"address": str(address), "shards": sorted(shards)}
+    kept = known_parts(folder, address) if parts is None else parts
+    if kept:
+        value["parts"] = sorted(kept)
     data = (json.dumps(value, indent=1) + "\n").encode()
     if not path.exists() or path.read_bytes() != data:
         folder.write(path, data)

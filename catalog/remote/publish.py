@@ -8,26 +8,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalog.catalog import Catalog
 from catalog.console.pasting import word
-from catalog.errors import CatalogError, NotFound, ShardCorrupt
+from catalog.errors import CatalogError, ShardCorrupt
 from catalog.names import canonical_json
 from catalog.remote.address import Address, parse_address
 from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.cache_folder import MirrorInUse, mirror_root
 from catalog.remote.mirror import metadata_files, mirror_metadata
 from catalog.remote.origins import known_shards, record_shards
+from catalog.remote.partial import check_complete
+from catalog.remote.published_card import PublishedCard, published_card
 from catalog.remote.remote_snapshot import RemoteSnapshot, read_remote
 from catalog.remote.store import HeadMoved, Outgoing, WritableStore
 from catalog.remote.stores import writable_store
-from catalog.storage.card import card_text, is_our_card
 from catalog.storage.folder import Folder
 from catalog.storage.manifest import File, Manifest
 from catalog.storage.metadata import check_size
+from catalog.storage.partial import partial_sentence
 from catalog.storage.snapshot import Snapshot
 from catalog.upkeep.compaction import write_pack
 from catalog.upkeep.rewriting import wasteful
@@ -37,9 +39,6 @@ ATTEMPTS = 8
 
 MOST_PACKS = 16
 """Packs at the destination above which the next publish joins them."""
-
-LARGEST_CARD = 4 << 20
-"""Bytes of a README that is read."""
 
 MOST_FILES = 10_000
 """Files in one folder of a Hub repository."""
@@ -60,9 +59,13 @@ class Published:
     withdrawn : int
         Shards published from here earlier that were removed here and now go there.
     files, bytes : int
-        What is uploaded; files that an interrupted publish uploaded already do not count.
+        What is uploaded, the table and the pictures of the card included; files that an
+        interrupted publish uploaded already do not count, nor do the commit records,
+        README.md and croissant.json, which are written in the end.
     changed : bool
         Whether the destination changes at all.
+    notes : tuple of str
+        Sentences about the card: what of it is left out, and why.
     """
 
     destination: str
@@ -72,6 +75,7 @@ class Published:
     files: int
     bytes: int
     changed: bool
+    notes: tuple[str, ...] = ()
 
 
 class Publish:
@@ -86,12 +90,14 @@ class Publish:
         Licence of zoos that state none.
     private : bool, default=False
         Make a Hub repository private when it is created.
+    partial : bool, default=False
+        Publish also what was fetched in part, without the rest of it.
 
     Raises
     ------
     CatalogError
-        If removed checkpoints are still in the files, a zoo has no licence, or the
-        destination cannot be reached.
+        If there are such parts and ``partial`` is false, removed checkpoints are still in
+        the files, a zoo has no licence, or the destination cannot be reached.
     """
 
     def __init__(
@@ -101,15 +107,18 @@ class Publish:
         *,
         license: str | None = None,
         private: bool = False,
+        partial: bool = False,
     ) -> None:
         catalog.check_writable()
         self.address: Address = parse_address(destination)
-        self._catalog, self._license = catalog, license
+        self._catalog, self._license = catalog, (license or "").strip()
         self._check_elsewhere()
         self._store: WritableStore = writable_store(self.address, private=private)
         self._folder = Folder(catalog.root)
         self._local = catalog.snapshot
         self._check_removed()
+        if not partial:
+            check_complete(catalog)
         self._check_licences()
         self._known = known_shards(self._folder, self.address)
 
@@ -139,25 +148,28 @@ class Publish:
             )
 
     def _check_licences(self) -> None:
-        if self._license is not None:
+        if self._license:
             return
+        if zoos := self._unlicensed():
+            more = ", ..." if len(zoos) > 3 else ""
+            raise CatalogError(
+                f"No licence is stated for {', '.join(zoos[:3])}{more}. Others may not use "
+                "what has none. State it with --license, for instance: --license cc-by-4.0"
+            )
+
+    def _unlicensed(self) -> list[str]:
+        """Return the zoos with runs that state no licence."""
         rows = self._catalog.sql(
             "SELECT DISTINCT zoo FROM runs WHERE license IS NULL OR license = '' "
-            "ORDER BY zoo LIMIT 4"
+            "ORDER BY zoo"
         ).fetchall()
-        if rows:
-            names = ", ".join(str(zoo) for (zoo,) in rows[:3])
-            more = ", ..." if len(rows) > 3 else ""
-            raise CatalogError(
-                f"No licence is stated for {names}{more}. Others may not use what has "
-                "none. State it with --license, for instance: --license cc-by-4.0"
-            )
+        return [str(zoo) for (zoo,) in rows]
 
     def plan(self) -> Published:
         """Return what `run` would do now; changes nothing."""
         remote = read_remote(self._store)
-        with self._joined(remote, 0) as (joined, _, outgoing):
-            return self._described(remote, joined, outgoing)
+        with self._joined(remote, 0) as (joined, card, outgoing):
+            return self._described(remote, joined, card, outgoing)
 
     def run(
         self,
@@ -183,8 +195,8 @@ class Publish:
         told = False
         for attempt in range(ATTEMPTS):
             remote = read_remote(self._store)
-            with self._joined(remote, attempt) as (joined, staging, outgoing):
-                done = self._described(remote, joined, outgoing)
+            with self._joined(remote, attempt) as (joined, card, outgoing):
+                done = self._described(remote, joined, card, outgoing)
                 if not told:
                     planned(done)
                     told = True
@@ -196,7 +208,7 @@ class Publish:
                     _check_unchanged(file)
                 self._store.put(outgoing, moved)
                 try:
-                    self._commit(remote, joined, staging)
+                    self._commit(remote, joined, card)
                 except HeadMoved:
                     time.sleep(0.2 * attempt)
                     continue
@@ -213,7 +225,11 @@ class Publish:
             record_shards(self._folder, self.address, self._local.leaves)
 
     def _described(
-        self, remote: RemoteSnapshot, joined: Snapshot, outgoing: list[Outgoing]
+        self,
+        remote: RemoteSnapshot,
+        joined: Snapshot,
+        card: PublishedCard,
+        outgoing: list[Outgoing],
     ) -> Published:
         before = remote.snapshot.shards.keys()
         new = [m for m in joined.manifests if m.shard not in before]
@@ -227,12 +243,13 @@ class Publish:
             files=len(outgoing),
             bytes=sum(file.bytes for file in outgoing),
             changed=bool(new or gone),
+            notes=card.notes,
         )
 
     @contextlib.contextmanager
     def _joined(
         self, remote: RemoteSnapshot, attempt: int
-    ) -> Iterator[tuple[Snapshot, Path, list[Outgoing]]]:
+    ) -> Iterator[tuple[Snapshot, PublishedCard, list[Outgoing]]]:
         """Join both sides in a folder of their metadata, which is deleted afterwards."""
         there = remote.snapshot
         new = [
@@ -244,7 +261,7 @@ class Publish:
         with tempfile.TemporaryDirectory(prefix="phasezoo-publish-") as name:
             staging = Path(name) / "catalogue"
             if not new and not gone:
-                yield there, staging, []
+                yield there, PublishedCard(), []
                 return
             Folder(staging).create()
             top = [m for m in there.manifests if not m.pack]
@@ -260,7 +277,19 @@ class Publish:
             # Another publisher may have taken the next number and been killed.
             version = 1 + attempt + max(there.version, self._local.version)
             joined = Snapshot.of(version, top, there.dropped | gone)
-            yield joined, staging, self._outgoing(staging, there, joined)
+            stated = (
+                dict.fromkeys(self._unlicensed(), self._license) if self._license else {}
+            )
+            sentence = partial_sentence(joined).replace("**", "")
+            card = published_card(
+                self._store,
+                self.address,
+                staging,
+                joined,
+                stated=stated,
+                notices=[sentence] if sentence else [],
+            )
+            yield joined, card, self._outgoing(staging, there, joined, card.files)
 
     def _check_agreement(self, staging: Path, there: Snapshot, new: list[Manifest]) -> None:
         ours = frozenset(m.shard for m in new if m.content == "weights")
@@ -293,10 +322,12 @@ class Publish:
         group = pack.shard.replace("-000001", "-000002") if loose else ""
         return [replace(m, group=group) for m in (*loose, pack)]
 
-    def _outgoing(self, staging: Path, there: Snapshot, joined: Snapshot) -> list[Outgoing]:
+    def _outgoing(
+        self, staging: Path, there: Snapshot, joined: Snapshot, card: Sequence[Outgoing]
+    ) -> list[Outgoing]:
         """Return the files that the destination lacks, with where they are here."""
         held = {file.path for m in there.manifests for file in m.own.values()}
-        files = []
+        files = [*card]
         for manifest in joined.manifests:
             for kind, file in manifest.own.items():
                 if file.path not in held:
@@ -319,7 +350,9 @@ class Publish:
                 f"{', '.join(full)}. Publish zoos to several repositories."
             )
 
-    def _commit(self, remote: RemoteSnapshot, joined: Snapshot, staging: Path) -> None:
+    def _commit(
+        self, remote: RemoteSnapshot, joined: Snapshot, card: PublishedCard
+    ) -> None:
         before = remote.snapshot.shards
         records: dict[str, bytes] = {}
         for manifest in joined.manifests:
@@ -330,20 +363,9 @@ class Publish:
                     records[f"manifests/{manifest.group}.group"] = b""
         data = canonical_json(joined.to_json(remote.snapshot.version)).encode()
         records[f"snapshots/{joined.version}.json"] = data
-        if self._writes_card():
-            text = card_text(Folder(staging), joined, license=self._license)
-            records["README.md"] = text.encode()
+        records |= card.records  # last, just before HEAD
         head = f"{joined.version} {hashlib.sha256(data).hexdigest()}\n".encode()
-        self._store.commit(records, head, remote.head)
-
-    def _writes_card(self) -> bool:
-        """Report if README.md at the destination is none that somebody else wrote."""
-        try:
-            return is_our_card(self._store.read("README.md", LARGEST_CARD).decode("utf-8"))
-        except NotFound:
-            return True
-        except ValueError:
-            return False
+        self._store.commit(records, head, remote.head, card.superseded)
 
 
 def _sources(local: Snapshot, names: set[str]) -> list[Manifest]:

@@ -118,6 +118,33 @@ class RemoteCatalog(Catalog):
             "is new."
         )
 
+    @property
+    def store(self) -> Store:
+        """Place of the files.
+
+        Raises
+        ------
+        CatalogError
+            If ``PHASEZOO_OFFLINE`` forbids to use it.
+        """
+        if self._store is None:
+            raise CatalogError(
+                f"{self._address} cannot be reached while PHASEZOO_OFFLINE is set."
+            )
+        return self._store
+
+    def reader(self, shard: str) -> RemoteShardReader:
+        """Return the reader of a shard, which downloads what is read.
+
+        Raises
+        ------
+        ShardCorrupt
+            If the shard has no weights, or its metadata is damaged.
+        """
+        reader = self._weights.reader(shard)
+        assert isinstance(reader, RemoteShardReader)
+        return reader
+
     @cached_property
     def _weights(self) -> StoredWeights:
         return _RemoteWeights(self, self._store)

@@ -25,6 +25,11 @@ class RemoteShardReader(ShardReader):
     Offsets are those of the commit records: no footer is read. `Selection.verified` and
     ``load(verify=True)`` compare what arrived with the hash of each tensor. The local copy
     is opened for a read, as it may be deleted between two of them.
+
+    Attributes
+    ----------
+    file : SparseFile
+        Parts of the file that are here.
     """
 
     def __init__(
@@ -34,7 +39,8 @@ class RemoteShardReader(ShardReader):
         layout: Layout,
         chunks: Mapping[str, list[Chunk]],
     ) -> None:
-        self._file, self.path, self.layout = file, file.path, layout
+        self.file = self._file = file
+        self.path, self.layout = file.path, layout
         self._manifest, self._chunks = manifest, chunks
         self.trusted = True  # the commit record vouches for the offsets
         self._check_chunks(manifest.files["weights"].bytes)
@@ -54,16 +60,16 @@ class RemoteShardReader(ShardReader):
 
     def read(self, tensor: str, rows: Array, out: Array) -> None:
         """Fill ``out`` with one tensor of the given rows; see `ShardReader.read`."""
-        self._local(self._spans(tensor, rows)).read(tensor, rows, out)
+        self._local(self.spans(tensor, rows)).read(tensor, rows, out)
 
     def pieces(self, tensor: str, rows: Array) -> Iterator[tuple[slice | Array, Array]]:
         """Yield stored values of one tensor; see `ShardReader.pieces`."""
-        yield from self._local(self._spans(tensor, rows)).pieces(tensor, rows)
+        yield from self._local(self.spans(tensor, rows)).pieces(tensor, rows)
 
     def read_row(self, row: int) -> dict[str, Array]:
         """Return copies of all tensors of one row; see `ShardReader.read_row`."""
         rows = np.array([row])
-        spans = [span for param in self.layout for span in self._spans(param.name, rows)]
+        spans = [span for param in self.layout for span in self.spans(param.name, rows)]
         return self._local(spans).read_row(row)
 
     def forget(self, tensor: str, rows: Array) -> bool:
@@ -74,7 +80,7 @@ class RemoteShardReader(ShardReader):
         ShardCorrupt
             Offline, where they cannot be downloaded again.
         """
-        self._file.forget(self._spans(tensor, rows))
+        self._file.forget(self.spans(tensor, rows))
         if self._file.offline:
             raise ShardCorrupt(
                 f"{self.path}: row {int(rows[0])}, tensor {tensor!r} is damaged in the "
@@ -91,7 +97,7 @@ class RemoteShardReader(ShardReader):
         reader: ShardReader = opened.reader
         return reader
 
-    def _spans(self, tensor: str, rows: Array) -> list[Span]:
+    def spans(self, tensor: str, rows: Array) -> list[Span]:
         """Return the ranges of some rows of one tensor."""
         spans: list[Span] = []
         for chunk in self._chunks.get(tensor, []):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from catalog.remote.store import (
     TransferInterrupted,
     check_committed,
 )
+from catalog.storage.card_files import DESCRIPTIONS
 
 THREADS = 8
 _MISSING = ("404", "NoSuchKey", "NotFound")
@@ -132,7 +133,11 @@ class S3Store:
                 pass
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Write records, and then HEAD by a conditional request."""
         written: list[str] = []
@@ -148,10 +153,17 @@ class S3Store:
         except HeadMoved:
             # Nobody reads them without HEAD; copies of the prefix should not have them.
             for path in written:
-                if path != "README.md":
-                    with self._refusals(path):
-                        self._client.delete_object(**self._object(path))
+                if path not in DESCRIPTIONS:
+                    self._delete(path)
             raise
+        # They are not needed, so that a user who may not delete has published all the same.
+        with contextlib.suppress(CatalogError):
+            for path in superseded:
+                self._delete(path)
+
+    def _delete(self, path: str) -> None:
+        with self._refusals(path):
+            self._client.delete_object(**self._object(path))
 
     def _write(self, path: str, data: bytes, condition: Mapping[str, str]) -> None:
         with self._refusals(path):

@@ -24,7 +24,7 @@ from catalog.remote.range_list import RangeList
 from catalog.remote.spans import Span as Span
 from catalog.remote.spans import merged_spans as merged_spans
 from catalog.remote.spans import remaining_spans as remaining_spans
-from catalog.remote.store import Store, TransferInterrupted
+from catalog.remote.store import Store, stream_resumed
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import File
 
@@ -38,7 +38,6 @@ LISTED = 256 << 20
 """Bytes after which a long download lists what has arrived."""
 
 THREADS = 8
-ATTEMPTS = 6
 
 
 class SparseFile:
@@ -71,15 +70,30 @@ class SparseFile:
         """True if nothing can be downloaded."""
         return self._store is None
 
-    def need(self, spans: Sequence[Span]) -> int:
+    def need(
+        self, spans: Sequence[Span], *, joined: int = JOINED, threads: int = THREADS
+    ) -> int:
         """Download the parts of some ranges that are not here; return their bytes.
+
+        Parameters
+        ----------
+        spans : sequence of Span
+        joined : int
+            Bytes between two ranges up to which they are downloaded as one.
+        threads : int
+            Requests at once.
 
         Raises
         ------
         CatalogError
             If the store does not give them, or there is none.
         """
-        return self._brought(spans)[1]
+        return self._brought(spans, joined, threads)[1]
+
+    def missing(self, spans: Sequence[Span]) -> int:
+        """Return the bytes of ranges that are not here."""
+        left = remaining_spans(merged_spans(spans), self._open().known)
+        return sum(stop - start for start, stop in left)
 
     def opened(self, spans: Sequence[Span]) -> OpenCopy:
         """Return the file with some ranges here, not to be deleted while it is open."""
@@ -93,7 +107,9 @@ class SparseFile:
             opened.known = remaining_spans(known, merged_spans(spans))
             self._listing.write(opened.known)
 
-    def _brought(self, spans: Sequence[Span]) -> tuple[OpenCopy, int]:
+    def _brought(
+        self, spans: Sequence[Span], joined: int = JOINED, threads: int = THREADS
+    ) -> tuple[OpenCopy, int]:
         """Return the open file and the bytes that were downloaded."""
         wanted = merged_spans(spans)
         while True:
@@ -109,8 +125,8 @@ class SparseFile:
                 if not opened.is_current():
                     continue  # it was deleted by hand
                 opened.known = self._listing.read() or ()  # others may have added some
-                missing = merged_spans(remaining_spans(wanted, opened.known), JOINED)
-                self._download_all(self._store, missing, opened)
+                missing = merged_spans(remaining_spans(wanted, opened.known), joined)
+                self._download_all(self._store, missing, opened, threads)
             moved = sum(stop - start for start, stop in missing)
             keep_within_bound(self._root, moved)
             return opened, moved
@@ -182,14 +198,16 @@ class SparseFile:
             else:  # others may read the other one, so it is not written to
                 self.path.unlink()
 
-    def _download_all(self, store: Store, spans: Sequence[Span], opened: OpenCopy) -> None:
+    def _download_all(
+        self, store: Store, spans: Sequence[Span], opened: OpenCopy, threads: int
+    ) -> None:
         """Download ranges; those that arrived are listed, also if another one fails."""
         parts = [part for span in spans for part in _cut(span)]
         if not parts:
             return
         arrived: list[Span] = []
         listed = unlisted = 0
-        with ThreadPoolExecutor(min(THREADS, len(parts)), "phasezoo-ranges") as pool:
+        with ThreadPoolExecutor(min(threads, len(parts)), "phasezoo-ranges") as pool:
             jobs = [pool.submit(self._download, store, part, opened) for part in parts]
             try:
                 for part, job in zip(parts, jobs, strict=True):
@@ -214,21 +232,8 @@ class SparseFile:
 
     def _download(self, store: Store, span: Span, opened: OpenCopy) -> None:
         start, stop = span
-        failures = 0
-        while start < stop:
-            before = start
-            try:
-                for block in store.stream(self._file.path, start, stop):
-                    start += _write(opened.descriptor, block[: stop - start], start)
-                interruption = TransferInterrupted(
-                    f"{store.address}/{self._file.path} ended before its end."
-                )
-            except TransferInterrupted as error:
-                interruption = error
-            if start < stop:
-                failures = 0 if start > before else failures + 1
-                if failures >= ATTEMPTS:
-                    raise interruption
+        for block in stream_resumed(store, self._file.path, start, stop):
+            start += _write(opened.descriptor, block, start)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,9 @@ from catalog.errors import CatalogError, ShardCorrupt
 
 BLOCK = 1 << 20
 """Bytes that a store moves at a time."""
+
+ATTEMPTS = 6
+"""Attempts without any progress after which a range is given up."""
 
 LARGEST_HEAD = 200
 """Bytes of HEAD above which it is refused."""
@@ -138,12 +141,56 @@ class WritableStore(Store, Protocol):
         """
 
     def commit(
-        self, records: Mapping[str, bytes], head: bytes, replaces: RemoteHead
+        self,
+        records: Mapping[str, bytes],
+        head: bytes,
+        replaces: RemoteHead,
+        superseded: Collection[str] = (),
     ) -> None:
         """Write records, and then HEAD if it is still the one that was read.
+
+        Parameters
+        ----------
+        records : mapping of str to bytes
+            Content by path.
+        head : bytes
+            The new HEAD.
+        replaces : RemoteHead
+            The HEAD that was read.
+        superseded : collection of str
+            Files that no reader needs any more; they are deleted where they exist.
 
         Raises
         ------
         HeadMoved
             If it is not: readers see nothing new.
         """
+
+
+def stream_resumed(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
+    """Read bytes ``start`` to ``stop`` of a file, in pieces, across broken connections.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    TransferInterrupted
+        If several attempts in a row brought nothing.
+    """
+    failures = 0
+    while start < stop:
+        before = start
+        try:
+            for block in store.stream(path, start, stop):
+                wanted = block[: stop - start]  # a server may send more
+                start += len(wanted)
+                yield wanted
+            interruption = TransferInterrupted(
+                f"{store.address}/{path} ended {stop - start:,} bytes before its end."
+            )
+        except TransferInterrupted as error:
+            interruption = error
+        if start < stop:
+            failures = 0 if start > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise interruption

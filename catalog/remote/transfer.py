@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.catalog import Catalog, open_catalog
@@ -13,6 +14,7 @@ def publish(
     *,
     license: str | None = None,
     private: bool = False,
+    partial: bool = False,
 ) -> int:
     """Upload the newest version of a catalogue to a place that keeps all it has.
 
@@ -25,6 +27,8 @@ def publish(
         Licence of zoos that state none, as the Hub spells it.
     private : bool, default=False
         Make a Hub repository private when it is created.
+    partial : bool, default=False
+        Publish also what was fetched in part, without the rest of it.
 
     Returns
     -------
@@ -34,13 +38,16 @@ def publish(
     Raises
     ------
     CatalogError
-        If removed checkpoints are still in the files, a zoo has no licence, both sides have
+        If a part of the catalogue was fetched without the rest and ``partial`` is false,
+        removed checkpoints are still in the files, a zoo has no licence, both sides have
         other weights for one checkpoint, or the destination refuses.
     """
     from catalog.remote.publish import Publish
 
     newest = catalog.refreshed()
-    job = Publish(newest, str(destination), license=license, private=private)
+    job = Publish(
+        newest, str(destination), license=license, private=private, partial=partial
+    )
     return job.run().version
 
 
@@ -48,11 +55,14 @@ def fetch(
     source: str | Path,
     root: str | Path,
     *,
+    where: str | None = None,
+    tensors: Sequence[str] = (),
+    steps: str | None = None,
     revision: str | None = None,
     again: bool = False,
     verify: bool = True,
 ) -> Catalog:
-    """Download the catalogue at an address into a local one, and open that.
+    """Download the catalogue at an address, or a part of it, and open the local one.
 
     Parameters
     ----------
@@ -61,6 +71,12 @@ def fetch(
         ``https://HOST/FOLDER`` or a folder.
     root : str or Path
         Local catalogue, which is made if it is not there.
+    where : str, optional
+        SQL condition on `models` that selects checkpoints of the source.
+    tensors : sequence of str, optional
+        Patterns of the names of tensors to fetch, such as ``"*.bias"``.
+    steps : {"all", "last"}, optional
+        Fetch all selected checkpoints of each run, or the last selected one.
     revision : str, optional
         Version number; for the Hub a branch, tag or commit.
     again : bool, default=False
@@ -71,6 +87,8 @@ def fetch(
     Returns
     -------
     Catalog
+        The local catalogue. With ``where``, ``tensors`` or ``steps``, some of its networks
+        may lack tensors; asking for more later downloads what is missing.
 
     Raises
     ------
@@ -79,5 +97,12 @@ def fetch(
     """
     from catalog.remote.fetch import Fetch
 
-    Fetch(str(source), Path(root), revision=revision, again=again).run(verify=verify)
-    return open_catalog(root)
+    if where is None and not tensors and steps is None:
+        Fetch(str(source), Path(root), revision=revision, again=again).run(verify=verify)
+        return open_catalog(root)
+    from catalog.remote.part import PartialFetch
+    from catalog.remote.pieces import asked_for
+
+    asked = asked_for(where, tensors, steps)
+    job = PartialFetch(str(source), Path(root), asked, revision=revision, again=again)
+    return job.run(verify=verify)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
+from catalog.schema import CHECKPOINTS, HUB_CHECKPOINTS, HUB_RUNS, MEASURES, RUNS, TABLES
 
 Rows = list[dict[str, Any]]
+
+_HUB = {
+    (table, column.name): (column.unit, column.meaning)
+    for table, columns in (("runs", HUB_RUNS), ("checkpoints", HUB_CHECKPOINTS))
+    for column in columns
+}
 
 
 def all_columns(catalog: Catalog | None) -> Rows:
@@ -33,7 +39,8 @@ def all_columns(catalog: Catalog | None) -> Rows:
                 _row(table, column.name, str(column.type), column.unit, column.meaning)
             )
         for name, kind in _free(catalog, table, names):
-            rows.append(_row(table, name, kind, "-", "free column of a zoo"))
+            unit, meaning = _HUB.get((table, name), ("-", "free column of a zoo"))
+            rows.append(_row(table, name, kind, unit, meaning))
     rows.append(_row("models", "*", "-", "-", "runs x checkpoints x newest measures"))
     measures = {column.name: column for column in MEASURES}
     if catalog is None:

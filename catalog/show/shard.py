@@ -31,7 +31,8 @@ def describe_shard(catalog: Catalog, shard: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``shard``: fields of the commit record; ``files``: kind, rows, bytes, sha256 and
+        ``shard``: fields of the commit record that are not empty, with the names of
+        ``members``; ``files``: kind, rows, bytes, sha256 and
         path of each file; ``checkpoints``: numbers per zoo; ``row_groups`` and
         ``tensors`` of the weights.
     """
@@ -39,6 +40,8 @@ def describe_shard(catalog: Catalog, shard: str) -> dict[str, Any]:
     record = asdict(manifest)
     files = record.pop("files")
     record["measure_columns"] = list(manifest.measure_columns)
+    record["members"] = [member.shard for member in manifest.members]
+    record["superseded"] = sorted(manifest.superseded)
     record["bytes"] = sum(file["bytes"] for file in files.values())
     return {
         "kind": "shard",

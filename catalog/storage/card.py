@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -24,13 +24,14 @@ from catalog.schema import PARENTS, TABLES
 from catalog.storage.folder import KINDS, Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.manifest import parse_json
+from catalog.storage.partial import partial_sentence
 from catalog.storage.snapshot import Snapshot
 
 _PLAIN = {*KINDS, "bool", "double", "float", "float64", "int64", "string"}
 """Frequent words that YAML reads as text without quotes."""
 
-_METADATA = ("checkpoints", "runs", "tensors", "tensor_stats", "chunks")
-_WIDENING = ("checkpoints", "runs")
+METADATA = ("checkpoints", "runs", "tensors", "tensor_stats", "chunks")
+_WIDENING = ("checkpoints", "runs", "measures")
 
 Free = dict[str, dict[str, str]]
 """Types of undocumented columns, by file and then by column name."""
@@ -40,29 +41,15 @@ def write_card(folder: Folder, snapshot: Snapshot) -> None:
     """Write README.md for a snapshot, unless somebody else wrote the existing one."""
     path = folder.root / "README.md"
     if path.exists() and (
-        not path.is_file() or _MARK not in path.read_text(errors="replace")
+        not path.is_file() or MARK not in path.read_text(errors="replace")
     ):
         return
-    folder.write(path, card(snapshot, _free_columns(folder, snapshot)).encode())
-
-
-def card_text(folder: Folder, snapshot: Snapshot, *, license: str | None = None) -> str:
-    """Return the text of the card of a snapshot whose metadata is in a folder.
-
-    Parameters
-    ----------
-    license : str, optional
-        Licence to be stated.
-    """
-    text = card(snapshot, _free_columns(folder, snapshot))
-    if license is not None:
-        text = text.replace("---\n", f"---\nlicense: {yaml_text(license)}\n", 1)
-    return text
+    folder.write(path, card(snapshot, free_columns(folder, snapshot, METADATA)).encode())
 
 
 def is_our_card(text: str) -> bool:
     """Report if a README was written by `write_card` and may be replaced."""
-    return _MARK in text
+    return MARK in text
 
 
 def card(snapshot: Snapshot, free: Free | None = None) -> str:
@@ -78,32 +65,60 @@ def card(snapshot: Snapshot, free: Free | None = None) -> str:
     free : dict, optional
         Types of undocumented columns, by file and then by column name.
     """
-    configs: dict[str, list[str]] = {kind: [] for kind in _METADATA}
+    lines = configuration_lines(configurations(snapshot, METADATA), free or {})
+    sentence = partial_sentence(snapshot)
+    notice = [f"{sentence}\n"] if sentence else []
+    return "\n".join(["---", *lines, "---", "", MARK, "", _TEXT, *notice])
+
+
+def configurations(snapshot: Snapshot, kinds: Sequence[str]) -> dict[str, list[str]]:
+    """Return files by configuration: kinds of metadata, then weights by architecture."""
+    configs: dict[str, list[str]] = {kind: [] for kind in kinds}
     for manifest in snapshot.manifests:
         for kind, file in manifest.own.items():
             if kind == "weights":
                 configs.setdefault(manifest.arch_id, []).append(file.path)
             elif kind in configs:
                 configs[kind].append(file.path)
-    lines = ["---", "configs:"]
+    return {name: paths for name, paths in configs.items() if paths}
+
+
+def configuration_lines(
+    configs: Mapping[str, Sequence[str]],
+    free: Free,
+    *,
+    default: str = METADATA[0],
+    comments: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return the YAML lines of configurations, and of columns that `datasets` must know.
+
+    Parameters
+    ----------
+    configs : mapping of str to sequence of str
+        Files by configuration.
+    free : dict
+        Types of undocumented columns, by file and then by column name.
+    default : str, default="checkpoints"
+        Name of the default configuration.
+    comments : mapping of str to str, optional
+        Comments on configurations, each one line of plain text.
+    """
+    lines = ["configs:"]
     for name, paths in configs.items():
-        if not paths:
-            continue
+        if comments and name in comments:
+            lines.append(f"# {comments[name]}")
         lines.append(f"- config_name: {_scalar(name)}")
-        if name == _METADATA[0]:
+        if name == default:
             lines.append("  default: true")
         lines += ["  data_files:", "  - split: train", "    path:"]
         lines += [f"    - {_scalar(path)}" for path in paths]
     features = [
         line
         for kind in _WIDENING
-        if any((free or {}).get(path) for path in configs[kind])
-        for line in _features(kind, [(free or {}).get(path, {}) for path in configs[kind]])
+        if any(free.get(path) for path in configs.get(kind, ()))
+        for line in _features(kind, [free.get(path, {}) for path in configs[kind]])
     ]
-    if features:
-        lines += ["dataset_info:", *features]
-    lines += ["---", "", _MARK, "", _TEXT]
-    return "\n".join(lines)
+    return [*lines, "dataset_info:", *features] if features else lines
 
 
 def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
@@ -113,7 +128,7 @@ def _features(kind: str, shards: Sequence[dict[str, str]]) -> list[str]:
         for name, type_ in columns.items():
             added[name] = _common(added.setdefault(name, type_), type_)
     lines = [f"- config_name: {kind}", "  features:"]
-    for column in TABLES[kind]:
+    for column in TABLES.get(kind, ()):
         lines.append(f"  - name: {column.name}")
         if column.type == PARENTS:
             lines.append("    list:")
@@ -143,10 +158,19 @@ def _common(first: str, second: str) -> str:
     return "float64" if {first, second} == {"int64", "float64"} else "string"
 
 
-def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
+def free_columns(folder: Folder, snapshot: Snapshot, kinds: Sequence[str]) -> Free:
     """Return the undocumented columns of every file, read from new files alone.
 
     Shards never change, so the columns of the other files come from the cache.
+
+    Parameters
+    ----------
+    folder : Folder
+        Folder with the metadata.
+    snapshot : Snapshot
+        Snapshot whose files are read.
+    kinds : sequence of str
+        Kinds of metadata; those whose shards never add columns are left out.
     """
     path = folder.cache / "columns.json"
     cached: Free = {}
@@ -156,7 +180,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
     columns_by_file: Free = {}
     for manifest in snapshot.manifests:
         for kind in _WIDENING:
-            if kind not in manifest.own:
+            if kind not in kinds or kind not in manifest.own:
                 continue
             file = manifest.own[kind].path
             columns = cached.get(file)
@@ -166,7 +190,7 @@ def _free_columns(folder: Folder, snapshot: Snapshot) -> Free:
                     schema = pq.read_schema((folder.root / file).absolute())
                 except (OSError, pa.ArrowException, UnicodeError):
                     continue  # `verify` reports it; other commits must not fail
-                documented = {column.name for column in TABLES[kind]}
+                documented = {column.name for column in TABLES.get(kind, ())}
                 columns = {
                     f.name: _type(f.type) for f in schema if f.name not in documented
                 }
@@ -186,7 +210,7 @@ def _valid_columns(value: Any) -> Free:
     }
 
 
-_MARK = "<!-- written by phasezoo; delete this line to keep your own text -->"
+MARK = "<!-- written by phasezoo; delete this line to keep your own text -->"
 _TEXT = """# A catalogue of neural networks
 
 Metadata and weights of populations of networks as Parquet shards. With phasezoo:

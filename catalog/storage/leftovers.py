@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError, ShardCorrupt
+from catalog.storage.card_files import CARD_FOLDER, unnamed
 from catalog.storage.folder import KINDS, SHARD_NAME, Folder, regular
 from catalog.storage.manifest import parse_json
 from catalog.storage.snapshot import cut_short, read_head
@@ -25,7 +26,7 @@ UNCLAIMED = 86_400.0
 _SHARDS = ("weights", *KINDS)
 """Folders of the files of shards."""
 
-_FOLDERS = (*_SHARDS, "manifests", "snapshots", "writers", "origins")
+_FOLDERS = (*_SHARDS, "manifests", "snapshots", "writers", "origins", CARD_FOLDER)
 
 _LOCKED = ("cache", *FITTED)
 """Folders whose temporary files are locked by their writers."""
@@ -117,6 +118,7 @@ def _unnamed(
         for path in _files(folder.root)
         if regular(path) and (_swept(path.relative_to(folder.root)) or path in records)
     ]
+    files += unnamed(folder.root)
     marked = {path.stem for path in (folder.root / "writers").glob("*.writer")}
     living = folder.living_writers()
     recorded = any(True for _ in (folder.root / "manifests").glob("*.json"))

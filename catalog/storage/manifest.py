@@ -17,12 +17,13 @@ from typing import Any
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.storage.folder import DATA_PATH, SHARD_NAME, Folder
 
-FORMAT = (2, 0)
+FORMAT = (2, 1)
 """Version of the on-disk format; readers refuse a greater major number.
 
 A file states the lowest version that describes it, so that older readers can read it."""
 
 FIRST_FORMAT = (1, 0)
+SECOND_FORMAT = (2, 0)
 
 CONTENTS = {
     "weights": {"weights", "runs", "checkpoints", "tensors", "tensor_stats", "chunks"},
@@ -62,6 +63,22 @@ class File:
 
 
 @dataclass(frozen=True)
+class Original:
+    """Shard elsewhere of which a shard holds some rows or tensors.
+
+    Attributes
+    ----------
+    shard : str
+        Its name.
+    sha256 : str
+        Hexadecimal digest of its weight file; of its ``checkpoints`` if it has no weights.
+    """
+
+    shard: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Commit record of one shard.
 
@@ -96,6 +113,9 @@ class Manifest:
     group : str
         Name of the commit that the shard shares with other shards, or empty. The shard
         exists as soon as ``manifests/<group>.group`` does.
+    partial : Original, optional
+        Shard of which this one holds some rows or tensors, as a fetch of a part leaves it.
+        Its checkpoints count only where no other shard holds them.
     pack : str
         Name of the pack that holds the metadata of a member. Not written; `from_json` of
         the pack sets it.
@@ -117,6 +137,7 @@ class Manifest:
     measure_columns: tuple[str, ...] = ()
     members: tuple[Manifest, ...] = ()
     group: str = ""
+    partial: Original | None = None
     pack: str = ""
     superseded: frozenset[str] = frozenset()
 
@@ -134,8 +155,10 @@ class Manifest:
     @property
     def format(self) -> tuple[int, int]:
         """Lowest version of the format that describes the shard."""
+        if self.partial or any(member.partial for member in self.members):
+            return FORMAT
         newer = self.content in _SINCE_FORMAT_2 or self.group
-        return FORMAT if newer else FIRST_FORMAT
+        return SECOND_FORMAT if newer else FIRST_FORMAT
 
     @property
     def order(self) -> tuple[int, str]:
@@ -145,12 +168,14 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain values for JSON."""
         value: dict[str, Any] = vars(self).copy()
-        del value["members"], value["pack"], value["superseded"]
+        del value["members"], value["pack"], value["superseded"], value["partial"]
         value["files"] = {kind: vars(file).copy() for kind, file in self.files.items()}
         value["format"] = list(self.format)
         value["measure_columns"] = list(self.measure_columns)
         if not self.group:
             del value["group"]
+        if self.partial:
+            value["partial"] = vars(self.partial).copy()
         if self.members:
             value["members"] = [member.to_json() for member in self.members]
         return value
@@ -231,7 +256,19 @@ class _Checked:
             measure_columns=tuple(columns),
             members=self.members(shard) if content == "pack" else (),
             group=self.text("group", SHARD_NAME.pattern) if "group" in self.value else "",
+            partial=self.original(content) if "partial" in self.value else None,
         )
+
+    def original(self, content: str) -> Original:
+        value = self.value["partial"]
+        ok = content in ("weights", "metrics") and isinstance(value, dict)
+        self.expect(ok, value, "'partial' to be an object, of networks only", value)
+        shard, digest = value.get("shard"), value.get("sha256")
+        ok = isinstance(shard, str) and SHARD_NAME.fullmatch(shard) is not None
+        self.expect(ok, shard, "'partial' to name a shard", shard)
+        ok = isinstance(digest, str) and _HEX.fullmatch(digest) is not None
+        self.expect(ok, digest, "a sha256 of 64 hex digits", digest)
+        return Original(shard, digest)
 
     def members(self, pack: str) -> tuple[Manifest, ...]:
         values = self.value.get("members")

@@ -15,6 +15,8 @@ from catalog.names import canonical_json, content_id, is_unicode
 from catalog.quoting import identifier
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, cast, check_columns
 
+_WITHOUT_RESULTS = ("run_id", "step", "measure", "measure_id", "provenance")
+
 _KINDS = (pa.float64(), pa.int64(), pa.bool_(), pa.string())
 _DOCUMENTED = {column.name: column.type for column in MEASURES}
 _NULLED = {column.name for column in MEASURES if column.type == pa.float64()}
@@ -66,11 +68,7 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
                 f"A measure cannot be called {column!r}: runs and checkpoints have a "
                 f"column of that name. Call it '{name}_{column}'."
             )
-        if table[column].type not in _KINDS:
-            kinds = ", ".join(str(kind) for kind in _KINDS)
-            raise CatalogError(
-                f"Measure {column!r} is {table[column].type}; it must be one of {kinds}."
-            )
+        _check_kind(column, table[column].type)
         fields[column] = _documented(column, table[column], label)
     rows = len(table)
     measure_id = content_id([name, provenance], 16)
@@ -78,6 +76,40 @@ def measure_table(table: pa.Table, name: str, provenance: dict[str, Any]) -> pa.
     fields["measure_id"] = pa.array([measure_id] * rows, pa.string())
     fields["provenance"] = pa.array([canonical_json(provenance)] * rows, pa.string())
     return pa.table(fields)
+
+
+def result_columns(table: pa.Table) -> list[str]:
+    """Return the result columns of a stored table of measures."""
+    return [name for name in table.column_names if name not in _WITHOUT_RESULTS]
+
+
+def check_copied(table: pa.Table) -> None:
+    """Check a table of measures as another catalogue stores it.
+
+    Raises
+    ------
+    CatalogError
+        If a key, the measure or its provenance is missing, two rows are about the same
+        checkpoint, or a result has a type that `measure_table` refuses.
+    """
+    label = "measures of another catalogue"
+    check_columns(table.column_names, label, set(_WITHOUT_RESULTS))
+    for name in _WITHOUT_RESULTS:
+        kind = pa.int64() if name == "step" else pa.string()
+        if name not in table.column_names or table[name].type != kind:
+            raise CatalogError(f"The {label} have no column {name!r} of type {kind}.")
+        if table[name].null_count:
+            raise CatalogError(f"A row of the {label} has no {name!r}.")
+    if len(table.group_by(["run_id", "step"]).aggregate([])) != len(table):
+        raise CatalogError(f"Two rows of the {label} have the same (run_id, step).")
+    for name in result_columns(table):
+        _check_kind(name, table[name].type)
+
+
+def _check_kind(column: str, kind: pa.DataType) -> None:
+    if kind not in _KINDS:
+        kinds = ", ".join(map(str, _KINDS))
+        raise CatalogError(f"Measure {column!r} is {kind}; it must be one of {kinds}.")
 
 
 def _documented(name: str, values: pa.ChunkedArray, label: str) -> pa.ChunkedArray:

@@ -8,8 +8,9 @@ from pathlib import Path
 from catalog.errors import CatalogError
 
 _NAMES = frozenset((
-    "HEAD", "README.md", "cache", "checkpoints", "chunks", "manifests", "measures", "runs",
-    "snapshots", "tensor_stats", "tensors", "tombstones", "weights", "writers",
+    "HEAD", "README.md", "cache", "card", "checkpoints", "chunks", "croissant.json",
+    "manifests", "measures", "runs", "snapshots", "tensor_stats", "tensors", "tombstones",
+    "weights", "writers",
 ))  # fmt: skip
 """Names in the folder of a catalogue that only the catalogue writes."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.names import canonical_json
 from catalog.storage.folder import Folder
-from catalog.storage.manifest import File, Manifest, read_manifest
+from catalog.storage.manifest import File, Manifest, Original, read_manifest
 from catalog.storage.shard import footer_digest
 from catalog.storage.snapshot import read_head
 from catalog.version import __version__
@@ -28,6 +28,7 @@ class Pending:
     measure_columns: tuple[str, ...] = ()
     members: tuple[Manifest, ...] = ()
     sequence: int | None = None
+    partial: Original | None = None
 
 
 class Publisher:

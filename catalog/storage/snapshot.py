@@ -16,7 +16,7 @@ from catalog.names import canonical_json, content_id
 from catalog.storage.folder import SHARD_NAME, Folder
 from catalog.storage.manifest import (
     FIRST_FORMAT,
-    FORMAT,
+    SECOND_FORMAT,
     Manifest,
     check_format,
     loads,
@@ -94,7 +94,9 @@ class Snapshot:
     def to_json(self, parent: int) -> dict[str, Any]:
         """Return the snapshot as plain values for JSON, with the version before it."""
         top = [manifest for manifest in self.manifests if not manifest.pack]
-        formats = [m.format for m in top] + [FORMAT if self.dropped else FIRST_FORMAT]
+        formats = [m.format for m in top] + [
+            SECOND_FORMAT if self.dropped else FIRST_FORMAT
+        ]
         value = {
             "format": list(max(formats)),
             "version": self.version,

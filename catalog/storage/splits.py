@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 SHARES = (("train", 0.70), ("validation", 0.15), ("test", 0.15))
 
 SPLITS = tuple(name for name, _ in SHARES)
 """Names of the splits of runs; splits of data sets have the same names."""
+
+MIXED = "mixed"
+"""Split of a network whose parents are in several splits: no query for a split finds it."""
+
+
+def common_split(keys: Iterable[str]) -> str:
+    """Return the split of several keys, which is `MIXED` if they are in several."""
+    splits = {split(key) for key in keys}
+    return splits.pop() if len(splits) == 1 else MIXED
 
 
 def split(key: str) -> str:

@@ -85,12 +85,12 @@ def _part(catalog: Catalog, manifest: Manifest, writer: Writer) -> Part:
     keys = selection.table.select(["run_id", "step"])
     runs, checkpoints = _metadata(catalog.root, manifest.shard, holder, keys)
     if "weights" not in manifest.files:
-        return Part(runs, checkpoints, sequence=manifest.sequence)
+        return Part(runs, checkpoints, sequence=manifest.sequence, partial=manifest.partial)
     weights = _Kept(selection.layout, keys, selection.verified())
     footer = read_footer(catalog.root / manifest.files["weights"].path)
     architecture = (footer.metadata or {}).get(b"phasezoo.architecture", b"")
     staged = writer.stage(weights, architecture.decode())
-    return Part(runs, checkpoints, staged, manifest.sequence)
+    return Part(runs, checkpoints, staged, manifest.sequence, manifest.partial)
 
 
 def _metadata(

@@ -74,7 +74,10 @@ def probe(context: click.Context, listing: bool, as_json: bool) -> None:
         raise click.UsageError("Name a probe and a --target, or give --list.")
     from probes.estimators import PROBES
 
-    rows = [{"probe": name, "summary": kind.summary} for name, kind in PROBES.items()]
+    rows = [
+        {"probe": name, "summary": kind.summary}
+        for name, kind in PROBES.usable(note).items()
+    ]
     print_json(rows) if as_json else print_table(rows)
 
 

@@ -92,7 +92,7 @@ def _target_probe(store: Catalog, request: SearchRequest) -> tuple[Path, Selecti
     from probes.search.fit import text_probe
 
     probe, file = text_probe(store, request, note)
-    table, _ = rows(store, request.where or "true", "last")
+    table, _ = rows(store, "true" if request.where is None else request.where, "last")
     assert probe.layout is not None
     archs = table["arch_id"].to_pylist()
     matching = {arch for arch in set(archs) if store.layout(arch).id == probe.layout.id}

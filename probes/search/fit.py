@@ -61,7 +61,7 @@ def text_probe(
         If the encoder is not installed.
     """
     assert request.target is not None
-    where, encoder = request.where or "true", request.encoder
+    where, encoder = "true" if request.where is None else request.where, request.encoder
     question = TargetSelection.of(catalog, [request.target], where=where)
     y = question.values.y
     if y.ndim > 1 or y.dtype.kind not in "US":

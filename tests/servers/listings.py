@@ -44,9 +44,9 @@ def _info(call: Call) -> Answer:
         "private": repo.private,
         "gated": "auto" if repo.gated else False,
         "disabled": False,
-        "downloads": 0,
+        "downloads": repo.downloads,
         "likes": 0,
-        "tags": [],
+        "tags": repo.tags_of_page,
         "siblings": siblings,
     }
     return as_json(info | ({"cardData": data} if data else {}))

@@ -108,6 +108,8 @@ class Repo:
         self.objects = objects
         self.private = private
         self.gated = False
+        self.downloads = 0
+        self.tags_of_page: list[str] = []
         self.created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self.commits: dict[str, Commit] = {}
         self.branches: dict[str, Commit] = {}

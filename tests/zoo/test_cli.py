@@ -107,8 +107,8 @@ def test_train_prints_one_json_document_or_a_sentence(capsys, tmp_path):
     code, out, _ = phasezoo(capsys, *command, "--json")
     assert code == 0
     assert json.loads(out) == {
-        "zoo": "digits_mlp_phases", "planned": 1, "known": 0, "trained": 1, "diverged": 0,
-        "checkpoints": 7, "stacks": 1,
+        "zoo": "digits_mlp_phases", "planned": 1, "known": 0, "incomplete": 0, "trained": 1,
+        "diverged": 0, "checkpoints": 7, "stacks": 1,
     }  # fmt: skip
     code, out, _ = phasezoo(capsys, *command)
     expected = "digits_mlp_phases: all 1 runs are already in the catalogue\n"

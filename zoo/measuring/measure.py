@@ -127,7 +127,7 @@ class _Account:
         self.result.checkpoints = plan["checkpoints"]
         self.result.known, self.result.seconds = plan["known"], plan["seconds"]
         self.result.measured = dict.fromkeys(plan["known"], 0)
-        lines = []
+        lines = list(plan["notes"])
         for name, seconds in plan["seconds"].items():
             remaining = plan["checkpoints"] - plan["known"][name]
             if remaining:

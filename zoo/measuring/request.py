@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from catalog.console.options import option
 from catalog.plugins.settings import Settings, parse
+from zoo.measuring.given import check_given
 from zoo.workers.request import WorkRequest
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class MeasureRequest(WorkRequest):
     Raises
     ------
     CatalogError
-        If a field is out of range.
+        If a field is out of range, the task is unknown, or the architecture is none.
     """
 
     catalog: str | Path
@@ -57,7 +58,7 @@ class MeasureRequest(WorkRequest):
         None,
         "--task",
         "Task, such as digits, for imported runs that do not record one; its data "
-        "are used.",
+        "are used. A task that contradicts the configuration of a run is refused.",
         metavar="NAME",
     )
     architecture: str | None = option(
@@ -75,6 +76,10 @@ class MeasureRequest(WorkRequest):
     )
 
     suite: ClassVar[str] = "landscape"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_given(self.task, self.architecture)
 
     @classmethod
     def of(

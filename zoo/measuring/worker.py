@@ -20,6 +20,7 @@ from catalog.dtypes import Array
 from catalog.quoting import literal
 from catalog.version import __version__
 from zoo.engine.descent import Stopped
+from zoo.measuring.given import check_recorded
 from zoo.measuring.plan import (
     plan_measures,
     selected_rows,
@@ -30,7 +31,7 @@ from zoo.measuring.request import MeasureRequest
 from zoo.merging.derived import Shard, store_shard
 from zoo.metric import Maker, Metric
 from zoo.networks import Networks
-from zoo.stored import networks, run_of
+from zoo.stored import networks, recorded_run, run_of
 from zoo.task import load_task
 from zoo.tasks import TASKS
 from zoo.workers.process import tune_process
@@ -73,6 +74,10 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     store = open_catalog(request.catalog)
     metric_of = request.metric_of()
     rows = selected_rows(store, request.zoo, request.where, request.steps)
+    notes: list[str] = []
+    if request.task or request.architecture:
+        recorded = [recorded_run(row) for row in rows]
+        notes = check_recorded(rows, recorded, request.task, request.architecture)
     tasks = {run_of(row, request.task, request.architecture).task for row in rows}
     if len(tasks) > 1:
         raise CatalogError(
@@ -84,7 +89,7 @@ def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:
     if setup["leads"]:
         all_rows = selected_rows(store, request.zoo, "true", "all")
         plan = plan_measures(rows, all_rows, request, data, setup["workers"], device)
-        line.send(plan=plan)
+        line.send(plan=plan | {"notes": notes})
     line.send(ready=True)
     first = jobs.readline()
     if not first:

@@ -78,7 +78,7 @@ def derived_shard(
 
     The run id is a hash of operation, settings, parents and seed. Values that all parents
     share are inherited, including their fixed splits. If the parents are in several
-    splits, the split is `catalog.alignment.average.MIXED`, because in any of the parents'
+    splits, the split is `catalog.storage.splits.MIXED`, because in any of the parents'
     splits the network would leak information from another.
 
     Parameters

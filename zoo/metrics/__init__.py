@@ -1,5 +1,6 @@
 """Metrics of checkpoints: one module and one import line per metric."""
 
+from catalog.console.outlet import note
 from catalog.plugins.registry import Registry
 from zoo.metric import Metric
 from zoo.metrics.average_seeds import average_seeds as average_seeds
@@ -21,4 +22,4 @@ METRICS: Registry[Metric] = Registry("metric", Metric, __name__)
 
 def metrics(suite: str | None = None) -> dict[str, Metric]:
     """Return all metrics by name, or those of one suite, with their default settings."""
-    return {name: m for name, m in METRICS.items() if suite in (None, m.suite)}
+    return {name: m for name, m in METRICS.usable(note).items() if suite in (None, m.suite)}

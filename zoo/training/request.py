@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -53,6 +53,13 @@ class TrainRequest(WorkRequest):
         metavar="SIZE",
     )
     nets: int | None = None
+    _: KW_ONLY
+    workers: int | None = option(
+        None,
+        "--workers",
+        "Number of worker processes. Default: one per core, or one on an accelerator.",
+        least=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,9 @@ class Summary:
     planned, known, trained, diverged : int
         Number of runs that were requested, that the catalogue already held, that were
         trained now, and that diverged among the runs trained now.
+    incomplete : int
+        Number of requested runs that the catalogue held only in part, because they were
+        fetched so; they are not known, and trained.
     checkpoints : int
         Number of checkpoints committed now.
     stacks : int
@@ -45,6 +48,7 @@ class Summary:
     zoo: str
     planned: int = 0
     known: int = 0
+    incomplete: int = 0
     trained: int = 0
     diverged: int = 0
     checkpoints: int = 0
@@ -78,8 +82,16 @@ def train(recipe: Recipe | str, catalog: str | Path, **options: Any) -> Summary:
     return train_requested(TrainRequest(recipe, catalog, **options))
 
 
-def train_requested(request: TrainRequest) -> Summary:
-    """Train what a request asks for; see `train`."""
+def train_requested(
+    request: TrainRequest, announce: Callable[[str], None] = lambda text: None
+) -> Summary:
+    """Train what a request asks for; see `train`.
+
+    Parameters
+    ----------
+    announce : callable, optional
+        Called with a sentence about runs that are here only in part.
+    """
     require("torch")
     account = _Account()
     pool = WorkerPool("zoo.training.worker", account.committed, account.take)
@@ -94,6 +106,11 @@ def train_requested(request: TrainRequest) -> Summary:
             pool.workers[0].send({"plan": True})
             plan = pool.expect("stacks")
             account.begin(accepted["zoo"], plan)
+            if count := plan["incomplete"]:
+                announce(
+                    f"{count:,} runs are incomplete here: they were fetched with --where, "
+                    "--tensors or --steps. They do not count as trained, and are trained."
+                )
             if plan["stacks"]:
                 pool.work([{"runs": runs} for runs in plan["stacks"]])
             return account.summary
@@ -136,7 +153,9 @@ class _Account:
     def begin(self, zoo: str, plan: Message) -> None:
         """Take the plan of a recipe and start the progress bar."""
         stacks = plan["stacks"]
-        self.summary = Summary(zoo, plan["planned"], plan["known"], stacks=len(stacks))
+        self.summary = Summary(
+            zoo, plan["planned"], plan["known"], plan["incomplete"], stacks=len(stacks)
+        )
         runs = [run for stack in stacks for run in stack]
         if runs:
             self._per_model = sum(max(run["steps"], 1) for run in runs) / len(runs)

@@ -28,6 +28,7 @@ from zoo.training.memory import stack_memory
 from zoo.training.parents import Parents, read_parents
 from zoo.training.request import TrainRequest
 from zoo.training.result import tables
+from zoo.training.trained_runs import trained_runs
 from zoo.workers.process import tune_process
 from zoo.workers.serving import Line, StopRequest, chosen_device, serve_parent
 
@@ -157,14 +158,20 @@ def plan_stacks(
         rows = store.select(recipe.init_from).table.to_pylist()
         parents = [(r["run_id"], r["step"]) for r in rows if r["zoo"] != recipe.name]
     runs = spread_runs(recipe.runs(data, parents), request.limit)
-    known_ids = {row[0] for row in store.sql("SELECT run_id FROM runs").fetchall()}
-    missing = [run for run in runs if run.run_id(data.fingerprint) not in known_ids]
+    by_id = {run.run_id(data.fingerprint): run for run in runs}
+    known_ids, incomplete = trained_runs(store, by_id)
+    missing = [run for run_id, run in by_id.items() if run_id not in known_ids]
     nets = request.nets
     if nets is None and chosen_device(request.device).type != "cpu":
         nets, workers = max(len(missing), 1), 1
     stacks = plan(missing, data, memory, nets=nets, workers=workers)
     configs = [[run.config() for run in stack.runs] for stack in stacks]
-    return {"planned": len(runs), "known": len(runs) - len(missing), "stacks": configs}
+    return {
+        "planned": len(runs),
+        "known": len(runs) - len(missing),
+        "incomplete": incomplete,
+        "stacks": configs,
+    }
 
 
 def _serve(setup: dict[str, Any], jobs: TextIO, line: Line) -> None:

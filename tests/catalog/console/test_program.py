@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import catalog
 from catalog import Catalog, Layout
 from catalog.console.program import VERBS as PROGRAM_VERBS
 from catalog.console.program import main, print_json, print_table
+from catalog.plugins import registry
 from catalog.schema import CHECKPOINTS, MEASURES, RUNS, TABLES
 
 VERBS = sorted(point.name for point in entry_points(group="phasezoo.verbs"))
@@ -216,6 +217,26 @@ def test_the_help_lists_every_verb_and_the_version_is_printed(phasezoo: Any) -> 
     assert phasezoo("--version")[1] == f"phasezoo, version {catalog.__version__}\n"
 
 
+def test_a_broken_verb_of_others_takes_one_line_and_no_verb_of_ours(
+    phasezoo: Any, named: Catalog, monkeypatch: Any
+) -> None:
+    theirs = EntryPoint("saw", "no_such_module:saw", "phasezoo.verbs")
+    points = {**registry._announced("phasezoo.verbs"), "saw": [theirs]}
+    monkeypatch.setattr(registry, "_announced", lambda group: points)
+    code, out, _ = phasezoo("--help")
+    assert code == 0
+    assert {f"  {verb} " in out for verb in VERBS} == {True}
+    assert [line.split()[0] for line in out.splitlines() if "annot be loaded" in line] == [
+        "saw"
+    ]
+    assert phasezoo("sql", "SELECT 1", "--catalog", named.root)[0] == 0
+    code, out, err = phasezoo("saw", "--teeth", 3)
+    assert (code, out) == (1, "")
+    assert "The verb 'saw' of an unknown distribution cannot be loaded from" in err
+    assert "No module named 'no_such_module'" in err
+    assert err.count("\n") == 1
+
+
 def test_the_catalogue_may_come_from_the_environment(
     phasezoo: Any, named: Catalog, monkeypatch: Any
 ) -> None:
@@ -315,7 +336,7 @@ def test_tables_and_json_show_every_kind_of_value(capsys: Any) -> None:
     }
     print_table([row, {**row, "a": "x"}])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["-", "true", "99,999", "1e-09", "[1,", "inf]", "b'\\x01'"]
+    assert lines[2].split() == ["-", "true", "99,999", "1e-09", "[1,", '"inf"]', "01"]
     print_json(row)
     assert json.loads(capsys.readouterr().out)["e"] == [1, "inf"]
     assert len({len(line) for line in lines[:1]}) == 1

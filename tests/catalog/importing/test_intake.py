@@ -17,6 +17,7 @@ from catalog.console.progress import Progress
 from catalog.formats.format import Network, Tensor
 from catalog.formats.stored import StoredNetworks
 from catalog.importing import networks as committing
+from catalog.importing import source as choosing
 from catalog.importing.axes import infer_axes
 from catalog.storage.folder import Folder
 from catalog.storage.splits import split
@@ -61,7 +62,7 @@ def bring(
     """Import these networks into the catalogue ``tmp_path/zoo``."""
 
     def run(*networks: Network | Exception, **options: Any) -> importing.ImportSummary:
-        monkeypatch.setattr(committing, "find_format", lambda f, s: Planted(networks))
+        monkeypatch.setattr(choosing, "find_format", lambda f, s: Planted(networks))
         options = {"zoo": "z", **options}
         return import_source(tmp_path / "zoo", tmp_path, **options)
 
@@ -121,7 +122,7 @@ def test_memory_does_not_grow_with_the_source(
                 values = np.full(1 << 18, i, np.float32)  # 1 MB
                 yield net(f"n{i}", tensors={"w": Tensor(values, "float32")})
 
-    monkeypatch.setattr(committing, "find_format", lambda f, s: Lazy([]))
+    monkeypatch.setattr(choosing, "find_format", lambda f, s: Lazy([]))
     monkeypatch.setattr(committing, "SHARD_BYTES", 4 << 20)
     tracemalloc.start()
     summary = import_source(tmp_path / "zoo", tmp_path)
@@ -425,7 +426,7 @@ def full(new_zoo: Callable[[], Catalog], measure: Any) -> Path:
     zoo = new_zoo()
     with pytest.MonkeyPatch.context() as patch:
         networks = [net("before", 9, run={"depth": 1})]
-        patch.setattr(committing, "find_format", lambda f, s: Planted(networks))
+        patch.setattr(choosing, "find_format", lambda f, s: Planted(networks))
         import_source(zoo.root, zoo.root, zoo="earlier")
     run_id = zoo.refreshed().sql("SELECT run_id FROM runs").fetchall()[0][0]
     measure(zoo, [{"run_id": run_id, "step": 0, "sharp": 2.5}])
@@ -440,7 +441,7 @@ def test_a_refused_import_leaves_the_catalogue_byte_for_byte(
     before = files(full)
     networks, options, message = REFUSED[case]
     networks = [net("first", 7), *networks] if networks else []
-    monkeypatch.setattr(committing, "find_format", lambda f, s: Planted(networks))
+    monkeypatch.setattr(choosing, "find_format", lambda f, s: Planted(networks))
     if small:
         monkeypatch.setattr(committing, "SHARD_BYTES", 1)
     with pytest.raises(CatalogError, match=f"(?s){message}"):

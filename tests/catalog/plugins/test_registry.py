@@ -11,6 +11,7 @@ import pytest
 
 from catalog import CatalogError, NotFound
 from catalog.console.program import VERBS
+from catalog.errors import BrokenPlugin
 from catalog.formats import FORMATS
 from catalog.formats.export import EXPORTS
 from catalog.plugins import registry
@@ -91,8 +92,37 @@ def test_nothing_of_others_is_imported_before_it_is_asked_for(
     monkeypatch.setitem(sys.modules, "theirs", None)  # an import of it fails
     assert list(tools) == ["drill", "saw"]
     assert tools["saw"] is Saw
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(BrokenPlugin, match=r"tool 'drill' of .* cannot be loaded"):
         tools["drill"]
+
+
+@pytest.mark.parametrize("kind", ["missing module", "missing name", "wrong kind", "twice"])
+def test_what_cannot_be_loaded_is_told_and_the_rest_is_usable(
+    tools: Registry[type[Tool]], announce: Any, monkeypatch: Any, kind: str
+) -> None:
+    points: list[tuple[str, str, object]] = [("drill", "Drill", Drill)]
+    points += {"wrong kind": [("hammer", "Hammer", 3)]}.get(kind, [("hammer", "H", Drill)])
+    announce(*points, *([points[-1]] if kind == "twice" else []))
+    if kind == "missing name":
+        monkeypatch.delattr(sys.modules["theirs"], "H")
+    told: list[str] = []
+    if kind == "missing module":
+        monkeypatch.setitem(sys.modules, "theirs", None)
+        assert set(tools.usable(told.append)) == {"saw"}
+        assert len(told) == 2
+    else:
+        assert set(tools.usable(told.append)) == {"saw", "drill"}
+        assert len(told) == 1
+    assert "hammer" in told[-1]
+    assert "theirs:" in told[-1]
+
+
+def test_a_missing_library_of_ours_stays_what_it_is(monkeypatch: Any) -> None:
+    (point,) = (p for p in registry._announced("phasezoo.formats")["state_dict"])
+    monkeypatch.setitem(sys.modules, "zoo.formats.state_dict", None)
+    assert point.dist is not None
+    with pytest.raises(ModuleNotFoundError):
+        FORMATS["state_dict"]
 
 
 def test_a_wrong_name_is_told_with_the_closest(tools: Registry[type[Tool]]) -> None:

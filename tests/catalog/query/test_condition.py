@@ -137,11 +137,10 @@ def test_an_order_is_kept(five: Catalog) -> None:
 def test_what_is_more_is_refused(five: Catalog, where: str) -> None:
     with pytest.raises(CatalogError):
         count(five, where)
-    if where:  # without a condition all are meant
-        with pytest.raises(CatalogError):
-            five.select(where)
-        with pytest.raises(CatalogError):
-            five.read_tensor("fc.weight", where)
+    with pytest.raises(CatalogError):
+        five.select(where)
+    with pytest.raises(CatalogError):
+        five.read_tensor("fc.weight", where)
     with pytest.raises(CatalogError):
         find_removal(five, where)
     assert count(five, "true") == 5
@@ -152,6 +151,29 @@ def test_the_error_says_what_a_condition_is(five: Catalog) -> None:
         five.select("true GROUP BY run_id")
     with pytest.raises(CatalogError, match=r"SQL error\..*syntax error"):
         five.select("step = = 1")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t", "-- a", "/* a */", "/* a */ -- b\n"])
+def test_a_blank_text_is_refused_in_words_of_the_user(five: Catalog, blank: str) -> None:
+    for read in (five.matching, five.select, five.load, five.expression):
+        with pytest.raises(CatalogError, match=r"is empty\. An? ") as refused:
+            read(blank)
+        assert "LINE" not in str(refused.value)
+        assert "pz" not in str(refused.value)
+
+
+def test_no_condition_at_all_means_all(five: Catalog) -> None:
+    assert len(five.select()) == len(five.select(None)) == 5
+
+
+@pytest.mark.parametrize("where", ["step =", "step = 3) --", "step = (3", "1=1; SELECT 2"])
+def test_an_error_shows_no_brackets_that_the_user_did_not_write(
+    five: Catalog, where: str
+) -> None:
+    with pytest.raises(CatalogError) as refused:
+        five.select(where)
+    assert "FROM (SELECT" not in str(refused.value)
+    assert "pz" not in str(refused.value)
 
 
 PIECES = [

@@ -18,6 +18,7 @@ import catalog
 from catalog import CatalogError, ShardCorrupt
 from catalog.byte_size import parse_bytes
 from catalog.remote import cache_bound, open_copy, sparse_file
+from catalog.remote import store as store_room
 from catalog.remote.cache_folder import mirrors_folder
 from catalog.remote.cached_parts import delete_part, mirrors_in, parts_of
 from catalog.remote.open_copy import OPEN
@@ -414,9 +415,9 @@ def test_a_full_disk_leaves_no_hole_that_counts(remote, tmp_path, monkeypatch):
 def test_a_stream_that_gives_nothing_ends(remote, tmp_path):
     store, file = remote
     store.give = lambda start, stop: iter([])
-    with pytest.raises(TransferInterrupted, match="ended before its end"):
+    with pytest.raises(TransferInterrupted, match="bytes before its end"):
         SparseFile(store, file, tmp_path / "mirror").need([(0, 10)])
-    assert len(store.asked) == sparse_file.ATTEMPTS
+    assert len(store.asked) == store_room.ATTEMPTS
 
 
 def test_more_than_was_asked_for_is_not_written(remote, tmp_path):

@@ -19,7 +19,8 @@ checkpoints = load_dataset(name="checkpoints", **of)
 keys = sorted((row["run_id"], row["step"]) for row in checkpoints)
 weights = load_dataset(name=CONFIGURATION, **of)
 tensors = {row["pz_run_id"]: row["fc.weight"] for row in weights}
-print(json.dumps([keys, tensors]))
+models = [[row["run_id"], row["step"], row["zoo"]] for row in load_dataset(**of)]
+print(json.dumps([keys, tensors, models]))
 """
 
 
@@ -54,7 +55,9 @@ def test_datasets_streams_metadata_and_weights(
             check=False,
         )
     assert done.returncode == 0, done.stderr[-2000:]
-    keys, tensors = json.loads(done.stdout.splitlines()[-1])
+    keys, tensors, models = json.loads(done.stdout.splitlines()[-1])
+    query = "SELECT run_id, step, zoo FROM models ORDER BY ALL"
+    assert [tuple(row) for row in models] == zoo.sql(query).fetchall()
     query = "SELECT run_id, step FROM models ORDER BY ALL"
     assert [tuple(key) for key in keys] == zoo.sql(query).fetchall()
     stored = zoo.read_tensor("fc.weight", "true ORDER BY run_id")

@@ -202,8 +202,9 @@ def test_the_same_weights_twice_are_no_conflict(
 
 
 def test_zoos_need_a_licence(zoo, tmp_path):
-    with pytest.raises(CatalogError, match="--license"):
-        Publish(zoo, str(tmp_path / "there"))
+    for nothing in (None, "", " "):
+        with pytest.raises(CatalogError, match="--license"):
+            Publish(zoo, str(tmp_path / "there"), license=nothing)
     publish(zoo, tmp_path / "there")
     assert 'license: "mit"' in (tmp_path / "there" / "README.md").read_text()
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import catalog
 from catalog import Catalog, Layout, NotFound, Param, Population
 from catalog.schema import PARENTS
 from catalog.show import describe, page
+from catalog.upkeep.compaction import compact
 
 LAYOUT = Layout(
     (
@@ -227,6 +231,40 @@ def test_a_shard_lists_its_files_and_row_groups(zoos: Catalog) -> None:
     measures = describe(zoos, zoos.snapshot.manifests[1].shard)
     assert measures["shard"]["measure_columns"] == ["sharpness"]
     assert measures["row_groups"] == []
+    assert not {"members", "superseded", "pack", "group"} & found["shard"].keys()
+
+
+@pytest.fixture(scope="module")
+def compacted(zoos: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """The same catalogue, with its metadata in a pack."""
+    root = tmp_path_factory.mktemp("compacted") / "zoo"
+    shutil.copytree(zoos.root, root)
+    compact(root)
+    return catalog.open(root)
+
+
+def test_a_pack_lists_its_members(zoos: Catalog, compacted: Catalog) -> None:
+    newest, members = compacted, [m.shard for m in zoos.snapshot.manifests]
+    (pack,) = [m.shard for m in newest.snapshot.manifests if m.content == "pack"]
+    document = describe(newest, pack)
+    assert document["shard"]["members"] == members
+    assert "superseded" not in json.loads(json.dumps(document))["shard"]
+    assert f"members   {', '.join(members)}" in page(document)
+
+
+def test_no_page_shows_an_object_of_python(compacted: Catalog) -> None:
+    newest = compacted
+    names = [m.shard for m in newest.snapshot.manifests]
+    names += {m.arch_id for m in newest.snapshot.manifests if m.arch_id}
+    ((run, step),) = newest.sql("SELECT run_id, step FROM models LIMIT 1").fetchall()
+    names += [run, f"{run}@{step}"]
+    names += [zoo for (zoo,) in newest.sql("SELECT DISTINCT zoo FROM runs").fetchall()]
+    for name in names:
+        text = page(describe(newest, name))
+        shown = re.search(
+            r"frozenset|\b(?:dict|set|Manifest|File)\(|\{'|\['|\('|\(\{", text
+        )
+        assert shown is None, text
 
 
 def test_an_architecture_lists_its_tensors_and_zoos(zoos: Catalog) -> None:

@@ -122,6 +122,7 @@ def networks_of_foreign(root, architecture):
         ({"zoo": "tinny"}, "Closest: tiny"),
         ({"where": "width = 77"}, "No checkpoint of 'tiny' with weights matches"),
         ({"where": "widht = 4"}, "SQL error"),
+        ({"task": "mnist"}, "trained with the task digits, and --task states mnist"),
         ({"where": "true) OR (true GROUP BY run_id"}, "SQL error"),
         ({"where": "true GROUP BY run_id"}, "is not a condition"),
         ({"where": "write_log('x') IS NULL"}, "cannot call write_log"),

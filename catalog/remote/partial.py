@@ -1,0 +1,37 @@
+"""Check before a publish of what was fetched in part."""
+
+from __future__ import annotations
+
+from catalog.catalog import Catalog
+from catalog.console.pasting import word
+from catalog.errors import CatalogError
+
+
+def check_complete(catalog: Catalog) -> None:
+    """Refuse a catalogue that holds parts of shards elsewhere.
+
+    Raises
+    ------
+    CatalogError
+        With the number of parts and their checkpoints, and what to paste.
+    """
+    parts = [m.shard for m in catalog.snapshot.manifests if m.partial]
+    if not parts:
+        return
+    counted = catalog.sql(
+        "SELECT count(*) FROM checkpoints JOIN shards USING (shard) "
+        "WHERE partial IS NOT NULL"
+    )
+    checkpoints = counted.fetchall()[0][0]
+    if not checkpoints:
+        raise CatalogError(
+            f"{catalog.root} has {len(parts)} shards that hold parts of checkpoints which "
+            "it now has whole. Free them first: phasezoo gc --waste 0 --grace 0 --catalog "
+            f"{word(catalog.root)}"
+        )
+    raise CatalogError(
+        f"{catalog.root} is partial: {len(parts)} of its shards hold only some rows or "
+        f"tensors of shards elsewhere, with {checkpoints:,} checkpoints. Fetch the rest "
+        "without --where, --tensors and --steps, or publish the part as it is: add "
+        "--partial"
+    )
