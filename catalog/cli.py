@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,8 @@ def ls(catalog_path: str, at: int | None, as_json: bool) -> None:
 
     The best test accuracy is that of the checkpoint that is best on the validation split
     or, if no checkpoint has a validation accuracy, the greatest one. Bytes are those of the
-    weights. 'phasezoo show ZOO' prints a page about one zoo.
+    weights. The column partial counts checkpoints of which only some tensors were fetched;
+    it is left out if there are none. 'phasezoo show ZOO' prints a page about one zoo.
     """
     from catalog.show.zoos import total, zoos
 
@@ -115,7 +116,8 @@ def ls(catalog_path: str, at: int | None, as_json: bool) -> None:
         print_json({"version": catalog.version, "zoos": rows, "total": sums})
         return
     if rows:
-        print_table([_joined(row) for row in rows])
+        hidden = () if sums["partial"] else ("partial",)
+        print_table([_joined(row, hidden) for row in rows])
     say(
         f"{counted(sums['zoos'], 'zoo')}: {counted(sums['runs'], 'run')}, "
         f"{counted(sums['checkpoints'], 'checkpoint')}, {sums['bytes'] / 1e6:,.1f} MB of "
@@ -123,11 +125,12 @@ def ls(catalog_path: str, at: int | None, as_json: bool) -> None:
     )
 
 
-def _joined(row: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
     """Return the row of a table, with lists as text and None for empty ones."""
     return {
         name: (", ".join(value) or None) if isinstance(value, list) else value
         for name, value in row.items()
+        if name not in hidden
     }
 
 

@@ -125,11 +125,11 @@ class RemoteCatalog(Catalog):
         Raises
         ------
         CatalogError
-            If ``PHASEZOO_OFFLINE`` forbids to use it.
+            Offline, where it may not be used.
         """
         if self._store is None:
             raise CatalogError(
-                f"{self._address} cannot be reached while PHASEZOO_OFFLINE is set."
+                f"{self._address} is not used with --offline or PHASEZOO_OFFLINE."
             )
         return self._store
 

@@ -10,10 +10,12 @@ from catalog.show.run import described
 
 _ZOOS = """
 WITH stored AS (
-    SELECT shard, sum(row_bytes) AS bytes FROM chunks WHERE first_row = 0 GROUP BY shard
+    SELECT shard, sum(row_bytes) AS bytes, any_value(partial) IS NOT NULL AS partial
+    FROM chunks JOIN shards USING (shard) WHERE first_row = 0 GROUP BY shard
 ), networks AS (
     SELECT zoo, count(*) AS checkpoints,
         sum(stored.bytes) FILTER (models.row IS NOT NULL)::BIGINT AS bytes,
+        count(*) FILTER (stored.partial) AS partial,
         {phases} AS phases,
         coalesce(
             arg_max(test_accuracy, validation_accuracy)
@@ -29,7 +31,8 @@ WITH stored AS (
     FROM runs GROUP BY zoo
 )
 SELECT zoo, tasks, architectures, runs, coalesce(checkpoints, 0) AS checkpoints,
-    coalesce(bytes, 0) AS bytes, phases, best_test_accuracy, licenses
+    coalesce(partial, 0) AS partial, coalesce(bytes, 0) AS bytes, phases,
+    best_test_accuracy, licenses
 FROM described LEFT JOIN networks USING (zoo) ORDER BY zoo"""
 
 _PHASES = (
@@ -45,7 +48,8 @@ def zoos(catalog: Catalog) -> Rows:
     -------
     list of dict
         ``zoo``; ``tasks``, ``architectures``, ``phases`` and ``licenses``, which are sorted
-        lists; ``runs`` and ``checkpoints``; ``bytes`` of their weights; and
+        lists; ``runs`` and ``checkpoints``; ``partial``, the number of checkpoints of which
+        only some tensors were fetched; ``bytes`` of their weights; and
         ``best_test_accuracy``, that of the checkpoint that is best on the validation split
         or, if no checkpoint has a validation accuracy, the greatest one.
     """
@@ -60,9 +64,9 @@ def zoos(catalog: Catalog) -> Rows:
 
 
 def total(rows: Rows) -> dict[str, Any]:
-    """Return the sums over zoos: ``zoos``, ``runs``, ``checkpoints`` and ``bytes``."""
+    """Return the number of zoos, and the sums of the other numbers over them."""
     sums = {name: sum(row[name] for row in rows) for name in _SUMMED}
     return {"zoos": len(rows), **sums}
 
 
-_SUMMED = ("runs", "checkpoints", "bytes")
+_SUMMED = ("runs", "checkpoints", "partial", "bytes")

@@ -20,6 +20,7 @@ from catalog.byte_size import parse_bytes
 from catalog.remote import cache_bound, open_copy, sparse_file
 from catalog.remote import store as store_room
 from catalog.remote.cache_folder import mirrors_folder
+from catalog.remote.cache_report import empty_cache
 from catalog.remote.cached_parts import delete_part, mirrors_in, parts_of
 from catalog.remote.open_copy import OPEN
 from catalog.remote.spans import remaining_spans
@@ -249,6 +250,31 @@ def test_what_a_killed_process_was_writing_is_read_again(shared):
     there = catalog.open(place.source)
     expected = local.read_tensor("fc.weight", ORDER)
     np.testing.assert_array_equal(there.read_tensor("fc.weight", ORDER), expected)
+
+
+LOOP = """
+import sys, catalog
+there = catalog.open(sys.argv[1])
+for i in range(40):
+    name = ("fc.weight", "mask")[i % 2]
+    values = there.read_tensor(name, "true ORDER BY run_id, step")
+    assert values.tobytes().hex() == sys.argv[2 + i % 2], (i, name)
+"""
+
+
+def test_processes_read_right_values_while_another_empties_the_cache(shared):
+    local, place = shared
+    expected = [local.read_tensor(n, ORDER).tobytes().hex() for n in ("fc.weight", "mask")]
+    readers = [
+        subprocess.Popen([sys.executable, "-c", LOOP, place.source, *expected])
+        for _ in range(2)
+    ]
+    emptied = 0
+    while any(reader.poll() is None for reader in readers):
+        emptied += empty_cache()[0] > 0
+        time.sleep(0.005)
+    assert [reader.returncode for reader in readers] == [0, 0]
+    assert emptied > 1  # also while they read
 
 
 def test_a_catalogue_serves_threads(shared):

@@ -189,3 +189,18 @@ def test_the_commands_that_read_take_an_address(published, phasezoo, tmp_path):
         code, _, err = phasezoo(*command, *at)
         assert code == 1, command
         assert "fetch" in err or "no catalogue" in err, (command, err)
+
+
+def test_what_was_fetched_in_part_is_listed_so(published, phasezoo, tmp_path):
+    _, place = published
+    if place.kind != "web":
+        pytest.skip("the same code")
+    part = ["--tensors", "fc.weight", "--where", "run_id LIKE 'late%'"]
+    assert phasezoo("fetch", place.source, *part, "--catalog", tmp_path / "part")[0] == 0
+    (row,) = json.loads(phasezoo("ls", "--catalog", tmp_path / "part", "--json")[1])["zoos"]
+    assert (row["checkpoints"], row["partial"], row["bytes"]) == (4, 4, 4 * 4 * 3 * 4)
+    out = phasezoo("ls", "--catalog", tmp_path / "part")[1]
+    assert "partial" in out.splitlines()[0]
+    whole = phasezoo("ls", "--catalog", place.source)[1]
+    assert "partial" not in whole
+    assert "9 checkpoints" in whole.splitlines()[-1]

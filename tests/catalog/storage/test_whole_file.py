@@ -195,7 +195,7 @@ STORAGE = {
     "catalog/storage/whole_file.py", "catalog/storage/whole_folder.py",
     "catalog/storage/reserve.py", "catalog/remote/folder_store.py",
     "catalog/remote/download.py", "catalog/remote/mirror.py", "catalog/remote/publish.py",
-    "catalog/remote/range_list.py",
+    "catalog/remote/sparse_file.py",
 }  # fmt: skip
 """What writes files by itself, each with kill tests of its own."""
 
