@@ -40,6 +40,8 @@ BREAKING = (
     r"""'q' "d" `b` \ ; -- /* $\frac{$ <script>alert(1)</script> {0} {zoo} %s :zoo :run"""
 )
 VERBS = sorted(point.name for point in entry_points(group="phasezoo.verbs"))
+NO_CATALOG = {"recipes", "cache"}
+"""Verbs without --catalog."""
 
 
 def nasty(canary: Path) -> str:
@@ -298,6 +300,9 @@ def commands(store: Catalog, name: str, folder: Path) -> list[tuple[object, ...]
         ("sql", "FROM runs", "--to", folder / "runs.json"),
         ("sql", "FROM runs", "--to", folder / f"{plain(ACTING)}.none"),
         ("sql", "FROM runs", "--allow", folder / plain(ACTING)),
+        ("ls",),
+        ("cache",),
+        ("cache", "--empty", name),
         ("show", name),
         ("show", f"{name}0"),
         ("show", f"{name}0@3"),
@@ -367,12 +372,13 @@ def test_every_verb_prints_what_acts_on_nothing(
     name, folder = nasty(canary), tmp_path / "files"
     folder.mkdir()
     monkeypatch.chdir(folder)  # a name may be that of a file to write
+    monkeypatch.setenv("PHASEZOO_CACHE", str(tmp_path / "cache"))
     listed = commands(store, name, folder)
     assert {str(command[0]) for command in listed} >= set(VERBS)
     codes = []
     for command in listed[: 16 if json_ else None]:
         verb, *rest = command
-        options = ["--catalog", store.root] if verb in VERBS and verb != "recipes" else []
+        options = ["--catalog", store.root] if verb in {*VERBS} - NO_CATALOG else []
         options += ["--json"] * json_ * (verb in VERBS)
         code, out, err = run(capsys, verb, *rest, *options)
         assert code in (0, 1, 2), command
