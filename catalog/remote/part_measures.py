@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import duckdb
 import pyarrow as pa
@@ -89,8 +90,8 @@ def _rows(zoo: Catalog) -> str:
 def _by_rank(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
     """Split a sorted table by rank; drop columns without a value."""
     ranks = table["pz_rank"].to_pylist()
-    bounds = [i for i, n in enumerate(ranks) if not i or ranks[i - 1] != n]
-    for first, last in zip(bounds, [*bounds[1:], len(ranks)], strict=True):
+    starts = [i for i, n in enumerate(ranks) if not i or ranks[i - 1] != n]
+    for first, last in pairwise([*starts, len(ranks)]):
         part = table.slice(first, last - first).drop_columns(["pz_rank"])
         empty = [c for c in part.column_names if part[c].null_count == len(part)]
         yield ranks[first], part.drop_columns(empty)
