@@ -6,11 +6,12 @@ and never change, so a newer version only adds some.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from catalog.errors import ShardCorrupt
+from catalog.errors import CannotWrite, CatalogError, ShardCorrupt
 from catalog.remote.address import Address
 from catalog.remote.download import download
 from catalog.remote.remote_snapshot import RemoteSnapshot
@@ -78,3 +79,23 @@ def _there(root: Path, file: File) -> bool:
     except ShardCorrupt:
         return False
     return True
+
+
+@contextlib.contextmanager
+def using_cache() -> Iterator[None]:
+    """Turn errors of the operating system in the cache into errors that say what to do.
+
+    Raises
+    ------
+    CannotWrite
+        If the operating system refuses.
+    """
+    try:
+        yield
+    except CatalogError:
+        raise
+    except OSError as error:
+        raise CannotWrite(
+            f"Cannot write to the cache {cache_root()}: {error.strerror or error}. Free some "
+            "space, delete the cache, or name another folder: PHASEZOO_CACHE=DIR"
+        ) from error

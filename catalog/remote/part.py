@@ -21,7 +21,7 @@ from catalog.remote.address import parse_address, pinned
 from catalog.remote.agreement import ComparedShards, check_agreement
 from catalog.remote.download import check_room, download
 from catalog.remote.gathered import Gathered
-from catalog.remote.mirror import cache_root
+from catalog.remote.mirror import cache_root, using_cache
 from catalog.remote.origins import known_parts, known_shards, record_shards
 from catalog.remote.part_measures import missing_measures
 from catalog.remote.pieces import Asked, Piece, Pieces, find_pieces
@@ -130,14 +130,19 @@ class PartialFetch:
     ) -> None:
         self.address, version = pinned(parse_address(source), revision)
         self._asked, self._again = asked, again
-        self._source = RemoteCatalog(self.address, at=version)
+        with using_cache():
+            self._source = RemoteCatalog(self.address, at=version)
         self._folder = Folder(root.absolute())
-        self._look()
+        with self._folder.writing():
+            self._look()
 
     def _look(self) -> None:
         """Compare the source with what is here now."""
         root = self._folder.root
-        here = Catalog(root) if (root / "manifests").is_dir() else None
+        exists = (root / "manifests").is_dir()
+        if exists:
+            self._folder.pin()  # another folder in its place is not written to
+        here = Catalog(root) if exists else None
         self._here = here
         shared = known_shards(self._folder, self.address) if here else set()
         pieces = find_pieces(
@@ -147,11 +152,12 @@ class PartialFetch:
             self._check_agreement(here, pieces)
         self._pieces = pieces
         self._measures = missing_measures(self._source, here, pieces.keys)
-        self._weights = {
-            i: Gathered(piece, self._source, here)
-            for i, piece in enumerate(pieces.pieces)
-            if piece.layout is not None and not piece.whole
-        }
+        with using_cache():
+            self._weights = {
+                i: Gathered(piece, self._source, here)
+                for i, piece in enumerate(pieces.pieces)
+                if piece.layout is not None and not piece.whole
+            }
         self.plan = self._planned()
 
     def _check_agreement(self, here: Catalog, pieces: Pieces) -> None:
@@ -218,8 +224,11 @@ class PartialFetch:
         check_room(folder.root, written)
         check_room(cache_root(), self.plan.bytes)
         with folder.writing():
-            folder.create()
-            folder.pin()
+            if self._here is None:
+                folder.create()
+                folder.pin()
+            else:
+                folder.check_writable()
             for _ in range(ATTEMPTS):
                 if self._commit(verify, moved):
                     return Catalog(folder.root)

@@ -95,7 +95,9 @@ def values(zoo: Catalog, keys) -> list:
     moved = ["shard", "row", "arch_id"]
     table = zoo.sql("FROM models ORDER BY run_id, step").to_arrow_table()
     columns = sorted(set(table.column_names) - set(moved))
-    rows = [r for r in table.select(columns).to_pylist() if (r["run_id"], r["step"]) in keys]
+    rows = [
+        r for r in table.select(columns).to_pylist() if (r["run_id"], r["step"]) in keys
+    ]
     return [{k: v for k, v in row.items() if v is not None} for row in rows]
 
 
@@ -145,13 +147,17 @@ def test_what_was_asked_for_arrives_and_unites(source, published, tmp_path, seed
         compact(tmp_path / "h")
         collect(tmp_path / "h", grace=0, waste=0)
         assert held(catalog.open(tmp_path / "h")) == expected
-        assert values(catalog.open(tmp_path / "h"), asked_keys) == values(source, asked_keys)
+        assert values(catalog.open(tmp_path / "h"), asked_keys) == values(
+            source, asked_keys
+        )
         assert not verify(tmp_path / "h").problems
 
 
 def test_order_and_axes_are_those_of_the_source(source, published, tmp_path):
     for tensors in (["out.*"], ["fc.weight", "count"]):
-        here = catalog.fetch(published, tmp_path / "h", where="zoo = 'zoo'", tensors=tensors)
+        here = catalog.fetch(
+            published, tmp_path / "h", where="zoo = 'zoo'", tensors=tensors
+        )
     layout = here.load("run_id LIKE 'r0%'", lossy=True).layout
     assert layout.params == (LAYOUT.params[0], *LAYOUT.params[2:4])
     with pytest.raises(catalog.LayoutMismatch, match="arch_id = "):
@@ -286,7 +292,9 @@ def test_checkpoints_of_others_are_compared_where_both_have_tensors(
 def test_parts_of_two_sources_unite(source, published, new_zoo, tmp_path):
     one = catalog.fetch(published, tmp_path / "one", where="step = 10", tensors=["fc.*"])
     Publish(one, str(tmp_path / "one there"), license="mit", partial=True).run()
-    catalog.fetch(published, tmp_path / "h", where="step = 10", tensors=["out.*", "fc.bias"])
+    catalog.fetch(
+        published, tmp_path / "h", where="step = 10", tensors=["out.*", "fc.bias"]
+    )
     here = catalog.fetch(tmp_path / "one there", tmp_path / "h", where="run_id = 'r1-1'")
     assert held(here)["r1-1", 10].keys() == {"fc.weight", "fc.bias", "out.weight"}
     everything = held(source)
@@ -320,9 +328,10 @@ def test_publish_refuses_a_part_unless_asked(source, published, tmp_path):
         catalog.publish(here, tmp_path / "new", license="mit")
     assert not (tmp_path / "new").exists()
     catalog.publish(here, tmp_path / "new", license="mit", partial=True)
-    assert "**This catalogue is partial:** 1 of its 1" in (
-        tmp_path / "new" / "README.md"
-    ).read_text()
+    assert (
+        "**This catalogue is partial:** 1 of its 1"
+        in (tmp_path / "new" / "README.md").read_text()
+    )
     assert "partial" not in (published / "README.md").read_text()
     assert held(catalog.fetch(tmp_path / "new", tmp_path / "copy")) == held(here)
     catalog.publish(here, published, license="mit", partial=True)
@@ -337,7 +346,10 @@ def test_errors_come_before_anything_moves(published, tmp_path):
         ({"where": "no_such_column = 1"}, "no_such_column"),
         ({"where": "true; DROP TABLE models"}, "syntax error"),
         ({"where": "true) AS m; DROP TABLE models; --"}, "not a condition|syntax"),
-        ({"where": "1 = (SELECT 1 FROM read_csv('/etc/passwd'))"}, "cannot read /etc/passwd"),
+        (
+            {"where": "1 = (SELECT 1 FROM read_csv('/etc/passwd'))"},
+            "cannot read /etc/passwd",
+        ),
         ({"where": "run_id = 'none'"}, "No checkpoint of"),
         ({"tensors": ["fc.wieght"]}, r"fc.wieght.* Closest: .*fc.weight"),
         ({"tensors": ["fc.bias", "zzz*"]}, r"zzz\*.* matches no tensor"),
@@ -355,7 +367,9 @@ def test_names_may_hold_anything(new_zoo, networks, commit, tmp_path):
     layout = Layout(tuple(Param(name, (2,)) for name in HOSTILE))
     zoo = new_zoo()
     commit(zoo, networks(layout, 3))
-    here = catalog.fetch(zoo.root, tmp_path / "h", where="step > 0", tensors=["*a*", "[%]*"])
+    here = catalog.fetch(
+        zoo.root, tmp_path / "h", where="step > 0", tensors=["*a*", "[%]*"]
+    )
     expected = part(held(zoo.refreshed()), [("run-1", 10), ("run-2", 20)], ("*a*", "%*"))
     assert held(here) == expected
     assert not verify(tmp_path / "h").problems
