@@ -96,6 +96,6 @@ def using_cache() -> Iterator[None]:
         raise
     except OSError as error:
         raise CannotWrite(
-            f"Cannot write to the cache {cache_root()}: {error.strerror or error}. Free some "
-            "space, delete the cache, or name another folder: PHASEZOO_CACHE=DIR"
+            f"Cannot write to the cache {cache_root()}: {error.strerror or error}. Free "
+            "some space, delete the cache, or name another folder: PHASEZOO_CACHE=DIR"
         ) from error

@@ -1,6 +1,7 @@
 """A fetch of a part through every store: bytes are counted, breaks and damage survived."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_ranges_keep_within_their_surplus():
         asked = ranges_to_ask_for(spans, size)
         for a, b in spans:
             assert any(first <= a and b <= last for first, last in asked)
-        assert all(x[1] < y[0] for x, y in zip(asked, asked[1:], strict=False))
+        assert all(x[1] < y[0] for x, y in pairwise(asked))
         total = sum(b - a for a, b in asked)
         assert total <= most(64 * (len(wanted) + 2 * len(spans)), 1)
         cut = [span for batch in batches(asked) for span in batch]

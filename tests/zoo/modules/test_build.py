@@ -1,6 +1,7 @@
 """A stored network, rebuilt in torch, scores what the catalogue says."""
 
 import json
+import shlex
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 import catalog
-from catalog import NotFound, Population
+from catalog import LayoutMismatch, NotFound, Population
+from catalog.console.program import main
 from zoo.architectures import MLP
 from zoo.modules.build import build
 
@@ -71,6 +73,28 @@ def test_a_network_without_architecture_is_left_to_the_caller(text):
 
 
 def test_tensors_that_do_not_fit_are_named():
-    other = json.dumps(MLP((3, 4, 2)).config())
-    with pytest.raises(RuntimeError, match=r"layer1\.weight"):
+    other = json.dumps(MLP((3, 4)).config())
+    with pytest.raises(RuntimeError, match=r"layer0\.weight"):
         build(population_of(MLP((3, 2)), other), 0)
+
+
+def test_missing_tensors_are_named_with_the_command_that_fetches_them(
+    tiny_zoo, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PHASEZOO_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "a part"
+    asked = {"where": "width = 4", "tensors": ["*.bias"], "steps": "last"}
+    here = catalog.fetch(tiny_zoo.root, root, **asked)
+    population = here.load("true ORDER BY run_id")
+    with pytest.raises(LayoutMismatch, match=r"lacks \d of the \d tensors.*weight") as seen:
+        build(population, 1)
+    command = shlex.split(str(seen.value).partition("Fetch them: phasezoo ")[2])
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
+    run_id, step = (population.table[name][1].as_py() for name in ("run_id", "step"))
+    whole = here.refreshed().load(f"run_id = '{run_id}' AND step = {step}")
+    build(whole, 0)
+    other = population_of(MLP((3, 2)), json.dumps(MLP((3, 4, 2)).config()))
+    with pytest.raises(LayoutMismatch, match=r"layer1\.weight.*fetch SOURCE --where"):
+        build(other, 0)
