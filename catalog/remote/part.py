@@ -130,19 +130,19 @@ class PartialFetch:
     ) -> None:
         self.address, version = pinned(parse_address(source), revision)
         self._asked, self._again = asked, again
+        self._folder = Folder(root.absolute())
+        if (root / "manifests").is_dir():
+            self._folder.pin()  # another folder in its place is not written to
         with using_cache():
             self._source = RemoteCatalog(self.address, at=version)
-        self._folder = Folder(root.absolute())
         with self._folder.writing():
             self._look()
 
     def _look(self) -> None:
         """Compare the source with what is here now."""
         root = self._folder.root
-        exists = (root / "manifests").is_dir()
-        if exists:
-            self._folder.pin()  # another folder in its place is not written to
-        here = Catalog(root) if exists else None
+        self._folder.check_same()
+        here = Catalog(root) if (root / "manifests").is_dir() else None
         self._here = here
         shared = known_shards(self._folder, self.address) if here else set()
         pieces = find_pieces(
