@@ -146,7 +146,12 @@ class PartialFetch:
         self._here = here
         shared = known_shards(self._folder, self.address) if here else set()
         pieces = find_pieces(
-            self._source, here, self._asked, shared=shared, again=self._again
+            self._source,
+            here,
+            self._asked,
+            str(self.address),
+            shared=shared,
+            again=self._again,
         )
         if here is not None:
             self._check_agreement(here, pieces)

@@ -435,7 +435,7 @@ def test_the_command(published, tmp_path, capsys, files):
     assert (plan["checkpoints"], plan["shards"], plan["dry_run"]) == (1, 1, True)
     assert not (tmp_path / "h").exists()
     out, err = run("--tensors", "fc.*", "--tensors", "count", "--steps", "last")
-    assert "1 checkpoints in 1 shards" in out
+    assert "1 checkpoint in 1 shard," in out
     assert "to download" in err
     before = files(tmp_path / "h")
     out, err = run("--tensors", "fc.*", "--steps", "last")
