@@ -32,7 +32,7 @@ def check_complete(catalog: Catalog) -> None:
         )
     raise CatalogError(
         f"{catalog.root} is partial: {len(parts)} of its shards hold only some rows or "
-        f"tensors of shards elsewhere, with {counted(checkpoints, 'checkpoint')}. Fetch "
-        "the rest without --where, --tensors and --steps, or publish the part as it is: add "
-        "--partial"
+        "tensors of shards elsewhere, with "
+        f"{counted(checkpoints, 'checkpoint')}. Fetch the rest without --where, --tensors "
+        "and --steps, or publish the part as it is: add --partial"
     )
