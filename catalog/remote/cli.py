@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalog.catalog import open_catalog
+from catalog.console.counting import counted
 from catalog.console.outlet import note, say
 from catalog.console.program import (
     catalog_option,
@@ -242,7 +243,7 @@ def _fetch_part(
     job = PartialFetch(source, root, asked_for(*part), **options)
     plan = job.plan
     amount = (
-        f"{plan.checkpoints:,} checkpoints in {plan.shards:,} shards, "
+        f"{counted(plan.checkpoints, 'checkpoint')} in {counted(plan.shards, 'shard')}, "
         f"{plan.bytes / 1e6:,.1f} MB of weights"
     )
     for count, what in (
@@ -271,7 +272,8 @@ def _fetch_part(
         say(f"{root} has everything already: version {local.version}")
     else:
         say(
-            f"{root}: version {local.version}; {amount}; {plan.measures:,} rows of measures"
+            f"{root}: version {local.version}; {amount}; "
+            f"{counted(plan.measures, 'row')} of measures"
         )
 
 

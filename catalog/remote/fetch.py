@@ -188,6 +188,9 @@ class Fetch:
         top += arriving
         dropped = local.dropped - {m.shard for m in new}
         dropped |= absent | set(self.plan.withdrawn)
+        # A pack that comes may hold rows of shards that are there no more.
+        members = {member.shard for m in new for member in m.members}
+        dropped |= members - remote.shards.keys() - local.shards.keys()
         joined = Snapshot.of(next_version(folder, head), top, dropped)
         changed = joined.shards.keys() != local.shards.keys()
         if changed or joined.dropped != local.dropped:

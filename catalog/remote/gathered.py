@@ -14,6 +14,7 @@ from catalog.catalog import Catalog
 from catalog.dtypes import Array, dtype
 from catalog.errors import CatalogError, ShardCorrupt
 from catalog.layout import Layout
+from catalog.remote.cache_folder import cache_refusals, cache_root
 from catalog.remote.pieces import Piece
 from catalog.remote.ranges import batches, ranges_to_ask_for
 from catalog.remote.remote_catalog import RemoteCatalog
@@ -138,7 +139,8 @@ class Gathered:
         for batch in batches(self.requests()):
             if stop.is_set():
                 raise CatalogError("The download was stopped.")
-            moved(self._remote.file.need(batch, joined=0, threads=threads))
+            with cache_refusals(cache_root()):
+                moved(self._remote.file.need(batch, joined=0, threads=threads))
         theirs = _hashes(self._source, self._piece.manifest.shard)
         for origin in self._origins:
             mine: Mapping[tuple[int, str], bytes] = {}
@@ -170,9 +172,10 @@ class Gathered:
                 return
             if attempt < REFETCHES - 1:
                 spans = self._remote.spans(name, wrong)
-                self._remote.file.forget(spans)
-                moved(-sum(stop - start for start, stop in spans))
-                moved(self._remote.file.need(spans, joined=0))
+                with cache_refusals(cache_root()):
+                    self._remote.file.forget(spans)
+                    moved(-sum(stop - start for start, stop in spans))
+                    moved(self._remote.file.need(spans, joined=0))
         raise ShardCorrupt(
             f"{self._source.store.address}/{self._piece.manifest.files['weights'].path}: "
             f"row {wrong[0]}, tensor {name!r} is not what was committed (its blake3 hash "

@@ -19,7 +19,7 @@ from catalog.catalog import Catalog
 from catalog.errors import CatalogError
 from catalog.remote.address import parse_address, pinned
 from catalog.remote.agreement import ComparedShards, check_agreement
-from catalog.remote.cache_folder import cache_root
+from catalog.remote.cache_folder import cache_refusals, cache_root
 from catalog.remote.download import check_room, download
 from catalog.remote.gathered import Gathered
 from catalog.remote.origins import known_parts, known_shards, record_shards
@@ -130,28 +130,39 @@ class PartialFetch:
     ) -> None:
         self.address, version = pinned(parse_address(source), revision)
         self._asked, self._again = asked, again
-        self._source = RemoteCatalog(self.address, at=version)
         self._folder = Folder(root.absolute())
-        self._look()
+        if (root / "manifests").is_dir():
+            self._folder.pin()  # another folder in its place is not written to
+        with cache_refusals(cache_root()):
+            self._source = RemoteCatalog(self.address, at=version)
+        with self._folder.writing():
+            self._look()
 
     def _look(self) -> None:
         """Compare the source with what is here now."""
         root = self._folder.root
+        self._folder.check_same()
         here = Catalog(root) if (root / "manifests").is_dir() else None
         self._here = here
         shared = known_shards(self._folder, self.address) if here else set()
         pieces = find_pieces(
-            self._source, here, self._asked, shared=shared, again=self._again
+            self._source,
+            here,
+            self._asked,
+            str(self.address),
+            shared=shared,
+            again=self._again,
         )
         if here is not None:
             self._check_agreement(here, pieces)
         self._pieces = pieces
         self._measures = missing_measures(self._source, here, pieces.keys)
-        self._weights = {
-            i: Gathered(piece, self._source, here)
-            for i, piece in enumerate(pieces.pieces)
-            if piece.layout is not None and not piece.whole
-        }
+        with cache_refusals(cache_root()):
+            self._weights = {
+                i: Gathered(piece, self._source, here)
+                for i, piece in enumerate(pieces.pieces)
+                if piece.layout is not None and not piece.whole
+            }
         self.plan = self._planned()
 
     def _check_agreement(self, here: Catalog, pieces: Pieces) -> None:
@@ -218,8 +229,11 @@ class PartialFetch:
         check_room(folder.root, written)
         check_room(cache_root(), self.plan.bytes)
         with folder.writing():
-            folder.create()
-            folder.pin()
+            if self._here is None:
+                folder.create()
+                folder.pin()
+            else:
+                folder.check_writable()
             for _ in range(ATTEMPTS):
                 if self._commit(verify, moved):
                     return Catalog(folder.root)

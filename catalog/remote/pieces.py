@@ -131,6 +131,7 @@ def find_pieces(
     source: Catalog,
     here: Catalog | None,
     asked: Asked,
+    address: str,
     *,
     shared: Collection[str] = (),
     again: bool = False,
@@ -143,6 +144,8 @@ def find_pieces(
     here : Catalog, optional
         None if there is no catalogue yet.
     asked : Asked
+    address : str
+        Address of the source, for errors.
     shared : collection of str
         Shards that came from the source earlier, as they are.
     again : bool, default=False
@@ -166,9 +169,9 @@ def find_pieces(
     )
     if not len(selected):
         raise NotFound(
-            f"No checkpoint of {source} matches {asked.where!r}. The zoos there: phasezoo "
+            f"No checkpoint of {address} matches {asked.where!r}. The zoos there: phasezoo "
             'sql "SELECT zoo, count(*) FROM models GROUP BY zoo" --catalog '
-            "SOURCE"
+            f"{word(address)}"
         )
     names = _tensor_names(source, selected, asked.tensors)
     kept = _with_places(selected, here)

@@ -12,12 +12,12 @@ from catalog.catalog import Catalog
 from catalog.errors import ShardCorrupt
 from catalog.remote.gathered import Gathered
 from catalog.remote.pieces import Piece
-from catalog.schema import TABLES
 from catalog.storage.folder import Folder
 from catalog.storage.inside_folder import check_inside
 from catalog.storage.json_column import json_object
 from catalog.storage.manifest import Manifest, Original
 from catalog.storage.staging import Staged
+from catalog.upkeep.rewriting import without_foreign_columns
 from catalog.writer import Part, Writer
 
 
@@ -59,14 +59,10 @@ def read_rows(source: Catalog, keys: pa.Table) -> Rows:
             f"{source} has {len(checkpoints)} rows of {len(keys)} checkpoints. Nothing was "
             "fetched; ask whoever published it to run 'phasezoo verify'."
         )
-    return Rows(without_empty(runs, "runs"), without_empty(checkpoints, "checkpoints"))
-
-
-def without_empty(table: pa.Table, name: str) -> pa.Table:
-    """Drop undocumented columns without a value: only other shards have these."""
-    documented = {column.name for column in TABLES[name]}
-    empty = [c for c in table.column_names if table[c].null_count == len(table)]
-    return table.drop_columns([c for c in empty if c not in documented])
+    return Rows(
+        without_foreign_columns(runs, "runs"),
+        without_foreign_columns(checkpoints, "checkpoints"),
+    )
 
 
 def original_of(manifest: Manifest) -> Original:

@@ -113,13 +113,13 @@ def _metadata(
             ),
         )
         results = [arrow_table(table) for table in tables]
-    return _without_foreign_columns(results[0], "runs"), _without_foreign_columns(
+    return without_foreign_columns(results[0], "runs"), without_foreign_columns(
         results[1], "checkpoints"
     )
 
 
-def _without_foreign_columns(table: pa.Table, name: str) -> pa.Table:
-    """Drop empty columns that only other shards of a pack have."""
+def without_foreign_columns(table: pa.Table, name: str) -> pa.Table:
+    """Drop undocumented columns without a value: only other shards have these."""
     documented = {column.name for column in TABLES[name]}
     empty = [c for c in table.column_names if table[c].null_count == len(table)]
     return table.drop_columns([c for c in empty if c not in documented])

@@ -26,6 +26,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +34,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas  # noqa: F401  Arrow imports it: once, rather than in every child
 import pyarrow as pa
 import pyarrow.dataset
@@ -41,8 +43,9 @@ from kill_trials import bring, content, forked, write
 
 import catalog
 import catalog.index.cache
+import catalog.remote.part
 import catalog.storage.publishing
-from catalog import CatalogError, NotFound
+from catalog import CatalogError, Layout, NotFound, Param, Population
 from catalog.remote import download
 from catalog.remote.address import parse_address
 from catalog.remote.origins import record_shards
@@ -92,6 +95,8 @@ class Steps:
             self.step(event)
 
     def inside(self, path: Any) -> bool:
+        if isinstance(path, int):
+            return False  # an open file, as of a cache elsewhere
         text = os.fspath(path)
         return isinstance(text, str) and text.startswith(self.root)
 
@@ -268,8 +273,61 @@ def source(root: Path) -> None:
 
 def fetched(root: Path) -> object:
     """Fetch the neighbour."""
+    os.environ["PHASEZOO_CACHE"] = str(root.parent / "cache")
     download.THREADS = 1
     return catalog.fetch(root.parent / "theirs", root)
+
+
+class Inline:
+    """An executor that does its work at once, so that steps come in one order."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __enter__(self) -> "Inline":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def shutdown(self, **options: object) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments))
+        return done
+
+
+def parts(root: Path) -> None:
+    """A catalogue, and a neighbour whose zoo ``p7`` is a part of two shards."""
+    shards(root, 0)
+    store = catalog.open(root.parent / "theirs", create=True)
+    layout = Layout((Param("w", (4,)), Param("b", (2,))))
+    for zoos in (["p7", "p7", "q7"], ["q7", "q7", "p7"]):
+        n = len(zoos)
+        ids = [f"{zoo}-{zoos[0]}-{i}" for i, zoo in enumerate(zoos)]
+        runs = pa.table({"run_id": ids, "zoo": zoos, "source": ["trained"] * n})
+        table = pa.table({"run_id": ids, "step": [0] * n})
+        weights = np.full((n, 6), 7, np.float32)
+        with store.writer() as writer:
+            writer.commit(runs, table, Population(weights, layout, table))
+            values = table.append_column("y", pa.array([0.5] * n))
+            writer.commit_measures(values, "m", {})
+
+
+def part(root: Path, *tensors: str) -> object:
+    """Fetch the zoo ``p7`` of the neighbour, or some tensors of it."""
+    os.environ["PHASEZOO_CACHE"] = str(root.parent / "cache")
+    catalog.remote.part.ThreadPoolExecutor = Inline
+    theirs = root.parent / "theirs"
+    return catalog.fetch(theirs, root, where="zoo = 'p7'", tensors=tensors)
+
+
+def began(root: Path) -> None:
+    """A catalogue that has one tensor of the neighbour's zoo."""
+    parts(root)
+    part(root, "w")
 
 
 CHANGES = (
@@ -295,6 +353,9 @@ CHANGES = (
     Change("publish", mine, published),
     Change("publish less", partial(mine, withdrawn=True), published),
     Change("fetch", source, fetched),
+    Change("fetch part", parts, lambda root: part(root, "w")),
+    Change("fetch more", began, part),
+    Change("fetch all", began, fetched),
 )
 
 
@@ -337,7 +398,11 @@ def state(root: Path) -> str:
     store = catalog.open(root)
     columns = store.sql("FROM models").columns
     values = [name for name in ("x", "y") if name in columns]
-    rows = store.sql(f"SELECT {', '.join(['run_id', *values])} FROM models ORDER BY ALL")
+    tensors = "SELECT arch_id, count(*) AS tensors FROM tensors GROUP BY arch_id"
+    rows = store.sql(
+        f"SELECT {', '.join(['run_id', 'tensors', *values])} FROM models "
+        f"LEFT JOIN ({tensors}) USING (arch_id) ORDER BY ALL"
+    )
     found = [str(row) for row in rows.fetchall()]
     chunks = "SELECT count(*), count(DISTINCT (shard, tensor, first_row)) FROM chunks"
     stats = 'SELECT count(*), count(DISTINCT (shard, "row", tensor)) FROM tensor_stats'

@@ -148,6 +148,19 @@ def test_removals_travel(zoo, networks, small_layout, commit, tmp_path, contents
     assert not verify(here.root).problems
 
 
+def test_what_was_withdrawn_does_not_come_with_the_pack_that_held_it(
+    zoo, networks, small_layout, commit, tmp_path, contents
+):
+    commit(zoo, networks(small_layout, 2, seed=3, prefix="late"))
+    publish(zoo, tmp_path / "there")
+    remove(zoo.refreshed(), "run_id LIKE 'late%'")
+    collect(zoo.root, waste=0.0, grace=0.0)
+    publish(zoo, tmp_path / "there")
+    here = fetch(tmp_path / "there", tmp_path / "here")
+    assert contents(here) == contents(zoo.refreshed())
+    assert not verify(here.root).problems
+
+
 def test_a_fetch_gives_up_nothing_that_came_from_elsewhere(
     zoo, new_zoo, networks, small_layout, commit, tmp_path
 ):

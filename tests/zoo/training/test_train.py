@@ -84,6 +84,28 @@ def test_a_finished_recipe_is_not_trained_again(tiny_zoo, started_workers):
     assert catalog.open(tiny_zoo.root).version == before
 
 
+def test_runs_that_are_here_in_part_are_trained(tiny_zoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("PHASEZOO_CACHE", str(tmp_path / "cache"))
+    root, said = tmp_path / "zoo", []
+    catalog.fetch(tiny_zoo.root, root, where="width = 4", tensors=["*.bias"])
+    catalog.fetch(tiny_zoo.root, root, where="width = 3", steps="last")
+    one = counted(tiny_zoo.root, "SELECT min(run_id) FROM runs WHERE width = 3")[0][0]
+    catalog.fetch(tiny_zoo.root, root, where=f"run_id = '{one}'")
+    request = TRAIN.TrainRequest(tiny_zoo.recipe, root, workers=1)
+    done = TRAIN.train_requested(request, announce=said.append)
+    assert (done.planned, done.known, done.incomplete, done.trained) == (8, 1, 7, 7)
+    assert said[0].startswith("7 runs are incomplete here")
+    whole, here = (
+        catalog.open(r).load("width = 4 ORDER BY run_id, step")
+        for r in (tiny_zoo.root, root)
+    )
+    np.testing.assert_allclose(
+        here.weights, whole.weights, rtol=1e-4, atol=1e-5, equal_nan=True
+    )
+    again = train(tiny_zoo.recipe, root, workers=1)
+    assert (again.known, again.incomplete, again.trained) == (8, 0, 0)
+
+
 def test_a_second_process_is_told_which_one_trains(tiny_zoo):
     message = f"Process {os.getpid()} is training 'tiny' into {tiny_zoo.root}. Wait for it"
     assert str(tiny_zoo.refusal).startswith(message)
