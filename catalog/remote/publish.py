@@ -280,7 +280,7 @@ class Publish:
             stated = (
                 dict.fromkeys(self._unlicensed(), self._license) if self._license else {}
             )
-            sentence = partial_sentence(joined).replace("**", "")
+            sentence = partial_sentence(joined)
             card = published_card(
                 self._store,
                 self.address,

@@ -29,7 +29,7 @@ def partial_sentence(snapshot: Snapshot) -> str:
         return ""
     shards = sum(m.content in ("weights", "metrics") for m in snapshot.manifests)
     return (
-        f"**This catalogue is partial:** {len(parts):,} of its {shards:,} shards hold only "
+        f"This catalogue is partial: {len(parts):,} of its {shards:,} shards hold only "
         "some rows or tensors of the shards that their manifests name under `partial`. "
         "Networks may lack tensors, and runs may lack checkpoints."
     )

@@ -329,7 +329,7 @@ def test_publish_refuses_a_part_unless_asked(source, published, tmp_path):
     assert not (tmp_path / "new").exists()
     catalog.publish(here, tmp_path / "new", license="mit", partial=True)
     assert (
-        "**This catalogue is partial:** 1 of its 1"
+        "This catalogue is partial: 1 of its 1"
         in (tmp_path / "new" / "README.md").read_text()
     )
     assert "partial" not in (published / "README.md").read_text()
@@ -344,7 +344,7 @@ def test_publish_refuses_a_part_unless_asked(source, published, tmp_path):
 def test_errors_come_before_anything_moves(published, tmp_path):
     for options, message in (
         ({"where": "no_such_column = 1"}, "no_such_column"),
-        ({"where": "true; DROP TABLE models"}, "syntax error"),
+        ({"where": "true; DROP TABLE models"}, "not a condition"),
         ({"where": "true) AS m; DROP TABLE models; --"}, "not a condition|syntax"),
         (
             {"where": "1 = (SELECT 1 FROM read_csv('/etc/passwd'))"},

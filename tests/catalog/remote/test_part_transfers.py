@@ -85,7 +85,7 @@ def test_breaks_are_survived(place, large, tmp_path):
 def test_an_ended_fetch_goes_on_where_it_stopped(place, large, tmp_path, monkeypatch):
     Publish(large, place.destination, license="mit").run()
     place.traffic.clear()
-    monkeypatch.setattr("catalog.remote.sparse_file.ATTEMPTS", 1)
+    monkeypatch.setattr("catalog.remote.store.ATTEMPTS", 1)
     monkeypatch.setattr("catalog.remote.ranges.BATCH_BYTES", 256 << 10)
     shard = large.snapshot.manifests[0].shard
     other = large.snapshot.manifests[1].shard
