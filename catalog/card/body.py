@@ -114,7 +114,7 @@ def _phases(facts: Facts, pictures: Sequence[tuple[str, Picture]]) -> list[str]:
         lines += [f"![Phases of {escaped(picture.zoo)} at {at}]({path})", ""]
     if not can_draw():
         lines += [
-            "The phases are not drawn: matplotlib was missing at the publisher's.",
+            "The phases are not drawn, because the publisher had no matplotlib.",
             "",
         ]
     elif len(pictures) < len(facts.phases):

@@ -39,18 +39,18 @@ class RemoteShardReader(ShardReader):
         layout: Layout,
         chunks: Mapping[str, list[Chunk]],
     ) -> None:
-        self.file = self._file = file
+        self.file = file
         self.path, self.layout = file.path, layout
         self._manifest, self._chunks = manifest, chunks
         self.trusted = True  # the commit record vouches for the offsets
         self._check_chunks(manifest.files["weights"].bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteShardReader, (self._file, self._manifest, self.layout, self._chunks)
+        return RemoteShardReader, (self.file, self._manifest, self.layout, self._chunks)
 
     def reopened(self) -> RemoteShardReader:
         """Return a reader of the same shard with a file and connections of its own."""
-        file = self._file.reopened()
+        file = self.file.reopened()
         return RemoteShardReader(file, self._manifest, self.layout, self._chunks)
 
     def check_keys(self, checkpoints: Sequence[tuple[int, str, int]]) -> None:
@@ -80,8 +80,8 @@ class RemoteShardReader(ShardReader):
         ShardCorrupt
             Offline, where they cannot be downloaded again.
         """
-        self._file.forget(self.spans(tensor, rows))
-        if self._file.offline:
+        self.file.forget(self.spans(tensor, rows))
+        if self.file.offline:
             raise ShardCorrupt(
                 f"{self.path}: row {int(rows[0])}, tensor {tensor!r} is damaged in the "
                 "cache. Read it again without --offline and PHASEZOO_OFFLINE, which "
@@ -91,7 +91,7 @@ class RemoteShardReader(ShardReader):
 
     def _local(self, spans: Sequence[Span]) -> ShardReader:
         """Return a reader of the local copy, in which some ranges are here."""
-        opened = self._file.opened(spans)
+        opened = self.file.opened(spans)
         if opened.reader is None:
             opened.reader = _LocalReader(opened, self._manifest, self.layout, self._chunks)
         reader: ShardReader = opened.reader

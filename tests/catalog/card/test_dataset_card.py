@@ -100,7 +100,7 @@ def test_without_the_library_there_is_a_sentence(
     monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     text = card(phased)
     assert "![" not in text
-    assert "matplotlib was missing" in text
+    assert "the publisher had no matplotlib" in text
 
 
 def test_every_configuration_lists_files_that_exist(zoo: Catalog, measure: Any) -> None:
