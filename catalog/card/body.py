@@ -67,7 +67,11 @@ def body(
         *_provenance(facts),
         *_configurations(facts, configs, default),
         *_columns(facts),
-        *use_lines(destination, default),
+        *use_lines(
+            destination,
+            default,
+            facts.architectures[0]["arch_id"] if facts.architectures else None,
+        ),
     ]
 
 
@@ -148,7 +152,10 @@ def _licences(facts: Facts, licences: Mapping[str, Sequence[str]]) -> list[str]:
         [code(licence), listed(names[:20], len(names))]
         for licence, names in sorted(zoos.items())[:MOST_ROWS]
     ]
-    note = "Each network has the licence of its zoo; column `license` has it per run."
+    note = (
+        "The licence of a zoo holds for all its networks. Column `license` is that of a "
+        "run, where the run states one."
+    )
     return ["## Licences", "", note, "", *table(["licence", "zoos"], rows)]
 
 

@@ -5,17 +5,31 @@ from __future__ import annotations
 from catalog.card.destination import Destination
 from catalog.card.markdown import block
 from catalog.console.pasting import word
+from catalog.quoting import literal
 
 
-def use_lines(destination: Destination, default: str) -> list[str]:
-    """Return the lines of the section; ``default`` is the default configuration."""
+def use_lines(destination: Destination, default: str, arch_id: str | None) -> list[str]:
+    """Return the lines of the section.
+
+    Parameters
+    ----------
+    destination : Destination
+    default : str
+        Default configuration.
+    arch_id : str, optional
+        Architecture of the networks that the example reads; None if there are no weights.
+    """
     place = word(destination.address)
     dataset = destination.repository or destination.address
+    extra = "[hub]" if destination.repository else ""
+    extra = "[s3]" if destination.address.startswith("s3://") else extra
+    read = [] if arch_id is None else [f"arch_id = {literal(arch_id)} LIMIT 10"]
     weights = f"load_dataset({dataset!r}, ARCH_ID, split='train', streaming=True)"
     return [
         "## Use",
         "",
-        "Query where it is, without downloading the weights (`pip install phasezoo`):",
+        "Query where it is, without downloading the weights "
+        f"(`pip install 'phasezoo{extra}'`):",
         "",
         *block(
             'phasezoo sql "SELECT zoo, count(*) AS checkpoints, max(test_accuracy) AS best '
@@ -27,8 +41,8 @@ def use_lines(destination: Destination, default: str) -> list[str]:
         *block(
             "import catalog",
             f"store = catalog.open({destination.address!r})",
-            'population = store.load("step = steps LIMIT 10")',
-            "print(population.weights.shape)",
+            'print(store.sql("FROM models LIMIT 10"))',
+            *(f"print(store.load({where!r}).weights.shape)" for where in read),
         ),
         f"With `datasets` (the default configuration is `{default}`):",
         "",

@@ -1,13 +1,15 @@
 """The card travels with a publish, and what somebody else wrote stays."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import catalog
-from catalog import Catalog
+from catalog import Catalog, Layout, Param
 from catalog.remote import published_card
 from catalog.remote.publish import Publish
 from catalog.storage.card_files import named_in
@@ -156,3 +158,21 @@ def test_gc_there_deletes_what_no_text_names(zoo, tmp_path):
     (there / "away").rename(there / "README.md")
     collect(there, grace=0.0)
     assert card_files(there) == named | {"card/mine.txt"}
+
+
+def test_the_python_of_the_card_runs(new_zoo, networks, commit, tmp_path):
+    zoo = new_zoo()
+    for size in (3, 2):  # networks of two architectures do not fit into one matrix
+        commit(zoo, networks(Layout((Param("w", (size,), (None,)),)), 2, prefix=f"n{size}"))
+    publish(zoo, tmp_path / "there")
+    text = (tmp_path / "there" / "README.md").read_text()
+    (code,) = (part for part in text.split("\n\n") if part.startswith("    import catalog"))
+    script = code.replace("\n    ", "\n").strip().replace("FOLDER", str(tmp_path / "there"))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] in ("(2, 3)", "(2, 2)")
